@@ -1,0 +1,3 @@
+//! AML.
+#![no_std]
+#![forbid(unsafe_code)]

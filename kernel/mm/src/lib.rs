@@ -1,0 +1,13 @@
+//! The memory core: sections, the memmap, page tables, the buddy allocator and memory hotplug.
+//!
+//! It knows no hardware (`machine` is the door) and allocates nothing; the same code runs in the
+//! kernel and, in host tests, over simulated memory.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod addr;
+pub mod address_space;
+pub mod machine;
