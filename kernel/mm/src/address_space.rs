@@ -48,23 +48,19 @@ const TIB: u64 = 1 << 40;
 pub const DIRECT_MAP: Window =
     Window { name: "direct map", start: VirtAddr(0xffff_8000_0000_0000), size: 64 * TIB };
 /// The memmap: one 64-byte descriptor a frame, backed where memory is present.
-pub const VMEMMAP: Window =
-    Window { name: "vmemmap", start: VirtAddr(0xffff_c000_0000_0000), size: TIB };
+pub const VMEMMAP: Window = Window { name: "vmemmap", start: VirtAddr(0xffff_c000_0000_0000), size: TIB };
 /// Where allocations of the shell (and of whatever comes) are mapped.
 pub const ALLOC: Window =
     Window { name: "alloc window", start: VirtAddr(0xffff_d000_0000_0000), size: 32 * TIB };
 /// The kernel heap.
-pub const HEAP: Window =
-    Window { name: "heap", start: VirtAddr(0xffff_f000_0000_0000), size: 512 * GIB };
+pub const HEAP: Window = Window { name: "heap", start: VirtAddr(0xffff_f000_0000_0000), size: 512 * GIB };
 /// Kernel stacks, each with a guard page below.
-pub const STACKS: Window =
-    Window { name: "stacks", start: VirtAddr(0xffff_f100_0000_0000), size: 512 * GIB };
+pub const STACKS: Window = Window { name: "stacks", start: VirtAddr(0xffff_f100_0000_0000), size: 512 * GIB };
 /// Device registers and firmware tables.
 pub const DEVICES: Window =
     Window { name: "devices", start: VirtAddr(0xffff_f200_0000_0000), size: 512 * GIB };
 /// Single pages mapped for the moment, see `page_table`.
-pub const FIXMAP: Window =
-    Window { name: "fixmap", start: VirtAddr(0xffff_f300_0000_0000), size: 512 * GIB };
+pub const FIXMAP: Window = Window { name: "fixmap", start: VirtAddr(0xffff_f300_0000_0000), size: 512 * GIB };
 /// What the loader hands over.
 pub const BOOT_INFO: Window =
     Window { name: "boot info", start: VirtAddr(0xffff_f400_0000_0000), size: 512 * GIB };

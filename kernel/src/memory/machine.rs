@@ -1,0 +1,64 @@
+//! The kernel's side of the memory core's narrow door: words of virtual memory and the TLB.
+//!
+//! One of the few modules with `unsafe`: the memory core itself has none, so whatever it does to
+//! memory it does through these four functions.
+//!
+//! Invariant: there is one [`KernelMachine`], inside the memory core, and the core passes it only
+//! addresses of windows it owns (`mm::address_space`): page tables and headers in the direct map,
+//! descriptors in the vmemmap, allocations in the alloc window, the fixmap's page. No Rust
+//! reference ever points there, so a word that changes breaks no one's borrow.
+
+use mm::addr::VirtAddr;
+use mm::machine::Machine;
+use x86_64::instructions::tlb;
+use x86_64::registers::control::{Cr4, Cr4Flags};
+
+/// The running machine.
+#[derive(Debug)]
+pub struct KernelMachine(());
+
+impl KernelMachine {
+    /// The machine this code runs on.
+    ///
+    /// # Safety
+    ///
+    /// Whoever holds it writes to any address it names. Give it to the memory core only, whose
+    /// windows nothing else keeps references into.
+    pub const unsafe fn new() -> KernelMachine {
+        KernelMachine(())
+    }
+}
+
+impl Machine for KernelMachine {
+    #[inline(always)]
+    fn load(&self, at: VirtAddr) -> u64 {
+        debug_assert!(at.0.is_multiple_of(8));
+        let word = at.0 as *const u64;
+        // SAFETY: the module's invariant: `at` is an aligned word of a window that the memory core
+        // owns and that no reference points into. Where nothing is mapped the CPU faults, and the
+        // page-fault report names the window; no memory is read then. Volatile, since the CPU reads
+        // and writes page tables too.
+        unsafe { word.read_volatile() }
+    }
+
+    #[inline(always)]
+    fn store(&self, at: VirtAddr, value: u64) {
+        debug_assert!(at.0.is_multiple_of(8));
+        let word = at.0 as *mut u64;
+        // SAFETY: as for `load`; what is changed belongs to the memory core alone.
+        unsafe { word.write_volatile(value) }
+    }
+
+    fn flush(&self, at: VirtAddr) {
+        tlb::flush(x86_64::VirtAddr::new_truncate(at.0));
+    }
+
+    fn flush_all(&self) {
+        let flags = Cr4::read();
+        // SAFETY: only the PGE bit changes, and back: that drops all translations, global ones and
+        // paging-structure caches included (SDM vol. 3 section 4.10.4.1), and changes no mapping.
+        unsafe { Cr4::write(flags ^ Cr4Flags::PAGE_GLOBAL) };
+        // SAFETY: restores the flags just read.
+        unsafe { Cr4::write(flags) };
+    }
+}
