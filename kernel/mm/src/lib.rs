@@ -10,4 +10,13 @@ extern crate std;
 
 pub mod addr;
 pub mod address_space;
+pub mod check;
+pub mod early;
+pub mod error;
+pub mod hotplug;
+pub mod info;
 pub mod machine;
+pub mod memory;
+pub mod page;
+
+pub use memory::Memory;
