@@ -13,6 +13,7 @@ pub mod address_space;
 pub mod check;
 pub mod early;
 pub mod error;
+pub mod firmware_map;
 pub mod hotplug;
 pub mod info;
 pub mod machine;

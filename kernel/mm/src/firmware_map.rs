@@ -1,0 +1,248 @@
+//! The firmware's memory map made orderly: which frames are RAM, of which node, and which of them
+//! something occupies since boot.
+//!
+//! ```text
+//!  firmware:  [ usable ][loader][ usable      ]   [reserved][ usable ]
+//!  SRAT:      [ node 0                  ][ node 1                    ]
+//!  result:    [ range, node 0           ][ n 1]              [ n 1   ]    ranges
+//!                       [boot]                                            occupied
+//! ```
+//!
+//! Invariants of the result: ranges ascend, are disjoint and hold whole frames only; no frame that the
+//! map also calls reserved is in one of them (firmware that says both gets the careful answer); each
+//! range is of one node. Neighbours: the kernel fills in entries from the loader's `BootInfo` and from
+//! SRAT; `early` and `Memory::boot` take the result.
+
+use arrayvec::ArrayVec;
+
+use crate::addr::{MAX_PFN, NodeId, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
+use crate::early::{Occupied, Owner};
+use crate::info::BootRange;
+
+/// Entries the map may have; UEFI firmware comes to about a hundred.
+pub const MAX_ENTRIES: usize = 256;
+
+/// What an entry of the map says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// RAM that nobody uses.
+    Usable,
+    /// RAM that holds something since boot.
+    Occupied(Owner),
+    /// Not for us: devices, firmware tables, firmware's own memory.
+    Reserved,
+}
+
+/// One entry: bytes from `start` up to, not including, `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapEntry {
+    /// The first byte.
+    pub start: PhysAddr,
+    /// One past the last byte.
+    pub end: PhysAddr,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// Frames of one node, as SRAT has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeRange {
+    /// The frames.
+    pub range: PfnRange,
+    /// Their node.
+    pub node: NodeId,
+}
+
+/// Why the map could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapError {
+    /// More entries or ranges than [`MAX_ENTRIES`].
+    TooManyEntries,
+}
+
+impl core::fmt::Display for MapError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            MapError::TooManyEntries => write!(f, "the memory map has more than {MAX_ENTRIES} entries"),
+        }
+    }
+}
+
+/// The orderly map.
+#[derive(Clone, Debug, Default)]
+pub struct FirmwareMap {
+    ranges: ArrayVec<BootRange, MAX_ENTRIES>,
+    occupied: ArrayVec<Occupied, MAX_ENTRIES>,
+}
+
+impl FirmwareMap {
+    /// Sorts out `entries` (in any order, overlapping or not); a frame that no entry of `nodes` names
+    /// is node 0's. Memory above what the virtual layout has room for is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::TooManyEntries`].
+    pub fn new(
+        entries: impl Iterator<Item = MapEntry> + Clone,
+        nodes: &[NodeRange],
+    ) -> Result<FirmwareMap, MapError> {
+        let mut map = FirmwareMap::default();
+        let mut ram: ArrayVec<(u64, u64), MAX_ENTRIES> = ArrayVec::new();
+        for entry in entries.clone().filter(|e| e.kind != EntryKind::Reserved && e.start < e.end) {
+            ram.try_push((entry.start.0, entry.end.0)).map_err(|_| MapError::TooManyEntries)?;
+        }
+        ram.sort_unstable();
+        let mut ram = ram.iter().copied().peekable();
+        while let Some((start, mut end)) = ram.next() {
+            while let Some((_, next_end)) = ram.next_if(|&(next, _)| next <= end) {
+                end = end.max(next_end);
+            }
+            let frames = PfnRange::new(Pfn(start.div_ceil(PAGE_SIZE)), Pfn(end / PAGE_SIZE));
+            map.push_unreserved(frames, entries.clone(), nodes)?;
+        }
+        for entry in entries.filter(|e| e.start < e.end) {
+            let EntryKind::Occupied(owner) = entry.kind else { continue };
+            let range = outward(entry);
+            map.occupied.try_push(Occupied { range, owner }).map_err(|_| MapError::TooManyEntries)?;
+        }
+        map.occupied.sort_unstable_by_key(|occupied| occupied.range.start);
+        Ok(map)
+    }
+
+    /// RAM, ascending and disjoint, what is occupied included.
+    pub fn ranges(&self) -> &[BootRange] {
+        &self.ranges
+    }
+
+    /// What is occupied since boot, ascending.
+    pub fn occupied(&self) -> &[Occupied] {
+        &self.occupied
+    }
+
+    /// Frames of all ranges together.
+    pub fn pages(&self) -> u64 {
+        self.ranges.iter().map(|range| range.range.pages()).sum()
+    }
+
+    /// Pushes what of `frames` no reserved entry touches.
+    fn push_unreserved(
+        &mut self,
+        frames: PfnRange,
+        entries: impl Iterator<Item = MapEntry> + Clone,
+        nodes: &[NodeRange],
+    ) -> Result<(), MapError> {
+        let mut at = frames.start;
+        while at < frames.end {
+            let rest = PfnRange::new(at, frames.end);
+            let reserved = entries
+                .clone()
+                .filter(|entry| entry.kind == EntryKind::Reserved && entry.start < entry.end)
+                .map(outward)
+                .filter(|range| range.overlaps(rest))
+                .min_by_key(|range| range.start);
+            let Some(reserved) = reserved else { return self.push_by_node(rest, nodes) };
+            self.push_by_node(PfnRange::new(at, reserved.start), nodes)?;
+            at = reserved.end;
+        }
+        Ok(())
+    }
+
+    /// Pushes `frames`, split where the node changes.
+    fn push_by_node(&mut self, frames: PfnRange, nodes: &[NodeRange]) -> Result<(), MapError> {
+        let frames = frames.intersection(PfnRange::new(Pfn(0), MAX_PFN));
+        let mut at = frames.start;
+        while at < frames.end {
+            let here = nodes.iter().find(|node| node.range.contains(at));
+            let node = here.map_or(NodeId(0), |node| node.node);
+            let border = match here {
+                Some(node) => node.range.end,
+                None => nodes
+                    .iter()
+                    .map(|node| node.range)
+                    .filter(|range| range.start > at && !range.is_empty())
+                    .map(|range| range.start)
+                    .min()
+                    .unwrap_or(frames.end),
+            };
+            let range = PfnRange::new(at, border.min(frames.end));
+            at = range.end;
+            // Two entries of SRAT for one node (QEMU splits node 0 at 640 KiB) are no border.
+            match self.ranges.last_mut() {
+                Some(last) if last.range.end == range.start && last.node == node => {
+                    last.range.end = range.end
+                }
+                _ => self.ranges.try_push(BootRange { range, node }).map_err(|_| MapError::TooManyEntries)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All frames that `entry` touches.
+fn outward(entry: MapEntry) -> PfnRange {
+    PfnRange::new(Pfn(entry.start.0 / PAGE_SIZE), Pfn(entry.end.0.div_ceil(PAGE_SIZE)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn entry(start: u64, end: u64, kind: EntryKind) -> MapEntry {
+        MapEntry { start: PhysAddr(start), end: PhysAddr(end), kind }
+    }
+
+    fn ranges(map: &FirmwareMap) -> Vec<(u64, u64, u32)> {
+        map.ranges().iter().map(|r| (r.range.start.0, r.range.end.0, r.node.0)).collect()
+    }
+
+    /// Proves that what the loader occupies does not cut a range in two, and is listed.
+    #[test]
+    fn occupied_memory_stays_part_of_its_range() {
+        let entries = [
+            entry(0x30_0000, 0x800_0000, EntryKind::Usable),
+            entry(0x10_0000, 0x30_0000, EntryKind::Occupied(Owner::Boot)),
+            entry(0, 0x9_fc00, EntryKind::Usable),
+        ];
+        let map = FirmwareMap::new(entries.into_iter(), &[]).unwrap();
+        assert_eq!(ranges(&map), [(0, 0x9f, 0), (0x100, 0x8000, 0)]);
+        assert_eq!(
+            map.occupied(),
+            [Occupied { range: PfnRange::new(Pfn(0x100), Pfn(0x300)), owner: Owner::Boot }]
+        );
+    }
+
+    /// Proves that firmware which calls a byte both usable and reserved gets the careful answer, and
+    /// that a frame that is only partly usable is none.
+    #[test]
+    fn reserved_wins_over_usable() {
+        let entries = [
+            entry(0x1000, 0x9001, EntryKind::Usable),
+            entry(0x5000, 0x9000, EntryKind::Usable),
+            entry(0x3fff, 0x4001, EntryKind::Reserved),
+            entry(0x4800, 0x5000, EntryKind::Reserved),
+            entry(0x7000, 0x6000, EntryKind::Reserved),
+        ];
+        let map = FirmwareMap::new(entries.into_iter(), &[]).unwrap();
+        assert_eq!(ranges(&map), [(1, 3, 0), (5, 9, 0)]);
+    }
+
+    /// Proves that a range is split where SRAT's node changes and nowhere else.
+    #[test]
+    fn ranges_are_split_at_node_borders() {
+        let node =
+            |start, end, node| NodeRange { range: PfnRange::new(Pfn(start), Pfn(end)), node: NodeId(node) };
+        let nodes = [node(0, 0xa0, 0), node(0x100, 0x4000, 0), node(0x4000, 0x6000, 1)];
+        let map =
+            FirmwareMap::new([entry(0x5_0000, 0x800_0000, EntryKind::Usable)].into_iter(), &nodes).unwrap();
+        assert_eq!(ranges(&map), [(0x50, 0x4000, 0), (0x4000, 0x6000, 1), (0x6000, 0x8000, 0)]);
+    }
+
+    /// Proves that a map with more entries than there is room for is refused, not cut short.
+    #[test]
+    fn too_many_entries_are_an_error() {
+        let entries =
+            (0..MAX_ENTRIES as u64 + 1).map(|n| entry(n << 20, (n << 20) + 0x1000, EntryKind::Usable));
+        assert_eq!(FirmwareMap::new(entries, &[]).unwrap_err(), MapError::TooManyEntries);
+    }
+}
