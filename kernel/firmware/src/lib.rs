@@ -1,0 +1,30 @@
+//! What firmware tells, judged without touching it: total decoders of tables and of the kernel's
+//! answers to it. No hardware, no allocation, no panic for any input; tested on the host.
+//!
+//! ```text
+//!  bytes of a table --> srat     which memory belongs to which node, which may be hot-plugged
+//!                       madt     whether the list of interrupt controllers can be walked
+//! ```
+//!
+//! Neighbours: the kernel's `acpi` folder maps the tables and does what is told here.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod bytes;
+pub mod madt;
+pub mod srat;
