@@ -1,0 +1,418 @@
+//! The line editor: bytes of a serial line in, finished lines and echo out.
+//!
+//! ```text
+//!  "carapace> " [ 67 columns of the line            ] three columns free, so that nothing wraps
+//!               ^view         ^cursor
+//! ```
+//!
+//! Why not one of the registry: the contract is that the prompt is exactly its bytes after a newline,
+//! that log lines can be put above it, that no byte is dropped, that commands run asynchronously
+//! between a line and the next prompt, and that nothing is ever asked of the terminal.
+//! `embedded-cli` 0.2.1 runs a command inside `process_byte` and prints the prompt when that returns,
+//! and it drops what does not fit its buffer without a word; `noline` 0.5.1 asks for the cursor's
+//! position and waits for an answer, so that a pipe never sees a prompt. Escape sequences are read by
+//! `vte` ([`crate::keys`]); what remains is this file.
+//!
+//! Invariants: a line holds printable ASCII only; the cursor is at most the line's length; a carriage
+//! return, a newline or both together end a line, always, whatever came before (an escape sequence
+//! cannot swallow them); the terminal's width is taken as 80 and never asked for. Plain text that is
+//! typed at the end is echoed as it is, so that a pipe sees what it sent.
+
+use crate::history::History;
+use crate::keys::{Key, Keys, Refused};
+use arrayvec::ArrayVec;
+use core::fmt::Write;
+
+/// The prompt, always directly after a newline.
+pub const PROMPT: &str = "carapace> ";
+/// Bytes a line may have; a longer one is answered with an error after its end.
+pub const LINE_MAX: usize = 1024;
+/// Columns for the line's text beside the prompt: three are left free, for the cursor and `^C`.
+const COLUMNS: usize = 80 - PROMPT.len() - 3;
+/// Columns in front of the cursor that stay in sight where text is hidden there.
+const MARGIN: usize = 8;
+
+const INTERRUPT: u8 = 0x03;
+const BELL: &str = "\x07";
+
+/// What a byte has brought about. After each of these the terminal stands at the start of a line,
+/// and the caller goes on with [`Editor::begin`] when it is ready for the next line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A line is finished: [`Editor::line`].
+    Line,
+    /// A line has ended that was longer than [`LINE_MAX`].
+    TooLong {
+        /// How many bytes of text it had.
+        bytes: u64,
+    },
+    /// A line has ended that held something that is neither text nor an editing key. It is not run:
+    /// it could mean something else than what was sent.
+    Refused(Refused),
+    /// Ctrl-C: the line is given up.
+    Interrupted,
+}
+
+/// Names what may stand at the end of `before` (the text in front of the word to be completed).
+pub type Completer = fn(before: &str, candidate: &mut dyn FnMut(&'static str));
+
+/// See the module.
+#[derive(Debug)]
+pub struct Editor {
+    line: ArrayVec<u8, LINE_MAX>,
+    cursor: usize,
+    /// The first byte of the line that is shown.
+    view: usize,
+    /// Bytes that did not fit; not zero: the line is refused at its end.
+    beyond: u64,
+    refused: Option<Refused>,
+    keys: Keys,
+    /// The last byte was a carriage return: a newline now belongs to it.
+    after_return: bool,
+    /// The last key was a Tab that found several candidates.
+    after_tab: bool,
+    history: History,
+    /// How many lines back the shown line is, and the line that was being typed.
+    browsing: Option<usize>,
+    draft: ArrayVec<u8, LINE_MAX>,
+}
+
+impl Default for Editor {
+    fn default() -> Editor {
+        Editor::new()
+    }
+}
+
+impl Editor {
+    /// An editor with an empty line and no history; nothing is shown yet.
+    pub fn new() -> Editor {
+        Editor {
+            line: ArrayVec::new(),
+            cursor: 0,
+            view: 0,
+            beyond: 0,
+            refused: None,
+            keys: Keys::new(),
+            after_return: false,
+            after_tab: false,
+            history: History::new(),
+            browsing: None,
+            draft: ArrayVec::new(),
+        }
+    }
+
+    /// The line's text: printable ASCII.
+    pub fn line(&self) -> &str {
+        core::str::from_utf8(&self.line).unwrap_or_default()
+    }
+
+    /// Starts an empty line and shows the prompt; the terminal stands at the start of a line.
+    pub fn begin(&mut self, out: &mut dyn Write) {
+        self.clear();
+        self.show(out);
+    }
+
+    /// Writes the prompt and the typed text, the cursor where it was; the terminal stands at the
+    /// start of a line.
+    pub fn show(&self, out: &mut dyn Write) {
+        put(out, PROMPT);
+        self.show_text(out);
+    }
+
+    /// Takes prompt and text off the terminal, whose cursor then stands at the start of that line.
+    pub fn hide(&self, out: &mut dyn Write) {
+        put(out, "\r\x1b[K");
+    }
+
+    /// Takes the next byte of input. Echo goes to `out`, and `complete` knows what Tab can complete.
+    pub fn feed(&mut self, byte: u8, complete: Completer, out: &mut dyn Write) -> Option<Event> {
+        let after_return = core::mem::replace(&mut self.after_return, byte == b'\r');
+        match byte {
+            b'\n' if after_return => return None,
+            b'\r' | b'\n' => return Some(self.finish(out)),
+            INTERRUPT => {
+                self.keys = Keys::new();
+                put(out, "^C\r\n");
+                self.clear();
+                return Some(Event::Interrupted);
+            }
+            _ => {}
+        }
+        for key in self.keys.advance(byte) {
+            self.key(key, complete, out);
+        }
+        None
+    }
+
+    fn finish(&mut self, out: &mut dyn Write) -> Event {
+        put(out, "\r\n");
+        if let Some(unfinished) = self.keys.unfinished() {
+            self.refuse(unfinished, out);
+        }
+        self.keys = Keys::new();
+        if self.beyond > 0 {
+            return Event::TooLong { bytes: self.line.len() as u64 + self.beyond };
+        }
+        if let Some(refused) = self.refused {
+            return Event::Refused(refused);
+        }
+        self.history.push(&self.line);
+        Event::Line
+    }
+
+    fn clear(&mut self) {
+        self.line.clear();
+        self.cursor = 0;
+        self.view = 0;
+        self.beyond = 0;
+        self.refused = None;
+        self.after_tab = false;
+        self.browsing = None;
+    }
+
+    fn key(&mut self, key: Key, complete: Completer, out: &mut dyn Write) {
+        // A line that is too long already is only counted, until its end or until it is given up.
+        if self.beyond > 0 {
+            match key {
+                Key::Text(_) => self.beyond = self.beyond.saturating_add(1),
+                Key::KillToStart => {
+                    self.clear();
+                    self.refresh(out);
+                }
+                _ => {}
+            }
+            return;
+        }
+        let after_tab = core::mem::replace(&mut self.after_tab, false);
+        match key {
+            Key::Text(byte) => self.insert(byte, out),
+            Key::Refused(what) => self.refuse(what, out),
+            Key::Left => self.go(self.cursor.saturating_sub(1), out),
+            Key::Right => self.go((self.cursor + 1).min(self.line.len()), out),
+            Key::Home => self.go(0, out),
+            Key::End => self.go(self.line.len(), out),
+            Key::WordLeft => self.go(self.word_start(), out),
+            Key::WordRight => self.go(self.word_end(), out),
+            Key::Backspace => self.backspace(out),
+            Key::Delete => self.remove(self.cursor, (self.cursor + 1).min(self.line.len()), out),
+            Key::KillToEnd => self.remove(self.cursor, self.line.len(), out),
+            Key::KillToStart => {
+                // The whole of what is in front goes, and with nothing left, what was refused too.
+                self.remove(0, self.cursor, out);
+                if self.line.is_empty() {
+                    self.refused = None;
+                }
+            }
+            Key::KillWord => self.remove(self.word_start(), self.cursor, out),
+            Key::Older => self.browse(self.browsing.map_or(0, |back| back + 1), out),
+            Key::Newer => match self.browsing {
+                Some(0) => {
+                    self.browsing = None;
+                    self.line = self.draft.clone();
+                    self.to_end(out);
+                }
+                Some(back) => self.browse(back - 1, out),
+                None => put(out, BELL),
+            },
+            Key::Complete => self.complete(after_tab, complete, out),
+            Key::ClearScreen => {
+                put(out, "\x1b[H\x1b[2J");
+                self.show(out);
+            }
+        }
+    }
+
+    fn refuse(&mut self, what: Refused, out: &mut dyn Write) {
+        if self.refused.is_none() {
+            self.refused = Some(what);
+            put(out, BELL);
+        }
+    }
+
+    fn insert(&mut self, byte: u8, out: &mut dyn Write) {
+        if self.line.try_insert(self.cursor, byte).is_err() {
+            self.beyond = 1;
+            put(out, BELL);
+            return;
+        }
+        self.cursor += 1;
+        if self.cursor == self.line.len() && self.cursor - self.view <= COLUMNS {
+            put_byte(out, byte);
+        } else {
+            self.refresh(out);
+        }
+    }
+
+    fn backspace(&mut self, out: &mut dyn Write) {
+        if self.cursor > 0 && self.cursor == self.line.len() && self.view == 0 {
+            self.line.pop();
+            self.cursor -= 1;
+            put(out, "\x08 \x08");
+        } else {
+            self.remove(self.cursor.saturating_sub(1), self.cursor, out);
+        }
+    }
+
+    /// Removes the bytes from `from` up to `to`; the cursor goes to `from`.
+    fn remove(&mut self, from: usize, to: usize, out: &mut dyn Write) {
+        if from >= to {
+            put(out, BELL);
+            return;
+        }
+        self.line.drain(from..to);
+        self.cursor = from;
+        self.refresh(out);
+    }
+
+    fn go(&mut self, to: usize, out: &mut dyn Write) {
+        let from = core::mem::replace(&mut self.cursor, to);
+        if from == to {
+            put(out, BELL);
+        } else if self.fitting_view() != self.view {
+            self.refresh(out);
+        } else {
+            step(out, from, to);
+        }
+    }
+
+    fn browse(&mut self, back: usize, out: &mut dyn Write) {
+        let Some(line) = self.history.get(back) else { return put(out, BELL) };
+        if self.browsing.is_none() {
+            self.draft = self.line.clone();
+        }
+        self.browsing = Some(back);
+        self.line.clear();
+        // Lines come from here, so they fit.
+        let _ = self.line.try_extend_from_slice(line);
+        self.to_end(out);
+    }
+
+    fn to_end(&mut self, out: &mut dyn Write) {
+        self.cursor = self.line.len();
+        self.refresh(out);
+    }
+
+    fn word_start(&self) -> usize {
+        let front = self.line[..self.cursor].trim_ascii_end();
+        front.iter().rposition(|&byte| byte == b' ').map_or(0, |at| at + 1)
+    }
+
+    fn word_end(&self) -> usize {
+        let rest = &self.line[self.cursor..];
+        let blanks = rest.len() - rest.trim_ascii_start().len();
+        let word = rest[blanks..].iter().position(|&byte| byte == b' ').unwrap_or(rest.len() - blanks);
+        self.cursor + blanks + word
+    }
+
+    /// Tab: completes the word in front of the cursor as far as the candidates agree; a second Tab
+    /// lists them. Where there is nothing to complete behind a word it counts as a blank.
+    fn complete(&mut self, again: bool, complete: Completer, out: &mut dyn Write) {
+        let text = core::str::from_utf8(&self.line[..self.cursor]).unwrap_or_default();
+        let (before, word) = text.split_at(text.rfind(' ').map_or(0, |at| at + 1));
+        let mut count = 0;
+        let mut agreed: &'static str = "";
+        complete(before, &mut |candidate| {
+            if candidate.starts_with(word) {
+                agreed = if count == 0 { candidate } else { common(agreed, candidate) };
+                count += 1;
+            }
+        });
+        let rest = agreed.get(word.len()..).unwrap_or_default();
+        match (count, rest.is_empty()) {
+            (0, _) if word.is_empty() => put(out, BELL),
+            (0, _) => self.insert(b' ', out),
+            (1, _) => {
+                for byte in rest.bytes().chain([b' ']) {
+                    self.insert(byte, out);
+                }
+            }
+            (_, false) => {
+                for byte in rest.bytes() {
+                    self.insert(byte, out);
+                }
+                self.after_tab = true;
+            }
+            (_, true) if again => {
+                put(out, "\r\n");
+                complete(before, &mut |candidate| {
+                    if candidate.starts_with(word) {
+                        put(out, candidate);
+                        put(out, "  ");
+                    }
+                });
+                put(out, "\r\n");
+                self.show(out);
+            }
+            (_, true) => {
+                put(out, BELL);
+                self.after_tab = true;
+            }
+        }
+    }
+
+    /// The first byte to show so that the cursor is in sight; moved by half a width, so that a long
+    /// line that is typed or sent costs few redraws.
+    fn fitting_view(&self) -> usize {
+        if self.line.len() <= COLUMNS {
+            0
+        } else if self.view > 0 && self.cursor < self.view + MARGIN || self.cursor > self.view + COLUMNS {
+            self.cursor.saturating_sub(COLUMNS / 2)
+        } else {
+            self.view
+        }
+    }
+
+    /// Shows the text anew behind the prompt that stands there (whose bytes are not written again).
+    fn refresh(&mut self, out: &mut dyn Write) {
+        self.view = self.fitting_view();
+        let _ = write!(out, "\r\x1b[{}C", PROMPT.len());
+        self.show_text(out);
+    }
+
+    fn show_text(&self, out: &mut dyn Write) {
+        let end = self.line.len().min(self.view + COLUMNS);
+        for at in self.view..end {
+            if at == self.view && self.view > 0 {
+                put_byte(out, b'<');
+            } else if at + 1 == end && end < self.line.len() {
+                put_byte(out, b'>');
+            } else {
+                put_byte(out, self.line[at]);
+            }
+        }
+        put(out, "\x1b[K");
+        step(out, end, self.cursor);
+    }
+}
+
+/// What `a` and `b` start with both.
+fn common(a: &'static str, b: &str) -> &'static str {
+    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    a.get(..same).unwrap_or_default()
+}
+
+/// Moves the terminal's cursor inside a row.
+fn step(out: &mut dyn Write, from: usize, to: usize) {
+    if from + 1 == to {
+        put(out, "\x1b[C");
+    } else if to + 1 == from {
+        put(out, "\x08");
+    } else if from < to {
+        let _ = write!(out, "\x1b[{}C", to - from);
+    } else if to < from {
+        let _ = write!(out, "\x1b[{}D", from - to);
+    }
+}
+
+// The terminal takes everything; a writer that does not is its own loss, never the line's.
+fn put(out: &mut dyn Write, text: &str) {
+    let _ = out.write_str(text);
+}
+
+fn put_byte(out: &mut dyn Write, byte: u8) {
+    let _ = out.write_char(char::from(byte));
+}
+
+#[cfg(test)]
+#[path = "editor_tests.rs"]
+mod tests;

@@ -1,0 +1,74 @@
+//! Sizes for people.
+
+use arrayvec::ArrayString;
+use core::fmt::{self, Write};
+
+/// A size in bytes as people read it: `252 MiB`, `1.5 GiB`, `0 B`. One decimal, rounded down, and
+/// none where the size is a whole number of the unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub u64);
+
+/// A size in bytes as util-linux writes it: `252M`, `1.5G`, `0B` (`size_to_human_string` there).
+#[derive(Clone, Copy, Debug)]
+pub struct ShortSize(pub u64);
+
+/// The unit's index (0 bytes, 1 KiB, ...), whole units, and tenths of the rest.
+fn split(bytes: u64) -> (usize, u64, u64) {
+    let unit = if bytes == 0 { 0 } else { (bytes.ilog2() / 10) as usize };
+    let one = 1u64 << (10 * unit);
+    // The rest is below 2^60, times 10 fits in 64 bits.
+    (unit, bytes / one, (bytes % one) * 10 / one)
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let (unit, whole, tenths) = split(self.0);
+        // Longest: "1023.9 KiB".
+        let mut text = ArrayString::<16>::new();
+        if tenths == 0 {
+            write!(text, "{whole} {}", UNITS[unit])?;
+        } else {
+            write!(text, "{whole}.{tenths} {}", UNITS[unit])?;
+        }
+        f.pad(&text)
+    }
+}
+
+impl fmt::Display for ShortSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [char; 7] = ['B', 'K', 'M', 'G', 'T', 'P', 'E'];
+        let (unit, whole, tenths) = split(self.0);
+        let mut text = ArrayString::<16>::new();
+        if tenths == 0 {
+            write!(text, "{whole}{}", UNITS[unit])?;
+        } else {
+            write!(text, "{whole}.{tenths}{}", UNITS[unit])?;
+        }
+        f.pad(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    // Whole units have no decimal, parts have one, and the ends of the range of u64 are written too.
+    #[test]
+    fn sizes() {
+        for (bytes, long, short) in [
+            (0, "0 B", "0B"),
+            (1023, "1023 B", "1023B"),
+            (4096, "4 KiB", "4K"),
+            (252 << 20, "252 MiB", "252M"),
+            (3 << 29, "1.5 GiB", "1.5G"),
+            (1 << 40, "1 TiB", "1T"),
+            (u64::MAX, "15.9 EiB", "15.9E"),
+        ] {
+            assert_eq!(format!("{}", Size(bytes)), long);
+            assert_eq!(format!("{}", ShortSize(bytes)), short);
+        }
+        assert_eq!(format!("{:>9}|", Size(4096)), "    4 KiB|");
+    }
+}

@@ -1,0 +1,31 @@
+//! The part of the shell that needs no kernel: line editing, arguments, and the forms that output
+//! takes. The kernel's `shell` module binds it to the memory core; nothing here knows of hardware.
+//!
+//! ```text
+//!  bytes --editor--> line --words--> command + flags (args, number)
+//!                                      |
+//!                    kernel: shell/*   v   rows of plain data (rows)
+//!  terminal <--bytes-- console <-- report: table | JSON line,  picture
+//! ```
+//!
+//! Invariants: no heap (the shell must work when the heap is exhausted), no panic on any input, and
+//! the bytes of the prompt come from [`editor::Editor::show`] alone.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod args;
+pub mod commands;
+pub mod editor;
+pub mod history;
+pub mod human;
+pub mod keys;
+pub mod number;
+pub mod picture;
+pub mod report;
+pub mod rows;
+
+#[cfg(test)]
+mod terminal;
