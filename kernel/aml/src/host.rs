@@ -1,0 +1,145 @@
+//! What the interpreter needs from its surroundings: hardware access, time, and an ear for notifications.
+use alloc::string::String;
+use core::fmt;
+
+/// The width of one hardware access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Width {
+    /// One byte.
+    Bits8,
+    /// Two bytes.
+    Bits16,
+    /// Four bytes.
+    Bits32,
+    /// Eight bytes.
+    Bits64,
+}
+
+impl Width {
+    /// The width in bytes: 1, 2, 4 or 8.
+    #[must_use]
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::Bits8 => 1,
+            Self::Bits16 => 2,
+            Self::Bits32 => 4,
+            Self::Bits64 => 8,
+        }
+    }
+
+    /// The largest value of this width.
+    #[must_use]
+    pub const fn mask(self) -> u64 {
+        match self {
+            Self::Bits8 => 0xff,
+            Self::Bits16 => 0xffff,
+            Self::Bits32 => 0xffff_ffff,
+            Self::Bits64 => u64::MAX,
+        }
+    }
+}
+
+/// A PCI function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PciAddress {
+    /// Segment group.
+    pub segment: u16,
+    /// Bus.
+    pub bus: u8,
+    /// Device, 0..=31.
+    pub device: u8,
+    /// Function, 0..=7.
+    pub function: u8,
+}
+
+/// Why the host refused an access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostError(String);
+
+impl HostError {
+    /// An error with its reason in words.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The interpreter's surroundings. Values wider than `width` never come in and need not be masked going out.
+pub trait Host {
+    /// Reads the I/O port; widths are 8, 16 and 32 bits.
+    ///
+    /// # Errors
+    /// The host may refuse any port.
+    fn io_read(&mut self, port: u16, width: Width) -> Result<u64, HostError>;
+
+    /// Writes the I/O port; widths are 8, 16 and 32 bits.
+    ///
+    /// # Errors
+    /// The host may refuse any port.
+    fn io_write(&mut self, port: u16, width: Width, value: u64) -> Result<(), HostError>;
+
+    /// Reads physical memory at the byte address `phys`, which need not be aligned.
+    ///
+    /// # Errors
+    /// The host may refuse any address.
+    fn mem_read(&mut self, phys: u64, width: Width) -> Result<u64, HostError>;
+
+    /// Writes physical memory at the byte address `phys`, which need not be aligned.
+    ///
+    /// # Errors
+    /// The host may refuse any address.
+    fn mem_write(&mut self, phys: u64, width: Width, value: u64) -> Result<(), HostError>;
+
+    /// Reads PCI configuration space at the byte `offset`; widths are 8, 16 and 32 bits.
+    ///
+    /// # Errors
+    /// The host may refuse any address.
+    fn pci_read(&mut self, address: PciAddress, offset: u16, width: Width) -> Result<u64, HostError>;
+
+    /// Writes PCI configuration space at the byte `offset`; widths are 8, 16 and 32 bits.
+    ///
+    /// # Errors
+    /// The host may refuse any address.
+    fn pci_write(
+        &mut self,
+        address: PciAddress,
+        offset: u16,
+        width: Width,
+        value: u64,
+    ) -> Result<(), HostError>;
+
+    /// The AML executed `Notify(device, value)`; `device` is an absolute path. It is to be queued and
+    /// handled after the evaluation.
+    fn notify(&mut self, device: &str, value: u64);
+
+    /// The AML executed `Sleep`: wait for at least `milliseconds`.
+    fn sleep(&mut self, milliseconds: u32);
+
+    /// The AML executed `Stall`: busy-wait for at least `microseconds`.
+    fn stall(&mut self, microseconds: u32);
+
+    /// A monotonic clock in units of 100 ns (`Timer`).
+    fn timer(&mut self) -> u64;
+
+    /// The AML stored something in the Debug object.
+    fn debug(&mut self, text: &str) {
+        let _ = text;
+    }
+
+    /// Takes the global lock that the OS shares with the firmware (FACS).
+    ///
+    /// # Errors
+    /// The lock cannot be had.
+    fn acquire_global_lock(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    /// Gives the global lock back.
+    fn release_global_lock(&mut self) {}
+}
