@@ -1,23 +1,21 @@
-//! The firmware's memory map made orderly: which frames are RAM, of which node, and which of them
-//! something occupies since boot.
+//! The firmware's memory map made orderly: which frames are RAM, and which of them something occupies
+//! since boot.
 //!
 //! ```text
 //!  firmware:  [ usable ][loader][ usable      ]   [reserved][ usable ]
-//!  SRAT:      [ node 0                  ][ node 1                    ]
-//!  result:    [ range, node 0           ][ n 1]              [ n 1   ]    ranges
+//!  result:    [ range                         ]              [ range ]    ranges
 //!                       [boot]                                            occupied
 //! ```
 //!
 //! Invariants of the result: ranges ascend, are disjoint and hold whole frames only; no frame that the
-//! map also calls reserved is in one of them (firmware that says both gets the careful answer); each
-//! range is of one node. Neighbours: the kernel fills in entries from the loader's `BootInfo` and from
-//! SRAT; `early` and `Memory::boot` take the result.
+//! map also calls reserved is in one of them (firmware that says both gets the careful answer).
+//! Neighbours: the kernel fills in entries from the loader's `BootInfo` and splits the ranges by node;
+//! `early` and `Memory::boot` take the result.
 
 use arrayvec::ArrayVec;
 
-use crate::addr::{MAX_PFN, NodeId, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
+use crate::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
 use crate::early::{Occupied, Owner};
-use crate::info::BootRange;
 
 /// Entries the map may have; UEFI firmware comes to about a hundred.
 pub const MAX_ENTRIES: usize = 256;
@@ -44,15 +42,6 @@ pub struct MapEntry {
     pub kind: EntryKind,
 }
 
-/// Frames of one node, as SRAT has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeRange {
-    /// The frames.
-    pub range: PfnRange,
-    /// Their node.
-    pub node: NodeId,
-}
-
 /// Why the map could not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapError {
@@ -71,21 +60,18 @@ impl core::fmt::Display for MapError {
 /// The orderly map.
 #[derive(Clone, Debug, Default)]
 pub struct FirmwareMap {
-    ranges: ArrayVec<BootRange, MAX_ENTRIES>,
+    ranges: ArrayVec<PfnRange, MAX_ENTRIES>,
     occupied: ArrayVec<Occupied, MAX_ENTRIES>,
 }
 
 impl FirmwareMap {
-    /// Sorts out `entries` (in any order, overlapping or not); a frame that no entry of `nodes` names
-    /// is node 0's. Memory above what the virtual layout has room for is left out.
+    /// Sorts out `entries`, in any order, overlapping or not. Memory above what the virtual layout has
+    /// room for is left out.
     ///
     /// # Errors
     ///
     /// [`MapError::TooManyEntries`].
-    pub fn new(
-        entries: impl Iterator<Item = MapEntry> + Clone,
-        nodes: &[NodeRange],
-    ) -> Result<FirmwareMap, MapError> {
+    pub fn new(entries: impl Iterator<Item = MapEntry> + Clone) -> Result<FirmwareMap, MapError> {
         let mut map = FirmwareMap::default();
         let mut ram: ArrayVec<(u64, u64), MAX_ENTRIES> = ArrayVec::new();
         for entry in entries.clone().filter(|e| e.kind != EntryKind::Reserved && e.start < e.end) {
@@ -98,7 +84,7 @@ impl FirmwareMap {
                 end = end.max(next_end);
             }
             let frames = PfnRange::new(Pfn(start.div_ceil(PAGE_SIZE)), Pfn(end / PAGE_SIZE));
-            map.push_unreserved(frames, entries.clone(), nodes)?;
+            map.push_unreserved(frames, entries.clone())?;
         }
         for entry in entries.filter(|e| e.start < e.end) {
             let EntryKind::Occupied(owner) = entry.kind else { continue };
@@ -110,7 +96,7 @@ impl FirmwareMap {
     }
 
     /// RAM, ascending and disjoint, what is occupied included.
-    pub fn ranges(&self) -> &[BootRange] {
+    pub fn ranges(&self) -> &[PfnRange] {
         &self.ranges
     }
 
@@ -121,7 +107,7 @@ impl FirmwareMap {
 
     /// Frames of all ranges together.
     pub fn pages(&self) -> u64 {
-        self.ranges.iter().map(|range| range.range.pages()).sum()
+        self.ranges.iter().map(|range| range.pages()).sum()
     }
 
     /// Pushes what of `frames` no reserved entry touches.
@@ -129,7 +115,6 @@ impl FirmwareMap {
         &mut self,
         frames: PfnRange,
         entries: impl Iterator<Item = MapEntry> + Clone,
-        nodes: &[NodeRange],
     ) -> Result<(), MapError> {
         let mut at = frames.start;
         while at < frames.end {
@@ -140,41 +125,20 @@ impl FirmwareMap {
                 .map(outward)
                 .filter(|range| range.overlaps(rest))
                 .min_by_key(|range| range.start);
-            let Some(reserved) = reserved else { return self.push_by_node(rest, nodes) };
-            self.push_by_node(PfnRange::new(at, reserved.start), nodes)?;
+            let Some(reserved) = reserved else { return self.push(rest) };
+            self.push(PfnRange::new(at, reserved.start))?;
             at = reserved.end;
         }
         Ok(())
     }
 
-    /// Pushes `frames`, split where the node changes.
-    fn push_by_node(&mut self, frames: PfnRange, nodes: &[NodeRange]) -> Result<(), MapError> {
+    /// Pushes what the layout has room for of `frames`.
+    fn push(&mut self, frames: PfnRange) -> Result<(), MapError> {
         let frames = frames.intersection(PfnRange::new(Pfn(0), MAX_PFN));
-        let mut at = frames.start;
-        while at < frames.end {
-            let here = nodes.iter().find(|node| node.range.contains(at));
-            let node = here.map_or(NodeId(0), |node| node.node);
-            let border = match here {
-                Some(node) => node.range.end,
-                None => nodes
-                    .iter()
-                    .map(|node| node.range)
-                    .filter(|range| range.start > at && !range.is_empty())
-                    .map(|range| range.start)
-                    .min()
-                    .unwrap_or(frames.end),
-            };
-            let range = PfnRange::new(at, border.min(frames.end));
-            at = range.end;
-            // Two entries of SRAT for one node (QEMU splits node 0 at 640 KiB) are no border.
-            match self.ranges.last_mut() {
-                Some(last) if last.range.end == range.start && last.node == node => {
-                    last.range.end = range.end
-                }
-                _ => self.ranges.try_push(BootRange { range, node }).map_err(|_| MapError::TooManyEntries)?,
-            }
+        if frames.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.ranges.try_push(frames).map_err(|_| MapError::TooManyEntries)
     }
 }
 
@@ -192,8 +156,8 @@ mod tests {
         MapEntry { start: PhysAddr(start), end: PhysAddr(end), kind }
     }
 
-    fn ranges(map: &FirmwareMap) -> Vec<(u64, u64, u32)> {
-        map.ranges().iter().map(|r| (r.range.start.0, r.range.end.0, r.node.0)).collect()
+    fn ranges(map: &FirmwareMap) -> Vec<(u64, u64)> {
+        map.ranges().iter().map(|r| (r.start.0, r.end.0)).collect()
     }
 
     /// Proves that what the loader occupies does not cut a range in two, and is listed.
@@ -204,8 +168,8 @@ mod tests {
             entry(0x10_0000, 0x30_0000, EntryKind::Occupied(Owner::Boot)),
             entry(0, 0x9_fc00, EntryKind::Usable),
         ];
-        let map = FirmwareMap::new(entries.into_iter(), &[]).unwrap();
-        assert_eq!(ranges(&map), [(0, 0x9f, 0), (0x100, 0x8000, 0)]);
+        let map = FirmwareMap::new(entries.into_iter()).unwrap();
+        assert_eq!(ranges(&map), [(0, 0x9f), (0x100, 0x8000)]);
         assert_eq!(
             map.occupied(),
             [Occupied { range: PfnRange::new(Pfn(0x100), Pfn(0x300)), owner: Owner::Boot }]
@@ -223,19 +187,8 @@ mod tests {
             entry(0x4800, 0x5000, EntryKind::Reserved),
             entry(0x7000, 0x6000, EntryKind::Reserved),
         ];
-        let map = FirmwareMap::new(entries.into_iter(), &[]).unwrap();
-        assert_eq!(ranges(&map), [(1, 3, 0), (5, 9, 0)]);
-    }
-
-    /// Proves that a range is split where SRAT's node changes and nowhere else.
-    #[test]
-    fn ranges_are_split_at_node_borders() {
-        let node =
-            |start, end, node| NodeRange { range: PfnRange::new(Pfn(start), Pfn(end)), node: NodeId(node) };
-        let nodes = [node(0, 0xa0, 0), node(0x100, 0x4000, 0), node(0x4000, 0x6000, 1)];
-        let map =
-            FirmwareMap::new([entry(0x5_0000, 0x800_0000, EntryKind::Usable)].into_iter(), &nodes).unwrap();
-        assert_eq!(ranges(&map), [(0x50, 0x4000, 0), (0x4000, 0x6000, 1), (0x6000, 0x8000, 0)]);
+        let map = FirmwareMap::new(entries.into_iter()).unwrap();
+        assert_eq!(ranges(&map), [(1, 3), (5, 9)]);
     }
 
     /// Proves that a map with more entries than there is room for is refused, not cut short.
@@ -243,6 +196,6 @@ mod tests {
     fn too_many_entries_are_an_error() {
         let entries =
             (0..MAX_ENTRIES as u64 + 1).map(|n| entry(n << 20, (n << 20) + 0x1000, EntryKind::Usable));
-        assert_eq!(FirmwareMap::new(entries, &[]).unwrap_err(), MapError::TooManyEntries);
+        assert_eq!(FirmwareMap::new(entries).unwrap_err(), MapError::TooManyEntries);
     }
 }
