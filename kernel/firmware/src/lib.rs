@@ -26,5 +26,6 @@
 extern crate std;
 
 pub mod bytes;
+pub mod gpe;
 pub mod madt;
 pub mod srat;

@@ -2,9 +2,94 @@
 //!
 //! Crate `acpi` decodes its entries, but trusts their length bytes: an entry of length zero keeps it
 //! busy for ever, one that is too long leads it beyond the table. So [`check`] first.
+//!
+//! What the kernel wants to know of it is a [`Madt`]: plain data, filled by the kernel's `acpi::tables`,
+//! read by its interrupt controllers' code.
 
 use crate::bytes::u8_at;
+use arrayvec::ArrayVec;
 use core::fmt;
+use mm::addr::PhysAddr;
+
+/// The most IO APICs that are kept.
+pub const MAX_IO_APICS: usize = 16;
+/// The most source overrides that are kept: one for each ISA interrupt.
+pub const MAX_OVERRIDES: usize = 16;
+
+/// The machine's interrupt controllers and processors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Madt {
+    /// The registers of the local APIC, the same for every processor.
+    pub local_apic: PhysAddr,
+    /// Whether there are two 8259 controllers that must be masked.
+    pub legacy_pics: LegacyPics,
+    /// The IO APICs.
+    pub io_apics: ArrayVec<IoApic, MAX_IO_APICS>,
+    /// Where ISA interrupts do not go to the pin of their own number.
+    pub overrides: ArrayVec<SourceOverride, MAX_OVERRIDES>,
+    /// How many processors are enabled, the one that runs this code included.
+    pub processors: u32,
+}
+
+/// Whether the machine has the two 8259 interrupt controllers of a PC (flag PCAT_COMPAT).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LegacyPics {
+    /// It has.
+    Present,
+    /// It has not.
+    #[default]
+    Absent,
+}
+
+/// An IO APIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoApic {
+    /// Its identity.
+    pub id: u8,
+    /// Its registers.
+    pub registers: PhysAddr,
+    /// The global system interrupt of its pin 0.
+    pub gsi_base: u32,
+}
+
+/// An ISA interrupt that is wired otherwise than to the global system interrupt of its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceOverride {
+    /// The ISA interrupt, 0 to 15.
+    pub irq: u8,
+    /// The global system interrupt it is wired to.
+    pub gsi: u32,
+    /// Its polarity.
+    pub polarity: Polarity,
+    /// Its trigger mode.
+    pub trigger: Trigger,
+}
+
+/// When an interrupt line says that there is something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polarity {
+    /// While high.
+    High,
+    /// While low.
+    Low,
+}
+
+/// What of a line is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// The moment it changes.
+    Edge,
+    /// As long as it stands.
+    Level,
+}
+
+/// Polarity and trigger mode by the flags of an entry (MPS INTI flags, ACPI 6.5 table 5.26). "As the
+/// bus has it" is active high and edge for ISA, and so are the reserved values.
+pub const fn inti(flags: u16) -> (Polarity, Trigger) {
+    let polarity = if flags & 0b11 == 0b11 { Polarity::Low } else { Polarity::High };
+    let trigger = if flags >> 2 & 0b11 == 0b11 { Trigger::Level } else { Trigger::Edge };
+    (polarity, trigger)
+}
 
 /// Where the first entry starts.
 const ENTRIES: usize = 44;
@@ -31,8 +116,9 @@ const fn least_length(kind: u8) -> usize {
         1 | 5 | 0xa => 12, // IO APIC, local APIC address, local x2APIC NMI
         2 => 10,           // interrupt source override
         4 => 6,            // local APIC NMI
-        6..=9 => 16,       // IO SAPIC, local SAPIC, platform interrupt, local x2APIC
-        0xb => 80,         // GICC
+        6 | 8 | 9 => 16,   // IO SAPIC, platform interrupt, local x2APIC
+        7 => 17,           // local SAPIC
+        0xb => 82,         // GICC
         0xc | 0xd => 24,   // GICD, GIC MSI frame
         0xe | 0x10 => 16,  // GICR, multiprocessor wakeup
         0xf => 20,         // GIC ITS
@@ -77,6 +163,16 @@ mod tests {
         let nmi = [4, 6, 0xff, 0, 0, 1];
         assert_eq!(check(&table(&[&local, &io, &source, &nmi])), Ok(()));
         assert_eq!(check(&table(&[])), Ok(()));
+    }
+
+    // Proves that all four values of both flag fields mean what the specification says for ISA.
+    #[test]
+    fn flags_mean_polarity_and_trigger() {
+        assert_eq!(inti(0), (Polarity::High, Trigger::Edge));
+        assert_eq!(inti(0b0101), (Polarity::High, Trigger::Edge));
+        assert_eq!(inti(0b1111), (Polarity::Low, Trigger::Level));
+        assert_eq!(inti(0b1101), (Polarity::High, Trigger::Level));
+        assert_eq!(inti(0b0011), (Polarity::Low, Trigger::Edge));
     }
 
     // Proves that what would lead crate `acpi` astray is refused: length 0 (endless), shorter than the
