@@ -1,2 +1,71 @@
-//! The one tool of the project.
-fn main() {}
+//! Carapace's tasks. `cargo xtask run` boots the kernel on a machine that has nothing but cargo yet.
+//!
+//! The way of `run`: `setup` sees to QEMU and a toolchain, `build` builds, `accel` chooses the accelerator,
+//! `qemu` composes the command, `child` or `console` runs it. Results go to standard output, everything else
+//! to standard error.
+
+mod accel;
+mod build;
+mod check;
+mod child;
+mod cli;
+mod console;
+mod demo;
+mod packages;
+mod progress;
+mod qemu;
+mod run;
+mod setup;
+mod size;
+mod toolchain;
+mod workspace;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+
+use crate::cli::{Cli, Task};
+use crate::setup::{Installing, Need};
+use crate::workspace::Workspace;
+
+fn main() -> ExitCode {
+    match task(Cli::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn task(cli: Cli) -> Result<u8> {
+    let workspace = Workspace::find()?;
+    let installing = if cli.no_install { Installing::Refused } else { Installing::Allowed };
+    match cli.command {
+        Task::Run(args) => return run::run(&workspace, &args, installing),
+        Task::Build => build(&workspace, installing)?,
+        Task::Test(args) => check::test(&workspace, &args, installing)?,
+        Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
+        Task::Setup => setup::report(&workspace, installing)?,
+        Task::Clean => clean(&workspace)?,
+    }
+    Ok(0)
+}
+
+fn build(workspace: &Workspace, installing: Installing) -> Result<()> {
+    setup::ensure(workspace, &[Need::BareMetal], installing)?;
+    build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?)?;
+    for name in [build::BOOT, build::KERNEL] {
+        println!("{}", workspace.bare_binary(name).display());
+    }
+    Ok(())
+}
+
+/// Cargo's target directory holds everything that was built, the bare-metal build and the verdict too.
+fn clean(workspace: &Workspace) -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.arg("clean").current_dir(&workspace.root).arg("--target-dir").arg(&workspace.target);
+    ensure!(command.status().context("cannot start cargo")?.success(), "cargo clean failed");
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The bare-metal build of the boot shim and the kernel.
+//!
+//! One profile, one target directory and no RUSTFLAGS, because a library built from source is cached by them.
+
+use std::io::{self, IsTerminal};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::progress;
+use crate::toolchain::{Library, Origin, Toolchain, system_command};
+use crate::workspace::Workspace;
+
+/// The target that boot shim and kernel are built for.
+pub const TARGET: &str = "x86_64-unknown-none";
+/// The boot shim's file name.
+pub const BOOT: &str = "carapace-boot";
+/// The kernel's file name.
+pub const KERNEL: &str = "carapace";
+
+/// Builds both, shows progress while that takes long, and prints what the compiler has to say.
+pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+    let mut command = command(workspace, toolchain);
+    command.arg(if io::stderr().is_terminal() { "--color=always" } else { "--color=never" });
+    let title = match toolchain.library {
+        Library::Precompiled => "building the kernel".to_owned(),
+        Library::FromSource => {
+            format!(
+                "building the kernel and Rust's library for it ({}; minutes the first time)",
+                toolchain.version
+            )
+        }
+    };
+    let finished = progress::watch(&mut command, &title, None)?;
+    let worth_showing = |line: &&String| !is_status(line);
+    if !finished.status.success() || finished.lines.iter().any(|line| is_diagnostic(line)) {
+        finished.lines.iter().filter(worth_showing).for_each(|line| eprintln!("{line}"));
+    }
+    if !finished.status.success() {
+        bail!("the bare-metal build failed, with {toolchain}");
+    }
+    Ok(())
+}
+
+/// The cargo command for this toolchain. RUSTC_BOOTSTRAP, which lets a stable cargo build the library, is set
+/// for this one command; our own crates deny unstable features.
+fn command(workspace: &Workspace, toolchain: &Toolchain) -> Command {
+    let mut command = match toolchain.origin {
+        Origin::Path => Command::new("cargo"),
+        Origin::System => system_command("cargo"),
+    };
+    command.current_dir(&workspace.root);
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS"] {
+        command.env_remove(name);
+    }
+    command.args(["build", "--release", "--package=boot", "--package=kernel", "--target", TARGET]);
+    command.arg("--target-dir").arg(workspace.bare());
+    if toolchain.library == Library::FromSource {
+        command.env("RUSTC_BOOTSTRAP", "1");
+        command.arg("-Zbuild-std=core,alloc,compiler_builtins");
+        command.arg("-Zbuild-std-features=compiler-builtins-mem");
+    }
+    command
+}
+
+/// Whether this is one of cargo's lines about its progress (`   Compiling elf v0.8.0`).
+fn is_status(line: &str) -> bool {
+    let line = without_colour(line);
+    let verbs =
+        ["Compiling", "Finished", "Downloading", "Downloaded", "Updating", "Locking", "Blocking", "Adding"];
+    line.starts_with("  ") && verbs.contains(&line.split_whitespace().next().unwrap_or(""))
+}
+
+fn is_diagnostic(line: &str) -> bool {
+    let line = without_colour(line);
+    line.starts_with("warning") || line.starts_with("error")
+}
+
+fn without_colour(line: &str) -> String {
+    let mut plain = String::new();
+    let mut pieces = line.split('\u{1b}');
+    plain.push_str(pieces.next().unwrap_or(""));
+    for piece in pieces {
+        plain.push_str(piece.split_once('m').map_or(piece, |(_, text)| text));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use std::path::PathBuf;
+
+    fn sample(origin: Origin, library: Library) -> Command {
+        let workspace = Workspace { root: "/src/carapace".into(), target: "/src/carapace/target".into() };
+        command(&workspace, &Toolchain { origin, library, version: "rustc".into(), sysroot: PathBuf::new() })
+    }
+
+    fn environment(command: &Command) -> HashMap<String, Option<String>> {
+        let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
+        command.get_envs().map(|(name, value)| (text(name), value.map(text))).collect()
+    }
+
+    /// Only a build with the library's source is allowed what stable Rust does not have.
+    #[test]
+    fn bootstrap_only_with_source() {
+        let ordinary = sample(Origin::Path, Library::Precompiled);
+        assert!(!environment(&ordinary).contains_key("RUSTC_BOOTSTRAP"));
+        assert!(!ordinary.get_args().any(|argument| argument.to_string_lossy().starts_with("-Z")));
+        let from_source = sample(Origin::Path, Library::FromSource);
+        assert_eq!(environment(&from_source)["RUSTC_BOOTSTRAP"].as_deref(), Some("1"));
+    }
+
+    /// The system's cargo is run by its path, with a PATH on which rustup's stand-ins are not.
+    #[test]
+    fn system_toolchain_is_kept_apart() {
+        let system = sample(Origin::System, Library::FromSource);
+        assert_eq!(system.get_program(), "/usr/bin/cargo");
+        let environment = environment(&system);
+        assert_eq!(environment["PATH"].as_deref(), Some("/usr/bin:/bin"));
+        assert_eq!(environment["RUSTUP_TOOLCHAIN"], None);
+        assert_eq!(environment["RUSTFLAGS"], None);
+    }
+
+    /// Cargo's progress is told from what a developer must see, with colours and without.
+    #[test]
+    fn lines_are_told_apart() {
+        assert!(is_status("   Compiling elf v0.8.0"));
+        assert!(is_status("\u{1b}[1m\u{1b}[32m    Finished\u{1b}[0m `release` profile"));
+        assert!(!is_status("  Compilingx"));
+        assert!(is_diagnostic("\u{1b}[1m\u{1b}[33mwarning\u{1b}[0m: unused"));
+        assert!(!is_diagnostic("   Compiling error v1.0.0"));
+    }
+}

@@ -1,0 +1,197 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::size::ByteSize;
+
+/// Carapace's tasks: set up, build, run and test the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Task,
+    /// Never install anything: say what is missing and how to get it.
+    #[arg(long, global = true)]
+    pub no_install: bool,
+}
+
+/// The tasks.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Boot the kernel in QEMU, with its shell on this terminal.
+    ///
+    /// With standard input that is no terminal, shell commands are read from it, and its end powers off.
+    Run(RunArgs),
+    /// Build the boot shim and the kernel for bare metal.
+    Build,
+    /// Run the tests: those on the host, and those that boot the kernel in QEMU.
+    Test(TestArgs),
+    /// Play the example by itself: plug a DIMM of 256 MiB, use it, power off.
+    Demo(DemoArgs),
+    /// Find what is missing on this machine and install it.
+    Setup,
+    /// Remove everything that was built, and the accelerator's verdict.
+    Clean,
+}
+
+/// How the guest looks.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Memory at boot, all of it in node 0.
+    #[arg(long, default_value = "512M")]
+    pub memory: ByteSize,
+    /// Slots for DIMMs; 0 turns memory hotplug off.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(0..=256))]
+    pub slots: u64,
+    /// Memory at boot and all DIMMs together, at most.
+    #[arg(long, default_value = "256G")]
+    pub max_memory: ByteSize,
+    /// NUMA nodes; those above node 0 start without memory.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=128))]
+    pub nodes: u64,
+    /// Processors.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=255))]
+    pub cpus: u64,
+    /// QEMU's machine type.
+    #[arg(long, value_enum, default_value_t = MachineType::Q35)]
+    pub machine: MachineType,
+    /// QEMU's CPU model [default: QEMU's own, or `max` with more address bits where the memory needs them]
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
+    /// The accelerator; `auto` takes KVM where a timed boot shows that it works well.
+    #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
+    pub accel: AccelChoice,
+    /// Where the serial port goes: `stdio`, or `unix:PATH`, a listening socket that QEMU waits on.
+    #[arg(long, default_value = "stdio", value_name = "stdio|unix:PATH", value_parser = parse_serial)]
+    pub serial: Serial,
+    /// Let QEMU listen for QMP on this socket.
+    #[arg(long, value_name = "PATH")]
+    pub qmp: Option<PathBuf>,
+    /// Build everything, then print the QEMU command as a JSON array instead of running it.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// More arguments for QEMU; they come last, so that they win.
+    #[arg(last = true, value_name = "QEMU ARGS")]
+    pub qemu_args: Vec<String>,
+}
+
+/// The machine types that are known to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MachineType {
+    /// Intel Q35, with PCI Express.
+    Q35,
+    /// Intel 440FX.
+    Pc,
+}
+
+impl MachineType {
+    /// QEMU's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Q35 => "q35",
+            Self::Pc => "pc",
+        }
+    }
+}
+
+/// What was asked for as an accelerator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccelChoice {
+    /// KVM if it proves itself, else emulation.
+    Auto,
+    /// Emulation.
+    Tcg,
+    /// KVM, unproven.
+    Kvm,
+}
+
+/// Where the guest's serial port goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serial {
+    /// Standard input and output, with QEMU's monitor behind Ctrl-a c.
+    Stdio,
+    /// A listening socket at this path.
+    Unix(PathBuf),
+}
+
+fn parse_serial(text: &str) -> Result<Serial, String> {
+    match text.split_once(':') {
+        None if text == "stdio" => Ok(Serial::Stdio),
+        Some(("unix", path)) if !path.is_empty() => Ok(Serial::Unix(path.into())),
+        _ => Err("expected `stdio` or `unix:PATH`".into()),
+    }
+}
+
+/// Where the demonstration runs.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// QEMU's machine type.
+    #[arg(long, value_enum, default_value_t = MachineType::Q35)]
+    pub machine: MachineType,
+    /// The accelerator.
+    #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
+    pub accel: AccelChoice,
+}
+
+/// Which tests.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Only what runs on the host: formatting, lints, documentation, tests of the libraries.
+    #[arg(long, conflicts_with = "qemu")]
+    pub host: bool,
+    /// Only what boots the kernel in QEMU.
+    #[arg(long)]
+    pub qemu: bool,
+    /// Only tests whose name contains this (formatting, lints and documentation are left out then).
+    pub filter: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn run_args(line: &[&str]) -> RunArgs {
+        let whole = ["cargo xtask", "run"].iter().chain(line);
+        match Cli::try_parse_from(whole).expect("a good command line").command {
+            Task::Run(args) => args,
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    /// clap's own check of the definitions: clashing names, impossible defaults.
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// The defaults are those that others rely on.
+    #[test]
+    fn defaults() {
+        let args = run_args(&[]);
+        assert_eq!(args.memory.to_string(), "512M");
+        assert_eq!((args.slots, args.max_memory.to_string().as_str()), (32, "256G"));
+        assert_eq!((args.nodes, args.cpus, args.machine), (2, 1, MachineType::Q35));
+        assert_eq!((args.accel, args.serial), (AccelChoice::Auto, Serial::Stdio));
+    }
+
+    /// What follows `--` is QEMU's, even where it looks like an option of ours.
+    #[test]
+    fn what_follows_two_dashes_is_qemus() {
+        let args = run_args(&["--memory", "1G", "--", "--memory", "-cpu", "max"]);
+        assert_eq!(args.memory.to_string(), "1G");
+        assert_eq!(args.qemu_args, ["--memory", "-cpu", "max"]);
+    }
+
+    /// A serial port is one of the two kinds, and nothing else is taken for one.
+    #[test]
+    fn serial_kinds() {
+        assert_eq!(run_args(&["--serial", "unix:a/b:c"]).serial, Serial::Unix("a/b:c".into()));
+        for bad in ["unix:", "tcp:1", "", "stdin"] {
+            assert!(parse_serial(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Installing Debian packages.
+
+use std::io::{self, IsTerminal};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::progress::{self, Finished};
+
+/// Debian's toolchain that can build for bare metal; its linker comes in a package named by a version.
+const TOOLCHAIN: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm"];
+/// The package of it that says by its dependencies which LLVM, and so which linker, it belongs to.
+const LLVM_USER: &str = "rust-web-llvm";
+
+/// Who runs `apt-get`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apt {
+    /// We do: we are root.
+    Root,
+    /// `sudo` does, and may ask for a password.
+    Sudo,
+    /// `sudo` does, if it needs no password: there is no terminal to ask on.
+    SilentSudo,
+}
+
+impl Apt {
+    /// Whether packages can be installed here, and how.
+    pub fn find() -> Option<Self> {
+        which::which("apt-get").ok()?;
+        if rustix::process::geteuid().is_root() {
+            return Some(Self::Root);
+        }
+        which::which("sudo").ok()?;
+        Some(if io::stdin().is_terminal() { Self::Sudo } else { Self::SilentSudo })
+    }
+
+    /// The words in front of `apt-get`.
+    const fn prefix(self) -> &'static [&'static str] {
+        match self {
+            Self::Root => &[],
+            Self::Sudo => &["sudo"],
+            Self::SilentSudo => &["sudo", "--non-interactive"],
+        }
+    }
+
+    /// Installs packages; asks for new lists once if these do not have them. Never removes a package.
+    pub fn install(self, packages: &[String]) -> Result<()> {
+        if self == Self::Sudo && !Command::new("sudo").arg("--validate").status()?.success() {
+            bail!("sudo was refused");
+        }
+        let mut fresh = false;
+        if !packages.iter().all(|package| is_known(package)) {
+            self.update()?;
+            fresh = true;
+        }
+        loop {
+            let finished =
+                self.get(&install_arguments(packages), &format!("installing {}", packages.join(" ")))?;
+            if finished.status.success() {
+                return Ok(());
+            }
+            if fresh {
+                finished.lines.iter().for_each(|line| eprintln!("{line}"));
+                bail!("apt-get could not install {}", packages.join(" "));
+            }
+            self.update()?;
+            fresh = true;
+        }
+    }
+
+    /// Fetches the lists of packages.
+    pub fn update(self) -> Result<()> {
+        let finished = self.get(&["update".to_owned()], "fetching the lists of packages")?;
+        if !finished.status.success() {
+            finished.lines.iter().for_each(|line| eprintln!("{line}"));
+            eprintln!("apt-get update failed; trying with the lists that are there");
+        }
+        Ok(())
+    }
+
+    fn get(self, arguments: &[String], title: &str) -> Result<Finished> {
+        let mut words =
+            self.prefix().iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        let mut command = Command::new(words.next().unwrap_or("env"));
+        command.args(words).args(["--quiet", "--option=DPkg::Lock::Timeout=300"]).args(arguments);
+        progress::watch(&mut command, title, None)
+    }
+}
+
+fn install_arguments(packages: &[String]) -> Vec<String> {
+    let fixed = ["install", "--yes", "--no-install-recommends", "--no-remove"];
+    fixed.iter().map(|&word| word.to_owned()).chain(packages.iter().cloned()).collect()
+}
+
+/// The packages of the toolchain with the linker of the version that they need; none if these lists do not
+/// have them (another release, or no lists yet).
+pub fn toolchain() -> Option<Vec<String>> {
+    let output = Command::new("apt-cache").args(["depends", LLVM_USER]).env("LC_ALL", "C").output().ok()?;
+    let linker = linker_for(&String::from_utf8_lossy(&output.stdout))?;
+    Some(TOOLCHAIN.iter().map(|&name| name.to_owned()).chain([linker]).collect())
+}
+
+/// The linker's package, from what `apt-cache depends` says of the package that links it to `rust-lld`.
+fn linker_for(depends: &str) -> Option<String> {
+    let version = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: llvm-"))?;
+    version.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("lld-{version}"))
+}
+
+fn is_known(package: &str) -> bool {
+    let show = Command::new("apt-cache").args(["show", "--quiet", package]).output();
+    show.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
+}
+
+/// What a person types to install packages.
+pub fn line_to_type(packages: &[String]) -> String {
+    format!("sudo apt-get install --no-install-recommends {}", packages.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The linker follows the LLVM that the toolchain was built with, whatever its number.
+    #[test]
+    fn linker_follows_llvm() {
+        let depends = "rust-web-llvm\n  Depends: libc6\n  Depends: llvm-22\n  Conflicts: <rust-llvm>\n";
+        assert_eq!(linker_for(depends).as_deref(), Some("lld-22"));
+        assert_eq!(linker_for(&depends.replace("22", "23")).as_deref(), Some("lld-23"));
+        assert_eq!(linker_for("rust-web-llvm\n  Depends: llvm-runtime\n"), None);
+        assert_eq!(linker_for(""), None);
+    }
+
+    /// A user's own Rust from packages conflicts with this toolchain: it must not be thrown out unasked.
+    #[test]
+    fn nothing_is_removed() {
+        assert!(install_arguments(&["qemu".into()]).contains(&"--no-remove".to_owned()));
+    }
+}

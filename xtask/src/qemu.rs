@@ -1,0 +1,290 @@
+//! The QEMU command of a guest. Pure: nothing here looks at the machine it runs on.
+//!
+//! Where the DIMMs of a guest come to lie, with the defaults (QEMU aligns the window to 1 GiB and leaves 1 GiB
+//! for each slot):
+//!
+//! ```text
+//! 0        512M                 4G                                     4G + (256G - 512M) + 32G
+//! | boot   |        devices     | dimm0 | dimm1 | ...                                      |
+//! ```
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+
+use crate::cli::{MachineType, Serial};
+use crate::size::ByteSize;
+use crate::workspace::utf8;
+
+/// The I/O port by which the guest ends QEMU: value v gives exit status 2v + 1.
+const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
+/// Above this QEMU moves hot-plugged memory to 1 TiB, which its default CPU model cannot address.
+const HYPERTRANSPORT: u64 = 0xfd_0000_0000;
+/// The model for guests that need more address bits; it also has 1 GiB pages.
+const WIDE_CPU: &str = "max,phys-bits=46";
+
+/// The accelerators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// Emulation.
+    Tcg,
+    /// The processor itself.
+    Kvm,
+}
+
+impl Accelerator {
+    /// QEMU's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcg => "tcg",
+            Self::Kvm => "kvm",
+        }
+    }
+}
+
+/// Memory and processors of a guest.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Machine type.
+    pub machine: MachineType,
+    /// Memory at boot, in node 0.
+    pub memory: ByteSize,
+    /// Slots for DIMMs.
+    pub slots: u64,
+    /// Memory at boot and all DIMMs together.
+    pub max_memory: ByteSize,
+    /// NUMA nodes.
+    pub nodes: u64,
+    /// Processors.
+    pub cpus: u64,
+    /// CPU model, where one was asked for.
+    pub cpu: Option<String>,
+}
+
+impl Shape {
+    /// Refuses what QEMU would refuse in words of its own, or misread.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            self.memory.bytes() > 0 && self.memory.bytes().is_multiple_of(ByteSize::MIB.bytes()),
+            "--memory {}: memory comes in whole MiB, and at least one of them",
+            self.memory
+        );
+        ensure!(
+            self.slots == 0 || self.max_memory > self.memory,
+            "--max-memory {} leaves no room for DIMMs above --memory {} (or say --slots 0)",
+            self.max_memory,
+            self.memory
+        );
+        Ok(())
+    }
+
+    /// The CPU model to ask for: the given one; else QEMU's default where that can address everything.
+    pub fn cpu_model(&self) -> Option<String> {
+        let wide = (self.end_of_addresses() > HYPERTRANSPORT).then(|| WIDE_CPU.to_owned());
+        self.cpu.clone().or(wide)
+    }
+
+    /// Where the highest address of the guest's memory map ends, as QEMU lays it out: memory above 4 GiB, the
+    /// window for DIMMs, the window for 64-bit PCI devices.
+    fn end_of_addresses(&self) -> u64 {
+        let gib = ByteSize::GIB.bytes();
+        let (below_limit, below, pci_window) = match self.machine {
+            MachineType::Q35 => (0xb000_0000, 2 * gib, 32 * gib),
+            MachineType::Pc => (0xe000_0000, 3 * gib, 2 * gib),
+        };
+        let memory = self.memory.bytes();
+        let above_4g = if memory >= below_limit { memory - below } else { 0 };
+        let start = (4 * gib).saturating_add(above_4g).next_multiple_of(gib);
+        let window = match self.slots {
+            0 => 0,
+            slots => self.max_memory.bytes().saturating_sub(memory).saturating_add(slots * gib),
+        };
+        start.saturating_add(window).saturating_add(pci_window)
+    }
+}
+
+/// A guest and everything around it.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// The QEMU program.
+    pub qemu: PathBuf,
+    /// Memory and processors.
+    pub shape: Shape,
+    /// The accelerator.
+    pub accelerator: Accelerator,
+    /// The boot shim, as QEMU's kernel.
+    pub boot: PathBuf,
+    /// The kernel, as QEMU's initial RAM disk; without it the shim ends with a status that says so.
+    pub kernel: Option<PathBuf>,
+    /// Where the serial port goes; nowhere if there is none.
+    pub serial: Option<Serial>,
+    /// A QMP socket.
+    pub qmp: Option<PathBuf>,
+    /// Arguments that come last.
+    pub more: Vec<String>,
+}
+
+impl Guest {
+    /// The command, program first.
+    ///
+    /// # Errors
+    /// A path that is not UTF-8.
+    pub fn command(&self) -> Result<Vec<String>> {
+        let shape = &self.shape;
+        let mut line = vec![utf8(&self.qemu)?];
+        let mut add = |words: &[&str]| line.extend(words.iter().map(|&word| word.to_owned()));
+        // Nothing that is not asked for: no network, no screen, no user's configuration.
+        add(&["-no-user-config", "-nodefaults", "-display", "none"]);
+        add(&["-machine", shape.machine.name(), "-accel", self.accelerator.name()]);
+        if let Some(model) = shape.cpu_model() {
+            add(&["-cpu", &model]);
+        }
+        add(&["-smp", &shape.cpus.to_string()]);
+        match shape.slots {
+            0 => add(&["-m", &shape.memory.to_string()]),
+            slots => add(&["-m", &format!("{},slots={slots},maxmem={}", shape.memory, shape.max_memory)]),
+        }
+        // A node without memory is accepted only where node 0's memory is an object of its own.
+        add(&["-object", &format!("memory-backend-ram,id=m0,size={}", shape.memory)]);
+        add(&["-numa", "node,nodeid=0,memdev=m0"]);
+        for node in 1..shape.nodes {
+            add(&["-numa", &format!("node,nodeid={node}")]);
+        }
+        add(&["-device", DEBUG_EXIT]);
+        // QMP before the serial port: it must listen already while QEMU waits for the serial connection.
+        if let Some(path) = &self.qmp {
+            add(&["-qmp", &format!("unix:{},server=on,wait=off", escaped(&utf8(path)?))]);
+        }
+        match &self.serial {
+            Some(Serial::Stdio) => {
+                add(&["-chardev", "stdio,id=console,mux=on,signal=off"]);
+                add(&["-serial", "chardev:console", "-mon", "chardev=console,mode=readline"]);
+            }
+            Some(Serial::Unix(path)) => {
+                let path = escaped(&utf8(path)?);
+                add(&["-chardev", &format!("socket,id=console,path={path},server=on,wait=on")]);
+                add(&["-serial", "chardev:console"]);
+            }
+            None => {}
+        }
+        add(&["-kernel", &utf8(&self.boot)?]);
+        if let Some(kernel) = &self.kernel {
+            add(&["-initrd", &utf8(kernel)?]);
+        }
+        line.extend(self.more.iter().cloned());
+        Ok(line)
+    }
+}
+
+/// A comma ends a value in QEMU's options; two stand for one.
+fn escaped(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest() -> Guest {
+        Guest {
+            qemu: "/usr/bin/qemu-system-x86_64".into(),
+            shape: Shape {
+                machine: MachineType::Q35,
+                memory: size("512M"),
+                slots: 32,
+                max_memory: size("256G"),
+                nodes: 2,
+                cpus: 1,
+                cpu: None,
+            },
+            accelerator: Accelerator::Tcg,
+            boot: "/t/carapace-boot".into(),
+            kernel: Some("/t/carapace".into()),
+            serial: Some(Serial::Stdio),
+            qmp: None,
+            more: Vec::new(),
+        }
+    }
+
+    fn size(text: &str) -> ByteSize {
+        text.parse().expect("a size")
+    }
+
+    fn line(guest: &Guest) -> String {
+        guest.command().expect("UTF-8 paths").join(" ")
+    }
+
+    /// The default guest, word by word: DIMMs go where the example says, to node 1, without a `-cpu`.
+    #[test]
+    fn default_command() {
+        assert_eq!(
+            line(&guest()),
+            "/usr/bin/qemu-system-x86_64 -no-user-config -nodefaults -display none -machine q35 -accel tcg \
+             -smp 1 -m 512M,slots=32,maxmem=256G -object memory-backend-ram,id=m0,size=512M \
+             -numa node,nodeid=0,memdev=m0 -numa node,nodeid=1 -device isa-debug-exit,iobase=0xf4,iosize=4 \
+             -chardev stdio,id=console,mux=on,signal=off -serial chardev:console \
+             -mon chardev=console,mode=readline -kernel /t/carapace-boot -initrd /t/carapace"
+        );
+    }
+
+    /// With sockets: QMP stands before the serial port on which QEMU waits; a comma in a path is doubled.
+    #[test]
+    fn sockets() {
+        let mut guest = guest();
+        guest.serial = Some(Serial::Unix("/s/a,b".into()));
+        guest.qmp = Some("/s/qmp".into());
+        let line = line(&guest);
+        let qmp = line.find("-qmp unix:/s/qmp,server=on,wait=off").expect("QMP");
+        let serial = line.find("-chardev socket,id=console,path=/s/a,,b,server=on,wait=on").expect("serial");
+        assert!(qmp < serial, "{line}");
+        assert!(!line.contains("stdio"), "{line}");
+    }
+
+    /// What the user gives QEMU stands last, so that it wins.
+    #[test]
+    fn more_arguments_come_last() {
+        let mut guest = guest();
+        guest.more = vec!["-m".into(), "1G".into()];
+        assert!(line(&guest).ends_with("-initrd /t/carapace -m 1G"));
+    }
+
+    /// One node has all memory; without slots there is no window that QEMU would refuse.
+    #[test]
+    fn one_node_no_slots() {
+        let mut guest = guest();
+        guest.shape.nodes = 1;
+        guest.shape.slots = 0;
+        let line = line(&guest);
+        assert!(line.contains("-m 512M -object") && !line.contains("nodeid=1"), "{line}");
+    }
+
+    /// More address bits are asked for exactly where QEMU's default model does not reach (measured with
+    /// QEMU 7.2: 900G starts with it, 1T does not), and never against what the user says.
+    #[test]
+    fn wide_addresses() {
+        let mut shape = guest().shape;
+        let mut model = |max: &str, slots| {
+            (shape.max_memory, shape.slots) = (size(max), slots);
+            shape.cpu_model()
+        };
+        assert_eq!(model("900G", 32), None);
+        assert_eq!(model("1T", 32).as_deref(), Some(WIDE_CPU));
+        assert_eq!(model("900G", 256).as_deref(), Some(WIDE_CPU));
+        assert_eq!(model("4T", 0), None);
+        shape.cpu = Some("Haswell".into());
+        shape.max_memory = size("4T");
+        assert_eq!(shape.cpu_model().as_deref(), Some("Haswell"));
+    }
+
+    /// Sizes that QEMU would misread or answer with a riddle are refused.
+    #[test]
+    fn impossible_shapes() {
+        let good = guest().shape;
+        assert!(good.check().is_ok());
+        for (memory, max_memory) in [("0", "1G"), ("1000", "1G"), ("1G", "1G"), ("2G", "1G")] {
+            let shape = Shape { memory: size(memory), max_memory: size(max_memory), ..good.clone() };
+            assert!(shape.check().is_err(), "{memory} of {max_memory}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `cargo xtask run`: everything that is needed is there and built, then QEMU has the terminal.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+
+use anyhow::{Context, Result};
+
+use crate::accel;
+use crate::build::{self, BOOT, KERNEL};
+use crate::child::{self, TerminalSettings};
+use crate::cli::{AccelChoice, RunArgs, Serial};
+use crate::console::{Console, Event, PromptWatch};
+use crate::qemu::{Accelerator, Guest, Shape};
+use crate::setup::{self, Installing, Need};
+use crate::workspace::Workspace;
+
+/// Boots the guest; the result is QEMU's exit status.
+pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Result<u8> {
+    let line = prepare(workspace, args, installing)?.command()?;
+    if args.dry_run {
+        println!("{}", serde_json::to_string(&line)?);
+        return Ok(0);
+    }
+    if args.serial == Serial::Stdio && !io::stdin().is_terminal() {
+        return from_pipe(&line);
+    }
+    let mut command = child::command(&line);
+    match &args.serial {
+        Serial::Stdio => explain(args),
+        Serial::Unix(path) => {
+            eprintln!("the serial port is {}; the guest starts when it is connected", path.display());
+            command.stdin(Stdio::null());
+        }
+    }
+    let settings = TerminalSettings::remember();
+    let status = command.status().with_context(|| format!("cannot start {}", line[0]))?;
+    drop(settings);
+    Ok(child::exit_code(status))
+}
+
+/// Sees to the tools, builds, chooses the accelerator.
+pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Result<Guest> {
+    let shape = Shape {
+        machine: args.machine,
+        memory: args.memory,
+        slots: args.slots,
+        max_memory: args.max_memory,
+        nodes: args.nodes,
+        cpus: args.cpus,
+        cpu: args.cpu.clone(),
+    };
+    shape.check()?;
+    let absolute = |path: &std::path::PathBuf| std::path::absolute(path).context("an empty path");
+    let serial = match &args.serial {
+        Serial::Stdio => Serial::Stdio,
+        Serial::Unix(path) => Serial::Unix(absolute(path)?),
+    };
+    let qmp = args.qmp.as_ref().map(absolute).transpose()?;
+
+    setup::ensure(workspace, &[Need::Qemu, Need::BareMetal], installing)?;
+    build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?)?;
+    let qemu = setup::qemu()?;
+    let boot = workspace.bare_binary(BOOT);
+    let accelerator = match args.accel {
+        AccelChoice::Tcg => Accelerator::Tcg,
+        AccelChoice::Kvm => Accelerator::Kvm,
+        AccelChoice::Auto => {
+            let verdict = accel::choose(workspace, &qemu.path, &qemu.version, &shape, &boot)?;
+            eprintln!("accelerator: {} ({})", verdict.accelerator.name(), verdict.reason);
+            verdict.accelerator
+        }
+    };
+    Ok(Guest {
+        qemu: qemu.path,
+        shape,
+        accelerator,
+        boot,
+        kernel: Some(workspace.bare_binary(KERNEL)),
+        serial: Some(serial),
+        qmp,
+        more: args.qemu_args.clone(),
+    })
+}
+
+/// Says how to reach the monitor and what to type there. The last node is the one to plug into: node 0 has
+/// memory already.
+fn explain(args: &RunArgs) {
+    eprintln!(
+        "\nThe shell comes up on this terminal; `help` lists its commands, `poweroff` leaves.\n\
+         To plug a DIMM, press Ctrl-a c for QEMU's monitor and type\n\n    \
+         object_add memory-backend-ram,id=ram0,size=256M\n    \
+         device_add pc-dimm,id=dimm0,memdev=ram0,node={}\n\n\
+         then Ctrl-a c again for the shell. Ctrl-a x ends QEMU at once.\n",
+        args.nodes - 1
+    );
+}
+
+/// Shell commands from standard input, one at each prompt; after the last one the guest powers off.
+fn from_pipe(line: &[String]) -> Result<u8> {
+    let (events, incoming) = mpsc::channel();
+    let (wanted, requests) = mpsc::channel::<()>();
+    let mut console = Console::start(line, events.clone())?;
+    // A line is read only when it is asked for, so that whoever writes to us sees answers before its next line.
+    thread::spawn(move || {
+        for () in requests {
+            let mut line = Vec::new();
+            let event = match io::stdin().lock().read_until(b'\n', &mut line) {
+                Ok(1..) => Event::Line(ended(line)),
+                Ok(0) | Err(_) => Event::EndOfLines,
+            };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    let mut watch = PromptWatch::default();
+    let mut reading = false;
+    for event in incoming {
+        match event {
+            Event::Output(bytes) => {
+                show(&bytes);
+                if watch.feed(&bytes) && !reading {
+                    reading = wanted.send(()).is_ok();
+                }
+            }
+            Event::Line(line) => {
+                reading = false;
+                console.send(&line)?;
+            }
+            // From here on the reader is not asked again: `reading` stays as it is.
+            Event::EndOfLines => console.send(b"poweroff\n")?,
+            Event::Closed => break,
+        }
+    }
+    Ok(child::exit_code(console.wait()?))
+}
+
+/// A line with its end, which the last one of a file may lack.
+fn ended(mut line: Vec<u8>) -> Vec<u8> {
+    if line.last() != Some(&b'\n') {
+        line.push(b'\n');
+    }
+    line
+}
+
+/// Prints what the guest says, byte by byte as it is.
+pub fn show(bytes: &[u8]) {
+    let mut output = io::stdout().lock();
+    // With nobody reading any more the guest still runs to its end, and its exit status is ours.
+    let _ = output.write_all(bytes).and_then(|()| output.flush());
+}

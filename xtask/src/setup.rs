@@ -1,0 +1,282 @@
+//! What the tasks need from the machine: finding it, installing it, or saying what to type.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::build::TARGET;
+use crate::packages::{self, Apt};
+use crate::progress;
+use crate::toolchain::{self, ThisMachine, Toolchain};
+use crate::workspace::Workspace;
+
+/// Something that a task needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// `qemu-system-x86_64`.
+    Qemu,
+    /// A toolchain for bare metal.
+    BareMetal,
+    /// `iasl` and `acpiexec`: the tests' tables and their oracle.
+    Acpica,
+    /// `cargo fmt` and `cargo clippy`.
+    Lints,
+}
+
+impl Need {
+    /// Everything.
+    pub const ALL: [Self; 4] = [Self::Qemu, Self::BareMetal, Self::Acpica, Self::Lints];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "QEMU",
+            Self::BareMetal => "bare-metal Rust",
+            Self::Acpica => "ACPI tools",
+            Self::Lints => "rustfmt, clippy",
+        }
+    }
+
+    /// What to type where we cannot install it.
+    fn advice(self) -> String {
+        match self {
+            Self::Qemu => "Debian, Ubuntu: sudo apt-get install --no-install-recommends qemu-system-x86\n\
+                 Fedora: sudo dnf install qemu-system-x86-core    Arch: sudo pacman -S qemu-system-x86"
+                .into(),
+            Self::BareMetal => {
+                let debian = packages::toolchain().unwrap_or_else(|| {
+                    let names = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22"];
+                    names.map(str::to_owned).to_vec()
+                });
+                format!("rustup target add {TARGET}\nor, on Debian 12: {}", packages::line_to_type(&debian))
+            }
+            Self::Acpica => "Debian, Ubuntu: sudo apt-get install --no-install-recommends acpica-tools\n\
+                             Fedora: sudo dnf install acpica-tools    Arch: sudo pacman -S acpica"
+                .into(),
+            Self::Lints => "rustup component add rustfmt clippy".into(),
+        }
+    }
+}
+
+/// Whether the machine may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installing {
+    /// Yes; a person at the terminal is asked first.
+    Allowed,
+    /// No.
+    Refused,
+}
+
+/// A program on this machine.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// The line by which it names its version.
+    pub version: String,
+}
+
+/// Something that is not there.
+#[derive(Clone, Debug)]
+struct Missing {
+    need: Need,
+    why: String,
+}
+
+/// Sees to it that what `needs` names is there.
+///
+/// # Errors
+/// Something is missing and was not installed; the message says what to type.
+pub fn ensure(workspace: &Workspace, needs: &[Need], installing: Installing) -> Result<()> {
+    let mut missing = look_for(workspace, needs);
+    if !missing.is_empty() && installing == Installing::Allowed && may_install(&missing)? {
+        install(workspace, &missing)?;
+        missing = look_for(workspace, needs);
+    }
+    if missing.is_empty() { Ok(()) } else { bail!(instructions(&missing)) }
+}
+
+/// `cargo xtask setup`: sees to everything, and reports each item.
+pub fn report(workspace: &Workspace, installing: Installing) -> Result<()> {
+    let outcome = ensure(workspace, &Need::ALL, installing);
+    for need in Need::ALL {
+        match describe(workspace, need) {
+            Ok(lines) => {
+                for line in lines {
+                    println!("{:<16} {line}", need.name());
+                }
+            }
+            Err(missing) => println!("{:<16} missing: {}", need.name(), missing.why),
+        }
+    }
+    outcome
+}
+
+/// QEMU, which `ensure` has seen to.
+pub fn qemu() -> Result<Program> {
+    program("qemu-system-x86_64", "--version").map_err(anyhow::Error::msg)
+}
+
+/// The bare-metal toolchain, which `ensure` has seen to.
+pub fn bare_metal_toolchain(workspace: &Workspace) -> Result<Toolchain> {
+    toolchain::choose(&ThisMachine(&workspace.root)).map_err(|reasons| anyhow::anyhow!(reasons.join("; ")))
+}
+
+fn look_for(workspace: &Workspace, needs: &[Need]) -> Vec<Missing> {
+    needs.iter().filter_map(|&need| describe(workspace, need).err()).collect()
+}
+
+/// What is found of an item, a line for each part.
+fn describe(workspace: &Workspace, need: Need) -> Result<Vec<String>, Missing> {
+    let line = |program: Program| format!("{}  {}", program.path.display(), program.version);
+    let found = match need {
+        Need::Qemu => program("qemu-system-x86_64", "--version").map(|program| vec![line(program)]),
+        Need::BareMetal => toolchain::choose(&ThisMachine(&workspace.root))
+            .map(|toolchain| vec![toolchain.to_string()])
+            .map_err(|reasons| reasons.join("; ")),
+        Need::Acpica => ["iasl", "acpiexec"]
+            .into_iter()
+            .map(|name| program(name, "-v").map(line))
+            .collect::<Result<Vec<_>, _>>(),
+        Need::Lints => ["fmt", "clippy"]
+            .into_iter()
+            .map(|name| cargo_component(workspace, name))
+            .collect::<Result<Vec<_>, _>>(),
+    };
+    found.map_err(|why| Missing { need, why })
+}
+
+fn program(name: &str, version_flag: &str) -> Result<Program, String> {
+    let path = which::which(name).map_err(|_| format!("no {name} on PATH"))?;
+    let output = Command::new(&path).arg(version_flag).output().map_err(|why| format!("{name}: {why}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let telling = |line: &&str| line.contains("version");
+    let version = text.lines().map(str::trim).find(telling).unwrap_or("version unknown").to_owned();
+    Ok(Program { path, version })
+}
+
+fn cargo_component(workspace: &Workspace, name: &str) -> Result<String, String> {
+    let output = Command::new("cargo").args([name, "--version"]).current_dir(&workspace.root).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            Ok(format!("cargo {name}  {}", String::from_utf8_lossy(&output.stdout).trim()))
+        }
+        _ => Err(format!("cargo {name} does not run")),
+    }
+}
+
+fn install(workspace: &Workspace, missing: &[Missing]) -> Result<()> {
+    let lacks = |need| missing.iter().any(|missing| missing.need == need);
+    let apt = Apt::find();
+    let mut wanted = Vec::new();
+    if lacks(Need::Qemu) {
+        wanted.push("qemu-system-x86".to_owned());
+    }
+    if lacks(Need::Acpica) {
+        wanted.push("acpica-tools".to_owned());
+    }
+    if lacks(Need::Lints) {
+        rustup(workspace, &["component", "add", "rustfmt", "clippy"])?;
+    }
+    if lacks(Need::BareMetal)
+        && !rustup(workspace, &["target", "add", TARGET])?
+        && let Some(apt) = apt
+    {
+        if packages::toolchain().is_none() {
+            apt.update()?;
+        }
+        wanted.extend(packages::toolchain().unwrap_or_default());
+    }
+    match apt {
+        Some(apt) if !wanted.is_empty() => apt.install(&wanted),
+        _ => Ok(()),
+    }
+}
+
+/// Asks rustup, where it is; false if it is not, or cannot do it.
+fn rustup(workspace: &Workspace, arguments: &[&str]) -> Result<bool> {
+    if which::which("rustup").is_err() {
+        return Ok(false);
+    }
+    let line = format!("rustup {}", arguments.join(" "));
+    let mut command = Command::new("rustup");
+    command.args(arguments).current_dir(&workspace.root);
+    match progress::watch(&mut command, &line, Some(Duration::from_secs(180))) {
+        Ok(finished) if finished.status.success() => Ok(true),
+        Ok(finished) => {
+            eprintln!(
+                "{line} failed: {}",
+                finished.lines.last().map_or("it did not say why", String::as_str)
+            );
+            Ok(false)
+        }
+        Err(why) => {
+            eprintln!("{line}: {why}");
+            Ok(false)
+        }
+    }
+}
+
+/// Says what is missing; asks a person at a terminal, and goes ahead where there is none.
+fn may_install(missing: &[Missing]) -> Result<bool> {
+    for item in missing {
+        eprintln!("missing: {} ({})", item.need.name(), item.why);
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    eprint!("Install what is missing now, with rustup or apt-get? [Y/n] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    if io::stdin().lock().read_line(&mut answer)? == 0 {
+        return Ok(false);
+    }
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes")
+}
+
+/// One message with all that is missing and what to type for it.
+fn instructions(missing: &[Missing]) -> String {
+    let mut text = "this is missing on the machine:".to_owned();
+    for Missing { need, why } in missing {
+        text += &format!(
+            "\n\n{}: {why}. To get it, type:\n  {}",
+            need.name(),
+            need.advice().replace('\n', "\n  ")
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One message names everything that is missing, and what to type for each.
+    #[test]
+    fn instructions_are_complete() {
+        let missing = Need::ALL.map(|need| Missing { need, why: "not there".into() });
+        let text = instructions(&missing);
+        for needed in [
+            "qemu-system-x86",
+            "rustup target add x86_64-unknown-none",
+            "rust-web-src",
+            "acpica-tools",
+            "rustup component add rustfmt clippy",
+        ] {
+            assert!(text.contains(needed), "{needed} in: {text}");
+        }
+    }
+
+    /// Only a plain yes, or nothing but Enter, is a yes.
+    #[test]
+    fn answers() {
+        assert!(["", "y\n", "YES\n"].into_iter().all(is_yes));
+        assert!(!["n\n", "no", "yep", "what?"].into_iter().any(is_yes));
+    }
+}

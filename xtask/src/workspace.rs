@@ -1,0 +1,52 @@
+//! Where things are: the workspace and what is built in it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The paths of one checkout, all absolute.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    /// The checkout.
+    pub root: PathBuf,
+    /// Cargo's target directory.
+    pub target: PathBuf,
+}
+
+impl Workspace {
+    /// The checkout this program belongs to: cargo says which one it is, and so does the build.
+    pub fn find() -> Result<Self> {
+        let package = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = package.parent().context("the package lies in the workspace's root")?.to_owned();
+        let target = match env::var_os("CARGO_TARGET_DIR") {
+            Some(dir) => std::path::absolute(dir)?,
+            None => root.join("target"),
+        };
+        Ok(Self { root, target })
+    }
+
+    /// The target directory of the bare-metal build; one of its own, so that its cache never meets another
+    /// toolchain's and its lock never another cargo's.
+    pub fn bare(&self) -> PathBuf {
+        self.target.join("bare")
+    }
+
+    /// Where a bare-metal program ends up.
+    pub fn bare_binary(&self, name: &str) -> PathBuf {
+        self.bare().join(crate::build::TARGET).join("release").join(name)
+    }
+
+    /// What is remembered between runs.
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.target.join("xtask").join(name)
+    }
+}
+
+/// A path as QEMU's command line and JSON need it.
+pub fn utf8(path: &Path) -> Result<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .with_context(|| format!("the path {} is not UTF-8, which QEMU's command needs", path.display()))
+}
