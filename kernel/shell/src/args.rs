@@ -1,1 +1,270 @@
-//! x
+//! A line's words against the table of commands: which command, which flags, which operands. Strict:
+//! what a command does not know is an error, and so is a flag given twice.
+
+use crate::commands::{Command, find};
+use crate::report::Format;
+use arrayvec::ArrayVec;
+use core::fmt;
+use getargs::{Arg, Opt, Options};
+
+/// Words a line may have.
+const WORDS_MAX: usize = 32;
+/// Operands any command takes at most.
+const OPERANDS_MAX: usize = 4;
+/// Flags there are.
+const FLAGS: usize = 6;
+
+/// A flag that some command takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// `-J`: one line of JSON.
+    Json,
+    /// `--all`, `-a`.
+    All,
+    /// `--node N`.
+    Node,
+    /// `--pinned`.
+    Pinned,
+    /// `--contiguous`.
+    Contiguous,
+    /// `--no-fill`.
+    NoFill,
+}
+
+impl Flag {
+    /// As it is shown and completed.
+    pub const fn spelling(self) -> &'static str {
+        match self {
+            Flag::Json => "-J",
+            Flag::All => "--all",
+            Flag::Node => "--node",
+            Flag::Pinned => "--pinned",
+            Flag::Contiguous => "--contiguous",
+            Flag::NoFill => "--no-fill",
+        }
+    }
+
+    /// Its one-letter form.
+    pub const fn short(self) -> Option<char> {
+        match self {
+            Flag::Json => Some('J'),
+            Flag::All => Some('a'),
+            _ => None,
+        }
+    }
+
+    const fn takes_value(self) -> bool {
+        matches!(self, Flag::Node)
+    }
+
+    fn is(self, opt: Opt<&str>) -> bool {
+        match opt {
+            Opt::Short(letter) => self.short() == Some(letter),
+            Opt::Long(name) => self.spelling().strip_prefix("--") == Some(name),
+        }
+    }
+}
+
+/// A line that fits a command.
+#[derive(Clone, Debug)]
+pub struct Invocation<'a> {
+    /// The command.
+    pub command: &'static Command,
+    flags: ArrayVec<(Flag, &'a str), FLAGS>,
+    operands: ArrayVec<&'a str, OPERANDS_MAX>,
+}
+
+impl<'a> Invocation<'a> {
+    /// Whether a flag was given.
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags.iter().any(|(given, _)| *given == flag)
+    }
+
+    /// The value of a flag that takes one.
+    pub fn value(&self, flag: Flag) -> Option<&'a str> {
+        self.flags.iter().find(|(given, _)| *given == flag).map(|(_, value)| *value)
+    }
+
+    /// The operand of that number, from 0.
+    pub fn operand(&self, number: usize) -> Option<&'a str> {
+        self.operands.get(number).copied()
+    }
+
+    /// The form in which the output is wanted.
+    pub fn format(&self) -> Format {
+        if self.has(Flag::Json) { Format::Json } else { Format::Table }
+    }
+}
+
+/// Why a line fits no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgError<'a> {
+    /// There is no word in it.
+    Empty,
+    /// More words than any command takes.
+    TooManyWords,
+    /// No command has that name.
+    UnknownCommand(&'a str),
+    /// The command has no such flag.
+    UnknownFlag(&'static Command, Opt<&'a str>),
+    /// A flag is given twice.
+    FlagTwice(Flag),
+    /// A flag's value is missing.
+    NoValue(Flag),
+    /// A value stands at a flag that takes none.
+    Value(Opt<&'a str>),
+    /// Not enough operands.
+    TooFewOperands(&'static Command),
+    /// One operand too many.
+    TooManyOperands(&'static Command, &'a str),
+}
+
+impl fmt::Display for ArgError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ArgError::Empty => f.write_str("the line is empty (help lists the commands)"),
+            ArgError::TooManyWords => write!(f, "more than {WORDS_MAX} words"),
+            ArgError::UnknownCommand(name) => {
+                write!(f, "unknown command '{name}' (help lists the commands)")
+            }
+            ArgError::UnknownFlag(command, flag) => {
+                write!(f, "{} has no flag '{flag}'; usage: {}", command.name, command.usage)
+            }
+            ArgError::FlagTwice(flag) => write!(f, "{} is given twice", flag.spelling()),
+            ArgError::NoValue(flag) => write!(f, "{} needs a value", flag.spelling()),
+            ArgError::Value(flag) => write!(f, "'{flag}' takes no value"),
+            ArgError::TooFewOperands(command) => write!(f, "something is missing; usage: {}", command.usage),
+            ArgError::TooManyOperands(command, word) => {
+                write!(f, "'{word}' is one word too many; usage: {}", command.usage)
+            }
+        }
+    }
+}
+
+/// The form in which a line asks for its output, whether or not the line fits a command: its error
+/// comes in that form too.
+pub fn format_of(line: &str) -> Format {
+    if line.split_ascii_whitespace().any(|word| word == "-J") { Format::Json } else { Format::Table }
+}
+
+/// Reads a line: words between blanks, the first one names the command.
+pub fn parse(line: &str) -> Result<Invocation<'_>, ArgError<'_>> {
+    let mut words = ArrayVec::<&str, WORDS_MAX>::new();
+    for word in line.split_ascii_whitespace() {
+        words.try_push(word).map_err(|_| ArgError::TooManyWords)?;
+    }
+    let (name, rest) = words.split_first().ok_or(ArgError::Empty)?;
+    let command = find(name).ok_or(ArgError::UnknownCommand(name))?;
+    let mut invocation = Invocation { command, flags: ArrayVec::new(), operands: ArrayVec::new() };
+    let mut options = Options::new(rest.iter().copied());
+    loop {
+        let arg = options.next_arg().map_err(|error| match error {
+            // `value` is called for each flag that takes one, so this is the only error here.
+            getargs::Error::DoesNotRequireValue(opt) | getargs::Error::RequiresValue(opt) => {
+                ArgError::Value(opt)
+            }
+            _ => ArgError::TooFewOperands(command),
+        })?;
+        let opt = match arg {
+            None => break,
+            Some(Arg::Positional(word)) => {
+                if invocation.operands.len() == command.operands.1 {
+                    return Err(ArgError::TooManyOperands(command, word));
+                }
+                let pushed = invocation.operands.try_push(word);
+                pushed.map_err(|_| ArgError::TooManyOperands(command, word))?;
+                continue;
+            }
+            Some(Arg::Short(letter)) => Opt::Short(letter),
+            Some(Arg::Long(name)) => Opt::Long(name),
+        };
+        let flag = command.flags.iter().copied().find(|flag| flag.is(opt));
+        let flag = flag.ok_or(ArgError::UnknownFlag(command, opt))?;
+        let value = match flag.takes_value() {
+            true => options.value().map_err(|_| ArgError::NoValue(flag))?,
+            false => "",
+        };
+        // Each flag at most once, so there is room for all.
+        if invocation.has(flag) || invocation.flags.try_push((flag, value)).is_err() {
+            return Err(ArgError::FlagTwice(flag));
+        }
+    }
+    if invocation.operands.len() < command.operands.0 {
+        return Err(ArgError::TooFewOperands(command));
+    }
+    Ok(invocation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::Id;
+    use proptest::prelude::*;
+    use std::string::ToString;
+
+    // Flags and operands in any order, a flag's value after it or behind '='.
+    #[test]
+    fn accepted() {
+        for line in [
+            "alloc 200M --node 1 --pinned -J",
+            " alloc  --pinned -J --node=1 200M ",
+            "alloc -J 200M --node 1 --pinned --",
+        ] {
+            let given = parse(line).unwrap();
+            assert_eq!(given.command.id, Id::Alloc);
+            assert_eq!((given.operand(0), given.operand(1)), (Some("200M"), None));
+            assert_eq!(given.value(Flag::Node), Some("1"));
+            assert!(given.has(Flag::Pinned) && !given.has(Flag::NoFill));
+            assert_eq!(given.format(), Format::Json);
+        }
+        assert!(parse("lsmem -aJ").unwrap().has(Flag::All));
+    }
+
+    // Everything else is refused, and the message says what is wrong with which word.
+    #[test]
+    fn refused() {
+        for (line, message) in [
+            ("", "the line is empty"),
+            ("   ", "the line is empty"),
+            ("frob -J", "unknown command 'frob'"),
+            ("HELP", "unknown command 'HELP'"),
+            ("meminfo --node 1", "meminfo has no flag '--node'; usage: meminfo [-J]"),
+            ("meminfo -x", "meminfo has no flag '-x'"),
+            ("meminfo --json", "meminfo has no flag '--json'"),
+            ("meminfo -J -J", "-J is given twice"),
+            ("meminfo -JJ", "-J is given twice"),
+            ("alloc 1M --node 1 --node 2", "--node is given twice"),
+            ("alloc 1M --pinned --pinned", "--pinned is given twice"),
+            ("alloc 1M --node", "--node needs a value"),
+            ("alloc 1M --pinned=yes", "'--pinned' takes no value"),
+            ("alloc 1M --all=x", "'--all' takes no value"),
+            ("alloc 1M 2M", "'2M' is one word too many; usage: alloc SIZE"),
+            ("page", "something is missing; usage: page PFN [-J]"),
+            ("meminfo -1", "meminfo has no flag '-1'"),
+            ("help a b", "'b' is one word too many"),
+        ] {
+            let error = parse(line).map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{line}: {error}");
+        }
+        assert_eq!(parse(&"help ".repeat(33)).unwrap_err(), ArgError::TooManyWords);
+    }
+
+    // An error takes the form that the line asks for.
+    #[test]
+    fn form_of_errors() {
+        assert_eq!(format_of("frob -J"), Format::Json);
+        assert_eq!(format_of("frob --J -j -Jx"), Format::Table);
+    }
+
+    proptest! {
+        // No line makes the parser panic, and what is accepted was asked for by the table.
+        #[test]
+        fn total(words in prop::collection::vec("(alloc|help|free|page|--|-|-J|--node|--all|=|[ -~]{0,6})", 0..40)) {
+            let line = words.join(" ");
+            match parse(&line) {
+                Ok(given) => prop_assert!(given.operands.len() <= given.command.operands.1),
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+            }
+        }
+    }
+}

@@ -1,1 +1,171 @@
-//! x
+//! The one table of commands: dispatch, `help` and completion read it, and the kernel matches on
+//! [`Id`] exhaustively, so that a command without a handler does not compile.
+
+use crate::args::Flag;
+
+/// Which command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the command of that name in the table below")]
+pub enum Id {
+    Help,
+    Resources,
+    Sections,
+    Meminfo,
+    Buddyinfo,
+    Zoneinfo,
+    Lsmem,
+    Page,
+    Map,
+    Alloc,
+    Free,
+    Verify,
+    Check,
+    Acpi,
+    Stat,
+    Dmesg,
+    Uptime,
+    Reboot,
+    Poweroff,
+    Panic,
+}
+
+/// A command as the table has it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Which.
+    pub id: Id,
+    /// As it is typed.
+    pub name: &'static str,
+    /// Name, operands and flags, as `help` shows them.
+    pub usage: &'static str,
+    /// What it is for, one line.
+    pub summary: &'static str,
+    /// A line that can be typed as it is.
+    pub example: &'static str,
+    /// The flags it takes.
+    pub flags: &'static [Flag],
+    /// The fewest and the most operands it takes.
+    pub operands: (usize, usize),
+    /// What an operand can be, for completion.
+    pub words: &'static [&'static str],
+}
+
+const JSON: &[Flag] = &[Flag::Json];
+
+#[allow(clippy::too_many_arguments, reason = "a row of the table below, where each stands under its like")]
+const fn command(
+    id: Id,
+    name: &'static str,
+    usage: &'static str,
+    flags: &'static [Flag],
+    operands: (usize, usize),
+    words: &'static [&'static str],
+    summary: &'static str,
+    example: &'static str,
+) -> Command {
+    Command { id, name, usage, summary, example, flags, operands, words }
+}
+
+/// All commands, in the order in which `help` lists them.
+#[rustfmt::skip]
+pub const COMMANDS: &[Command] = &[
+    command(Id::Help, "help", "help [COMMAND]", &[], (0, 1), &[],
+        "what commands there are, or how one is used", "help alloc"),
+    command(Id::Resources, "resources", "resources [-J]", JSON, (0, 0), &[],
+        "every piece of memory with its own memmap: boot memory and each DIMM's ranges", "resources -J"),
+    command(Id::Sections, "sections", "sections [ID|FROM-TO] [-J]", JSON, (0, 1), &[],
+        "the 128 MiB sections, of one resource or between two numbers", "sections 32-33"),
+    command(Id::Meminfo, "meminfo", "meminfo [-J]", JSON, (0, 0), &[],
+        "sums: present, usable, free, memmap, page tables, heap, and by node", "meminfo"),
+    command(Id::Buddyinfo, "buddyinfo", "buddyinfo [ID] [-J]", JSON, (0, 1), &[],
+        "free blocks of each order by node and zone, with -J by resource", "buddyinfo -J"),
+    command(Id::Zoneinfo, "zoneinfo", "zoneinfo", &[], (0, 0), &[],
+        "pages of each node's zones", "zoneinfo"),
+    command(Id::Lsmem, "lsmem", "lsmem [-a] [-J]", &[Flag::All, Flag::Json], (0, 0), &[],
+        "ranges of memory and their state, as util-linux shows them (-a: each section)", "lsmem -a"),
+    command(Id::Page, "page", "page PFN [-J]", JSON, (1, 1), &[],
+        "what a frame is, where its descriptor is and who holds it", "page 0x100400"),
+    command(Id::Map, "map", "map", &[], (0, 0), &[],
+        "a picture of physical memory by node: boot memory, memmap, used, free", "map"),
+    command(Id::Alloc, "alloc", "alloc SIZE|--all [--node N] [--pinned] [--contiguous] [--no-fill] [-J]",
+        &[Flag::All, Flag::Node, Flag::Pinned, Flag::Contiguous, Flag::NoFill, Flag::Json], (0, 1), &[],
+        "takes memory, maps it and fills it with a pattern that `verify` knows", "alloc 200M --node 1"),
+    command(Id::Free, "free", "free ID|all [-J]", JSON, (1, 1), &["all"],
+        "gives back one allocation, or all of them", "free all"),
+    command(Id::Verify, "verify", "verify [-J]", JSON, (0, 0), &[],
+        "reads every filled allocation and compares it with its pattern", "verify"),
+    command(Id::Check, "check", "check [-J]", JSON, (0, 0), &[],
+        "walks every invariant of the memory core and names what is broken", "check"),
+    command(Id::Acpi, "acpi", "acpi [-J]", JSON, (0, 0), &[],
+        "the memory devices that the firmware describes", "acpi"),
+    command(Id::Stat, "stat", "stat [-J]", JSON, (0, 0), &[],
+        "counters of the kernel since boot", "stat"),
+    command(Id::Dmesg, "dmesg", "dmesg", &[], (0, 0), &[],
+        "the kernel's log so far", "dmesg"),
+    command(Id::Uptime, "uptime", "uptime [-J]", JSON, (0, 0), &[],
+        "the time since boot", "uptime"),
+    command(Id::Reboot, "reboot", "reboot", &[], (0, 0), &[],
+        "starts the machine again", "reboot"),
+    command(Id::Poweroff, "poweroff", "poweroff", &[], (0, 0), &[],
+        "turns the machine off", "poweroff"),
+    command(Id::Panic, "panic", "panic", &[], (0, 0), &[],
+        "stops the kernel with a panic, to see what one looks like", "panic"),
+];
+
+/// The command of that name.
+pub fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// What may follow `before` on a line: commands, then their flags and words. For `editor`'s Tab.
+pub fn complete(before: &str, candidate: &mut dyn FnMut(&'static str)) {
+    let Some(name) = before.split_ascii_whitespace().next() else {
+        return COMMANDS.iter().for_each(|command| candidate(command.name));
+    };
+    let Some(command) = find(name) else { return };
+    if command.id == Id::Help {
+        COMMANDS.iter().for_each(|command| candidate(command.name));
+    }
+    command.words.iter().for_each(|word| candidate(word));
+    command.flags.iter().for_each(|flag| candidate(flag.spelling()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::parse;
+    use std::vec::Vec;
+
+    // Every command is found under its name, its example is taken by its own table row, its usage
+    // names it and every flag, and its words fit a help of 100 columns.
+    #[test]
+    fn table() {
+        for command in COMMANDS {
+            assert_eq!(find(command.name).map(|found| found.id), Some(command.id));
+            let example = parse(command.example).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(example.command.id, command.id);
+            assert_eq!(command.usage.split([' ', '[']).next(), Some(command.name));
+            for flag in command.flags {
+                let short = flag.short().map(|c| std::format!("-{c}")).unwrap_or_default();
+                let usage = command.usage;
+                assert!(usage.contains(flag.spelling()) || usage.contains(&short), "{usage}: {flag:?}");
+            }
+            assert!(command.summary.len() < 80 && !command.summary.ends_with('.'));
+        }
+    }
+
+    // Tab knows commands at the start, and behind a command its flags and words.
+    #[test]
+    fn completion() {
+        let all = |before| {
+            let mut found = Vec::new();
+            complete(before, &mut |name| found.push(name));
+            found
+        };
+        assert_eq!(all("  ").len(), COMMANDS.len());
+        assert_eq!(all("free "), ["all", "-J"]);
+        assert!(all("alloc 1M ").contains(&"--contiguous"));
+        assert!(all("help ").contains(&"alloc"));
+        assert!(all("nonsense ").is_empty());
+    }
+}

@@ -209,7 +209,7 @@ impl Editor {
                 Some(0) => {
                     self.browsing = None;
                     self.line = self.draft.clone();
-                    self.to_end(out);
+                    self.go_to_end(out);
                 }
                 Some(back) => self.browse(back - 1, out),
                 None => put(out, BELL),
@@ -284,10 +284,10 @@ impl Editor {
         self.line.clear();
         // Lines come from here, so they fit.
         let _ = self.line.try_extend_from_slice(line);
-        self.to_end(out);
+        self.go_to_end(out);
     }
 
-    fn to_end(&mut self, out: &mut dyn Write) {
+    fn go_to_end(&mut self, out: &mut dyn Write) {
         self.cursor = self.line.len();
         self.refresh(out);
     }

@@ -30,7 +30,11 @@ impl Session {
         let mut lines = Vec::new();
         for &byte in bytes.as_ref() {
             if let Some(event) = self.editor.feed(byte, names, &mut self.terminal) {
-                lines.push(if event == Event::Line { Ok(self.editor.line().to_string()) } else { Err(event) });
+                lines.push(if event == Event::Line {
+                    Ok(self.editor.line().to_string())
+                } else {
+                    Err(event)
+                });
                 self.editor.begin(&mut self.terminal);
             }
         }
@@ -130,7 +134,10 @@ fn too_long() {
     assert_eq!(session.send([&most, "y\n"].concat()), [Err(Event::TooLong { bytes })]);
     session.terminal.bytes.clear();
     let long = "z".repeat(65536);
-    assert_eq!(session.send([&long, "\nhelp\n"].concat()), [Err(Event::TooLong { bytes: 65536 }), ok("help")]);
+    assert_eq!(
+        session.send([&long, "\nhelp\n"].concat()),
+        [Err(Event::TooLong { bytes: 65536 }), ok("help")]
+    );
     assert!(session.terminal.bytes.len() < 4 * LINE_MAX);
     // Given up with Ctrl-U, it is a line like any other.
     assert_eq!(session.send([&long, "\x15help\n"].concat()), [ok("help")]);

@@ -25,7 +25,8 @@ impl History {
             return;
         }
         while self.text.remaining_capacity() < needed {
-            let oldest = self.text.iter().position(|&byte| byte == b'\n').map_or(self.text.len(), |at| at + 1);
+            let oldest =
+                self.text.iter().position(|&byte| byte == b'\n').map_or(self.text.len(), |at| at + 1);
             self.text.drain(..oldest);
         }
         // Cannot fail: the room was made above.

@@ -103,7 +103,11 @@ pub fn id_or_range(text: &str) -> Result<IdOrRange, NumberError<'_>> {
         None => Ok(IdOrRange::Id(integer(text, "a resource's number")?)),
         Some((from, to)) => {
             let (from, to) = (integer(from, "a section's number")?, integer(to, "a section's number")?);
-            if to < from { Err(NumberError::Backwards { text }) } else { Ok(IdOrRange::Sections { from, to }) }
+            if to < from {
+                Err(NumberError::Backwards { text })
+            } else {
+                Ok(IdOrRange::Sections { from, to })
+            }
         }
     }
 }

@@ -1,1 +1,334 @@
-//! x
+//! The forms output takes: aligned tables for people, one line of JSON for programs, and errors in
+//! either. Rows are streamed, nothing is collected: a table is walked twice, once for its widths.
+//!
+//! JSON is made by `serde-json-core` into a buffer on the stack, a value at a time.
+
+use arrayvec::ArrayString;
+use core::fmt::{self, Display, Write};
+use serde::Serialize;
+
+/// Bytes of JSON that a single row or object can have (asserted by `rows`' tests with the longest).
+pub const VALUE_MAX: usize = 2048;
+/// Columns a table can have.
+const COLUMNS_MAX: usize = 16;
+
+/// How output is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One line of JSON.
+    Json,
+}
+
+/// Where a column's text stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its title.
+    pub title: &'static str,
+    /// Where its text stands.
+    pub align: Align,
+}
+
+/// A column of words.
+pub const fn left(title: &'static str) -> Column {
+    Column { title, align: Align::Left }
+}
+
+/// A column of numbers.
+pub const fn right(title: &'static str) -> Column {
+    Column { title, align: Align::Right }
+}
+
+/// A row: derives its JSON, and tells its cells for the table.
+pub trait Row: Serialize {
+    /// The table's columns, at most 16.
+    const COLUMNS: &'static [Column];
+    /// Tells the cells, one for each column, in their order.
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display));
+}
+
+/// A source of rows: calls its argument with each, and gives the same rows each time it is called.
+pub type Rows<'a, R> = &'a mut dyn FnMut(&mut dyn FnMut(&R));
+
+/// Writes rows as a table or as one JSON array.
+pub fn list<R: Row>(out: &mut dyn Write, format: Format, rows: Rows<'_, R>) -> fmt::Result {
+    match format {
+        Format::Table => table(out, rows),
+        Format::Json => {
+            array(out, rows)?;
+            out.write_char('\n')
+        }
+    }
+}
+
+/// Writes rows as a table with titles.
+pub fn table<R: Row>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
+    let mut widths = [0; COLUMNS_MAX];
+    for (width, column) in widths.iter_mut().zip(R::COLUMNS) {
+        *width = column.title.len();
+    }
+    rows(&mut |row| {
+        let mut columns = widths.iter_mut();
+        row.cells(&mut |cell| {
+            if let Some(width) = columns.next() {
+                *width = width_of(cell).max(*width);
+            }
+        });
+    });
+    let mut result = Ok(());
+    let mut line = Line { out: &mut *out, widths: &widths, column: 0, pending: 0 };
+    for column in R::COLUMNS {
+        result = result.and(line.cell::<R>(&column.title));
+    }
+    result = result.and(line.end());
+    rows(&mut |row| {
+        row.cells(&mut |cell| result = result.and(line.cell::<R>(cell)));
+        result = result.and(line.end());
+    });
+    result
+}
+
+struct Line<'a> {
+    out: &'a mut dyn Write,
+    widths: &'a [usize; COLUMNS_MAX],
+    column: usize,
+    /// Blanks before the next cell: not written at a row's end.
+    pending: usize,
+}
+
+impl Line<'_> {
+    fn cell<R: Row>(&mut self, cell: &dyn Display) -> fmt::Result {
+        let Some((column, &width)) = R::COLUMNS.get(self.column).zip(self.widths.get(self.column)) else {
+            return Ok(());
+        };
+        let missing = width.saturating_sub(width_of(cell));
+        let (before, after) = match column.align {
+            Align::Left => (self.pending, missing),
+            Align::Right => (self.pending + missing, 0),
+        };
+        write!(self.out, "{:before$}{cell}", "")?;
+        self.pending = after + 2;
+        self.column += 1;
+        Ok(())
+    }
+
+    fn end(&mut self) -> fmt::Result {
+        (self.column, self.pending) = (0, 0);
+        self.out.write_char('\n')
+    }
+}
+
+fn width_of(cell: &dyn Display) -> usize {
+    struct Count(usize);
+    impl Write for Count {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 += text.chars().count();
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Counting cannot fail.
+    let _ = write!(count, "{cell}");
+    count.0
+}
+
+/// Writes one value as a line of JSON.
+pub fn object(out: &mut dyn Write, value: &impl Serialize) -> fmt::Result {
+    json(out, value)?;
+    out.write_char('\n')
+}
+
+/// Writes `head`'s fields and, as one more field, `name` with an array of the rows: a line of JSON.
+/// `head` is told after the rows, so that it may count them.
+pub fn object_with<H: Serialize, R: Serialize>(
+    out: &mut dyn Write,
+    name: &'static str,
+    rows: Rows<'_, R>,
+    head: &mut dyn FnMut() -> H,
+) -> fmt::Result {
+    write!(out, "{{\"{name}\":")?;
+    array(out, rows)?;
+    let mut buffer = [0; VALUE_MAX];
+    let text = text_of(&mut buffer, &head())?;
+    // The object's opening brace becomes the comma after the array.
+    match text.strip_prefix('{') {
+        Some("}") => out.write_str("}\n"),
+        Some(fields) => writeln!(out, ",{fields}"),
+        None => Err(fmt::Error),
+    }
+}
+
+fn array<R: Serialize>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
+    let mut result = out.write_char('[');
+    let mut first = true;
+    rows(&mut |row| {
+        if !core::mem::take(&mut first) {
+            result = result.and_then(|()| out.write_char(','));
+        }
+        result = result.and_then(|()| json(out, row));
+    });
+    result.and_then(|()| out.write_char(']'))
+}
+
+fn json(out: &mut dyn Write, value: &impl Serialize) -> fmt::Result {
+    let mut buffer = [0; VALUE_MAX];
+    out.write_str(text_of(&mut buffer, value)?)
+}
+
+fn text_of<'a>(buffer: &'a mut [u8; VALUE_MAX], value: &impl Serialize) -> Result<&'a str, fmt::Error> {
+    let length = serde_json_core::to_slice(value, buffer).map_err(|_| fmt::Error)?;
+    core::str::from_utf8(buffer.get(..length).unwrap_or_default()).map_err(|_| fmt::Error)
+}
+
+/// A text in fixed memory; what does not fit is cut off, and `...` says so.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Text<const N: usize>(ArrayString<N>);
+
+impl<const N: usize> Text<N> {
+    /// The text of `what`.
+    pub fn of(what: &dyn Display) -> Text<N> {
+        struct Cut<'a, const N: usize>(&'a mut ArrayString<N>);
+        impl<const N: usize> Write for Cut<'_, N> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                text.chars().try_for_each(|c| self.0.try_push(c)).map_err(|_| fmt::Error)
+            }
+        }
+        let mut text = ArrayString::new();
+        if write!(Cut(&mut text), "{what}").is_err() {
+            let mut end = text.len().saturating_sub(3);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            let _ = text.try_push_str("...");
+        }
+        Text(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const N: usize> Display for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// Writes an error: one line, in the form that was asked for.
+pub fn error(out: &mut dyn Write, format: Format, reason: &dyn Display) -> fmt::Result {
+    #[derive(Serialize)]
+    struct Failure {
+        error: Text<320>,
+    }
+    let error = Text::<320>::of(reason);
+    match format {
+        Format::Table => writeln!(out, "error: {error}"),
+        Format::Json => object(out, &Failure { error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::{String, ToString};
+
+    #[derive(Serialize)]
+    struct Pair {
+        name: Text<16>,
+        number: u64,
+    }
+
+    impl Row for Pair {
+        const COLUMNS: &'static [Column] = &[left("NAME"), right("NUMBER")];
+        fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+            cell(&self.name);
+            cell(&self.number);
+        }
+    }
+
+    fn pairs(tell: &mut dyn FnMut(&Pair)) {
+        tell(&Pair { name: Text::of(&"\\_SB.MP00"), number: 7 });
+        tell(&Pair { name: Text::of(&"a \"b\"\u{1}"), number: u64::MAX });
+    }
+
+    // Columns are as wide as their widest cell, and no row ends in blanks.
+    #[test]
+    fn tables() {
+        let mut out = String::new();
+        list(&mut out, Format::Table, &mut pairs).unwrap();
+        assert_eq!(
+            out,
+            "NAME                     NUMBER\n\\_SB.MP00                     7\na \"b\"\u{1}     18446744073709551615\n"
+        );
+    }
+
+    // An independent reader gets back what went in, backslashes, quotes and control bytes included,
+    // and it is one line.
+    #[test]
+    fn json() {
+        let mut out = String::new();
+        list(&mut out, Format::Json, &mut pairs).unwrap();
+        assert_eq!(out.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(value[0]["name"], "\\_SB.MP00");
+        assert_eq!(value[1]["name"], "a \"b\"\u{1}");
+        assert_eq!(value[1]["number"], u64::MAX);
+        out.clear();
+        list(&mut out, Format::Json, &mut |_: &mut dyn FnMut(&Pair)| {}).unwrap();
+        assert_eq!(out, "[]\n");
+    }
+
+    // The head may count the rows, since it is asked after them; all fields are in one object.
+    #[test]
+    fn nested() {
+        #[derive(Serialize)]
+        struct Head {
+            rows: u64,
+        }
+        let rows = core::cell::Cell::new(0);
+        let mut out = String::new();
+        let mut tell = |each: &mut dyn FnMut(&Pair)| {
+            pairs(&mut |pair| {
+                rows.set(rows.get() + 1);
+                each(pair);
+            });
+        };
+        object_with(&mut out, "pairs", &mut tell, &mut || Head { rows: rows.get() }).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&value["rows"], &value["pairs"][0]["number"]), (&2.into(), &7.into()));
+    }
+
+    // An error is one line in either form, however long and whatever is in it.
+    #[test]
+    fn errors() {
+        let mut out = String::new();
+        error(&mut out, Format::Table, &"no such thing").unwrap();
+        assert_eq!(out, "error: no such thing\n");
+        out.clear();
+        error(&mut out, Format::Json, &"é\"".repeat(2000)).unwrap();
+        assert_eq!(out.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let text = value["error"].as_str().unwrap().to_string();
+        assert!(text.starts_with("é\"") && text.ends_with("...") && text.len() <= 320);
+    }
+}

@@ -1,1 +1,469 @@
-//! x
+//! What the inspecting commands tell, as plain data: field names and units are the interface that
+//! programs rely on (`-J`). Numbers are integers, addresses and sizes in bytes, frames as pfn.
+
+use crate::human::{ShortSize, Size};
+use crate::report::{Column, Row, Text, left, right};
+use arrayvec::ArrayVec;
+use core::fmt::{self, Display};
+use serde::Serialize;
+
+/// Bytes of a page frame.
+const PAGE: u64 = 4096;
+/// Orders a buddy can have at most.
+pub const ORDERS_MAX: usize = 48;
+/// A device's ACPI path, or "boot".
+pub type Device = Text<128>;
+
+const fn pages(count: u64) -> Size {
+    Size(count.saturating_mul(PAGE))
+}
+
+struct Hex(u64);
+
+impl Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// What adding a resource cost.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct AddRow {
+    /// Microseconds in AML.
+    pub aml_us: u64,
+    /// Microseconds for checks, direct map and vmemmap.
+    pub map_us: u64,
+    /// Microseconds for free blocks and going online.
+    pub online_us: u64,
+    /// Frames taken from memory that was there before.
+    pub existing_pages_used: u64,
+    /// Page-table entries written.
+    pub entries_written: u64,
+    /// Page-table pages made inside the resource.
+    pub tables: u64,
+    /// Page descriptors written.
+    pub descriptors_written: u64,
+}
+
+/// A row of `resources`.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct ResourceRow {
+    pub id: u32,
+    pub device: Device,
+    pub base: u64,
+    pub size: u64,
+    pub node: u32,
+    pub zone: &'static str,
+    pub state: &'static str,
+    pub memmap_start_pfn: u64,
+    pub memmap_pages: u64,
+    pub usable_start_pfn: u64,
+    pub usable_pages: u64,
+    pub free_pages: u64,
+    pub largest_free_pages: u64,
+    pub offline_pages: u64,
+    pub movable_pages: u64,
+    pub pinned_pages: u64,
+    pub add: AddRow,
+}
+
+impl Row for ResourceRow {
+    const COLUMNS: &'static [Column] = &[
+        right("ID"),
+        left("DEVICE"),
+        right("BASE"),
+        right("SIZE"),
+        right("NODE"),
+        left("ZONE"),
+        left("STATE"),
+        right("MEMMAP"),
+        right("USABLE"),
+        right("FREE"),
+        right("LARGEST"),
+    ];
+
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+        cell(&self.id);
+        cell(&self.device);
+        cell(&Hex(self.base));
+        cell(&Size(self.size));
+        cell(&self.node);
+        cell(&self.zone);
+        cell(&self.state);
+        cell(&pages(self.memmap_pages));
+        cell(&pages(self.usable_pages));
+        cell(&pages(self.free_pages));
+        cell(&pages(self.largest_free_pages));
+    }
+}
+
+/// A row of `sections`.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct SectionRow {
+    pub section: u64,
+    pub start_pfn: u64,
+    pub pages: u64,
+    pub present_pages: u64,
+    pub memmap_pages: u64,
+    pub usable_pages: u64,
+    pub free_pages: u64,
+    pub node: u32,
+    pub state: &'static str,
+    pub resource: u32,
+}
+
+impl Row for SectionRow {
+    const COLUMNS: &'static [Column] = &[
+        right("SECTION"),
+        right("START PFN"),
+        right("PRESENT"),
+        right("MEMMAP"),
+        right("USABLE"),
+        right("FREE"),
+        right("NODE"),
+        left("STATE"),
+        right("RESOURCE"),
+    ];
+
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+        cell(&self.section);
+        cell(&Hex(self.start_pfn));
+        cell(&pages(self.present_pages));
+        cell(&pages(self.memmap_pages));
+        cell(&pages(self.usable_pages));
+        cell(&pages(self.free_pages));
+        cell(&self.node);
+        cell(&self.state);
+        cell(&self.resource);
+    }
+}
+
+/// The sums of `meminfo`, beside its nodes.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct Meminfo {
+    pub total_pages: u64,
+    pub usable_pages: u64,
+    pub free_pages: u64,
+    pub offline_pages: u64,
+    pub memmap_pages: u64,
+    pub page_table_pages: u64,
+    pub heap_bytes: u64,
+    pub heap_used: u64,
+}
+
+/// A line of `meminfo` for people.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SumRow {
+    /// What is summed up.
+    pub name: &'static str,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Meminfo {
+    /// The lines for people.
+    pub fn lines(&self) -> [SumRow; 8] {
+        [
+            ("present", self.total_pages * PAGE),
+            ("usable", self.usable_pages * PAGE),
+            ("free", self.free_pages * PAGE),
+            ("offline", self.offline_pages * PAGE),
+            ("memmap and pinned since boot", self.memmap_pages * PAGE),
+            ("page tables made at boot", self.page_table_pages * PAGE),
+            ("heap", self.heap_bytes),
+            ("heap in use", self.heap_used),
+        ]
+        .map(|(name, bytes)| SumRow { name, bytes })
+    }
+}
+
+impl Row for SumRow {
+    const COLUMNS: &'static [Column] = &[left("MEMORY"), right("SIZE"), right("PAGES")];
+
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+        cell(&self.name);
+        cell(&Size(self.bytes));
+        cell(&self.bytes.div_ceil(PAGE));
+    }
+}
+
+/// A node of `meminfo`.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct NodeRow {
+    pub node: u32,
+    pub total_pages: u64,
+    pub usable_pages: u64,
+    pub free_pages: u64,
+}
+
+impl Row for NodeRow {
+    const COLUMNS: &'static [Column] = &[right("NODE"), right("PRESENT"), right("USABLE"), right("FREE")];
+
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+        cell(&self.node);
+        cell(&pages(self.total_pages));
+        cell(&pages(self.usable_pages));
+        cell(&pages(self.free_pages));
+    }
+}
+
+/// A row of `buddyinfo`: free blocks of order 0, 1, ...
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct BuddyRow {
+    pub resource: u32,
+    pub node: u32,
+    pub zone: &'static str,
+    pub free: ArrayVec<u64, ORDERS_MAX>,
+}
+
+/// Writes a line of Linux's `/proc/buddyinfo` (`frag_show_print` in mm/vmstat.c).
+pub fn buddy_line(out: &mut dyn fmt::Write, node: u32, zone: &str, free: &[u64]) -> fmt::Result {
+    write!(out, "Node {node}, zone {zone:>8} ")?;
+    for blocks in free {
+        write!(out, "{blocks:>6} ")?;
+    }
+    out.write_char('\n')
+}
+
+/// The answer of `page`.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct PageRow {
+    pub pfn: u64,
+    pub phys: u64,
+    pub section: u64,
+    pub descriptor: u64,
+    pub state: &'static str,
+    pub order: Option<u8>,
+    pub head_pfn: Option<u64>,
+    pub resource: Option<u32>,
+    /// Where its block is mapped, for one that an allocation holds.
+    pub mapped_at: Option<u64>,
+    /// What it is pinned for since boot.
+    pub owner: Option<&'static str>,
+}
+
+impl PageRow {
+    /// Writes the answer for people.
+    pub fn write(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        writeln!(out, "frame       {:#x}", self.pfn)?;
+        writeln!(out, "address     {:#x}, in section {}", self.phys, self.section)?;
+        writeln!(out, "descriptor  {:#x}", self.descriptor)?;
+        writeln!(out, "state       {}", self.state)?;
+        if let Some((order, head)) = self.order.zip(self.head_pfn) {
+            let size = pages(1 << order.min(51));
+            writeln!(out, "block       order {order} ({size}) at frame {head:#x}")?;
+        }
+        if let Some(at) = self.mapped_at {
+            writeln!(out, "mapped      its block at {at:#x}")?;
+        }
+        if let Some(owner) = self.owner {
+            writeln!(out, "held by     {owner}, since boot")?;
+        }
+        match self.resource {
+            Some(resource) => writeln!(out, "resource    {resource}"),
+            None => writeln!(out, "resource    none"),
+        }
+    }
+}
+
+/// The answer of `alloc`.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct AllocRow {
+    pub id: u64,
+    pub pages: u64,
+    pub address: u64,
+}
+
+/// The answer of `free`.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct FreeRow {
+    pub allocations: u64,
+    pub pages: u64,
+}
+
+/// The answer of `verify`.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct VerifyRow {
+    pub ok: bool,
+    pub pages: u64,
+    pub bad_pages: u64,
+}
+
+/// The answer of `check`, beside its errors.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
+pub struct CheckHead {
+    pub ok: bool,
+    pub checked: u64,
+}
+
+/// A row of `lsmem`, as util-linux has it: adjacent sections of one state in one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LsmemRow {
+    /// The first byte.
+    pub start: u64,
+    /// Bytes.
+    pub size: u64,
+    /// The first and the last section.
+    pub blocks: (u64, u64),
+    /// "online" or "offline".
+    pub state: &'static str,
+    /// Whether it belongs to a device that can be removed.
+    pub removable: Removable,
+    /// Its node.
+    pub node: u32,
+}
+
+/// Whether memory can be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removable {
+    /// It belongs to a device.
+    Yes,
+    /// It is boot memory.
+    No,
+}
+
+struct LsmemRange<'a>(&'a LsmemRow);
+
+impl Display for LsmemRange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.0.start.saturating_add(self.0.size.saturating_sub(1));
+        write!(f, "{:#018x}-{last:#018x}", self.0.start)
+    }
+}
+
+struct LsmemBlocks<'a>(&'a LsmemRow);
+
+impl Display for LsmemBlocks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.blocks {
+            (first, last) if first == last => write!(f, "{first}"),
+            (first, last) => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
+impl Serialize for LsmemRow {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields {
+            range: Text<48>,
+            size: Text<16>,
+            state: &'static str,
+            removable: bool,
+            block: Text<48>,
+            node: u32,
+        }
+        Fields {
+            range: Text::of(&LsmemRange(self)),
+            size: Text::of(&ShortSize(self.size)),
+            state: self.state,
+            removable: self.removable == Removable::Yes,
+            block: Text::of(&LsmemBlocks(self)),
+            node: self.node,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl Row for LsmemRow {
+    const COLUMNS: &'static [Column] =
+        &[left("RANGE"), right("SIZE"), right("STATE"), right("REMOVABLE"), right("BLOCK")];
+
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+        cell(&LsmemRange(self));
+        cell(&ShortSize(self.size));
+        cell(&self.state);
+        cell(&if self.removable == Removable::Yes { "yes" } else { "no" });
+        cell(&LsmemBlocks(self));
+    }
+}
+
+impl LsmemRow {
+    /// Takes `next` into this row if it goes on where this one ends and is the same otherwise.
+    pub fn join(&mut self, next: &LsmemRow) -> Joined {
+        let adjacent = self.start.checked_add(self.size) == Some(next.start);
+        let same = (self.state, self.removable, self.node) == (next.state, next.removable, next.node);
+        if adjacent && same {
+            self.size += next.size;
+            self.blocks.1 = next.blocks.1;
+            Joined::Yes
+        } else {
+            Joined::No
+        }
+    }
+}
+
+/// Whether two rows have become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// They have.
+    Yes,
+    /// They stay two.
+    No,
+}
+
+/// A memory device of `acpi`.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeviceRow {
+    /// Its path.
+    pub device: Device,
+    /// What it is at present.
+    pub state: Text<160>,
+    /// The numbers of its resources.
+    pub resources: ArrayVec<u32, 16>,
+}
+
+impl Row for DeviceRow {
+    const COLUMNS: &'static [Column] = &[left("DEVICE"), left("RESOURCES"), left("STATE")];
+
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+        struct Numbers<'a>(&'a [u32]);
+        impl Display for Numbers<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut numbers = self.0.iter();
+                match numbers.next() {
+                    None => f.write_str("-"),
+                    Some(first) => {
+                        write!(f, "{first}")?;
+                        numbers.try_for_each(|number| write!(f, ",{number}"))
+                    }
+                }
+            }
+        }
+        cell(&self.device);
+        cell(&Numbers(&self.resources));
+        cell(&self.state);
+    }
+}
+
+/// A counter of `stat`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CounterRow {
+    /// What is counted.
+    pub name: &'static str,
+    /// How many.
+    pub value: u64,
+}
+
+impl Row for CounterRow {
+    const COLUMNS: &'static [Column] = &[left("COUNTER"), right("VALUE")];
+
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+        cell(&self.name);
+        cell(&self.value);
+    }
+}
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

@@ -1,0 +1,149 @@
+//! The interface's words, and that the longest rows fit their buffer.
+
+use super::*;
+use crate::report::{Format, list, object};
+use serde_json::{Value, json};
+use std::string::String;
+
+fn resource(n: u64, device: &str) -> ResourceRow {
+    ResourceRow {
+        id: n as u32,
+        device: Device::of(&device),
+        base: n,
+        size: n,
+        node: n as u32,
+        zone: "movable",
+        state: "offline",
+        memmap_start_pfn: n,
+        memmap_pages: n,
+        usable_start_pfn: n,
+        usable_pages: n,
+        free_pages: n,
+        largest_free_pages: n,
+        offline_pages: n,
+        movable_pages: n,
+        pinned_pages: n,
+        add: AddRow {
+            aml_us: n,
+            map_us: n,
+            online_us: n,
+            existing_pages_used: n,
+            entries_written: n,
+            tables: n,
+            descriptors_written: n,
+        },
+    }
+}
+
+fn read<R: Row>(row: &R) -> Value {
+    let mut out = String::new();
+    list(&mut out, Format::Json, &mut |tell: &mut dyn FnMut(&R)| tell(row)).unwrap();
+    serde_json::from_str::<Value>(&out).unwrap()[0].clone()
+}
+
+fn names(value: &Value) -> std::vec::Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+// `resources -J` and `sections -J` have the interface's fields under their names, an ACPI path comes
+// back from JSON with one backslash, and rows of the largest numbers and longest names fit.
+#[test]
+fn fields() {
+    let value = read(&resource(u64::MAX, "\\_SB.MHPC.MP00"));
+    assert_eq!(value["device"], "\\_SB.MHPC.MP00");
+    for name in
+        "id device base size node zone state memmap_start_pfn memmap_pages usable_start_pfn usable_pages \
+                 free_pages largest_free_pages add"
+            .split_whitespace()
+    {
+        assert!(value.get(name).is_some(), "{name}");
+    }
+    for name in ["aml_us", "map_us", "online_us", "existing_pages_used"] {
+        assert_eq!(value["add"][name], u64::MAX, "{name}");
+    }
+    read(&resource(u64::MAX, &"\\\"".repeat(100)));
+    read(&resource(u64::MAX, &"\u{1}".repeat(200)));
+    let section = SectionRow {
+        section: 32,
+        start_pfn: 1 << 20,
+        pages: 32768,
+        present_pages: 32768,
+        memmap_pages: 1024,
+        usable_pages: 31744,
+        free_pages: 31744,
+        node: 1,
+        state: "online",
+        resource: 1,
+    };
+    let expected = json!({"section": 32, "start_pfn": 1048576, "pages": 32768, "present_pages": 32768,
+        "memmap_pages": 1024, "usable_pages": 31744, "free_pages": 31744, "node": 1, "state": "online", "resource": 1});
+    assert_eq!(read(&section), expected);
+}
+
+// Orders without number are null, as the interface says, and both forms name the frame.
+#[test]
+fn page() {
+    let absent = PageRow {
+        pfn: 5,
+        phys: 20480,
+        section: 0,
+        descriptor: 1 << 63,
+        state: "absent",
+        order: None,
+        head_pfn: None,
+        resource: None,
+        mapped_at: None,
+        owner: None,
+    };
+    let mut out = String::new();
+    object(&mut out, &absent).unwrap();
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&value["order"], &value["head_pfn"], &value["state"]),
+        (&Value::Null, &Value::Null, &json!("absent"))
+    );
+    assert_eq!(value["descriptor"], 1u64 << 63);
+    out.clear();
+    PageRow { order: Some(255), head_pfn: Some(4), ..absent }.write(&mut out).unwrap();
+    assert!(out.starts_with("frame       0x5\naddress     0x5000, in section 0\n"));
+}
+
+// buddyinfo: a row of the most orders fits, and the text is the line Linux writes.
+#[test]
+fn buddyinfo() {
+    let full = BuddyRow { resource: 1, node: 1, zone: "movable", free: [u64::MAX; ORDERS_MAX].into() };
+    let mut out = String::new();
+    object(&mut out, &full).unwrap();
+    assert_eq!(names(&serde_json::from_str(&out).unwrap()), ["free", "node", "resource", "zone"]);
+    out.clear();
+    buddy_line(&mut out, 1, "any", &[0, 1, 20]).unwrap();
+    assert_eq!(out, "Node 1, zone      any      0      1     20 \n");
+}
+
+// lsmem: rows as util-linux prints them, and adjacent equal ones become one.
+#[test]
+fn lsmem() {
+    let block = |n: u64, state, removable| LsmemRow {
+        start: n << 27,
+        size: 1 << 27,
+        blocks: (n, n),
+        state,
+        removable,
+        node: 0,
+    };
+    let mut row = block(32, "online", Removable::Yes);
+    assert_eq!(row.join(&block(33, "online", Removable::Yes)), Joined::Yes);
+    assert_eq!(row.join(&block(34, "offline", Removable::Yes)), Joined::No);
+    assert_eq!(row.join(&block(34, "online", Removable::No)), Joined::No);
+    assert_eq!(row.join(&block(35, "online", Removable::Yes)), Joined::No);
+    let expected = json!({"range": "0x0000000100000000-0x000000010fffffff", "size": "256M", "state": "online",
+        "removable": true, "block": "32-33", "node": 0});
+    assert_eq!(read(&row), expected);
+    let mut out = String::new();
+    list(&mut out, Format::Table, &mut |tell: &mut dyn FnMut(&LsmemRow)| tell(&row)).unwrap();
+    assert_eq!(
+        out,
+        "RANGE                                  SIZE   STATE  REMOVABLE  BLOCK\n\
+         0x0000000100000000-0x000000010fffffff  256M  online        yes  32-33\n"
+    );
+}
