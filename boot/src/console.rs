@@ -1,0 +1,57 @@
+//! The serial port (COM1), written to by polling, and the way out of QEMU.
+
+use core::fmt::{self, Write};
+use x86_64::instructions::hlt;
+use x86_64::instructions::port::Port;
+
+const COM1: u16 = 0x3f8;
+/// Line status register, from [`COM1`].
+const LINE_STATUS: u16 = 5;
+/// The transmitter takes a byte.
+const TRANSMITTER_EMPTY: u8 = 1 << 5;
+/// QEMU's isa-debug-exit, as `cargo xtask run` puts it.
+const DEBUG_EXIT: u16 = 0xf4;
+
+struct Com1;
+
+impl Write for Com1 {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut status = Port::<u8>::new(COM1 + LINE_STATUS);
+        let mut data = Port::<u8>::new(COM1);
+        for byte in text.bytes() {
+            // A port that is never ready, or not there, is not waited for.
+            for _ in 0..100_000 {
+                // SAFETY: reading COM1's line status has no effect on memory; where no port is, it
+                // reads as ones.
+                if unsafe { status.read() } & TRANSMITTER_EMPTY != 0 {
+                    break;
+                }
+            }
+            // SAFETY: writing COM1's data register sends a byte and has no effect on memory.
+            unsafe { data.write(byte) };
+        }
+        Ok(())
+    }
+}
+
+/// Prints a line with the shim's name in front.
+pub fn line(text: fmt::Arguments<'_>) {
+    // `Com1` returns no error
+    let _ = write!(Com1, "carapace-boot: {text}\r\n");
+}
+
+/// Ends QEMU with `status` (odd), or stops for ever where there is no isa-debug-exit device.
+pub fn exit(status: u8) -> ! {
+    let mut port = Port::<u32>::new(DEBUG_EXIT);
+    // SAFETY: the port is QEMU's debug exit or nothing; neither touches memory.
+    unsafe { port.write(u32::from(status >> 1)) };
+    loop {
+        hlt(); // interrupts are off since the entry
+    }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    line(format_args!("error: {info}"));
+    exit(43)
+}

@@ -1,0 +1,97 @@
+//! Why the shim gave up, as a sentence and as the exit status of QEMU.
+
+use crate::kernel_file::KernelError;
+use crate::memory_map::MapError;
+use crate::placement::PlacementError;
+use crate::start_info::StartInfoError;
+use core::fmt;
+
+/// Why the kernel could not be started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BootError {
+    /// The loader passed no module.
+    NoKernel,
+    /// The module is not a kernel this shim can load.
+    Kernel(KernelError),
+    /// The memory map has no room for `what`.
+    OutOfMemory {
+        /// What the memory was for.
+        what: &'static str,
+        /// How much was asked for, in bytes.
+        bytes: u64,
+    },
+    /// The structure that the PVH loader passed is wrong.
+    StartInfo(StartInfoError),
+    /// The memory map is wrong.
+    Map(MapError),
+    /// The kernel asks for virtual addresses it cannot have.
+    Placement(PlacementError),
+    /// Two mappings meet at a virtual address.
+    MappedTwice {
+        /// What was to be mapped.
+        what: &'static str,
+        /// The virtual address.
+        at: u64,
+    },
+}
+
+impl BootError {
+    /// The exit status QEMU ends with by isa-debug-exit: always odd, never 33 (the kernel's own).
+    pub const fn status(&self) -> u8 {
+        match self {
+            BootError::NoKernel => 35,
+            BootError::Kernel(_) => 37,
+            // 39 and 45 are given by the 32-bit entry code: no long mode, and too many restarts
+            BootError::OutOfMemory { .. } => 41,
+            BootError::StartInfo(_)
+            | BootError::Map(_)
+            | BootError::Placement(_)
+            | BootError::MappedTwice { .. } => 43,
+        }
+    }
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootError::NoKernel => write!(f, "no kernel: give its ELF file to QEMU with -initrd"),
+            BootError::Kernel(error) => write!(f, "the file given with -initrd is no usable kernel: {error}"),
+            BootError::OutOfMemory { what, bytes } => {
+                write!(
+                    f,
+                    "not enough memory: no {bytes} bytes in a row below 4 GiB for {what}; give QEMU a larger -m"
+                )
+            }
+            BootError::StartInfo(error) => write!(f, "bad PVH start info: {error}"),
+            BootError::Map(error) => write!(f, "bad memory map: {error}"),
+            BootError::Placement(error) => write!(f, "the kernel's bootloader configuration: {error}"),
+            BootError::MappedTwice { what, at } => {
+                write!(f, "the kernel's bootloader configuration: {what} meets another mapping at {at:#x}")
+            }
+        }
+    }
+}
+
+impl From<KernelError> for BootError {
+    fn from(error: KernelError) -> Self {
+        BootError::Kernel(error)
+    }
+}
+
+impl From<StartInfoError> for BootError {
+    fn from(error: StartInfoError) -> Self {
+        BootError::StartInfo(error)
+    }
+}
+
+impl From<MapError> for BootError {
+    fn from(error: MapError) -> Self {
+        BootError::Map(error)
+    }
+}
+
+impl From<PlacementError> for BootError {
+    fn from(error: PlacementError) -> Self {
+        BootError::Placement(error)
+    }
+}

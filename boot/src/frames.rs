@@ -1,0 +1,186 @@
+//! Which frames the shim takes, and the memory map it hands over.
+//!
+//! ```text
+//! usable   |..........|shim|..................|module|............|
+//! holes    (below 1 MiB:   [taken ->    next   )       [taken ->   )   above 4 GiB: left alone
+//!           left alone)
+//! ```
+//!
+//! Frames are taken from the low end of the first hole with enough room. The shim's own image is
+//! left alone while it runs and is handed over as usable; its trampoline page and the kernel's
+//! file stay taken. Invariant: what is taken never overlaps the shim, the module or itself.
+
+use crate::memory_map::{MAX_ENTRIES, MapError, MemoryMap, Ranges, subtract};
+use crate::range::{PAGE, PhysRange};
+use crate::start_info::READABLE;
+use arrayvec::ArrayVec;
+use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
+
+/// Regions the handed-over memory map has room for.
+pub const MAX_REGIONS: usize = 2 * MAX_ENTRIES;
+/// Memory below is left to whoever needs it for real-mode code.
+const FIRST: u64 = 1 << 20;
+
+/// What must not be taken, beside what the memory map says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Occupied {
+    /// The shim's image: free again when the kernel runs.
+    pub shim: PhysRange,
+    /// The page of the shim that the kernel's page tables map: stays taken.
+    pub trampoline: PhysRange,
+    /// The kernel's file: stays taken.
+    pub module: PhysRange,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    range: PhysRange,
+    next: u64,
+}
+
+/// The bump allocator.
+#[derive(Clone, Debug)]
+pub struct Frames {
+    holes: ArrayVec<Hole, MAX_ENTRIES>,
+    kept: [PhysRange; 2],
+}
+
+impl Frames {
+    /// All usable memory of `map` from 1 MiB to 4 GiB but for what is `occupied`.
+    pub fn new(map: &MemoryMap, occupied: Occupied) -> Result<Frames, MapError> {
+        let mut free = Ranges::new();
+        for range in map.usable() {
+            let range = range.intersection(PhysRange::new(FIRST, READABLE.end));
+            if !range.is_empty() {
+                free.push(range); // never more than `usable` has, so there is room
+            }
+        }
+        let kept = [occupied.trampoline.rounded_outward(), occupied.module.rounded_outward()];
+        for taken in [occupied.shim.rounded_outward(), kept[0], kept[1]] {
+            subtract(&mut free, taken)?;
+        }
+        let holes = free.iter().map(|range| Hole { range: *range, next: range.start }).collect();
+        Ok(Frames { holes, kept })
+    }
+
+    /// Takes `pages` frames in a row below 4 GiB, with whatever they hold.
+    pub fn take(&mut self, pages: u64) -> Option<PhysRange> {
+        let size = pages.checked_mul(PAGE)?;
+        let hole = self.holes.iter_mut().find(|hole| hole.range.end - hole.next >= size)?;
+        let start = hole.next;
+        hole.next += size;
+        Some(PhysRange::new(start, hole.next))
+    }
+
+    /// The memory map for the kernel, sorted: usable frames, what stays taken (kind `Bootloader`)
+    /// and the firmware's other entries as they were (kind `UnknownBios` with the e820 kind).
+    pub fn regions(&self, map: &MemoryMap) -> Result<ArrayVec<MemoryRegion, MAX_REGIONS>, MapError> {
+        let mut taken: Ranges = self.kept.iter().copied().filter(|range| !range.is_empty()).collect();
+        for hole in &self.holes {
+            if hole.next > hole.range.start {
+                let range = PhysRange::new(hole.range.start, hole.next);
+                taken.try_push(range).map_err(|_| MapError::TooLong)?;
+            }
+        }
+        taken.sort_unstable_by_key(|range| range.start);
+        let mut regions = ArrayVec::new();
+        let mut add = |range: PhysRange, kind| {
+            if range.is_empty() {
+                return Ok(());
+            }
+            let region = MemoryRegion { start: range.start, end: range.end, kind };
+            regions.try_push(region).map_err(|_| MapError::TooLong)
+        };
+        for usable in map.usable() {
+            let mut at = usable.start;
+            for used in taken.iter().map(|range| range.intersection(*usable)).filter(|used| !used.is_empty())
+            {
+                add(PhysRange::new(at, used.start), MemoryRegionKind::Usable)?;
+                add(used, MemoryRegionKind::Bootloader)?;
+                at = used.end;
+            }
+            add(PhysRange::new(at, usable.end), MemoryRegionKind::Usable)?;
+        }
+        for other in map.others() {
+            add(other.range, MemoryRegionKind::UnknownBios(other.kind))?;
+        }
+        regions.sort_unstable_by_key(|region| region.start);
+        Ok(regions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::start_info::RawMapEntry;
+
+    const MIB: u64 = 1 << 20;
+
+    fn map(list: &[(u64, u64, u32)]) -> MemoryMap {
+        let entry = |&(addr, size, kind): &_| RawMapEntry { addr, size, kind, reserved: 0 };
+        MemoryMap::new(list.iter().map(entry)).unwrap()
+    }
+
+    fn occupied(module: PhysRange) -> Occupied {
+        let shim = PhysRange::new(MIB, MIB + 0x2_0000);
+        Occupied { shim, trampoline: PhysRange::new(MIB, MIB + PAGE), module }
+    }
+
+    /// Proves that frames come from the first hole with room, never from below 1 MiB, from above
+    /// 4 GiB, from the shim or from the module, until there are none.
+    #[test]
+    fn taken_frames_avoid_what_is_occupied() {
+        let module = PhysRange::new(2 * MIB, 2 * MIB + 0x1234);
+        let map = map(&[(0, 0x9_f000, 1), (MIB, 3 * MIB, 1), (1 << 32, 1 << 32, 1)]);
+        let mut frames = Frames::new(&map, occupied(module)).unwrap();
+        let first = frames.take(16).unwrap();
+        assert_eq!(first, PhysRange::new(MIB + 0x2_0000, MIB + 0x3_0000));
+        // does not fit before the module
+        let large = frames.take(256).unwrap();
+        assert_eq!(large.start, 2 * MIB + 0x2000);
+        // but small ones still do
+        assert_eq!(frames.take(1).unwrap().start, first.end);
+        let mut taken = vec![first, large];
+        while let Some(range) = frames.take(1) {
+            let avoid = [module, PhysRange::new(0, MIB + 0x2_0000), PhysRange::new(4 * MIB, u64::MAX)];
+            assert!(avoid.iter().chain(&taken).all(|other| other.intersection(range).is_empty()), "{range}");
+            taken.push(range);
+        }
+        assert!(frames.take(u64::MAX).is_none());
+    }
+
+    /// Proves that the regions handed over tile the usable memory, with exactly the taken frames,
+    /// the trampoline and the module as `Bootloader`, and the other entries unchanged.
+    #[test]
+    fn regions_tile_the_usable_memory() {
+        let module = PhysRange::new(3 * MIB, 3 * MIB + 0x1234);
+        let map = map(&[(MIB, 3 * MIB, 1), (0xf_0000, 0x1_0000, 2), (5 * MIB, 10, 4)]);
+        let mut frames = Frames::new(&map, occupied(module)).unwrap();
+        frames.take(3).unwrap();
+        frames.take(4).unwrap();
+        let regions = frames.regions(&map).unwrap();
+        let shim_end = MIB + 0x2_0000;
+        use MemoryRegionKind::{Bootloader, UnknownBios, Usable};
+        let expected = [
+            (0xf_0000, MIB, UnknownBios(2)),
+            (MIB, MIB + PAGE, Bootloader),
+            (MIB + PAGE, shim_end, Usable),
+            (shim_end, shim_end + 7 * PAGE, Bootloader),
+            (shim_end + 7 * PAGE, 3 * MIB, Usable),
+            (3 * MIB, 3 * MIB + 0x2000, Bootloader),
+            (3 * MIB + 0x2000, 4 * MIB, Usable),
+            (5 * MIB, 5 * MIB + 10, UnknownBios(4)),
+        ];
+        let got: Vec<_> = regions.iter().map(|region| (region.start, region.end, region.kind)).collect();
+        assert_eq!(got, expected);
+    }
+
+    /// Proves that a module outside of usable memory or of size zero makes no region of its own.
+    #[test]
+    fn empty_module() {
+        let map = map(&[(MIB, 3 * MIB, 1)]);
+        let frames = Frames::new(&map, occupied(PhysRange::new(0, 0))).unwrap();
+        let regions = frames.regions(&map).unwrap();
+        assert_eq!(regions.iter().filter(|region| region.kind == MemoryRegionKind::Bootloader).count(), 1);
+    }
+}

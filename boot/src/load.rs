@@ -1,0 +1,197 @@
+//! Loads the kernel's file and builds the address space it asked for.
+
+use crate::physical;
+use crate::space::{Lifetime, Space, take};
+use boot::error::BootError;
+use boot::frames::{Frames, MAX_REGIONS};
+use boot::kernel_file::{KernelFile, Linkage, Rights};
+use boot::memory_map::MemoryMap;
+use boot::placement::{Placement, PlacementError};
+use boot::range::{PAGE, PhysRange};
+use boot::relocate::relocate;
+use bootloader_api::BootInfo;
+use bootloader_api::config::Mapping;
+use bootloader_api::info::MemoryRegion;
+use core::slice;
+
+/// What the switch to the kernel needs.
+pub struct Start {
+    /// Physical address of the level-4 table.
+    pub root: u64,
+    /// Virtual address of the stack's end.
+    pub stack: u64,
+    /// Virtual address of the entry.
+    pub entry: u64,
+    /// Virtual address of the BootInfo.
+    pub info: u64,
+}
+
+/// Where the parts lie in the kernel's virtual memory.
+struct Places {
+    /// Added to the file's addresses.
+    offset: u64,
+    /// The lowest byte of the stack; the guard page is below.
+    stack: u64,
+    stack_size: u64,
+    direct_map: Option<u64>,
+    info: u64,
+}
+
+/// Offset of the memory regions after the BootInfo.
+const REGIONS_AT: usize = size_of::<BootInfo>().next_multiple_of(align_of::<MemoryRegion>());
+/// Bytes of both.
+const INFO_SIZE: u64 =
+    (REGIONS_AT + MAX_REGIONS * size_of::<MemoryRegion>()).next_multiple_of(PAGE as usize) as u64;
+const _: () = assert!(align_of::<BootInfo>() <= PAGE as usize);
+
+/// Loads the kernel in `module`. `trampoline` is the page of the code that switches to it.
+pub fn load(
+    module: PhysRange,
+    bytes: &[u8],
+    map: &MemoryMap,
+    mut frames: Frames,
+    trampoline: PhysRange,
+    rsdp: Option<u64>,
+) -> Result<Start, BootError> {
+    let kernel = KernelFile::parse(bytes)?;
+    let places = place(&kernel, map)?;
+    let frames = &mut frames;
+    let mut space = Space::new(frames)?;
+    load_image(&kernel, places.offset, frames, &mut space)?;
+
+    let stack = take(frames, "the kernel's stack", places.stack_size / PAGE)?;
+    // SAFETY: just taken, referred to by nothing else. Zeroed, so that nothing old is on it.
+    unsafe { physical::fresh(stack) };
+    space.map("the kernel's stack", frames, (places.stack, stack), Rights::Write, Lifetime::Kernel)?;
+
+    if let Some(base) = places.direct_map {
+        for range in map.mapped() {
+            space.map_direct(base, frames, *range)?;
+        }
+    }
+    let identity = (trampoline.start, trampoline);
+    space.map("the trampoline", frames, identity, Rights::Execute, Lifetime::Trampoline)?;
+
+    let page = take(frames, "the boot info", INFO_SIZE / PAGE)?;
+    space.map("the boot info", frames, (places.info, page), Rights::Write, Lifetime::Kernel)?;
+    // Nothing is taken from here on: the memory map is final.
+    let tls = kernel.tls.map(|mut tls| {
+        tls.start_addr = tls.start_addr.wrapping_add(places.offset);
+        tls
+    });
+    write_info(page, places.info, map, frames, |info| {
+        info.physical_memory_offset = places.direct_map.into();
+        info.rsdp_addr = rsdp.into();
+        info.tls_template = tls.into();
+        info.kernel_addr = module.start;
+        info.kernel_len = module.size();
+        info.kernel_image_offset = places.offset;
+        info.kernel_stack_bottom = places.stack;
+        info.kernel_stack_len = places.stack_size;
+    })?;
+    Ok(Start {
+        root: space.root(),
+        stack: places.stack + places.stack_size,
+        entry: kernel.entry.wrapping_add(places.offset),
+        info: places.info,
+    })
+}
+
+/// Finds a place for everything: first what has a fixed address, then the rest.
+fn place(kernel: &KernelFile<'_>, map: &MemoryMap) -> Result<Places, BootError> {
+    let asked = &kernel.config.mappings;
+    let stack_name = "the kernel's stack";
+    let map_name = "the physical-memory mapping";
+    let no_stack = PlacementError::Unsupported("a kernel stack of this size");
+    let stack_size = kernel.config.kernel_stack_size.checked_next_multiple_of(PAGE).ok_or(no_stack)?;
+    let guarded = stack_size.checked_add(PAGE).filter(|size| *size > PAGE).ok_or(no_stack)?;
+    let physical_end = map.mapped().last().map_or(0, |range| range.end);
+    let (low, high) = kernel.span();
+
+    let mut placement = Placement::new(asked)?;
+    placement.reserve(stack_name, asked.kernel_stack, guarded)?;
+    placement.reserve("the boot info", asked.boot_info, INFO_SIZE)?;
+    if let Some(mapping) = asked.physical_memory {
+        placement.reserve(map_name, mapping, physical_end)?;
+    }
+    let offset = match kernel.linkage {
+        Linkage::Fixed => {
+            placement.reserve("the kernel image", Mapping::FixedAddress(low), high - low)?;
+            0
+        }
+        Linkage::Relocatable => {
+            placement.place("the kernel image", asked.kernel_base, high - low)?.wrapping_sub(low)
+        }
+    };
+    let direct_map = match asked.physical_memory {
+        Some(mapping) => Some(placement.place(map_name, mapping, physical_end)?),
+        None => None,
+    };
+    Ok(Places {
+        offset,
+        stack: placement.place(stack_name, asked.kernel_stack, guarded)? + PAGE,
+        stack_size,
+        direct_map,
+        info: placement.place("the boot info", asked.boot_info, INFO_SIZE)?,
+    })
+}
+
+/// Copies the segments to fresh frames, relocates them there, and maps each page with its rights.
+fn load_image(
+    kernel: &KernelFile<'_>,
+    offset: u64,
+    frames: &mut Frames,
+    space: &mut Space,
+) -> Result<(), BootError> {
+    let (low, high) = kernel.span();
+    let image = take(frames, "the kernel image", (high - low) / PAGE)?;
+    // SAFETY: just taken, referred to by nothing else.
+    let bytes = unsafe { physical::fresh(image) };
+    for segment in &kernel.segments {
+        let at = (segment.start - low) as usize;
+        // `KernelFile` promises that data is not longer than its segment, nor a segment outside
+        if let Some(place) = bytes.get_mut(at..at + segment.data.len()) {
+            place.copy_from_slice(segment.data);
+        }
+    }
+    if let Some((table, size)) = kernel.relocations {
+        relocate(bytes, low, table, size, offset)?;
+    }
+    for segment in &kernel.segments {
+        for page in (segment.first_page()..segment.end_page()).step_by(PAGE as usize) {
+            let phys = image.start + (page - low);
+            let frame = PhysRange::new(phys, phys + PAGE);
+            let rights = kernel.page_rights(segment, page);
+            let virt = page.wrapping_add(offset);
+            space.map("the kernel image", frames, (virt, frame), rights, Lifetime::Kernel)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the BootInfo and the memory regions to `page`, with pointers for the kernel, which has it
+/// mapped at `virt`.
+fn write_info(
+    page: PhysRange,
+    virt: u64,
+    map: &MemoryMap,
+    frames: &Frames,
+    fill: impl FnOnce(&mut BootInfo),
+) -> Result<(), BootError> {
+    // SAFETY: just taken, referred to by nothing else.
+    let bytes = unsafe { physical::fresh(page) };
+    let regions = frames.regions(map)?;
+    let list = bytes.as_mut_ptr().wrapping_add(REGIONS_AT).cast::<MemoryRegion>();
+    // SAFETY: `INFO_SIZE` has room for MAX_REGIONS after REGIONS_AT, which is aligned for them; the
+    // source is a list of its own.
+    unsafe { list.copy_from_nonoverlapping(regions.as_ptr(), regions.len()) };
+    let list = (virt + REGIONS_AT as u64) as *mut MemoryRegion;
+    // SAFETY: the slice is only passed on by address: nobody looks at it before the kernel, in
+    // whose page tables the regions just written are mapped there, writable, and its alone.
+    let list: &'static mut [MemoryRegion] = unsafe { slice::from_raw_parts_mut(list, regions.len()) };
+    let mut info = BootInfo::new(list.into());
+    fill(&mut info);
+    // SAFETY: a frame is aligned for a BootInfo and has room for it; `bytes` is not used any more.
+    unsafe { bytes.as_mut_ptr().cast::<BootInfo>().write(info) };
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Reading and writing physical memory below 4 GiB, which the shim's own page tables map at the
+//! same addresses. The one place where the shim makes references from addresses.
+
+use boot::range::PhysRange;
+use boot::start_info::{List, READABLE, RawMapEntry, RawModule, RawStartInfo};
+use core::slice;
+
+/// Plain data: any bytes are a value.
+///
+/// # Safety
+/// Implementors have no padding, no niches and no pointers.
+pub unsafe trait Plain: Copy {}
+// SAFETY: only unsigned integers, sizes asserted beside the types.
+unsafe impl Plain for RawStartInfo {}
+// SAFETY: as above.
+unsafe impl Plain for RawModule {}
+// SAFETY: as above.
+unsafe impl Plain for RawMapEntry {}
+
+/// Reads a value at physical address `at`, which the PVH loader named; `None` above 4 GiB or at 0.
+pub fn read<T: Plain>(at: u64) -> Option<T> {
+    let range = PhysRange::sized(at, size_of::<T>() as u64)?;
+    if at == 0 || !READABLE.contains(range) {
+        return None;
+    }
+    // SAFETY: the range is identity-mapped and any bytes are a `T`; nothing is assumed of alignment.
+    Some(unsafe { (at as *const T).read_unaligned() })
+}
+
+/// The entries of a list that was checked to be readable.
+pub fn entries<T: Plain>(list: List) -> impl Iterator<Item = T> {
+    let size = size_of::<T>() as u64;
+    (0..u64::from(list.entries)).map_while(move |index| read(list.at + index * size))
+}
+
+/// The bytes of the kernel's file.
+///
+/// # Safety
+/// `range` lies in RAM below 4 GiB, not at 0, and nothing writes there while the shim runs.
+pub unsafe fn file(range: PhysRange) -> &'static [u8] {
+    // SAFETY: identity-mapped RAM that stays as it is, by the caller's promise; any byte is a u8.
+    unsafe { slice::from_raw_parts(range.start as *const u8, range.size() as usize) }
+}
+
+/// The bytes of frames just taken, all zero.
+///
+/// # Safety
+/// `range` was taken from `Frames` and no other reference to it exists.
+pub unsafe fn fresh(range: PhysRange) -> &'static mut [u8] {
+    // SAFETY: RAM below 4 GiB is identity-mapped; `Frames` hands out each frame once and none that
+    // the shim or the module occupies, so the reference is the only one.
+    let bytes = unsafe { slice::from_raw_parts_mut(range.start as *mut u8, range.size() as usize) };
+    bytes.fill(0);
+    bytes
+}

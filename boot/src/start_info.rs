@@ -1,0 +1,203 @@
+//! The structures a PVH loader passes (Xen's public `arch-x86/hvm/start_info.h`): layouts as read
+//! from memory, and the checks before anything in them is believed.
+
+use crate::range::PhysRange;
+use core::fmt;
+use core::mem::{offset_of, size_of};
+
+/// "xEn3" with the top bit of the first byte set.
+pub const MAGIC: u32 = 0x336e_c578;
+/// What of physical memory the shim can read: its own page tables map the first 4 GiB.
+pub const READABLE: PhysRange = PhysRange { start: 0, end: 1 << 32 };
+
+/// `struct hvm_start_info`, version 1.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RawStartInfo {
+    /// [`MAGIC`].
+    pub magic: u32,
+    /// 1 or later: the memory map fields are there.
+    pub version: u32,
+    /// `SIF_xxx`, not used.
+    pub flags: u32,
+    /// Number of modules.
+    pub nr_modules: u32,
+    /// Physical address of the list of [`RawModule`].
+    pub modlist_paddr: u64,
+    /// Physical address of the command line, not used.
+    pub cmdline_paddr: u64,
+    /// Physical address of ACPI's RSDP, or 0.
+    pub rsdp_paddr: u64,
+    /// Physical address of the list of [`RawMapEntry`].
+    pub memmap_paddr: u64,
+    /// Number of entries of the memory map.
+    pub memmap_entries: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// `struct hvm_modlist_entry`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RawModule {
+    /// Physical address of the module.
+    pub paddr: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Physical address of its command line, not used.
+    pub cmdline_paddr: u64,
+    /// Zero.
+    pub reserved: u64,
+}
+
+/// `struct hvm_memmap_table_entry`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RawMapEntry {
+    /// First physical address.
+    pub addr: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// The e820 kind: 1 RAM, 2 reserved, 3 ACPI tables, 4 ACPI NVS, ...
+    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = {
+    assert!(size_of::<RawStartInfo>() == 56 && offset_of!(RawStartInfo, memmap_paddr) == 40);
+    assert!(size_of::<RawModule>() == 32);
+    assert!(size_of::<RawMapEntry>() == 24 && offset_of!(RawMapEntry, kind) == 16);
+};
+
+/// Why the start info is not believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartInfoError {
+    /// The magic number is another.
+    Magic(u32),
+    /// Version 0 has no memory map.
+    Version(u32),
+    /// A list or module lies, in part, where the shim cannot read.
+    OutOfReach {
+        /// What lies there.
+        what: &'static str,
+        /// Its first physical address.
+        at: u64,
+    },
+    /// The kernel module does not lie in RAM.
+    ModuleNotInRam(PhysRange),
+}
+
+impl fmt::Display for StartInfoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartInfoError::Magic(magic) => write!(f, "magic number {magic:#x} instead of {MAGIC:#x}"),
+            StartInfoError::Version(version) => write!(f, "version {version} has no memory map"),
+            StartInfoError::OutOfReach { what, at } => write!(f, "{what} at {at:#x} is not below 4 GiB"),
+            StartInfoError::ModuleNotInRam(range) => write!(f, "the module at {range} is not in free RAM"),
+        }
+    }
+}
+
+/// The start info after its checks: where to read on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StartInfo {
+    /// The list of modules, inside [`READABLE`].
+    pub modules: List,
+    /// The memory map, inside [`READABLE`].
+    pub memory_map: List,
+    /// The RSDP's physical address, if the loader knows it.
+    pub rsdp: Option<u64>,
+}
+
+/// A list in physical memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct List {
+    /// Where it starts.
+    pub at: u64,
+    /// How many entries it has.
+    pub entries: u32,
+}
+
+impl List {
+    fn checked(what: &'static str, at: u64, entries: u32, size: usize) -> Result<List, StartInfoError> {
+        let empty = List { at: 0, entries: 0 };
+        if entries == 0 {
+            return Ok(empty);
+        }
+        let bytes = u64::from(entries) * size as u64;
+        match PhysRange::sized(at, bytes) {
+            Some(range) if at != 0 && READABLE.contains(range) => Ok(List { at, entries }),
+            _ => Err(StartInfoError::OutOfReach { what, at }),
+        }
+    }
+}
+
+impl RawStartInfo {
+    /// Checks magic, version, and that both lists can be read.
+    pub fn check(&self) -> Result<StartInfo, StartInfoError> {
+        if self.magic != MAGIC {
+            return Err(StartInfoError::Magic(self.magic));
+        }
+        if self.version == 0 {
+            return Err(StartInfoError::Version(self.version));
+        }
+        let modules =
+            List::checked("the module list", self.modlist_paddr, self.nr_modules, size_of::<RawModule>())?;
+        let memory_map = List::checked(
+            "the memory map",
+            self.memmap_paddr,
+            self.memmap_entries,
+            size_of::<RawMapEntry>(),
+        )?;
+        Ok(StartInfo { modules, memory_map, rsdp: (self.rsdp_paddr != 0).then_some(self.rsdp_paddr) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> RawStartInfo {
+        RawStartInfo {
+            magic: MAGIC,
+            version: 1,
+            flags: 0,
+            nr_modules: 1,
+            modlist_paddr: 0xc_1000,
+            cmdline_paddr: 0,
+            rsdp_paddr: 0xf_5a00,
+            memmap_paddr: 0xc_2000,
+            memmap_entries: 8,
+            reserved: 0,
+        }
+    }
+
+    /// Proves that a well-made start info is taken as it is, and that an absent RSDP and an empty
+    /// module list are told apart from broken ones.
+    #[test]
+    fn good_one_is_taken() {
+        let info = good().check().unwrap();
+        assert_eq!(info.memory_map, List { at: 0xc_2000, entries: 8 });
+        assert_eq!(info.rsdp, Some(0xf_5a00));
+        let none = RawStartInfo { nr_modules: 0, modlist_paddr: u64::MAX, rsdp_paddr: 0, ..good() };
+        assert_eq!(none.check().unwrap().modules.entries, 0);
+        assert_eq!(none.check().unwrap().rsdp, None);
+    }
+
+    /// Proves that nothing is read through a wrong magic number, a version without memory map, or
+    /// a list that starts at 0, wraps, or leaves the first 4 GiB.
+    #[test]
+    fn lies_are_refused() {
+        let magic = RawStartInfo { magic: 0, ..good() };
+        assert_eq!(magic.check(), Err(StartInfoError::Magic(0)));
+        let version = RawStartInfo { version: 0, ..good() };
+        assert_eq!(version.check(), Err(StartInfoError::Version(0)));
+        for at in [0, 1 << 32, (1 << 32) - 1, u64::MAX] {
+            let map = RawStartInfo { memmap_paddr: at, ..good() };
+            assert_eq!(map.check(), Err(StartInfoError::OutOfReach { what: "the memory map", at }));
+        }
+        let long = RawStartInfo { nr_modules: u32::MAX, ..good() };
+        assert!(long.check().is_err());
+    }
+}
