@@ -4,6 +4,9 @@
 //! ```text
 //!  bytes of a table --> srat     which memory belongs to which node, which may be hot-plugged
 //!                       madt     whether the list of interrupt controllers can be walked
+//!  bytes of a _CRS  --> ranges   the memory of a device
+//!  registers        --> gpe      which bit is which event
+//!  Notify           --> notify   what waits to be handled, and the codes of the answers
 //! ```
 //!
 //! Neighbours: the kernel's `acpi` folder maps the tables and does what is told here.
@@ -28,4 +31,6 @@ extern crate std;
 pub mod bytes;
 pub mod gpe;
 pub mod madt;
+pub mod notify;
+pub mod ranges;
 pub mod srat;
