@@ -1,0 +1,364 @@
+//! The local APIC and the IO APICs: where interrupts come in, which vector they get, and ACPI's system
+//! control interrupt (SCI).
+//!
+//! ```text
+//!  UART --ISA 4--> IO APIC pin (by the MADT's overrides) --> vector SERIAL --> serial ring, wake
+//!  ACPI --SCI----> IO APIC pin, level --> vector SCI: mask the pin, note, wake
+//!                                         main loop: take_sci, serve the events, unmask_sci
+//! ```
+//!
+//! Invariants: the IO APICs' registers (an index and a window) are used under one [`IrqMutex`]; the
+//! local APIC's are single accesses of this CPU and need none. A level interrupt is masked before its
+//! end is signalled, so it cannot come again before the main loop has looked.
+
+use super::{serial, time, vectors};
+use crate::sync::IrqMutex;
+use arrayvec::ArrayVec;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
+use firmware::madt::{MAX_IO_APICS, MAX_OVERRIDES, Madt, Polarity, SourceOverride, Trigger};
+use mm::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
+use vectors::Vector;
+use x86_64::registers::model_specific::Msr;
+
+/// An interrupt's number in the whole machine: a pin of one of the IO APICs (ACPI 6.5, 5.2.13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gsi(pub u32);
+
+/// Why an interrupt controller cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApicError {
+    /// The registers at this address could not be mapped.
+    NotMapped(PhysAddr),
+    /// No IO APIC has a pin for this interrupt.
+    NoPin(Gsi),
+    /// The interrupt is used before [`init`].
+    TooEarly,
+}
+
+impl fmt::Display for ApicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApicError::NotMapped(at) => {
+                write!(f, "the interrupt controller's registers at {at} cannot be mapped")
+            }
+            ApicError::NoPin(gsi) => write!(f, "no IO APIC has a pin for interrupt {}", gsi.0),
+            ApicError::TooEarly => f.write_str("interrupt controllers are not set up yet"),
+        }
+    }
+}
+
+// Registers of the local APIC (Intel SDM vol. 3, table 10-1).
+const ID: u32 = 0x20;
+const TASK_PRIORITY: u32 = 0x80;
+const END_OF_INTERRUPT: u32 = 0xb0;
+const SPURIOUS: u32 = 0xf0;
+const ERROR_STATUS: u32 = 0x280;
+const LVT_TIMER: u32 = 0x320;
+const LVT_LINT0: u32 = 0x350;
+const LVT_LINT1: u32 = 0x360;
+const LVT_ERROR: u32 = 0x370;
+const TIMER_INITIAL: u32 = 0x380;
+const TIMER_CURRENT: u32 = 0x390;
+const TIMER_DIVIDE: u32 = 0x3e0;
+
+const LVT_MASKED: u32 = 1 << 16;
+const LVT_NMI: u32 = 4 << 8;
+const SOFTWARE_ENABLE: u32 = 1 << 8;
+/// Divide the timer's clock by 16.
+const DIVIDE_BY_16: u32 = 0b0011;
+const APIC_BASE: u32 = 0x1b;
+const APIC_BASE_ENABLE: u64 = 1 << 11;
+const APIC_BASE_X2: u64 = 1 << 10;
+
+/// How the local APIC's registers are reached: [`OFF`], [`X2`], or their virtual address.
+static LOCAL: AtomicU64 = AtomicU64::new(OFF);
+const OFF: u64 = 0;
+/// By model-specific registers (x2APIC mode, where the firmware chose it).
+const X2: u64 = 1;
+
+/// Ticks of the local timer a second, divider included; 0 while unknown.
+static TIMER_HZ: AtomicU64 = AtomicU64::new(0);
+static SCI_NOTED: AtomicBool = AtomicBool::new(false);
+static ERRORS: AtomicU32 = AtomicU32::new(0);
+
+fn local_write(register: u32, value: u32) {
+    match LOCAL.load(Ordering::Relaxed) {
+        OFF => {}
+        // SAFETY: the CPU is in x2APIC mode, where this is the register's number (SDM vol. 3, table
+        // 10-6); what is written only directs interrupts, for all of which there are gates.
+        X2 => unsafe { Msr::new(0x800 + (register >> 4)).write(u64::from(value)) },
+        // SAFETY: `init` had the page mapped for good at this address; as above.
+        base => unsafe { ((base + u64::from(register)) as *mut u32).write_volatile(value) },
+    }
+}
+
+fn local_read(register: u32) -> u32 {
+    match LOCAL.load(Ordering::Relaxed) {
+        OFF => 0,
+        // SAFETY: as for `local_write`; the registers used here have no effect when read.
+        X2 => unsafe { Msr::new(0x800 + (register >> 4)).read() as u32 },
+        // SAFETY: as for `local_write`.
+        base => unsafe { ((base + u64::from(register)) as *const u32).read_volatile() },
+    }
+}
+
+/// This CPU's identity for the IO APICs, which have 8 bits for it.
+fn local_id() -> u8 {
+    let id = local_read(ID);
+    (if LOCAL.load(Ordering::Relaxed) == X2 { id } else { id >> 24 }) as u8
+}
+
+struct IoApic {
+    registers: VirtAddr,
+    first: Gsi,
+    pins: u32,
+}
+
+impl IoApic {
+    const SELECT: u64 = 0x00;
+    const WINDOW: u64 = 0x10;
+    const VERSION: u32 = 1;
+    const MASKED: u32 = 1 << 16;
+
+    fn select(&mut self, register: u32) {
+        // SAFETY: `init` had the registers mapped for good; this one chooses what the window shows.
+        unsafe { (self.registers.offset(Self::SELECT).0 as *mut u32).write_volatile(register) };
+    }
+
+    fn read(&mut self, register: u32) -> u32 {
+        self.select(register);
+        // SAFETY: as for `select`; reading has no effect.
+        unsafe { (self.registers.offset(Self::WINDOW).0 as *const u32).read_volatile() }
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        self.select(register);
+        // SAFETY: as for `select`; entries only direct interrupts to vectors, and all have gates.
+        unsafe { (self.registers.offset(Self::WINDOW).0 as *mut u32).write_volatile(value) };
+    }
+
+    /// The low word of `pin`'s redirection entry; the high word (destination) follows it.
+    const fn entry(pin: u32) -> u32 {
+        0x10 + 2 * pin
+    }
+}
+
+struct Controllers {
+    io: ArrayVec<IoApic, MAX_IO_APICS>,
+    overrides: ArrayVec<SourceOverride, MAX_OVERRIDES>,
+    sci: Option<Gsi>,
+}
+
+static CONTROLLERS: IrqMutex<Controllers> =
+    IrqMutex::new(Controllers { io: ArrayVec::new_const(), overrides: ArrayVec::new_const(), sci: None });
+
+impl Controllers {
+    /// Changes the low word of the redirection entry of `gsi`.
+    fn change(&mut self, gsi: Gsi, change: impl FnOnce(&mut IoApic, u32)) -> Result<(), ApicError> {
+        if self.io.is_empty() {
+            return Err(ApicError::TooEarly);
+        }
+        for io in &mut self.io {
+            match gsi.0.checked_sub(io.first.0) {
+                Some(pin) if pin < io.pins => {
+                    change(io, IoApic::entry(pin));
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        Err(ApicError::NoPin(gsi))
+    }
+
+    fn route(
+        &mut self,
+        gsi: Gsi,
+        polarity: Polarity,
+        trigger: Trigger,
+        vector: Vector,
+    ) -> Result<(), ApicError> {
+        let destination = u32::from(local_id()) << 24;
+        let polarity = match polarity {
+            Polarity::High => 0,
+            Polarity::Low => 1 << 13,
+        };
+        let trigger = match trigger {
+            Trigger::Edge => 0,
+            Trigger::Level => 1 << 15,
+        };
+        self.change(gsi, |io, entry| {
+            // Masked while the two words do not belong together.
+            io.write(entry, IoApic::MASKED);
+            io.write(entry + 1, destination);
+            io.write(entry, u32::from(vector.0) | polarity | trigger);
+        })
+    }
+
+    /// Where ISA interrupt `irq` is wired to, and how; `otherwise` without an override.
+    fn wiring(&self, irq: u8, otherwise: (Polarity, Trigger)) -> (Gsi, Polarity, Trigger) {
+        match self.overrides.iter().find(|source| source.irq == irq) {
+            Some(source) => (Gsi(source.gsi), source.polarity, source.trigger),
+            None => (Gsi(u32::from(irq)), otherwise.0, otherwise.1),
+        }
+    }
+}
+
+/// Starts this CPU's local APIC and masks every pin of the IO APICs.
+/// `map` maps device registers for good. Interrupts are off and stay off.
+///
+/// # Errors
+///
+/// When registers cannot be mapped.
+pub fn init(madt: &Madt, map: &mut dyn FnMut(PhysAddr, u64) -> Option<VirtAddr>) -> Result<(), ApicError> {
+    start_local(madt.local_apic, map)?;
+    let mut controllers = CONTROLLERS.lock();
+    for described in &madt.io_apics {
+        let registers =
+            map(described.registers, PAGE_SIZE).ok_or(ApicError::NotMapped(described.registers))?;
+        let mut io = IoApic { registers, first: Gsi(described.gsi_base), pins: 0 };
+        io.pins = (io.read(IoApic::VERSION) >> 16 & 0xff) + 1;
+        for pin in 0..io.pins {
+            io.write(IoApic::entry(pin), IoApic::MASKED);
+        }
+        if controllers.io.try_push(io).is_err() {
+            break; // the MADT's own list is no longer
+        }
+    }
+    controllers.overrides = madt.overrides.clone();
+    drop(controllers);
+    calibrate_timer();
+    Ok(())
+}
+
+fn start_local(
+    registers: PhysAddr,
+    map: &mut dyn FnMut(PhysAddr, u64) -> Option<VirtAddr>,
+) -> Result<(), ApicError> {
+    let mut base = Msr::new(APIC_BASE);
+    // SAFETY: every CPU with a local APIC (all 64-bit ones) has this register.
+    let state = unsafe { base.read() };
+    let access = if state & APIC_BASE_X2 != 0 {
+        X2
+    } else {
+        map(registers, PAGE_SIZE).ok_or(ApicError::NotMapped(registers))?.0
+    };
+    // SAFETY: only the enable bit is added; interrupts are off.
+    unsafe { base.write(state | APIC_BASE_ENABLE) };
+    LOCAL.store(access, Ordering::Relaxed);
+    local_write(TASK_PRIORITY, 0);
+    local_write(LVT_TIMER, LVT_MASKED);
+    // LINT0 is where the legacy controllers come in, LINT1 is NMI on every PC.
+    local_write(LVT_LINT0, LVT_MASKED);
+    local_write(LVT_LINT1, LVT_NMI);
+    local_write(LVT_ERROR, u32::from(vectors::APIC_ERROR.0));
+    local_write(SPURIOUS, SOFTWARE_ENABLE | u32::from(vectors::SPURIOUS.0));
+    // Clears what was pending; the register wants a write first.
+    local_write(ERROR_STATUS, 0);
+    end_of_interrupt();
+    Ok(())
+}
+
+/// Routes the serial line's interrupt and switches the line's input to it.
+///
+/// # Errors
+///
+/// When no IO APIC has its pin: input stays polled.
+pub fn route_serial() -> Result<(), ApicError> {
+    let mut controllers = CONTROLLERS.lock();
+    let (gsi, polarity, trigger) = controllers.wiring(serial::ISA_IRQ, (Polarity::High, Trigger::Edge));
+    controllers.route(gsi, polarity, trigger, vectors::SERIAL)?;
+    drop(controllers);
+    serial::receive_by_interrupt();
+    Ok(())
+}
+
+/// Routes ACPI's system control interrupt, FADT's SCI_INT: level, active low unless an override says
+/// otherwise (ACPI 6.5, section 5.2.9).
+///
+/// # Errors
+///
+/// When no IO APIC has its pin.
+pub fn route_sci(irq: u16) -> Result<(), ApicError> {
+    let mut controllers = CONTROLLERS.lock();
+    let usual = (Polarity::Low, Trigger::Level);
+    let (gsi, polarity, trigger) = match u8::try_from(irq) {
+        Ok(irq @ 0..16) => controllers.wiring(irq, usual),
+        _ => (Gsi(u32::from(irq)), usual.0, usual.1),
+    };
+    controllers.sci = Some(gsi);
+    controllers.route(gsi, polarity, trigger, vectors::SCI)
+}
+
+/// Whether the SCI has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sci {
+    /// It has, and stays masked until [`unmask_sci`].
+    Came,
+    /// It has not.
+    Quiet,
+}
+
+/// Whether the SCI has come since the last call.
+pub fn take_sci() -> Sci {
+    if SCI_NOTED.swap(false, Ordering::Acquire) { Sci::Came } else { Sci::Quiet }
+}
+
+/// Lets the SCI come again, after the events it stood for are served: at once if its level still stands.
+pub fn unmask_sci() {
+    set_sci_mask(0);
+}
+
+fn set_sci_mask(mask: u32) {
+    let mut controllers = CONTROLLERS.lock();
+    if let Some(gsi) = controllers.sci {
+        // It was routed, so its pin is there.
+        let _ = controllers.change(gsi, |io, entry| {
+            let low = io.read(entry);
+            io.write(entry, low & !IoApic::MASKED | mask);
+        });
+    }
+}
+
+/// Handler of the SCI.
+pub(super) fn on_sci() {
+    set_sci_mask(IoApic::MASKED);
+    SCI_NOTED.store(true, Ordering::Release);
+}
+
+/// Handler of the local APIC's own errors.
+pub(super) fn on_error() {
+    local_write(ERROR_STATUS, 0);
+    ERRORS.fetch_or(local_read(ERROR_STATUS), Ordering::Relaxed);
+}
+
+/// The errors the local APIC found in itself: bits of its error status register (SDM vol. 3, 10.5.3).
+pub fn errors() -> u32 {
+    ERRORS.load(Ordering::Relaxed)
+}
+
+pub(super) fn end_of_interrupt() {
+    local_write(END_OF_INTERRUPT, 0);
+}
+
+fn calibrate_timer() {
+    const MEASURED: Duration = Duration::from_millis(2);
+    local_write(TIMER_DIVIDE, DIVIDE_BY_16);
+    local_write(TIMER_INITIAL, u32::MAX);
+    let start = time::uptime();
+    time::stall(MEASURED);
+    let ticks = u64::from(u32::MAX - local_read(TIMER_CURRENT));
+    let passed = (time::uptime() - start).as_nanos().max(1);
+    local_write(TIMER_INITIAL, 0);
+    local_write(LVT_TIMER, u32::from(vectors::TIMER.0)); // one-shot
+    TIMER_HZ.store((u128::from(ticks) * 1_000_000_000 / passed) as u64, Ordering::Relaxed);
+}
+
+/// Starts the one-shot timer: an interrupt after `delay` (or after its longest run, if that is less).
+pub(super) fn start_timer(delay: Duration) {
+    let hz = TIMER_HZ.load(Ordering::Relaxed);
+    let ticks = delay.as_nanos().saturating_mul(u128::from(hz)) / 1_000_000_000;
+    // Zero would stop the timer.
+    local_write(TIMER_INITIAL, u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
+}

@@ -1,0 +1,119 @@
+//! What the CPU can do, and the protections that are switched on where it has them.
+
+use core::fmt;
+use mm::addr::{MAX_PHYS_BITS, Pfn, PhysAddr};
+use mm::machine::{CpuFeatures, Support};
+use raw_cpuid::CpuId;
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr3, Cr4, Cr4Flags};
+use x86_64::registers::model_specific::{Efer, EferFlags};
+
+/// Physical address bits of a CPU that does not say (Intel SDM vol. 3, section 4.1.4).
+const LEAST_PHYS_BITS: u8 = 36;
+
+/// The frame of the level-4 page table in use (CR3).
+pub fn root() -> Pfn {
+    PhysAddr(Cr3::read().0.start_address().as_u64()).pfn()
+}
+
+/// What the memory core needs to know.
+pub fn features() -> CpuFeatures {
+    let cpuid = CpuId::new();
+    let gib_leaves = cpuid
+        .get_extended_processor_and_feature_identifiers()
+        .is_some_and(|features| features.has_1gib_pages());
+    let phys_bits = cpuid
+        .get_processor_capacity_feature_info()
+        .map_or(LEAST_PHYS_BITS, |info| info.physical_address_bits());
+    CpuFeatures {
+        gib_leaves: if gib_leaves { Support::Yes } else { Support::No },
+        phys_bits: phys_bits.min(MAX_PHYS_BITS as u8),
+    }
+}
+
+/// Protections by name, whether they are on, as [`protect`] left them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protections {
+    efer: EferFlags,
+    cr4: Cr4Flags,
+}
+
+/// Switches on every protection the CPU has: no execution of data (NX), no writing to read-only pages
+/// (WP), no execution of or access to user pages (SMEP, SMAP), no descriptor-table instructions in
+/// user mode (UMIP); and global pages (PGE), which the kernel's leaves are.
+pub fn protect() -> Protections {
+    let cpuid = CpuId::new();
+    let basic = cpuid.get_feature_info();
+    let extended = cpuid.get_extended_feature_info();
+    let mut cr4 = Cr4::read();
+    for (has, flag) in [
+        (basic.as_ref().is_some_and(|features| features.has_pge()), Cr4Flags::PAGE_GLOBAL),
+        (
+            extended.as_ref().is_some_and(|features| features.has_smep()),
+            Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,
+        ),
+        (
+            extended.as_ref().is_some_and(|features| features.has_smap()),
+            Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION,
+        ),
+        (
+            extended.as_ref().is_some_and(|features| features.has_umip()),
+            Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION,
+        ),
+        // Machine checks become exceptions instead of a shutdown.
+        (basic.as_ref().is_some_and(|features| features.has_mce()), Cr4Flags::MACHINE_CHECK_EXCEPTION),
+    ] {
+        if has {
+            cr4 |= flag;
+        }
+    }
+    let mut efer = Efer::read();
+    let no_execute = cpuid
+        .get_extended_processor_and_feature_identifiers()
+        .is_some_and(|features| features.has_execute_disable());
+    if no_execute {
+        efer |= EferFlags::NO_EXECUTE_ENABLE;
+    }
+    // SAFETY: CPUID says that the CPU has each bit that is added; no mapping of the kernel has the
+    // user bit, so SMEP and SMAP forbid nothing that it does.
+    unsafe { Cr4::write(cr4) };
+    // SAFETY: only NXE is added, which the CPU has; the loader's leaves use the bit as meant.
+    unsafe { Efer::write(efer) };
+    // SAFETY: the loader's leaves have each segment's rights, and nothing writes to a read-only one.
+    unsafe { Cr0::write(Cr0::read() | Cr0Flags::WRITE_PROTECT) };
+    Protections { efer, cr4 }
+}
+
+impl fmt::Display for Protections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WP")?;
+        for (on, name) in [
+            (self.efer.contains(EferFlags::NO_EXECUTE_ENABLE), "NX"),
+            (self.cr4.contains(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION), "SMEP"),
+            (self.cr4.contains(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION), "SMAP"),
+            (self.cr4.contains(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION), "UMIP"),
+            (self.cr4.contains(Cr4Flags::PAGE_GLOBAL), "PGE"),
+        ] {
+            if on {
+                write!(f, " {name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The CPU's brand, else its vendor, as text for the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Name;
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cpuid = CpuId::new();
+        if let Some(brand) = cpuid.get_processor_brand_string() {
+            f.write_str(brand.as_str().trim())
+        } else if let Some(vendor) = cpuid.get_vendor_info() {
+            f.write_str(vendor.as_str())
+        } else {
+            f.write_str("unknown CPU")
+        }
+    }
+}

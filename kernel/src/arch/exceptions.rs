@@ -1,0 +1,224 @@
+//! Fatal reports: what an exception or a panic was, in words, with every register, on the serial line;
+//! then the end ([`exit`]).
+//!
+//! A report takes no lock and allocates nothing: it may have interrupted anything. A fault in the
+//! midst of a report ends at once with one line.
+
+use super::idt::{HAS_ERROR_CODE, TrapFrame};
+use super::serial::Emergency;
+use super::{exit, interrupts, percpu, stacks};
+use core::fmt::{self, Write};
+use core::panic::PanicInfo;
+use core::sync::atomic::Ordering;
+use mm::addr::{Pfn, PhysAddr, VirtAddr};
+use mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, window_of};
+use x86_64::registers::control::Cr2;
+use x86_64::structures::idt::{PageFaultErrorCode, SelectorErrorCode};
+
+const PAGE_FAULT: u64 = 14;
+const DOUBLE_FAULT: u64 = 8;
+
+/// The exceptions' names (Intel SDM vol. 3, table 6-1; AMD APM vol. 2, section 8.2 from 28 on).
+const NAMES: [&str; 32] = [
+    "divide error",
+    "debug exception",
+    "non-maskable interrupt",
+    "breakpoint",
+    "overflow",
+    "bound range exceeded",
+    "invalid opcode",
+    "device not available",
+    "double fault",
+    "coprocessor segment overrun",
+    "invalid TSS",
+    "segment not present",
+    "stack-segment fault",
+    "general protection fault",
+    "page fault",
+    "reserved exception 15",
+    "x87 floating-point error",
+    "alignment check",
+    "machine check",
+    "SIMD floating-point exception",
+    "virtualization exception",
+    "control protection exception",
+    "reserved exception 22",
+    "reserved exception 23",
+    "reserved exception 24",
+    "reserved exception 25",
+    "reserved exception 26",
+    "reserved exception 27",
+    "hypervisor injection exception",
+    "VMM communication exception",
+    "security exception",
+    "reserved exception 31",
+];
+
+/// Whether the code that asks runs in an interrupt handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterruptContext {
+    /// In a handler: what it calls must not wait for anything it may have interrupted.
+    Handler,
+    /// In the main program.
+    Main,
+}
+
+/// Where the code that asks runs.
+pub fn context() -> InterruptContext {
+    match percpu::this().interrupt_depth.load(Ordering::Relaxed) {
+        0 => InterruptContext::Main,
+        _ => InterruptContext::Handler,
+    }
+}
+
+/// Begins a fatal report; a second one, begun by a fault of the first, ends the kernel here.
+fn begin(what: &str) {
+    interrupts::disable();
+    match percpu::this().reports.fetch_add(1, Ordering::Relaxed) {
+        0 => {}
+        1 => {
+            // Formatting may be what failed: plain bytes only.
+            Emergency.write(b"\r\n");
+            Emergency.write(what.as_bytes());
+            Emergency.write(b" while reporting the above: giving up\r\n");
+            exit::panic_exit()
+        }
+        _ => exit::panic_exit(),
+    }
+}
+
+/// Reports the exception of `frame` and ends the kernel with QEMU's exit status 33.
+pub(super) fn report(frame: &TrapFrame) -> ! {
+    let name = NAMES.get(frame.vector as usize).copied().unwrap_or("unknown exception");
+    begin(name);
+    // The serial writer does not fail.
+    let _ = write_report(&mut Emergency, frame, name);
+    exit::panic_exit()
+}
+
+/// Reports a panic and ends the kernel with QEMU's exit status 33.
+pub fn panic_report(info: &PanicInfo<'_>) -> ! {
+    begin("panic");
+    let uptime = super::time::uptime();
+    let _ = write!(
+        Emergency,
+        "\n[{:5}.{:06}] kernel panic: {}\n",
+        uptime.as_secs(),
+        uptime.subsec_micros(),
+        info.message()
+    );
+    if let Some(place) = info.location() {
+        let _ = writeln!(Emergency, "  at {place}");
+    }
+    exit::panic_exit()
+}
+
+fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Result {
+    let uptime = super::time::uptime();
+    writeln!(
+        out,
+        "\n[{:5}.{:06}] fatal exception {}: {name} at rip {:016x}",
+        uptime.as_secs(),
+        uptime.subsec_micros(),
+        frame.vector,
+        frame.rip
+    )?;
+    if HAS_ERROR_CODE >> (frame.vector & 31) & 1 == 1 {
+        writeln!(out, "  error code {:#x}: {}", frame.error_code, ErrorCode(frame))?;
+    }
+    let address = VirtAddr(Cr2::read_raw());
+    // A double fault is most often a page fault that had no stack: its address is still in CR2.
+    if frame.vector == PAGE_FAULT || frame.vector == DOUBLE_FAULT {
+        writeln!(out, "  faulting address (CR2) {:016x}: {}", address.0, Place(address))?;
+    }
+    for registers in [
+        [("rax", frame.rax), ("rbx", frame.rbx), ("rcx", frame.rcx), ("rdx", frame.rdx)],
+        [("rsi", frame.rsi), ("rdi", frame.rdi), ("rbp", frame.rbp), ("rsp", frame.rsp)],
+        [("r8 ", frame.r8), ("r9 ", frame.r9), ("r10", frame.r10), ("r11", frame.r11)],
+        [("r12", frame.r12), ("r13", frame.r13), ("r14", frame.r14), ("r15", frame.r15)],
+    ] {
+        for (name, value) in registers {
+            write!(out, "  {name} {value:016x}")?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out, "  cs {:04x}  ss {:04x}  rflags {:08x}", frame.cs, frame.ss, frame.rflags)?;
+    if frame.vector != PAGE_FAULT && frame.vector != DOUBLE_FAULT {
+        writeln!(out, "  cr2 {:016x}", address.0)?;
+    }
+    Ok(())
+}
+
+/// The error code of a frame, in words.
+struct ErrorCode<'a>(&'a TrapFrame);
+
+impl fmt::Display for ErrorCode<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.0.error_code;
+        match self.0.vector {
+            PAGE_FAULT => {
+                let code = PageFaultErrorCode::from_bits_retain(code);
+                f.write_str(if code.contains(PageFaultErrorCode::INSTRUCTION_FETCH) {
+                    "instruction fetch from "
+                } else if code.contains(PageFaultErrorCode::CAUSED_BY_WRITE) {
+                    "write to "
+                } else {
+                    "read from "
+                })?;
+                f.write_str(if code.contains(PageFaultErrorCode::MALFORMED_TABLE) {
+                    "a page whose table entry has a reserved bit set"
+                } else if code.contains(PageFaultErrorCode::PROTECTION_VIOLATION) {
+                    "a page that forbids it"
+                } else {
+                    "a page that is not present"
+                })?;
+                f.write_str(if code.contains(PageFaultErrorCode::USER_MODE) { ", in user mode" } else { "" })
+            }
+            // Invalid TSS, segment not present, stack-segment fault, general protection.
+            10..=13 => match SelectorErrorCode::new(code) {
+                Some(selector) if !selector.is_null() => {
+                    write!(f, "selector index {} of the {:?}", selector.index(), selector.descriptor_table())
+                }
+                _ => f.write_str("no selector"),
+            },
+            21 => f.write_str(match code & 0x7fff {
+                1 => "near return",
+                2 => "far return or interrupt return",
+                3 => "missing ENDBRANCH",
+                4 => "shadow stack restore",
+                5 => "shadow stack busy",
+                _ => "unknown",
+            }),
+            _ => f.write_str(if code == 0 { "none" } else { "no meaning known" }),
+        }
+    }
+}
+
+/// What the virtual layout has at an address, in words.
+struct Place(VirtAddr);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(guard) = stacks::guard_page(self.0) {
+            return f.write_str(guard);
+        }
+        let Some(window) = window_of(self.0) else {
+            return f.write_str(match self.0.0 {
+                0..=0xffff => "lower half, close to address 0 (a null pointer?)",
+                ..0x8000_0000_0000 => "lower half, which the kernel does not use",
+                _ => "no window of the kernel's address space",
+            });
+        };
+        let offset = self.0.0 - window.start.0;
+        write!(f, "{} + {offset:#x}", window.name)?;
+        if *window == DIRECT_MAP {
+            let at = PhysAddr(offset);
+            write!(f, ": physical address {at}, section {}", at.pfn().section())
+        } else if *window == VMEMMAP {
+            let pfn = Pfn(offset / DESCRIPTOR_SIZE);
+            write!(f, ": descriptor of frame {pfn}, section {}", pfn.section())
+        } else {
+            Ok(())
+        }
+    }
+}

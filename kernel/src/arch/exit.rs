@@ -1,0 +1,23 @@
+//! The ends of the kernel's life that ACPI has no part in: the panic's exit and the parked CPU.
+
+use super::interrupts;
+use super::port::{self, PortNumber};
+
+/// QEMU's `isa-debug-exit` device; absent on real hardware, where writing to it does nothing.
+const DEBUG_EXIT: PortNumber = PortNumber(0xf4);
+/// Written to [`DEBUG_EXIT`], n makes QEMU end with status 2 n + 1: 33 for a panic.
+const PANIC: u32 = 16;
+
+/// Ends QEMU with status 33; where there is no QEMU, parks the CPU with interrupts off.
+pub fn panic_exit() -> ! {
+    port::write32(DEBUG_EXIT, PANIC);
+    park()
+}
+
+/// Stops this CPU for good.
+pub fn park() -> ! {
+    loop {
+        interrupts::disable();
+        x86_64::instructions::hlt();
+    }
+}

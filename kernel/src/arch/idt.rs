@@ -1,0 +1,180 @@
+//! The interrupt descriptor table: 256 gates to 256 tiny stubs, and the way from a stub to Rust.
+//!
+//! ```text
+//!  vector n -> gate n -> stub n: push 0 (where the CPU pushed no error code), push n, jump
+//!                                    -> save every register: a TrapFrame on the stack
+//!                                    -> dispatch(&mut TrapFrame) in Rust
+//!                                    -> restore, iretq
+//! ```
+//!
+//! `extern "x86-interrupt"` is not stable, hence the stubs. Invariants: gates are interrupt gates, so
+//! handlers run with interrupts off; the three faults of `stacks` switch stacks, everything else runs
+//! on the stack it interrupted (the target has no red zone). Handlers use no SSE registers (the target
+//! has soft floats), so none are saved.
+
+use super::stacks::FaultStack;
+use super::{exceptions, vectors};
+use core::sync::atomic::{AtomicU64, Ordering};
+use x86_64::instructions::segmentation::{CS, Segment};
+use x86_64::instructions::tables::lidt;
+use x86_64::structures::DescriptorTablePointer;
+
+/// The registers at the moment of an interrupt or exception, in the order the stub pushes them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the field names are the registers' names")]
+pub struct TrapFrame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rbp: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rbx: u64,
+    pub rax: u64,
+    /// Pushed by the stub.
+    pub vector: u64,
+    /// Pushed by the CPU, or 0 by the stub.
+    pub error_code: u64,
+    // From here on pushed by the CPU (Intel SDM vol. 3, figure 6-9).
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+const _: () = {
+    assert!(size_of::<TrapFrame>() == 22 * 8);
+    // The CPU aligns the stack to 16 before it pushes, so the handler is called with the alignment the
+    // C calling convention asks for.
+    assert!(size_of::<TrapFrame>().is_multiple_of(16));
+};
+
+/// Exceptions for which the CPU pushes an error code: 8, 10 to 14, 17, 21, 29, 30 (Intel SDM vol. 3,
+/// table 6-1; AMD APM vol. 2, section 8.2 for 29 and 30). The stubs test the same mask.
+pub const HAS_ERROR_CODE: u32 = 1 << 8 | 0x1f << 10 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30;
+const _: () = assert!(HAS_ERROR_CODE == 0x6022_7d00);
+
+/// Bytes from one stub to the next.
+const STUB_BYTES: u64 = 16;
+
+/// The stubs of all 256 vectors, [`STUB_BYTES`] apart. Never called: gates point into it.
+#[unsafe(naked)]
+extern "C" fn stubs() {
+    core::arch::naked_asm!(
+        ".set .Lvector, 0",
+        ".rept 256",
+        ".balign 16",
+        ".if .Lvector >= 32 || (0x60227d00 >> .Lvector) & 1 == 0",
+        "push 0",
+        ".endif",
+        ".byte 0x68", // push imm32: the same length for every vector
+        ".long .Lvector",
+        "jmp {common}",
+        ".set .Lvector, .Lvector + 1",
+        ".endr",
+        common = sym common,
+    )
+}
+
+/// Saves all registers, calls [`dispatch`], restores them and returns from the interrupt.
+#[unsafe(naked)]
+extern "C" fn common() {
+    core::arch::naked_asm!(
+        "push rax",
+        "push rbx",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push rbp",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "cld",
+        "mov rdi, rsp",
+        "call {dispatch}",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rbp",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop rcx",
+        "pop rbx",
+        "pop rax",
+        "add rsp, 16", // vector and error code
+        "iretq",
+        dispatch = sym dispatch,
+    )
+}
+
+/// From the stubs: exceptions are reported and end the kernel, everything else goes to its handler.
+extern "C" fn dispatch(frame: &TrapFrame) {
+    match u8::try_from(frame.vector) {
+        Ok(vector @ 32..) => vectors::handle(vector),
+        _ => exceptions::report(frame),
+    }
+}
+
+/// The gates, two words each; atomics because the CPU reads them while they are `static`.
+static GATES: [[AtomicU64; 2]; 256] = [const { [AtomicU64::new(0), AtomicU64::new(0)] }; 256];
+
+/// An interrupt gate of ring 0 (Intel SDM vol. 3, figure 6-8): present, type 14.
+fn gate(handler: u64, code_segment: u16, stack: Option<FaultStack>) -> [u64; 2] {
+    const PRESENT: u64 = 1 << 47;
+    const INTERRUPT_GATE: u64 = 0xe << 40;
+    let stack = stack.map_or(0, |stack| stack as u64) << 32;
+    let low = handler & 0xffff
+        | u64::from(code_segment) << 16
+        | stack
+        | INTERRUPT_GATE
+        | PRESENT
+        | (handler >> 16 & 0xffff) << 48;
+    [low, handler >> 32]
+}
+
+/// Fills the table and loads it. The code segment of `descriptors` must be loaded.
+pub fn load() {
+    let code_segment = CS::get_reg().0;
+    let first = stubs as *const () as u64;
+    for (vector, place) in (0u8..).zip(&GATES) {
+        let stack = match vector {
+            2 => Some(FaultStack::Nmi),
+            8 => Some(FaultStack::DoubleFault),
+            18 => Some(FaultStack::MachineCheck),
+            _ => None,
+        };
+        let words = gate(first + STUB_BYTES * u64::from(vector), code_segment, stack);
+        for (word, value) in place.iter().zip(words) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+    let pointer = DescriptorTablePointer {
+        limit: (size_of_val(&GATES) - 1) as u16,
+        base: x86_64::VirtAddr::new(GATES.as_ptr() as u64),
+    };
+    // SAFETY: the table is static, every gate points to a stub that saves and restores all registers,
+    // the code segment is the one in use, and the stacks of the three switched gates are in the TSS
+    // (`descriptors::load` comes first).
+    unsafe { lidt(&pointer) };
+}

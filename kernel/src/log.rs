@@ -1,0 +1,216 @@
+//! The kernel's log: lines with time and level, kept in a ring for `dmesg` and printed on the console.
+//!
+//! ```text
+//!  log::info!() -> one line of at most LINE bytes -> ring (oldest lines dropped, counted)
+//!                                                      |-> read(): dmesg, line by line
+//!                                                      '-> flush(): the console, each line once
+//! ```
+//!
+//! The console prints from the ring: what an interrupt handler logs, or a line logged while another is
+//! being printed, waits there and is printed by whoever prints next (the main loop, at the latest).
+//! So logging waits for nobody and nests without harm. A fatal report does not come through here.
+//! Lock order: the ring's lock is held for copying a line only, never while the console prints.
+
+use crate::arch::{self, InterruptContext, serial, time};
+use crate::sync::IrqMutex;
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
+use log::{Level, LevelFilter, Metadata, Record};
+
+/// Bytes kept for `dmesg`.
+const RING: usize = 64 * 1024;
+/// The longest line, its end not counted; what is longer is cut and ends in "...".
+pub const LINE: usize = 400;
+
+/// Prints one line of the log, given without its end.
+pub type Console = fn(&str);
+
+struct Ring {
+    bytes: [u8; RING],
+    /// Bytes ever written, and the place of the oldest line that is still there.
+    end: u64,
+    oldest: u64,
+    /// Lines no longer there.
+    dropped: u64,
+    /// Up to where the console has printed.
+    printed: u64,
+    /// `None`: [`serial_console`] (and so the ring is all zeros at first, and not in the kernel's file).
+    console: Option<Console>,
+}
+
+static STATE: IrqMutex<Ring> =
+    IrqMutex::new(Ring { bytes: [0; RING], end: 0, oldest: 0, dropped: 0, printed: 0, console: None });
+
+/// Whether somebody prints: whoever logs meanwhile leaves it to them.
+static PRINTING: AtomicBool = AtomicBool::new(false);
+
+/// A place in the log, for reading on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(u64);
+
+/// A line of text of at most [`LINE`] bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    bytes: [u8; LINE],
+    length: usize,
+    cut: bool,
+}
+
+impl Line {
+    const fn new() -> Line {
+        Line { bytes: [0; LINE], length: 0, cut: false }
+    }
+
+    /// The text, without a line's end.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or("(a line that is not UTF-8)")
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            // A line is one line, and none can steer the terminal.
+            let character = if character.is_control() { ' ' } else { character };
+            let room = LINE - 3 - self.length.min(LINE - 3);
+            if self.cut || character.len_utf8() > room {
+                self.cut = true;
+                break;
+            }
+            self.length += character.encode_utf8(&mut self.bytes[self.length..]).len();
+        }
+        Ok(())
+    }
+}
+
+impl Ring {
+    fn at(&self, place: u64) -> u8 {
+        self.bytes[(place % RING as u64) as usize]
+    }
+
+    fn push(&mut self, line: &str) {
+        let needed = line.len() as u64 + 1;
+        while self.end + needed - self.oldest > RING as u64 {
+            while self.at(self.oldest) != b'\n' {
+                self.oldest += 1;
+            }
+            self.oldest += 1;
+            self.dropped += 1;
+        }
+        for byte in line.bytes().chain([b'\n']) {
+            self.bytes[(self.end % RING as u64) as usize] = byte;
+            self.end += 1;
+        }
+    }
+
+    fn read(&self, from: u64) -> Option<(u64, Line)> {
+        let mut place = from.max(self.oldest);
+        if place >= self.end {
+            return None;
+        }
+        let mut line = Line::new();
+        loop {
+            let byte = self.at(place);
+            place += 1;
+            if byte == b'\n' || line.length == LINE {
+                return Some((place, line));
+            }
+            line.bytes[line.length] = byte;
+            line.length += 1;
+        }
+    }
+}
+
+struct KernelLog;
+
+impl log::Log for KernelLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let uptime = time::uptime();
+        let mut line = Line::new();
+        // `Line` takes everything and cuts.
+        let _ = write!(
+            line,
+            "[{:5}.{:06}] {:<5} {}",
+            uptime.as_secs(),
+            uptime.subsec_micros(),
+            record.level(),
+            record.args()
+        );
+        if line.cut {
+            line.bytes[line.length..line.length + 3].copy_from_slice(b"...");
+            line.length += 3;
+        }
+        STATE.lock().push(line.as_str());
+        flush();
+    }
+
+    fn flush(&self) {
+        flush();
+    }
+}
+
+/// Makes this the backend of crate `log`, with everything from `Info` up.
+pub fn init() {
+    // Fails only when it is done already.
+    let _ = log::set_logger(&KernelLog);
+    log::set_max_level(LevelFilter::Info);
+}
+
+/// Sets which levels are logged from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+}
+
+/// Lets `console` print from now on; it is called in the main program only, one line at a time, and may
+/// log itself (that is printed afterwards).
+pub fn set_console(console: Console) {
+    STATE.lock().console = Some(console);
+}
+
+/// The console of the beginning: the serial line as it is.
+pub fn serial_console(line: &str) {
+    serial::write(line.as_bytes());
+    serial::write(b"\r\n");
+}
+
+/// Prints what is not printed yet. Does nothing in an interrupt handler and while somebody prints.
+pub fn flush() {
+    if arch::context() == InterruptContext::Handler || PRINTING.swap(true, Ordering::Acquire) {
+        return;
+    }
+    loop {
+        let mut ring = STATE.lock();
+        let Some((next, line)) = ring.read(ring.printed) else {
+            // Under the lock, so that no line slips in between the last look and this.
+            PRINTING.store(false, Ordering::Release);
+            return;
+        };
+        ring.printed = next;
+        let console = ring.console.unwrap_or(serial_console);
+        drop(ring);
+        console(line.as_str());
+    }
+}
+
+/// The line at `cursor` (or the oldest there is, when that is gone) and where the next one starts;
+/// `None` at the end. `Cursor::default()` is the beginning.
+pub fn read(cursor: Cursor) -> Option<(Cursor, Line)> {
+    STATE.lock().read(cursor.0).map(|(next, line)| (Cursor(next), line))
+}
+
+/// How many lines have been dropped because the ring was full.
+pub fn dropped() -> u64 {
+    STATE.lock().dropped
+}
+
+/// The level of a line of the log, by its text (for colours in `dmesg`).
+pub fn level_of(line: &str) -> Option<Level> {
+    line.split_once("] ")?.1.split_whitespace().next()?.parse().ok()
+}
