@@ -1,9 +1,27 @@
 //! The walk over every invariant of the memory core, which the shell's `check` and the tests run.
+//!
+//! It walks blocks, not frames: what has no block head has nothing that could be wrong. For each
+//! resource: the blocks tile the usable run and fit their first blocks; free lists and counters say what the
+//! walk found; no two free buddies stand unmerged; frames and descriptors are mapped, to the right
+//! place, with leaves as large as the layout promises. For all: the index is sorted and names the
+//! slots' ranges, nodes have the sums of their regions.
+//!
+//! A resource is looked at under its lock, piece by piece; what it says goes out after the lock is
+//! dropped. Neighbours: `buddy` and `layout` state the invariants.
+
+use arrayvec::ArrayVec;
 
 use core::fmt;
 
-use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
+use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
+use crate::buddy::{Buddy, first_blocks};
+use crate::hotplug::{direct_mapping, vmemmap_mapping};
 use crate::info::ResourceId;
+use crate::machine::Machine;
+use crate::memory::Memory;
+use crate::page::State;
+use crate::page_table::{Caching, Mapping, Rights};
+use crate::region::{Entry, Region};
 
 /// An invariant that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +82,15 @@ pub enum CheckError {
         /// What the walk found.
         found: u64,
     },
+    /// A node's free frames are not the sum over its regions.
+    Node {
+        /// The node.
+        node: NodeId,
+        /// What it says.
+        counted: u64,
+        /// What its regions say.
+        found: u64,
+    },
     /// A part of a resource is not mapped as it should be.
     Mapping {
         /// The resource.
@@ -100,10 +127,173 @@ impl fmt::Display for CheckError {
             CheckError::Counter { resource, name, counted, found } => {
                 write!(f, "resource {resource}: {name} says {counted}, there are {found}")
             }
+            CheckError::Node { node, counted, found } => {
+                write!(f, "node {} says {counted} free frames, its regions {found}", node.0)
+            }
             CheckError::Mapping { resource, at } => {
                 write!(f, "resource {resource}: {at} is not mapped as it should be")
             }
             CheckError::Index { range } => write!(f, "the index of ranges is wrong at {range}"),
         }
+    }
+}
+
+/// Errors of one resource that are told; what is behind them is likely a consequence.
+const MOST_ERRORS: usize = 16;
+
+/// What a look at one resource found.
+struct Findings {
+    errors: ArrayVec<CheckError, MOST_ERRORS>,
+    checked: u64,
+}
+
+impl Findings {
+    /// Counts one more thing looked at, and notes the error when it does not `hold`.
+    fn expect(&mut self, hold: bool, error: CheckError) {
+        self.checked += 1;
+        if !hold {
+            // A full list is no loss: see MOST_ERRORS.
+            let _ = self.errors.try_push(error);
+        }
+    }
+}
+
+impl<M: Machine> Memory<M> {
+    /// Walks every invariant, tells what is broken, and returns how many things were looked at.
+    pub fn check(&self, tell: &mut dyn FnMut(CheckError)) -> u64 {
+        let mut checked = 0;
+        let mut before = PfnRange::default();
+        self.each_entry(|entry| {
+            let mut findings = Findings { errors: ArrayVec::new(), checked: 0 };
+            let sorted = before.end <= entry.range.start && !entry.range.is_empty();
+            before = entry.range;
+            findings.expect(sorted, CheckError::Index { range: entry.range });
+            self.check_entry(entry, &mut findings);
+            checked += findings.checked;
+            findings.errors.into_iter().for_each(&mut *tell);
+        });
+        for nr in self.nodes.named() {
+            let (node, counted) = (self.nodes.id(nr), self.nodes.free(nr));
+            let mut found = 0;
+            self.resources(&mut |info| found += if info.node == node { info.free_pages } else { 0 });
+            checked += 1;
+            if counted != found {
+                tell(CheckError::Node { node, counted, found });
+            }
+        }
+        checked
+    }
+
+    fn check_entry(&self, entry: Entry, findings: &mut Findings) {
+        let region = self.with_region(entry.slot, |region, buddy| {
+            check_blocks(region, buddy, findings);
+            check_lists(region, buddy, findings);
+            *region
+        });
+        let matching = region.filter(|region| region.id == entry.id && region.layout.range == entry.range);
+        findings.expect(matching.is_some(), CheckError::Index { range: entry.range });
+        if let Some(region) = matching {
+            let vmemmap = vmemmap_mapping(&region.layout);
+            self.check_mapping(region.id, &direct_mapping(&region.layout), findings);
+            self.check_mapping(region.id, &vmemmap, findings);
+        }
+    }
+
+    /// Every leaf in the range of `mapping` maps what it should, and none is missing.
+    fn check_mapping(&self, resource: ResourceId, mapping: &Mapping, findings: &mut Findings) {
+        let end = mapping.virt.offset(mapping.pages << PAGE_SHIFT);
+        let mut at = mapping.virt;
+        self.with_tables(|tables, machine| {
+            tables.leaves(machine, mapping.virt, mapping.pages, &mut |leaf| {
+                let phys = mapping.phys.0.wrapping_add(leaf.virt.0.wrapping_sub(mapping.virt.0));
+                let right = leaf.virt <= at
+                    && leaf.phys.0 == phys
+                    && leaf.rights == Some(Rights::Data)
+                    && leaf.caching == Caching::Memory
+                    && leaf.size <= mapping.largest;
+                findings.expect(right, CheckError::Mapping { resource, at: leaf.virt });
+                at = leaf.virt.offset(leaf.size.bytes());
+            });
+        });
+        findings.expect(at >= end, CheckError::Mapping { resource, at });
+    }
+}
+
+/// The blocks tile the usable run, inside their first blocks, and the counters are their sums.
+fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut Findings) {
+    let resource = region.id;
+    let mut pages = [0u64; State::Cached as usize + 1];
+    let mut blocks = [0u64; Order::COUNT];
+    for (first, first_order) in first_blocks(region.layout.usable) {
+        let whole = PfnRange::of(first, first_order.pages());
+        let mut at = first;
+        // The block before this one, when it was free: a lower buddy has just been walked over.
+        let mut free_before: Option<(Pfn, Order)> = None;
+        while at < whole.end {
+            let Some(tag) = buddy.page(at).tag() else {
+                return findings.expect(false, CheckError::NoDescriptor { resource, pfn: at });
+            };
+            let range = PfnRange::of(at, tag.order.pages());
+            let fits = at.is_aligned(tag.order) && whole.contains_range(range) && tag.slot == buddy.slot;
+            findings.expect(fits, CheckError::BadBlock { resource, pfn: at, order: tag.order });
+            if !fits {
+                return;
+            }
+            pages[tag.state as usize] += range.pages();
+            if tag.state == State::Free {
+                blocks[tag.order.0 as usize] += 1;
+                let lower = Pfn(at.0 ^ tag.order.pages());
+                let unmerged = free_before == Some((lower, tag.order));
+                findings.expect(!unmerged, CheckError::Unmerged { resource, pfn: lower, order: tag.order });
+                free_before = Some((at, tag.order));
+            } else {
+                free_before = None;
+            }
+            at = range.end;
+        }
+    }
+    for (state, name) in [
+        (State::Free, "free frames"),
+        (State::Movable, "movable frames"),
+        (State::Pinned, "pinned frames"),
+        (State::Boot, "frames pinned since boot"),
+        (State::Offline, "offline frames"),
+        (State::Isolated, "isolated frames"),
+        (State::Cached, "cached frames"),
+    ] {
+        let (counted, found) = (buddy.pages_in(state), pages[state as usize]);
+        findings.expect(counted == found, CheckError::Counter { resource, name, counted, found });
+    }
+    for order in (0..=region.max.0).map(Order) {
+        let (listed, found) = (buddy.listed(order), blocks[order.0 as usize]);
+        findings.expect(listed == found, CheckError::List { resource, order, listed, found });
+    }
+}
+
+/// Each list is linked both ways, holds free blocks of its order, as many as its counter says, and the
+/// summary knows whether there is one.
+fn check_lists<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut Findings) {
+    let resource = region.id;
+    for order in (0..=region.max.0).map(Order) {
+        let listed = buddy.listed(order);
+        let (mut next, mut before, mut found) = (buddy.first(order), None, 0);
+        while let Some(head) = next {
+            let page = buddy.page(head);
+            let usable = region.layout.usable.contains(head);
+            let right = usable
+                && found < listed
+                && page.tag().is_some_and(|tag| tag.state == State::Free && tag.order == order)
+                && page.prev() == before;
+            findings.expect(right, CheckError::Link { resource, order, pfn: head });
+            if !right {
+                return;
+            }
+            found += 1;
+            before = next;
+            next = page.next();
+        }
+        findings.expect(listed == found, CheckError::List { resource, order, listed, found });
+        let known = buddy.summary.orders() >> order.0 & 1 == u64::from(found > 0);
+        findings.expect(known, CheckError::List { resource, order, listed, found });
     }
 }

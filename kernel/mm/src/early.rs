@@ -22,6 +22,12 @@ pub enum Owner {
     Memmap,
 }
 
+impl Owner {
+    /// All of them.
+    pub const ALL: [Owner; 6] =
+        [Owner::Firmware, Owner::Boot, Owner::Heap, Owner::Stack, Owner::PageTables, Owner::Memmap];
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -47,3 +53,17 @@ pub struct Occupied {
 /// The allocator of the time before the memory core runs.
 #[derive(Debug)]
 pub struct EarlyFrames;
+
+impl EarlyFrames {
+    /// What was given out.
+    pub fn taken(&self) -> impl Iterator<Item = Occupied> + '_ {
+        core::iter::empty()
+    }
+}
+
+impl crate::page_table::FrameSource for EarlyFrames {
+    fn take(&mut self) -> Option<crate::addr::Pfn> {
+        None
+    }
+    fn give_back(&mut self, _frame: crate::addr::Pfn) {}
+}

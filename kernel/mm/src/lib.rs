@@ -10,14 +10,23 @@ extern crate std;
 
 pub mod addr;
 pub mod address_space;
+mod allocate;
+mod boot;
+pub mod buddy;
 pub mod check;
 pub mod early;
 pub mod error;
 pub mod firmware_map;
 pub mod hotplug;
 pub mod info;
+mod inspect;
+pub mod layout;
 pub mod machine;
 pub mod memory;
+pub mod node;
 pub mod page;
+pub mod page_table;
+pub mod region;
+pub mod section;
 
 pub use memory::Memory;

@@ -1,21 +1,60 @@
 //! The facade: [`Memory`] is all of the memory core, for the kernel and for tests.
+//!
+//! ```text
+//!  boot ---.                      .--- allocate, free      (allocate)
+//!  add ----+--> slots + index ----+--- resources, page ... (inspect)
+//!           \-> page tables        `-- check               (check)
+//! ```
+//!
+//! Locks, always taken in this order: hotplug, page tables, index, region (one at a time). None is
+//! taken by an interrupt handler, and none is held while a caller's closure runs, so that a shell
+//! may print and allocate there. Neighbours: `boot` and `hotplug` bring resources, `allocate` serves
+//! allocations, `inspect` tells what is there, `check` looks at every invariant.
 
-use crate::addr::{NodeId, Order, Pfn, PfnRange, SectionNr, VirtAddr};
-use crate::check::CheckError;
-use crate::early::{EarlyFrames, Occupied};
-use crate::error::{AddError, BootError, FreeError};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use arrayvec::ArrayVec;
+use spin::{Mutex, RwLock};
+
+use crate::addr::{Order, Pfn, PfnRange};
+use crate::buddy::Buddy;
+use crate::early::Occupied;
+use crate::error::AddError;
 use crate::hotplug::Step;
-use crate::info::{
-    AddRequest, Added, BlockInfo, BootRange, DeviceId, NodeTotals, PageInfo, ResourceId, ResourceInfo,
-    SectionRow, Totals,
-};
+use crate::info::{BootRange, ResourceId};
 use crate::machine::{CpuFeatures, Machine};
-use crate::page::Kind;
+use crate::node::Nodes;
+use crate::page::SlotNr;
+use crate::page_table::PageTables;
+use crate::region::{Entry, Index, MAX_REGIONS, Region, Slot};
+
+/// Hot-pluggable ranges that are kept (SRAT has one on QEMU, a handful elsewhere).
+pub const MAX_HOTPLUG_RANGES: usize = 32;
 
 /// All of the memory core.
 #[derive(Debug)]
 pub struct Memory<M> {
-    machine: M,
+    pub(crate) machine: M,
+    /// Held by whatever adds or takes away a resource.
+    pub(crate) hotplug: Mutex<Option<Hotplug>>,
+    pub(crate) tables: Mutex<Option<PageTables>>,
+    pub(crate) index: RwLock<Index>,
+    pub(crate) slots: [Slot; MAX_REGIONS],
+    pub(crate) nodes: Nodes,
+    /// Frames of page tables outside of resources' own room.
+    pub(crate) page_tables: AtomicU64,
+    /// For each step: how many times it is to fail.
+    fail: [AtomicU32; Step::ALL.len()],
+}
+
+/// What adding needs to know; there is none before boot memory was taken over.
+#[derive(Debug)]
+pub(crate) struct Hotplug {
+    pub(crate) features: CpuFeatures,
+    /// Where memory may be added; empty: anywhere.
+    pub(crate) window: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES>,
+    /// The next resource's number.
+    pub(crate) next: u32,
 }
 
 /// What is known of memory at boot.
@@ -29,7 +68,7 @@ pub struct BootMemory<'a> {
     pub ranges: &'a [BootRange],
     /// What the loader and the kernel occupy in them (beside what the early frames gave out).
     pub occupied: &'a [Occupied],
-    /// Where memory may be hot-plugged (SRAT's hot-pluggable ranges); empty: anywhere.
+    /// Where memory may be hot-plugged (SRAT's hot-pluggable ranges), ascending; empty: anywhere.
     pub hotplug: &'a [PfnRange],
 }
 
@@ -42,11 +81,26 @@ pub struct Block {
     pub order: Order,
 }
 
-#[allow(unused_variables)]
+impl Block {
+    /// Its frames.
+    pub const fn range(self) -> PfnRange {
+        PfnRange::of(self.head, self.order.pages())
+    }
+}
+
 impl<M: Machine> Memory<M> {
     /// A memory core that knows no memory yet.
     pub const fn new(machine: M) -> Self {
-        Memory { machine }
+        Memory {
+            machine,
+            hotplug: Mutex::new(None),
+            tables: Mutex::new(None),
+            index: RwLock::new(Index::new()),
+            slots: [const { Slot::new() }; MAX_REGIONS],
+            nodes: Nodes::new(),
+            page_tables: AtomicU64::new(0),
+            fail: [const { AtomicU32::new(0) }; Step::ALL.len()],
+        }
     }
 
     /// The machine.
@@ -54,110 +108,55 @@ impl<M: Machine> Memory<M> {
         &self.machine
     }
 
-    /// Takes over the memory of boot. Ranges that are too small for their own memmap are told to `left_out`.
-    pub fn boot(
-        &self,
-        boot: BootMemory<'_>,
-        early: &mut EarlyFrames,
-        left_out: &mut dyn FnMut(PfnRange),
-    ) -> Result<(), BootError> {
-        Err(BootError::NoMemory)
-    }
-
-    /// Adds the memory of a device, all of it or nothing. `clock` tells microseconds.
-    pub fn add(
-        &self,
-        device: DeviceId,
-        requests: &[AddRequest],
-        clock: &dyn Fn() -> u64,
-    ) -> Result<Added, AddError> {
-        Err(AddError::NotStarted)
+    /// Runs `work` on the kernel's page tables, under their lock; `None` before boot memory was
+    /// taken over. `work` must not call back into the facade, except for allocating and freeing.
+    pub fn with_tables<T>(&self, work: impl FnOnce(&mut PageTables, &M) -> T) -> Option<T> {
+        let mut tables = self.tables.lock();
+        tables.as_mut().map(|tables| work(tables, &self.machine))
     }
 
     /// Makes `step` of the next `times` adds fail (0: of none).
-    pub fn fail_at(&self, step: Step, times: u32) {}
-
-    /// All resources, in the order of their addresses.
-    pub fn resources(&self, tell: &mut dyn FnMut(ResourceInfo)) {}
-
-    /// The resource of that number.
-    pub fn resource(&self, id: ResourceId) -> Option<ResourceInfo> {
-        None
+    pub fn fail_at(&self, step: Step, times: u32) {
+        self.fail[step as usize].store(times, Ordering::Relaxed);
     }
 
-    /// The resource that has the frame.
-    pub fn resource_of(&self, pfn: Pfn) -> Option<ResourceId> {
-        None
+    /// The error of a step that was told to fail.
+    pub(crate) fn injected(&self, step: Step) -> Result<(), AddError> {
+        let counted = self.fail[step as usize]
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1));
+        match counted {
+            Ok(_) => Err(AddError::Injected { step }),
+            Err(_) => Ok(()),
+        }
     }
 
-    /// The rows of all resources' sections that have a frame in `within`, in the order of addresses.
-    pub fn sections(&self, within: PfnRange, tell: &mut dyn FnMut(SectionRow)) {}
-
-    /// The row of one resource's part of one section.
-    pub fn section(&self, id: ResourceId, section: SectionNr) -> Option<SectionRow> {
-        None
+    /// The index entry of resource `id`.
+    pub(crate) fn entry(&self, id: ResourceId) -> Option<Entry> {
+        self.index.read().entries().iter().find(|entry| entry.id == id).copied()
     }
 
-    /// What a frame is.
-    pub fn page(&self, pfn: Pfn) -> Option<PageInfo> {
-        None
+    /// The index entry that comes after frame `after` (`None`: the first). To walk over resources
+    /// without a lock held in between.
+    pub(crate) fn entry_after(&self, after: Option<Pfn>) -> Option<Entry> {
+        let index = self.index.read();
+        let place = match after {
+            Some(pfn) => index.entries().partition_point(|entry| entry.range.start <= pfn),
+            None => 0,
+        };
+        index.entries().get(place).copied()
     }
 
-    /// Free blocks of each order, up to the resource's highest ([`ResourceInfo::max_order`]).
-    pub fn free_blocks(&self, id: ResourceId) -> Option<[u64; Order::COUNT]> {
-        None
-    }
-
-    /// The blocks of a resource in the order of addresses.
-    pub fn blocks(&self, id: ResourceId, tell: &mut dyn FnMut(BlockInfo)) {}
-
-    /// Sums over all resources.
-    pub fn totals(&self) -> Totals {
-        Totals::default()
-    }
-
-    /// Sums over each node's resources, in the order of node numbers.
-    pub fn nodes(&self, tell: &mut dyn FnMut(NodeTotals)) {}
-
-    /// A block of exactly `order`. Without `node`: boot memory first for pinned ones, else the node
-    /// with most free frames. `None` when there is none.
-    pub fn allocate_block(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
-        None
-    }
-
-    /// The largest block that can be had up to `most`.
-    pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
-        None
-    }
-
-    /// One run of `pages` frames, also across neighbouring free blocks. It consists of proper
-    /// blocks, each freed by itself: [`Memory::block_at`] tells them, the first starts at the run's start.
-    pub fn allocate_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
-        None
-    }
-
-    /// The allocated block whose head is `head`.
-    pub fn block_at(&self, head: Pfn) -> Option<Block> {
-        None
-    }
-
-    /// Notes where the allocated block at `head` is mapped (the reverse map).
-    pub fn set_mapping(&self, head: Pfn, at: VirtAddr) -> Result<(), FreeError> {
-        Ok(())
-    }
-
-    /// Frees the allocated block at `head`.
-    pub fn free_block(&self, head: Pfn) -> Result<Order, FreeError> {
-        Err(FreeError::Absent { pfn: head })
-    }
-
-    /// Frees all blocks of a run that [`Memory::allocate_run`] gave.
-    pub fn free_run(&self, run: PfnRange) -> Result<(), FreeError> {
-        Ok(())
-    }
-
-    /// Walks every invariant, tells what is broken, and returns how many things were looked at.
-    pub fn check(&self, tell: &mut dyn FnMut(CheckError)) -> u64 {
-        0
+    /// Runs `work` on a slot's region, under its lock; `None` when the slot is empty.
+    #[inline]
+    pub(crate) fn with_region<T>(
+        &self,
+        slot: SlotNr,
+        work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
+    ) -> Option<T> {
+        let place = self.slots.get(slot.0 as usize)?;
+        let mut region = place.region.lock();
+        let region = region.as_mut()?;
+        let buddy = region.buddy(&self.machine, slot, &place.summary);
+        Some(work(region, &buddy))
     }
 }

@@ -1,0 +1,143 @@
+//! Allocating and freeing blocks and runs, over all regions.
+//!
+//! Invariants: a node's free frames change together with its region's, under the region's lock.
+//! What was taken is given back by the same number of frames. Neighbours: `node` chooses regions,
+//! `buddy` takes and frees, `window` and the kernel ask.
+
+use crate::addr::{NodeId, Order, Pfn, PfnRange, VirtAddr};
+use crate::buddy::Buddy;
+use crate::error::FreeError;
+use crate::info::PageState;
+use crate::machine::Machine;
+use crate::memory::{Block, Memory};
+use crate::node::{Amount, Want};
+use crate::page::{Kind, Page, SlotNr};
+
+impl<M: Machine> Memory<M> {
+    /// A block of exactly `order`. Without `node`: boot memory first for pinned ones, else the node
+    /// with most free frames. `None` when there is none.
+    pub fn allocate_block(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
+        let want = Want { node, kind, amount: Amount::Order(order) };
+        self.nodes.choose(&self.slots, &want, |slot| {
+            self.take(slot, |buddy| {
+                let head = buddy.allocate(order, kind.state(), 0)?;
+                Some((Block { head, order }, order.pages()))
+            })
+        })
+    }
+
+    /// The largest block that can be had up to order `most`, from the first region (chosen as by
+    /// [`Memory::allocate_block`]) that has a frame at all.
+    pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
+        self.allocate_block(most, node, kind).or_else(|| {
+            let want = Want { node, kind, amount: Amount::Order(Order(0)) };
+            self.nodes.choose(&self.slots, &want, |slot| {
+                self.take(slot, |buddy| {
+                    let (head, order) = buddy.allocate_up_to(most, kind.state(), 0)?;
+                    Some((Block { head, order }, order.pages()))
+                })
+            })
+        })
+    }
+
+    /// One run of `pages` frames, also across neighbouring free blocks. It consists of proper
+    /// blocks, each freed by itself or all by [`Memory::free_run`]; the first starts at the run's
+    /// start, and [`Memory::block_at`] tells their orders.
+    pub fn allocate_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
+        let want = Want { node, kind, amount: Amount::Pages(pages) };
+        self.nodes.choose(&self.slots, &want, |slot| {
+            self.take(slot, |buddy| {
+                let run = PfnRange::of(buddy.find_run(pages)?, pages);
+                buddy.carve(run, kind.state(), 0)?;
+                Some((run, pages))
+            })
+        })
+    }
+
+    /// The allocated block whose head is `head`.
+    pub fn block_at(&self, head: Pfn) -> Option<Block> {
+        self.allocated(head).ok()
+    }
+
+    /// Notes where the allocated block at `head` is mapped (the reverse map).
+    ///
+    /// # Errors
+    /// When `head` is not the head of an allocated block.
+    pub fn set_mapping(&self, head: Pfn, at: VirtAddr) -> Result<(), FreeError> {
+        self.allocated(head)?;
+        Page::of(&self.machine, head).set_holder(at.0);
+        Ok(())
+    }
+
+    /// Frees the allocated block at `head`, and tells its order. `head` must be a frame that an
+    /// allocation gave as a block's head, now or earlier: its descriptor names the region, so no
+    /// search is needed, and a frame that never headed a block has none.
+    ///
+    /// # Errors
+    /// When `head` is not the head of an allocated block; nothing changes then.
+    #[inline]
+    pub fn free_block(&self, head: Pfn) -> Result<Order, FreeError> {
+        let freed = match Page::of(&self.machine, head).tag() {
+            Some(tag) => self.with_region(tag.slot, |_, buddy| {
+                let order = buddy.free(head)?;
+                self.nodes.gave(tag.slot, order.pages());
+                Ok(order)
+            }),
+            None => None,
+        };
+        let freed = freed.unwrap_or(Err(PageState::Absent));
+        freed.map_err(|state| self.refusal(head, state))
+    }
+
+    /// Frees all blocks of a run that [`Memory::allocate_run`] gave.
+    ///
+    /// # Errors
+    /// When the run does not consist of allocated blocks; those in front of the broken place are free then.
+    pub fn free_run(&self, run: PfnRange) -> Result<(), FreeError> {
+        let mut at = run.start;
+        while at < run.end {
+            at = at.offset(self.free_block(at)?.pages());
+        }
+        Ok(())
+    }
+
+    /// Takes frames of a slot's region and counts them off its node.
+    #[inline]
+    fn take<T>(&self, slot: SlotNr, take: impl FnOnce(&Buddy<'_, M>) -> Option<(T, u64)>) -> Option<T> {
+        self.with_region(slot, |_, buddy| {
+            let (got, pages) = take(buddy)?;
+            self.nodes.took(slot, pages);
+            Some(got)
+        })?
+    }
+
+    /// The slot of the region that has `pfn` in its usable run.
+    #[inline]
+    fn slot_of(&self, pfn: Pfn) -> Result<SlotNr, FreeError> {
+        let entry = self.index.read().find(pfn).copied().ok_or(FreeError::Absent { pfn })?;
+        Ok(entry.slot)
+    }
+
+    fn allocated(&self, head: Pfn) -> Result<Block, FreeError> {
+        let found = self.with_region(self.slot_of(head)?, |_, buddy| buddy.find(head)).flatten();
+        match found {
+            Some(found) if found.head == head && found.tag.state.is_allocated() => {
+                Ok(Block { head, order: found.tag.order })
+            }
+            Some(found) if found.head != head => Err(FreeError::NoHead { pfn: head, head: found.head }),
+            Some(found) => {
+                Err(FreeError::NotAllocated { pfn: head, state: crate::buddy::page_state(found.tag.state) })
+            }
+            None => Err(FreeError::NotAllocated { pfn: head, state: PageState::Memmap }),
+        }
+    }
+
+    /// Why freeing `head` was refused, in words that fit.
+    #[cold]
+    fn refusal(&self, head: Pfn, state: PageState) -> FreeError {
+        match self.allocated(head) {
+            Err(error) => error,
+            Ok(_) => FreeError::NotAllocated { pfn: head, state },
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Boot memory: the same regions as hot-added ones, with their data in a hole.
+//!
+//! ```text
+//!  range       |  occupied  | free |  kernel  | header, tables, memmap |        free          | early |
+//!  usable run  |------------------------------ all of it ----------------------------------------------|
+//!  blocks      | boot       | free | boot     | boot (memmap)          | free                 | boot  |
+//! ```
+//!
+//! The loader mapped the frames already; what is new is the vmemmap. What is occupied is carved out
+//! of the fresh region by splitting, and stays pinned with its owner's name for good: boot memory
+//! never goes, and the tables made here are permanent. Invariants: no two ranges share a page of
+//! descriptors (the later one starts at the next multiple of 64 frames); a range's data lies in a hole
+//! that nothing occupies. Neighbours: `early` gave frames before, `layout` plans, `hotplug` publishes.
+
+use core::sync::atomic::Ordering;
+
+use arrayvec::ArrayVec;
+
+use crate::addr::{MAX_PFN, MAX_PHYS_BITS, PAGE_SHIFT, Pfn, PfnRange};
+use crate::buddy::Buddy;
+use crate::early::{EarlyFrames, Occupied, Owner};
+use crate::error::BootError;
+use crate::hotplug::{TablePages, vmemmap_mapping};
+use crate::info::{AddStats, BootRange, DeviceId, ResourceId, Zone};
+use crate::inspect::owner_word;
+use crate::layout::{DESCRIPTORS_PER_PAGE, Layout, MIN_BOOT_PAGES};
+use crate::machine::Machine;
+use crate::memory::{BootMemory, Hotplug, Memory};
+use crate::node::MAX_NODES;
+use crate::page::{SlotNr, State};
+use crate::page_table::{MapError, PageTables};
+use crate::region::{MAX_REGIONS, Region};
+
+impl From<MapError> for BootError {
+    fn from(error: MapError) -> BootError {
+        match error {
+            MapError::AlreadyMapped { at } => BootError::MapConflict { at },
+            _ => BootError::NoFrames,
+        }
+    }
+}
+
+impl<M: Machine> Memory<M> {
+    /// Takes over the memory of boot. Ranges that are too small for a memmap of their own, or have no hole
+    /// for it, are told to `left_out`. `early` gives the tables for what may be plugged later; it must
+    /// not give out anything afterwards.
+    ///
+    /// # Errors
+    /// See [`BootError`]; the kernel cannot go on then.
+    pub fn boot(
+        &self,
+        boot: BootMemory<'_>,
+        early: &mut EarlyFrames,
+        left_out: &mut dyn FnMut(PfnRange),
+    ) -> Result<(), BootError> {
+        let mut hotplug = self.hotplug.lock();
+        if hotplug.is_some() {
+            return Err(BootError::Started);
+        }
+        let mut state = Hotplug { features: boot.features, window: ArrayVec::new(), next: 0 };
+        for &window in boot.hotplug {
+            add_window(&mut state, window)?;
+        }
+        self.prepare(&boot, early)?;
+        let mut before = PfnRange::default();
+        for range in boot.ranges {
+            if range.range.start < before.end {
+                return Err(BootError::Disordered { range: range.range });
+            }
+            before = range.range;
+        }
+        let mut free_from = Pfn(0);
+        for range in boot.ranges {
+            let whole = range.range.intersection(PfnRange::new(Pfn(0), MAX_PFN));
+            let start = whole.start.max(free_from);
+            let usable = PfnRange::new(start, whole.end.max(start));
+            if usable.pages() >= MIN_BOOT_PAGES
+                && self.boot_region(&boot, early, &mut state, range, usable)?
+            {
+                let lost = PfnRange::new(whole.start, start);
+                if !lost.is_empty() {
+                    left_out(lost);
+                }
+                free_from = Pfn(whole.end.0.next_multiple_of(DESCRIPTORS_PER_PAGE));
+            } else {
+                left_out(range.range);
+            }
+        }
+        if state.next == 0 {
+            return Err(BootError::NoMemory);
+        }
+        *hotplug = Some(state);
+        Ok(())
+    }
+
+    /// Makes the tables that later adds rely on, and takes over the loader's.
+    fn prepare(&self, boot: &BootMemory<'_>, early: &mut EarlyFrames) -> Result<(), BootError> {
+        let mut tables = PageTables::new(boot.root, boot.features);
+        for range in boot.ranges {
+            tables.prepare_hotplug(&self.machine, range.range, early)?;
+        }
+        for &window in boot.hotplug {
+            tables.prepare_hotplug(&self.machine, window, early)?;
+        }
+        if boot.hotplug.is_empty() {
+            let bits = u32::from(boot.features.phys_bits).min(MAX_PHYS_BITS);
+            let all = PfnRange::of(Pfn(0), 1 << bits.saturating_sub(PAGE_SHIFT));
+            tables.prepare_hotplug(&self.machine, all, early)?;
+        }
+        *self.tables.lock() = Some(tables);
+        Ok(())
+    }
+
+    /// Makes `range` a region; `false` when it has no hole for its data.
+    fn boot_region(
+        &self,
+        boot: &BootMemory<'_>,
+        early: &EarlyFrames,
+        state: &mut Hotplug,
+        named: &BootRange,
+        range: PfnRange,
+    ) -> Result<bool, BootError> {
+        let taken = || boot.occupied.iter().copied().chain(early.taken());
+        let Some(layout) = holes(range, taken).find_map(|hole| Layout::plan_boot(range, hole)) else {
+            return Ok(false);
+        };
+        let id = ResourceId(state.next);
+        let slot = SlotNr(state.next as u16);
+        let place = self.slots.get(slot.0 as usize).ok_or(BootError::TooManyRanges { max: MAX_REGIONS })?;
+        self.nodes.name(named.node).ok_or(BootError::TooManyNodes { max: MAX_NODES })?;
+
+        let mut pages = TablePages::new(&layout);
+        let mapping = vmemmap_mapping(&layout).permanent();
+        let mapped = self.with_tables(|tables, machine| tables.map(machine, &mapping, &mut pages));
+        let mapped = mapped.ok_or(BootError::NoFrames)??;
+
+        let stats = AddStats {
+            entries_written: mapped.entries_written,
+            tables: mapped.tables,
+            ..AddStats::default()
+        };
+        let mut region = Region {
+            id,
+            device: DeviceId::BOOT,
+            node: named.node,
+            zone: Zone::Kernel,
+            layout,
+            max: layout.max_order(),
+            stats,
+        };
+        let buddy = region.buddy(&self.machine, slot, &place.summary);
+        region.stats.descriptors_written = buddy.init();
+        pin(&buddy, Occupied { range: layout.data, owner: Owner::Memmap });
+        for occupied in taken() {
+            let tables = pin(&buddy, occupied);
+            if occupied.owner == Owner::PageTables {
+                self.page_tables.fetch_add(tables, Ordering::Relaxed);
+            }
+        }
+        self.publish(region, slot);
+        state.next += 1;
+        Ok(true)
+    }
+}
+
+/// Notes a hot-pluggable range, joined with the one before where they touch (SRAT may name a window
+/// in pieces, and a device may lie across them).
+fn add_window(state: &mut Hotplug, window: PfnRange) -> Result<(), BootError> {
+    if window.is_empty() {
+        return Ok(());
+    }
+    if let Some(last) = state.window.last_mut()
+        && last.end == window.start
+    {
+        last.end = window.end;
+        return Ok(());
+    }
+    let max = state.window.capacity();
+    state.window.try_push(window).map_err(|_| BootError::TooManyRanges { max })
+}
+
+/// The parts of `range` that nothing in `taken` has, ascending.
+fn holes<I: Iterator<Item = Occupied>>(
+    range: PfnRange,
+    taken: impl Fn() -> I,
+) -> impl Iterator<Item = PfnRange> {
+    let mut at = range.start;
+    core::iter::from_fn(move || {
+        while let Some(occupied) = taken().find(|occupied| occupied.range.contains(at)) {
+            at = occupied.range.end;
+        }
+        if at >= range.end {
+            return None;
+        }
+        let starts = taken().filter(|occupied| !occupied.range.is_empty() && occupied.range.start > at);
+        let end = starts.map(|occupied| occupied.range.start).fold(range.end, Pfn::min);
+        let hole = PfnRange::new(at, end);
+        at = end;
+        Some(hole)
+    })
+}
+
+/// Carves what is occupied out of a fresh region; parts that are carved out already stay as they
+/// are. Returns how many frames.
+fn pin<M: Machine>(buddy: &Buddy<'_, M>, occupied: Occupied) -> u64 {
+    let range = occupied.range.intersection(buddy.usable);
+    let (mut at, mut pinned) = (range.start, 0);
+    while at < range.end {
+        let Some(found) = buddy.find(at) else { break };
+        let run = PfnRange::new(at, found.range().end.min(range.end));
+        if found.tag.state == State::Free
+            && buddy.carve(run, State::Boot, owner_word(occupied.owner)).is_some()
+        {
+            pinned += run.pages();
+        }
+        at = run.end;
+    }
+    pinned
+}

@@ -1,0 +1,186 @@
+//! Where in a resource its own data lies: pure arithmetic, no memory is touched.
+//!
+//! ```text
+//!  a hot-added resource (for 256 MiB: 65536 frames, memmap 1024, usable 64512)
+//!
+//!  | front |            memmap array (N/64 frames)            | extra |        usable run       |
+//!  |       | header | table pages ... | descriptors of usable |       |                         |
+//!  range.start       `- own slots: they would describe -'      memmap ends = usable starts     range.end
+//!                       the memmap's own frames
+//! ```
+//!
+//! * The array's slot n describes frame `range.start + n`. The slots of the memmap's own frames
+//!   ("own slots") are never read as descriptors, since those frames are known from here; they hold
+//!   the header (in the first page) and page tables (in the other pages that are own slots only).
+//! * Front frames exist only where shifting the array by less than 2 MiB makes its virtual and
+//!   physical addresses congruent modulo 2 MiB and costs fewer frames than the tables it saves;
+//!   extra frames only where own slots are too few (small DIMMs). Both count as memmap and hold tables.
+//! * One page is reserved for each page table that the resource may need *or share*: a table that
+//!   exists already belongs to a neighbour, and must be handed over when the neighbour leaves.
+//!
+//! A boot range has its data (a header page, tables, the array) in a hole somewhere inside; its
+//! usable run is the whole range, out of which the data is carved.
+//!
+//! Neighbours: `hotplug` and `boot` follow the layout, `region` keeps it, `buddy` reads the header.
+
+use crate::addr::{Order, Pfn, PfnRange, SECTION_PAGES, VirtAddr};
+use crate::address_space::{descriptor, direct};
+use crate::buddy;
+use crate::machine::{CpuFeatures, Support};
+use crate::section;
+
+/// Descriptors in a frame of the memmap.
+pub const DESCRIPTORS_PER_PAGE: u64 = 64;
+/// Frames of 2 MiB: the smallest DIMM, its alignment, and a large leaf.
+pub const LARGE_PAGES: u64 = 512;
+/// Frames of 1 GiB: what one page directory of the direct map covers.
+pub const GIB_PAGES: u64 = 512 * 512;
+/// Frames of the smallest boot range that is worth a memmap of its own.
+pub const MIN_BOOT_PAGES: u64 = 512;
+
+/// Where a resource's own data lies. Recomputable from range and CPU, except a boot range's hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// All frames of the resource.
+    pub range: PfnRange,
+    /// The frames that carry its own data, in one run.
+    pub data: PfnRange,
+    /// The frames of the memmap array, inside `data`.
+    pub array: PfnRange,
+    /// The frames that the buddy manages: behind `data` in a hot-added resource, all of a boot range.
+    pub usable: PfnRange,
+    /// Where the header is.
+    pub header: VirtAddr,
+    /// Page tables it may need or share, each with a page of its own (see [`Layout::table_page`]).
+    pub tables: u64,
+}
+
+/// Virtual page number of the memmap's page that holds `pfn`'s descriptor, from the window's start.
+const fn descriptor_page(pfn: Pfn) -> u64 {
+    pfn.0 / DESCRIPTORS_PER_PAGE
+}
+
+/// Lowest tables of the vmemmap that `range` needs or shares when its array starts at `array`: one a
+/// section, but none where a leaf of 2 MiB fits.
+fn vmemmap_tables(range: PfnRange, array: Pfn) -> u64 {
+    let touched = section::touched_count(range);
+    if is_congruent(range, array) { touched - section::whole_count(range, SECTION_PAGES) } else { touched }
+}
+
+/// Whether the array's virtual and physical addresses are the same modulo 2 MiB.
+const fn is_congruent(range: PfnRange, array: Pfn) -> bool {
+    descriptor_page(range.start).wrapping_sub(array.0).is_multiple_of(LARGE_PAGES)
+}
+
+/// Page directories of the direct map that `range` needs or shares: one a GiB, but none where a
+/// leaf of 1 GiB fits.
+fn direct_tables(range: PfnRange, features: CpuFeatures) -> u64 {
+    let touched = range.end.0.div_ceil(GIB_PAGES) - range.start.0 / GIB_PAGES;
+    match features.gib_leaves {
+        Support::Yes => touched - section::whole_count(range, GIB_PAGES),
+        Support::No => touched,
+    }
+}
+
+impl Layout {
+    /// The layout of hot-added `range`, whose borders must be multiples of 2 MiB. `None` when it has
+    /// no room for its own data and at least one usable frame.
+    pub fn plan(range: PfnRange, features: CpuFeatures) -> Option<Layout> {
+        let pages = range.pages();
+        let aligned = range.start.0.is_multiple_of(LARGE_PAGES) && range.end.0.is_multiple_of(LARGE_PAGES);
+        if pages == 0 || !aligned {
+            return None;
+        }
+        let shift = descriptor_page(range.start).wrapping_sub(range.start.0) % LARGE_PAGES;
+        let saved = vmemmap_tables(range, range.start)
+            .saturating_sub(vmemmap_tables(range, range.start.offset(shift)));
+        let front = if shift < saved { shift } else { 0 };
+        let array = PfnRange::of(range.start.offset(front), pages / DESCRIPTORS_PER_PAGE);
+        let tables = direct_tables(range, features) + vmemmap_tables(range, array.start);
+
+        // At most `tables` extra frames, and those only in small DIMMs: the loop is short.
+        let mut data = PfnRange::new(range.start, array.end);
+        while front + room_pages(data.pages()) + (data.end.0 - array.end.0) < tables {
+            data.end = data.end.offset(1);
+            if data.end >= range.end {
+                return None;
+            }
+        }
+        let usable = PfnRange::new(data.end, range.end);
+        let header = descriptor(range.start);
+        let layout = Layout { range, data, array, usable, header, tables };
+        let header_bytes = buddy::header_bytes(buddy::max_order(usable));
+        (!usable.is_empty() && header_bytes <= data.pages() * DESCRIPTORS_PER_PAGE).then_some(layout)
+    }
+
+    /// The layout of boot memory `range` with its data in `hole`, a part of it that nothing occupies.
+    /// `None` when the hole is too small.
+    pub fn plan_boot(range: PfnRange, hole: PfnRange) -> Option<Layout> {
+        // The descriptor pages are mapped whole: slots in front of the range are just never read.
+        let first = descriptor_page(range.start);
+        let array_pages = range.end.0.div_ceil(DESCRIPTORS_PER_PAGE) - first;
+        let fits = |array_start: u64| {
+            let array = PfnRange::of(Pfn(array_start), array_pages);
+            let tables = vmemmap_tables(range, array.start);
+            let data = PfnRange::new(Pfn(array.start.0.checked_sub(1 + tables)?), array.end);
+            hole.contains_range(data).then_some(Layout {
+                range,
+                data,
+                array,
+                usable: range,
+                header: direct(data.start.start()),
+                tables,
+            })
+        };
+        // Large leaves where the first congruent place leaves enough of the hole, else the first place.
+        let most = 1 + section::touched_count(range);
+        let first_place = hole.start.0.checked_add(most)?;
+        let congruent = first_place.checked_add(first.wrapping_sub(first_place) % LARGE_PAGES)?;
+        if section::whole_count(range, SECTION_PAGES) > 0
+            && let Some(layout) = fits(congruent)
+        {
+            return Some(layout);
+        }
+        fits(first_place)
+    }
+
+    /// The frame of the `n`th page that is kept for page tables; `None` when there are no more.
+    pub fn table_page(&self, n: u64) -> Option<Pfn> {
+        if self.is_boot() {
+            let page = self.data.start.offset(1).offset(n);
+            return (n < self.tables && page < self.array.start).then_some(page);
+        }
+        let front = self.array.start.0 - self.data.start.0;
+        let room = room_pages(self.data.pages());
+        let page = if n < front {
+            self.data.start.offset(n)
+        } else if n - front < room {
+            self.array.start.offset(1 + (n - front))
+        } else {
+            self.array.end.offset(n - front - room)
+        };
+        (page < self.data.end).then_some(page)
+    }
+
+    /// Whether the data lies inside the usable run (boot memory).
+    pub fn is_boot(&self) -> bool {
+        self.usable == self.range
+    }
+
+    /// The highest order a block of the usable run can have.
+    pub fn max_order(&self) -> Order {
+        buddy::max_order(self.usable)
+    }
+
+    /// Where the vmemmap has the resource's descriptors, in whole pages: start and bytes.
+    pub fn vmemmap(&self) -> (VirtAddr, u64) {
+        let first = Pfn(descriptor_page(self.range.start) * DESCRIPTORS_PER_PAGE);
+        (descriptor(first), self.array.pages() << crate::addr::PAGE_SHIFT)
+    }
+}
+
+/// Pages of own slots that may hold page tables, in a memmap of `data_pages` frames: those that are
+/// own slots from end to end, without the header's.
+const fn room_pages(data_pages: u64) -> u64 {
+    (data_pages / DESCRIPTORS_PER_PAGE).saturating_sub(1)
+}

@@ -1,0 +1,234 @@
+//! Nodes: which regions a node has and how much of them is free, for the choice of a region.
+//!
+//! A node is its regions. The choice reads only what is here and the regions' summaries, without a
+//! lock: what it reads may be old by the time the region's lock is held, so whoever chose tries, and
+//! goes on with the next candidate when the region has nothing left.
+//!
+//! Invariants: a node, once named, keeps its place for good (a node without memory is just empty);
+//! a slot belongs to at most one node; free frames of a node are the sum over its regions whenever no
+//! region's lock is held. Neighbours: `memory` asks, `hotplug` and `boot` tell about slots.
+
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use crate::addr::{NodeId, Order};
+use crate::info::Zone;
+use crate::page::{Kind, SlotNr};
+use crate::region::{MAX_REGIONS, Slot};
+
+/// Nodes there can be. Numbers may be any; so many different ones fit.
+pub const MAX_NODES: usize = 64;
+
+/// No node, no zone.
+const NOBODY: u8 = u8::MAX;
+
+/// A node's place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeNr(u8);
+
+#[derive(Debug)]
+struct Node {
+    /// The node's number, meaningful below `Nodes::named`.
+    id: AtomicU32,
+    /// Free frames of its regions.
+    free: AtomicU64,
+    /// The slot that served last.
+    hint: AtomicU16,
+}
+
+/// All nodes, and each slot's node and zone.
+#[derive(Debug)]
+pub struct Nodes {
+    nodes: [Node; MAX_NODES],
+    named: AtomicU8,
+    /// For each slot: its node's place.
+    node_of: [AtomicU8; MAX_REGIONS],
+    /// For each slot: its zone.
+    zone_of: [AtomicU8; MAX_REGIONS],
+}
+
+const _: () = assert!(MAX_NODES < NOBODY as usize);
+
+const fn zone_bits(zone: Zone) -> u8 {
+    match zone {
+        Zone::Kernel => 0,
+        Zone::Movable => 1,
+        Zone::Any => 2,
+    }
+}
+
+impl Nodes {
+    /// No node.
+    pub const fn new() -> Self {
+        Nodes {
+            nodes: [const { Node { id: AtomicU32::new(0), free: AtomicU64::new(0), hint: AtomicU16::new(0) } };
+                MAX_NODES],
+            named: AtomicU8::new(0),
+            node_of: [const { AtomicU8::new(NOBODY) }; MAX_REGIONS],
+            zone_of: [const { AtomicU8::new(NOBODY) }; MAX_REGIONS],
+        }
+    }
+
+    /// The place of node `id`.
+    pub fn find(&self, id: NodeId) -> Option<NodeNr> {
+        self.named().find(|&nr| self.id(nr) == id)
+    }
+
+    /// The place of node `id`, which is given one if it has none. `None` when all are taken. To be
+    /// called under the hotplug lock.
+    pub fn name(&self, id: NodeId) -> Option<NodeNr> {
+        if let Some(nr) = self.find(id) {
+            return Some(nr);
+        }
+        let place = self.named.load(Ordering::Acquire);
+        self.nodes.get(place as usize)?.id.store(id.0, Ordering::Relaxed);
+        self.named.store(place + 1, Ordering::Release);
+        Some(NodeNr(place))
+    }
+
+    /// Forgets the nodes named after there were `count` of them: the add that named them failed. To
+    /// be called under the hotplug lock.
+    pub fn forget_after(&self, count: u8) {
+        self.named.store(count, Ordering::Release);
+    }
+
+    /// How many nodes are named.
+    pub fn count(&self) -> u8 {
+        self.named.load(Ordering::Acquire)
+    }
+
+    /// All nodes that have been named.
+    pub fn named(&self) -> impl Iterator<Item = NodeNr> {
+        (0..self.named.load(Ordering::Acquire)).map(NodeNr)
+    }
+
+    /// A node's number.
+    pub fn id(&self, nr: NodeNr) -> NodeId {
+        NodeId(self.nodes[nr.0 as usize].id.load(Ordering::Relaxed))
+    }
+
+    /// Free frames of a node.
+    pub fn free(&self, nr: NodeNr) -> u64 {
+        self.nodes[nr.0 as usize].free.load(Ordering::Relaxed)
+    }
+
+    /// Puts a slot with `free` free frames on its node's list: from now on it may be chosen.
+    pub fn attach(&self, slot: SlotNr, nr: NodeNr, zone: Zone, free: u64) {
+        self.nodes[nr.0 as usize].free.fetch_add(free, Ordering::Relaxed);
+        self.zone_of[slot.0 as usize].store(zone_bits(zone), Ordering::Relaxed);
+        self.node_of[slot.0 as usize].store(nr.0, Ordering::Release);
+    }
+
+    /// Takes a slot with `free` free frames off its node's list.
+    pub fn detach(&self, slot: SlotNr, free: u64) {
+        let nr = self.node_of[slot.0 as usize].swap(NOBODY, Ordering::AcqRel);
+        if let Some(node) = self.nodes.get(nr as usize) {
+            node.free.fetch_sub(free, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a slot has `less` fewer free frames.
+    #[inline]
+    pub fn took(&self, slot: SlotNr, less: u64) {
+        if let Some(node) = self.node(slot) {
+            node.free.fetch_sub(less, Ordering::Relaxed);
+            node.hint.store(slot.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a slot has `more` more free frames.
+    #[inline]
+    pub fn gave(&self, slot: SlotNr, more: u64) {
+        if let Some(node) = self.node(slot) {
+            node.free.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn node(&self, slot: SlotNr) -> Option<&Node> {
+        self.nodes.get(self.node_of[slot.0 as usize].load(Ordering::Acquire) as usize)
+    }
+
+    /// Offers slots that may have what is asked for to `try_slot` until it takes one, best first:
+    /// strictly those of `node` if one is named. Pinned: boot memory first, never a movable zone.
+    /// Otherwise nodes by their free frames, in a node the slot that served last.
+    pub fn choose<T>(
+        &self,
+        slots: &[Slot; MAX_REGIONS],
+        want: &Want,
+        mut try_slot: impl FnMut(SlotNr) -> Option<T>,
+    ) -> Option<T> {
+        let zones: &[&[Zone]] = match want.kind {
+            Kind::Movable => &[&[Zone::Movable, Zone::Any, Zone::Kernel]],
+            Kind::Pinned => &[&[Zone::Kernel], &[Zone::Any]],
+        };
+        for zones in zones {
+            let mut tried: u64 = 0;
+            while let Some(nr) = self.best(want.node, tried) {
+                tried |= 1 << nr.0;
+                let fits = |slot: usize| {
+                    self.node_of[slot].load(Ordering::Acquire) == nr.0
+                        && want.may_have(&slots[slot])
+                        && zones
+                            .iter()
+                            .any(|&zone| self.zone_of[slot].load(Ordering::Relaxed) == zone_bits(zone))
+                };
+                let hint = self.nodes[nr.0 as usize].hint.load(Ordering::Relaxed) as usize;
+                if hint < MAX_REGIONS
+                    && fits(hint)
+                    && let Some(got) = try_slot(SlotNr(hint as u16))
+                {
+                    return Some(got);
+                }
+                for slot in (0..MAX_REGIONS).filter(|&slot| fits(slot)) {
+                    if let Some(got) = try_slot(SlotNr(slot as u16)) {
+                        return Some(got);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The node with most free frames among those not yet tried (bit n: the nth), or the named one.
+    fn best(&self, only: Option<NodeId>, tried: u64) -> Option<NodeNr> {
+        self.named()
+            .filter(|&nr| tried & 1 << nr.0 == 0 && only.is_none_or(|id| self.id(nr) == id))
+            .max_by_key(|&nr| (self.free(nr), core::cmp::Reverse(nr.0)))
+    }
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Nodes::new()
+    }
+}
+
+/// What an allocation needs of a region.
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    /// Strictly this node.
+    pub node: Option<NodeId>,
+    /// What it is for.
+    pub kind: Kind,
+    /// How much of it.
+    pub amount: Amount,
+}
+
+/// How much of a region an allocation needs.
+#[derive(Clone, Copy, Debug)]
+pub enum Amount {
+    /// A block of at least this order.
+    Order(Order),
+    /// So many free frames, wherever they lie.
+    Pages(u64),
+}
+
+impl Want {
+    #[inline]
+    fn may_have(&self, slot: &Slot) -> bool {
+        match self.amount {
+            Amount::Order(order) => slot.summary.orders() >> order.0 != 0,
+            Amount::Pages(pages) => slot.summary.free() >= pages,
+        }
+    }
+}
