@@ -53,6 +53,8 @@ pub const fn right(title: &'static str) -> Column {
 pub trait Row: Serialize {
     /// The table's columns, at most 16.
     const COLUMNS: &'static [Column];
+    /// Blanks between columns.
+    const GAP: usize = 2;
     /// Tells the cells, one for each column, in their order.
     fn cells(&self, cell: &mut dyn FnMut(&dyn Display));
 }
@@ -64,11 +66,14 @@ pub type Rows<'a, R> = &'a mut dyn FnMut(&mut dyn FnMut(&R));
 pub fn list<R: Row>(out: &mut dyn Write, format: Format, rows: Rows<'_, R>) -> fmt::Result {
     match format {
         Format::Table => table(out, rows),
-        Format::Json => {
-            array(out, rows)?;
-            out.write_char('\n')
-        }
+        Format::Json => array_line(out, rows),
     }
+}
+
+/// Writes rows as one JSON array, a line.
+pub fn array_line<R: Serialize>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
+    array(out, rows)?;
+    out.write_char('\n')
 }
 
 /// Writes rows as a table with titles.
@@ -117,7 +122,7 @@ impl Line<'_> {
             Align::Right => (self.pending + missing, 0),
         };
         write!(self.out, "{:before$}{cell}", "")?;
-        self.pending = after + 2;
+        self.pending = after + R::GAP;
         self.column += 1;
         Ok(())
     }

@@ -13,6 +13,8 @@ const PAGE: u64 = 4096;
 pub const ORDERS_MAX: usize = 48;
 /// A device's ACPI path, or "boot".
 pub type Device = Text<128>;
+/// A state, a zone, an owner.
+pub type Word = Text<16>;
 
 const fn pages(count: u64) -> Size {
     Size(count.saturating_mul(PAGE))
@@ -54,8 +56,8 @@ pub struct ResourceRow {
     pub base: u64,
     pub size: u64,
     pub node: u32,
-    pub zone: &'static str,
-    pub state: &'static str,
+    pub zone: Word,
+    pub state: Word,
     pub memmap_start_pfn: u64,
     pub memmap_pages: u64,
     pub usable_start_pfn: u64,
@@ -110,7 +112,7 @@ pub struct SectionRow {
     pub usable_pages: u64,
     pub free_pages: u64,
     pub node: u32,
-    pub state: &'static str,
+    pub state: Word,
     pub resource: u32,
 }
 
@@ -217,7 +219,7 @@ impl Row for NodeRow {
 pub struct BuddyRow {
     pub resource: u32,
     pub node: u32,
-    pub zone: &'static str,
+    pub zone: Word,
     pub free: ArrayVec<u64, ORDERS_MAX>,
 }
 
@@ -238,14 +240,14 @@ pub struct PageRow {
     pub phys: u64,
     pub section: u64,
     pub descriptor: u64,
-    pub state: &'static str,
+    pub state: Word,
     pub order: Option<u8>,
     pub head_pfn: Option<u64>,
     pub resource: Option<u32>,
     /// Where its block is mapped, for one that an allocation holds.
     pub mapped_at: Option<u64>,
     /// What it is pinned for since boot.
-    pub owner: Option<&'static str>,
+    pub owner: Option<Word>,
 }
 
 impl PageRow {
@@ -316,7 +318,7 @@ pub struct LsmemRow {
     /// The first and the last section.
     pub blocks: (u64, u64),
     /// "online" or "offline".
-    pub state: &'static str,
+    pub state: Word,
     /// Whether it belongs to a device that can be removed.
     pub removable: Removable,
     /// Its node.
@@ -358,7 +360,7 @@ impl Serialize for LsmemRow {
         struct Fields {
             range: Text<48>,
             size: Text<16>,
-            state: &'static str,
+            state: Word,
             removable: bool,
             block: Text<48>,
             node: u32,
@@ -377,7 +379,8 @@ impl Serialize for LsmemRow {
 
 impl Row for LsmemRow {
     const COLUMNS: &'static [Column] =
-        &[left("RANGE"), right("SIZE"), right("STATE"), right("REMOVABLE"), right("BLOCK")];
+        &[left("RANGE"), right(" SIZE"), right("STATE"), right("REMOVABLE"), right("BLOCK")];
+    const GAP: usize = 1;
 
     fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
         cell(&LsmemRange(self));
@@ -443,24 +446,6 @@ impl Row for DeviceRow {
         cell(&self.device);
         cell(&Numbers(&self.resources));
         cell(&self.state);
-    }
-}
-
-/// A counter of `stat`.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct CounterRow {
-    /// What is counted.
-    pub name: &'static str,
-    /// How many.
-    pub value: u64,
-}
-
-impl Row for CounterRow {
-    const COLUMNS: &'static [Column] = &[left("COUNTER"), right("VALUE")];
-
-    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
-        cell(&self.name);
-        cell(&self.value);
     }
 }
 

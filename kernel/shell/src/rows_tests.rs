@@ -12,8 +12,8 @@ fn resource(n: u64, device: &str) -> ResourceRow {
         base: n,
         size: n,
         node: n as u32,
-        zone: "movable",
-        state: "offline",
+        zone: Word::of(&"movable"),
+        state: Word::of(&"offline"),
         memmap_start_pfn: n,
         memmap_pages: n,
         usable_start_pfn: n,
@@ -72,7 +72,7 @@ fn fields() {
         usable_pages: 31744,
         free_pages: 31744,
         node: 1,
-        state: "online",
+        state: Word::of(&"online"),
         resource: 1,
     };
     let expected = json!({"section": 32, "start_pfn": 1048576, "pages": 32768, "present_pages": 32768,
@@ -88,7 +88,7 @@ fn page() {
         phys: 20480,
         section: 0,
         descriptor: 1 << 63,
-        state: "absent",
+        state: Word::of(&"absent"),
         order: None,
         head_pfn: None,
         resource: None,
@@ -111,7 +111,8 @@ fn page() {
 // buddyinfo: a row of the most orders fits, and the text is the line Linux writes.
 #[test]
 fn buddyinfo() {
-    let full = BuddyRow { resource: 1, node: 1, zone: "movable", free: [u64::MAX; ORDERS_MAX].into() };
+    let full =
+        BuddyRow { resource: 1, node: 1, zone: Word::of(&"movable"), free: [u64::MAX; ORDERS_MAX].into() };
     let mut out = String::new();
     object(&mut out, &full).unwrap();
     assert_eq!(names(&serde_json::from_str(&out).unwrap()), ["free", "node", "resource", "zone"]);
@@ -123,11 +124,11 @@ fn buddyinfo() {
 // lsmem: rows as util-linux prints them, and adjacent equal ones become one.
 #[test]
 fn lsmem() {
-    let block = |n: u64, state, removable| LsmemRow {
+    let block = |n: u64, state: &str, removable| LsmemRow {
         start: n << 27,
         size: 1 << 27,
         blocks: (n, n),
-        state,
+        state: Word::of(&state),
         removable,
         node: 0,
     };
@@ -143,7 +144,7 @@ fn lsmem() {
     list(&mut out, Format::Table, &mut |tell: &mut dyn FnMut(&LsmemRow)| tell(&row)).unwrap();
     assert_eq!(
         out,
-        "RANGE                                  SIZE   STATE  REMOVABLE  BLOCK\n\
-         0x0000000100000000-0x000000010fffffff  256M  online        yes  32-33\n"
+        "RANGE                                  SIZE  STATE REMOVABLE BLOCK\n\
+         0x0000000100000000-0x000000010fffffff  256M online       yes 32-33\n"
     );
 }
