@@ -1,38 +1,65 @@
-//! Frames for the time before the memory core runs.
+//! Frames before there is a buddy: a bump allocator over boot memory, and the record of who has what.
+//!
+//! ```text
+//!  boot range   [ firmware | hole | loader, kernel | ........ largest hole ........ ]
+//!                                                    taken ->
+//! ```
+//!
+//! Frames come from the largest hole, upwards. Everything handed out is in [`EarlyFrames::taken`] as a few
+//! ranges with their owner, so that `boot` carves them out of its regions as pinned. Invariants: holes,
+//! taken ranges and what the loader occupies never overlap, and no frame is handed out twice.
+//!
+//! Neighbours: `page_table` takes frames through [`FrameSource`]; `boot` ends its use.
 
 use core::fmt;
 
-use crate::addr::PfnRange;
+use arrayvec::ArrayVec;
 
-/// What holds frames since boot.
+use crate::addr::{Pfn, PfnRange};
+use crate::page_table::FrameSource;
+
+/// The most ranges that can be remembered as taken, and the most holes.
+const RANGES: usize = 128;
+
+/// Who occupies frames since boot, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[repr(u8)]
 pub enum Owner {
-    /// The firmware's tables and data.
+    /// Tables and data of the firmware.
     Firmware,
-    /// The kernel image and what the loader left.
+    /// What the loader left and nobody looks at again.
     Boot,
-    /// The kernel's heap.
+    /// The kernel image.
+    Kernel,
+    /// The kernel heap.
     Heap,
     /// Kernel stacks.
     Stack,
     /// Page tables.
     PageTables,
-    /// The memmap of a boot range.
+    /// A memmap of boot memory.
     Memmap,
 }
 
 impl Owner {
-    /// All of them.
-    pub const ALL: [Owner; 6] =
-        [Owner::Firmware, Owner::Boot, Owner::Heap, Owner::Stack, Owner::PageTables, Owner::Memmap];
+    /// All owners, each at the index that is its number.
+    pub const ALL: [Owner; 7] = [
+        Owner::Firmware,
+        Owner::Boot,
+        Owner::Kernel,
+        Owner::Heap,
+        Owner::Stack,
+        Owner::PageTables,
+        Owner::Memmap,
+    ];
 }
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Owner::Firmware => "firmware",
             Owner::Boot => "boot",
+            Owner::Kernel => "kernel",
             Owner::Heap => "heap",
             Owner::Stack => "stack",
             Owner::PageTables => "page tables",
@@ -41,29 +68,159 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Frames that are taken since boot.
+/// Frames that are not free at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupied {
-    /// The frames.
+    /// Which.
     pub range: PfnRange,
-    /// What holds them.
+    /// By whom.
     pub owner: Owner,
 }
 
-/// The allocator of the time before the memory core runs.
-#[derive(Debug)]
-pub struct EarlyFrames;
+/// The bump allocator. See the module's head.
+#[derive(Debug, Default)]
+pub struct EarlyFrames {
+    holes: ArrayVec<PfnRange, RANGES>,
+    taken: ArrayVec<Occupied, RANGES>,
+}
 
 impl EarlyFrames {
-    /// What was given out.
+    /// Frames of `ranges` (the firmware's usable memory, in any order, not overlapping) that are not in
+    /// `occupied` (which may overlap itself and reach outside of the ranges). Where more than 128 holes
+    /// are left, the small ones are not used.
+    pub fn new(ranges: &[PfnRange], occupied: &[Occupied]) -> EarlyFrames {
+        let mut frames = EarlyFrames::default();
+        ranges.iter().for_each(|range| frames.add_hole(*range));
+        for piece in occupied {
+            while let Some(index) = frames.holes.iter().position(|hole| hole.overlaps(piece.range)) {
+                let part = frames.holes[index].intersection(piece.range);
+                frames.cut(index, part);
+            }
+        }
+        frames
+    }
+
+    /// What was given out and not given back, as ranges with their owners: in no particular order, without
+    /// overlap.
     pub fn taken(&self) -> impl Iterator<Item = Occupied> + '_ {
-        core::iter::empty()
+        self.taken.iter().copied()
+    }
+
+    /// What is still free, as ranges in no particular order.
+    pub fn holes(&self) -> &[PfnRange] {
+        &self.holes
+    }
+
+    /// How many frames are free.
+    pub fn free_pages(&self) -> u64 {
+        self.holes.iter().map(|hole| hole.pages()).sum()
+    }
+
+    /// Takes `pages` frames in one run whose first frame is a multiple of `align` frames, from the largest
+    /// hole that has it, as low in it as can be. `None` when no hole has it.
+    pub fn take_run(&mut self, pages: u64, align: u64, owner: Owner) -> Option<PfnRange> {
+        let run_in = |hole: &PfnRange| {
+            let start = Pfn(hole.start.0.checked_next_multiple_of(align.max(1))?);
+            let run = PfnRange::of(start, pages);
+            (pages > 0 && hole.contains_range(run)).then_some(run)
+        };
+        let fitting = self.holes.iter().enumerate().filter_map(|(index, hole)| Some((index, run_in(hole)?)));
+        let (index, run) = fitting.max_by_key(|(index, _)| self.holes[*index].pages())?;
+        if !self.can_record(run, owner) {
+            return None;
+        }
+        self.cut(index, run);
+        self.record(run, owner);
+        Some(run)
+    }
+
+    /// A source of single frames for `owner`. ([`EarlyFrames`] itself is one for page tables.)
+    pub fn source(&mut self, owner: Owner) -> EarlySource<'_> {
+        EarlySource { frames: self, owner }
+    }
+
+    /// Removes `part`, which lies inside the hole at `index`.
+    fn cut(&mut self, index: usize, part: PfnRange) {
+        let hole = self.holes.swap_remove(index);
+        self.add_hole(PfnRange::new(hole.start, part.start));
+        self.add_hole(PfnRange::new(part.end, hole.end));
+    }
+
+    /// Remembers a hole; with too many, the smallest is forgotten.
+    fn add_hole(&mut self, hole: PfnRange) {
+        if hole.is_empty() {
+            return;
+        }
+        if let Err(full) = self.holes.try_push(hole) {
+            let smallest = self.holes.iter_mut().min_by_key(|hole| hole.pages());
+            if let Some(smallest) = smallest.filter(|smallest| smallest.pages() < hole.pages()) {
+                *smallest = full.element();
+            }
+        }
+    }
+
+    fn joins(piece: &Occupied, range: PfnRange, owner: Owner) -> bool {
+        piece.owner == owner && (piece.range.end == range.start || range.end == piece.range.start)
+    }
+
+    fn can_record(&self, range: PfnRange, owner: Owner) -> bool {
+        !self.taken.is_full() || self.taken.iter().any(|piece| Self::joins(piece, range, owner))
+    }
+
+    fn record(&mut self, range: PfnRange, owner: Owner) {
+        match self.taken.iter_mut().find(|piece| Self::joins(piece, range, owner)) {
+            Some(piece) => {
+                piece.range.start = piece.range.start.min(range.start);
+                piece.range.end = piece.range.end.max(range.end);
+            }
+            None => self.taken.push(Occupied { range, owner }),
+        }
+    }
+
+    /// Makes `frame` free again, when it was taken for `owner`; where that would need a range too many, it
+    /// stays taken.
+    fn free(&mut self, frame: Pfn, owner: Owner) {
+        let one = PfnRange::of(frame, 1);
+        let taken = |piece: &Occupied| piece.owner == owner && piece.range.contains(frame);
+        let Some(index) = self.taken.iter().position(taken) else { return };
+        let joined = self.holes.iter_mut().find(|hole| hole.start == one.end || hole.end == one.start);
+        if self.taken.is_full() {
+            return;
+        }
+        match joined {
+            Some(hole) => *hole = PfnRange::new(hole.start.min(one.start), hole.end.max(one.end)),
+            None => self.add_hole(one),
+        }
+        let range = self.taken.swap_remove(index).range;
+        let rest = [PfnRange::new(range.start, one.start), PfnRange::new(one.end, range.end)];
+        let rest = rest.into_iter().filter(|rest| !rest.is_empty());
+        self.taken.extend(rest.map(|range| Occupied { range, owner }));
     }
 }
 
-impl crate::page_table::FrameSource for EarlyFrames {
-    fn take(&mut self) -> Option<crate::addr::Pfn> {
-        None
+impl FrameSource for EarlyFrames {
+    fn take(&mut self) -> Option<Pfn> {
+        self.source(Owner::PageTables).take()
     }
-    fn give_back(&mut self, _frame: crate::addr::Pfn) {}
+
+    fn give_back(&mut self, frame: Pfn) {
+        self.free(frame, Owner::PageTables);
+    }
+}
+
+/// Single frames of an [`EarlyFrames`] for one owner.
+#[derive(Debug)]
+pub struct EarlySource<'a> {
+    frames: &'a mut EarlyFrames,
+    owner: Owner,
+}
+
+impl FrameSource for EarlySource<'_> {
+    fn take(&mut self) -> Option<Pfn> {
+        Some(self.frames.take_run(1, 1, self.owner)?.start)
+    }
+
+    fn give_back(&mut self, frame: Pfn) {
+        self.frames.free(frame, self.owner);
+    }
 }

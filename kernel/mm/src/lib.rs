@@ -5,7 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 extern crate std;
 
 pub mod addr;
@@ -28,5 +28,7 @@ pub mod page;
 pub mod page_table;
 pub mod region;
 pub mod section;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 
 pub use memory::Memory;

@@ -51,3 +51,26 @@ pub trait Machine {
         }
     }
 }
+
+/// So that a test (or whoever owns the machine) keeps hold of it beside the memory core.
+impl<M: Machine + ?Sized> Machine for &M {
+    fn load(&self, at: VirtAddr) -> u64 {
+        (**self).load(at)
+    }
+
+    fn store(&self, at: VirtAddr, value: u64) {
+        (**self).store(at, value);
+    }
+
+    fn flush(&self, at: VirtAddr) {
+        (**self).flush(at);
+    }
+
+    fn flush_all(&self) {
+        (**self).flush_all();
+    }
+
+    fn zero_page(&self, at: VirtAddr) {
+        (**self).zero_page(at);
+    }
+}

@@ -1,0 +1,114 @@
+//! Simulated physical memory: frames that exist, their words, and which of them were ever written.
+//!
+//! A frame takes host memory only once it was written; until then its words are junk computed from the
+//! seed, so that nothing can rely on zeroes. Neighbours: `tlb` walks tables in it.
+
+use std::boxed::Box;
+use std::collections::HashMap;
+use std::vec::Vec;
+
+use crate::addr::{PAGE_SHIFT, Pfn, PfnRange, PhysAddr};
+
+const WORDS: usize = 512;
+
+struct Frame {
+    words: [u64; WORDS],
+    /// One bit a word: it was written.
+    written: [u64; WORDS / 64],
+}
+
+pub(super) struct Memory {
+    seed: u64,
+    present: Vec<PfnRange>,
+    frames: HashMap<Pfn, Box<Frame>>,
+    /// The range that was asked for last.
+    recent: PfnRange,
+}
+
+impl Memory {
+    pub(super) fn new(seed: u64) -> Memory {
+        Memory { seed, present: Vec::new(), frames: HashMap::new(), recent: PfnRange::default() }
+    }
+
+    pub(super) fn add(&mut self, range: PfnRange) {
+        assert!(!self.present.iter().any(|other| other.overlaps(range)), "{range:?} is there already");
+        self.present.push(range);
+    }
+
+    pub(super) fn remove(&mut self, range: PfnRange) {
+        let place = self.present.iter().position(|other| *other == range);
+        self.present.swap_remove(place.expect("only whole ranges are unplugged"));
+        self.recent = PfnRange::default();
+        self.junk(range);
+    }
+
+    pub(super) fn junk(&mut self, range: PfnRange) {
+        self.seed = mix(self.seed);
+        self.frames.retain(|frame, _| !range.contains(*frame));
+    }
+
+    fn check_present(&mut self, at: PhysAddr) {
+        let frame = at.pfn();
+        if !self.recent.contains(frame) {
+            let range = self.present.iter().find(|range| range.contains(frame));
+            self.recent = *range.unwrap_or_else(|| panic!("no memory at physical {at}"));
+        }
+    }
+
+    pub(super) fn load(&mut self, at: PhysAddr) -> u64 {
+        self.check_present(at);
+        match self.frames.get(&at.pfn()) {
+            Some(frame) => frame.words[word_of(at)],
+            None => self.junk_word(at.pfn(), word_of(at)),
+        }
+    }
+
+    pub(super) fn store(&mut self, at: PhysAddr, value: u64) {
+        self.check_present(at);
+        let (pfn, word) = (at.pfn(), word_of(at));
+        if !self.frames.contains_key(&pfn) {
+            let words = core::array::from_fn(|word| self.junk_word(pfn, word));
+            self.frames.insert(pfn, Box::new(Frame { words, written: [0; WORDS / 64] }));
+        }
+        if let Some(frame) = self.frames.get_mut(&pfn) {
+            frame.words[word] = value;
+            frame.written[word / 64] |= 1 << (word % 64);
+        }
+    }
+
+    pub(super) fn zero(&mut self, frame: Pfn) {
+        (0..WORDS as u64).for_each(|word| self.store(PhysAddr(frame.start().0 + word * 8), 0));
+    }
+
+    pub(super) fn was_written(&self, at: PhysAddr) -> bool {
+        let word = word_of(at);
+        self.frames.get(&at.pfn()).is_some_and(|frame| frame.written[word / 64] >> (word % 64) & 1 == 1)
+    }
+
+    pub(super) fn written(&self) -> Vec<Pfn> {
+        let mut frames: Vec<Pfn> = self.frames.keys().copied().collect();
+        frames.sort_unstable();
+        frames
+    }
+
+    /// The words of a frame that was written.
+    pub(super) fn page(&self, frame: Pfn) -> &[u64; WORDS] {
+        &self.frames[&frame].words
+    }
+
+    fn junk_word(&self, frame: Pfn, word: usize) -> u64 {
+        mix(self.seed ^ mix(frame.start().0 + word as u64))
+    }
+}
+
+fn word_of(at: PhysAddr) -> usize {
+    (at.0 as usize & ((1 << PAGE_SHIFT) - 1)) / 8
+}
+
+/// The finalizer of SplitMix64.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ value >> 31
+}

@@ -1,0 +1,295 @@
+//! A simulated machine for host tests: sparse physical memory, a page walk on every access through the
+//! tables that lie in that memory, and translation caches that forget nothing before a flush.
+//!
+//! ```text
+//!  load / store (virtual) -> caches (tlb) -> walk of the tables from the root -> frames (memory)
+//! ```
+//!
+//! It is stricter than hardware, so that bugs show at once and always:
+//!
+//! - a frame never written holds junk (from the seed), as a re-plugged DIMM does;
+//! - a descriptor word (vmemmap window) that is read before it was written panics;
+//! - translations, and links between tables, are cached for ever until flushed: a missing flush shows as
+//!   an access to the old frame;
+//! - an access that no present entry maps, a write through a read-only leaf, a table or a leaf in memory
+//!   that is not there, a reserved bit: panic with the address;
+//! - the CPU's accessed and dirty bits are set in the entries, as hardware does.
+//!
+//! The tables a loader would have built ([`SimMachine::boot`]) are made by a few lines of their own, not
+//! by `page_table`. Neighbours: the tests of every module of this crate.
+
+mod memory;
+mod tlb;
+
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::vec::Vec;
+
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, PhysAddr, VirtAddr};
+use crate::address_space::{VMEMMAP, direct};
+use crate::machine::{CpuFeatures, Machine, Support};
+use memory::Memory;
+use tlb::{Access, Tlb};
+
+/// A leaf, as the simulation's own walker sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SimLeaf {
+    /// The first address it maps.
+    pub virt: VirtAddr,
+    /// What it maps that to.
+    pub phys: PhysAddr,
+    /// Its bytes.
+    pub bytes: u64,
+    /// The entry without its address, accessed and dirty bits.
+    pub flags: u64,
+}
+
+/// What was accessed so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SimCounts {
+    /// Words loaded by the core.
+    pub loads: u64,
+    /// Words stored by the core.
+    pub stores: u64,
+    /// Single pages flushed.
+    pub flushes: u64,
+    /// Flushes of everything.
+    pub full_flushes: u64,
+}
+
+/// The machine. Use it as `Memory<&SimMachine>` to keep hold of it.
+pub struct SimMachine {
+    root: Pfn,
+    boot_tables: PfnRange,
+    features: CpuFeatures,
+    memory: RefCell<Memory>,
+    tlb: RefCell<Tlb>,
+    counts: Cell<SimCounts>,
+}
+
+impl fmt::Debug for SimMachine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimMachine").field("root", &self.root).field("counts", &self.counts()).finish()
+    }
+}
+
+impl SimMachine {
+    /// A machine with 46 address bits whose memory is `ranges`, with the direct map of them (2 MiB and 4 KiB
+    /// leaves) as a loader leaves it. The loader's tables lie in the largest range, 16 frames above its
+    /// start: [`SimMachine::boot_tables`].
+    pub fn boot(seed: u64, gib_leaves: Support, ranges: &[PfnRange]) -> SimMachine {
+        let largest = ranges.iter().max_by_key(|range| range.pages()).expect("a machine needs memory");
+        let mut memory = Memory::new(seed);
+        ranges.iter().for_each(|range| memory.add(*range));
+        let first = largest.start.offset(16);
+        let mut loader = Loader { memory: &mut memory, root: first, next: first.offset(1) };
+        loader.memory.zero(first);
+        ranges.iter().for_each(|range| loader.map_direct(*range));
+        let boot_tables = PfnRange::new(first, loader.next);
+        assert!(largest.contains_range(boot_tables), "no room for the loader's tables");
+        SimMachine {
+            root: first,
+            boot_tables,
+            features: CpuFeatures { gib_leaves, phys_bits: 46 },
+            memory: RefCell::new(memory),
+            tlb: RefCell::new(Tlb::default()),
+            counts: Cell::new(SimCounts::default()),
+        }
+    }
+
+    /// The frame of the topmost table.
+    pub fn root(&self) -> Pfn {
+        self.root
+    }
+
+    /// The frames of the loader's tables, the root among them.
+    pub fn boot_tables(&self) -> PfnRange {
+        self.boot_tables
+    }
+
+    /// The CPU's features.
+    pub fn features(&self) -> CpuFeatures {
+        self.features
+    }
+
+    /// Plugs memory: it exists from now on, holds junk, and nothing maps it.
+    pub fn plug(&self, range: PfnRange) {
+        self.memory.borrow_mut().add(range);
+    }
+
+    /// Unplugs memory: its contents are gone, and an access to it panics.
+    pub fn unplug(&self, range: PfnRange) {
+        self.memory.borrow_mut().remove(range);
+    }
+
+    /// Forgets what was written to `range`: all of it is junk again, and other junk than before.
+    pub fn junk(&self, range: PfnRange) {
+        self.memory.borrow_mut().junk(range);
+    }
+
+    /// The word at a physical address, without translation (and without counting).
+    pub fn physical(&self, at: PhysAddr) -> u64 {
+        self.memory.borrow_mut().load(at)
+    }
+
+    /// The frames in which anything was ever written, ascending.
+    pub fn written(&self) -> Vec<Pfn> {
+        self.memory.borrow().written()
+    }
+
+    /// What was accessed so far.
+    pub fn counts(&self) -> SimCounts {
+        self.counts.get()
+    }
+
+    /// Every leaf of the tables as they stand in memory, ascending: the simulation's own walk, beside all
+    /// caches.
+    pub fn leaves(&self) -> Vec<SimLeaf> {
+        let mut leaves = Vec::new();
+        self.walk_tables(self.root, 4, 0, &mut |leaf| leaves.push(leaf), &mut |_| {});
+        leaves
+    }
+
+    /// The frames of all linked tables.
+    pub fn tables(&self) -> BTreeSet<Pfn> {
+        let mut tables = BTreeSet::new();
+        self.walk_tables(self.root, 4, 0, &mut |_| {}, &mut |table| {
+            tables.insert(table);
+        });
+        tables
+    }
+
+    /// Everything that was written outside of `except`, frame by frame, for comparing before and after. In
+    /// page tables the accessed and dirty bits are left out.
+    pub fn snapshot(&self, except: &[PfnRange]) -> BTreeMap<Pfn, Vec<u64>> {
+        let tables = self.tables();
+        let memory = self.memory.borrow();
+        let mask = |frame: &Pfn| if tables.contains(frame) { !(tlb::ACCESSED | tlb::DIRTY) } else { !0 };
+        let frames = memory.written().into_iter();
+        let frames = frames.filter(|frame| !except.iter().any(|range| range.contains(*frame)));
+        frames
+            .map(|frame| {
+                let words = memory.page(frame).iter().map(|word| word & mask(&frame));
+                (frame, words.collect())
+            })
+            .collect()
+    }
+
+    fn walk_tables(
+        &self,
+        table: Pfn,
+        level: u32,
+        virt: u64,
+        leaf: &mut dyn FnMut(SimLeaf),
+        each_table: &mut dyn FnMut(Pfn),
+    ) {
+        each_table(table);
+        let words: Vec<u64> = {
+            let mut memory = self.memory.borrow_mut();
+            (0..512).map(|index| memory.load(PhysAddr(table.start().0 + index * 8))).collect()
+        };
+        for (index, entry) in (0u64..).zip(words) {
+            let shift = tlb::shift(level);
+            let sign = if level == 4 && index >= 256 { 0xffff_0000_0000_0000 } else { 0 };
+            let virt = sign | virt | index << shift;
+            if entry & tlb::PRESENT == 0 {
+                continue;
+            }
+            if level > 1 && entry & tlb::LARGE == 0 {
+                self.walk_tables(tlb::table_of(entry), level - 1, virt, leaf, each_table);
+            } else {
+                let flags = entry & !(tlb::ADDRESS | tlb::ACCESSED | tlb::DIRTY);
+                let phys = PhysAddr(entry & tlb::ADDRESS);
+                leaf(SimLeaf { virt: VirtAddr(virt), phys, bytes: 1 << shift, flags });
+            }
+        }
+    }
+
+    fn translate(&self, at: VirtAddr, access: Access) -> PhysAddr {
+        assert!(at.0.is_multiple_of(8), "unaligned access at {at}");
+        self.tlb.borrow_mut().translate(&mut self.memory.borrow_mut(), self.root, at, access)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut SimCounts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
+    }
+}
+
+impl Machine for SimMachine {
+    fn load(&self, at: VirtAddr) -> u64 {
+        self.count(|counts| counts.loads += 1);
+        let phys = self.translate(at, Access::Load);
+        let mut memory = self.memory.borrow_mut();
+        if VMEMMAP.contains(at) {
+            assert!(
+                memory.was_written(phys),
+                "read of a descriptor never written: word {} of {:?}",
+                (at.0 >> 3) & 7,
+                Pfn((at.0 - VMEMMAP.start.0) >> 6)
+            );
+        }
+        memory.load(phys)
+    }
+
+    fn store(&self, at: VirtAddr, value: u64) {
+        self.count(|counts| counts.stores += 1);
+        let phys = self.translate(at, Access::Store);
+        self.memory.borrow_mut().store(phys, value);
+    }
+
+    fn flush(&self, at: VirtAddr) {
+        self.count(|counts| counts.flushes += 1);
+        self.tlb.borrow_mut().flush(at);
+    }
+
+    fn flush_all(&self) {
+        self.count(|counts| counts.full_flushes += 1);
+        self.tlb.borrow_mut().flush_all();
+    }
+}
+
+/// Builds the tables that a loader leaves: the direct map, 2 MiB and 4 KiB leaves, writable, not
+/// executable.
+struct Loader<'a> {
+    memory: &'a mut Memory,
+    root: Pfn,
+    next: Pfn,
+}
+
+impl Loader<'_> {
+    fn map_direct(&mut self, range: PfnRange) {
+        let mut frame = range.start;
+        while frame < range.end {
+            let large = frame.0.is_multiple_of(512) && frame.0 + 512 <= range.end.0;
+            let (level, flags) = if large { (2, tlb::LARGE) } else { (1, 0) };
+            let entry = frame.start().0 | flags | tlb::PRESENT | tlb::WRITABLE | tlb::NO_EXECUTE;
+            let slot = self.slot(direct(frame.start()), level);
+            self.memory.store(slot, entry);
+            frame = frame.offset(if large { 512 } else { 1 });
+        }
+    }
+
+    /// The physical address of the entry of `level` for `at`; makes the tables above it.
+    fn slot(&mut self, at: VirtAddr, level: u32) -> PhysAddr {
+        let mut table = self.root;
+        let mut here = 4;
+        loop {
+            let slot = PhysAddr(table.start().0 + (at.0 >> tlb::shift(here)) % 512 * 8);
+            if here == level {
+                return slot;
+            }
+            if self.memory.load(slot) & tlb::PRESENT == 0 {
+                self.memory.zero(self.next);
+                self.memory.store(slot, self.next.start().0 | tlb::PRESENT | tlb::WRITABLE);
+                self.next = self.next.offset(1);
+            }
+            table = tlb::table_of(self.memory.load(slot));
+            here -= 1;
+        }
+    }
+}
+
+const _: () = assert!(PAGE_SIZE == 1 << PAGE_SHIFT);

@@ -1,0 +1,131 @@
+//! Simulated translation: the page walk and the caches in front of it (SDM vol. 3 sections 4.5, 4.10).
+//!
+//! Both the TLB and the paging-structure caches keep what they saw until it is flushed, without bound, so
+//! that a missing flush shows every time. INVLPG drops the translation of the page, whatever its size, and
+//! all of the paging-structure caches (section 4.10.4.1). Entries that are not present are never cached.
+
+use std::collections::HashMap;
+
+use crate::addr::{PAGE_SHIFT, Pfn, PhysAddr, VirtAddr};
+use crate::sim::memory::Memory;
+
+pub(super) const PRESENT: u64 = 1;
+pub(super) const WRITABLE: u64 = 1 << 1;
+pub(super) const ACCESSED: u64 = 1 << 5;
+pub(super) const DIRTY: u64 = 1 << 6;
+pub(super) const LARGE: u64 = 1 << 7;
+pub(super) const NO_EXECUTE: u64 = 1 << 63;
+pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// The address bits below what an entry of `level` (4: topmost) covers.
+pub(super) const fn shift(level: u32) -> u32 {
+    PAGE_SHIFT + 9 * (level - 1)
+}
+
+/// The table that an entry links.
+pub(super) const fn table_of(entry: u64) -> Pfn {
+    Pfn((entry & ADDRESS) >> PAGE_SHIFT)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Load,
+    Store,
+}
+
+#[derive(Clone, Copy)]
+struct Cached {
+    phys: u64,
+    writable: bool,
+}
+
+/// A small direct-mapped copy of the TLB, for the simulation's own speed.
+#[derive(Clone, Copy, Default)]
+struct Fast {
+    page: u64,
+    frame: u64,
+    writable: bool,
+}
+
+const FAST: usize = 256;
+
+pub(super) struct Tlb {
+    /// Leaves by level (1 to 3) and virtual address in units of the leaf.
+    leaves: [HashMap<u64, Cached>; 3],
+    /// Tables by their level (1 to 3) and virtual address in units of what the table covers.
+    tables: [HashMap<u64, Pfn>; 3],
+    fast: [Fast; FAST],
+}
+
+impl Default for Tlb {
+    fn default() -> Tlb {
+        Tlb { leaves: Default::default(), tables: Default::default(), fast: [Fast::default(); FAST] }
+    }
+}
+
+impl Tlb {
+    pub(super) fn translate(
+        &mut self,
+        memory: &mut Memory,
+        root: Pfn,
+        at: VirtAddr,
+        access: Access,
+    ) -> PhysAddr {
+        let page = at.0 >> PAGE_SHIFT;
+        let offset = at.0 & ((1 << PAGE_SHIFT) - 1);
+        let fast = self.fast[page as usize % FAST];
+        if fast.page == page && (fast.writable || access == Access::Load) {
+            return PhysAddr(fast.frame << PAGE_SHIFT | offset);
+        }
+        let cached = (1..=3).find_map(|level| {
+            let cached = self.leaves[level as usize - 1].get(&(at.0 >> shift(level)))?;
+            Some((level, *cached))
+        });
+        let (level, leaf) = cached.unwrap_or_else(|| self.walk(memory, root, at, access));
+        assert!(leaf.writable || access == Access::Load, "write to read-only memory at {at}");
+        let phys = leaf.phys | at.0 & ((1 << shift(level)) - 1);
+        self.fast[page as usize % FAST] = Fast { page, frame: phys >> PAGE_SHIFT, writable: leaf.writable };
+        PhysAddr(phys)
+    }
+
+    fn walk(&mut self, memory: &mut Memory, root: Pfn, at: VirtAddr, access: Access) -> (u32, Cached) {
+        let sign = (at.0 as i64) >> 47;
+        assert!(sign == 0 || sign == -1, "address {at} is not canonical");
+        let cached = (1..=3).find_map(|level| {
+            Some((level, *self.tables[level as usize - 1].get(&(at.0 >> shift(level + 1)))?))
+        });
+        let (mut level, mut table) = cached.unwrap_or((4, root));
+        loop {
+            let slot = PhysAddr(table.start().0 + (at.0 >> shift(level)) % 512 * 8);
+            let entry = memory.load(slot);
+            assert!(entry & PRESENT != 0, "nothing is mapped at {at} (level {level})");
+            let leaf = level == 1 || entry & LARGE != 0;
+            let dirty = if leaf && access == Access::Store { DIRTY } else { 0 };
+            memory.store(slot, entry | ACCESSED | dirty);
+            if leaf {
+                assert!(level < 4, "reserved bit 7 in a topmost entry, for {at}");
+                let phys = entry & ADDRESS;
+                assert!(phys & ((1 << shift(level)) - 1) == 0, "misaligned leaf for {at}");
+                let cached = Cached { phys, writable: entry & WRITABLE != 0 };
+                self.leaves[level as usize - 1].insert(at.0 >> shift(level), cached);
+                return (level, cached);
+            }
+            table = table_of(entry);
+            level -= 1;
+            self.tables[level as usize - 1].insert(at.0 >> shift(level + 1), table);
+        }
+    }
+
+    pub(super) fn flush(&mut self, at: VirtAddr) {
+        for level in 1..=3 {
+            self.leaves[level as usize - 1].remove(&(at.0 >> shift(level)));
+        }
+        self.tables.iter_mut().for_each(HashMap::clear);
+        // A copy may be of a large leaf: any of its pages.
+        self.fast = [Fast::default(); FAST];
+    }
+
+    pub(super) fn flush_all(&mut self) {
+        *self = Tlb::default();
+    }
+}
