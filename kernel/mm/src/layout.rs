@@ -184,3 +184,6 @@ impl Layout {
 const fn room_pages(data_pages: u64) -> u64 {
     (data_pages / DESCRIPTORS_PER_PAGE).saturating_sub(1)
 }
+
+#[cfg(test)]
+mod tests;

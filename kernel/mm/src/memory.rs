@@ -66,7 +66,8 @@ pub struct BootMemory<'a> {
     pub features: CpuFeatures,
     /// The usable ranges of the firmware's map, ascending.
     pub ranges: &'a [BootRange],
-    /// What the loader and the kernel occupy in them (beside what the early frames gave out).
+    /// What the loader and the kernel occupy in them, beside what the early frames gave out. Overlaps
+    /// are allowed: the first owner keeps the frames.
     pub occupied: &'a [Occupied],
     /// Where memory may be hot-plugged (SRAT's hot-pluggable ranges), ascending; empty: anywhere.
     pub hotplug: &'a [PfnRange],
@@ -160,3 +161,6 @@ impl<M: Machine> Memory<M> {
         Some(work(region, &buddy))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! The layout's arithmetic, on the sizes and places that are promised and on random ones.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::addr::SECTION_PAGES;
+
+const SMALL_LEAVES: CpuFeatures = CpuFeatures { gib_leaves: Support::No, phys_bits: 46 };
+const GIB_LEAVES: CpuFeatures = CpuFeatures { gib_leaves: Support::Yes, phys_bits: 46 };
+/// Frames of 1 MiB.
+const MIB: u64 = 256;
+
+fn plan(start: u64, pages: u64) -> Layout {
+    Layout::plan(PfnRange::of(Pfn(start), pages), SMALL_LEAVES).unwrap()
+}
+
+/// Proves the proposal's figures: 256 MiB at 4 GiB has 1024 memmap frames from the first on and 64512
+/// usable ones behind them. Fails when anything is added to the memmap or the order changes.
+#[test]
+fn the_proposals_dimm() {
+    for features in [SMALL_LEAVES, GIB_LEAVES] {
+        let layout = Layout::plan(PfnRange::of(Pfn(0x100000), 65536), features).unwrap();
+        assert_eq!(layout.data, PfnRange::new(Pfn(0x100000), Pfn(0x100400)));
+        assert_eq!(layout.array, layout.data);
+        assert_eq!(layout.usable, PfnRange::new(Pfn(0x100400), Pfn(0x110000)));
+        assert_eq!(layout.usable.pages(), 64512);
+        assert_eq!(layout.max_order(), Order(15));
+        assert_eq!(layout.tables, 1);
+    }
+}
+
+/// Proves that of 8 GiB the first section is memmap and nothing else, and of 1 TiB the first 128.
+#[test]
+fn huge_dimms_begin_with_whole_sections_of_memmap() {
+    for (gib, sections) in [(8, 1), (1024, 128), (4096, 512)] {
+        let layout = plan(0x1000_0000, gib * GIB_PAGES);
+        assert_eq!(layout.data.pages(), sections * SECTION_PAGES);
+        assert_eq!(layout.data.start, layout.range.start);
+    }
+}
+
+/// Proves that the array is shifted to be congruent just where that costs less than it saves: 1 GiB
+/// behind 100 MiB stays, 64 GiB there is shifted by 400 frames, and at a section's start nothing is.
+#[test]
+fn the_shift_pays_or_is_left() {
+    let start = 0x100000 + 100 * MIB;
+    assert_eq!(plan(start, GIB_PAGES).array.start, Pfn(start));
+    let shifted = plan(start, 64 * GIB_PAGES);
+    assert_eq!(shifted.array.start, Pfn(start + 400));
+    assert!(is_congruent(shifted.range, shifted.array.start));
+    assert_eq!(plan(0x100000, 64 * GIB_PAGES).array.start, Pfn(0x100000));
+}
+
+/// Everything that must hold of every layout.
+fn examine(layout: &Layout, hot: bool) {
+    let Layout { range, data, array, usable, .. } = *layout;
+    assert!(range.contains_range(data) && data.contains_range(array));
+    assert!(array.pages() * DESCRIPTORS_PER_PAGE >= range.pages());
+    let header = buddy::header_bytes(layout.max_order());
+    let mut tables = BTreeSet::new();
+    let mut n = 0;
+    while let Some(page) = layout.table_page(n) {
+        assert!(data.contains(page), "table page {page:?} outside {data:?}");
+        assert!(tables.insert(page), "{page:?} given twice");
+        n += 1;
+    }
+    assert!(n >= layout.tables, "{n} pages kept, {} may be needed", layout.tables);
+    if !hot {
+        assert_eq!(usable, range);
+        assert!(tables.iter().all(|page| *page < array.start && *page > data.start));
+        return;
+    }
+    assert_eq!((data.start, data.end, usable.end), (range.start, usable.start, range.end));
+    assert!(!usable.is_empty());
+    // Header and tables in the array stay below the first slot that describes a usable frame.
+    assert!(header <= data.pages() * 64);
+    for page in tables.iter().filter(|page| array.contains(**page)) {
+        let slots_end = (page.0 - array.start.0 + 1) * DESCRIPTORS_PER_PAGE;
+        assert!(slots_end <= data.pages(), "{page:?} has descriptors of usable frames");
+        assert!(*page > array.start, "the header's page is no table");
+    }
+    if range.pages() < SECTION_PAGES {
+        assert!(data.pages() <= range.pages() / 64 + 4, "{layout:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    /// Proves that every multiple of 2 MiB at every boundary of 2 MiB has a layout in which header, tables and
+    /// descriptors do not meet, with at most 4 frames more than the array for a DIMM without a whole
+    /// section. Fails when room is counted twice or the header's page is given away.
+    #[test]
+    fn every_dimm_has_a_layout(start in 1u64..1 << 24, pages in 1u64..20_000, small in any::<bool>(), gib in any::<bool>()) {
+        let pages = if small { pages % 130 + 1 } else { pages } * LARGE_PAGES;
+        let features = if gib { GIB_LEAVES } else { SMALL_LEAVES };
+        let range = PfnRange::of(Pfn(start * LARGE_PAGES), pages);
+        examine(&Layout::plan(range, features).unwrap(), true);
+    }
+
+    /// Proves that a boot range of any start and length has its data inside the hole, apart from
+    /// each other, or none when the hole is too small. Fails when the place is computed from the range.
+    #[test]
+    fn boot_data_lies_in_its_hole(start in 0u64..1 << 22, pages in MIN_BOOT_PAGES..1 << 22, from in 0u64..1 << 22, hole in 1u64..1 << 18) {
+        let range = PfnRange::of(Pfn(start), pages);
+        let hole = PfnRange::of(Pfn(start + from % pages), hole).intersection(range);
+        match Layout::plan_boot(range, hole) {
+            Some(layout) => {
+                prop_assert!(hole.contains_range(layout.data));
+                examine(&layout, false);
+            }
+            None => prop_assert!(hole.pages() < pages.div_ceil(64) + 4 + 2 * section::touched_count(range)),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The whole core over the simulated machine: boot, add, allocate, inspect, fail.
+//!
+//! The simulation walks the page tables the core built, fills memory with junk and panics when a
+//! descriptor is read that was not written, so every test here holds that too.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::addr::{NodeId, SectionNr};
+use crate::early::{EarlyFrames, Owner};
+use crate::info::{AddRequest, Added, DeviceId, SectionState, Zone};
+use crate::machine::Support;
+use crate::page::Kind;
+use crate::sim::SimMachine;
+
+const MIB: u64 = 256;
+const GIB: u64 = 1024 * MIB;
+
+fn range(start: u64, end: u64) -> PfnRange {
+    PfnRange::new(Pfn(start), Pfn(end))
+}
+
+/// A machine of 512 MiB as QEMU gives it: low memory, a hole, the rest; node 0 below 256 MiB.
+fn booted(gib_leaves: Support) -> Memory<SimMachine> {
+    let low = range(1, 0x9f);
+    let high = range(0x100, 0x1ffe0);
+    let machine = SimMachine::boot(7, gib_leaves, &[low, high]);
+    let memory = Memory::new(machine);
+    let (root, features, tables) =
+        (memory.machine().root(), memory.machine().features(), memory.machine().boot_tables());
+    let occupied = [
+        Occupied { range: tables, owner: Owner::PageTables },
+        Occupied { range: range(0x400, 0x7a3), owner: Owner::Boot },
+    ];
+    let mut early = EarlyFrames::new(&[low, high], &occupied);
+    early.take_run(1000, 1, Owner::Heap).unwrap();
+    let boot = BootMemory {
+        root,
+        features,
+        ranges: &[
+            BootRange { range: low, node: NodeId(0) },
+            BootRange { range: range(0x100, 0x10000), node: NodeId(0) },
+            BootRange { range: range(0x10000, 0x1ffe0), node: NodeId(1) },
+        ],
+        occupied: &occupied,
+        hotplug: &[range(0x100000, 0x100000 + 6144 * GIB)],
+    };
+    let mut left_out = Vec::new();
+    memory.boot(boot, &mut early, &mut |range| left_out.push(range)).unwrap();
+    assert_eq!(left_out, [low], "too small for a memmap of its own");
+    sound(&memory);
+    memory
+}
+
+/// `check` finds nothing, and did look.
+fn sound(memory: &Memory<SimMachine>) {
+    let mut errors = Vec::new();
+    let checked = memory.check(&mut |error| errors.push(error));
+    assert!(errors.is_empty(), "{errors:?}");
+    assert!(checked > 0);
+}
+
+fn request(start: u64, pages: u64, node: u32) -> AddRequest {
+    AddRequest { base: Pfn(start).start(), size: pages << 12, node: NodeId(node) }
+}
+
+fn plug(memory: &Memory<SimMachine>, start: u64, pages: u64, node: u32) -> Added {
+    memory.machine().plug(PfnRange::of(Pfn(start), pages));
+    let added = memory.add(DeviceId(3), &[request(start, pages, node)], &|| 0).unwrap();
+    sound(memory);
+    added
+}
+
+/// Proves the proposal's example end to end: 256 MiB at 4 GiB give 1024 memmap frames from the first
+/// on, 64512 usable ones behind, blocks of 4 to 128 MiB, and take nothing from what was there; all of
+/// it can be had as one run and comes back. Fails when any part of the way changes a figure.
+#[test]
+fn the_proposals_dimm_end_to_end() {
+    for gib_leaves in [Support::No, Support::Yes] {
+        let memory = booted(gib_leaves);
+        let before = memory.totals();
+        let added = plug(&memory, 0x100000, 256 * MIB, 1);
+        let after = memory.totals();
+        assert_eq!(after.free_pages - before.free_pages, 64512);
+        assert_eq!(after.total_pages - before.total_pages, 65536);
+        assert_eq!(after.page_table_pages, before.page_table_pages);
+        assert_eq!(added.stats.existing_pages_used, 0);
+        assert_eq!(added.stats.descriptors_written, 6);
+
+        let info = memory.resource(added.ids[0]).unwrap();
+        assert_eq!((info.memmap_start, info.memmap_pages), (Pfn(0x100000), 1024));
+        assert_eq!((info.usable_start, info.usable_pages), (Pfn(0x100400), 64512));
+        assert_eq!((info.free_pages, info.largest_free_pages), (64512, 32768));
+        assert_eq!((info.node, info.zone, info.device), (NodeId(1), Zone::Any, DeviceId(3)));
+        let free = memory.free_blocks(added.ids[0]).unwrap();
+        let expected: Vec<u64> =
+            (0..Order::COUNT).map(|order| u64::from((10..=15).contains(&order))).collect();
+        assert_eq!(free.to_vec(), expected);
+
+        let mut rows = Vec::new();
+        memory.sections(range(0x100000, 0x110000), &mut |row| {
+            rows.push((row.section, row.present_pages, row.memmap_pages, row.free_pages, row.state));
+        });
+        assert_eq!(
+            rows,
+            [
+                (SectionNr(32), 32768, 1024, 31744, SectionState::Online),
+                (SectionNr(33), 32768, 0, 32768, SectionState::Online),
+            ]
+        );
+
+        let run = memory.allocate_run(64512, Some(NodeId(1)), Kind::Movable);
+        // Node 1 has boot memory too, with a hole: the run is the DIMM's.
+        assert_eq!(run, Some(range(0x100400, 0x110000)));
+        sound(&memory);
+        memory.free_run(run.unwrap()).unwrap();
+        assert_eq!(memory.totals(), after);
+        sound(&memory);
+    }
+}
