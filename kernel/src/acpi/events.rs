@@ -1,0 +1,155 @@
+//! From the SCI to handled notifications: the task of the main loop that answers the firmware.
+//!
+//! ```text
+//!  SCI (noted, masked) -> for each enabled event whose status is set:
+//!                           run its method, handle what it told, again until it tells nothing
+//!                      -> unmask: if a status came up meanwhile, the level brings the SCI again
+//! ```
+//!
+//! Why again: QEMU's handler looks at each slot once and, of a slot with an insertion and an ejection
+//! both pending, tells only the first. Other tasks get their turn after each notification.
+
+use super::fixed::Fixed;
+use super::register::{RegisterError, Width};
+use super::{Acpi, notify};
+use crate::arch::apic::{self, Sci};
+use crate::arch::time;
+use crate::executor;
+use core::fmt;
+use core::future::poll_fn;
+use core::task::Poll;
+use core::time::Duration;
+use log::{debug, error, info, warn};
+
+/// How often an event's method is run in a row at most. Each run but the last told of something; of 256
+/// slots each has an insertion and an ejection to tell of.
+const MAX_RUNS: u32 = 512;
+/// How long firmware may take to hand over the fixed hardware (Linux waits 3 s too).
+const ENABLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// PM1 control: the fixed hardware is the system's, not the firmware's.
+const SCI_EN: u64 = 1 << 0;
+/// PM1 status: all bits that are cleared by writing 1 (ACPI 6.5, table 4.11).
+const PM1_STATUS_BITS: u64 = 0xcf31;
+
+/// Why no event is heard of.
+#[derive(Clone, Copy, Debug)]
+pub enum ListenError {
+    /// A register of the fixed hardware cannot be reached.
+    Register(RegisterError),
+    /// The firmware was asked for ACPI mode and did not switch to it.
+    NotHandedOver,
+    /// The SCI cannot be routed.
+    Sci(apic::ApicError),
+}
+
+impl From<RegisterError> for ListenError {
+    fn from(error: RegisterError) -> Self {
+        ListenError::Register(error)
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenError::Register(error) => error.fmt(f),
+            ListenError::NotHandedOver => f.write_str("the firmware does not switch to ACPI mode"),
+            ListenError::Sci(error) => write!(f, "the SCI cannot be routed: {error}"),
+        }
+    }
+}
+
+/// Switches to ACPI mode if need be, enables the events that concern memory, and routes the SCI.
+pub(super) fn listen(acpi: &Acpi) -> Result<(), ListenError> {
+    take_over(&acpi.fixed)?;
+    // Buttons and timers have no driver here: they must not raise the SCI.
+    for event in acpi.fixed.pm1_event.iter().flatten() {
+        event.enable.write(Width::Word, 0)?;
+        event.status.write(Width::Word, PM1_STATUS_BITS)?;
+    }
+    // No status is cleared: what came since the scan at boot is served first thing.
+    acpi.gpes.enable()?;
+    apic::route_sci(acpi.fixed.sci).map_err(ListenError::Sci)?;
+    info!("ACPI events on, SCI {}", acpi.fixed.sci);
+    Ok(())
+}
+
+/// ACPI mode: the firmware lets go of the event registers (ACPI 6.5, section 4.8.2.5).
+fn take_over(fixed: &Fixed) -> Result<(), ListenError> {
+    let is_on = || -> Result<bool, RegisterError> {
+        let mut bits = 0;
+        for control in fixed.pm1_control.iter().flatten() {
+            bits |= control.read(Width::Word)?;
+        }
+        Ok(bits & SCI_EN != 0)
+    };
+    let Some(enable) = fixed.enable.filter(|_| !is_on().unwrap_or(false)) else { return Ok(()) };
+    crate::arch::port::write8(enable.port, enable.value);
+    let deadline = time::uptime() + ENABLE_TIMEOUT;
+    while !is_on()? {
+        if time::uptime() > deadline {
+            return Err(ListenError::NotHandedOver);
+        }
+        time::stall(Duration::from_millis(1));
+    }
+    debug!("ACPI mode is on");
+    Ok(())
+}
+
+/// Answers events for ever: a task of the executor. Before ACPI is there it does nothing.
+pub async fn events() {
+    loop {
+        poll_fn(|_| match apic::take_sci() {
+            Sci::Came => Poll::Ready(()),
+            Sci::Quiet => Poll::Pending,
+        })
+        .await;
+        super::with(|acpi| acpi.interrupts = acpi.interrupts.saturating_add(1));
+        let events = super::with(|acpi| acpi.gpes.handlers().len()).unwrap_or(0);
+        for index in 0..events {
+            if super::with(|acpi| acpi.gpes.is_pending(index)).unwrap_or(false) {
+                serve(index).await;
+            }
+        }
+        apic::unmask_sci();
+    }
+}
+
+/// Runs one event's method until it tells nothing.
+async fn serve(index: usize) {
+    for _ in 0..MAX_RUNS {
+        let told = super::with(|acpi| acpi.run(index)).unwrap_or(0);
+        while super::with(handle_one).unwrap_or(false) {
+            executor::give_way().await;
+        }
+        if told == 0 {
+            return;
+        }
+    }
+    super::with(|acpi| {
+        if let Some(handler) = acpi.gpes.handlers().get(index) {
+            warn!("{handler}: tells something new in each of {MAX_RUNS} runs; left for now");
+        }
+    });
+}
+
+/// Handles the oldest notification; `false` where none waits.
+fn handle_one(acpi: &mut Acpi) -> bool {
+    let Some(notification) = acpi.namespace.inbox.pop() else { return false };
+    acpi.notifications = acpi.notifications.saturating_add(1);
+    // Memory may be exhausted just when a DIMM comes: all of this may use the heap's reserve.
+    crate::memory::heap::with_reserve(|| notify::handle(&mut acpi.namespace, acpi.srat, notification));
+    true
+}
+
+impl Acpi {
+    /// Runs an event's method once; returns how many notifications it added.
+    fn run(&mut self, index: usize) -> usize {
+        let before = self.namespace.inbox.waiting();
+        if let Err(error) = self.gpes.run(index, &mut self.namespace)
+            && let Some(handler) = self.gpes.handlers().get(index)
+        {
+            error!("{handler}: {error}");
+        }
+        self.namespace.inbox.waiting().saturating_sub(before)
+    }
+}

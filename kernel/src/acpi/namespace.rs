@@ -1,0 +1,131 @@
+//! The AML namespace: the DSDT and the SSDTs, loaded once, and every evaluation the kernel asks for.
+//!
+//! Invariants: an evaluation is bounded (steps, depth, bytes, sleep) and runs with the heap's reserve
+//! open, so that it works when memory is exhausted and ends when the firmware's code does not.
+
+use super::aml_host::{Inbox, KernelHost};
+use super::tables::{Signature, StaticTables};
+use crate::memory::heap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use aml::{Aml, Limits, Reach, Value};
+use log::{info, warn};
+
+/// The bounds of one evaluation. QEMU's scan of 256 slots takes some ten thousand steps.
+const STEPS: u32 = 1_000_000;
+const DEPTH: u16 = 64;
+const SLEEP_MS: u32 = 2_000;
+/// Bytes beside the tables themselves; the heap's reserve is larger, see `memory::heap`.
+const OBJECT_BYTES: usize = 768 << 10;
+const _: () = assert!((OBJECT_BYTES as u64) < heap::RESERVE_BYTES);
+
+/// The loaded tables.
+#[derive(Debug)]
+pub struct Namespace {
+    aml: Aml,
+    /// What AML told about devices and nobody has handled yet.
+    pub inbox: Inbox,
+}
+
+impl Namespace {
+    /// Loads the DSDT and all SSDTs, and initialises the devices (`_INI`). An SSDT that cannot be loaded
+    /// is left out with a warning.
+    ///
+    /// # Errors
+    ///
+    /// When the DSDT cannot be loaded.
+    pub fn load(tables: &StaticTables) -> Result<Namespace, aml::Error> {
+        let is_aml = |signature| signature == Signature::DSDT || signature == Signature::SSDT;
+        let bytes: usize =
+            tables.all().iter().filter(|table| is_aml(table.signature)).map(|t| t.length as usize).sum();
+        let limits = Limits { steps: STEPS, depth: DEPTH, bytes: bytes + OBJECT_BYTES, sleep_ms: SLEEP_MS };
+        let mut namespace = Namespace { aml: Aml::new(limits), inbox: Inbox::default() };
+        let dsdt = tables.find(Signature::DSDT).map_err(|_| aml::ErrorKind::BadTable("there is no DSDT"))?;
+        namespace.with(|aml, host| aml.load(host, dsdt.bytes()))?;
+        for table in tables.all().iter().filter(|table| table.signature == Signature::SSDT) {
+            if let Err(error) = namespace.with(|aml, host| aml.load(host, table.bytes())) {
+                warn!("SSDT {} at {} left out: {error}", table.oem_table_id.escape_ascii(), table.at);
+            }
+        }
+        if let Err(error) = namespace.with(|aml, host| aml.initialize(host)) {
+            warn!("_INI: {error}");
+        }
+        // Interrupts come through the IO APICs: firmware may route by that (ACPI 6.5, section 5.8.1).
+        if namespace.exists("\\_PIC")
+            && let Err(error) = namespace.evaluate("\\_PIC", &[Value::Integer(1)])
+        {
+            warn!("{error}");
+        }
+        info!("AML: {bytes} bytes loaded, DSDT revision {}", dsdt.revision);
+        Ok(namespace)
+    }
+
+    /// Runs `work` with the interpreter and its surroundings, the heap's reserve open.
+    fn with<R>(&mut self, work: impl FnOnce(&mut Aml, &mut KernelHost<'_>) -> R) -> R {
+        let Namespace { aml, inbox } = self;
+        heap::with_reserve(|| work(aml, &mut KernelHost { inbox }))
+    }
+
+    /// The value of the object, or what the method returns.
+    ///
+    /// # Errors
+    ///
+    /// Those of the interpreter; the next evaluation is not affected.
+    pub fn evaluate(&mut self, path: &str, args: &[Value]) -> Result<Value, aml::Error> {
+        self.with(|aml, host| aml.evaluate(host, path, args))
+    }
+
+    /// The value of `object` of `device`; `None` where the device has none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Namespace::evaluate`].
+    pub fn evaluate_of(&mut self, device: &str, object: &str) -> Result<Option<Value>, aml::Error> {
+        let path = child(device, object);
+        if self.exists(&path) { self.evaluate(&path, &[]).map(Some) } else { Ok(None) }
+    }
+
+    /// Whether there is an object with this path.
+    pub fn exists(&self, path: &str) -> bool {
+        self.aml.exists(path)
+    }
+
+    /// The paths of all devices, parents first.
+    pub fn devices(&self) -> Vec<String> {
+        self.aml.devices()
+    }
+
+    /// The paths of what lies directly below `path`.
+    pub fn children(&self, path: &str) -> Vec<String> {
+        self.aml.children(path)
+    }
+
+    /// The device's `_HID` as text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Namespace::evaluate`].
+    pub fn hardware_id(&mut self, device: &str) -> Result<Option<String>, aml::Error> {
+        self.with(|aml, host| aml.hid(host, device))
+    }
+
+    /// Whether `method` may execute a Notify on a device that `is_target` knows.
+    pub fn reaches_notify(&self, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
+        self.aml.reaches_notify(method, is_target)
+    }
+}
+
+/// The path of `name` below `parent`.
+pub fn child(parent: &str, name: &str) -> String {
+    let mut path = String::from(parent);
+    if !path.ends_with('\\') {
+        path.push('.');
+    }
+    path.push_str(name);
+    path
+}
+
+/// The path of what `path` lies in; `None` for the root and what lies directly in it.
+pub fn parent(path: &str) -> Option<&str> {
+    path.rsplit_once('.').map(|(parent, _)| parent)
+}

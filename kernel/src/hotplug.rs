@@ -1,0 +1,270 @@
+//! The memory devices: which there are, what became of each, and the one place where an error turns into
+//! the firmware's answer, the log's line and the shell's text.
+//!
+//! ```text
+//!  acpi ── register ──> list ── shell: name of a resource's device, times, state
+//!       ── add ───────> mm::Memory::add (all ranges of a device or none)
+//!                       └─ HotplugError: status() for _OST, Display for log and shell
+//! ```
+//!
+//! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for
+//! ever; a device is `Online` exactly while all its ranges are resources of the memory core. Neighbours:
+//! `acpi::memory_device` finds out what a device is, crate `mm` does the adding. Lock order: the list's
+//! lock comes before the memory core's locks.
+
+use crate::arch::time;
+use crate::memory;
+use alloc::string::String;
+use alloc::vec::Vec;
+use arrayvec::ArrayVec;
+use core::fmt;
+use firmware::notify::Status;
+use firmware::ranges::{Ranges, RangesError};
+use log::{info, warn};
+use mm::addr::NodeId;
+use mm::error::AddError;
+use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
+use spin::Mutex;
+
+/// The most memory devices that are kept. QEMU has at most 256.
+pub const MAX_DEVICES: usize = 512;
+
+/// Why a memory device is not (or no longer) what the firmware wanted it to be.
+#[derive(Clone, Debug)]
+pub enum HotplugError {
+    /// AML failed.
+    Aml(aml::Error),
+    /// The device has not got an object that it must have.
+    Missing(&'static str),
+    /// An object has another value than its kind must have.
+    BadValue {
+        /// The object.
+        object: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// `_STA` does not say that the device is present, enabled and functioning.
+    NotReady {
+        /// What it says.
+        status: u64,
+    },
+    /// The memory ranges cannot be told.
+    Ranges(RangesError),
+    /// The memory core refuses.
+    Add(AddError),
+    /// The kernel cannot give memory up yet.
+    EjectNotSupported,
+    /// A Notify with a value that means nothing for memory.
+    UnknownEvent(u64),
+    /// Some devices below a bus were refused.
+    Below {
+        /// How many.
+        refused: usize,
+    },
+    /// There are more memory devices than are kept.
+    TooManyDevices,
+}
+
+impl HotplugError {
+    /// What `_OST` tells the firmware.
+    pub const fn status(&self) -> Status {
+        match self {
+            HotplugError::EjectNotSupported => Status::EjectNotSupported,
+            HotplugError::Aml(_)
+            | HotplugError::Missing(_)
+            | HotplugError::BadValue { .. }
+            | HotplugError::NotReady { .. }
+            | HotplugError::Ranges(_)
+            | HotplugError::Add(_)
+            | HotplugError::UnknownEvent(_)
+            | HotplugError::Below { .. }
+            | HotplugError::TooManyDevices => Status::Failure,
+        }
+    }
+}
+
+impl fmt::Display for HotplugError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HotplugError::Aml(error) => error.fmt(f),
+            HotplugError::Missing(object) => write!(f, "the device has no {object}"),
+            HotplugError::BadValue { object, wanted } => write!(f, "{object} is not {wanted}"),
+            HotplugError::NotReady { status } => {
+                write!(f, "_STA is {status:#x}: not present, enabled and functioning")
+            }
+            HotplugError::Ranges(error) => error.fmt(f),
+            HotplugError::Add(error) => error.fmt(f),
+            HotplugError::EjectNotSupported => f.write_str("this kernel cannot give memory up"),
+            HotplugError::UnknownEvent(value) => {
+                write!(f, "nothing is known of a Notify with value {value:#x}")
+            }
+            HotplugError::Below { refused } => {
+                write!(f, "{refused} of the memory devices below were refused")
+            }
+            HotplugError::TooManyDevices => write!(f, "more than {MAX_DEVICES} memory devices"),
+        }
+    }
+}
+
+impl From<aml::Error> for HotplugError {
+    fn from(error: aml::Error) -> Self {
+        HotplugError::Aml(error)
+    }
+}
+
+/// What became of a device.
+#[derive(Clone, Debug)]
+pub enum DeviceState {
+    /// Nothing is plugged.
+    Absent,
+    /// All its memory is in use.
+    Online,
+    /// It was refused; none of its memory is in use.
+    Refused(HotplugError),
+}
+
+impl fmt::Display for DeviceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceState::Absent => f.write_str("absent"),
+            DeviceState::Online => f.write_str("online"),
+            DeviceState::Refused(error) => write!(f, "refused: {error}"),
+        }
+    }
+}
+
+/// A memory device of the firmware's namespace.
+#[derive(Clone, Debug)]
+pub struct MemoryDevice {
+    /// Its absolute path, `\_SB.MHPC.MP00` for example.
+    pub path: String,
+    /// Its `_UID`, where it has one.
+    pub uid: Option<String>,
+    /// What became of it.
+    pub state: DeviceState,
+    /// Its resources, in the order of its ranges; none unless it is online.
+    pub resources: ArrayVec<ResourceId, MAX_DEVICE_RANGES>,
+    /// Microseconds that its AML took when it was added (`_STA`, `_CRS`, `_PXM`).
+    pub aml_us: u64,
+}
+
+/// What a device says of itself: what it takes to add it.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Its memory.
+    pub ranges: Ranges,
+    /// The node of each range.
+    pub nodes: ArrayVec<NodeId, MAX_DEVICE_RANGES>,
+    /// Microseconds that finding out took.
+    pub aml_us: u64,
+}
+
+static DEVICES: Mutex<Vec<MemoryDevice>> = Mutex::new(Vec::new());
+
+/// Puts a device into the list.
+///
+/// # Errors
+///
+/// [`HotplugError::TooManyDevices`].
+pub fn register(path: String, uid: Option<String>) -> Result<DeviceId, HotplugError> {
+    let mut devices = DEVICES.lock();
+    if devices.len() >= MAX_DEVICES {
+        return Err(HotplugError::TooManyDevices);
+    }
+    let id = DeviceId(devices.len() as u32);
+    let resources = ArrayVec::new();
+    devices.push(MemoryDevice { path, uid, state: DeviceState::Absent, resources, aml_us: 0 });
+    Ok(id)
+}
+
+/// The device with this path.
+pub fn find(path: &str) -> Option<DeviceId> {
+    let devices = DEVICES.lock();
+    devices.iter().position(|device| device.path == path).map(|at| DeviceId(at as u32))
+}
+
+/// What `look` makes of the device; `None` for [`DeviceId::BOOT`] and numbers nobody has. `look` must
+/// not call back into this module.
+pub fn with<R>(id: DeviceId, look: impl FnOnce(&MemoryDevice) -> R) -> Option<R> {
+    DEVICES.lock().get(id.0 as usize).map(look)
+}
+
+/// How many devices there are; their numbers are those from 0 on.
+pub fn count() -> u32 {
+    DEVICES.lock().len() as u32
+}
+
+/// Whether the device's memory is in use.
+pub fn is_online(id: DeviceId) -> bool {
+    with(id, |device| matches!(device.state, DeviceState::Online)).unwrap_or(false)
+}
+
+/// Adds all memory of a device, or none. Logs one line, whatever happens.
+///
+/// # Errors
+///
+/// What the memory core refuses; nothing has changed then.
+pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugError> {
+    let requests: ArrayVec<AddRequest, MAX_DEVICE_RANGES> = description
+        .ranges
+        .iter()
+        .zip(&description.nodes)
+        .map(|(range, &node)| AddRequest { base: range.base, size: range.size, node })
+        .collect();
+    let added = memory::core().add(id, &requests, &microseconds).map_err(HotplugError::Add);
+    let mut devices = DEVICES.lock();
+    let Some(device) = devices.get_mut(id.0 as usize) else { return added };
+    match &added {
+        Ok(added) => {
+            device.state = DeviceState::Online;
+            device.resources = added.ids.clone();
+            device.aml_us = description.aml_us;
+            report(device, &requests, added);
+        }
+        Err(error) => device.refuse(error),
+    }
+    added
+}
+
+/// Notes and logs that a device was refused.
+pub fn refuse(id: DeviceId, error: &HotplugError) {
+    if let Some(device) = DEVICES.lock().get_mut(id.0 as usize) {
+        device.refuse(error);
+    }
+}
+
+/// Notes that nothing is plugged there.
+pub fn vacate(id: DeviceId) {
+    if let Some(device) = DEVICES.lock().get_mut(id.0 as usize) {
+        device.state = DeviceState::Absent;
+    }
+}
+
+impl MemoryDevice {
+    fn refuse(&mut self, error: &HotplugError) {
+        warn!("{}: not added: {error}", self.path);
+        self.state = DeviceState::Refused(error.clone());
+    }
+}
+
+/// The log's lines for memory that came.
+fn report(device: &MemoryDevice, requests: &[AddRequest], added: &Added) {
+    for (request, resource) in requests.iter().zip(&added.ids) {
+        info!(
+            "{}: {} MiB at {} online on node {} as resource {resource}",
+            device.path,
+            request.size >> 20,
+            request.base,
+            request.node
+        );
+    }
+    info!(
+        "{}: {} usable frames; AML {} us, mapping {} us, online {} us",
+        device.path, added.usable_pages, device.aml_us, added.stats.map_us, added.stats.online_us
+    );
+}
+
+/// The clock that adding is timed by.
+pub fn microseconds() -> u64 {
+    time::uptime().as_micros() as u64
+}
