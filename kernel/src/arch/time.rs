@@ -19,7 +19,8 @@ use core::time::Duration;
 const PIT_HZ: u64 = 1_193_182;
 /// Ticks a second of the ACPI power-management timer (ACPI 6.5, section 4.8.2.1).
 const PM_TIMER_HZ: u64 = 3_579_545;
-/// How long a calibration lasts, in milliseconds: long against the reading of a port.
+/// How long a calibration lasts, in milliseconds: long against the reading of a port, short against
+/// the 55 ms after which the PIT starts over.
 const CALIBRATION_MS: u64 = 10;
 /// Assumed when the PIT does not count: times are then wrong by a factor, but go on.
 const GUESS_HZ: u64 = 2_000_000_000;
@@ -85,7 +86,7 @@ pub fn stall(duration: Duration) {
 /// Starts the clock at 0, calibrated against the PIT.
 pub fn init() -> Calibration {
     ANCHOR_TSC.store(tsc(), Ordering::Relaxed);
-    let calibration = match interrupts::without(ticks_by_pit) {
+    let calibration = match interrupts::without(tsc_hz_by_pit) {
         Some(tsc_hz) => Calibration { reference: Reference::Pit, tsc_hz },
         None => Calibration { reference: Reference::Guess, tsc_hz: GUESS_HZ },
     };
@@ -96,7 +97,7 @@ pub fn init() -> Calibration {
 /// Calibrates again, against the power-management timer at `port` (FADT, PM_TMR_BLK). `None`, and the
 /// clock as before, when it stands still.
 pub fn calibrate_by_pm_timer(port: PortNumber) -> Option<Calibration> {
-    let tsc_hz = interrupts::without(|| ticks_by_pm_timer(port))?;
+    let tsc_hz = interrupts::without(|| tsc_hz_by_pm_timer(port))?;
     // From the present time on: the clock must not jump.
     interrupts::without(|| {
         let now = uptime();
@@ -112,63 +113,73 @@ fn set_rate(tsc_hz: u64) {
     NS_PER_TICK.store(rate as u64, Ordering::Relaxed);
 }
 
-/// TSC ticks a second, by one run of the PIT's channel 2 (mode 0: its output rises at zero).
-fn ticks_by_pit() -> Option<u64> {
-    const COUNT: u64 = PIT_HZ * CALIBRATION_MS / 1000;
-    const { assert!(COUNT <= 0xffff) };
+/// A timer that counts at a known rate, however it is read.
+struct KnownTimer<R: FnMut() -> u32> {
+    /// Reads it; counts upwards.
+    read: R,
+    /// The bits that count.
+    mask: u32,
+    hz: u64,
+}
+
+impl<R: FnMut() -> u32> KnownTimer<R> {
+    /// One moment by both counters: the reading with the least time around it of a few, so that a
+    /// hypervisor that takes the CPU away in between does not spoil it.
+    fn moment(&mut self) -> (u64, u32) {
+        let mut best = (u64::MAX, 0, 0);
+        for _ in 0..8 {
+            let before = tsc();
+            let timer = (self.read)();
+            let width = tsc().wrapping_sub(before);
+            if width < best.0 {
+                best = (width, before.wrapping_add(width / 2), timer);
+            }
+        }
+        (best.1, best.2)
+    }
+
+    /// TSC ticks a second; `None` when the timer does not count.
+    fn tsc_hz(&mut self) -> Option<u64> {
+        let span = (self.hz * CALIBRATION_MS / 1000) as u32;
+        let (start_tsc, start) = self.moment();
+        let mut reads = 0;
+        while (self.read)().wrapping_sub(start) & self.mask < span {
+            reads += 1;
+            if reads == PATIENCE {
+                return None;
+            }
+        }
+        let (end_tsc, end) = self.moment();
+        let ticks = u64::from(end.wrapping_sub(start) & self.mask);
+        let hz = u128::from(end_tsc.wrapping_sub(start_tsc)) * u128::from(self.hz) / u128::from(ticks.max(1));
+        u64::try_from(hz).ok().filter(|&hz| hz > 0)
+    }
+}
+
+/// By the PIT's channel 2, counting down from 0xffff and on (mode 0), read through its latch.
+fn tsc_hz_by_pit() -> Option<u64> {
+    const LATCH: u8 = 0b1000_0000;
+    /// Low byte then high byte, mode 0, binary.
+    const COUNT_DOWN: u8 = 0b1011_0000;
     let gate = read8(PIT_GATE);
     // Gate on, speaker off.
     write8(PIT_GATE, gate & !0b10 | 0b01);
-    // Channel 2, low byte then high byte, mode 0, binary.
-    write8(PIT_COMMAND, 0b1011_0000);
-    write8(PIT_CHANNEL_2, COUNT as u8);
-    write8(PIT_CHANNEL_2, (COUNT >> 8) as u8);
-    let start = tsc();
-    let mut end = start;
-    let mut reads = 0;
-    while read8(PIT_GATE) & 1 << 5 == 0 && reads < PATIENCE {
-        end = tsc();
-        reads += 1;
-    }
+    write8(PIT_COMMAND, COUNT_DOWN);
+    write8(PIT_CHANNEL_2, 0xff);
+    write8(PIT_CHANNEL_2, 0xff);
+    let read = || {
+        write8(PIT_COMMAND, LATCH);
+        let low = read8(PIT_CHANNEL_2);
+        !u32::from(u16::from_le_bytes([low, read8(PIT_CHANNEL_2)]))
+    };
+    let result = KnownTimer { read, mask: 0xffff, hz: PIT_HZ }.tsc_hz();
     write8(PIT_GATE, gate);
-    // Output high from the beginning, or never: nothing counts there.
-    if reads < 2 || reads == PATIENCE {
-        return None;
-    }
-    Some((end - start) * PIT_HZ / COUNT)
+    result
 }
 
-/// One moment by both counters: the reading of the timer with the least time around it of a few, so
-/// that a hypervisor that takes the CPU away in between does not spoil it.
-fn moment(port: PortNumber) -> (u64, u32) {
-    let mut best = (u64::MAX, 0, 0);
-    for _ in 0..8 {
-        let before = tsc();
-        let timer = read32(port);
-        let width = tsc().wrapping_sub(before);
-        if width < best.0 {
-            best = (width, before.wrapping_add(width / 2), timer);
-        }
-    }
-    (best.1, best.2)
-}
-
-fn ticks_by_pm_timer(port: PortNumber) -> Option<u64> {
-    // The timer may be 24 bits wide; 10 ms are 2^15 ticks.
-    const MASK: u32 = 0x00ff_ffff;
-    const TICKS: u32 = (PM_TIMER_HZ * CALIBRATION_MS / 1000) as u32;
-    let (start_tsc, start) = moment(port);
-    let mut reads = 0;
-    while read32(port).wrapping_sub(start) & MASK < TICKS {
-        reads += 1;
-        if reads == PATIENCE {
-            return None;
-        }
-    }
-    let (end_tsc, end) = moment(port);
-    let ticks = u64::from(end.wrapping_sub(start) & MASK);
-    let hz = u128::from(end_tsc.wrapping_sub(start_tsc)) * u128::from(PM_TIMER_HZ) / u128::from(ticks.max(1));
-    u64::try_from(hz).ok().filter(|&hz| hz > 0)
+fn tsc_hz_by_pm_timer(port: PortNumber) -> Option<u64> {
+    // The timer may be 24 bits wide.
+    KnownTimer { read: || read32(port), mask: 0x00ff_ffff, hz: PM_TIMER_HZ }.tsc_hz()
 }
 
 /// Lets an interrupt come at `deadline` of [`uptime`] (at once when that is over, late by no more than
