@@ -31,9 +31,12 @@ struct KernelHeap {
     open: AtomicUsize,
 }
 
-#[cfg_attr(target_os = "none", global_allocator)]
-static HEAP: KernelHeap =
-    KernelHeap { general: Mutex::new(Heap::empty()), reserve: Mutex::new(Heap::empty()), open: AtomicUsize::new(0) };
+#[global_allocator]
+static HEAP: KernelHeap = KernelHeap {
+    general: Mutex::new(Heap::empty()),
+    reserve: Mutex::new(Heap::empty()),
+    open: AtomicUsize::new(0),
+};
 
 /// What the heap holds, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +99,9 @@ unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let block = self.general.lock().allocate_first_fit(layout);
         let block = match block {
-            Err(()) if self.open.load(Ordering::Relaxed) > 0 => self.reserve.lock().allocate_first_fit(layout),
+            Err(()) if self.open.load(Ordering::Relaxed) > 0 => {
+                self.reserve.lock().allocate_first_fit(layout)
+            }
             block => block,
         };
         block.map_or(ptr::null_mut(), NonNull::as_ptr)

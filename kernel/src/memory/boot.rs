@@ -1,0 +1,173 @@
+//! From what the loader hands over to a running memory core, in two steps: the firmware's tables can
+//! be read only after the first, and SRAT among them tells the second which node a range belongs to.
+//!
+//! ```text
+//!  BootInfo regions ──> FirmwareMap ──> EarlyFrames ──> devices window ──> [SRAT]
+//!  [SRAT] ──> ranges by node ──> heap ──> Memory::boot: a region and a memmap for each range
+//! ```
+//!
+//! Invariants: everything the early frames gave out is told to the memory core, which carves it out of
+//! its region and marks it pinned; no frame is given out twice. Boot memory goes through the same code
+//! as a DIMM from there on.
+
+use super::{core, devices, heap};
+use crate::arch::cpu;
+use ::core::fmt;
+use arrayvec::ArrayVec;
+use bootloader_api::BootInfo;
+use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
+use firmware::srat::Srat;
+use log::{info, warn};
+use mm::addr::{NodeId, PAGE_SIZE, PfnRange, PhysAddr, VirtAddr};
+use mm::address_space::{DIRECT_MAP, HEAP, WINDOWS};
+use mm::early::{EarlyFrames, Owner};
+use mm::error::BootError;
+use mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
+use mm::info::BootRange;
+use mm::memory::BootMemory;
+use mm::page_table::{LeafSize, MapError, Mapping, PageTables};
+
+/// Bytes of the heap's general part: a 64th of memory, within these bounds.
+const HEAP_BYTES: ::core::ops::RangeInclusive<u64> = 1 << 20..=8 << 20;
+/// Hot-pluggable ranges that are looked at.
+const MAX_HOTPLUG_RANGES: usize = 16;
+
+/// Why the kernel cannot start.
+#[derive(Clone, Copy, Debug)]
+pub enum StartError {
+    /// The loader put the direct map elsewhere, or made none.
+    NoDirectMap,
+    /// The memory map is unusable.
+    Map(mm::firmware_map::MapError),
+    /// No memory is left for a part of the kernel.
+    OutOfMemory(Owner),
+    /// A window cannot be mapped.
+    Tables(MapError),
+    /// The memory core refused.
+    Core(BootError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::NoDirectMap => {
+                write!(f, "the loader did not map physical memory at {}", DIRECT_MAP.start)
+            }
+            StartError::Map(error) => error.fmt(f),
+            StartError::OutOfMemory(owner) => write!(f, "not enough memory for: {owner}"),
+            StartError::Tables(error) => error.fmt(f),
+            StartError::Core(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The first step's result: the map, and frames from it.
+#[derive(Debug)]
+pub struct EarlyMemory {
+    map: FirmwareMap,
+    frames: EarlyFrames,
+}
+
+/// Takes memory over from the loader: sorts its map, and makes the window for firmware tables.
+///
+/// # Errors
+///
+/// See [`StartError`]; the kernel cannot go on then.
+pub fn take_over(boot: &BootInfo) -> Result<EarlyMemory, StartError> {
+    if boot.physical_memory_offset.into_option() != Some(DIRECT_MAP.start.0) {
+        return Err(StartError::NoDirectMap);
+    }
+    let map = FirmwareMap::new(boot.memory_regions.iter().map(entry)).map_err(StartError::Map)?;
+    let mut frames = EarlyFrames::new(map.ranges(), map.occupied());
+    let tables = PageTables::new(cpu::root(), cpu::features());
+    devices::init(tables, &mut frames).map_err(StartError::Tables)?;
+    Ok(EarlyMemory { map, frames })
+}
+
+/// Brings up heap and memory core. `srat` tells nodes and where memory may be plugged.
+///
+/// # Errors
+///
+/// See [`StartError`]; the kernel cannot go on then.
+pub fn finish(mut early: EarlyMemory, srat: Option<&Srat<'_>>) -> Result<(), StartError> {
+    start_heap(&mut early)?;
+    let ranges = by_node(&early.map, srat)?;
+    let mut hotplug: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES> = ArrayVec::new();
+    for range in srat.into_iter().flat_map(Srat::hot_pluggable) {
+        match hotplug.try_push(range) {
+            Ok(()) => info!("SRAT: memory may be plugged at {range}"),
+            Err(_) => warn!("SRAT has more than {MAX_HOTPLUG_RANGES} hot-pluggable ranges: {range} left out"),
+        }
+    }
+    hotplug.sort_unstable_by_key(|range| range.start);
+    let memory = BootMemory {
+        root: cpu::root(),
+        features: cpu::features(),
+        ranges: &ranges,
+        occupied: early.map.occupied(),
+        hotplug: &hotplug,
+    };
+    let mut left_out = |range: PfnRange| info!("{range}: {} frames are too few for a region", range.pages());
+    core().boot(memory, &mut early.frames, &mut left_out).map_err(StartError::Core)
+}
+
+/// An entry of the loader's map in the memory core's words.
+fn entry(region: &MemoryRegion) -> MapEntry {
+    let kind = match region.kind {
+        MemoryRegionKind::Usable => EntryKind::Usable,
+        MemoryRegionKind::Bootloader => EntryKind::Occupied(Owner::Boot),
+        // Includes kinds that later versions of the loader's interface may add.
+        _ => EntryKind::Reserved,
+    };
+    MapEntry { start: PhysAddr(region.start), end: PhysAddr(region.end), kind }
+}
+
+/// The map's ranges, cut where the node changes.
+fn by_node(
+    map: &FirmwareMap,
+    srat: Option<&Srat<'_>>,
+) -> Result<ArrayVec<BootRange, MAX_ENTRIES>, StartError> {
+    let mut ranges = ArrayVec::new();
+    let mut full = false;
+    for &range in map.ranges() {
+        let mut push = |range, node| full |= ranges.try_push(BootRange { range, node }).is_err();
+        match srat {
+            Some(srat) => srat.split(range, &mut push),
+            None => push(range, NodeId(0)),
+        }
+    }
+    if full { Err(StartError::Map(mm::firmware_map::MapError::TooManyEntries)) } else { Ok(ranges) }
+}
+
+/// Maps the heap, all of it, and gives it to the allocator.
+fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
+    let share = early.map.pages() * PAGE_SIZE / 64;
+    let general = share.clamp(*HEAP_BYTES.start(), *HEAP_BYTES.end()).next_multiple_of(PAGE_SIZE);
+    let pages = (general + heap::RESERVE_BYTES) / PAGE_SIZE;
+    let frames = early.frames.take_run(pages, LeafSize::M2.pages(), Owner::Heap);
+    let frames = frames.ok_or(StartError::OutOfMemory(Owner::Heap))?;
+    let mut tables = PageTables::new(cpu::root(), cpu::features());
+    let mapping = Mapping::data(HEAP.start, frames.start.start(), pages).permanent();
+    tables.map(core().machine(), &mapping, &mut early.frames).map_err(StartError::Tables)?;
+    // SAFETY: the pages were just mapped, at the start of a window that is the heap's alone, and the
+    // frames were just taken from memory nobody uses; `finish` runs once.
+    unsafe { heap::init(HEAP.start, general) };
+    Ok(())
+}
+
+/// Removes the loader's mappings of the lower half (its trampoline): the kernel's own descriptor
+/// tables are in use, and from here on a null pointer faults.
+pub fn forget_lower_half() {
+    let machine = core().machine();
+    let root = mm::address_space::direct(cpu::root().start());
+    (0..256).for_each(|index| mm::machine::Machine::store(machine, root.offset(index * 8), 0));
+    mm::machine::Machine::flush_all(machine);
+}
+
+/// Logs the virtual address space.
+pub fn log_windows() {
+    for window in WINDOWS {
+        let last: VirtAddr = window.last();
+        log::debug!("{:?} to {last:?}: {}", window.start, window.name);
+    }
+}

@@ -1,0 +1,26 @@
+//! The kernel's memory: the one memory core, and what brings it up.
+//!
+//! ```text
+//!  main ── boot::take_over ──> firmware map, early frames, devices window     (no heap yet)
+//!       ── boot::finish ─────> heap, regions of boot memory with their memmaps
+//!       ── core() ───────────> everything after that: hotplug, shell, checks
+//! ```
+//!
+//! Neighbours: crate `mm` is the memory core, which knows no hardware; `machine` is its door to this
+//! CPU, `heap` and `devices` are the two windows that live outside of it.
+
+pub mod boot;
+pub mod devices;
+pub mod heap;
+mod machine;
+
+pub use machine::KernelMachine;
+
+/// The memory core.
+// SAFETY: the only machine there is; nothing else in the kernel keeps references into its windows.
+static CORE: mm::Memory<KernelMachine> = mm::Memory::new(unsafe { KernelMachine::new() });
+
+/// The memory core.
+pub fn core() -> &'static mm::Memory<KernelMachine> {
+    &CORE
+}
