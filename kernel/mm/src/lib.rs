@@ -30,5 +30,6 @@ pub mod region;
 pub mod section;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod window;
 
 pub use memory::Memory;

@@ -1,0 +1,326 @@
+//! Making an allocation, step by step: reserve the frames of the tables that the next block needs, take the
+//! block, map it by the largest leaves, note the owner in its head.
+//!
+//! ```text
+//!  begin -> grow, grow, ... Done -> finish        any time: cancel -> free, free, ... Done
+//! ```
+//!
+//! A block is chosen so that virtual and physical address are congruent for the leaves it is to have, and so
+//! that what is mapped in one go needs no table but those on the path to its first page: at most three.
+//!
+//! Neighbours: `release` takes apart what a cancelled allocation had.
+
+use arrayvec::ArrayVec;
+
+use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
+use crate::memory::Block;
+use crate::page::Kind;
+use crate::page_table::{FrameSource, LeafSize, Mapping};
+use crate::window::{
+    AllocError, Allocation, AllocationId, AllocationState, Amount, FrameProvider, Progress, Request, Shape,
+    Window,
+};
+
+/// Tables that a run of up to 512 GiB can need at its two ends; at most so many frames are in reserve.
+const RESERVE: usize = 6;
+/// Tables on the path to one page: PDPT, PD, PT.
+const PATH: usize = 3;
+
+/// An allocation that is being made. To be finished or cancelled; dropped, its memory stays taken.
+#[derive(Debug)]
+#[must_use = "finish or cancel it"]
+pub struct Growing {
+    id: AllocationId,
+    pages: u64,
+    amount: Amount,
+    node: Option<NodeId>,
+    kind: Kind,
+    /// The rest of a contiguous run: blocks that were not begun.
+    run: Option<PfnRange>,
+    /// The block being mapped and how many of its pages are.
+    block: Option<(Block, u64)>,
+    reserve: ArrayVec<Pfn, RESERVE>,
+}
+
+impl Growing {
+    /// The allocation's number.
+    pub fn id(&self) -> AllocationId {
+        self.id
+    }
+
+    /// How many pages it is to have (with [`Amount::All`]: at most).
+    pub fn wanted(&self) -> u64 {
+        self.pages
+    }
+
+    /// Has at least `count` frames for tables in reserve.
+    fn reserve<P: FrameProvider>(&mut self, provider: &P, count: usize) -> Option<()> {
+        while self.reserve.len() < count {
+            self.reserve.push(provider.take_table()?);
+        }
+        Some(())
+    }
+
+    fn give_reserve<P: FrameProvider>(&mut self, provider: &P) {
+        self.reserve.drain(..).for_each(|frame| provider.give_table(frame));
+    }
+
+    /// The next block to map at `virt`, and how many of its pages are mapped. A new one has at most `most`
+    /// pages, so that it is mapped in one go; one of a run may take several.
+    fn next_block<P: FrameProvider>(
+        &mut self,
+        provider: &P,
+        virt: VirtAddr,
+        most: u64,
+    ) -> Option<(Block, u64)> {
+        if self.block.is_none() {
+            let block = match &mut self.run {
+                Some(run) => {
+                    let block = provider.block_at(run.start)?;
+                    *run = PfnRange::new(block.range().end, run.end);
+                    block
+                }
+                None => provider.take_block(floor_order(most), self.node, self.kind)?,
+            };
+            provider.set_owner(block.head, virt);
+            self.block = Some((block, 0));
+        }
+        self.block
+    }
+}
+
+/// How many of `pages` pages from `virt` on lie before the next address that a leaf must not reach across,
+/// or all of them when whole leaves can begin at `virt`.
+fn to_border(virt: VirtAddr, pages: u64) -> u64 {
+    let page = virt.0 >> PAGE_SHIFT;
+    [LeafSize::G1, LeafSize::M2].into_iter().fold(pages, |pages, size| {
+        let into = page % size.pages();
+        if into == 0 && pages >= size.pages() { pages } else { pages.min(size.pages() - into) }
+    })
+}
+
+/// The order of the largest block of at most `pages` pages.
+fn floor_order(pages: u64) -> Order {
+    Order((pages.max(1).ilog2() as u8).min(Order::MAX.0))
+}
+
+/// Frames for tables out of the reserve.
+struct Reserve<'a>(&'a mut ArrayVec<Pfn, RESERVE>);
+
+impl FrameSource for Reserve<'_> {
+    fn take(&mut self) -> Option<Pfn> {
+        self.0.pop()
+    }
+
+    fn give_back(&mut self, frame: Pfn) {
+        // Only what `take` gave comes back, so there is room.
+        let kept = self.0.try_push(frame);
+        debug_assert!(kept.is_ok(), "the reserve has room for its own frames");
+    }
+}
+
+impl Window {
+    /// Begins an allocation: checks that so much is free, takes the run of a contiguous one, and reserves
+    /// addresses. Nothing is mapped yet.
+    ///
+    /// # Errors
+    /// See [`AllocError`]; nothing is taken then.
+    pub fn begin<P: FrameProvider>(&self, provider: &P, request: &Request) -> Result<Growing, AllocError> {
+        let free = provider.free_pages(request.node);
+        let pages = match request.amount {
+            Amount::Pages(pages) => pages,
+            Amount::All => free,
+        };
+        if pages == 0 {
+            return Err(AllocError::Empty);
+        }
+        if pages > free {
+            return Err(AllocError::NotEnough { pages, free });
+        }
+        let mut growing = Growing {
+            id: AllocationId(0),
+            pages,
+            amount: request.amount,
+            node: request.node,
+            kind: request.kind,
+            run: None,
+            block: None,
+            reserve: ArrayVec::new(),
+        };
+        let mut offset = 0;
+        if request.shape == Shape::Contiguous {
+            if growing.reserve(provider, RESERVE).is_none() {
+                growing.give_reserve(provider);
+                return Err(AllocError::RanOut { pages, got: 0 });
+            }
+            let Some(run) = provider.take_run(pages, request.node, request.kind) else {
+                growing.give_reserve(provider);
+                return Err(AllocError::NoRun { pages });
+            };
+            offset = run.start.0;
+            growing.run = Some(run);
+        }
+        let fits = |size: &LeafSize| pages >= size.pages();
+        let leaf = LeafSize::ALL.into_iter().rev().find(fits).unwrap_or(LeafSize::K4);
+        let reserved = self.places.lock().reserve(pages, leaf.pages(), offset);
+        match reserved {
+            Ok(id) => growing.id = id,
+            Err(error) => {
+                give_run(provider, growing.run);
+                growing.give_reserve(provider);
+                return Err(error);
+            }
+        }
+        Ok(growing)
+    }
+
+    /// Maps about `step` pages more: whole blocks, up to what one table holds at a time.
+    ///
+    /// # Errors
+    /// When memory runs out, or the tables refuse. What is mapped by then stays: cancel.
+    pub fn grow<P: FrameProvider>(
+        &self,
+        provider: &P,
+        growing: &mut Growing,
+        step: u64,
+    ) -> Result<Progress, AllocError> {
+        let mut places = self.places.lock();
+        let place = places.place(growing.id)?;
+        let goal = place.allocation.pages.saturating_add(step.max(1)).min(growing.pages);
+        let mut last_try = false;
+        while place.allocation.pages < goal {
+            let virt = place.page(place.allocation.pages);
+            let left = growing.pages - place.allocation.pages;
+            let path = provider.with_tables(|tables, machine| {
+                (tables.missing_on_path(machine, virt), tables.largest_leaf())
+            });
+            let (path, leaf) = path.ok_or(AllocError::NotStarted)?;
+            debug_assert!(path <= PATH);
+            let block = match growing.reserve(provider, path) {
+                Some(()) => growing.next_block(provider, virt, chunk(virt, left, leaf)),
+                None => None,
+            };
+            let Some((block, mapped)) = block else {
+                // What was kept for tables may be the very frames that are left.
+                let kept = !growing.reserve.is_empty();
+                growing.give_reserve(provider);
+                if kept && !last_try && growing.amount == Amount::All {
+                    last_try = true;
+                    continue;
+                }
+                return match growing.amount {
+                    Amount::All if place.allocation.pages > 0 => Ok(Progress::Done),
+                    _ => Err(AllocError::RanOut { pages: growing.pages, got: place.allocation.pages }),
+                };
+            };
+            let pages = chunk(virt, block.order.pages() - mapped, leaf);
+            let mapping = Mapping::data(virt, block.head.offset(mapped).start(), pages);
+            let mut frames = Reserve(&mut growing.reserve);
+            let done = provider.with_tables(|tables, machine| tables.map(machine, &mapping, &mut frames));
+            done.ok_or(AllocError::NotStarted)??;
+            let mapped = mapped + pages;
+            growing.block = (mapped < block.order.pages()).then_some((block, mapped));
+            place.allocation.pages += pages;
+        }
+        if place.allocation.pages < growing.pages { Ok(Progress::More) } else { Ok(Progress::Done) }
+    }
+
+    /// Ends the making: the allocation can be used. To be called after [`Progress::Done`].
+    ///
+    /// # Errors
+    /// When it is not all mapped that was asked for; it is cancelled then.
+    pub fn finish<P: FrameProvider>(
+        &self,
+        provider: &P,
+        mut growing: Growing,
+    ) -> Result<Allocation, AllocError> {
+        let got = self.get(growing.id).map_or(0, |allocation| allocation.pages);
+        let short = match growing.amount {
+            Amount::Pages(pages) => got < pages,
+            Amount::All => got == 0,
+        };
+        if short || growing.block.is_some() {
+            let pages = growing.pages;
+            self.cancel(provider, growing)?;
+            return Err(AllocError::RanOut { pages, got });
+        }
+        growing.give_reserve(provider);
+        let mut places = self.places.lock();
+        let place = places.place(growing.id)?;
+        place.reserved = place.allocation.pages;
+        place.allocation.state = AllocationState::Ready;
+        Ok(place.allocation)
+    }
+
+    /// Stops the making; what was mapped has then to be freed, in steps: see [`Window::free_step`].
+    ///
+    /// # Errors
+    /// Only when the allocation is unknown, which a [`Growing`] of this window never is.
+    pub fn abandon<P: FrameProvider>(
+        &self,
+        provider: &P,
+        mut growing: Growing,
+    ) -> Result<AllocationId, AllocError> {
+        growing.give_reserve(provider);
+        give_run(provider, growing.run);
+        if let Some((block, 0)) = growing.block {
+            provider.give_block(block.head);
+        }
+        self.places.lock().place(growing.id)?.allocation.state = AllocationState::Going;
+        Ok(growing.id)
+    }
+
+    /// Stops the making and frees everything it had.
+    ///
+    /// # Errors
+    /// [`AllocError::Corrupt`] when the page tables do not hold what was mapped.
+    pub fn cancel<P: FrameProvider>(&self, provider: &P, growing: Growing) -> Result<(), AllocError> {
+        let id = self.abandon(provider, growing)?;
+        while self.free_step(provider, id, u64::MAX)? == Progress::More {}
+        Ok(())
+    }
+
+    /// Makes an allocation in one go, all of it or nothing.
+    ///
+    /// # Errors
+    /// See [`AllocError`]; everything is as before then.
+    pub fn allocate<P: FrameProvider>(
+        &self,
+        provider: &P,
+        request: &Request,
+    ) -> Result<Allocation, AllocError> {
+        let mut growing = self.begin(provider, request)?;
+        loop {
+            match self.grow(provider, &mut growing, u64::MAX) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Done) => return self.finish(provider, growing),
+                Err(error) => {
+                    self.cancel(provider, growing)?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// How many of `pages` pages at `virt` are mapped in one go: no more than one table's entries, so that no
+/// table is needed but those on the path to `virt`.
+fn chunk(virt: VirtAddr, pages: u64, leaf: LeafSize) -> u64 {
+    let pages = to_border(virt, pages);
+    let table = if leaf == LeafSize::G1 { LeafSize::G1.pages() * 512 } else { LeafSize::G1.pages() };
+    let into = (virt.0 >> PAGE_SHIFT) % table;
+    let pages = pages.min(table - into);
+    // Whole leaves first; what is left over is another chunk.
+    let whole = LeafSize::ALL.into_iter().rev().find(|size| pages >= size.pages());
+    whole.map_or(pages, |size| pages - pages % size.pages())
+}
+
+/// Frees the blocks of a run.
+fn give_run<P: FrameProvider>(provider: &P, run: Option<PfnRange>) {
+    let Some(mut run) = run else { return };
+    while !run.is_empty() {
+        let Some(block) = provider.block_at(run.start) else { return };
+        run = PfnRange::new(block.range().end, run.end);
+        provider.give_block(block.head);
+    }
+}

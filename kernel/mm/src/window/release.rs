@@ -1,0 +1,77 @@
+//! Freeing an allocation, step by step: read the next blocks from the page tables, unmap them, flush, then
+//! give them back.
+//!
+//! Invariant: no block is free while a translation to it may still be cached. Neighbours: `grow` hands over
+//! what it cancelled, the last block of which may be mapped in part.
+
+use arrayvec::ArrayVec;
+
+use crate::addr::Pfn;
+use crate::window::provider::Returning;
+use crate::window::{AllocError, AllocationId, AllocationState, FrameProvider, Place, Progress, Window};
+
+/// Blocks that are unmapped together, with one flush.
+const BLOCKS: usize = 64;
+
+impl Window {
+    /// Frees about `step` pages of allocation `id`. From the first step on it cannot be used any more.
+    ///
+    /// # Errors
+    /// [`AllocError::Unknown`] and, while it is being made, [`AllocError::Busy`];
+    /// [`AllocError::Corrupt`] when the page tables do not hold it.
+    pub fn free_step<P: FrameProvider>(
+        &self,
+        provider: &P,
+        id: AllocationId,
+        step: u64,
+    ) -> Result<Progress, AllocError> {
+        let mut places = self.places.lock();
+        let index = places.index(id)?;
+        let Some(place) = places.list.get_mut(index) else { return Err(AllocError::Unknown { id }) };
+        if place.allocation.state == AllocationState::Growing {
+            return Err(AllocError::Busy { id });
+        }
+        place.allocation.state = AllocationState::Going;
+        let goal = place.freed.saturating_add(step.max(1)).min(place.allocation.pages);
+        while place.freed < goal {
+            free_some(provider, place, goal)?;
+        }
+        if place.freed < place.allocation.pages {
+            return Ok(Progress::More);
+        }
+        places.list.remove(index);
+        Ok(Progress::Done)
+    }
+
+    /// Frees allocation `id` in one go.
+    ///
+    /// # Errors
+    /// As [`Window::free_step`].
+    pub fn free<P: FrameProvider>(&self, provider: &P, id: AllocationId) -> Result<(), AllocError> {
+        while self.free_step(provider, id, u64::MAX)? == Progress::More {}
+        Ok(())
+    }
+}
+
+/// Frees the next blocks of `place`, until page `goal` or until the list is full.
+fn free_some<P: FrameProvider>(provider: &P, place: &mut Place, goal: u64) -> Result<(), AllocError> {
+    let mut heads: ArrayVec<Pfn, BLOCKS> = ArrayVec::new();
+    let first = place.freed;
+    let mut next = first;
+    while next < goal && !heads.is_full() {
+        let at = place.page(next);
+        let found = provider.with_tables(|tables, machine| tables.translate(machine, at));
+        let found = found.ok_or(AllocError::NotStarted)?.ok_or(AllocError::Corrupt { at })?;
+        let block = provider.block_at(found.phys.pfn()).ok_or(AllocError::Corrupt { at })?;
+        heads.push(block.head);
+        next += block.order.pages().min(place.allocation.pages - next);
+    }
+    let unmapped = provider.with_tables(|tables, machine| {
+        tables.unmap(machine, place.page(first), next - first, &mut Returning(provider))
+    });
+    let corrupt = |_| AllocError::Corrupt { at: place.page(first) };
+    unmapped.ok_or(AllocError::NotStarted)?.map_err(corrupt)?;
+    heads.into_iter().for_each(|head| provider.give_block(head));
+    place.freed = next;
+    Ok(())
+}
