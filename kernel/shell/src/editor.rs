@@ -365,7 +365,7 @@ impl Editor {
     /// Shows the text anew behind the prompt that stands there (whose bytes are not written again).
     fn refresh(&mut self, out: &mut dyn Write) {
         self.view = self.fitting_view();
-        let _ = write!(out, "\r\x1b[{}C", PROMPT.len());
+        let _ = write!(out, "\r\x1b[{}C\x1b[K", PROMPT.len());
         self.show_text(out);
     }
 
@@ -380,7 +380,6 @@ impl Editor {
                 put_byte(out, self.line[at]);
             }
         }
-        put(out, "\x1b[K");
         step(out, end, self.cursor);
     }
 }

@@ -65,7 +65,7 @@ fn ok(line: &str) -> Result<String, Event> {
 fn plain() {
     let mut session = Session::new();
     assert_eq!(session.send("help\n"), [ok("help")]);
-    assert_eq!(session.terminal.bytes.replace("\x1b[K", ""), "carapace> help\r\ncarapace> ");
+    assert_eq!(session.terminal.bytes, "carapace> help\r\ncarapace> ");
     assert_eq!(session.terminal.prompts(), 2);
 }
 
@@ -174,6 +174,7 @@ fn interrupt() {
 }
 
 // A log line is put in the prompt's place, and prompt and typed text follow, the cursor where it was.
+// With nothing typed, the output ends in the prompt's bytes: that is how a program knows it is asked.
 #[test]
 fn log_line() {
     let mut session = Session::new();
@@ -184,6 +185,10 @@ fn log_line() {
     assert_eq!(session.terminal.rows(), ["[    1.000000] a DIMM", "carapace> hep"]);
     session.assert_shown();
     assert_eq!(session.send("l\r"), [ok("help")]);
+    session.editor.hide(&mut session.terminal);
+    session.terminal.write_str("[    2.000000] another\r\n").unwrap();
+    session.editor.show(&mut session.terminal);
+    assert!(session.terminal.bytes.ends_with("another\r\ncarapace> "));
 }
 
 // Tab completes what is unique, goes as far as the candidates agree, and lists them at the second.

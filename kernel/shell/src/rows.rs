@@ -420,6 +420,8 @@ pub enum Joined {
 pub struct DeviceRow {
     /// Its path.
     pub device: Device,
+    /// Its `_UID`, empty where it has none.
+    pub uid: Word,
     /// What it is at present.
     pub state: Text<160>,
     /// The numbers of its resources.
@@ -427,7 +429,7 @@ pub struct DeviceRow {
 }
 
 impl Row for DeviceRow {
-    const COLUMNS: &'static [Column] = &[left("DEVICE"), left("RESOURCES"), left("STATE")];
+    const COLUMNS: &'static [Column] = &[left("DEVICE"), left("UID"), left("RESOURCES"), left("STATE")];
 
     fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
         struct Numbers<'a>(&'a [u32]);
@@ -444,10 +446,22 @@ impl Row for DeviceRow {
             }
         }
         cell(&self.device);
+        cell(&self.uid);
         cell(&Numbers(&self.resources));
         cell(&self.state);
     }
 }
+
+/// The answer of `uptime`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Uptime {
+    /// Microseconds since boot.
+    pub uptime_us: u64,
+}
+
+/// The fields beside an array that is the whole answer.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Nothing {}
 
 #[cfg(test)]
 #[path = "rows_tests.rs"]
