@@ -124,7 +124,6 @@ impl Error {
     }
 
     /// Adds the place, if none is known yet: the innermost one counts.
-    #[allow(dead_code)]
     pub(crate) fn at(mut self, path: impl FnOnce() -> String, offset: u32) -> Self {
         if self.place.is_none() {
             self.place = Some(Box::new(Place { path: path(), offset }));

@@ -16,16 +16,31 @@
 
 extern crate alloc;
 
+mod code;
+mod convert;
+mod declare;
 mod error;
+mod expression;
+mod field;
 mod host;
+mod interpreter;
+mod name;
+mod namespace;
+mod object;
+mod opcode;
+mod operator;
+mod place;
+mod reach;
+mod region;
 pub mod resources;
+mod run;
+mod statement;
+mod sync;
 mod value;
-
-use alloc::string::String;
-use alloc::vec::Vec;
 
 pub use error::{Error, ErrorKind};
 pub use host::{Host, HostError, PciAddress, Width};
+pub use interpreter::Aml;
 pub use value::{Kind, Value};
 
 /// The bounds of one load or evaluation.
@@ -56,87 +71,4 @@ pub enum Reach {
     No,
     /// It cannot be told without running it.
     Undecidable,
-}
-
-/// The interpreter: the namespace of all loaded tables.
-#[derive(Debug)]
-pub struct Aml {
-    limits: Limits,
-}
-
-impl Aml {
-    /// An interpreter with the predefined names and no table.
-    #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self { limits }
-    }
-
-    /// Loads a definition block (DSDT first, then SSDTs): the whole table with its header, whose checksum
-    /// the caller has verified. The first table's revision fixes the width of integers for all tables.
-    ///
-    /// # Errors
-    /// A table that cannot be loaded leaves no names behind.
-    pub fn load(&mut self, host: &mut dyn Host, table: &[u8]) -> Result<(), Error> {
-        let _ = (host, table, self.limits);
-        Err(ErrorKind::Unsupported("load").into())
-    }
-
-    /// Runs `_INI` of all present devices.
-    ///
-    /// # Errors
-    /// The first error of a method; the rest is run all the same.
-    pub fn initialize(&mut self, host: &mut dyn Host) -> Result<(), Error> {
-        let _ = host;
-        Err(ErrorKind::Unsupported("initialize").into())
-    }
-
-    /// Evaluates the object with the absolute path `path`: calls a method, reads a field, or takes a name's value.
-    ///
-    /// # Errors
-    /// Names the AML path where it happened.
-    pub fn evaluate(&mut self, host: &mut dyn Host, path: &str, args: &[Value]) -> Result<Value, Error> {
-        let _ = (host, path, args);
-        Err(ErrorKind::Unsupported("evaluate").into())
-    }
-
-    /// Whether an object with this absolute path exists.
-    #[must_use]
-    pub fn exists(&self, path: &str) -> bool {
-        self.kind(path).is_some()
-    }
-
-    /// The type of the object with this absolute path.
-    #[must_use]
-    pub fn kind(&self, path: &str) -> Option<Kind> {
-        let _ = path;
-        None
-    }
-
-    /// The absolute paths of the direct children of `path`, sorted by name.
-    #[must_use]
-    pub fn children(&self, path: &str) -> Vec<String> {
-        let _ = path;
-        Vec::new()
-    }
-
-    /// The absolute paths of all devices, parents first.
-    #[must_use]
-    pub fn devices(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// The `_HID` of a device as text: an EISA id is decoded ("PNP0C80"), a string is taken as it is.
-    ///
-    /// # Errors
-    /// Evaluating `_HID` failed; a device without one is `Ok(None)`.
-    pub fn hid(&mut self, host: &mut dyn Host, device: &str) -> Result<Option<String>, Error> {
-        let _ = (host, device);
-        Ok(None)
-    }
-
-    /// Whether the method can execute a Notify on a device for which `is_target` (given absolute paths) says yes.
-    pub fn reaches_notify(&self, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
-        let _ = (method, is_target);
-        Reach::Undecidable
-    }
 }

@@ -1,0 +1,227 @@
+//! Reading byte code: a cursor over one loaded table, bounded by the enclosing block.
+//!
+//! All numbers are little-endian; every read is checked against the cursor's end.
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::error::{Error, ErrorKind};
+use crate::name::{NameSeg, Start, is_lead};
+
+/// The bytes of all loaded tables, headers included, so that offsets are those a disassembler shows.
+#[derive(Debug, Default)]
+pub(crate) struct Tables(Vec<Vec<u8>>);
+
+impl Tables {
+    pub(crate) fn push(&mut self, table: Vec<u8>) -> u16 {
+        let index = self.0.len();
+        self.0.push(table);
+        u16::try_from(index).unwrap_or(u16::MAX)
+    }
+
+    pub(crate) fn pop(&mut self) {
+        self.0.pop();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self, table: u16) -> &[u8] {
+        self.0.get(usize::from(table)).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// A position in a table and the end of the block it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) table: u16,
+    pub(crate) at: u32,
+    pub(crate) end: u32,
+}
+
+/// A name string in a table: its segments stay where they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CodePath {
+    pub(crate) start: Start,
+    table: u16,
+    at: u32,
+    count: u8,
+}
+
+impl CodePath {
+    /// The segments, checked.
+    pub(crate) fn segments<'a>(
+        &self,
+        tables: &'a Tables,
+    ) -> impl Iterator<Item = Result<NameSeg, Error>> + use<'a> {
+        let bytes = tables.get(self.table).get(to_usize(self.at)..).unwrap_or_default();
+        let (segments, _) = bytes.as_chunks::<4>();
+        segments.iter().take(usize::from(self.count)).map(|&segment| NameSeg::new(segment))
+    }
+
+    /// One segment at this place.
+    pub(crate) const fn single(table: u16, at: u32) -> Self {
+        Self { start: Start::Up(0), table, at, count: 1 }
+    }
+
+    pub(crate) const fn count(&self) -> u8 {
+        self.count
+    }
+
+    /// The path as text, for error messages.
+    pub(crate) fn text(&self, tables: &Tables) -> String {
+        let mut text = String::new();
+        match self.start {
+            Start::Root => text.push('\\'),
+            Start::Up(levels) => text.extend(core::iter::repeat_n('^', to_usize(levels.min(255)))),
+        }
+        for (index, segment) in self.segments(tables).flatten().enumerate() {
+            if index > 0 {
+                text.push('.');
+            }
+            segment.push_to(&mut text);
+        }
+        text
+    }
+}
+
+/// Table offsets fit: tables are limited to 16 MiB.
+pub(crate) fn to_usize(offset: u32) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+impl Cursor {
+    pub(crate) const fn is_at_end(&self) -> bool {
+        self.at >= self.end
+    }
+
+    /// Bytes left in the block.
+    pub(crate) const fn left(&self) -> u32 {
+        self.end.saturating_sub(self.at)
+    }
+
+    pub(crate) fn peek(&self, tables: &Tables) -> Result<u8, Error> {
+        if self.is_at_end() {
+            return Err(ErrorKind::Truncated.into());
+        }
+        tables.get(self.table).get(to_usize(self.at)).copied().ok_or_else(|| ErrorKind::Truncated.into())
+    }
+
+    pub(crate) fn byte(&mut self, tables: &Tables) -> Result<u8, Error> {
+        let byte = self.peek(tables)?;
+        self.at = self.at.saturating_add(1);
+        Ok(byte)
+    }
+
+    /// The next `count` bytes.
+    pub(crate) fn bytes<'a>(&mut self, tables: &'a Tables, count: u32) -> Result<&'a [u8], Error> {
+        if count > self.left() {
+            return Err(ErrorKind::Truncated.into());
+        }
+        let from = to_usize(self.at);
+        self.at = self.at.saturating_add(count);
+        tables.get(self.table).get(from..to_usize(self.at)).ok_or_else(|| ErrorKind::Truncated.into())
+    }
+
+    /// A number of `count` bytes, at most eight.
+    pub(crate) fn number(&mut self, tables: &Tables, count: u32) -> Result<u64, Error> {
+        let bytes = self.bytes(tables, count)?;
+        Ok(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    /// An opcode; extended ones are 0x5bXX.
+    pub(crate) fn opcode(&mut self, tables: &Tables) -> Result<u16, Error> {
+        match self.byte(tables)? {
+            0x5b => Ok(0x5b00 | u16::from(self.byte(tables)?)),
+            byte => Ok(u16::from(byte)),
+        }
+    }
+
+    /// The opcode ahead, if there is one.
+    pub(crate) fn peek_opcode(&self, tables: &Tables) -> Option<u16> {
+        let mut ahead = *self;
+        ahead.opcode(tables).ok()
+    }
+
+    /// Whether a name string starts here. A null name (0x00) is not counted: as a term it is `Zero`.
+    pub(crate) fn is_at_name(&self, tables: &Tables) -> bool {
+        self.peek(tables).is_ok_and(|byte| is_lead(byte) || matches!(byte, b'\\' | b'^' | 0x2e | 0x2f))
+    }
+
+    /// A package length (20.2.4): the value counts from its own first byte. As a plain number it is the
+    /// length of a field.
+    pub(crate) fn package_number(&mut self, tables: &Tables) -> Result<u32, Error> {
+        let lead = self.byte(tables)?;
+        let follow = lead >> 6;
+        if follow == 0 {
+            return Ok(u32::from(lead & 0x3f));
+        }
+        let mut value = u32::from(lead & 0x0f);
+        for index in 0..follow {
+            let shift = u32::from(index).saturating_mul(8).saturating_add(4);
+            value |= u32::from(self.byte(tables)?) << shift;
+        }
+        Ok(value)
+    }
+
+    /// A package length, as the cursor over the package's contents; `self` moves behind the package.
+    pub(crate) fn package(&mut self, tables: &Tables) -> Result<Self, Error> {
+        let from = self.at;
+        let length = self.package_number(tables)?;
+        let end = from.saturating_add(length);
+        if end < self.at || end > self.end {
+            return Err(ErrorKind::BadLength.into());
+        }
+        let inside = Self { end, ..*self };
+        self.at = end;
+        Ok(inside)
+    }
+
+    /// A name string (20.2.2).
+    pub(crate) fn name_string(&mut self, tables: &Tables) -> Result<CodePath, Error> {
+        let mut start = Start::Up(0);
+        if self.peek(tables)? == b'\\' {
+            self.byte(tables)?;
+            start = Start::Root;
+        } else {
+            let mut up = 0u32;
+            while self.peek(tables)? == b'^' {
+                self.byte(tables)?;
+                up = up.saturating_add(1);
+            }
+            if up > 0 {
+                start = Start::Up(up);
+            }
+        }
+        let count = match self.peek(tables)? {
+            0 => {
+                self.byte(tables)?;
+                0
+            }
+            0x2e => {
+                self.byte(tables)?;
+                2
+            }
+            0x2f => {
+                self.byte(tables)?;
+                self.byte(tables)?
+            }
+            byte if is_lead(byte) => 1,
+            _ => return Err(ErrorKind::BadName.into()),
+        };
+        let path = CodePath { start, table: self.table, at: self.at, count };
+        self.bytes(tables, u32::from(count).saturating_mul(4))?;
+        for segment in path.segments(tables) {
+            segment?;
+        }
+        Ok(path)
+    }
+
+    /// A string up to its NUL, which is consumed.
+    pub(crate) fn string<'a>(&mut self, tables: &'a Tables) -> Result<&'a [u8], Error> {
+        let bytes = tables.get(self.table).get(to_usize(self.at)..to_usize(self.end)).unwrap_or_default();
+        let length = bytes.iter().position(|&byte| byte == 0).ok_or(ErrorKind::Truncated)?;
+        self.at = self.at.saturating_add(u32::try_from(length).unwrap_or(u32::MAX)).saturating_add(1);
+        bytes.get(..length).ok_or_else(|| ErrorKind::Truncated.into())
+    }
+}

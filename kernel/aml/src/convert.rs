@@ -1,0 +1,271 @@
+//! Conversions between integers, strings and buffers (19.3.5), and copies of objects.
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+use crate::error::{Error, ErrorKind};
+use crate::object::{Obj, Val};
+use crate::run::Run;
+use crate::value::Value;
+
+/// How a number is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// As implicit conversion writes it: hexadecimal at full width, bytes apart by spaces.
+    Implicit,
+    /// ToDecimalString.
+    Decimal,
+    /// ToHexString.
+    Hex,
+}
+
+/// What most operators need.
+pub(crate) const DATA: &str = "an integer, a string or a buffer";
+
+impl Run<'_> {
+    /// The implicit conversion to an integer: strings are hexadecimal up to the first other character.
+    pub(crate) fn to_integer(&self, value: Val) -> Result<u64, Error> {
+        match value {
+            Val::Int(value) => Ok(value),
+            Val::Obj(id) => match self.core.heap.get(id)? {
+                Obj::String(text) => Ok(hexadecimal(text) & self.core.width.mask()),
+                Obj::Buffer(bytes) => self.integer_of_bytes(bytes),
+                _ => Err(self.wrong_type(DATA, value)),
+            },
+            Val::Uninit => Err(ErrorKind::Uninitialized.into()),
+            _ => Err(self.wrong_type(DATA, value)),
+        }
+    }
+
+    fn integer_of_bytes(&self, bytes: &[u8]) -> Result<u64, Error> {
+        if bytes.is_empty() {
+            return Err(ErrorKind::OutOfRange { index: 0, length: 0 }.into());
+        }
+        let used = bytes.iter().take(self.core.width.bytes());
+        Ok(used.rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    /// ToInteger: strings are decimal, or hexadecimal after "0x".
+    pub(crate) fn to_integer_explicitly(&self, value: Val) -> Result<u64, Error> {
+        if let Val::Obj(id) = value
+            && let Obj::String(text) = self.core.heap.get(id)?
+        {
+            let text = text.trim_ascii_start();
+            return match text {
+                [b'0', b'x' | b'X', digits @ ..] => Ok(hexadecimal(digits)),
+                digits => Ok(decimal(digits)),
+            };
+        }
+        self.to_integer(value)
+    }
+
+    /// The bytes of a value converted to a buffer.
+    pub(crate) fn buffer_bytes(&mut self, value: Val) -> Result<Vec<u8>, Error> {
+        match value {
+            Val::Int(value) => {
+                let bytes = value.to_le_bytes();
+                Ok(bytes.iter().take(self.core.width.bytes()).copied().collect())
+            }
+            Val::Obj(id) => {
+                let (source, nul) = match self.core.heap.get(id)? {
+                    Obj::Buffer(bytes) => (bytes, 0),
+                    Obj::String(text) => (text, 1),
+                    _ => return Err(self.wrong_type(DATA, value)),
+                };
+                let length = source.len().saturating_add(nul);
+                self.core.heap.check(length)?;
+                let mut bytes = source.clone();
+                bytes.resize(length, 0);
+                self.step_bytes(length)?;
+                Ok(bytes)
+            }
+            Val::Uninit => Err(ErrorKind::Uninitialized.into()),
+            _ => Err(self.wrong_type(DATA, value)),
+        }
+    }
+
+    pub(crate) fn as_buffer(&mut self, value: Val) -> Result<Val, Error> {
+        let bytes = self.buffer_bytes(value)?;
+        self.core.heap.add(Obj::Buffer(bytes))
+    }
+
+    /// The bytes of a value implicitly converted to a string.
+    pub(crate) fn string_bytes(&mut self, value: Val) -> Result<Vec<u8>, Error> {
+        self.text(value, Style::Implicit)
+    }
+
+    pub(crate) fn as_text(&mut self, value: Val, style: Style) -> Result<Val, Error> {
+        let text = self.text(value, style)?;
+        self.core.heap.add(Obj::String(text))
+    }
+
+    pub(crate) fn text(&mut self, value: Val, style: Style) -> Result<Vec<u8>, Error> {
+        match value {
+            Val::Int(number) => {
+                let digits = self.core.width.bytes().saturating_mul(2);
+                let mut text = String::new();
+                let written = match style {
+                    Style::Decimal => write!(text, "{number}"),
+                    Style::Hex | Style::Implicit => write!(text, "{number:0digits$X}"),
+                };
+                written.map_err(|_| ErrorKind::TooManyBytes)?;
+                Ok(text.into_bytes())
+            }
+            Val::Obj(id) => {
+                let bytes = match self.core.heap.get(id)? {
+                    Obj::String(text) => {
+                        self.core.heap.check(text.len())?;
+                        return Ok(text.clone());
+                    }
+                    Obj::Buffer(bytes) => bytes,
+                    _ => return Err(self.wrong_type(DATA, value)),
+                };
+                let length = bytes.len().saturating_mul(5);
+                self.core.heap.check(length)?;
+                let mut text = String::with_capacity(length);
+                for (index, byte) in bytes.iter().enumerate() {
+                    let separator = match style {
+                        _ if index == 0 => "",
+                        Style::Implicit => " ",
+                        Style::Decimal | Style::Hex => ",",
+                    };
+                    let written = match style {
+                        Style::Decimal => write!(text, "{separator}{byte}"),
+                        Style::Hex => write!(text, "{separator}0x{byte:02X}"),
+                        Style::Implicit => write!(text, "{separator}{byte:02X}"),
+                    };
+                    written.map_err(|_| ErrorKind::TooManyBytes)?;
+                }
+                self.step_bytes(length)?;
+                Ok(text.into_bytes())
+            }
+            Val::Uninit => Err(ErrorKind::Uninitialized.into()),
+            _ => Err(self.wrong_type(DATA, value)),
+        }
+    }
+}
+
+/// The number that hexadecimal digits at the start of `text` make; more than fit are ignored.
+fn hexadecimal(text: &[u8]) -> u64 {
+    let digits = text.trim_ascii_start().iter().map_while(|&byte| char::from(byte).to_digit(16));
+    let mut number = 0u64;
+    for digit in digits {
+        if number >> 60 != 0 {
+            break;
+        }
+        number = number << 4 | u64::from(digit);
+    }
+    number
+}
+
+fn decimal(text: &[u8]) -> u64 {
+    let mut number = 0u64;
+    for digit in text.iter().map_while(|&byte| char::from(byte).to_digit(10)) {
+        match number.checked_mul(10).and_then(|number| number.checked_add(u64::from(digit))) {
+            Some(next) => number = next,
+            None => break,
+        }
+    }
+    number
+}
+
+/// Copies between objects, and between objects and the interpreter's callers.
+impl Run<'_> {
+    /// A copy that shares no string, buffer or package with its source.
+    pub(crate) fn copied(&mut self, value: Val) -> Result<Val, Error> {
+        let Val::Obj(id) = value else { return Ok(value) };
+        match self.core.heap.get(id)? {
+            Obj::Package(elements) => {
+                let count = elements.len();
+                self.core.heap.check(count.saturating_mul(size_of::<Val>()))?;
+                let mut elements = elements.clone();
+                self.step_bytes(count)?;
+                self.deeper(|run| {
+                    for element in &mut elements {
+                        *element = run.copied(*element)?;
+                    }
+                    Ok(())
+                })?;
+                self.core.heap.add(Obj::Package(elements))
+            }
+            Obj::String(bytes) | Obj::Buffer(bytes) => {
+                let length = bytes.len();
+                self.core.heap.check(length)?;
+                let object = self.core.heap.get(id)?.clone();
+                self.step_bytes(length)?;
+                self.core.heap.add(object)
+            }
+            Obj::Name { .. } => Ok(value),
+        }
+    }
+
+    /// A caller's value as an object.
+    pub(crate) fn import(&mut self, value: &Value) -> Result<Val, Error> {
+        match value {
+            Value::Uninitialized => Ok(Val::Uninit),
+            Value::Integer(value) => Ok(self.int(*value)),
+            Value::String(text) => {
+                self.core.heap.check(text.len())?;
+                self.core.heap.add(Obj::String(text.as_bytes().to_vec()))
+            }
+            Value::Buffer(bytes) => {
+                self.core.heap.check(bytes.len())?;
+                self.core.heap.add(Obj::Buffer(bytes.clone()))
+            }
+            Value::Package(elements) => {
+                self.core.heap.check(elements.len().saturating_mul(size_of::<Val>()))?;
+                let elements = self.deeper(|run| {
+                    elements.iter().map(|element| run.import(element)).collect::<Result<Vec<_>, _>>()
+                })?;
+                self.core.heap.add(Obj::Package(elements))
+            }
+            Value::Reference(path) => {
+                let node = self.core.node(path)?;
+                Ok(node.map_or(Val::Uninit, Val::Node))
+            }
+        }
+    }
+
+    /// An object as a caller's value. Every level of packages costs depth, every byte a share of a step,
+    /// so a package that contains itself by name ends as well.
+    pub(crate) fn export(&mut self, value: Val) -> Result<Value, Error> {
+        self.step(1)?;
+        match value {
+            Val::Uninit => Ok(Value::Uninitialized),
+            Val::Int(value) => Ok(Value::Integer(value)),
+            Val::Node(node) | Val::Ref(crate::object::Ref::Node(node)) => {
+                Ok(Value::Reference(self.core.names.path(node)))
+            }
+            Val::Ref(_) | Val::Debug => Ok(Value::Reference(String::new())),
+            Val::Obj(id) => {
+                let bytes = match self.core.heap.get(id)? {
+                    Obj::String(bytes) | Obj::Buffer(bytes) => bytes.len(),
+                    Obj::Package(elements) => elements.len().saturating_mul(size_of::<Value>()),
+                    Obj::Name { .. } => 0,
+                };
+                self.core.heap.check(bytes)?;
+                self.step_bytes(bytes)?;
+                match self.core.heap.get(id)? {
+                    Obj::String(text) => {
+                        Ok(Value::String(text.iter().map(|&byte| char::from(byte)).collect()))
+                    }
+                    Obj::Buffer(bytes) => Ok(Value::Buffer(bytes.clone())),
+                    Obj::Package(elements) => {
+                        let elements = elements.clone();
+                        self.deeper(|run| {
+                            let exported = elements.into_iter().map(|element| run.export(element));
+                            exported.collect::<Result<Vec<_>, _>>().map(Value::Package)
+                        })
+                    }
+                    &Obj::Name { scope, path } => match self.find_from(scope, path)? {
+                        Some(node) => {
+                            let value = self.value_of(node)?;
+                            self.deeper(|run| run.export(value))
+                        }
+                        None => Ok(Value::Reference(path.text(&self.core.tables))),
+                    },
+                }
+            }
+        }
+    }
+}

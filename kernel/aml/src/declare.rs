@@ -1,0 +1,198 @@
+//! Declarations (20.2.5.1, 20.2.5.2): everything that makes a name.
+use crate::code::CodePath;
+use crate::error::{Error, ErrorKind};
+use crate::field::{BufferField, BufferFieldKind, Region};
+use crate::namespace::{Method, Mutex, NODE_BYTES, NodeId, Serialized, Thing};
+use crate::object::{Obj, Val};
+use crate::opcode as op;
+use crate::run::{BlockKind, Run};
+
+impl Run<'_> {
+    /// A declaration whose opcode has been read.
+    #[inline(never)]
+    pub(crate) fn declaration(&mut self, opcode: u16) -> Result<(), Error> {
+        match opcode {
+            op::NAME => {
+                let path = self.name_string()?;
+                let value = self.term()?;
+                let value = self.copied(value)?;
+                self.declare(path, Thing::Value(value)).map(drop)
+            }
+            op::ALIAS => self.alias(),
+            op::SCOPE => self.scope(),
+            op::METHOD => self.method(),
+            op::EXTERNAL => {
+                self.name_string()?;
+                let (cursor, tables) = self.cursor()?;
+                cursor.bytes(tables, 2).map(drop)
+            }
+            op::MUTEX => {
+                let path = self.name_string()?;
+                let (cursor, tables) = self.cursor()?;
+                let level = cursor.byte(tables)? & 0x0f;
+                self.declare(path, Thing::Mutex(Mutex { level, held: 0, before: 0 })).map(drop)
+            }
+            op::EVENT => {
+                let path = self.name_string()?;
+                self.declare(path, Thing::Event(0)).map(drop)
+            }
+            op::DEVICE | op::PROCESSOR | op::POWER_RESOURCE | op::THERMAL_ZONE => self.device(opcode),
+            op::REGION => self.region(),
+            op::DATA_REGION => Err(ErrorKind::Unsupported("DataTableRegion").into()),
+            op::FIELD | op::INDEX_FIELD | op::BANK_FIELD => self.field_list(opcode),
+            _ => self.buffer_field(opcode),
+        }
+    }
+
+    pub(crate) fn name_string(&mut self) -> Result<CodePath, Error> {
+        let (cursor, tables) = self.cursor()?;
+        cursor.name_string(tables)
+    }
+
+    /// The node that a path in the running code names.
+    pub(crate) fn find(&mut self, path: CodePath) -> Result<Option<NodeId>, Error> {
+        let scope = self.frame()?.scope;
+        self.find_from(scope, path)
+    }
+
+    pub(crate) fn find_from(&self, scope: NodeId, path: CodePath) -> Result<Option<NodeId>, Error> {
+        let segments = path.segments(&self.core.tables);
+        self.core.names.find(scope, path.start, segments, usize::from(path.count()))
+    }
+
+    /// The node that a path names, or the error that says which is missing.
+    pub(crate) fn existing(&mut self, path: CodePath) -> Result<NodeId, Error> {
+        match self.find(path)? {
+            Some(node) => Ok(node),
+            None => Err(self.not_found(path)),
+        }
+    }
+
+    pub(crate) fn not_found(&self, path: CodePath) -> Error {
+        ErrorKind::NotFound(path.text(&self.core.tables)).into()
+    }
+
+    /// Makes the name `path`; all but its last segment must exist.
+    pub(crate) fn declare(&mut self, path: CodePath, thing: Thing) -> Result<NodeId, Error> {
+        let scope = self.frame()?.scope;
+        let Some(mut parent) = self.core.names.start(scope, path.start) else {
+            return Err(self.not_found(path));
+        };
+        let mut last = None;
+        for segment in path.segments(&self.core.tables) {
+            if let Some(step) = last.replace(segment?) {
+                match self.core.names.child(parent, step) {
+                    Some(child) => parent = self.core.names.followed(child),
+                    None => return Err(self.not_found(path)),
+                }
+            }
+        }
+        let last = last.ok_or(ErrorKind::BadName)?;
+        self.core.heap.charge(NODE_BYTES)?;
+        match self.core.names.add(parent, last, thing) {
+            Ok(node) => {
+                self.frame()?.created.push(node);
+                Ok(node)
+            }
+            Err(error) => {
+                self.core.heap.refund(NODE_BYTES);
+                Err(error)
+            }
+        }
+    }
+
+    fn alias(&mut self) -> Result<(), Error> {
+        let source = self.name_string()?;
+        let target = self.existing(source)?;
+        let path = self.name_string()?;
+        self.declare(path, Thing::Alias(target)).map(drop)
+    }
+
+    fn scope(&mut self) -> Result<(), Error> {
+        let (cursor, tables) = self.cursor()?;
+        let mut inside = cursor.package(tables)?;
+        let path = inside.name_string(tables)?;
+        let node = self.existing(path)?;
+        match self.core.names.thing(node)? {
+            Thing::Scope | Thing::Device | Thing::Processor | Thing::PowerResource | Thing::ThermalZone => {}
+            thing => {
+                return Err(ErrorKind::WrongType { wanted: "a scope", found: thing.kind() }.into());
+            }
+        }
+        self.open_scope(inside, node)
+    }
+
+    fn open_scope(&mut self, inside: crate::code::Cursor, node: NodeId) -> Result<(), Error> {
+        let before = core::mem::replace(&mut self.frame()?.scope, node);
+        self.enter_block(inside, BlockKind::Scope(before))
+    }
+
+    fn method(&mut self) -> Result<(), Error> {
+        let (cursor, tables) = self.cursor()?;
+        let mut body = cursor.package(tables)?;
+        let path = body.name_string(tables)?;
+        let flags = body.byte(tables)?;
+        let serialized = if flags & 8 == 0 { Serialized::No } else { Serialized::Level(flags >> 4) };
+        self.declare(path, Thing::Method(Method { arguments: flags & 7, serialized, body })).map(drop)
+    }
+
+    /// Devices and their like: the numbers of a processor and a power resource are not needed.
+    fn device(&mut self, opcode: u16) -> Result<(), Error> {
+        let (cursor, tables) = self.cursor()?;
+        let mut inside = cursor.package(tables)?;
+        let path = inside.name_string(tables)?;
+        let thing = match opcode {
+            op::PROCESSOR => {
+                inside.bytes(tables, 6)?;
+                Thing::Processor
+            }
+            op::POWER_RESOURCE => {
+                inside.bytes(tables, 3)?;
+                Thing::PowerResource
+            }
+            op::THERMAL_ZONE => Thing::ThermalZone,
+            _ => Thing::Device,
+        };
+        let node = self.declare(path, thing)?;
+        self.open_scope(inside, node)
+    }
+
+    fn region(&mut self) -> Result<(), Error> {
+        let path = self.name_string()?;
+        let (cursor, tables) = self.cursor()?;
+        let space = cursor.byte(tables)?;
+        let base = self.integer()?;
+        let length = self.integer()?;
+        self.declare(path, Thing::Region(Region { space, base, length, pci: None })).map(drop)
+    }
+
+    fn buffer_field(&mut self, opcode: u16) -> Result<(), Error> {
+        let source = self.term()?;
+        let index = self.integer()?;
+        let (offset, bits, kind) = match opcode {
+            op::CREATE_BIT_FIELD => (Some(index), 1, BufferFieldKind::Integer),
+            op::CREATE_BYTE_FIELD => (index.checked_mul(8), 8, BufferFieldKind::Integer),
+            op::CREATE_WORD_FIELD => (index.checked_mul(8), 16, BufferFieldKind::Integer),
+            op::CREATE_DWORD_FIELD => (index.checked_mul(8), 32, BufferFieldKind::Integer),
+            op::CREATE_QWORD_FIELD => (index.checked_mul(8), 64, BufferFieldKind::Integer),
+            _ => (Some(index), self.integer()?, BufferFieldKind::Sized),
+        };
+        let path = self.name_string()?;
+        let Val::Obj(buffer) = source else { return Err(self.wrong_type("a buffer", source)) };
+        let Obj::Buffer(bytes) = self.core.heap.get(buffer)? else {
+            return Err(self.wrong_type("a buffer", source));
+        };
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let limit = length.saturating_mul(8);
+        let end = offset.and_then(|offset| offset.checked_add(bits)).unwrap_or(u64::MAX);
+        if end > limit {
+            return Err(ErrorKind::OutOfRange { index: end.div_ceil(8), length }.into());
+        }
+        if bits == 0 {
+            return Err(ErrorKind::Malformed("a buffer field without bits").into());
+        }
+        let offset = offset.and_then(|offset| u32::try_from(offset).ok()).ok_or(ErrorKind::TooManyBytes)?;
+        let bits = u32::try_from(bits).map_err(|_| ErrorKind::TooManyBytes)?;
+        self.declare(path, Thing::BufferField(BufferField { buffer, offset, bits, kind })).map(drop)
+    }
+}

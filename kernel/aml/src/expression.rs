@@ -1,0 +1,342 @@
+//! Expressions (20.2.5.4): terms that have a value.
+use crate::convert::Style;
+use crate::error::{Error, ErrorKind};
+use crate::namespace::{NodeId, Thing};
+use crate::object::{Obj, Ref, Val};
+use crate::opcode as op;
+use crate::place::{Calls, Place};
+use crate::run::{MAX_ARGS, Run};
+
+/// What AML's `True` is: all bits of an integer.
+const TRUE: u64 = u64::MAX;
+
+/// The value that `Revision` returns: ACPICA's convention is its version; ours is the ACPI revision.
+const REVISION: u64 = 0x0000_0006;
+
+impl Run<'_> {
+    /// The value of the next term.
+    pub(crate) fn term(&mut self) -> Result<Val, Error> {
+        match self.term_or_nothing()? {
+            Val::Uninit => Err(ErrorKind::Uninitialized.into()),
+            value => Ok(value),
+        }
+    }
+
+    /// The value of the next term, [`Val::Uninit`] for a call of a method that returns none.
+    #[inline(never)]
+    pub(crate) fn term_or_nothing(&mut self) -> Result<Val, Error> {
+        self.step(1)?;
+        self.deeper(|run| {
+            let (cursor, tables) = run.cursor()?;
+            if cursor.is_at_name(tables) {
+                return run.named_term();
+            }
+            let opcode = cursor.opcode(tables)?;
+            run.expression(opcode)
+        })
+    }
+
+    /// The next term as an integer.
+    pub(crate) fn integer(&mut self) -> Result<u64, Error> {
+        let value = self.term()?;
+        self.to_integer(value)
+    }
+
+    fn truth(value: bool) -> Val {
+        Val::Int(if value { TRUE } else { 0 })
+    }
+
+    /// An integer of the tables' width.
+    pub(crate) fn int(&self, value: u64) -> Val {
+        Val::Int(value & self.core.width.mask())
+    }
+
+    #[inline(never)]
+    fn expression(&mut self, opcode: u16) -> Result<Val, Error> {
+        match opcode {
+            op::ZERO => Ok(Val::Int(0)),
+            op::ONE => Ok(Val::Int(1)),
+            op::ONES => Ok(self.int(u64::MAX)),
+            op::BYTE => self.constant(1),
+            op::WORD => self.constant(2),
+            op::DWORD => self.constant(4),
+            op::QWORD => self.constant(8),
+            op::STRING => {
+                let (cursor, tables) = self.cursor()?;
+                let start = *cursor;
+                let length = cursor.string(tables)?.len();
+                self.core.heap.check(length)?;
+                self.step_bytes(length)?;
+                let text = { start }.string(&self.core.tables)?.to_vec();
+                self.core.heap.add(Obj::String(text))
+            }
+            op::BUFFER => self.buffer(),
+            op::PACKAGE | op::VAR_PACKAGE => self.package(opcode),
+            op::REVISION => Ok(self.int(REVISION)),
+            op::DEBUG => Ok(Val::Debug),
+            op::LOCAL0..=op::ARG6 => self.variable(opcode),
+            op::STORE | op::COPY_OBJECT => self.store_term(opcode),
+            op::ADD..=op::SUBTRACT
+            | op::MULTIPLY..=op::FIND_SET_RIGHT_BIT
+            | op::MOD
+            | op::FROM_BCD
+            | op::TO_BCD
+                if opcode != op::CONCAT =>
+            {
+                self.arithmetic(opcode)
+            }
+            op::INCREMENT | op::DECREMENT => self.count(opcode),
+            op::L_AND | op::L_OR => {
+                // Both are evaluated: AML does not stop at the first.
+                let (left, right) = (self.integer()? != 0, self.integer()? != 0);
+                let value = if opcode == op::L_AND { left && right } else { left || right };
+                Ok(self.masked_truth(value))
+            }
+            op::L_NOT => {
+                let value = self.integer()? == 0;
+                Ok(self.masked_truth(value))
+            }
+            op::L_EQUAL | op::L_GREATER | op::L_LESS => self.comparison(opcode),
+            op::REF_OF | op::COND_REF_OF | op::DEREF_OF | op::INDEX | op::OBJECT_TYPE | op::SIZE_OF => {
+                self.reference_term(opcode)
+            }
+            op::CONCAT | op::CONCAT_RES | op::MID | op::TO_STRING => self.joining(opcode),
+            op::MATCH => self.match_package(),
+            op::TO_BUFFER | op::TO_DECIMAL_STRING | op::TO_HEX_STRING | op::TO_INTEGER => {
+                self.conversion(opcode)
+            }
+            op::ACQUIRE | op::WAIT => self.blocking(opcode),
+            op::TIMER => {
+                let now = self.host.timer();
+                Ok(self.int(now))
+            }
+            op::LOAD => Err(ErrorKind::Unsupported("Load").into()),
+            op::LOAD_TABLE => Err(ErrorKind::Unsupported("LoadTable").into()),
+            _ => Err(ErrorKind::BadOpcode(opcode).into()),
+        }
+    }
+
+    pub(crate) fn masked_truth(&self, value: bool) -> Val {
+        match Self::truth(value) {
+            Val::Int(value) => self.int(value),
+            other => other,
+        }
+    }
+
+    fn constant(&mut self, bytes: u32) -> Result<Val, Error> {
+        let (cursor, tables) = self.cursor()?;
+        let value = cursor.number(tables, bytes)?;
+        Ok(self.int(value))
+    }
+
+    fn variable(&mut self, opcode: u16) -> Result<Val, Error> {
+        let slot = slot_of(opcode);
+        match self.frame()?.vars.get(usize::from(slot)) {
+            Some(Val::Uninit) | None => Err(ErrorKind::Uninitialized.into()),
+            Some(&value) => Ok(value),
+        }
+    }
+
+    /// A term that starts with a name: a call, or the named object's value.
+    fn named_term(&mut self) -> Result<Val, Error> {
+        let path = self.name_string()?;
+        let node = self.existing(path)?;
+        match *self.core.names.thing(node)? {
+            Thing::Method(method) => {
+                let args = self.arguments(method.arguments)?;
+                self.call(node, method, args)
+            }
+            Thing::Osi => {
+                let [name, ..] = self.arguments(1)?;
+                self.osi(name)
+            }
+            _ => self.value_of(node),
+        }
+    }
+
+    /// The arguments of a call: objects are passed without copying them.
+    #[inline(never)]
+    pub(crate) fn arguments(&mut self, count: u8) -> Result<[Val; MAX_ARGS], Error> {
+        let mut args = [Val::Uninit; MAX_ARGS];
+        for arg in args.iter_mut().take(usize::from(count)) {
+            *arg = self.term()?;
+        }
+        Ok(args)
+    }
+
+    /// The value of a named object: fields are read, objects without a value stand for themselves.
+    pub(crate) fn value_of(&mut self, node: NodeId) -> Result<Val, Error> {
+        match *self.core.names.thing(node)? {
+            Thing::Value(Val::Uninit) => Err(ErrorKind::Uninitialized.into()),
+            Thing::Value(value) => Ok(value),
+            Thing::Field(_) => self.read_field(node),
+            Thing::BufferField(field) => self.read_buffer_field(field),
+            _ => Ok(Val::Node(node)),
+        }
+    }
+
+    /// `_OSI`: the interfaces that Windows has, as every OS must claim, and the features that we have.
+    pub(crate) fn osi(&mut self, name: Val) -> Result<Val, Error> {
+        let Val::Obj(id) = name else { return Err(self.wrong_type("a string", name)) };
+        let Obj::String(text) = self.core.heap.get(id)? else {
+            return Err(self.wrong_type("a string", name));
+        };
+        let known = text.starts_with(b"Windows 20") || text == b"Extended Address Space Descriptor";
+        Ok(self.masked_truth(known))
+    }
+
+    fn buffer(&mut self) -> Result<Val, Error> {
+        let (cursor, tables) = self.cursor()?;
+        let inside = cursor.package(tables)?;
+        let behind = core::mem::replace(cursor, inside);
+        let size = self.integer()?;
+        let cursor = &mut self.frame()?.cursor;
+        let mut initial = core::mem::replace(cursor, behind);
+        let given = initial.left();
+        // As in ACPICA, the larger of the stated size and the initial bytes counts.
+        let size = usize::try_from(size).unwrap_or(usize::MAX).max(crate::code::to_usize(given));
+        self.core.heap.check(size)?;
+        let mut buffer = alloc::vec::Vec::with_capacity(size);
+        buffer.extend_from_slice(initial.bytes(&self.core.tables, given)?);
+        buffer.resize(size, 0);
+        self.step_bytes(size)?;
+        self.core.heap.add(Obj::Buffer(buffer))
+    }
+
+    #[inline(never)]
+    fn package(&mut self, opcode: u16) -> Result<Val, Error> {
+        let (cursor, tables) = self.cursor()?;
+        let inside = cursor.package(tables)?;
+        let behind = core::mem::replace(cursor, inside);
+        let count = if opcode == op::PACKAGE {
+            let (cursor, tables) = self.cursor()?;
+            u64::from(cursor.byte(tables)?)
+        } else {
+            self.integer()?
+        };
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.core.heap.check(count.saturating_mul(size_of::<Val>()))?;
+        self.step_bytes(count)?;
+        let mut elements = alloc::vec::Vec::new();
+        loop {
+            let (cursor, tables) = self.cursor()?;
+            if cursor.is_at_end() {
+                break;
+            }
+            // More initial elements than stated are ignored, as in ACPICA.
+            if elements.len() >= count {
+                break;
+            }
+            let element = if cursor.is_at_name(tables) {
+                let path = cursor.name_string(tables)?;
+                let scope = self.frame()?.scope;
+                self.core.heap.add(Obj::Name { scope, path })?
+            } else {
+                let value = self.term()?;
+                self.copied(value)?
+            };
+            elements.push(element);
+        }
+        elements.resize(count, Val::Uninit);
+        self.frame()?.cursor = behind;
+        self.core.heap.add(Obj::Package(elements))
+    }
+
+    fn store_term(&mut self, opcode: u16) -> Result<Val, Error> {
+        let value = self.term()?;
+        let place = self.target()?;
+        if opcode == op::STORE {
+            self.store(place, value)?;
+        } else {
+            self.copy_object(place, value)?;
+        }
+        Ok(value)
+    }
+
+    fn count(&mut self, opcode: u16) -> Result<Val, Error> {
+        let place = self.super_name(Calls::No)?;
+        let value = self.load(place)?;
+        let value = self.to_integer(value)?;
+        let value = if opcode == op::INCREMENT { value.wrapping_add(1) } else { value.wrapping_sub(1) };
+        let value = self.int(value);
+        self.store(place, value)?;
+        Ok(value)
+    }
+
+    fn conversion(&mut self, opcode: u16) -> Result<Val, Error> {
+        let value = self.term()?;
+        let value = match opcode {
+            op::TO_BUFFER => self.as_buffer(value)?,
+            op::TO_DECIMAL_STRING => self.as_text(value, Style::Decimal)?,
+            op::TO_HEX_STRING => self.as_text(value, Style::Hex)?,
+            _ => {
+                let number = self.to_integer_explicitly(value)?;
+                self.int(number)
+            }
+        };
+        self.store_result(value)
+    }
+
+    /// Stores an operator's result in the target that follows its operands.
+    pub(crate) fn store_result(&mut self, value: Val) -> Result<Val, Error> {
+        let place = self.target()?;
+        if place != Place::None {
+            self.store(place, value)?;
+        }
+        Ok(value)
+    }
+
+    #[inline(never)]
+    fn reference_term(&mut self, opcode: u16) -> Result<Val, Error> {
+        match opcode {
+            op::REF_OF => {
+                let place = self.super_name(Calls::No)?;
+                self.reference_to(place)
+            }
+            op::COND_REF_OF => {
+                let place = self.super_name_if_any()?;
+                let target = self.target()?;
+                let Some(place) = place else { return Ok(Val::Int(0)) };
+                let reference = self.reference_to(place)?;
+                self.store(target, reference)?;
+                Ok(self.masked_truth(true))
+            }
+            op::DEREF_OF => {
+                let value = self.term()?;
+                self.dereferenced(value)
+            }
+            op::INDEX => {
+                let source = self.term()?;
+                let index = self.integer()?;
+                let element = self.element(source, index)?;
+                self.store_result(element)
+            }
+            op::SIZE_OF => {
+                let place = self.super_name(Calls::Yes)?;
+                self.size_of(place)
+            }
+            _ => {
+                let place = self.super_name(Calls::No)?;
+                let kind = self.kind_of(place)?;
+                Ok(Val::Int(kind.code()))
+            }
+        }
+    }
+
+    /// What RefOf gives.
+    fn reference_to(&mut self, place: Place) -> Result<Val, Error> {
+        let frame = self.frame()?.id;
+        Ok(match place {
+            Place::Node(node) => Val::Ref(Ref::Node(node)),
+            Place::Var(slot) => Val::Ref(Ref::Var { frame, slot }),
+            Place::Ref(reference) => Val::Ref(reference),
+            Place::Debug => Val::Debug,
+            Place::None | Place::Value(_) => return Err(self.wrong_type("an object", Val::Uninit)),
+        })
+    }
+}
+
+/// The variable that an opcode names: locals first, then arguments.
+pub(crate) fn slot_of(opcode: u16) -> u8 {
+    u8::try_from(opcode.saturating_sub(op::LOCAL0)).unwrap_or(u8::MAX)
+}

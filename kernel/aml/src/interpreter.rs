@@ -1,0 +1,312 @@
+//! The interpreter as its users see it: loading, evaluating, and looking around in the namespace.
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::code::{Cursor, Tables};
+use crate::error::{Error, ErrorKind};
+use crate::host::Host;
+use crate::name::{NameSeg, Start, TextPath};
+use crate::namespace::{Mutex, Namespace, NodeId, ROOT, Thing};
+use crate::object::{Heap, Obj, Val};
+use crate::run::{Core, IntegerWidth, MAX_ARGS, MAX_LOCALS, Run};
+use crate::value::{Kind, Value};
+use crate::{Limits, Reach};
+
+/// The header of a table (5.2.6): its length and the offsets of what is used here.
+const HEADER_BYTES: usize = 36;
+const LENGTH_OFFSET: usize = 4;
+const REVISION_OFFSET: usize = 8;
+/// The largest table that is loaded.
+const MAX_TABLE_BYTES: usize = 16 << 20;
+
+/// `_STA` where there is none: present, enabled, shown, functioning (6.3.7).
+const STATUS_DEFAULT: u64 = 0xf;
+const STATUS_PRESENT: u64 = 1;
+const STATUS_FUNCTIONING: u64 = 8;
+
+/// The interpreter: the namespace of all loaded tables.
+#[derive(Debug)]
+pub struct Aml {
+    core: Core,
+}
+
+impl Aml {
+    /// An interpreter with the predefined names (5.3.1) and no table.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let mut names = Namespace::new();
+        let mut heap = Heap::new(limits.bytes);
+        let text = heap.add(Obj::String(b"Microsoft Windows NT".to_vec())).unwrap_or_default();
+        let predefined = [
+            (*b"_GPE", Thing::Scope),
+            (*b"_PR_", Thing::Scope),
+            (*b"_SB_", Thing::Device),
+            (*b"_SI_", Thing::Scope),
+            (*b"_TZ_", Thing::Device),
+            (*b"_REV", Thing::Value(Val::Int(2))),
+            (*b"_OS_", Thing::Value(text)),
+            (*b"_GL_", Thing::Mutex(Mutex { level: 0, held: 0, before: 0 })),
+            (*b"_OSI", Thing::Osi),
+        ];
+        for (name, thing) in predefined {
+            // The namespace is empty: no name is taken.
+            let _added = names.add(ROOT, NameSeg::predefined(name), thing);
+        }
+        let core = Core { tables: Tables::default(), names, heap, limits, width: IntegerWidth::Bits64 };
+        Self { core }
+    }
+
+    /// Loads a definition block (DSDT first, then SSDTs): the whole table with its header, whose checksum
+    /// the caller has verified. The first table's revision fixes the width of integers for all tables.
+    ///
+    /// # Errors
+    /// A table that cannot be loaded leaves no names behind.
+    pub fn load(&mut self, host: &mut dyn Host, table: &[u8]) -> Result<(), Error> {
+        let length = table.get(LENGTH_OFFSET..REVISION_OFFSET).and_then(|bytes| bytes.try_into().ok());
+        let length = length.map_or(0, u32::from_le_bytes);
+        let revision = table.get(REVISION_OFFSET).copied();
+        let (Some(revision), true) = (revision, table.len() >= HEADER_BYTES) else {
+            return Err(ErrorKind::BadTable("shorter than its header").into());
+        };
+        if usize::try_from(length) != Ok(table.len()) {
+            return Err(ErrorKind::BadTable("the length in its header is not its length").into());
+        }
+        if table.len() > MAX_TABLE_BYTES || self.core.tables.len() >= usize::from(u16::MAX) {
+            return Err(ErrorKind::BadTable("too large, or too many tables").into());
+        }
+        if self.core.tables.len() == 0 {
+            self.core.width = if revision < 2 { IntegerWidth::Bits32 } else { IntegerWidth::Bits64 };
+        }
+        self.core.heap.charge(table.len())?;
+        let index = self.core.tables.push(table.to_vec());
+        let body = Cursor { table: index, at: 36, end: length };
+        let mut run = Run::new(&mut self.core, host);
+        run.push_frame(ROOT, body, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
+        let result = run.body();
+        let result = run.with_place(result);
+        if result.is_ok()
+            && let Ok(frame) = run.frame()
+        {
+            frame.created.clear();
+        }
+        run.finish();
+        if result.is_err() {
+            // Nothing refers to the table any more: its names went with the frame, and objects that other
+            // tables' names took over hold no code except names in packages, which then are not found.
+            self.core.tables.pop();
+            self.core.heap.refund(table.len());
+        }
+        self.core.collect();
+        result.map(drop)
+    }
+
+    /// Evaluates the object with the absolute path `path`: calls a method, reads a field, or takes a
+    /// name's value. The result is a copy.
+    ///
+    /// # Errors
+    /// Names the AML path where it happened.
+    pub fn evaluate(&mut self, host: &mut dyn Host, path: &str, args: &[Value]) -> Result<Value, Error> {
+        let Some(node) = self.core.node(path)? else {
+            return Err(ErrorKind::NotFound(path.into()).into());
+        };
+        let mut run = Run::new(&mut self.core, host);
+        let result = run.top_level(node, args);
+        run.finish();
+        self.core.collect();
+        result.map_err(|error| error.at(|| path.into(), 0))
+    }
+
+    /// Whether an object with this absolute path exists.
+    #[must_use]
+    pub fn exists(&self, path: &str) -> bool {
+        matches!(self.core.node(path), Ok(Some(_)))
+    }
+
+    /// The type of the object with this absolute path.
+    #[must_use]
+    pub fn kind(&self, path: &str) -> Option<Kind> {
+        let node = self.core.node(path).ok()??;
+        match *self.core.names.thing(node).ok()? {
+            Thing::Value(Val::Obj(id)) => self.core.heap.get(id).ok().map(Obj::kind),
+            Thing::Value(Val::Int(_)) => Some(Kind::Integer),
+            Thing::Value(Val::Ref(_) | Val::Node(_)) => Some(Kind::Reference),
+            ref thing => Some(thing.kind()),
+        }
+    }
+
+    /// How many arguments the method with this absolute path takes; `None` for anything but a method.
+    #[must_use]
+    pub fn arguments(&self, path: &str) -> Option<u8> {
+        let node = self.core.node(path).ok()??;
+        match self.core.names.thing(node).ok()? {
+            Thing::Method(method) => Some(method.arguments),
+            Thing::Osi => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The absolute paths of the direct children of `path`, sorted by name.
+    #[must_use]
+    pub fn children(&self, path: &str) -> Vec<String> {
+        let Ok(Some(node)) = self.core.node(path) else { return Vec::new() };
+        self.core.names.children(node).map(|(_, child)| self.core.names.path(child)).collect()
+    }
+
+    /// The absolute paths of all devices (`\_SB` and `\_TZ` are none), parents first, siblings by name.
+    #[must_use]
+    pub fn devices(&self) -> Vec<String> {
+        let devices = self.core.device_nodes();
+        devices.into_iter().map(|device| self.core.names.path(device)).collect()
+    }
+
+    /// The `_HID` of a device as text: an EISA id is decoded ("PNP0C80"), a string is taken as it is.
+    ///
+    /// # Errors
+    /// Evaluating `_HID` failed; a device without one is `Ok(None)`.
+    pub fn hid(&mut self, host: &mut dyn Host, device: &str) -> Result<Option<String>, Error> {
+        let path = alloc::format!("{device}._HID");
+        if !self.exists(&path) {
+            return Ok(None);
+        }
+        match self.evaluate(host, &path, &[])? {
+            Value::String(id) => Ok(Some(id)),
+            Value::Integer(id) => Ok(Some(eisa_id(id))),
+            other => Err(ErrorKind::WrongType { wanted: "a hardware id", found: other.kind() }.into()),
+        }
+    }
+
+    /// Runs `_INI` of `\_SB` and of all present devices, as the ACPI specification asks for after loading
+    /// (6.5.1): children of a device that is neither present nor functioning are passed over. `_STA` is
+    /// evaluated only where an `_INI` depends on it.
+    ///
+    /// # Errors
+    /// The first error of a method; the rest is run all the same.
+    pub fn initialize(&mut self, host: &mut dyn Host) -> Result<(), Error> {
+        let mut result = Ok(());
+        let mut note = |error: Error| {
+            if result.is_ok() {
+                result = Err(error);
+            }
+        };
+        let mut absent: Vec<NodeId> = Vec::new();
+        let mut devices = alloc::vec![];
+        devices.extend(self.core.names.child(ROOT, NameSeg::predefined(*b"_SB_")));
+        devices.extend(self.core.device_nodes());
+        for device in devices {
+            let up = self.core.names.parent(device);
+            if up.is_some_and(|up| absent.contains(&up)) {
+                absent.push(device);
+                continue;
+            }
+            if !self.core.has_below(device, NameSeg::predefined(*b"_INI")) {
+                continue;
+            }
+            let path = self.core.names.path(device);
+            let status = alloc::format!("{path}._STA");
+            let status = if self.exists(&status) {
+                match self.evaluate(host, &status, &[]) {
+                    Ok(value) => value.as_integer().unwrap_or(STATUS_DEFAULT),
+                    Err(error) => {
+                        note(error);
+                        0
+                    }
+                }
+            } else {
+                STATUS_DEFAULT
+            };
+            if status & (STATUS_PRESENT | STATUS_FUNCTIONING) == 0 {
+                absent.push(device);
+                continue;
+            }
+            let method = alloc::format!("{path}._INI");
+            if status & STATUS_PRESENT != 0
+                && self.exists(&method)
+                && let Err(error) = self.evaluate(host, &method, &[])
+            {
+                note(error);
+            }
+        }
+        result
+    }
+
+    /// Whether the method can execute a Notify on a device for which `is_target` (given absolute paths)
+    /// says yes. The walk follows every call in the code, whether or not its condition can come true.
+    #[must_use]
+    pub fn reaches_notify(&self, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
+        crate::reach::reaches_notify(&self.core, method, is_target)
+    }
+
+    /// Bytes of objects, names and tables held now; of [`Limits::bytes`].
+    #[must_use]
+    pub fn bytes_held(&self) -> usize {
+        self.core.heap.bytes()
+    }
+}
+
+/// An EISA id (19.3.4): three letters and four hexadecimal digits in a big-endian number.
+fn eisa_id(id: u64) -> String {
+    let [a, b, c, d, ..] = id.to_le_bytes();
+    let id = u32::from_be_bytes([a, b, c, d]);
+    let letter = |shift: u32| char::from(u8::try_from(id >> shift & 0x1f).unwrap_or_default() | 0x40);
+    alloc::format!("{}{}{}{:04X}", letter(26), letter(21), letter(16), id & 0xffff)
+}
+
+impl Core {
+    /// The node with an absolute path.
+    pub(crate) fn node(&self, path: &str) -> Result<Option<NodeId>, Error> {
+        let path = TextPath::parse(path)?;
+        if path.start != Start::Root {
+            return Err(ErrorKind::BadName.into());
+        }
+        let count = path.segments.len();
+        self.names.find(ROOT, Start::Root, path.segments.into_iter().map(Ok), count)
+    }
+
+    /// All devices below the root, parents first.
+    fn device_nodes(&self) -> Vec<NodeId> {
+        let mut devices = Vec::new();
+        let mut pending: Vec<NodeId> = self.names.children(ROOT).rev().map(|(_, child)| child).collect();
+        while let Some(node) = pending.pop() {
+            if matches!(self.names.thing(node), Ok(Thing::Device)) && self.names.parent(node) != Some(ROOT) {
+                devices.push(node);
+            }
+            pending.extend(self.names.children(node).rev().map(|(_, child)| child));
+        }
+        devices
+    }
+
+    /// Whether a name exists in a device or anywhere below it.
+    fn has_below(&self, device: NodeId, name: NameSeg) -> bool {
+        let mut pending = alloc::vec![device];
+        while let Some(node) = pending.pop() {
+            if self.names.child(node, name).is_some() {
+                return true;
+            }
+            pending.extend(self.names.children(node).map(|(_, child)| child));
+        }
+        false
+    }
+}
+
+impl Run<'_> {
+    fn top_level(&mut self, node: NodeId, args: &[Value]) -> Result<Value, Error> {
+        let mut vals = [Val::Uninit; MAX_ARGS];
+        let wanted = match self.core.names.thing(node)? {
+            Thing::Method(method) => method.arguments,
+            Thing::Osi => 1,
+            _ => 0,
+        };
+        if args.len() != usize::from(wanted) {
+            return Err(ErrorKind::ArgumentCount { wanted, given: args.len() }.into());
+        }
+        for (to, from) in vals.iter_mut().zip(args) {
+            *to = self.import(from)?;
+        }
+        let value = match *self.core.names.thing(node)? {
+            Thing::Method(method) => self.call(node, method, vals)?,
+            Thing::Osi => self.osi(vals[0])?,
+            _ => self.value_of(node)?,
+        };
+        self.export(value)
+    }
+}

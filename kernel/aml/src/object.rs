@@ -1,0 +1,227 @@
+//! The objects of an evaluation: small values by themselves, strings, buffers and packages in a heap of
+//! numbered slots.
+//!
+//! Slots are shared by number, which gives AML's call-by-reference and references into objects without
+//! any pointer; dropping one object never drops another, so no structure of packages can exhaust the
+//! native stack. Slots that nobody reaches any more are found by marking (see [`Heap::collect`]).
+use alloc::vec::Vec;
+
+use crate::error::{Error, ErrorKind};
+use crate::namespace::NodeId;
+use crate::value::Kind;
+
+/// A value. Copying one copies a string, buffer or package by its number only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Val {
+    /// Nothing stored here.
+    #[default]
+    Uninit,
+    Int(u64),
+    /// A string, a buffer or a package (or, inside packages only, a name not resolved yet).
+    Obj(ObjId),
+    /// A reference: what RefOf and Index return.
+    Ref(Ref),
+    /// A named object without a value of its own: a device, a mutex, a method...
+    Node(NodeId),
+    /// The Debug object.
+    Debug,
+}
+
+/// The number of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ObjId(u32);
+
+/// What a reference refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ref {
+    /// A local (0..=7) or an argument (8..=14) of a running method.
+    Var { frame: u64, slot: u8 },
+    /// A named object.
+    Node(NodeId),
+    /// An element of a package or a byte of a buffer or string.
+    Index(ObjId, u32),
+}
+
+/// An object in a slot.
+#[derive(Clone, Debug)]
+pub(crate) enum Obj {
+    String(Vec<u8>),
+    Buffer(Vec<u8>),
+    Package(Vec<Val>),
+    /// A name in a package, resolved when it is used: it may be declared later (19.6.102).
+    Name {
+        scope: NodeId,
+        path: crate::code::CodePath,
+    },
+}
+
+impl Obj {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::String(_) => Kind::String,
+            Self::Buffer(_) => Kind::Buffer,
+            Self::Package(_) => Kind::Package,
+            Self::Name { .. } => Kind::Reference,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let payload = match self {
+            Self::String(bytes) | Self::Buffer(bytes) => bytes.len(),
+            Self::Package(elements) => elements.len().saturating_mul(size_of::<Val>()),
+            Self::Name { .. } => 0,
+        };
+        payload.saturating_add(SLOT_BYTES)
+    }
+}
+
+/// What a slot costs beside its payload (with the allocator's own overhead).
+const SLOT_BYTES: usize = 80;
+
+#[derive(Debug)]
+struct Slot {
+    object: Option<Obj>,
+    /// Age: slots made later have larger numbers.
+    born: u64,
+    mark: Mark,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Clear,
+    Reached,
+}
+
+/// All objects.
+#[derive(Debug)]
+pub(crate) struct Heap {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    bytes: usize,
+    limit: usize,
+    clock: u64,
+    /// Bytes handed out since the last collection.
+    fresh: usize,
+}
+
+impl Heap {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), bytes: 0, limit, clock: 0, fresh: 0 }
+    }
+
+    /// Counts bytes that are held elsewhere (names, tables) against the limit.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Error> {
+        self.check(bytes)?;
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    pub(crate) fn refund(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Whether `bytes` more may be allocated; to be asked before any allocation whose size the AML chooses.
+    pub(crate) fn check(&self, bytes: usize) -> Result<(), Error> {
+        if self.bytes.saturating_add(bytes) > self.limit {
+            return Err(ErrorKind::TooManyBytes.into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    pub(crate) fn add(&mut self, object: Obj) -> Result<Val, Error> {
+        let bytes = object.bytes();
+        self.charge(bytes)?;
+        self.fresh = self.fresh.saturating_add(bytes);
+        self.clock = self.clock.saturating_add(1);
+        let slot = Slot { object: Some(object), born: self.clock, mark: Mark::Clear };
+        let index = match self.free.pop() {
+            Some(index) => {
+                if let Some(place) = self.slots.get_mut(crate::code::to_usize(index)) {
+                    *place = slot;
+                }
+                index
+            }
+            None => {
+                let index = u32::try_from(self.slots.len()).map_err(|_| ErrorKind::TooManyBytes)?;
+                self.slots.push(slot);
+                index
+            }
+        };
+        Ok(Val::Obj(ObjId(index)))
+    }
+
+    pub(crate) fn get(&self, id: ObjId) -> Result<&Obj, Error> {
+        let slot = self.slots.get(crate::code::to_usize(id.0));
+        slot.and_then(|slot| slot.object.as_ref()).ok_or_else(|| ErrorKind::Dangling.into())
+    }
+
+    /// To change bytes or elements in place; [`Heap::replace`] is for anything that changes the size.
+    pub(crate) fn get_mut(&mut self, id: ObjId) -> Result<&mut Obj, Error> {
+        let slot = self.slots.get_mut(crate::code::to_usize(id.0));
+        slot.and_then(|slot| slot.object.as_mut()).ok_or_else(|| ErrorKind::Dangling.into())
+    }
+
+    pub(crate) fn replace(&mut self, id: ObjId, object: Obj) -> Result<(), Error> {
+        let old = self.get(id)?.bytes();
+        let new = object.bytes();
+        self.charge(new)?;
+        self.refund(old);
+        self.fresh = self.fresh.saturating_add(new);
+        *self.get_mut(id)? = object;
+        Ok(())
+    }
+
+    /// Whether enough was allocated since the last collection to make one worth its time.
+    pub(crate) fn wants_collection(&self) -> bool {
+        self.fresh > self.limit / 16
+    }
+
+    /// Frees every object younger than `since` that is reached neither from `roots` nor from an older object.
+    pub(crate) fn collect(&mut self, since: u64, roots: impl Iterator<Item = Val>) {
+        let mut pending: Vec<Val> = Vec::new();
+        for slot in &mut self.slots {
+            slot.mark = Mark::Clear;
+            if slot.born <= since {
+                slot.mark = Mark::Reached;
+                if let Some(Obj::Package(elements)) = &slot.object {
+                    pending.extend(elements.iter().copied());
+                }
+            }
+        }
+        self.mark(&mut pending);
+        for root in roots {
+            pending.push(root);
+            self.mark(&mut pending);
+        }
+        for (slot, index) in self.slots.iter_mut().zip(0u32..) {
+            if slot.mark == Mark::Clear
+                && let Some(object) = slot.object.take()
+            {
+                self.bytes = self.bytes.saturating_sub(object.bytes());
+                self.free.push(index);
+            }
+        }
+        self.fresh = 0;
+    }
+
+    fn mark(&mut self, pending: &mut Vec<Val>) {
+        while let Some(value) = pending.pop() {
+            let (Val::Obj(id) | Val::Ref(Ref::Index(id, _))) = value else { continue };
+            let Some(slot) = self.slots.get_mut(crate::code::to_usize(id.0)) else { continue };
+            if slot.mark == Mark::Clear {
+                slot.mark = Mark::Reached;
+                if let Some(Obj::Package(elements)) = &slot.object {
+                    pending.extend(elements.iter().copied());
+                }
+            }
+        }
+    }
+}

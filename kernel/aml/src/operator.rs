@@ -1,0 +1,261 @@
+//! Operators on integers, comparisons, and operators that join or cut strings, buffers and packages.
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::convert::DATA;
+use crate::error::{Error, ErrorKind};
+use crate::object::{Obj, Val};
+use crate::opcode as op;
+use crate::run::Run;
+
+impl Run<'_> {
+    /// Operators with integer operands, a target, and an integer result.
+    #[inline(never)]
+    pub(crate) fn arithmetic(&mut self, opcode: u16) -> Result<Val, Error> {
+        let left = self.integer()?;
+        if let op::NOT | op::FIND_SET_LEFT_BIT | op::FIND_SET_RIGHT_BIT | op::FROM_BCD | op::TO_BCD = opcode {
+            let result = self.unary(opcode, left)?;
+            let result = self.int(result);
+            return self.store_result(result);
+        }
+        let right = self.integer()?;
+        let shift = u32::try_from(right).ok().filter(|&shift| shift < self.core.width.bits());
+        let result = match opcode {
+            op::ADD => left.wrapping_add(right),
+            op::SUBTRACT => left.wrapping_sub(right),
+            op::MULTIPLY => left.wrapping_mul(right),
+            op::SHIFT_LEFT => shift.and_then(|shift| left.checked_shl(shift)).unwrap_or(0),
+            op::SHIFT_RIGHT => shift.and_then(|shift| left.checked_shr(shift)).unwrap_or(0),
+            op::AND => left & right,
+            op::NAND => !(left & right),
+            op::OR => left | right,
+            op::NOR => !(left | right),
+            op::XOR => left ^ right,
+            op::MOD => left.checked_rem(right).ok_or(ErrorKind::DivideByZero)?,
+            op::DIVIDE => {
+                let remainder = left.checked_rem(right).ok_or(ErrorKind::DivideByZero)?;
+                self.store_result(Val::Int(remainder))?;
+                left.checked_div(right).ok_or(ErrorKind::DivideByZero)?
+            }
+            _ => return Err(ErrorKind::BadOpcode(opcode).into()),
+        };
+        let result = self.int(result);
+        self.store_result(result)
+    }
+
+    fn unary(&self, opcode: u16, value: u64) -> Result<u64, Error> {
+        Ok(match opcode {
+            op::NOT => !value,
+            // Bit positions count from 1; 0 says that no bit is set.
+            op::FIND_SET_LEFT_BIT => u64::from(u64::BITS.saturating_sub(value.leading_zeros())),
+            op::FIND_SET_RIGHT_BIT if value == 0 => 0,
+            op::FIND_SET_RIGHT_BIT => u64::from(value.trailing_zeros()).saturating_add(1),
+            op::FROM_BCD => {
+                let mut number = 0u64;
+                for nibble in (0..16u32).rev() {
+                    let digit = value >> nibble.saturating_mul(4) & 0xf;
+                    if digit > 9 {
+                        return Err(ErrorKind::BadNumber.into());
+                    }
+                    number = number.wrapping_mul(10).wrapping_add(digit);
+                }
+                number
+            }
+            _ => {
+                let (mut rest, mut bcd) = (value, 0u64);
+                for nibble in 0..self.core.width.bits() / 4 {
+                    bcd |= (rest % 10) << nibble.saturating_mul(4);
+                    rest /= 10;
+                }
+                if rest != 0 {
+                    return Err(ErrorKind::BadNumber.into());
+                }
+                bcd
+            }
+        })
+    }
+
+    /// LEqual, LGreater, LLess: the second operand is converted to the first one's type.
+    #[inline(never)]
+    pub(crate) fn comparison(&mut self, opcode: u16) -> Result<Val, Error> {
+        let left = self.term()?;
+        let right = self.term()?;
+        let order = self.compared(left, right)?;
+        let value = match opcode {
+            op::L_EQUAL => order == Ordering::Equal,
+            op::L_GREATER => order == Ordering::Greater,
+            _ => order == Ordering::Less,
+        };
+        Ok(self.masked_truth(value))
+    }
+
+    fn compared(&mut self, left: Val, right: Val) -> Result<Ordering, Error> {
+        let Val::Obj(id) = left else {
+            return Ok(self.to_integer(left)?.cmp(&self.to_integer(right)?));
+        };
+        let right = match self.core.heap.get(id)? {
+            Obj::String(_) => self.string_bytes(right)?,
+            Obj::Buffer(_) => self.buffer_bytes(right)?,
+            _ => return Err(self.wrong_type(DATA, left)),
+        };
+        self.step_bytes(right.len())?;
+        match self.core.heap.get(id)? {
+            Obj::String(left) | Obj::Buffer(left) => Ok(left.as_slice().cmp(right.as_slice())),
+            _ => Err(self.wrong_type(DATA, left)),
+        }
+    }
+
+    /// Concatenate, ConcatenateResTemplate, Mid, ToString.
+    #[inline(never)]
+    pub(crate) fn joining(&mut self, opcode: u16) -> Result<Val, Error> {
+        let left = self.term()?;
+        let result = match opcode {
+            op::CONCAT => {
+                let right = self.term()?;
+                self.concatenated(left, right)?
+            }
+            op::CONCAT_RES => {
+                let right = self.term()?;
+                let mut bytes = self.without_end_tag(left)?;
+                bytes.extend(self.without_end_tag(right)?);
+                // An end tag with its checksum (6.4.2.9).
+                bytes.push(0x79);
+                let sum = bytes.iter().fold(0u8, |sum, &byte| sum.wrapping_add(byte));
+                bytes.push(sum.wrapping_neg());
+                Obj::Buffer(bytes)
+            }
+            op::MID => {
+                let index = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
+                let length = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
+                let (Obj::String(source) | Obj::Buffer(source)) = self.data(left)? else {
+                    return Err(self.wrong_type(DATA, left));
+                };
+                let part = source.iter().skip(index).take(length).copied().collect::<Vec<u8>>();
+                if self.is_buffer(left)? { Obj::Buffer(part) } else { Obj::String(part) }
+            }
+            _ => {
+                let length = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
+                let bytes = self.buffer_bytes(left)?;
+                Obj::String(bytes.into_iter().take(length).take_while(|&byte| byte != 0).collect())
+            }
+        };
+        let result = self.core.heap.add(result)?;
+        self.store_result(result)
+    }
+
+    fn is_buffer(&self, value: Val) -> Result<bool, Error> {
+        match value {
+            Val::Obj(id) => Ok(matches!(self.core.heap.get(id)?, Obj::Buffer(_))),
+            _ => Ok(false),
+        }
+    }
+
+    /// A value as a string or buffer: strings stay, everything else becomes one of them.
+    fn data(&mut self, value: Val) -> Result<Obj, Error> {
+        if self.is_buffer(value)? {
+            self.buffer_bytes(value).map(Obj::Buffer)
+        } else {
+            self.string_bytes(value).map(Obj::String)
+        }
+    }
+
+    /// Concatenate: the first operand's type decides; integers are joined as buffers.
+    fn concatenated(&mut self, left: Val, right: Val) -> Result<Obj, Error> {
+        let text = match left {
+            Val::Int(_) => None,
+            Val::Obj(id) => match self.core.heap.get(id)? {
+                Obj::Buffer(_) => None,
+                Obj::String(_) => Some(()),
+                _ => return Err(self.wrong_type(DATA, left)),
+            },
+            _ => return Err(self.wrong_type(DATA, left)),
+        };
+        let (mut joined, tail) = match (text, left) {
+            (Some(()), _) => (self.string_bytes(left)?, self.string_bytes(right)?),
+            (None, Val::Int(_)) => {
+                let number = Val::Int(self.to_integer(right)?);
+                (self.buffer_bytes(left)?, self.buffer_bytes(number)?)
+            }
+            (None, _) => (self.buffer_bytes(left)?, self.buffer_bytes(right)?),
+        };
+        self.core.heap.check(joined.len().saturating_add(tail.len()))?;
+        self.step_bytes(joined.len().saturating_add(tail.len()))?;
+        joined.extend(tail);
+        Ok(if text.is_some() { Obj::String(joined) } else { Obj::Buffer(joined) })
+    }
+
+    /// A resource template up to its end tag.
+    fn without_end_tag(&mut self, value: Val) -> Result<Vec<u8>, Error> {
+        let mut bytes = self.buffer_bytes(value)?;
+        let mut at = 0usize;
+        if bytes.is_empty() {
+            return Ok(bytes);
+        }
+        loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let length = match rest {
+                [] => return Err(ErrorKind::Malformed("a resource template without end tag").into()),
+                [small, ..] if small & 0x80 == 0 => {
+                    if small & 0x78 == 0x78 {
+                        bytes.truncate(at);
+                        return Ok(bytes);
+                    }
+                    usize::from(small & 7).saturating_add(1)
+                }
+                [_, low, high, ..] => usize::from(u16::from_le_bytes([*low, *high])).saturating_add(3),
+                _ => return Err(ErrorKind::Malformed("a truncated resource template").into()),
+            };
+            at = at.saturating_add(length);
+        }
+    }
+
+    /// Match (19.6.81): the first element from a start that satisfies two comparisons.
+    #[inline(never)]
+    pub(crate) fn match_package(&mut self) -> Result<Val, Error> {
+        let package = self.term()?;
+        let first = self.match_operation()?;
+        let second = self.match_operation()?;
+        let start = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
+        let Val::Obj(id) = package else { return Err(self.wrong_type("a package", package)) };
+        let Obj::Package(elements) = self.core.heap.get(id)? else {
+            return Err(self.wrong_type("a package", package));
+        };
+        let elements = elements.clone();
+        self.step_bytes(elements.len())?;
+        for (element, index) in elements.into_iter().zip(0u64..).skip(start) {
+            if element == Val::Uninit {
+                continue;
+            }
+            let element = self.resolved(element)?;
+            if self.matches(element, first) && self.matches(element, second) {
+                return Ok(Val::Int(index));
+            }
+        }
+        Ok(self.int(u64::MAX))
+    }
+
+    fn match_operation(&mut self) -> Result<(u8, Val), Error> {
+        let (cursor, tables) = self.cursor()?;
+        let operation = cursor.byte(tables)?;
+        if operation > 5 {
+            return Err(ErrorKind::Malformed("an unknown operation of Match").into());
+        }
+        Ok((operation, self.term()?))
+    }
+
+    /// An element of another kind does not match; it is no error.
+    fn matches(&mut self, element: Val, (operation, operand): (u8, Val)) -> bool {
+        if operation == 0 {
+            return true;
+        }
+        // The operand's type decides, as in ACPICA.
+        let Ok(order) = self.compared(operand, element).map(Ordering::reverse) else { return false };
+        match operation {
+            1 => order == Ordering::Equal,
+            2 => order != Ordering::Greater,
+            3 => order == Ordering::Less,
+            4 => order != Ordering::Less,
+            _ => order == Ordering::Greater,
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Places: what can be stored to, loaded from, and referred to (targets and SuperNames).
+use crate::error::{Error, ErrorKind};
+use crate::expression::slot_of;
+use crate::namespace::{NodeId, Thing};
+use crate::object::{Obj, Ref, Val};
+use crate::opcode as op;
+use crate::run::{MAX_LOCALS, Run};
+use crate::value::Kind;
+
+/// Where something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The null target: the value is wanted nowhere.
+    None,
+    Debug,
+    /// A local (0..=7) or argument (8..=14) of the running frame.
+    Var(u8),
+    Node(NodeId),
+    Ref(Ref),
+    /// No place but a value, from an expression that gives no reference.
+    Value(Val),
+}
+
+/// Whether a method's name as a SuperName means its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    Yes,
+    No,
+}
+
+impl Run<'_> {
+    /// A target: a SuperName or nothing.
+    pub(crate) fn target(&mut self) -> Result<Place, Error> {
+        let (cursor, tables) = self.cursor()?;
+        if cursor.peek(tables)? == 0 {
+            cursor.byte(tables)?;
+            return Ok(Place::None);
+        }
+        self.super_name(Calls::No)
+    }
+
+    pub(crate) fn super_name(&mut self, calls: Calls) -> Result<Place, Error> {
+        let (cursor, tables) = self.cursor()?;
+        if cursor.is_at_name(tables) {
+            let start = *cursor;
+            let path = cursor.name_string(tables)?;
+            let node = self.existing(path)?;
+            if calls == Calls::Yes && matches!(self.core.names.thing(node)?, Thing::Method(_)) {
+                self.frame()?.cursor = start;
+                let value = self.term()?;
+                return Ok(Self::place_of(value));
+            }
+            return Ok(Place::Node(node));
+        }
+        match cursor.peek_opcode(tables).ok_or(ErrorKind::Truncated)? {
+            opcode @ op::LOCAL0..=op::ARG6 => {
+                cursor.opcode(tables)?;
+                Ok(Place::Var(slot_of(opcode)))
+            }
+            op::DEBUG => {
+                cursor.opcode(tables)?;
+                Ok(Place::Debug)
+            }
+            _ => {
+                let value = self.term()?;
+                Ok(Self::place_of(value))
+            }
+        }
+    }
+
+    /// For CondRefOf: nothing where the name does not exist.
+    pub(crate) fn super_name_if_any(&mut self) -> Result<Option<Place>, Error> {
+        let (cursor, tables) = self.cursor()?;
+        if cursor.is_at_name(tables) {
+            let path = cursor.name_string(tables)?;
+            return Ok(self.find(path)?.map(Place::Node));
+        }
+        self.super_name(Calls::No).map(Some)
+    }
+
+    fn place_of(value: Val) -> Place {
+        match value {
+            Val::Ref(reference) => Place::Ref(reference),
+            Val::Node(node) => Place::Node(node),
+            other => Place::Value(other),
+        }
+    }
+
+    /// The value at a place.
+    pub(crate) fn load(&mut self, place: Place) -> Result<Val, Error> {
+        match place {
+            Place::None => Err(ErrorKind::Uninitialized.into()),
+            Place::Debug => Ok(Val::Debug),
+            Place::Var(slot) => match self.frame()?.vars.get(usize::from(slot)) {
+                Some(Val::Uninit) | None => Err(ErrorKind::Uninitialized.into()),
+                Some(&value) => Ok(value),
+            },
+            Place::Node(node) => self.value_of(node),
+            Place::Ref(reference) => self.load_reference(reference),
+            Place::Value(value) => Ok(value),
+        }
+    }
+
+    /// What a reference refers to, as DerefOf gives it.
+    pub(crate) fn load_reference(&mut self, reference: Ref) -> Result<Val, Error> {
+        match reference {
+            Ref::Var { .. } => match *self.variable_of(reference)? {
+                Val::Uninit => Err(ErrorKind::Uninitialized.into()),
+                value => Ok(value),
+            },
+            Ref::Node(node) => self.value_of(node),
+            Ref::Index(id, index) => {
+                let index = crate::code::to_usize(index);
+                let element = match self.core.heap.get(id)? {
+                    Obj::Package(elements) => elements.get(index).copied(),
+                    Obj::Buffer(bytes) | Obj::String(bytes) => {
+                        bytes.get(index).map(|&byte| Val::Int(u64::from(byte)))
+                    }
+                    Obj::Name { .. } => None,
+                };
+                match element.ok_or(ErrorKind::Dangling)? {
+                    Val::Uninit => Err(ErrorKind::Uninitialized.into()),
+                    element => self.resolved(element),
+                }
+            }
+        }
+    }
+
+    /// A name in a package becomes the object's value.
+    pub(crate) fn resolved(&mut self, value: Val) -> Result<Val, Error> {
+        let Val::Obj(id) = value else { return Ok(value) };
+        let Obj::Name { scope, path } = *self.core.heap.get(id)? else { return Ok(value) };
+        match self.find_from(scope, path)? {
+            Some(node) => self.value_of(node),
+            None => Err(self.not_found(path)),
+        }
+    }
+
+    fn variable_of(&mut self, reference: Ref) -> Result<&mut Val, Error> {
+        let Ref::Var { frame, slot } = reference else { return Err(ErrorKind::Dangling.into()) };
+        let frame = self.frames.iter_mut().find(|running| running.id == frame).ok_or(ErrorKind::Dangling)?;
+        frame.vars.get_mut(usize::from(slot)).ok_or_else(|| ErrorKind::Dangling.into())
+    }
+
+    /// DerefOf: of a reference, or of a string that names an object.
+    pub(crate) fn dereferenced(&mut self, value: Val) -> Result<Val, Error> {
+        match value {
+            Val::Ref(reference) => self.load_reference(reference),
+            Val::Node(node) => self.value_of(node),
+            Val::Obj(id) => {
+                let Obj::String(text) = self.core.heap.get(id)? else {
+                    return Err(self.wrong_type("a reference", value));
+                };
+                let text: alloc::string::String = text.iter().map(|&byte| char::from(byte)).collect();
+                let path = crate::name::TextPath::parse(&text)?;
+                let scope = self.frame()?.scope;
+                let count = path.segments.len();
+                let segments = path.segments.into_iter().map(Ok);
+                match self.core.names.find(scope, path.start, segments, count)? {
+                    Some(node) => self.value_of(node),
+                    None => Err(ErrorKind::NotFound(text).into()),
+                }
+            }
+            _ => Err(self.wrong_type("a reference", value)),
+        }
+    }
+
+    /// Store (19.6.133): named objects keep their type and the value is converted, everything else takes
+    /// a copy of the value.
+    pub(crate) fn store(&mut self, place: Place, value: Val) -> Result<(), Error> {
+        match place {
+            Place::None => Ok(()),
+            Place::Debug => self.debug(value),
+            Place::Var(slot) => {
+                // An argument that refers to an object stands for that object (19.3.5.8).
+                let old = self.frame()?.vars.get(usize::from(slot)).copied();
+                if usize::from(slot) >= MAX_LOCALS
+                    && let Some(Val::Ref(reference @ (Ref::Var { .. } | Ref::Node(_)))) = old
+                {
+                    return self.copy_object(Place::Ref(reference), value);
+                }
+                self.set_variable(slot, value)
+            }
+            Place::Node(node) | Place::Ref(Ref::Node(node)) => self.store_named(node, value),
+            Place::Ref(reference) => self.store_reference(reference, value),
+            Place::Value(value) => Err(self.wrong_type("a target", value)),
+        }
+    }
+
+    fn set_variable(&mut self, slot: u8, value: Val) -> Result<(), Error> {
+        let value = self.copied(value)?;
+        if let Some(var) = self.frame()?.vars.get_mut(usize::from(slot)) {
+            *var = value;
+        }
+        Ok(())
+    }
+
+    /// CopyObject (19.6.17): the target takes the value's type; only fields still convert.
+    pub(crate) fn copy_object(&mut self, place: Place, value: Val) -> Result<(), Error> {
+        match place {
+            Place::Var(slot) => self.set_variable(slot, value),
+            Place::Node(node) | Place::Ref(Ref::Node(node)) => match *self.core.names.thing(node)? {
+                Thing::Value(_) => {
+                    let value = self.copied(value)?;
+                    *self.core.names.thing_mut(node)? = Thing::Value(value);
+                    Ok(())
+                }
+                _ => self.store_named(node, value),
+            },
+            Place::Ref(reference) => self.store_reference(reference, value),
+            Place::None | Place::Debug | Place::Value(_) => self.store(place, value),
+        }
+    }
+
+    fn store_reference(&mut self, reference: Ref, value: Val) -> Result<(), Error> {
+        match reference {
+            Ref::Var { .. } => {
+                let value = self.copied(value)?;
+                *self.variable_of(reference)? = value;
+                Ok(())
+            }
+            Ref::Node(node) => self.store_named(node, value),
+            Ref::Index(id, index) => {
+                let index = crate::code::to_usize(index);
+                if let Obj::Package(_) = self.core.heap.get(id)? {
+                    let value = self.copied(value)?;
+                    if let Obj::Package(elements) = self.core.heap.get_mut(id)? {
+                        *elements.get_mut(index).ok_or(ErrorKind::Dangling)? = value;
+                    }
+                    return Ok(());
+                }
+                let byte = self.first_byte(value)?;
+                if let Obj::Buffer(bytes) | Obj::String(bytes) = self.core.heap.get_mut(id)? {
+                    *bytes.get_mut(index).ok_or(ErrorKind::Dangling)? = byte;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What is written into a byte of a buffer: an integer's low byte, or the first byte.
+    fn first_byte(&mut self, value: Val) -> Result<u8, Error> {
+        match value {
+            Val::Int(value) => Ok(value.to_le_bytes()[0]),
+            Val::Obj(id) => match self.core.heap.get(id)? {
+                Obj::Buffer(bytes) | Obj::String(bytes) => Ok(bytes.first().copied().unwrap_or_default()),
+                _ => Err(self.wrong_type("an integer, a string or a buffer", value)),
+            },
+            _ => Err(self.wrong_type("an integer, a string or a buffer", value)),
+        }
+    }
+
+    fn store_named(&mut self, node: NodeId, value: Val) -> Result<(), Error> {
+        let old = match *self.core.names.thing(node)? {
+            Thing::Value(old) => old,
+            Thing::Field(_) => return self.write_field(node, value),
+            Thing::BufferField(field) => return self.write_buffer_field(field, value),
+            ref thing => {
+                let found = thing.kind();
+                return Err(ErrorKind::WrongType { wanted: "a target that can be stored to", found }.into());
+            }
+        };
+        let new = match old {
+            Val::Int(_) => {
+                let number = self.to_integer(value)?;
+                self.int(number)
+            }
+            Val::Obj(id) => match self.core.heap.get(id)? {
+                Obj::String(_) => {
+                    let text = self.string_bytes(value)?;
+                    return self.core.heap.replace(id, Obj::String(text));
+                }
+                Obj::Buffer(_) => return self.store_buffer(id, value),
+                _ => match value {
+                    Val::Obj(source) if matches!(self.core.heap.get(source)?, Obj::Package(_)) => {
+                        self.copied(value)?
+                    }
+                    _ => return Err(self.wrong_type("a package", value)),
+                },
+            },
+            _ => self.copied(value)?,
+        };
+        *self.core.names.thing_mut(node)? = Thing::Value(new);
+        Ok(())
+    }
+
+    /// A named buffer keeps its length, unless that is 0; what does not fit is cut off.
+    fn store_buffer(&mut self, id: crate::object::ObjId, value: Val) -> Result<(), Error> {
+        let source = self.buffer_bytes(value)?;
+        self.step_bytes(source.len())?;
+        let Obj::Buffer(bytes) = self.core.heap.get_mut(id)? else {
+            return Err(ErrorKind::Dangling.into());
+        };
+        if bytes.is_empty() {
+            return self.core.heap.replace(id, Obj::Buffer(source));
+        }
+        bytes.fill(0);
+        for (to, from) in bytes.iter_mut().zip(source) {
+            *to = from;
+        }
+        Ok(())
+    }
+
+    /// Index: a reference to an element.
+    pub(crate) fn element(&mut self, source: Val, index: u64) -> Result<Val, Error> {
+        let source = match source {
+            Val::Ref(reference) => self.load_reference(reference)?,
+            source => source,
+        };
+        let Val::Obj(id) = source else {
+            return Err(self.wrong_type("a package, a buffer or a string", source));
+        };
+        let length = match self.core.heap.get(id)? {
+            Obj::Package(elements) => elements.len(),
+            Obj::Buffer(bytes) | Obj::String(bytes) => bytes.len(),
+            Obj::Name { .. } => 0,
+        };
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        match u32::try_from(index) {
+            Ok(short) if index < length => Ok(Val::Ref(Ref::Index(id, short))),
+            _ => Err(ErrorKind::OutOfRange { index, length }.into()),
+        }
+    }
+
+    pub(crate) fn size_of(&mut self, place: Place) -> Result<Val, Error> {
+        let mut value = self.load(place)?;
+        if let Val::Ref(reference) = value {
+            value = self.load_reference(reference)?;
+        }
+        let Val::Obj(id) = value else {
+            return Err(self.wrong_type("a package, a buffer or a string", value));
+        };
+        let size = match self.core.heap.get(id)? {
+            Obj::Package(elements) => elements.len(),
+            Obj::Buffer(bytes) | Obj::String(bytes) => bytes.len(),
+            Obj::Name { .. } => 0,
+        };
+        Ok(self.int(u64::try_from(size).unwrap_or(u64::MAX)))
+    }
+
+    /// ObjectType: of what a reference refers to.
+    pub(crate) fn kind_of(&mut self, place: Place) -> Result<Kind, Error> {
+        let value = match place {
+            Place::None => return Ok(Kind::Uninitialized),
+            Place::Debug => return Ok(Kind::Debug),
+            Place::Node(node) | Place::Ref(Ref::Node(node)) => return self.kind_of_node(node),
+            Place::Var(slot) => self.frame()?.vars.get(usize::from(slot)).copied().unwrap_or_default(),
+            Place::Ref(Ref::Index(id, index)) => match self.core.heap.get(id)? {
+                Obj::Package(elements) => {
+                    elements.get(crate::code::to_usize(index)).copied().unwrap_or_default()
+                }
+                _ => return Ok(Kind::BufferField),
+            },
+            Place::Ref(reference) => *self.variable_of(reference)?,
+            Place::Value(value) => value,
+        };
+        match value {
+            Val::Ref(reference) => self.deeper(|run| run.kind_of(Place::Ref(reference))),
+            Val::Node(node) => self.kind_of_node(node),
+            Val::Obj(id) => match *self.core.heap.get(id)? {
+                Obj::Name { scope, path } => match self.find_from(scope, path)? {
+                    Some(node) => self.kind_of_node(node),
+                    None => Err(self.not_found(path)),
+                },
+                ref object => Ok(object.kind()),
+            },
+            Val::Uninit => Ok(Kind::Uninitialized),
+            Val::Int(_) => Ok(Kind::Integer),
+            Val::Debug => Ok(Kind::Debug),
+        }
+    }
+
+    fn kind_of_node(&mut self, node: NodeId) -> Result<Kind, Error> {
+        match *self.core.names.thing(node)? {
+            Thing::Value(Val::Ref(Ref::Node(target))) => self.deeper(|run| run.kind_of_node(target)),
+            Thing::Value(value) => Ok(self.kind_of_value(value)),
+            ref thing => Ok(thing.kind()),
+        }
+    }
+
+    pub(crate) fn kind_of_value(&self, value: Val) -> Kind {
+        match value {
+            Val::Uninit => Kind::Uninitialized,
+            Val::Int(_) => Kind::Integer,
+            Val::Obj(id) => self.core.heap.get(id).map_or(Kind::Uninitialized, Obj::kind),
+            Val::Ref(_) => Kind::Reference,
+            Val::Node(node) => self.core.names.thing(node).map_or(Kind::Uninitialized, Thing::kind),
+            Val::Debug => Kind::Debug,
+        }
+    }
+
+    pub(crate) fn wrong_type(&self, wanted: &'static str, found: Val) -> Error {
+        ErrorKind::WrongType { wanted, found: self.kind_of_value(found) }.into()
+    }
+}

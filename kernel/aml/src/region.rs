@@ -1,0 +1,205 @@
+//! One access to hardware: from a field's datum to the host.
+use crate::error::{Error, ErrorKind};
+use crate::field::{FieldUnit, Home, Region};
+use crate::host::{PciAddress, Width};
+use crate::name::NameSeg;
+use crate::namespace::{NodeId, Thing};
+use crate::object::{Obj, Val};
+use crate::run::{MAX_ARGS, Run};
+
+const SYSTEM_MEMORY: u8 = 0;
+const SYSTEM_IO: u8 = 1;
+const PCI_CONFIG: u8 = 2;
+
+/// `_HID` of a PCI host bridge, as the integers that EISA ids are: PNP0A03 and PNP0A08.
+const HOST_BRIDGES: [u64; 2] = [0x030a_d041, 0x080a_d041];
+
+/// Offsets and contents of PCI configuration space: header type, secondary bus of a bridge.
+const HEADER_TYPE: u16 = 0x0e;
+const SECONDARY_BUS: u16 = 0x19;
+
+enum Direction {
+    Read,
+    Write(u64),
+}
+
+impl Run<'_> {
+    pub(crate) fn read_datum(&mut self, unit: FieldUnit, byte: u64) -> Result<u64, Error> {
+        self.access(unit, byte, &Direction::Read)
+    }
+
+    pub(crate) fn write_datum(&mut self, unit: FieldUnit, byte: u64, datum: u64) -> Result<(), Error> {
+        self.access(unit, byte, &Direction::Write(datum)).map(drop)
+    }
+
+    #[inline(never)]
+    fn access(&mut self, unit: FieldUnit, byte: u64, direction: &Direction) -> Result<u64, Error> {
+        self.step(1)?;
+        match unit.home {
+            Home::Region(region) => self.access_region(region, byte, unit.width, direction),
+            Home::Bank { region, bank, value } => {
+                self.deeper(|run| run.write_register(bank, value))?;
+                self.access_region(region, byte, unit.width, direction)
+            }
+            Home::Index { index, data } => self.deeper(|run| {
+                run.write_register(index, byte)?;
+                match *direction {
+                    Direction::Read => {
+                        let value = run.value_of(data)?;
+                        Ok(run.to_integer(value)? & unit.width.mask())
+                    }
+                    Direction::Write(datum) => run.write_register(data, datum).map(|()| 0),
+                }
+            }),
+        }
+    }
+
+    fn write_register(&mut self, node: NodeId, value: u64) -> Result<(), Error> {
+        match *self.core.names.thing(node)? {
+            Thing::BufferField(field) => self.write_buffer_field(field, Val::Int(value)),
+            _ => self.write_field(node, Val::Int(value)),
+        }
+    }
+
+    fn access_region(
+        &mut self,
+        node: NodeId,
+        byte: u64,
+        width: Width,
+        direction: &Direction,
+    ) -> Result<u64, Error> {
+        let Thing::Region(region) = *self.core.names.thing(node)? else {
+            return Err(ErrorKind::Dangling.into());
+        };
+        let end = byte.saturating_add(u64::from(width.bytes()));
+        let limit = ErrorKind::RegionLimit { end, length: region.length };
+        if end > region.length {
+            return Err(limit.into());
+        }
+        let address = region.base.checked_add(byte).ok_or_else(|| limit.clone())?;
+        let value = match (region.space, direction) {
+            (SYSTEM_MEMORY, Direction::Read) => self.host.mem_read(address, width)?,
+            (SYSTEM_MEMORY, Direction::Write(value)) => {
+                self.host.mem_write(address, width, *value)?;
+                0
+            }
+            (SYSTEM_IO, direction) => {
+                let port = u16::try_from(address).map_err(|_| limit)?;
+                match direction {
+                    _ if width == Width::Bits64 => {
+                        return Err(ErrorKind::Unsupported("a 64-bit access to an I/O port").into());
+                    }
+                    Direction::Read => self.host.io_read(port, width)?,
+                    Direction::Write(value) => {
+                        self.host.io_write(port, width, *value)?;
+                        0
+                    }
+                }
+            }
+            (PCI_CONFIG, direction) => {
+                let offset = u16::try_from(address).ok().filter(|&offset| offset < 0x1000).ok_or(limit)?;
+                let function = match region.pci {
+                    Some(function) => function,
+                    None => self.pci_function(node, region)?,
+                };
+                match direction {
+                    Direction::Read => self.host.pci_read(function, offset, width)?,
+                    Direction::Write(value) => {
+                        self.host.pci_write(function, offset, width, *value)?;
+                        0
+                    }
+                }
+            }
+            (space, _) => return Err(ErrorKind::NoHandler(space).into()),
+        };
+        Ok(value & width.mask())
+    }
+
+    /// The PCI function whose device encloses the region: `_ADR` of the devices from the host bridge
+    /// down, and the secondary bus numbers of the bridges between.
+    fn pci_function(&mut self, node: NodeId, region: Region) -> Result<PciAddress, Error> {
+        let mut chain = alloc::vec::Vec::new();
+        let mut bridge = None;
+        let mut up = self.core.names.parent(node);
+        while let Some(scope) = up {
+            if matches!(self.core.names.thing(scope)?, Thing::Device) {
+                if self.is_host_bridge(scope)? {
+                    bridge = Some(scope);
+                    break;
+                }
+                if let Some(address) = self.number_below(scope, *b"_ADR")? {
+                    chain.push(address);
+                }
+            }
+            up = self.core.names.parent(scope);
+        }
+        let number = |run: &mut Self, name| match bridge {
+            Some(bridge) => run.number_below(bridge, name).map(Option::unwrap_or_default),
+            None => Ok(0),
+        };
+        let segment = number(self, *b"_SEG")?.to_le_bytes();
+        let bus = number(self, *b"_BBN")?.to_le_bytes();
+        let mut function = PciAddress {
+            segment: u16::from_le_bytes([segment[0], segment[1]]),
+            bus: bus[0],
+            device: 0,
+            function: 0,
+        };
+        // A region of the host bridge itself lies in the function that its own _ADR names.
+        if let (true, Some(bridge)) = (chain.is_empty(), bridge) {
+            chain.extend(self.number_below(bridge, *b"_ADR")?);
+        }
+        let below = chain.len();
+        for (address, index) in chain.into_iter().rev().zip(1usize..) {
+            let [low, _, device, _, ..] = address.to_le_bytes();
+            function.device = device & 0x1f;
+            function.function = low & 7;
+            if index < below {
+                let header = self.host.pci_read(function, HEADER_TYPE, Width::Bits8)?;
+                if matches!(header & 0x7f, 1 | 2) {
+                    let secondary = self.host.pci_read(function, SECONDARY_BUS, Width::Bits8)?;
+                    function.bus = secondary.to_le_bytes()[0];
+                }
+            }
+        }
+        *self.core.names.thing_mut(node)? = Thing::Region(Region { pci: Some(function), ..region });
+        Ok(function)
+    }
+
+    fn is_host_bridge(&mut self, device: NodeId) -> Result<bool, Error> {
+        for name in [*b"_HID", *b"_CID"] {
+            let Some(node) = self.core.names.child(device, NameSeg::predefined(name)) else { continue };
+            match self.evaluated(node)? {
+                Val::Int(id) if HOST_BRIDGES.contains(&id) => return Ok(true),
+                Val::Obj(id) => {
+                    if let Obj::String(text) = self.core.heap.get(id)?
+                        && (text == b"PNP0A03" || text == b"PNP0A08")
+                    {
+                        return Ok(true);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn number_below(&mut self, device: NodeId, name: [u8; 4]) -> Result<Option<u64>, Error> {
+        match self.core.names.child(device, NameSeg::predefined(name)) {
+            Some(node) => {
+                let value = self.evaluated(node)?;
+                self.to_integer(value).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The value of a named object; a method is called without arguments.
+    pub(crate) fn evaluated(&mut self, node: NodeId) -> Result<Val, Error> {
+        let node = self.core.names.followed(node);
+        match *self.core.names.thing(node)? {
+            Thing::Method(method) => self.call(node, method, [Val::Uninit; MAX_ARGS]),
+            _ => self.value_of(node),
+        }
+    }
+}

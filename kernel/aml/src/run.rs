@@ -1,0 +1,327 @@
+//! The machine: frames of running methods, blocks of statements, and the budget.
+//!
+//! Statements do not recurse: If, Else, While and Scope are blocks on the frame's own stack. Native
+//! recursion happens only where an expression contains an expression or a method call; each level passes
+//! [`Run::deeper`], so [`Limits::depth`](crate::Limits::depth) bounds the native stack.
+use alloc::vec::Vec;
+
+use crate::Limits;
+use crate::code::{Cursor, Tables};
+use crate::error::{Error, ErrorKind};
+use crate::host::Host;
+use crate::namespace::{Method, NODE_BYTES, Namespace, NodeId, Serialized, Thing};
+use crate::object::{Heap, Val};
+
+/// What outlives an evaluation.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) tables: Tables,
+    pub(crate) names: Namespace,
+    pub(crate) heap: Heap,
+    pub(crate) limits: Limits,
+    pub(crate) width: IntegerWidth,
+}
+
+/// The width of integers: 32 bits if the DSDT's revision is below 2 (19.6.28).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IntegerWidth {
+    Bits32,
+    Bits64,
+}
+
+impl IntegerWidth {
+    pub(crate) const fn mask(self) -> u64 {
+        match self {
+            Self::Bits32 => 0xffff_ffff,
+            Self::Bits64 => u64::MAX,
+        }
+    }
+
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            Self::Bits32 => 4,
+            Self::Bits64 => 8,
+        }
+    }
+
+    pub(crate) const fn bits(self) -> u32 {
+        match self {
+            Self::Bits32 => 32,
+            Self::Bits64 => 64,
+        }
+    }
+}
+
+/// Arguments of a method.
+pub(crate) const MAX_ARGS: usize = 7;
+/// Locals of a method; in a frame's variables the arguments follow them.
+pub(crate) const MAX_LOCALS: usize = 8;
+
+/// A running method, or a table being loaded.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    /// The method, or the root for a table.
+    pub(crate) node: NodeId,
+    pub(crate) scope: NodeId,
+    pub(crate) cursor: Cursor,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) vars: [Val; MAX_LOCALS + MAX_ARGS],
+    /// Names made by this frame; a method's go when it ends.
+    pub(crate) created: Vec<NodeId>,
+    pub(crate) id: u64,
+    /// The heap's clock when the frame began.
+    pub(crate) since: u64,
+}
+
+/// An open block: where the enclosing one ends, and what to do at its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block {
+    pub(crate) outer_end: u32,
+    pub(crate) kind: BlockKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BlockKind {
+    /// Its Else, if any, is passed over.
+    If,
+    Else,
+    /// Goes back to its opcode at this offset.
+    While(u32),
+    /// Goes back to this scope.
+    Scope(NodeId),
+}
+
+/// How a statement ends.
+pub(crate) enum Flow {
+    Next,
+    Return(Val),
+}
+
+/// One load or evaluation.
+pub(crate) struct Run<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) host: &'a mut dyn Host,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) held: Vec<NodeId>,
+    /// The present sync level (19.6.88).
+    pub(crate) level: u8,
+    steps: u32,
+    depth: u16,
+    sleep_ms: u32,
+    frame_ids: u64,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(core: &'a mut Core, host: &'a mut dyn Host) -> Self {
+        let limits = core.limits;
+        Run {
+            core,
+            host,
+            frames: Vec::new(),
+            held: Vec::new(),
+            level: 0,
+            steps: limits.steps,
+            depth: limits.depth,
+            sleep_ms: limits.sleep_ms,
+            frame_ids: 0,
+        }
+    }
+
+    /// Takes `count` steps from the budget.
+    pub(crate) fn step(&mut self, count: usize) -> Result<(), Error> {
+        let left = u32::try_from(count).ok().and_then(|count| self.steps.checked_sub(count));
+        self.steps = left.ok_or(ErrorKind::TooManySteps)?;
+        Ok(())
+    }
+
+    /// Takes the steps for handling `bytes` bytes at once.
+    pub(crate) fn step_bytes(&mut self, bytes: usize) -> Result<(), Error> {
+        self.step((bytes / 16).saturating_add(1))
+    }
+
+    pub(crate) fn spend_sleep(&mut self, milliseconds: u32) -> Result<(), Error> {
+        self.sleep_ms = self.sleep_ms.checked_sub(milliseconds).ok_or(ErrorKind::TooMuchSleep)?;
+        Ok(())
+    }
+
+    /// Runs `inner` one level deeper.
+    pub(crate) fn deeper<T>(
+        &mut self,
+        inner: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.depth = self.depth.checked_sub(1).ok_or(ErrorKind::TooDeep)?;
+        let result = inner(self);
+        self.depth = self.depth.saturating_add(1);
+        result
+    }
+
+    /// The running frame. There is one whenever byte code is read; without one, reading ends at once.
+    pub(crate) fn frame(&mut self) -> Result<&mut Frame, Error> {
+        self.frames.last_mut().ok_or_else(|| ErrorKind::Truncated.into())
+    }
+
+    pub(crate) fn cursor(&mut self) -> Result<(&mut Cursor, &Tables), Error> {
+        match self.frames.last_mut() {
+            Some(frame) => Ok((&mut frame.cursor, &self.core.tables)),
+            None => Err(ErrorKind::Truncated.into()),
+        }
+    }
+
+    /// Calls a method; missing arguments are [`Val::Uninit`].
+    #[inline(never)]
+    pub(crate) fn call(&mut self, node: NodeId, method: Method, args: [Val; MAX_ARGS]) -> Result<Val, Error> {
+        self.deeper(|run| {
+            let level = run.level;
+            if let Serialized::Level(wanted) = method.serialized
+                && !run.frames.iter().any(|frame| frame.node == node)
+            {
+                if level > wanted {
+                    return Err(ErrorKind::MutexOrder(run.core.names.path(node)).into());
+                }
+                run.level = wanted;
+            }
+            let mut vars = [Val::Uninit; MAX_LOCALS + MAX_ARGS];
+            for (to, from) in vars.iter_mut().skip(MAX_LOCALS).zip(args) {
+                *to = from;
+            }
+            run.push_frame(node, method.body, vars);
+            let result = run.body();
+            let result = run.with_place(result);
+            run.pop_frame();
+            run.level = level;
+            result
+        })
+    }
+
+    pub(crate) fn push_frame(&mut self, node: NodeId, body: Cursor, vars: [Val; MAX_LOCALS + MAX_ARGS]) {
+        self.frame_ids = self.frame_ids.saturating_add(1);
+        self.frames.push(Frame {
+            node,
+            scope: node,
+            cursor: body,
+            blocks: Vec::new(),
+            vars,
+            created: Vec::new(),
+            id: self.frame_ids,
+            since: self.core.heap.clock(),
+        });
+    }
+
+    /// Ends a frame and deletes the names it made.
+    pub(crate) fn pop_frame(&mut self) {
+        let Some(frame) = self.frames.pop() else { return };
+        for &name in frame.created.iter().rev() {
+            let removed = self.core.names.remove(name);
+            self.core.heap.refund(removed.saturating_mul(NODE_BYTES));
+        }
+    }
+
+    /// Names the running frame in an error that has no place yet.
+    pub(crate) fn with_place<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| match self.frames.last() {
+            Some(frame) => error.at(|| self.core.names.path(frame.node), frame.cursor.at),
+            None => error,
+        })
+    }
+
+    /// Executes the running frame's statements to its end or its Return.
+    #[inline(never)]
+    pub(crate) fn body(&mut self) -> Result<Val, Error> {
+        loop {
+            let frame = self.frame()?;
+            if frame.cursor.is_at_end() {
+                if frame.blocks.is_empty() {
+                    return Ok(Val::Uninit);
+                }
+                self.leave_block()?;
+            } else if let Flow::Return(value) = self.statement()? {
+                return Ok(value);
+            }
+            if self.core.heap.wants_collection() {
+                self.collect()?;
+            }
+        }
+    }
+
+    /// Between two statements of the running frame, no value younger than the frame is in use other than
+    /// through its variables, the names, and older objects or frames.
+    fn collect(&mut self) -> Result<(), Error> {
+        let since = self.frame()?.since;
+        self.step_bytes(self.core.heap.bytes())?;
+        let vars = self.frames.iter().flat_map(|frame| frame.vars.iter().copied());
+        let Core { heap, names, .. } = &mut *self.core;
+        heap.collect(since, names.values().chain(vars));
+        Ok(())
+    }
+
+    /// Opens a block over `inside`; the cursor stands behind it.
+    pub(crate) fn enter_block(&mut self, inside: Cursor, kind: BlockKind) -> Result<(), Error> {
+        let frame = self.frame()?;
+        let outer_end = frame.cursor.end;
+        frame.cursor = inside;
+        frame.blocks.push(Block { outer_end, kind });
+        // Blocks are bounded by the table's size; their memory counts as one level of a name each.
+        if frame.blocks.len() > MAX_BLOCKS {
+            return Err(ErrorKind::TooDeep.into());
+        }
+        Ok(())
+    }
+
+    /// Leaves the innermost block; the cursor moves to its end, or back to the start of a While.
+    pub(crate) fn leave_block(&mut self) -> Result<Option<BlockKind>, Error> {
+        self.step(1)?;
+        let frame = self.frames.last_mut().ok_or(ErrorKind::Truncated)?;
+        let Some(block) = frame.blocks.pop() else { return Ok(None) };
+        let cursor = &mut frame.cursor;
+        cursor.at = cursor.end;
+        cursor.end = block.outer_end;
+        match block.kind {
+            BlockKind::If => {
+                if !cursor.is_at_end() && cursor.peek(&self.core.tables)? == ELSE {
+                    cursor.byte(&self.core.tables)?;
+                    cursor.package(&self.core.tables)?;
+                }
+            }
+            BlockKind::Else => {}
+            BlockKind::While(start) => cursor.at = start,
+            BlockKind::Scope(scope) => frame.scope = scope,
+        }
+        Ok(Some(block.kind))
+    }
+
+    /// The end of an evaluation, whether it succeeded or not: every mutex is free, no frame is left.
+    pub(crate) fn finish(&mut self) {
+        while !self.frames.is_empty() {
+            self.pop_frame();
+        }
+        if self.held.iter().any(|&id| Some(id) == self.core.global_lock()) {
+            self.host.release_global_lock();
+        }
+        let held = core::mem::take(&mut self.held);
+        self.core.names.release_all(held.into_iter());
+        self.level = 0;
+    }
+}
+
+impl Core {
+    /// The mutex `\_GL`.
+    pub(crate) fn global_lock(&self) -> Option<NodeId> {
+        self.names.child(crate::namespace::ROOT, crate::name::NameSeg::predefined(*b"_GL_"))
+    }
+
+    /// Frees what no name reaches, after an evaluation.
+    pub(crate) fn collect(&mut self) {
+        if self.heap.wants_collection() {
+            self.heap.collect(0, self.names.values());
+        }
+    }
+
+    /// Whether the node is a device-like scope that can be notified.
+    pub(crate) fn is_notifiable(&self, node: NodeId) -> Result<bool, Error> {
+        Ok(matches!(self.names.thing(node)?, Thing::Device | Thing::Processor | Thing::ThermalZone))
+    }
+}
+
+const ELSE: u8 = 0xa1;
+/// Open blocks of one frame.
+const MAX_BLOCKS: usize = 4096;

@@ -1,0 +1,179 @@
+//! Statements (20.2.5.3): control flow, synchronisation with time, and notifications.
+use crate::error::{Error, ErrorKind};
+use crate::namespace::Thing;
+use crate::object::{Ref, Val};
+use crate::opcode as op;
+use crate::place::{Calls, Place};
+use crate::run::{BlockKind, Flow, Run};
+
+/// A Stall of more than this is as long as a Sleep and counted as one.
+const MICROSECONDS_PER_MILLISECOND: u64 = 1000;
+
+impl Run<'_> {
+    /// Executes one statement of the running frame.
+    #[inline(never)]
+    pub(crate) fn statement(&mut self) -> Result<Flow, Error> {
+        self.step(1)?;
+        let (cursor, tables) = self.cursor()?;
+        let start = cursor.at;
+        if cursor.is_at_name(tables) {
+            self.term_or_nothing()?;
+            return Ok(Flow::Next);
+        }
+        let opcode = cursor.peek_opcode(tables).ok_or(ErrorKind::Truncated)?;
+        let mut ahead = *cursor;
+        ahead.opcode(tables)?;
+        let after = ahead;
+        match opcode {
+            op::IF | op::WHILE | op::ELSE => {
+                *cursor = after;
+                self.branch(opcode, start)?;
+            }
+            op::BREAK | op::CONTINUE => self.leave_loop(opcode)?,
+            op::RETURN => {
+                *cursor = after;
+                return self.term_or_nothing().map(Flow::Return);
+            }
+            op::NOOP | op::BREAK_POINT => *cursor = after,
+            op::NOTIFY => {
+                *cursor = after;
+                self.notify()?;
+            }
+            op::SLEEP | op::STALL => {
+                *cursor = after;
+                self.pause(opcode)?;
+            }
+            op::SIGNAL | op::RESET | op::RELEASE => {
+                *cursor = after;
+                self.synchronize(opcode)?;
+            }
+            op::FATAL => {
+                *cursor = after;
+                return self.fatal();
+            }
+            op::LOAD => return Err(ErrorKind::Unsupported("Load").into()),
+            op::UNLOAD => return Err(ErrorKind::Unsupported("Unload").into()),
+            _ if op::is_declaration(opcode) => {
+                *cursor = after;
+                self.declaration(opcode)?;
+            }
+            _ => {
+                self.term_or_nothing()?;
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn branch(&mut self, opcode: u16, start: u32) -> Result<(), Error> {
+        let (cursor, tables) = self.cursor()?;
+        let mut inside = cursor.package(tables)?;
+        let behind = *cursor;
+        if opcode == op::ELSE {
+            // Reached only as the Else of an If whose condition was false.
+            return Err(ErrorKind::Malformed("Else without If").into());
+        }
+        // The condition is read within the block's bounds.
+        *cursor = inside;
+        let condition = self.integer()?;
+        let (cursor, tables) = self.cursor()?;
+        inside.at = cursor.at;
+        *cursor = behind;
+        if condition != 0 {
+            let kind = if opcode == op::IF { BlockKind::If } else { BlockKind::While(start) };
+            inside.end = inside.end.min(behind.at);
+            self.enter_block_at(inside, kind, behind.end)?;
+        } else if opcode == op::IF && !cursor.is_at_end() && cursor.peek_opcode(tables) == Some(op::ELSE) {
+            cursor.opcode(tables)?;
+            let inside = cursor.package(tables)?;
+            self.enter_block(inside, BlockKind::Else)?;
+        }
+        Ok(())
+    }
+
+    fn enter_block_at(
+        &mut self,
+        inside: crate::code::Cursor,
+        kind: BlockKind,
+        outer_end: u32,
+    ) -> Result<(), Error> {
+        self.frame()?.cursor.end = outer_end;
+        self.enter_block(inside, kind)
+    }
+
+    /// Break and Continue: out of the blocks up to the innermost While.
+    fn leave_loop(&mut self, opcode: u16) -> Result<(), Error> {
+        loop {
+            let frame = self.frame()?;
+            let Some(block) = frame.blocks.last_mut() else {
+                return Err(ErrorKind::Malformed("Break or Continue outside of While").into());
+            };
+            if let BlockKind::While(_) = block.kind {
+                if opcode == op::BREAK {
+                    // An Else's end does nothing but move on.
+                    block.kind = BlockKind::Else;
+                }
+                self.leave_block()?;
+                return Ok(());
+            }
+            self.drop_block()?;
+        }
+    }
+
+    /// Leaves a block without looking for the Else behind it.
+    fn drop_block(&mut self) -> Result<(), Error> {
+        if let Some(block) = self.frame()?.blocks.last_mut()
+            && block.kind == BlockKind::If
+        {
+            block.kind = BlockKind::Else;
+        }
+        self.leave_block().map(drop)
+    }
+
+    fn notify(&mut self) -> Result<(), Error> {
+        let place = self.super_name(Calls::Yes)?;
+        let value = self.integer()?;
+        let mut node = match place {
+            Place::Node(node) => node,
+            place => match self.load(place)? {
+                Val::Node(node) | Val::Ref(Ref::Node(node)) => node,
+                other => return Err(self.wrong_type("a device", other)),
+            },
+        };
+        // A name that holds a reference to a device.
+        if let Thing::Value(value) = *self.core.names.thing(node)?
+            && let Val::Node(target) | Val::Ref(Ref::Node(target)) = value
+        {
+            node = target;
+        }
+        if !self.core.is_notifiable(node)? {
+            return Err(self.wrong_type("a device", Val::Node(node)));
+        }
+        let path = self.core.names.path(node);
+        self.host.notify(&path, value);
+        Ok(())
+    }
+
+    fn pause(&mut self, opcode: u16) -> Result<(), Error> {
+        let time = self.integer()?;
+        let too_long = ErrorKind::TooMuchSleep;
+        if opcode == op::SLEEP {
+            let milliseconds = u32::try_from(time).map_err(|_| too_long)?;
+            self.spend_sleep(milliseconds)?;
+            self.host.sleep(milliseconds);
+        } else {
+            let microseconds = u32::try_from(time).map_err(|_| too_long.clone())?;
+            let milliseconds = time.div_ceil(MICROSECONDS_PER_MILLISECOND);
+            self.spend_sleep(u32::try_from(milliseconds).map_err(|_| too_long)?)?;
+            self.host.stall(microseconds);
+        }
+        Ok(())
+    }
+
+    fn fatal(&mut self) -> Result<Flow, Error> {
+        let (cursor, tables) = self.cursor()?;
+        let class = cursor.byte(tables)?;
+        let code = u32::try_from(cursor.number(tables, 4)?).unwrap_or_default();
+        let argument = self.integer()?;
+        Err(ErrorKind::Fatal { class, code, argument }.into())
+    }
+}

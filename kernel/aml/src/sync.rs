@@ -1,0 +1,123 @@
+//! Mutexes and events (19.6.2, 19.6.115, 19.6.147). One thread executes AML, so nothing ever waits: what
+//! would wait for another thread would wait for ever.
+use crate::error::{Error, ErrorKind};
+use crate::namespace::{NodeId, Thing};
+use crate::object::Val;
+use crate::opcode as op;
+use crate::place::{Calls, Place};
+use crate::run::Run;
+
+/// The timeout that means for ever.
+const FOR_EVER: u64 = 0xffff;
+
+impl Run<'_> {
+    fn synchronizer(&mut self) -> Result<NodeId, Error> {
+        let place = self.super_name(Calls::Yes)?;
+        match place {
+            Place::Node(node) => Ok(node),
+            place => match self.load(place)? {
+                Val::Node(node) => Ok(node),
+                Val::Ref(crate::object::Ref::Node(node)) => Ok(node),
+                other => Err(self.wrong_type("a mutex or an event", other)),
+            },
+        }
+    }
+
+    /// Acquire and Wait: True on a timeout.
+    #[inline(never)]
+    pub(crate) fn blocking(&mut self, opcode: u16) -> Result<Val, Error> {
+        let node = self.synchronizer()?;
+        if opcode == op::ACQUIRE {
+            let (cursor, tables) = self.cursor()?;
+            cursor.bytes(tables, 2)?;
+            self.acquire(node)?;
+            return Ok(Val::Int(0));
+        }
+        let timeout = self.integer()?;
+        let path = self.core.names.path(node);
+        match self.core.names.thing_mut(node)? {
+            Thing::Event(count) if *count > 0 => {
+                *count = count.saturating_sub(1);
+                Ok(Val::Int(0))
+            }
+            Thing::Event(_) if timeout >= FOR_EVER => Err(ErrorKind::Deadlock(path).into()),
+            Thing::Event(_) => Ok(self.int(u64::MAX)),
+            thing => Err(ErrorKind::WrongType { wanted: "an event", found: thing.kind() }.into()),
+        }
+    }
+
+    /// Signal, Reset, Release.
+    pub(crate) fn synchronize(&mut self, opcode: u16) -> Result<(), Error> {
+        let node = self.synchronizer()?;
+        if opcode == op::RELEASE {
+            return self.release(node);
+        }
+        match self.core.names.thing_mut(node)? {
+            Thing::Event(count) => {
+                *count = if opcode == op::SIGNAL { count.saturating_add(1) } else { 0 };
+                Ok(())
+            }
+            thing => Err(ErrorKind::WrongType { wanted: "an event", found: thing.kind() }.into()),
+        }
+    }
+
+    fn acquire(&mut self, node: NodeId) -> Result<(), Error> {
+        let level = self.level;
+        let is_global = self.core.global_lock() == Some(node);
+        match self.core.names.thing_mut(node)? {
+            Thing::Mutex(mutex) if mutex.held > 0 => mutex.held = mutex.held.saturating_add(1),
+            Thing::Mutex(mutex) if level > mutex.level => {
+                return Err(ErrorKind::MutexOrder(self.core.names.path(node)).into());
+            }
+            Thing::Mutex(mutex) => {
+                mutex.held = 1;
+                mutex.before = level;
+                self.level = mutex.level;
+                self.held.push(node);
+                if is_global && let Err(error) = self.host.acquire_global_lock() {
+                    self.held.pop();
+                    self.core.names.release_all(core::iter::once(node));
+                    return Err(error.into());
+                }
+            }
+            thing => {
+                return Err(ErrorKind::WrongType { wanted: "a mutex", found: thing.kind() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, node: NodeId) -> Result<(), Error> {
+        let level = self.level;
+        let is_global = self.core.global_lock() == Some(node);
+        match self.core.names.thing_mut(node)? {
+            Thing::Mutex(mutex) if mutex.held > 1 => mutex.held = mutex.held.saturating_sub(1),
+            Thing::Mutex(mutex) if mutex.held == 0 => {
+                return Err(ErrorKind::MutexNotHeld(self.core.names.path(node)).into());
+            }
+            Thing::Mutex(mutex) if mutex.level != level => {
+                return Err(ErrorKind::MutexOrder(self.core.names.path(node)).into());
+            }
+            Thing::Mutex(mutex) => {
+                mutex.held = 0;
+                self.level = mutex.before;
+                self.held.retain(|&held| held != node);
+                if is_global {
+                    self.host.release_global_lock();
+                }
+            }
+            thing => {
+                return Err(ErrorKind::WrongType { wanted: "a mutex", found: thing.kind() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Text for the Debug object.
+    pub(crate) fn debug(&mut self, value: Val) -> Result<(), Error> {
+        let value = self.export(value)?;
+        let text = alloc::format!("{value:?}");
+        self.host.debug(&text);
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! The interpreter `aml` against two judges: the tables that QEMU really makes, with its memory hotplug
+//! registers played by a fake, and ACPICA's own interpreter (`acpiexec`) on small tables compiled by
+//! `iasl`. Needs qemu-system-x86_64 and Debian's acpica-tools.
+#[path = "aml_oracle/acpica.rs"]
+mod acpica;
+#[path = "aml_oracle/fake.rs"]
+mod fake;
+#[path = "aml_oracle/qemu.rs"]
+mod qemu;
+
+use aml::resources::{Resource, decode};
+use aml::{Aml, Limits, Reach, Value};
+use fake::{Dimm, FakeHost};
+
+/// The GPIO-less part of the machine that matters here: which slots hold what.
+fn loaded(machine: &str, slots: usize) -> (Aml, FakeHost) {
+    let tables = qemu::capture(machine, slots);
+    let mut host = FakeHost::with_slots(slots);
+    let mut aml = Aml::new(Limits::default());
+    for table in &tables {
+        aml.load(&mut host, table).unwrap_or_else(|error| panic!("{machine}, {slots} slots: {error}"));
+    }
+    (aml, host)
+}
+
+/// Plugs, scans, describes, reports and ejects DIMMs through nothing but the tables' own methods, on both
+/// machines and with the most slots there are. Breaks with any error in fields, mutexes, loops, buffer
+/// fields, Notify or calls.
+#[test]
+fn memory_hotplug_methods_of_qemu_run() {
+    for (machine, slots) in [("q35", 3), ("pc", 3), ("q35", 256), ("pc", 256)] {
+        let (mut aml, mut host) = loaded(machine, slots);
+        let devices = memory_devices(&mut aml, &mut host);
+        assert_eq!(devices.len(), slots, "{machine}: {devices:?}");
+        assert_eq!(devices.first().map(String::as_str), Some("\\_SB.MHPC.MP00"));
+        let last = devices.last().expect("slots").clone();
+        assert_eq!(integer(&mut aml, &mut host, "\\_SB.MHPC.MP00._STA"), 0, "{machine}");
+
+        host.slots[0] = Dimm { base: 0x1_0000_0000, size: 256 << 20, node: 1, ..Dimm::inserted() };
+        host.slots[slots - 1] = Dimm { base: 0x4000_0000, size: 128 << 20, node: 0, ..Dimm::inserted() };
+        aml.evaluate(&mut host, "\\_GPE._E03", &[]).expect("_E03");
+        assert_eq!(host.take_notes(), [("\\_SB.MHPC.MP00".into(), 1), (last.clone(), 1)], "{machine}");
+        assert!(host.slots.iter().all(|slot| !slot.inserting), "the scan clears the insert bits");
+
+        assert_eq!(integer(&mut aml, &mut host, "\\_SB.MHPC.MP00._STA"), 0xf);
+        assert_eq!(integer(&mut aml, &mut host, "\\_SB.MHPC.MP00._PXM"), 1);
+        assert_eq!(memory(&mut aml, &mut host, "\\_SB.MHPC.MP00._CRS"), (0x1_0000_0000, 0x1_0fff_ffff));
+        assert_eq!(memory(&mut aml, &mut host, &format!("{last}._CRS")), (0x4000_0000, 0x47ff_ffff));
+
+        let report = [Value::Integer(1), Value::Integer(0), Value::Buffer(Vec::new())];
+        aml.evaluate(&mut host, "\\_SB.MHPC.MP00._OST", &report).expect("_OST");
+        assert_eq!((host.slots[0].event, host.slots[0].status), (1, 0));
+
+        host.slots[0].removing = true;
+        aml.evaluate(&mut host, "\\_GPE._E03", &[]).expect("_E03");
+        assert_eq!(host.take_notes(), [("\\_SB.MHPC.MP00".into(), 3)]);
+        aml.evaluate(&mut host, "\\_SB.MHPC.MP00._EJ0", &[Value::Integer(1)]).expect("_EJ0");
+        assert!(host.slots[0].ejected, "{machine}");
+    }
+}
+
+fn memory_devices(aml: &mut Aml, host: &mut FakeHost) -> Vec<String> {
+    let mut devices = aml.devices();
+    devices.retain(|device| aml.hid(host, device).expect("_HID").as_deref() == Some("PNP0C80"));
+    devices
+}
+
+fn integer(aml: &mut Aml, host: &mut FakeHost, path: &str) -> u64 {
+    let value = aml.evaluate(host, path, &[]).unwrap_or_else(|error| panic!("{path}: {error}"));
+    value.as_integer().unwrap_or_else(|| panic!("{path}: {value:?}"))
+}
+
+/// First and last address of the one memory range.
+fn memory(aml: &mut Aml, host: &mut FakeHost, path: &str) -> (u64, u64) {
+    let value = aml.evaluate(host, path, &[]).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let resources: Vec<_> =
+        decode(value.as_buffer().expect("a buffer")).map(|one| one.expect("valid")).collect();
+    match resources.as_slice() {
+        [Resource::Memory(range)] if range.length == range.max - range.min + 1 => (range.min, range.max),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+/// Only the scan of memory slots reaches memory devices: neither PCI hotplug (_E01) nor CPU hotplug
+/// (_E02), whose notifications go elsewhere.
+#[test]
+fn gpe_handlers_of_qemu_reach_what_they_should() {
+    for machine in ["q35", "pc"] {
+        let (mut aml, mut host) = loaded(machine, 3);
+        let devices = memory_devices(&mut aml, &mut host);
+        let is_memory = |path: &str| devices.iter().any(|device| device == path);
+        assert_eq!(aml.reaches_notify("\\_GPE._E03", &is_memory), Reach::Yes, "{machine}");
+        for other in ["\\_GPE._E01", "\\_GPE._E02"] {
+            if aml.exists(other) {
+                assert_eq!(aml.reaches_notify(other, &is_memory), Reach::No, "{machine} {other}");
+            }
+        }
+    }
+}
