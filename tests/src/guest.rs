@@ -1,0 +1,393 @@
+//! A guest: QEMU with the kernel, its serial line and its monitor, for as long as a test holds it.
+
+use crate::answers::{Alloc, Buddyinfo, Check, Meminfo, Page, Resource, Section, Verify};
+use crate::monitor::{Monitor, Ost};
+use crate::serial::{Serial, Silence};
+use crate::xtask;
+use serde::de::DeserializeOwned;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// After this something hangs: emulation on a busy machine is slow, but not that slow.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// QEMU's machine types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// Intel Q35.
+    Q35,
+    /// Intel 440FX.
+    Pc,
+}
+
+impl Machine {
+    /// QEMU's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Machine::Q35 => "q35",
+            Machine::Pc => "pc",
+        }
+    }
+}
+
+/// What the boot shim is given with `-initrd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kernel {
+    Built,
+    None,
+    File(String),
+}
+
+/// How a guest is to look; [`Plan::boot`] starts it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    arguments: Vec<String>,
+    qemu: Vec<String>,
+    kernel: Kernel,
+}
+
+impl Plan {
+    /// The guest that `cargo xtask run` starts by default, on this machine type, emulated.
+    pub fn new(machine: Machine) -> Plan {
+        let arguments = ["--accel", "tcg", "--machine", machine.name()].map(str::to_owned).to_vec();
+        Plan { arguments, qemu: Vec::new(), kernel: Kernel::Built }
+    }
+
+    /// Adds an option of `cargo xtask run`.
+    pub fn option(mut self, name: &str, value: &str) -> Plan {
+        self.arguments.extend([name.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// Adds arguments of QEMU.
+    pub fn qemu(mut self, arguments: &[&str]) -> Plan {
+        self.qemu.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Gives the boot shim no kernel.
+    pub fn without_kernel(mut self) -> Plan {
+        self.kernel = Kernel::None;
+        self
+    }
+
+    /// Gives the boot shim this file as its kernel.
+    pub fn kernel(mut self, file: &Path) -> Plan {
+        self.kernel = Kernel::File(file.to_str().expect("a path in UTF-8").to_owned());
+        self
+    }
+
+    /// The QEMU command, with the sockets in `directory`.
+    #[track_caller]
+    fn command(&self, directory: &Path) -> Vec<String> {
+        let path = |name: &str| directory.join(name).to_str().expect("a path in UTF-8").to_owned();
+        let mut arguments = self.arguments.clone();
+        arguments.extend(["--serial".to_owned(), format!("unix:{}", path("serial"))]);
+        arguments.extend(["--qmp".to_owned(), path("qmp"), "--".to_owned()]);
+        arguments.extend(self.qemu.iter().cloned());
+        let mut command = xtask::qemu_command(&arguments);
+        let initrd = command.iter().position(|word| word == "-initrd").expect("the command names a kernel");
+        match &self.kernel {
+            Kernel::Built => {}
+            Kernel::None => drop(command.drain(initrd..initrd + 2)),
+            Kernel::File(file) => command[initrd + 1].clone_from(file),
+        }
+        command
+    }
+
+    /// The file that is the kernel of a guest of this plan.
+    #[track_caller]
+    pub fn kernel_file(&self) -> String {
+        let command = self.command(Path::new("/"));
+        let initrd = command.iter().position(|word| word == "-initrd").expect("the command names a kernel");
+        command[initrd + 1].clone()
+    }
+
+    /// Starts the guest, and does not wait for its prompt.
+    #[track_caller]
+    pub fn start(&self) -> Guest {
+        let directory = TempDir::new().expect("a temporary directory");
+        let line = self.command(directory.path());
+        let errors = directory.path().join("qemu.log");
+        let child = child(&line, File::create(&errors).expect("a file for QEMU's messages"));
+        let mut guest = Guest { child, directory, line, serial: None, monitor: None };
+        let (serial, qmp) = (guest.directory.path().join("serial"), guest.directory.path().join("qmp"));
+        match Serial::connect(&serial, Duration::from_secs(20)) {
+            Ok(serial) => guest.serial = Some(serial),
+            Err(error) => guest.fail(&format!("QEMU does not listen on its serial socket: {error}")),
+        }
+        // A guest that ends at once (a refused kernel) may be gone before QMP answers.
+        guest.monitor = Monitor::connect(&qmp, LIMIT).ok();
+        guest
+    }
+
+    /// Starts the guest and waits for its first prompt.
+    #[track_caller]
+    pub fn boot(&self) -> Guest {
+        let mut guest = self.start();
+        guest.wait_prompt();
+        guest
+    }
+}
+
+/// QEMU as a child that ends with the thread that started it, so with the test.
+fn child(line: &[String], errors: File) -> Child {
+    let mut command = Command::new(&line[0]);
+    command.args(line[1..].iter().map(OsStr::new));
+    let out = errors.try_clone().expect("a second handle of the file");
+    command.stdin(Stdio::null()).stdout(out).stderr(errors);
+    // SAFETY: between fork and exec the closure makes one system call (prctl) and touches no memory
+    // but its own stack: it takes no lock and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            Ok(())
+        });
+    }
+    command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", line[0]))
+}
+
+/// A running guest. Dropping it ends QEMU, and prints the serial log if the test is failing.
+#[derive(Debug)]
+pub struct Guest {
+    child: Child,
+    directory: TempDir,
+    line: Vec<String>,
+    serial: Option<Serial>,
+    monitor: Option<Monitor>,
+}
+
+/// A DIMM to plug.
+#[derive(Clone, Copy, Debug)]
+pub struct Dimm {
+    /// Its number; the device is `dimmN`, its memory `ramN`.
+    pub number: u32,
+    /// Its size in QEMU's words.
+    pub size: &'static str,
+    /// Its node.
+    pub node: u32,
+}
+
+impl Guest {
+    fn serial(&mut self) -> &mut Serial {
+        self.serial.as_mut().expect("a started guest has a serial line")
+    }
+
+    /// QEMU's monitor.
+    #[track_caller]
+    pub fn monitor(&mut self) -> &mut Monitor {
+        self.monitor.as_mut().expect("QEMU ended before its monitor answered")
+    }
+
+    /// Everything the guest has said.
+    pub fn log(&self) -> String {
+        self.serial.as_ref().map(Serial::text).unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn fail(&self, why: &str) -> ! {
+        panic!("{why}");
+    }
+
+    #[track_caller]
+    fn silence(&self, what: &str, silence: &Silence) -> ! {
+        match silence {
+            Silence::Timeout => self.fail(&format!("{what}: nothing in {} s", LIMIT.as_secs())),
+            Silence::Closed => self.fail(&format!("{what}: the guest has ended")),
+        }
+    }
+
+    /// Waits for a prompt that has not been seen yet.
+    #[track_caller]
+    pub fn wait_prompt(&mut self) {
+        if let Err(silence) = self.serial().wait_prompt(LIMIT) {
+            self.silence("waiting for the prompt", &silence);
+        }
+    }
+
+    /// From here on only what comes now counts as a prompt: for a guest that is about to restart.
+    pub fn skip_to_now(&mut self) {
+        self.serial().skip_to_now();
+    }
+
+    /// Waits until the guest has said `text`.
+    #[track_caller]
+    pub fn wait_text(&mut self, text: &str) {
+        if let Err(silence) = self.serial().wait(LIMIT, |all| all.contains(text).then_some(())) {
+            self.silence(&format!("waiting for `{text}`"), &silence);
+        }
+    }
+
+    /// Sends bytes on the serial line as they are.
+    #[track_caller]
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.serial().send(bytes).expect("the guest reads its serial line");
+    }
+
+    /// Types a command; the lines it answers.
+    #[track_caller]
+    pub fn sh(&mut self, command: &str) -> Vec<String> {
+        match self.serial().command(command, LIMIT) {
+            Ok(lines) => lines,
+            Err(silence) => self.silence(&format!("waiting for the end of `{command}`"), &silence),
+        }
+    }
+
+    /// Types a `-J` command; its one line of JSON. Log lines beside it are not looked at.
+    #[track_caller]
+    pub fn json<T: DeserializeOwned>(&mut self, command: &str) -> T {
+        let lines = self.sh(command);
+        let mut values = lines.iter().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+        let (Some(line), None) = (values.next(), values.next()) else {
+            panic!("`{command}` answered not one line of JSON but {lines:?}");
+        };
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("`{command}` answered {line}: {error}"))
+    }
+
+    /// `resources -J`.
+    #[track_caller]
+    pub fn resources(&mut self) -> Vec<Resource> {
+        self.json("resources -J")
+    }
+
+    /// `sections -J` of one resource.
+    #[track_caller]
+    pub fn sections(&mut self, resource: u64) -> Vec<Section> {
+        self.json(&format!("sections {resource} -J"))
+    }
+
+    /// `meminfo -J`.
+    #[track_caller]
+    pub fn meminfo(&mut self) -> Meminfo {
+        self.json("meminfo -J")
+    }
+
+    /// `page PFN -J`.
+    #[track_caller]
+    pub fn page(&mut self, pfn: u64) -> Page {
+        self.json(&format!("page {pfn:#x} -J"))
+    }
+
+    /// `alloc ... -J`.
+    #[track_caller]
+    pub fn alloc(&mut self, what: &str) -> Alloc {
+        self.json(&format!("alloc {what} -J"))
+    }
+
+    /// `verify -J`.
+    #[track_caller]
+    pub fn verify(&mut self) -> Verify {
+        self.json("verify -J")
+    }
+
+    /// Types an HMP line that has to go well.
+    #[track_caller]
+    pub fn monitor_line(&mut self, line: &str) {
+        let answer = self.monitor().human(line);
+        assert!(answer.trim().is_empty(), "(qemu) {line}\n{answer}");
+    }
+
+    /// Plugs a DIMM by the two lines of the README, and waits for what the guest answers.
+    #[track_caller]
+    pub fn plug(&mut self, dimm: Dimm) -> Ost {
+        let Dimm { number, size, node } = dimm;
+        self.monitor_line(&format!("object_add memory-backend-ram,id=ram{number},size={size}"));
+        self.monitor_line(&format!("device_add pc-dimm,id=dimm{number},memdev=ram{number},node={node}"));
+        match self.monitor().wait_ost(LIMIT) {
+            Some(ost) => ost,
+            None => self.fail(&format!("no _OST for dimm{number}")),
+        }
+    }
+
+    /// Plugs a DIMM that has to come online; its resource.
+    #[track_caller]
+    pub fn plug_online(&mut self, dimm: Dimm) -> Resource {
+        let before = self.resources();
+        let ost = self.plug(dimm);
+        assert_eq!(ost, Ost { device: format!("dimm{}", dimm.number), source: 1, status: 0 });
+        let mut new: Vec<_> = self.resources();
+        new.retain(|resource| before.iter().all(|old| old.id != resource.id));
+        let [resource] = &new[..] else { panic!("one new resource, not {new:?}") };
+        assert_eq!(resource.state, "online");
+        assert_eq!(resource.node, u64::from(dimm.node));
+        resource.clone()
+    }
+
+    /// That `check` finds nothing, and that resources, sections, buddies, nodes and sums agree.
+    #[track_caller]
+    pub fn assert_sound(&mut self) {
+        let check: Check = self.json("check -J");
+        assert!(check.ok && check.errors.is_empty(), "{check:?}");
+        assert!(check.checked > 0, "check looked at nothing");
+        let (resources, meminfo) = (self.resources(), self.meminfo());
+        let sections: Vec<Section> = self.json("sections -J");
+        let buddies: Vec<Buddyinfo> = self.json("buddyinfo -J");
+        let sum = |field: fn(&Resource) -> u64| resources.iter().map(field).sum::<u64>();
+        assert_eq!(sum(|r| r.usable_pages), meminfo.usable_pages, "usable frames of resources and their sum");
+        assert_eq!(sum(|r| r.free_pages), meminfo.free_pages, "free frames of resources and their sum");
+        let nodes = |field: fn(&crate::answers::Node) -> u64| meminfo.nodes.iter().map(field).sum::<u64>();
+        assert_eq!(nodes(|n| n.usable_pages), meminfo.usable_pages, "usable frames of nodes and their sum");
+        assert_eq!(nodes(|n| n.free_pages), meminfo.free_pages, "free frames of nodes and their sum");
+        for resource in &resources {
+            let mine: Vec<_> = sections.iter().filter(|section| section.resource == resource.id).collect();
+            let part = |field: fn(&Section) -> u64| mine.iter().map(|&section| field(section)).sum::<u64>();
+            assert_eq!(
+                part(|s| s.usable_pages),
+                resource.usable_pages,
+                "usable frames of {resource:?} by section"
+            );
+            assert_eq!(part(|s| s.free_pages), resource.free_pages, "free frames of {resource:?} by section");
+            assert_eq!(part(|s| s.memmap_pages), resource.memmap_pages, "memmap of {resource:?} by section");
+            let buddy = buddies.iter().find(|buddy| buddy.resource == resource.id);
+            let buddy = buddy.unwrap_or_else(|| panic!("no buddyinfo of {resource:?}"));
+            let blocks = buddy.free.iter().enumerate();
+            let free: u64 = blocks.map(|(order, count)| count << order).sum();
+            assert_eq!(free, resource.free_pages, "free blocks of {resource:?}: {:?}", buddy.free);
+            let largest = buddy.free.iter().rposition(|&count| count > 0).map_or(0, |order| 1 << order);
+            assert_eq!(largest, resource.largest_free_pages, "largest free block of {resource:?}");
+        }
+    }
+
+    /// Waits until QEMU has ended; its exit status.
+    #[track_caller]
+    pub fn wait_exit(&mut self) -> i32 {
+        let end = Instant::now() + LIMIT;
+        loop {
+            match self.child.try_wait().expect("QEMU can be waited for") {
+                Some(status) => return code(status),
+                None if Instant::now() > end => self.fail("QEMU does not end"),
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// Types `poweroff` and waits for the end; QEMU's exit status.
+    #[track_caller]
+    pub fn power_off(mut self) -> i32 {
+        self.send(b"poweroff\n");
+        self.wait_exit()
+    }
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| panic!("QEMU was ended by a signal: {status}"))
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // Both fail only where QEMU has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let errors = fs::read_to_string(self.directory.path().join("qemu.log")).unwrap_or_default();
+            let (line, log) = (self.line.join(" "), self.log());
+            eprintln!("--- command: {line}\n--- QEMU said: {errors}\n--- serial line:\n{log}\n--- end");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The guest's serial line: everything it says is kept; lines are seen as a terminal shows them.
+//!
+//! The shell takes its prompt off the screen (`\r`, ESC `[K`) to print a log line above it and puts it
+//! back afterwards; what counts of a line is what stands behind the last such removal.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The shell's prompt; it counts only at the start of a line.
+pub const PROMPT: &str = "carapace> ";
+/// How the shell takes a line off the screen.
+const REMOVED: &str = "\r\x1b[K";
+
+#[derive(Debug, Default)]
+struct Heard {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+/// The connection.
+#[derive(Debug)]
+pub struct Serial {
+    stream: UnixStream,
+    heard: Arc<(Mutex<Heard>, Condvar)>,
+    /// Where the line starts that holds the prompt which waits for input.
+    at: usize,
+}
+
+/// What was waited for and did not come.
+#[derive(Debug)]
+pub enum Silence {
+    /// The time is over.
+    Timeout,
+    /// QEMU closed the line.
+    Closed,
+}
+
+impl Serial {
+    /// Connects to the socket at `path`, on which QEMU will listen soon. The guest starts with that.
+    pub fn connect(path: &Path, limit: Duration) -> std::io::Result<Serial> {
+        let stream = retry(limit, || UnixStream::connect(path))?;
+        let heard = Arc::new((Mutex::new(Heard::default()), Condvar::new()));
+        let (mut input, shared) = (stream.try_clone()?, Arc::clone(&heard));
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let count = input.read(&mut buffer).unwrap_or(0);
+                let mut heard = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.bytes.extend_from_slice(&buffer[..count]);
+                heard.closed = count == 0;
+                shared.1.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        Ok(Serial { stream, heard, at: 0 })
+    }
+
+    /// Everything heard so far.
+    pub fn text(&self) -> String {
+        let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&heard.bytes).into_owned()
+    }
+
+    /// Waits until `find` finds something in what was heard, which it is given whole.
+    pub fn wait<T>(&self, limit: Duration, mut find: impl FnMut(&str) -> Option<T>) -> Result<T, Silence> {
+        let end = Instant::now() + limit;
+        let mut heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(found) = find(&String::from_utf8_lossy(&heard.bytes)) {
+                return Ok(found);
+            }
+            if heard.closed {
+                return Err(Silence::Closed);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Silence::Timeout);
+            }
+            heard = self.heard.1.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits for the first prompt from here on.
+    pub fn wait_prompt(&mut self, limit: Duration) -> Result<(), Silence> {
+        let from = self.at;
+        self.at = self.wait(limit, |text| prompt_at(text, from))?;
+        Ok(())
+    }
+
+    /// Forgets what was heard, as far as prompts go: the next one comes from now on.
+    pub fn skip_to_now(&mut self) {
+        self.at = self.text().len();
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Types a command at the prompt and waits for its end; the lines between are the answer.
+    pub fn command(&mut self, command: &str, limit: Duration) -> Result<Vec<String>, Silence> {
+        self.send(format!("{command}\n").as_bytes()).map_err(|_| Silence::Closed)?;
+        let from = self.at;
+        let (at, answer) = self.wait(limit, |text| answer(text, from, command))?;
+        self.at = at;
+        Ok(answer)
+    }
+}
+
+/// Calls `attempt` until it succeeds or `limit` is over.
+pub fn retry<T>(limit: Duration, mut attempt: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+            result => return result,
+        }
+    }
+}
+
+/// The lines from byte `from` on, each with where it starts; the last one may be unfinished.
+fn lines(text: &str, from: usize) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = from.min(text.len());
+    text.get(at..).unwrap_or_default().split_inclusive('\n').map(move |line| {
+        let start = at;
+        at += line.len();
+        (start, line)
+    })
+}
+
+/// What a terminal shows of a line.
+fn shown(line: &str) -> &str {
+    let line = line.trim_end_matches(['\r', '\n']);
+    line.rsplit_once(REMOVED).map_or(line, |(_, rest)| rest)
+}
+
+/// Where the first line starts that starts with the prompt.
+fn prompt_at(text: &str, from: usize) -> Option<usize> {
+    lines(text, from).find(|(_, line)| shown(line).starts_with(PROMPT)).map(|(at, _)| at)
+}
+
+/// The lines between the echo of `command` and the next prompt, and where that prompt's line starts.
+fn answer(text: &str, from: usize, command: &str) -> Option<(usize, Vec<String>)> {
+    let mut rest = lines(text, from);
+    rest.find(|(_, line)| line.ends_with('\n') && shown(line).strip_prefix(PROMPT) == Some(command))?;
+    let mut answer = Vec::new();
+    for (at, line) in rest {
+        if shown(line).starts_with(PROMPT) {
+            return Some((at, answer));
+        }
+        answer.push(shown(line).to_owned());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that an answer is what stands between the echo and the next prompt, and that nothing
+    /// is taken for an answer before that prompt is there.
+    #[test]
+    fn answers_end_at_the_prompt() {
+        let text = "boot\r\ncarapace> check\r\nok\r\nall\r\ncarapace> ";
+        let expected = vec!["ok".to_owned(), "all".to_owned()];
+        assert_eq!(answer(text, 6, "check"), Some((text.len() - PROMPT.len(), expected)));
+        assert_eq!(answer(&text[..text.len() - 1], 6, "check"), None);
+        assert_eq!(answer(text, 6, "chec"), None);
+    }
+
+    /// Proves that a log line which comes while a command is typed does not hide the command's echo,
+    /// nor is its prompt taken for the end of the command.
+    #[test]
+    fn log_lines_at_the_prompt() {
+        let text = "carapace> che\r\x1b[K[1.0] info: x\r\ncarapace> check\r\nok\r\ncarapace> \r\x1b[K[2.0] y\r\ncarapace> ";
+        let (at, lines) = answer(text, 0, "check").unwrap();
+        assert_eq!(lines, ["ok", "[2.0] y"]);
+        assert_eq!(at, text.len() - PROMPT.len());
+        // with the second log line not yet there, the prompt that it later removes ends the answer
+        let early = &text[..text.find("\r\x1b[K[2.0]").unwrap()];
+        assert_eq!(answer(early, 0, "check").unwrap().1, ["ok"]);
+    }
+
+    /// Proves that the prompt's bytes count only at the start of a line.
+    #[test]
+    fn prompts_start_lines() {
+        assert_eq!(prompt_at("say carapace> \r\n", 0), None);
+        assert_eq!(prompt_at("x\r\ncarapace> ", 0), Some(3));
+        assert_eq!(prompt_at("carapace> \r\nx", 4), None);
+    }
+}

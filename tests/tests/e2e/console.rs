@@ -1,0 +1,53 @@
+//! The shell's manners on a serial line that programs read.
+
+use tests::{Machine, Plan};
+
+/// Proves that an unknown command, a wrong argument and a flag given twice are answered with one
+/// error line each, and that the shell goes on.
+#[test]
+fn errors_are_one_line() {
+    let mut guest = Plan::new(Machine::Q35).boot();
+    for line in
+        ["nonsense", "alloc", "alloc 1M 2M", "alloc 99999999999T", "free", "meminfo -J -J", "page zzz"]
+    {
+        let answer = guest.sh(line);
+        assert!(answer.len() == 1 && answer[0].starts_with("error: "), "`{line}` answered {answer:?}");
+    }
+    assert!(guest.sh("").is_empty());
+    guest.assert_sound();
+}
+
+/// Proves that `help` names the commands, and that commands for people answer something.
+#[test]
+fn commands_for_people() {
+    let mut guest = Plan::new(Machine::Pc).boot();
+    let help = guest.sh("help").join("\n");
+    for command in
+        ["resources", "sections", "meminfo", "buddyinfo", "page", "alloc", "free", "verify", "check"]
+    {
+        assert!(help.contains(command), "help does not name {command}:\n{help}");
+        let usage = guest.sh(&format!("help {command}")).join("\n");
+        assert!(usage.contains(command), "help {command}: {usage}");
+    }
+    for command in ["resources", "sections", "meminfo", "buddyinfo", "page 0x100", "map", "dmesg", "check"] {
+        let answer = guest.sh(command);
+        assert!(!answer.is_empty() && !answer[0].starts_with("error"), "`{command}` answered {answer:?}");
+    }
+}
+
+/// Proves that no byte is lost when far more than any buffer holds is sent at once: 300 commands,
+/// 300 answers.
+#[test]
+fn nothing_sent_is_lost() {
+    let mut guest = Plan::new(Machine::Q35).boot();
+    let flood: String = (0..300).map(|index| format!("nonsense{index:03}\n")).collect();
+    guest.send(flood.as_bytes());
+    guest.wait_text("carapace> nonsense299\r\n");
+    guest.skip_to_now();
+    guest.send(b"\n");
+    guest.wait_prompt();
+    let log = guest.log();
+    for index in 0..300 {
+        assert!(log.contains(&format!("carapace> nonsense{index:03}\r\n")), "line {index} is lost or torn");
+    }
+}

@@ -1,0 +1,13 @@
+//! What a user sees: every test boots QEMU. One module a behaviour, one executable for all, so that
+//! two guests at a time run side by side (`cargo test -p tests NAME` picks some).
+
+mod allocations;
+mod boot_errors;
+mod cold_plug;
+mod console;
+mod example;
+mod frames;
+mod more_dimms;
+mod panic;
+mod pipe;
+mod restart;
