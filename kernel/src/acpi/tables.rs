@@ -249,8 +249,11 @@ impl StaticTables {
         let table = self.find(Signature::MADT)?;
         madt::check(table.bytes()).map_err(TableError::BadMadt)?;
         // SAFETY: the table is mapped for ever, of a length that holds the fixed part (`check`), whose
-        // type is packed, plain data; it is not moved, so it may be pinned.
-        let raw = unsafe { Pin::new_unchecked(&*(table.start.0 as *const u8).cast::<RawMadt>()) };
+        // type is packed, plain data.
+        let raw = unsafe { &*(table.start.0 as *const RawMadt) };
+        // SAFETY: nothing moves a table; the crate asks for the promise since it reads the entries that
+        // lie behind this fixed part.
+        let raw = unsafe { Pin::new_unchecked(raw) };
         let mut madt = Madt {
             local_apic: PhysAddr(u64::from(raw.local_apic_address)),
             legacy_pics: if raw.supports_8259() { LegacyPics::Present } else { LegacyPics::Absent },
