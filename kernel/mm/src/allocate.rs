@@ -26,16 +26,14 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// The largest block that can be had up to order `most`, from the first region (chosen as by
-    /// [`Memory::allocate_block`]) that has a frame at all.
+    /// The largest block up to order `most` that the node has which [`Memory::allocate_block`] would
+    /// choose: a smaller one there is preferred to one of another node (or, if pinned, to hot-added memory).
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
-        self.allocate_block(most, node, kind).or_else(|| {
-            let want = Want { node, kind, amount: Amount::Order(Order(0)) };
-            self.nodes.choose(&self.slots, &want, |slot| {
-                self.take(slot, |buddy| {
-                    let (head, order) = buddy.allocate_up_to(most, kind.state(), 0)?;
-                    Some((Block { head, order }, order.pages()))
-                })
+        let want = Want { node, kind, amount: Amount::UpTo(most) };
+        self.nodes.choose(&self.slots, &want, |slot| {
+            self.take(slot, |buddy| {
+                let (head, order) = buddy.allocate_up_to(most, kind.state(), 0)?;
+                Some((Block { head, order }, order.pages()))
             })
         })
     }

@@ -165,23 +165,25 @@ impl Nodes {
             let mut tried: u64 = 0;
             while let Some(nr) = self.best(want.node, tried) {
                 tried |= 1 << nr.0;
-                let fits = |slot: usize| {
-                    self.node_of[slot].load(Ordering::Acquire) == nr.0
-                        && want.may_have(&slots[slot])
-                        && zones
-                            .iter()
-                            .any(|&zone| self.zone_of[slot].load(Ordering::Relaxed) == zone_bits(zone))
-                };
-                let hint = self.nodes[nr.0 as usize].hint.load(Ordering::Relaxed) as usize;
-                if hint < MAX_REGIONS
-                    && fits(hint)
-                    && let Some(got) = try_slot(SlotNr(hint as u16))
-                {
-                    return Some(got);
-                }
-                for slot in (0..MAX_REGIONS).filter(|&slot| fits(slot)) {
-                    if let Some(got) = try_slot(SlotNr(slot as u16)) {
+                for amount in want.amount.passes().into_iter().flatten() {
+                    let fits = |slot: usize| {
+                        self.node_of[slot].load(Ordering::Acquire) == nr.0
+                            && amount.may_be_in(&slots[slot])
+                            && zones
+                                .iter()
+                                .any(|&zone| self.zone_of[slot].load(Ordering::Relaxed) == zone_bits(zone))
+                    };
+                    let hint = self.nodes[nr.0 as usize].hint.load(Ordering::Relaxed) as usize;
+                    if hint < MAX_REGIONS
+                        && fits(hint)
+                        && let Some(got) = try_slot(SlotNr(hint as u16))
+                    {
                         return Some(got);
+                    }
+                    for slot in (0..MAX_REGIONS).filter(|&slot| fits(slot)) {
+                        if let Some(got) = try_slot(SlotNr(slot as u16)) {
+                            return Some(got);
+                        }
                     }
                 }
             }
@@ -219,15 +221,26 @@ pub struct Want {
 pub enum Amount {
     /// A block of at least this order.
     Order(Order),
+    /// A block of this order, or else any.
+    UpTo(Order),
     /// So many free frames, wherever they lie.
     Pages(u64),
 }
 
-impl Want {
+impl Amount {
+    /// What to look for in a node's regions, first and second.
+    const fn passes(self) -> [Option<Amount>; 2] {
+        match self {
+            Amount::UpTo(most) => [Some(Amount::Order(most)), Some(Amount::Order(Order(0)))],
+            _ => [Some(self), None],
+        }
+    }
+
     #[inline]
-    fn may_have(&self, slot: &Slot) -> bool {
-        match self.amount {
+    fn may_be_in(self, slot: &Slot) -> bool {
+        match self {
             Amount::Order(order) => slot.summary.orders() >> order.0 != 0,
+            Amount::UpTo(_) => slot.summary.orders() != 0,
             Amount::Pages(pages) => slot.summary.free() >= pages,
         }
     }

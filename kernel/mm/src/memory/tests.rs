@@ -3,6 +3,12 @@
 //! The simulation walks the page tables the core built, fills memory with junk and panics when a
 //! descriptor is read that was not written, so every test here holds that too.
 
+mod add;
+mod allocate;
+mod boot;
+mod random;
+mod rollback;
+
 use std::vec::Vec;
 
 use super::*;
@@ -19,6 +25,9 @@ const GIB: u64 = 1024 * MIB;
 fn range(start: u64, end: u64) -> PfnRange {
     PfnRange::new(Pfn(start), Pfn(end))
 }
+
+/// Where memory may be plugged: 6 TiB from 4 GiB on.
+const WINDOW: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 6144 * GIB));
 
 /// A machine of 512 MiB as QEMU gives it: low memory, a hole, the rest; node 0 below 256 MiB.
 fn booted(gib_leaves: Support) -> Memory<SimMachine> {
@@ -43,7 +52,7 @@ fn booted(gib_leaves: Support) -> Memory<SimMachine> {
             BootRange { range: range(0x10000, 0x1ffe0), node: NodeId(1) },
         ],
         occupied: &occupied,
-        hotplug: &[range(0x100000, 0x100000 + 6144 * GIB)],
+        hotplug: &[WINDOW],
     };
     let mut left_out = Vec::new();
     memory.boot(boot, &mut early, &mut |range| left_out.push(range)).unwrap();

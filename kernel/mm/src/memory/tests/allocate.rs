@@ -1,0 +1,85 @@
+//! Which region serves an allocation, and what freeing refuses.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::addr::VirtAddr;
+use crate::error::FreeError;
+use crate::info::{Holder, PageState};
+
+fn resource_of(memory: &Memory<SimMachine>, pfn: Pfn) -> u32 {
+    memory.resource_of(pfn).unwrap().0
+}
+
+/// Proves the choice: pinned allocations come from boot memory while it lasts, movable ones from the
+/// node with most free frames, and a named node is strict. Fails when a node is taken by its number.
+#[test]
+fn the_choice_of_a_region() {
+    let memory = booted(Support::No);
+    let dimm = plug(&memory, 0x100000, GIB, 7).ids[0];
+    let pinned = memory.allocate_block(Order(3), None, Kind::Pinned).unwrap();
+    assert!(resource_of(&memory, pinned.head) < dimm.0);
+    let movable = memory.allocate_block(Order(3), None, Kind::Movable).unwrap();
+    assert_eq!(resource_of(&memory, movable.head), dimm.0);
+    for node in [0, 1, 7] {
+        let block = memory.allocate_block(Order(0), Some(NodeId(node)), Kind::Movable).unwrap();
+        assert_eq!(memory.resource(memory.resource_of(block.head).unwrap()).unwrap().node, NodeId(node));
+    }
+    assert_eq!(memory.allocate_block(Order(0), Some(NodeId(3)), Kind::Movable), None);
+    // Boot memory used up: pinned goes to the DIMM, last.
+    let mut last = 0;
+    while last < dimm.0 {
+        let block = memory.allocate_up_to(Order(12), None, Kind::Pinned).unwrap();
+        last = resource_of(&memory, block.head);
+    }
+    let boot_free: u64 =
+        (0..dimm.0).map(|id| memory.resource(crate::info::ResourceId(id)).unwrap().free_pages).sum();
+    assert_eq!(boot_free, 0);
+    sound(&memory);
+}
+
+/// Proves that every free frame can be had and none twice, and that all come back.
+#[test]
+fn all_frames_can_be_had() {
+    let memory = booted(Support::No);
+    plug(&memory, 0x100000, 256 * MIB, 1);
+    let before = memory.totals();
+    let mut ranges = Vec::new();
+    while let Some(block) = memory.allocate_up_to(Order::MAX, None, Kind::Movable) {
+        ranges.push(block.range());
+    }
+    assert_eq!(memory.totals().free_pages, 0);
+    assert_eq!(memory.allocate_block(Order(0), None, Kind::Pinned), None);
+    assert_eq!(memory.allocate_run(1, None, Kind::Movable), None);
+    sound(&memory);
+    ranges.sort_by_key(|range| range.start);
+    assert!(ranges.windows(2).all(|pair| !pair[0].overlaps(pair[1])));
+    assert_eq!(ranges.iter().map(|range| range.pages()).sum::<u64>(), before.free_pages);
+    ranges.iter().for_each(|range| assert!(memory.free_block(range.start).is_ok()));
+    assert_eq!(memory.totals(), before);
+    sound(&memory);
+}
+
+/// Proves that what is not the head of an allocated block is not freed, and `page` says what it is.
+#[test]
+fn freeing_what_is_not_allocated_is_refused() {
+    let memory = booted(Support::No);
+    plug(&memory, 0x100000, 256 * MIB, 1);
+    let block = memory.allocate_block(Order(4), None, Kind::Movable).unwrap();
+    memory.set_mapping(block.head, VirtAddr(0xffff_d000_0000_0000)).unwrap();
+    let inside = memory.page(block.head.offset(5));
+    assert_eq!((inside.head, inside.order), (Some(block.head), Some(Order(4))));
+    assert_eq!(inside.state, PageState::Movable);
+    assert_eq!(inside.holder, Holder::Mapping(VirtAddr(0xffff_d000_0000_0000)));
+    assert_eq!(memory.block_at(block.head.offset(5)), None);
+    assert!(memory.set_mapping(block.head.offset(5), VirtAddr(0)).is_err());
+    assert_eq!(memory.free_block(block.head), Ok(Order(4)));
+    let twice = FreeError::NotAllocated { pfn: block.head, state: PageState::Free };
+    assert!(matches!(memory.free_block(block.head), Err(error) if error == twice
+        || matches!(error, FreeError::NoHead { .. })));
+    assert!(memory.free_block(Pfn(0x100000)).is_err());
+    let pinned = memory.page(Pfn(0x410));
+    assert_eq!((pinned.state, pinned.holder), (PageState::Pinned, Holder::Boot(Owner::Boot)));
+    assert!(memory.free_block(pinned.head.unwrap()).is_err());
+    sound(&memory);
+}

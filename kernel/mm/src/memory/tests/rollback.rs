@@ -1,0 +1,157 @@
+//! Every way an add can fail leaves everything as it was.
+
+use std::string::ToString;
+use std::vec::Vec;
+
+use super::*;
+use crate::address_space::{descriptor, direct};
+use crate::info::MAX_DEVICE_RANGES;
+use crate::page_table::{FrameSource, Mapping};
+
+/// All that an add could change: every word of memory outside of the ranges, the leaves of all tables,
+/// the sums, and each resource.
+fn state(memory: &Memory<SimMachine>, ranges: &[PfnRange]) -> impl PartialEq + core::fmt::Debug {
+    let mut resources = Vec::new();
+    memory.resources(&mut |info| resources.push(info));
+    let mut nodes = Vec::new();
+    memory.nodes(&mut |node| nodes.push(node));
+    (
+        memory.machine().snapshot(ranges),
+        memory.machine().leaves(),
+        memory.machine().tables(),
+        memory.totals(),
+        resources,
+        nodes,
+    )
+}
+
+/// Adds `requests`, which must fail as `expected` says and change nothing.
+fn refused(memory: &Memory<SimMachine>, requests: &[AddRequest], expected: &str) -> AddError {
+    let ranges: Vec<_> =
+        requests.iter().map(|request| PfnRange::of(request.base.pfn(), request.size >> 12)).collect();
+    let before = state(memory, &ranges);
+    let error = memory.add(DeviceId(1), requests, &|| 0).unwrap_err();
+    assert!(error.to_string().contains(expected), "{error}");
+    assert!(state(memory, &ranges) == before, "{error}: something changed");
+    sound(memory);
+    error
+}
+
+/// Proves that a failure at each step, of a device of two ranges beside a present neighbour, leaves no
+/// trace, and that the same add then succeeds. Fails when a step's undo is missing or incomplete.
+#[test]
+fn every_step_fails_without_a_trace() {
+    for gib_leaves in [Support::No, Support::Yes] {
+        let memory = booted(gib_leaves);
+        plug(&memory, 0x100000, 100 * MIB, 1);
+        // The first shares a section and a GiB with the neighbour; the second makes new tables and a node.
+        let requests = [request(0x100000 + 100 * MIB, 62 * MIB, 1), request(0x200000, 3 * GIB + 2 * MIB, 7)];
+        for request in &requests {
+            memory.machine().plug(PfnRange::of(request.base.pfn(), request.size >> 12));
+        }
+        for step in Step::ALL {
+            memory.fail_at(step, 1);
+            assert_eq!(refused(&memory, &requests, "told to fail"), AddError::Injected { step });
+        }
+        let added = memory.add(DeviceId(1), &requests, &|| 0).unwrap();
+        assert_eq!(added.ids.len(), 2);
+        assert_eq!(added.stats.existing_pages_used, 0);
+        sound(&memory);
+    }
+}
+
+/// Frames out of nowhere for a test's own tables.
+struct Lent(PfnRange);
+
+impl FrameSource for Lent {
+    fn take(&mut self) -> Option<Pfn> {
+        let frame = self.0.start;
+        self.0.start = frame.offset(1);
+        Some(frame)
+    }
+
+    fn give_back(&mut self, _frame: Pfn) {}
+}
+
+/// Proves that something mapped in the way of the second range, in the direct map or the vmemmap, refuses the
+/// device as a whole: the first range, complete by then, is taken out again.
+#[test]
+fn a_conflict_in_the_second_range_undoes_the_first() {
+    let second = Pfn(0x200000);
+    let last = second.offset(256 * MIB - 64);
+    for at in [direct(last.start()), descriptor(last)] {
+        let memory = booted(Support::No);
+        let run = memory.allocate_run(8, None, Kind::Pinned).unwrap();
+        let mapping = Mapping::data(at, run.start.start(), 1);
+        let mut frames = Lent(PfnRange::of(run.start.offset(1), 7));
+        memory.with_tables(|tables, machine| tables.map(machine, &mapping, &mut frames)).unwrap().unwrap();
+        let requests = [request(0x100000, 256 * MIB, 0), request(second.0, 256 * MIB, 1)];
+        for request in &requests {
+            memory.machine().plug(PfnRange::of(request.base.pfn(), request.size >> 12));
+        }
+        let error = refused(&memory, &requests, "is mapped at");
+        assert_eq!(error, AddError::MapConflict { at });
+    }
+}
+
+/// Proves that each impossible range is refused with its reason before anything changes: also behind
+/// a good range of the same device.
+#[test]
+fn impossible_ranges_are_refused() {
+    let memory = booted(Support::No);
+    plug(&memory, 0x100000, 256 * MIB, 1);
+    let bad = |base: u64, size: u64| AddRequest { base: crate::addr::PhysAddr(base), size, node: NodeId(0) };
+    let unit = 2 << 20;
+    let cases = [
+        (bad(0x1_4000_0000, 0), "has length 0"),
+        (bad(u64::MAX - unit + 1, 2 * unit), "beyond the last address"),
+        (bad(u64::MAX - unit + 1, u64::MAX), "beyond the last address"),
+        (bad(u64::MAX - unit + 1, unit), "beyond the 46 physical address bits"),
+        (bad((1 << 46) - unit, 2 * unit), "beyond the 46 physical address bits"),
+        (bad(0x1_4000_1000, unit), "not aligned to 2 MiB"),
+        (bad(0x1_4000_0000, unit + 4096), "not aligned to 2 MiB"),
+        (bad(0x1_4000_0000, 1), "not aligned to 2 MiB"),
+        (bad(0x8000_0000, unit), "not inside the hot-pluggable memory"),
+        (bad(0, unit), "not inside the hot-pluggable memory"),
+        (bad(WINDOW.end.start().0 - unit, 2 * unit), "not inside the hot-pluggable memory"),
+        (bad(0x1_0000_0000, unit), "overlap resource 2"),
+        (bad(0x1_0fe0_0000, 2 * unit), "overlap resource 2"),
+        (bad(0x1_0000_0000, 1 << 40), "overlap resource 2"),
+    ];
+    let good = request(WINDOW.end.0 - 1024 * GIB, 2 * MIB, 3);
+    for (request, reason) in cases {
+        refused(&memory, &[request], reason);
+        refused(&memory, &[good, request], reason);
+    }
+    refused(&memory, &[], "no memory range");
+    refused(&memory, &[good; MAX_DEVICE_RANGES + 1], "17 memory ranges");
+    refused(&memory, &[good, good], "of the same device overlap");
+}
+
+/// Proves that with all slots in use but one, one more resource goes in, and the next is refused.
+#[test]
+fn the_last_slot_is_usable() {
+    let memory = booted(Support::No);
+    let present = memory.totals().resources;
+    for n in present..MAX_REGIONS as u64 {
+        let start = 0x100000 + n * 4 * MIB;
+        memory.machine().plug(PfnRange::of(Pfn(start), 2 * MIB));
+        memory.add(DeviceId(n as u32), &[request(start, 2 * MIB, 0)], &|| 0).unwrap();
+    }
+    refused(&memory, &[request(0x100000 + 600 * 4 * MIB, 2 * MIB, 0)], "512 resources already");
+    let block = memory.allocate_up_to(Order(8), Some(NodeId(0)), Kind::Movable).unwrap();
+    memory.free_block(block.head).unwrap();
+}
+
+/// Proves that more nodes than there is room for are refused, and that a failed add forgets the nodes it
+/// named.
+#[test]
+fn too_many_nodes_are_refused() {
+    let memory = booted(Support::No);
+    let mut named = 0;
+    memory.nodes(&mut |_| named += 1);
+    for n in named..crate::node::MAX_NODES as u64 {
+        plug(&memory, 0x100000 + n * 2 * MIB, 2 * MIB, 100 + n as u32);
+    }
+    refused(&memory, &[request(0x200000, 2 * MIB, 9999)], "64 nodes already");
+}
