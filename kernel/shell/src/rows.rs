@@ -244,6 +244,8 @@ pub struct PageRow {
     pub order: Option<u8>,
     pub head_pfn: Option<u64>,
     pub resource: Option<u32>,
+    /// The allocation that has it.
+    pub allocation: Option<u64>,
     /// Where its block is mapped, for one that an allocation holds.
     pub mapped_at: Option<u64>,
     /// What it is pinned for since boot.
@@ -263,6 +265,9 @@ impl PageRow {
         }
         if let Some(at) = self.mapped_at {
             writeln!(out, "mapped      its block at {at:#x}")?;
+        }
+        if let Some(allocation) = self.allocation {
+            writeln!(out, "held by     allocation {allocation}")?;
         }
         if let Some(owner) = self.owner {
             writeln!(out, "held by     {owner}, since boot")?;

@@ -92,6 +92,7 @@ fn page() {
         order: None,
         head_pfn: None,
         resource: None,
+        allocation: None,
         mapped_at: None,
         owner: None,
     };

@@ -1,0 +1,187 @@
+//! The one place through which the shell's output and the log's lines go to the serial line.
+//!
+//! ```text
+//!  Out (commands) --.                       .--> serial, "\n" as "\r\n"
+//!  feed (echo) -----+--> CONSOLE (editor) --+
+//!  log lines -------'   only at the start of a line; around the prompt: hide, line, show
+//! ```
+//!
+//! Invariants: the prompt's bytes at the start of a line come from the editor alone; a log line never
+//! breaks a line that a command has begun, it waits for that line's end. The log calls `on_log` when
+//! there is something new; lines are taken from the log by a cursor of our own, so that what has to
+//! wait needs no memory here. Lock order (`sync`): console before log before serial. Not for interrupt
+//! handlers; fatal reports go past this module.
+
+use crate::arch::serial;
+use crate::log::{self, Cursor};
+use arrayvec::{ArrayString, ArrayVec};
+use core::fmt;
+use shell::commands::complete;
+use shell::editor::{Editor, Event, LINE_MAX};
+use spin::Mutex;
+
+/// Bytes of a command's output that are sent at once.
+const CHUNK: usize = 256;
+
+static CONSOLE: Mutex<Option<Console>> = Mutex::new(None);
+
+struct Console {
+    editor: Editor,
+    stands: Stands,
+    /// Up to where the log has been printed.
+    log: Cursor,
+    /// What a command has written and is not sent yet; empty while the prompt stands.
+    chunk: ArrayVec<u8, CHUNK>,
+}
+
+/// Where the terminal's cursor is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// In the prompt's line.
+    Prompt,
+    /// At the start of a line, no prompt.
+    LineStart,
+    /// In a line that a command has begun.
+    InLine,
+}
+
+/// Bytes to the serial line as they are: the editor writes its line ends itself.
+struct Raw;
+
+impl fmt::Write for Raw {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        serial::write(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// What commands write to.
+pub struct Out;
+
+impl fmt::Write for Out {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if let Some(console) = CONSOLE.lock().as_mut() {
+            console.write(text);
+        }
+        Ok(())
+    }
+}
+
+/// Takes over the log's lines and shows the first prompt.
+pub fn start() {
+    let mut log = Cursor::default();
+    // What is there has been printed by the log itself.
+    while let Some((next, _)) = log::read(log) {
+        log = next;
+    }
+    let console = Console { editor: Editor::new(), stands: Stands::LineStart, log, chunk: ArrayVec::new() };
+    *CONSOLE.lock() = Some(console);
+    log::set_console(on_log);
+    prompt();
+}
+
+/// A byte of input for the editor, while the prompt stands.
+pub fn feed(byte: u8) -> Option<Event> {
+    let mut console = CONSOLE.lock();
+    let console = console.as_mut()?;
+    let event = console.editor.feed(byte, complete, &mut Raw)?;
+    console.stands = Stands::LineStart;
+    console.pump();
+    Some(event)
+}
+
+/// The line that the editor has finished.
+pub fn line() -> ArrayString<LINE_MAX> {
+    let console = CONSOLE.lock();
+    let line = console.as_ref().map_or("", |console| console.editor.line());
+    // The editor's lines are no longer than that.
+    ArrayString::from(line).unwrap_or_default()
+}
+
+/// Shows the prompt for the next line.
+pub fn prompt() {
+    end_line();
+    if let Some(console) = CONSOLE.lock().as_mut() {
+        console.editor.begin(&mut Raw);
+        console.stands = Stands::Prompt;
+    }
+}
+
+/// Ends a line that a command has left unfinished, and sends what is not sent yet.
+pub fn end_line() {
+    if let Some(console) = CONSOLE.lock().as_mut() {
+        if console.stands == Stands::InLine {
+            console.write("\n");
+        }
+        console.send();
+        console.pump();
+    }
+}
+
+/// Called by the log for each new line. While somebody writes here the line waits for them.
+fn on_log(_line: &str) {
+    if let Some(mut console) = CONSOLE.try_lock()
+        && let Some(console) = console.as_mut()
+    {
+        console.pump();
+    }
+}
+
+impl Console {
+    fn write(&mut self, text: &str) {
+        for piece in text.split_inclusive('\n') {
+            match piece.strip_suffix('\n') {
+                Some(line) => {
+                    self.put(line.as_bytes());
+                    self.put(b"\r\n");
+                    self.stands = Stands::LineStart;
+                    self.pump();
+                }
+                None => {
+                    self.put(piece.as_bytes());
+                    self.stands = Stands::InLine;
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(self.chunk.remaining_capacity()));
+            // It fits: cut to the room that is left.
+            let _ = self.chunk.try_extend_from_slice(now);
+            bytes = later;
+            if self.chunk.is_full() {
+                self.send();
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        serial::write(&self.chunk);
+        self.chunk.clear();
+    }
+
+    /// Prints the log's new lines, where a line can start.
+    fn pump(&mut self) {
+        if self.stands == Stands::InLine {
+            return;
+        }
+        let Some(mut next) = log::read(self.log) else { return };
+        self.send();
+        if self.stands == Stands::Prompt {
+            self.editor.hide(&mut Raw);
+        }
+        loop {
+            self.log = next.0;
+            log::serial_console(next.1.as_str());
+            match log::read(self.log) {
+                Some(following) => next = following,
+                None => break,
+            }
+        }
+        if self.stands == Stands::Prompt {
+            self.editor.show(&mut Raw);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Commands that use memory: `alloc`, `free`, `verify`, and `check`, which proves that all is well.
+//!
+//! All but `check` work in steps of [`MAP_STEP`] or [`TOUCH_STEP`] pages with `input::step` between them.
+//! What Ctrl-C or an error leaves half done is undone, in steps too.
+
+use super::console::Out;
+use super::{Failure, Outcome, input};
+use crate::memory::core;
+use ::core::cell::Cell;
+use ::core::fmt::Write;
+use mm::addr::{NodeId, PAGE_SIZE};
+use mm::page::Kind;
+use mm::window::{AllocError, Allocation, AllocationId, Amount, Growing, Progress, Request, Shape, Window};
+use shell::args::{Flag, Invocation};
+use shell::human::Size;
+use shell::number;
+use shell::report::{self, Format, Text};
+use shell::rows::{AllocRow, CheckHead, FreeRow, VerifyRow};
+
+/// Pages mapped or unmapped in a step: of single frames, whose blocks cost most, some milliseconds.
+const MAP_STEP: u64 = 4096;
+/// Pages filled or compared in a step: every word of them is touched.
+const TOUCH_STEP: u64 = 256;
+/// Wrong pages that `verify` names one by one.
+const NAMED: u64 = 10;
+
+static WINDOW: Window = Window::new();
+
+/// The allocations.
+pub fn window() -> &'static Window {
+    &WINDOW
+}
+
+impl From<AllocError> for Failure {
+    fn from(error: AllocError) -> Failure {
+        Failure::of(error)
+    }
+}
+
+/// `alloc SIZE|--all [--node N] [--pinned] [--contiguous] [--no-fill] [-J]`
+pub async fn alloc(invocation: &Invocation<'_>) -> Outcome {
+    let request = request(invocation)?;
+    let allocation = grow(window().begin(core(), &request)?).await?;
+    if !invocation.has(Flag::NoFill)
+        && let Err(failure) = fill(&allocation).await
+    {
+        release(allocation.id).await?;
+        return Err(failure);
+    }
+    let row = AllocRow { id: allocation.id.0, pages: allocation.pages, address: allocation.start.0 };
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &row)?,
+        Format::Table => {
+            let size = Size(row.pages * PAGE_SIZE);
+            writeln!(Out, "allocation {}: {} pages ({size}) at {}", row.id, row.pages, allocation.start)?;
+        }
+    }
+    Ok(())
+}
+
+fn request(invocation: &Invocation<'_>) -> Result<Request, Failure> {
+    let shape = if invocation.has(Flag::Contiguous) { Shape::Contiguous } else { Shape::Scattered };
+    let amount = match (invocation.operand(0), invocation.has(Flag::All)) {
+        (Some(size), false) => {
+            let bytes = number::size(size).map_err(Failure::of)?;
+            if bytes == 0 {
+                return Err(Failure::of("a size of 0 is nothing to allocate"));
+            }
+            Amount::Pages(bytes.div_ceil(PAGE_SIZE))
+        }
+        (None, true) if shape == Shape::Scattered => Amount::All,
+        (None, true) => {
+            return Err(Failure::of("--all takes every free frame, which is not one run: no --contiguous"));
+        }
+        _ => {
+            return Err(Failure::of(format_args!(
+                "a size or --all is needed; usage: {}",
+                invocation.command.usage
+            )));
+        }
+    };
+    let node = invocation.value(Flag::Node).map(node).transpose()?;
+    let kind = if invocation.has(Flag::Pinned) { Kind::Pinned } else { Kind::Movable };
+    Ok(Request { amount, node, kind, shape })
+}
+
+fn node(text: &str) -> Result<NodeId, Failure> {
+    let number = number::integer(text, "a node's number").map_err(Failure::of)?;
+    let mut found = None;
+    core().nodes(&mut |totals| {
+        if u64::from(totals.node.0) == number {
+            found = Some(totals.node);
+        }
+    });
+    found.ok_or_else(|| {
+        Failure::of(format_args!("there is no node {number} with memory (meminfo lists them)"))
+    })
+}
+
+async fn grow(mut growing: Growing) -> Result<Allocation, Failure> {
+    loop {
+        let failure = match window().grow(core(), &mut growing, MAP_STEP) {
+            Ok(Progress::Done) => return Ok(window().finish(core(), growing)?),
+            Ok(Progress::More) => match input::step().await {
+                Ok(()) => continue,
+                Err(failure) => failure,
+            },
+            Err(error) => error.into(),
+        };
+        let id = window().abandon(core(), growing)?;
+        release(id).await?;
+        return Err(failure);
+    }
+}
+
+async fn fill(allocation: &Allocation) -> Outcome {
+    let mut page = 0;
+    while page < allocation.pages {
+        let pages = TOUCH_STEP.min(allocation.pages - page);
+        window().fill(core(), allocation.id, page, pages)?;
+        page += pages;
+        input::step().await?;
+    }
+    Ok(())
+}
+
+/// Frees to the end: an allocation cannot stay half freed, so Ctrl-C waits.
+async fn release(id: AllocationId) -> Outcome {
+    while window().free_step(core(), id, MAP_STEP)? == Progress::More {
+        input::pause().await;
+    }
+    Ok(())
+}
+
+/// `free ID|all [-J]`
+pub async fn free(invocation: &Invocation<'_>) -> Outcome {
+    let mut row = FreeRow { allocations: 0, pages: 0 };
+    match invocation.operand(0) {
+        Some("all") => {
+            let mut last = None;
+            while let Some(allocation) = window().next_after(last) {
+                last = Some(allocation.id);
+                release(allocation.id).await?;
+                row.allocations += 1;
+                row.pages += allocation.pages;
+                input::step().await?;
+            }
+        }
+        text => {
+            let number = number::integer(text.unwrap_or_default(), "an allocation's number, or all");
+            let id = AllocationId(number.map_err(Failure::of)?);
+            let allocation = window().get(id).ok_or(AllocError::Unknown { id })?;
+            release(id).await?;
+            row = FreeRow { allocations: 1, pages: allocation.pages };
+        }
+    }
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &row)?,
+        Format::Table => {
+            let (size, s) = (Size(row.pages * PAGE_SIZE), if row.allocations == 1 { "" } else { "s" });
+            writeln!(Out, "{} allocation{s} freed, {} pages ({size})", row.allocations, row.pages)?;
+        }
+    }
+    Ok(())
+}
+
+/// `verify [-J]`
+pub async fn verify(invocation: &Invocation<'_>) -> Outcome {
+    let mut row = VerifyRow { ok: true, pages: 0, bad_pages: 0 };
+    let mut last = None;
+    while let Some(allocation) = window().next_after(last) {
+        last = Some(allocation.id);
+        let mut page = 0;
+        while page < allocation.filled {
+            let pages = TOUCH_STEP.min(allocation.filled - page);
+            let verified = window().verify(core(), allocation.id, page, pages)?;
+            row.pages += verified.pages;
+            if let Some(bad) = verified.bad {
+                row.bad_pages += 1;
+                if invocation.format() == Format::Table && row.bad_pages <= NAMED {
+                    let (id, page, at) = (allocation.id, bad.page, bad.at);
+                    let (expected, found) = (bad.expected, bad.found);
+                    writeln!(
+                        Out,
+                        "allocation {id}, page {page}: {found:#x} at {at}, {expected:#x} was written"
+                    )?;
+                }
+            }
+            // After a wrong word, on with the page behind it.
+            page += verified.pages.max(1);
+            input::step().await?;
+        }
+    }
+    row.ok = row.bad_pages == 0;
+    match (invocation.format(), row.ok) {
+        (Format::Json, _) => report::object(&mut Out, &row)?,
+        (Format::Table, true) => writeln!(Out, "ok: {} pages are as they were filled", row.pages)?,
+        (Format::Table, false) => {
+            return Err(Failure::of(format_args!(
+                "{} of {} pages are not as they were filled",
+                row.bad_pages, row.pages
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// `check [-J]`
+pub fn check(invocation: &Invocation<'_>) -> Outcome {
+    let (checked, errors) = (Cell::new(0u64), Cell::new(0u64));
+    // Walked once: the errors are told as they are found, the sums follow.
+    let mut rows = |tell: &mut dyn FnMut(&Text<200>)| {
+        checked.set(core().check(&mut |error| {
+            errors.set(errors.get() + 1);
+            tell(&Text::of(&error));
+        }));
+    };
+    match invocation.format() {
+        Format::Json => report::object_with(&mut Out, "errors", &mut rows, &mut || CheckHead {
+            ok: errors.get() == 0,
+            checked: checked.get(),
+        })?,
+        Format::Table => {
+            rows(&mut |error| {
+                let _ = writeln!(Out, "{error}");
+            });
+            match errors.get() {
+                0 => writeln!(Out, "ok: {} things checked, all as they should be", checked.get())?,
+                broken => {
+                    return Err(Failure::of(format_args!("{broken} of {} things are broken", checked.get())));
+                }
+            }
+        }
+    }
+    Ok(())
+}

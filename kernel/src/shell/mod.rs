@@ -1,0 +1,111 @@
+//! The shell on the serial line: binds crate `shell` (editor, arguments, forms of output; no kernel in
+//! it, tested on the host) to the memory core, hotplug, the log and the CPU.
+//!
+//! ```text
+//!  serial --input--> console (editor) --line--> run --> inspect | memory | map | system
+//!                       ^                                   |  (rows)
+//!   log lines ----------'<----------------------------------'
+//! ```
+//!
+//! Invariants: one command at a time, and the prompt comes when it is done; long commands work in steps
+//! with [`input::step`] between them, so that a DIMM is answered meanwhile and Ctrl-C is heard; no heap,
+//! so that the shell works when the heap is exhausted; no reference into the memory core is kept across
+//! a step.
+
+mod console;
+mod input;
+mod inspect;
+mod map;
+mod memory;
+mod system;
+
+use arrayvec::ArrayString;
+use core::fmt::Display;
+use shell::args::{Invocation, format_of, parse};
+use shell::commands::Id;
+use shell::editor::{Event, LINE_MAX};
+use shell::report::{self, Format, Text};
+
+/// Why a command did not do what was asked: the text of its `error:` line.
+#[derive(Clone, Copy, Debug)]
+struct Failure(Text<320>);
+
+impl Failure {
+    fn of(reason: impl Display) -> Failure {
+        Failure(Text::of(&reason))
+    }
+}
+
+/// Output can only fail when a row is longer than its buffer, which `rows`' tests exclude.
+impl From<core::fmt::Error> for Failure {
+    fn from(_: core::fmt::Error) -> Failure {
+        Failure::of("a row of the answer does not fit its buffer")
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// The shell: shows the prompt, and runs line after line for ever.
+pub async fn run() -> ! {
+    console::start();
+    loop {
+        let byte = input::byte().await;
+        let Some(event) = console::feed(byte) else { continue };
+        match event {
+            Event::Line => {
+                // The editor belongs to the console, whose lock is free while a command runs.
+                let line: ArrayString<LINE_MAX> = console::line();
+                command(&line).await;
+            }
+            Event::TooLong { bytes } => {
+                fail(
+                    Format::Table,
+                    &format_args!("the line has {bytes} bytes, at most {LINE_MAX} are taken"),
+                );
+            }
+            Event::Refused(what) => fail(Format::Table, &format_args!("the line has {what}; it was not run")),
+            Event::Interrupted => {}
+        }
+        console::prompt();
+    }
+}
+
+fn fail(format: Format, reason: &dyn Display) {
+    // An error's text is cut to what fits.
+    let _ = report::error(&mut console::Out, format, reason);
+}
+
+async fn command(line: &str) {
+    let outcome = match parse(line) {
+        Ok(invocation) => execute(&invocation).await,
+        Err(error) => Err(Failure::of(error)),
+    };
+    console::end_line();
+    if let Err(Failure(reason)) = outcome {
+        fail(format_of(line), &reason);
+    }
+}
+
+async fn execute(invocation: &Invocation<'_>) -> Outcome {
+    match invocation.command.id {
+        Id::Help => system::help(invocation),
+        Id::Resources => inspect::resources(invocation),
+        Id::Sections => inspect::sections(invocation),
+        Id::Meminfo => inspect::meminfo(invocation),
+        Id::Buddyinfo => inspect::buddyinfo(invocation),
+        Id::Zoneinfo => inspect::zoneinfo(invocation),
+        Id::Lsmem => inspect::lsmem(invocation),
+        Id::Page => inspect::page(invocation),
+        Id::Map => map::map(invocation),
+        Id::Alloc => memory::alloc(invocation).await,
+        Id::Free => memory::free(invocation).await,
+        Id::Verify => memory::verify(invocation).await,
+        Id::Check => memory::check(invocation),
+        Id::Acpi => system::acpi(invocation),
+        Id::Dmesg => system::dmesg(invocation).await,
+        Id::Uptime => system::uptime(invocation),
+        Id::Reboot => system::reboot(invocation),
+        Id::Poweroff => system::poweroff(invocation),
+        Id::Panic => system::panic(invocation),
+    }
+}
