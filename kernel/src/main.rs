@@ -2,17 +2,26 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+mod acpi;
 mod arch;
 mod executor;
+mod hotplug;
 mod log;
-mod memory {
-    pub mod heap;
-}
+mod memory;
+mod shell;
 mod sync;
 
-use ::log::info;
+use ::log::{error, info, warn};
+use acpi::register::Register;
+use acpi::tables::StaticTables;
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig};
+use core::pin::pin;
+use memory::boot::StartError;
+use memory::devices::Caching;
+use mm::addr::PhysAddr;
 use mm::address_space::{BOOT_INFO, DIRECT_MAP, STACKS};
 
 /// What the kernel asks of its loader: the virtual layout's addresses, so that every loader agrees.
@@ -38,14 +47,65 @@ fn main(info: &'static mut BootInfo) -> ! {
     let protections = arch::cpu::protect();
     info!("carapace {} on {}", env!("CARGO_PKG_VERSION"), arch::cpu::Name);
     if let Err(error) = serial {
-        ::log::warn!("serial line: {error}");
+        warn!("serial line: {error}");
     }
     info!("clock: {} kHz by {:?}", calibration.tsc_hz / 1000, calibration.reference);
     info!("protections: {protections}; {:?}; root {:?}", arch::cpu::features(), arch::cpu::root());
-    info!("memory map: {} regions", info.memory_regions.len());
-    loop {
-        arch::interrupts::disable();
-        arch::interrupts::sleep_until_interrupt();
+    match memory_and_tables(info) {
+        Ok(tables) => devices(tables),
+        Err(error @ StartError::OutOfMemory(_)) => {
+            error!("{error}; give the machine more");
+            arch::exit::not_enough_memory()
+        }
+        Err(error) => panic!("the kernel cannot start: {error}"),
+    }
+    arch::restart_guard::up();
+    executor::run(&mut [pin!(acpi::events::events()), pin!(shell())]);
+    arch::exit::park()
+}
+
+/// The shell as a task: it never ends.
+async fn shell() {
+    shell::run().await
+}
+
+/// Memory first, since everything else stands on it. In between, the firmware's static tables: they need
+/// the devices window, and the memory core needs SRAT.
+fn memory_and_tables(info: &BootInfo) -> Result<Option<StaticTables>, StartError> {
+    let early = memory::boot::take_over(info)?;
+    memory::boot::forget_lower_half();
+    let tables = StaticTables::read(info.rsdp_addr.into_option().map(PhysAddr));
+    let tables = tables.inspect_err(|error| error!("ACPI: {error}")).ok();
+    memory::boot::finish(early, tables.as_ref().and_then(StaticTables::srat).as_ref())?;
+    Ok(tables)
+}
+
+/// Interrupts, then ACPI: the namespace, the memory devices that are there, and their events. What
+/// fails here is logged and left out; the shell comes up in any case, by polling if need be.
+fn devices(tables: Option<StaticTables>) {
+    let Some(tables) = tables else { return };
+    let mut map = |at, bytes| memory::devices::map(at, bytes, Caching::Device).ok();
+    match tables.madt().map(|madt| arch::apic::init(&madt, &mut map)) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => error!("interrupt controllers: {error}"),
+        Err(error) => error!("interrupt controllers: {error}"),
+    }
+    if let Err(error) = arch::apic::route_serial() {
+        warn!("serial line: {error}; input is polled");
+    }
+    let timer = match tables.fixed().ok().and_then(|fixed| fixed.pm_timer) {
+        Some(Register::Io(port)) => arch::time::calibrate_by_pm_timer(port),
+        _ => None,
+    };
+    if let Some(calibration) = timer {
+        info!("clock: {} kHz by {:?}", calibration.tsc_hz / 1000, calibration.reference);
+    }
+    if let Err(error) = acpi::start(tables) {
+        error!("no memory hotplug: {error}");
+    }
+    arch::interrupts::enable();
+    if let Err(error) = acpi::listen() {
+        error!("no events from ACPI: {error}");
     }
 }
 

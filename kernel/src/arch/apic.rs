@@ -15,11 +15,12 @@ use super::{serial, time, vectors};
 use crate::sync::IrqMutex;
 use arrayvec::ArrayVec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use firmware::madt::{MAX_IO_APICS, MAX_OVERRIDES, Madt, Polarity, SourceOverride, Trigger};
+use log::warn;
 use mm::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
-use vectors::Vector;
+use vectors::{Odd, Vector};
 use x86_64::registers::model_specific::Msr;
 
 /// An interrupt's number in the whole machine: a pin of one of the IO APICs (ACPI 6.5, 5.2.13).
@@ -81,7 +82,6 @@ const X2: u64 = 1;
 /// Ticks of the local timer a second, divider included; 0 while unknown.
 static TIMER_HZ: AtomicU64 = AtomicU64::new(0);
 static SCI_NOTED: AtomicBool = AtomicBool::new(false);
-static ERRORS: AtomicU32 = AtomicU32::new(0);
 
 fn local_write(register: u32, value: u32) {
     match LOCAL.load(Ordering::Relaxed) {
@@ -330,12 +330,10 @@ pub(super) fn on_sci() {
 /// Handler of the local APIC's own errors.
 pub(super) fn on_error() {
     local_write(ERROR_STATUS, 0);
-    ERRORS.fetch_or(local_read(ERROR_STATUS), Ordering::Relaxed);
-}
-
-/// The errors the local APIC found in itself: bits of its error status register (SDM vol. 3, 10.5.3).
-pub fn errors() -> u32 {
-    ERRORS.load(Ordering::Relaxed)
+    let errors = local_read(ERROR_STATUS);
+    if vectors::odd() == Odd::Log {
+        warn!("the local APIC reports error bits {errors:#x} (Intel SDM vol. 3, section 10.5.3)");
+    }
 }
 
 pub(super) fn end_of_interrupt() {

@@ -6,7 +6,7 @@
 
 use super::idt::{HAS_ERROR_CODE, TrapFrame};
 use super::serial::Emergency;
-use super::{exit, interrupts, percpu, stacks};
+use super::{exit, interrupts, machine_check, percpu, stacks};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::Ordering;
@@ -17,6 +17,7 @@ use x86_64::structures::idt::{PageFaultErrorCode, SelectorErrorCode};
 
 const PAGE_FAULT: u64 = 14;
 const DOUBLE_FAULT: u64 = 8;
+const MACHINE_CHECK: u64 = 18;
 
 /// The exceptions' names (Intel SDM vol. 3, table 6-1; AMD APM vol. 2, section 8.2 from 28 on).
 const NAMES: [&str; 32] = [
@@ -146,6 +147,9 @@ fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Res
     if frame.vector != PAGE_FAULT && frame.vector != DOUBLE_FAULT {
         writeln!(out, "  cr2 {:016x}", address.0)?;
     }
+    if frame.vector == MACHINE_CHECK {
+        machine_check::write_banks(out)?;
+    }
     Ok(())
 }
 
@@ -205,7 +209,7 @@ impl fmt::Display for Place {
         let Some(window) = window_of(self.0) else {
             return f.write_str(match self.0.0 {
                 0..=0xffff => "lower half, close to address 0 (a null pointer?)",
-                ..0x8000_0000_0000 => "lower half, which the kernel does not use",
+                0x1_0000..0x8000_0000_0000 => "lower half, which the kernel does not use",
                 _ => "no window of the kernel's address space",
             });
         };

@@ -29,7 +29,7 @@ pub const ISA_IRQ: u8 = 4;
 const RING: usize = 4096;
 /// What a transmit FIFO of a 16550 holds.
 const FIFO: usize = 16;
-/// How often the line is asked whether it can take a byte before it counts as absent. A byte takes
+/// How often a fatal report asks the line whether it can take a byte before it gives up on it. A byte takes
 /// 87 us at 115200 baud and a port access at least half a microsecond.
 const PATIENCE: u32 = 1_000_000;
 
@@ -99,7 +99,8 @@ pub fn receive_by_interrupt() {
     }
 }
 
-/// Writes all of `bytes`, waiting for the line as long as it takes.
+/// Writes all of `bytes`. Waits as long as whoever listens holds the line back: output is not dropped
+/// either (a line with nobody at its end takes everything).
 pub fn write(bytes: &[u8]) {
     if LINE.load(Ordering::Relaxed) != READY {
         Emergency.write(bytes);
@@ -107,17 +108,10 @@ pub fn write(bytes: &[u8]) {
     }
     // One FIFO a turn, so that interrupts come in between.
     for mut piece in bytes.chunks(FIFO) {
-        let mut patience = PATIENCE;
         while !piece.is_empty() {
             let sent = SERIAL.lock().uart.send_bytes(piece);
             piece = &piece[sent..];
-            if sent == 0 {
-                patience -= 1;
-                if patience == 0 {
-                    return;
-                }
-                core::hint::spin_loop();
-            }
+            core::hint::spin_loop();
         }
     }
 }

@@ -2,7 +2,8 @@
 //! Handlers do no work of their own; they share only atomics and `IrqMutex`es with the rest.
 
 use super::{apic, percpu, serial};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
+use log::warn;
 
 /// An interrupt vector from 32 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,30 +23,41 @@ pub const APIC_ERROR: Vector = Vector(0xfe);
 /// The local APIC withdrew an interrupt; needs no end-of-interrupt. Bits 3:0 must be ones on old CPUs.
 pub const SPURIOUS: Vector = Vector(0xff);
 
-/// Interrupts that nobody expected, among them spurious ones. For `stat`.
-static UNEXPECTED: AtomicU64 = AtomicU64::new(0);
+/// How many oddities are logged before they are passed over in silence.
+const LOGGED_ODDITIES: u32 = 16;
+static ODDITIES: AtomicU32 = AtomicU32::new(0);
 
-/// How many interrupts came that no handler is there for (spurious ones included).
-pub fn unexpected() -> u64 {
-    UNEXPECTED.load(Ordering::Relaxed)
+/// Whether one more oddity of the interrupt controllers is worth a line of the log (which prints it
+/// later, from the main loop).
+pub(super) fn odd() -> Odd {
+    if ODDITIES.fetch_add(1, Ordering::Relaxed) < LOGGED_ODDITIES { Odd::Log } else { Odd::PassOver }
+}
+
+/// What to do about an oddity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Odd {
+    /// Log it.
+    Log,
+    /// There have been too many.
+    PassOver,
 }
 
 /// Calls the handler of `vector`. Interrupts are off.
-pub fn handle(vector: u8) {
+pub(super) fn handle(vector: u8) {
     let depth = &percpu::this().interrupt_depth;
     depth.fetch_add(1, Ordering::Relaxed);
+    // Spurious interrupts, the local APIC's and the legacy controllers', are not in service.
+    let spurious = vector == SPURIOUS.0 || (PIC.0..PIC.0 + 16).contains(&vector);
     match Vector(vector) {
+        _ if spurious => {}
         SERIAL => serial::on_interrupt(),
         SCI => apic::on_sci(),
         TIMER => {} // waking is all it is for
         APIC_ERROR => apic::on_error(),
-        _ => {
-            UNEXPECTED.fetch_add(1, Ordering::Relaxed);
-        }
+        _ if odd() == Odd::Log => warn!("interrupt of vector {vector:#x}, which has no handler"),
+        _ => {}
     }
-    // Spurious interrupts, the local APIC's and the legacy controllers', are not in service.
-    let legacy = PIC.0..PIC.0 + 16;
-    if Vector(vector) != SPURIOUS && !legacy.contains(&vector) {
+    if !spurious {
         apic::end_of_interrupt();
     }
     crate::executor::wake();
