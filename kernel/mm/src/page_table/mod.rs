@@ -304,3 +304,6 @@ impl PageTables {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
