@@ -5,6 +5,7 @@
 //! with a status of its own, once emulated and once under KVM. The verdict is kept, by everything it hangs on.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -66,20 +67,26 @@ pub fn choose(
     if let Some(verdict) = kept.iter().find(|verdict| verdict.key == key) {
         return Ok(verdict.clone());
     }
-    eprintln!("trying whether KVM works well here (once; the verdict is kept) ...");
+    eprintln!("trying once whether KVM works well here ...");
     let boot_with = |accelerator, limit| trial(qemu, shape, accelerator, boot, limit);
     let emulated = boot_with(Accelerator::Tcg, TCG_LIMIT)?;
     let (accelerator, reason) = judge(emulated, boot_with(Accelerator::Kvm, KVM_LIMIT)?);
     let verdict = Verdict { key, accelerator, reason };
     if matches!(emulated, Trial::Ended(Some(NO_KERNEL), _)) {
         kept.push(verdict.clone());
-        if let Some(parent) = file.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(&file, serde_json::to_vec_pretty(&kept)?)
-            .with_context(|| format!("cannot keep the verdict in {}", file.display()))?;
+        keep(&file, &kept).with_context(|| format!("cannot keep the verdict in {}", file.display()))?;
     }
     Ok(verdict)
+}
+
+/// Writes the verdicts in one step: others may read them, or keep one of their own, at the same time.
+fn keep(file: &Path, verdicts: &[Verdict]) -> Result<()> {
+    let directory = file.parent().context("the file lies in a directory")?;
+    fs::create_dir_all(directory)?;
+    let mut new = tempfile::NamedTempFile::new_in(directory)?;
+    new.write_all(&serde_json::to_vec_pretty(verdicts)?)?;
+    new.persist(file)?;
+    Ok(())
 }
 
 /// KVM is taken where it boots the shim properly, in good time, and not slower than emulation by more than

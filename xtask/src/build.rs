@@ -23,15 +23,10 @@ pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     let mut command = command(workspace, toolchain);
     command.arg(if io::stderr().is_terminal() { "--color=always" } else { "--color=never" });
     let title = match toolchain.library {
-        Library::Precompiled => "building the kernel".to_owned(),
-        Library::FromSource => {
-            format!(
-                "building the kernel and Rust's library for it ({}; minutes the first time)",
-                toolchain.version
-            )
-        }
+        Library::Precompiled => "building the kernel",
+        Library::FromSource => "building the kernel, the first time with Rust's library for it",
     };
-    let finished = progress::watch(&mut command, &title, None)?;
+    let finished = progress::watch(&mut command, title, None)?;
     let worth_showing = |line: &&String| !is_status(line);
     if !finished.status.success() || finished.lines.iter().any(|line| is_diagnostic(line)) {
         finished.lines.iter().filter(worth_showing).for_each(|line| eprintln!("{line}"));
