@@ -37,6 +37,7 @@ mod run;
 mod statement;
 mod sync;
 mod value;
+mod walk;
 
 pub use error::{Error, ErrorKind};
 pub use host::{Host, HostError, PciAddress, Width};

@@ -15,7 +15,7 @@ use crate::object::Val;
 use crate::value::Kind;
 
 /// The number of a node and the generation of its slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeId {
     index: u32,
     generation: u32,

@@ -1,8 +1,115 @@
 //! Which devices a method can notify: a walk over the call graph, without executing anything.
+//!
+//! What cannot be told counts as undecidable: a Notify on something that is no name, a name that is not in
+//! the namespace, code that makes scopes of its own. A Notify that is found decides at once.
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
 use crate::Reach;
+use crate::code::{CodePath, Cursor};
+use crate::error::{Error, ErrorKind};
+use crate::name::NameSeg;
+use crate::namespace::{Method, NodeId, Thing};
+use crate::opcode as op;
 use crate::run::Core;
+use crate::walk::{Part, Visitor, walk};
 
 pub(crate) fn reaches_notify(core: &Core, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
-    let _ = (core, method, is_target);
-    Reach::Undecidable
+    let Ok(Some(start)) = core.node(method) else { return Reach::No };
+    let mut seen = BTreeSet::from([start]);
+    let mut pending = alloc::vec![start];
+    let mut undecidable = false;
+    while let Some(node) = pending.pop() {
+        let Ok(Thing::Method(Method { body, .. })) = core.names.thing(node) else { continue };
+        let mut search = Search {
+            core,
+            is_target,
+            scope: node,
+            found: Reach::No,
+            made: Vec::new(),
+            fields: Fields::None,
+            calls: Vec::new(),
+        };
+        let walked = walk(&core.tables, *body, Part::Terms, &mut search);
+        match search.found {
+            Reach::Yes => return Reach::Yes,
+            Reach::Undecidable => undecidable = true,
+            Reach::No => undecidable |= walked.is_err(),
+        }
+        pending.extend(search.calls.into_iter().filter(|&called| seen.insert(called)));
+    }
+    if undecidable { Reach::Undecidable } else { Reach::No }
+}
+
+/// Whether the method declares fields of its own, whose names are not collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fields {
+    None,
+    Some,
+}
+
+/// The walk over one method.
+struct Search<'a> {
+    core: &'a Core,
+    is_target: &'a dyn Fn(&str) -> bool,
+    scope: NodeId,
+    found: Reach,
+    /// Names that the method makes when it runs.
+    made: Vec<NameSeg>,
+    fields: Fields,
+    calls: Vec<NodeId>,
+}
+
+impl Search<'_> {
+    fn find(&self, path: CodePath) -> Option<NodeId> {
+        let segments = path.segments(&self.core.tables);
+        self.core.names.find(self.scope, path.start, segments, usize::from(path.count())).ok().flatten()
+    }
+
+    fn notify(&mut self, after: Cursor) {
+        let mut cursor = after;
+        let tables = &self.core.tables;
+        let target = if cursor.is_at_name(tables) { cursor.name_string(tables).ok() } else { None };
+        let target = target.and_then(|path| self.find(path));
+        let target = target.filter(|&node| self.core.is_notifiable(node).unwrap_or(false));
+        match target.map(|node| (self.is_target)(&self.core.names.path(node))) {
+            Some(true) => self.found = Reach::Yes,
+            Some(false) => {}
+            None if self.found == Reach::No => self.found = Reach::Undecidable,
+            None => {}
+        }
+    }
+}
+
+impl Visitor for Search<'_> {
+    fn used(&mut self, path: CodePath) -> Result<u8, Error> {
+        let last = path.segments(&self.core.tables).last().and_then(Result::ok);
+        if path.count() == 1 && last.is_some_and(|last| self.made.contains(&last)) {
+            return Ok(0);
+        }
+        match self.find(path) {
+            Some(node) => match self.core.names.thing(node)? {
+                Thing::Method(method) => {
+                    self.calls.push(node);
+                    Ok(method.arguments)
+                }
+                Thing::Osi => Ok(1),
+                _ => Ok(0),
+            },
+            None if self.fields == Fields::Some && path.count() == 1 => Ok(0),
+            None => Err(ErrorKind::NotFound(path.text(&self.core.tables)).into()),
+        }
+    }
+
+    fn made(&mut self, path: CodePath) {
+        self.made.extend(path.segments(&self.core.tables).last().and_then(Result::ok));
+    }
+
+    fn term(&mut self, opcode: u16, after: Cursor) {
+        match opcode {
+            op::NOTIFY => self.notify(after),
+            op::FIELD | op::INDEX_FIELD | op::BANK_FIELD => self.fields = Fields::Some,
+            _ => {}
+        }
+    }
 }

@@ -1,0 +1,185 @@
+//! Passing over byte code without executing it: the shapes of all terms, and a walker that needs no
+//! recursion.
+//!
+//! AML is a prefix code: what is still to come is a stack of parts, and a package's end restores the
+//! bounds of the enclosing block. A name can be followed by arguments, whose number only the namespace
+//! knows; the walker's [`Visitor`] says it.
+use alloc::vec::Vec;
+
+use crate::code::{CodePath, Cursor, Tables};
+use crate::error::{Error, ErrorKind};
+use crate::opcode as op;
+
+/// A part of a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Term,
+    /// A SuperName or target in which a name is not called.
+    Super,
+    /// A SuperName in which a method's name is a call.
+    SuperCall,
+    Name,
+    /// A name that the term makes.
+    NewName,
+    Bytes(u32),
+    Text,
+    /// Terms to the end of the package.
+    Terms,
+    /// Package elements to the end of the package: names in it are not called.
+    Elements,
+    /// Anything to the end of the package.
+    Rest,
+}
+
+/// Whether a term's parts are in a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Plain,
+    Package,
+}
+
+/// The parts of a term; `None` for an unknown opcode and for what opens another scope.
+pub(crate) fn shape(opcode: u16) -> Option<(Frame, &'static [Part])> {
+    use Part::{Bytes, Elements, Name, NewName, Rest, Super, SuperCall, Term, Terms, Text};
+    let parts: &'static [Part] = match opcode {
+        op::ZERO | op::ONE | op::ONES | op::LOCAL0..=op::ARG6 | op::REVISION | op::DEBUG | op::TIMER => &[],
+        op::NOOP | op::BREAK | op::CONTINUE | op::BREAK_POINT => &[],
+        op::BYTE => &[Bytes(1)],
+        op::WORD => &[Bytes(2)],
+        op::DWORD => &[Bytes(4)],
+        op::QWORD => &[Bytes(8)],
+        op::STRING => &[Text],
+        op::ALIAS => &[Name, NewName],
+        op::NAME => &[NewName, Term],
+        op::EXTERNAL => &[NewName, Bytes(2)],
+        op::MUTEX => &[NewName, Bytes(1)],
+        op::EVENT => &[NewName],
+        op::REGION => &[NewName, Bytes(1), Term, Term],
+        op::DATA_REGION => &[NewName, Term, Term, Term],
+        op::CREATE_FIELD => &[Term, Term, Term, NewName],
+        op::CREATE_BIT_FIELD
+        | op::CREATE_BYTE_FIELD
+        | op::CREATE_WORD_FIELD
+        | op::CREATE_DWORD_FIELD
+        | op::CREATE_QWORD_FIELD => &[Term, Term, NewName],
+        op::DIVIDE => &[Term, Term, Super, Super],
+        op::NOT | op::FIND_SET_LEFT_BIT | op::FIND_SET_RIGHT_BIT | op::FROM_BCD | op::TO_BCD => {
+            &[Term, Super]
+        }
+        op::STORE | op::COPY_OBJECT => &[Term, Super],
+        op::TO_BUFFER | op::TO_DECIMAL_STRING | op::TO_HEX_STRING | op::TO_INTEGER => &[Term, Super],
+        op::REF_OF | op::INCREMENT | op::DECREMENT | op::OBJECT_TYPE | op::UNLOAD => &[Super],
+        op::ADD..=op::SUBTRACT | op::MULTIPLY | op::SHIFT_LEFT..=op::XOR | op::MOD => &[Term, Term, Super],
+        op::CONCAT_RES | op::INDEX | op::TO_STRING => &[Term, Term, Super],
+        op::MID => &[Term, Term, Term, Super],
+        op::MATCH => &[Term, Bytes(1), Term, Bytes(1), Term, Term],
+        op::COND_REF_OF | op::LOAD => &[Super, Super],
+        op::LOAD_TABLE => &[Term, Term, Term, Term, Term, Term],
+        op::DEREF_OF | op::L_NOT | op::RETURN | op::STALL | op::SLEEP => &[Term],
+        op::L_AND | op::L_OR | op::L_EQUAL | op::L_GREATER | op::L_LESS => &[Term, Term],
+        op::NOTIFY | op::WAIT => &[SuperCall, Term],
+        op::SIZE_OF | op::SIGNAL | op::RESET | op::RELEASE => &[SuperCall],
+        op::ACQUIRE => &[SuperCall, Bytes(2)],
+        op::FATAL => &[Bytes(5), Term],
+        op::BUFFER => return Some((Frame::Package, &[Term, Rest])),
+        op::PACKAGE => return Some((Frame::Package, &[Bytes(1), Elements])),
+        op::VAR_PACKAGE => return Some((Frame::Package, &[Term, Elements])),
+        op::IF | op::WHILE => return Some((Frame::Package, &[Term, Terms])),
+        op::ELSE => return Some((Frame::Package, &[Terms])),
+        _ => return None,
+    };
+    Some((Frame::Plain, parts))
+}
+
+/// Who watches a walk.
+pub(crate) trait Visitor {
+    /// A name is used where it would be called; the answer is how many arguments follow.
+    ///
+    /// # Errors
+    /// Ends the walk.
+    fn used(&mut self, path: CodePath) -> Result<u8, Error>;
+
+    /// A name is made.
+    fn made(&mut self, path: CodePath);
+
+    /// A term starts; `after` stands behind its opcode.
+    fn term(&mut self, opcode: u16, after: Cursor);
+}
+
+enum Todo {
+    Part(Part),
+    /// The end of a package: the end of the enclosing block.
+    Leave(u32),
+}
+
+/// Walks over `first` (one term, or terms to the cursor's end) and returns the cursor behind it. Every
+/// round takes a byte or a part that a byte brought, so it ends.
+pub(crate) fn walk(
+    tables: &Tables,
+    mut cursor: Cursor,
+    first: Part,
+    visitor: &mut dyn Visitor,
+) -> Result<Cursor, Error> {
+    let mut todo = alloc::vec![Todo::Part(first)];
+    while let Some(next) = todo.pop() {
+        let part = match next {
+            Todo::Leave(end) => {
+                cursor.at = cursor.end;
+                cursor.end = end;
+                continue;
+            }
+            Todo::Part(part) => part,
+        };
+        match part {
+            Part::Terms | Part::Elements if cursor.is_at_end() => {}
+            Part::Terms => {
+                todo.push(Todo::Part(part));
+                todo.push(Todo::Part(Part::Term));
+            }
+            Part::Elements => {
+                todo.push(Todo::Part(part));
+                todo.push(Todo::Part(Part::Super));
+            }
+            Part::Rest => cursor.at = cursor.end,
+            Part::Bytes(count) => {
+                cursor.bytes(tables, count)?;
+            }
+            Part::Text => {
+                cursor.string(tables)?;
+            }
+            Part::Name => {
+                cursor.name_string(tables)?;
+            }
+            Part::NewName => visitor.made(cursor.name_string(tables)?),
+            Part::Super if cursor.is_at_name(tables) => {
+                cursor.name_string(tables)?;
+            }
+            Part::Term | Part::SuperCall if cursor.is_at_name(tables) => {
+                let arguments = visitor.used(cursor.name_string(tables)?)?;
+                todo.extend((0..arguments).map(|_| Todo::Part(Part::Term)));
+            }
+            Part::Term | Part::Super | Part::SuperCall => {
+                let opcode = cursor.opcode(tables)?;
+                visitor.term(opcode, cursor);
+                open(tables, &mut cursor, opcode, &mut todo)?;
+            }
+        }
+    }
+    Ok(cursor)
+}
+
+fn open(tables: &Tables, cursor: &mut Cursor, opcode: u16, todo: &mut Vec<Todo>) -> Result<(), Error> {
+    let (frame, parts) = match opcode {
+        // Their names are made by field lists; what they contain calls nothing but a bank's value.
+        op::FIELD | op::INDEX_FIELD | op::BANK_FIELD => (Frame::Package, [Part::Rest].as_slice()),
+        _ => shape(opcode).ok_or(ErrorKind::BadOpcode(opcode))?,
+    };
+    if frame == Frame::Package {
+        let inside = cursor.package(tables)?;
+        // `cursor` stands behind the package; go back inside, and leave at its end.
+        todo.push(Todo::Leave(cursor.end));
+        *cursor = inside;
+    }
+    todo.extend(parts.iter().rev().map(|&part| Todo::Part(part)));
+    Ok(())
+}
