@@ -66,9 +66,10 @@ pub(super) fn listen(acpi: &Acpi) -> Result<(), ListenError> {
         event.enable.write(Width::Word, 0)?;
         event.status.write(Width::Word, PM1_STATUS_BITS)?;
     }
-    // No status is cleared: what came since the scan at boot is served first thing.
-    acpi.gpes.enable()?;
+    // First the route, then the events: an IO APIC pin that is still masked and edge-triggered forgets
+    // a level that rises (QEMU's does). No status is cleared: what came since the scan is served.
     apic::route_sci(acpi.fixed.sci).map_err(ListenError::Sci)?;
+    acpi.gpes.enable()?;
     info!("ACPI events on, SCI {}", acpi.fixed.sci);
     Ok(())
 }
