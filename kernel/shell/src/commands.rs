@@ -71,30 +71,30 @@ pub const COMMANDS: &[Command] = &[
     command(Id::Help, "help", "help [COMMAND]", &[], (0, 1), &[],
         "what commands there are, or how one is used", "help alloc"),
     command(Id::Resources, "resources", "resources [-J]", JSON, (0, 0), &[],
-        "every piece of memory with its own memmap: boot memory and each DIMM's ranges", "resources -J"),
+        "boot memory and each DIMM's ranges: memmap, usable and free memory", "resources -J"),
     command(Id::Sections, "sections", "sections [ID|FROM-TO] [-J]", JSON, (0, 1), &[],
         "the 128 MiB sections, of one resource or between two numbers", "sections 32-33"),
     command(Id::Meminfo, "meminfo", "meminfo [-J]", JSON, (0, 0), &[],
-        "sums: present, usable, free, memmap, page tables, heap, and by node", "meminfo"),
+        "sums of present, usable and free memory, memmap and heap, by node", "meminfo"),
     command(Id::Buddyinfo, "buddyinfo", "buddyinfo [ID] [-J]", JSON, (0, 1), &[],
         "free blocks of each order by node and zone, with -J by resource", "buddyinfo -J"),
     command(Id::Zoneinfo, "zoneinfo", "zoneinfo", &[], (0, 0), &[],
         "pages of each node's zones", "zoneinfo"),
     command(Id::Lsmem, "lsmem", "lsmem [-a] [-J]", &[Flag::All, Flag::Json], (0, 0), &[],
-        "ranges of memory and their state, as util-linux shows them (-a: each section)", "lsmem -a"),
+        "ranges of memory as util-linux shows them (-a: each section)", "lsmem -a"),
     command(Id::Page, "page", "page PFN [-J]", JSON, (1, 1), &[],
         "what a frame is, where its descriptor is and who holds it", "page 0x100400"),
     command(Id::Map, "map", "map", &[], (0, 0), &[],
-        "a picture of physical memory by node: boot memory, memmap, used, free", "map"),
+        "a picture of physical memory: boot memory, memmap, used, free", "map"),
     command(Id::Alloc, "alloc", "alloc SIZE|--all [--node N] [--pinned] [--contiguous] [--no-fill] [-J]",
         &[Flag::All, Flag::Node, Flag::Pinned, Flag::Contiguous, Flag::NoFill, Flag::Json], (0, 1), &[],
-        "takes memory, maps it and fills it with a pattern that `verify` knows", "alloc 200M --node 1"),
+        "takes memory, maps it, fills it with a pattern for `verify`", "alloc 200M --node 1"),
     command(Id::Free, "free", "free ID|all [-J]", JSON, (1, 1), &["all"],
         "gives back one allocation, or all of them", "free all"),
     command(Id::Verify, "verify", "verify [-J]", JSON, (0, 0), &[],
-        "reads every filled allocation and compares it with its pattern", "verify"),
+        "compares every filled allocation with its pattern", "verify"),
     command(Id::Check, "check", "check [-J]", JSON, (0, 0), &[],
-        "walks every invariant of the memory core and names what is broken", "check"),
+        "walks every invariant of the memory core, tells what is broken", "check"),
     command(Id::Acpi, "acpi", "acpi [-J]", JSON, (0, 0), &[],
         "the memory devices that the firmware describes", "acpi"),
     command(Id::Dmesg, "dmesg", "dmesg", &[], (0, 0), &[],
@@ -134,7 +134,7 @@ mod tests {
     use std::vec::Vec;
 
     // Every command is found under its name, its example is taken by its own table row, its usage
-    // names it and every flag, and its words fit a help of 100 columns.
+    // names it and every flag, and `help` has 80 columns.
     #[test]
     fn table() {
         for command in COMMANDS {
@@ -147,7 +147,7 @@ mod tests {
                 let usage = command.usage;
                 assert!(usage.contains(flag.spelling()) || usage.contains(&short), "{usage}: {flag:?}");
             }
-            assert!(command.summary.len() < 80 && !command.summary.ends_with('.'));
+            assert!(command.summary.len() < 69 && !command.summary.ends_with('.'));
         }
     }
 

@@ -146,14 +146,12 @@ impl Editor {
 
     fn finish(&mut self, out: &mut dyn Write) -> Event {
         put(out, "\r\n");
-        if let Some(unfinished) = self.keys.unfinished() {
-            self.refuse(unfinished, out);
-        }
+        let refused = self.refused.or(self.keys.unfinished());
         self.keys = Keys::new();
         if self.beyond > 0 {
             return Event::TooLong { bytes: self.line.len() as u64 + self.beyond };
         }
-        if let Some(refused) = self.refused {
+        if let Some(refused) = refused {
             return Event::Refused(refused);
         }
         self.history.push(&self.line);

@@ -158,6 +158,8 @@ fn refused() {
     ] {
         let mut session = Session::new();
         assert_eq!(session.send(line), [Err(Event::Refused(what))], "{line:?}");
+        // The error that follows starts a line, with nothing in front of it.
+        assert!(session.terminal.bytes.ends_with("\r\ncarapace> "));
         assert_eq!(session.send("help\n"), [ok("help")]);
     }
     // Nothing is left of it once the line is given up.

@@ -82,21 +82,22 @@ impl Row for ResourceRow {
         right("MEMMAP"),
         right("USABLE"),
         right("FREE"),
-        right("LARGEST"),
     ];
+
+    // 80 columns hold a DIMM's row.
+    const GAP: usize = 1;
 
     fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
         cell(&self.id);
         cell(&self.device);
         cell(&Hex(self.base));
-        cell(&Size(self.size));
+        cell(&ShortSize(self.size));
         cell(&self.node);
         cell(&self.zone);
         cell(&self.state);
-        cell(&pages(self.memmap_pages));
-        cell(&pages(self.usable_pages));
-        cell(&pages(self.free_pages));
-        cell(&pages(self.largest_free_pages));
+        cell(&ShortSize(self.memmap_pages.saturating_mul(PAGE)));
+        cell(&ShortSize(self.usable_pages.saturating_mul(PAGE)));
+        cell(&ShortSize(self.free_pages.saturating_mul(PAGE)));
     }
 }
 
@@ -313,113 +314,6 @@ pub struct CheckHead {
     pub checked: u64,
 }
 
-/// A row of `lsmem`, as util-linux has it: adjacent sections of one state in one row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LsmemRow {
-    /// The first byte.
-    pub start: u64,
-    /// Bytes.
-    pub size: u64,
-    /// The first and the last section.
-    pub blocks: (u64, u64),
-    /// "online" or "offline".
-    pub state: Word,
-    /// Whether it belongs to a device that can be removed.
-    pub removable: Removable,
-    /// Its node.
-    pub node: u32,
-}
-
-/// Whether memory can be removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removable {
-    /// It belongs to a device.
-    Yes,
-    /// It is boot memory.
-    No,
-}
-
-struct LsmemRange<'a>(&'a LsmemRow);
-
-impl Display for LsmemRange<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = self.0.start.saturating_add(self.0.size.saturating_sub(1));
-        write!(f, "{:#018x}-{last:#018x}", self.0.start)
-    }
-}
-
-struct LsmemBlocks<'a>(&'a LsmemRow);
-
-impl Display for LsmemBlocks<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.blocks {
-            (first, last) if first == last => write!(f, "{first}"),
-            (first, last) => write!(f, "{first}-{last}"),
-        }
-    }
-}
-
-impl Serialize for LsmemRow {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Fields {
-            range: Text<48>,
-            size: Text<16>,
-            state: Word,
-            removable: bool,
-            block: Text<48>,
-            node: u32,
-        }
-        Fields {
-            range: Text::of(&LsmemRange(self)),
-            size: Text::of(&ShortSize(self.size)),
-            state: self.state,
-            removable: self.removable == Removable::Yes,
-            block: Text::of(&LsmemBlocks(self)),
-            node: self.node,
-        }
-        .serialize(serializer)
-    }
-}
-
-impl Row for LsmemRow {
-    const COLUMNS: &'static [Column] =
-        &[left("RANGE"), right(" SIZE"), right("STATE"), right("REMOVABLE"), right("BLOCK")];
-    const GAP: usize = 1;
-
-    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
-        cell(&LsmemRange(self));
-        cell(&ShortSize(self.size));
-        cell(&self.state);
-        cell(&if self.removable == Removable::Yes { "yes" } else { "no" });
-        cell(&LsmemBlocks(self));
-    }
-}
-
-impl LsmemRow {
-    /// Takes `next` into this row if it goes on where this one ends and is the same otherwise.
-    pub fn join(&mut self, next: &LsmemRow) -> Joined {
-        let adjacent = self.start.checked_add(self.size) == Some(next.start);
-        let same = (self.state, self.removable, self.node) == (next.state, next.removable, next.node);
-        if adjacent && same {
-            self.size += next.size;
-            self.blocks.1 = next.blocks.1;
-            Joined::Yes
-        } else {
-            Joined::No
-        }
-    }
-}
-
-/// Whether two rows have become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// They have.
-    Yes,
-    /// They stay two.
-    No,
-}
-
 /// A memory device of `acpi`.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeviceRow {
@@ -467,6 +361,10 @@ pub struct Uptime {
 /// The fields beside an array that is the whole answer.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Nothing {}
+
+mod lsmem;
+
+pub use lsmem::{Joined, LsmemRow, Removable};
 
 #[cfg(test)]
 #[path = "rows_tests.rs"]

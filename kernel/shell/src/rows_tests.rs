@@ -80,6 +80,21 @@ fn fields() {
     assert_eq!(read(&section), expected);
 }
 
+// The proposal's DIMM in `resources`' table: sizes for people, within 80 columns.
+#[test]
+fn resource_table() {
+    let mut row = resource(1, "\\_SB.MHPC.MP00");
+    row.base = 1 << 32;
+    (row.size, row.memmap_pages, row.usable_pages, row.free_pages) = (256 << 20, 1024, 64512, 64512);
+    let mut out = String::new();
+    list(&mut out, Format::Table, &mut |tell: &mut dyn FnMut(&ResourceRow)| tell(&row)).unwrap();
+    assert_eq!(
+        out,
+        "ID DEVICE                BASE SIZE NODE ZONE    STATE   MEMMAP USABLE FREE\n \
+         1 \\_SB.MHPC.MP00 0x100000000 256M    1 movable offline     4M   252M 252M\n"
+    );
+}
+
 // Orders without number are null, as the interface says, and both forms name the frame.
 #[test]
 fn page() {
@@ -120,32 +135,4 @@ fn buddyinfo() {
     out.clear();
     buddy_line(&mut out, 1, "any", &[0, 1, 20]).unwrap();
     assert_eq!(out, "Node 1, zone      any      0      1     20 \n");
-}
-
-// lsmem: rows as util-linux prints them, and adjacent equal ones become one.
-#[test]
-fn lsmem() {
-    let block = |n: u64, state: &str, removable| LsmemRow {
-        start: n << 27,
-        size: 1 << 27,
-        blocks: (n, n),
-        state: Word::of(&state),
-        removable,
-        node: 0,
-    };
-    let mut row = block(32, "online", Removable::Yes);
-    assert_eq!(row.join(&block(33, "online", Removable::Yes)), Joined::Yes);
-    assert_eq!(row.join(&block(34, "offline", Removable::Yes)), Joined::No);
-    assert_eq!(row.join(&block(34, "online", Removable::No)), Joined::No);
-    assert_eq!(row.join(&block(35, "online", Removable::Yes)), Joined::No);
-    let expected = json!({"range": "0x0000000100000000-0x000000010fffffff", "size": "256M", "state": "online",
-        "removable": true, "block": "32-33", "node": 0});
-    assert_eq!(read(&row), expected);
-    let mut out = String::new();
-    list(&mut out, Format::Table, &mut |tell: &mut dyn FnMut(&LsmemRow)| tell(&row)).unwrap();
-    assert_eq!(
-        out,
-        "RANGE                                  SIZE  STATE REMOVABLE BLOCK\n\
-         0x0000000100000000-0x000000010fffffff  256M online       yes 32-33\n"
-    );
 }

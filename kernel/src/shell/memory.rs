@@ -51,8 +51,8 @@ pub async fn alloc(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => report::object(&mut Out, &row)?,
         Format::Table => {
-            let size = Size(row.pages * PAGE_SIZE);
-            writeln!(Out, "allocation {}: {} pages ({size}) at {}", row.id, row.pages, allocation.start)?;
+            let (pages, size) = (row.pages, Size(row.pages * PAGE_SIZE));
+            writeln!(Out, "allocation {}: {size} at {}, {pages} pages", row.id, allocation.start)?;
         }
     }
     Ok(())
@@ -158,7 +158,7 @@ pub async fn free(invocation: &Invocation<'_>) -> Outcome {
         Format::Json => report::object(&mut Out, &row)?,
         Format::Table => {
             let (size, s) = (Size(row.pages * PAGE_SIZE), if row.allocations == 1 { "" } else { "s" });
-            writeln!(Out, "{} allocation{s} freed, {} pages ({size})", row.allocations, row.pages)?;
+            writeln!(Out, "{} allocation{s} freed: {size}, {} pages", row.allocations, row.pages)?;
         }
     }
     Ok(())

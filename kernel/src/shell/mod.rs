@@ -12,6 +12,11 @@
 //! so that the shell works when the heap is exhausted; no reference into the memory core is kept across
 //! a step.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "an error's text is on the stack: there may be no heap, and a command fails once"
+)]
+
 mod console;
 mod input;
 mod inspect;
@@ -58,12 +63,9 @@ pub async fn run() -> ! {
                 command(&line).await;
             }
             Event::TooLong { bytes } => {
-                fail(
-                    Format::Table,
-                    &format_args!("the line has {bytes} bytes, at most {LINE_MAX} are taken"),
-                );
+                refuse(&format_args!("the line has {bytes} bytes, at most {LINE_MAX} are taken"));
             }
-            Event::Refused(what) => fail(Format::Table, &format_args!("the line has {what}; it was not run")),
+            Event::Refused(what) => refuse(&format_args!("the line has {what}; it was not run")),
             Event::Interrupted => {}
         }
         console::prompt();
@@ -73,6 +75,12 @@ pub async fn run() -> ! {
 fn fail(format: Format, reason: &dyn Display) {
     // An error's text is cut to what fits.
     let _ = report::error(&mut console::Out, format, reason);
+}
+
+/// Refuses the line that the editor has, in the form that it asks for as far as it is known.
+fn refuse(reason: &dyn Display) {
+    let format = format_of(&console::line());
+    fail(format, reason);
 }
 
 async fn command(line: &str) {
