@@ -15,7 +15,7 @@ use crate::arch::{self, InterruptContext, serial, time};
 use crate::sync::IrqMutex;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
-use log::{Level, LevelFilter, Metadata, Record};
+use log::{LevelFilter, Metadata, Record};
 
 /// Bytes kept for `dmesg`.
 const RING: usize = 64 * 1024;
@@ -163,11 +163,6 @@ pub fn init() {
     log::set_max_level(LevelFilter::Info);
 }
 
-/// Sets which levels are logged from now on.
-pub fn set_level(level: LevelFilter) {
-    log::set_max_level(level);
-}
-
 /// Lets `console` print from now on; it is called in the main program only, one line at a time, and may
 /// log itself (that is printed afterwards).
 pub fn set_console(console: Console) {
@@ -208,9 +203,4 @@ pub fn read(cursor: Cursor) -> Option<(Cursor, Line)> {
 /// How many lines have been dropped because the ring was full.
 pub fn dropped() -> u64 {
     STATE.lock().dropped
-}
-
-/// The level of a line of the log, by its text (for colours in `dmesg`).
-pub fn level_of(line: &str) -> Option<Level> {
-    line.split_once("] ")?.1.split_whitespace().next()?.parse().ok()
 }

@@ -121,10 +121,21 @@ pub fn take_byte() -> Option<u8> {
     SERIAL.lock().take()
 }
 
-/// How many received bytes wait to be taken (those in the UART while the ring is full not counted).
-pub fn waiting() -> usize {
-    let line = SERIAL.lock();
-    line.received.wrapping_sub(line.taken)
+/// How input comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Somebody must ask for it: no interrupt tells of it.
+    Polled,
+    /// By interrupt.
+    Interrupt,
+}
+
+/// How input comes in at present.
+pub fn input() -> Input {
+    match SERIAL.lock().intake {
+        Intake::Polled => Input::Polled,
+        Intake::Interrupt | Intake::HeldBack => Input::Interrupt,
+    }
 }
 
 /// The receive interrupt. The UART withdraws it when its FIFO is empty or the interrupt is off.
