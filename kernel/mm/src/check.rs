@@ -3,7 +3,7 @@
 //! It walks blocks, not frames: what has no block head has nothing that could be wrong. For each
 //! resource: the blocks tile the usable run and fit their first blocks; free lists and counters say what the
 //! walk found; no two free buddies stand unmerged; frames and descriptors are mapped, to the right
-//! place, with leaves as large as the layout promises. For all: the index is sorted and names the
+//! place, descriptors by large leaves just where the layout says so. For all: the index is sorted and names the
 //! slots' ranges, nodes have the sums of their regions.
 //!
 //! A resource is looked at under its lock, piece by piece; what it says goes out after the lock is
@@ -20,7 +20,7 @@ use crate::info::ResourceId;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page::State;
-use crate::page_table::{Caching, Mapping, Rights};
+use crate::page_table::{Caching, Leaf, Mapping, Rights};
 use crate::region::{Entry, Region};
 
 /// An invariant that does not hold.
@@ -161,16 +161,27 @@ impl Findings {
 impl<M: Machine> Memory<M> {
     /// Walks every invariant, tells what is broken, and returns how many things were looked at.
     pub fn check(&self, tell: &mut dyn FnMut(CheckError)) -> u64 {
+        let mut checked = self.check_sums(tell);
+        self.each_entry(|entry| checked += self.check_entry(entry, tell));
+        checked
+    }
+
+    /// The part of [`Memory::check`] that is about one resource, to do it in steps; 0 when there is none
+    /// of that number.
+    pub fn check_resource(&self, id: ResourceId, tell: &mut dyn FnMut(CheckError)) -> u64 {
+        self.entry(id).map_or(0, |entry| self.check_entry(entry, tell))
+    }
+
+    /// The part of [`Memory::check`] that is about all resources together: index and nodes.
+    pub fn check_sums(&self, tell: &mut dyn FnMut(CheckError)) -> u64 {
         let mut checked = 0;
         let mut before = PfnRange::default();
         self.each_entry(|entry| {
-            let mut findings = Findings { errors: ArrayVec::new(), checked: 0 };
-            let sorted = before.end <= entry.range.start && !entry.range.is_empty();
+            checked += 1;
+            if before.end > entry.range.start || entry.range.is_empty() {
+                tell(CheckError::Index { range: entry.range });
+            }
             before = entry.range;
-            findings.expect(sorted, CheckError::Index { range: entry.range });
-            self.check_entry(entry, &mut findings);
-            checked += findings.checked;
-            findings.errors.into_iter().for_each(&mut *tell);
         });
         for nr in self.nodes.named() {
             let (node, counted) = (self.nodes.id(nr), self.nodes.free(nr));
@@ -184,23 +195,33 @@ impl<M: Machine> Memory<M> {
         checked
     }
 
-    fn check_entry(&self, entry: Entry, findings: &mut Findings) {
+    fn check_entry(&self, entry: Entry, tell: &mut dyn FnMut(CheckError)) -> u64 {
+        let mut findings = Findings { errors: ArrayVec::new(), checked: 0 };
         let region = self.with_region(entry.slot, |region, buddy| {
-            check_blocks(region, buddy, findings);
-            check_lists(region, buddy, findings);
+            check_blocks(region, buddy, &mut findings);
+            check_lists(region, buddy, &mut findings);
             *region
         });
         let matching = region.filter(|region| region.id == entry.id && region.layout.range == entry.range);
         findings.expect(matching.is_some(), CheckError::Index { range: entry.range });
-        if let Some(region) = matching {
-            let vmemmap = vmemmap_mapping(&region.layout);
-            self.check_mapping(region.id, &direct_mapping(&region.layout), findings);
-            self.check_mapping(region.id, &vmemmap, findings);
+        if let Some(Region { id, layout, .. }) = matching {
+            self.check_mapping(id, &direct_mapping(&layout), &mut findings, |_| true);
+            // Large leaves just where no neighbour can need a part of what they map.
+            let leaf_fits = |leaf: &Leaf| leaf.size == layout.vmemmap_leaf(leaf.virt);
+            self.check_mapping(id, &vmemmap_mapping(&layout), &mut findings, leaf_fits);
         }
+        findings.errors.into_iter().for_each(tell);
+        findings.checked
     }
 
     /// Every leaf in the range of `mapping` maps what it should, and none is missing.
-    fn check_mapping(&self, resource: ResourceId, mapping: &Mapping, findings: &mut Findings) {
+    fn check_mapping(
+        &self,
+        resource: ResourceId,
+        mapping: &Mapping,
+        findings: &mut Findings,
+        leaf_fits: impl Fn(&Leaf) -> bool,
+    ) {
         let end = mapping.virt.offset(mapping.pages << PAGE_SHIFT);
         let mut at = mapping.virt;
         self.with_tables(|tables, machine| {
@@ -210,7 +231,7 @@ impl<M: Machine> Memory<M> {
                     && leaf.phys.0 == phys
                     && leaf.rights == Some(Rights::Data)
                     && leaf.caching == Caching::Memory
-                    && leaf.size <= mapping.largest;
+                    && leaf_fits(&leaf);
                 findings.expect(right, CheckError::Mapping { resource, at: leaf.virt });
                 at = leaf.virt.offset(leaf.size.bytes());
             });

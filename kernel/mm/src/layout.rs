@@ -24,9 +24,10 @@
 //! Neighbours: `hotplug` and `boot` follow the layout, `region` keeps it, `buddy` reads the header.
 
 use crate::addr::{Order, Pfn, PfnRange, SECTION_PAGES, VirtAddr};
-use crate::address_space::{descriptor, direct};
+use crate::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor, direct};
 use crate::buddy;
 use crate::machine::{CpuFeatures, Support};
+use crate::page_table::LeafSize;
 use crate::section;
 
 /// Descriptors in a frame of the memmap.
@@ -60,11 +61,23 @@ const fn descriptor_page(pfn: Pfn) -> u64 {
     pfn.0 / DESCRIPTORS_PER_PAGE
 }
 
+/// The frames whose descriptors lie in the pages of `range`'s array: `range`, rounded outward. No other
+/// resource can have one of them (a boot range that starts among them is rounded).
+const fn described(range: PfnRange) -> PfnRange {
+    let end = range.end.0.next_multiple_of(DESCRIPTORS_PER_PAGE);
+    PfnRange::new(Pfn(descriptor_page(range.start) * DESCRIPTORS_PER_PAGE), Pfn(end))
+}
+
 /// Lowest tables of the vmemmap that `range` needs or shares when its array starts at `array`: one a
 /// section, but none where a leaf of 2 MiB fits.
 fn vmemmap_tables(range: PfnRange, array: Pfn) -> u64 {
-    let touched = section::touched_count(range);
-    if is_congruent(range, array) { touched - section::whole_count(range, SECTION_PAGES) } else { touched }
+    let whole = if is_congruent(range, array) { whole_sections(range) } else { 0 };
+    section::touched_count(range) - whole
+}
+
+/// Sections whose descriptors are all in `range`'s array.
+fn whole_sections(range: PfnRange) -> u64 {
+    section::whole_count(described(range), SECTION_PAGES)
 }
 
 /// Whether the array's virtual and physical addresses are the same modulo 2 MiB.
@@ -136,7 +149,7 @@ impl Layout {
         let most = 1 + section::touched_count(range);
         let first_place = hole.start.0.checked_add(most)?;
         let congruent = first_place.checked_add(first.wrapping_sub(first_place) % LARGE_PAGES)?;
-        if section::whole_count(range, SECTION_PAGES) > 0
+        if whole_sections(range) > 0
             && let Some(layout) = fits(congruent)
         {
             return Some(layout);
@@ -172,10 +185,22 @@ impl Layout {
         buddy::max_order(self.usable)
     }
 
+    /// The leaf that maps the vmemmap's page at `at`, one of the resource's: large where the resource covers
+    /// the section wholly, so that no neighbour can need a part of what the leaf maps, else 4 KiB.
+    pub fn vmemmap_leaf(&self, at: VirtAddr) -> LeafSize {
+        let pfn = Pfn(at.0.wrapping_sub(VMEMMAP.start.0) / DESCRIPTOR_SIZE);
+        if is_congruent(self.range, self.array.start)
+            && described(self.range).contains_range(pfn.section().range())
+        {
+            LeafSize::M2
+        } else {
+            LeafSize::K4
+        }
+    }
+
     /// Where the vmemmap has the resource's descriptors, in whole pages: start and bytes.
     pub fn vmemmap(&self) -> (VirtAddr, u64) {
-        let first = Pfn(descriptor_page(self.range.start) * DESCRIPTORS_PER_PAGE);
-        (descriptor(first), self.array.pages() << crate::addr::PAGE_SHIFT)
+        (descriptor(described(self.range).start), self.array.pages() << crate::addr::PAGE_SHIFT)
     }
 }
 

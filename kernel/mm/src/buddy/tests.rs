@@ -234,7 +234,7 @@ fn run(pair: &mut Pair, op: &Op) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, ..ProptestConfig::default() })]
 
     /// Proves conditions 3 and 6: whatever is allocated, freed, carved and looked up, in regions of any
     /// start and length, lists and counters are those of the eager model, and no word is read that

@@ -6,6 +6,7 @@
 mod add;
 mod allocate;
 mod boot;
+mod check;
 mod random;
 mod rollback;
 

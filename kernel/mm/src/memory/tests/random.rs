@@ -27,7 +27,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     /// Proves that over any sequence of adds, allocations and frees no frame is handed out twice, free
     /// frames are what was there less what is held, `check` holds, and all comes back at the end. Memory is full of
