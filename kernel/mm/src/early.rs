@@ -224,3 +224,87 @@ impl FrameSource for EarlySource<'_> {
         self.frames.free(frame, self.owner);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn range(start: u64, end: u64) -> PfnRange {
+        PfnRange::new(Pfn(start), Pfn(end))
+    }
+
+    fn frames_of(ranges: impl IntoIterator<Item = PfnRange>) -> BTreeSet<u64> {
+        ranges.into_iter().flat_map(|range| range.start.0..range.end.0).collect()
+    }
+
+    /// Frames come from the largest hole upwards, runs are aligned, and neighbours of one owner are one range.
+    #[test]
+    fn frames_come_from_the_largest_hole() {
+        let occupied = [
+            Occupied { range: range(0, 3), owner: Owner::Firmware },
+            Occupied { range: range(100, 120), owner: Owner::Boot },
+        ];
+        let mut early = EarlyFrames::new(&[range(1, 50), range(64, 1000)], &occupied);
+        assert_eq!(early.free_pages(), 47 + 36 + 880);
+        assert_eq!((early.take(), early.take()), (Some(Pfn(120)), Some(Pfn(121))));
+        assert_eq!(early.take_run(512, 256, Owner::Heap), Some(range(256, 768)));
+        assert_eq!(early.take_run(500, 1, Owner::Heap), None);
+        let taken: Vec<_> = early.taken().collect();
+        let expected = [
+            Occupied { range: range(120, 122), owner: Owner::PageTables },
+            Occupied { range: range(256, 768), owner: Owner::Heap },
+        ];
+        assert_eq!(taken, expected);
+        early.give_back(Pfn(120));
+        let expected = [expected[1], Occupied { range: range(121, 122), owner: Owner::PageTables }];
+        assert_eq!(early.taken().collect::<Vec<_>>(), expected);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+        /// No frame is handed out twice, none that the loader occupies or that is no memory, and `taken` with
+        /// the holes is exactly what there was: through takes, aligned runs and frames given back.
+        #[test]
+        fn every_frame_is_in_one_place(
+            occupied in prop::collection::vec((0u64..600, 0u64..40), 0..12),
+            steps in prop::collection::vec((0usize..3, 1u64..20, 0u32..5, any::<prop::sample::Index>()), 1..80),
+        ) {
+            let ranges = [range(5, 200), range(210, 640)];
+            let pieces = occupied.iter().map(|(start, pages)| range(*start, start + pages));
+            let occupied: Vec<_> = pieces.map(|range| Occupied { range, owner: Owner::Boot }).collect();
+            let mut early = EarlyFrames::new(&ranges, &occupied);
+            let occupied = frames_of(occupied.iter().map(|piece| piece.range));
+            let all: BTreeSet<u64> = &frames_of(ranges) - &occupied;
+            let mut tables: Vec<Pfn> = Vec::new();
+            let mut runs = BTreeSet::new();
+            for (action, pages, align, pick) in steps {
+                match action {
+                    0 => tables.extend(early.take()),
+                    1 => {
+                        if let Some(run) = early.take_run(pages, 1 << align, Owner::Heap) {
+                            prop_assert_eq!((run.pages(), run.start.0 % (1 << align)), (pages, 0));
+                            runs.extend(frames_of([run]));
+                        }
+                    }
+                    _ if tables.is_empty() => {}
+                    _ => early.give_back(tables.swap_remove(pick.index(tables.len()))),
+                }
+                let of = |owner| frames_of(early.taken().filter(move |p| p.owner == owner).map(|p| p.range));
+                prop_assert_eq!(&of(Owner::Heap), &runs);
+                prop_assert_eq!(of(Owner::PageTables), tables.iter().map(|pfn| pfn.0).collect::<BTreeSet<_>>());
+                let taken: u64 = early.taken().map(|piece| piece.range.pages()).sum();
+                let holes = frames_of(early.holes().iter().copied());
+                prop_assert_eq!(early.free_pages(), holes.len() as u64);
+                prop_assert_eq!(taken + early.free_pages(), all.len() as u64);
+                let both = &holes | &frames_of(early.taken().map(|piece| piece.range));
+                prop_assert_eq!(&both, &all);
+            }
+        }
+    }
+}

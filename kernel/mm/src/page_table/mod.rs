@@ -168,7 +168,7 @@ impl Mapping {
     fn check(&self) -> Result<(), MapError> {
         check_range(self.virt, self.pages)?;
         let bytes = self.pages * PAGE_SIZE;
-        if self.phys.0 % PAGE_SIZE != 0 {
+        if !self.phys.0.is_multiple_of(PAGE_SIZE) {
             return Err(MapError::Unaligned { at: self.virt });
         }
         match self.phys.0.checked_add(bytes) {

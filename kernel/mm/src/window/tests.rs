@@ -1,5 +1,5 @@
 //! Tests of the window over the simulated machine, with a provider that is as simple as can be: a set of
-//! free frames, first fit. `the_real_thing` uses the memory core itself.
+//! free frames, first fit. `tests/window_on_memory.rs` has the memory core itself as provider.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -369,9 +369,9 @@ proptest! {
     }
 }
 
-/// A block keeps its address noted and its page tables are counted when the provider is the memory core.
+/// A page of an allocation is the same memory as in the direct map, and its address is taken.
 #[test]
-fn the_direct_map_stays_out_of_it() {
+fn a_page_is_one_frame_at_two_addresses() {
     let (memory, window) = (Simple::new(), Window::new());
     let done = window.allocate(&memory, &request(Amount::Pages(1), Shape::Scattered)).unwrap();
     memory.sim.store(done.start, 77);
