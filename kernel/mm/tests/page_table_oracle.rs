@@ -136,8 +136,10 @@ proptest! {
         let arena = Arena::default();
         let root = arena.add();
         let root = (&arena).frame_to_pointer(root);
-        // SAFETY: the pointer is the arena's first table, used by this mapper alone while it lives.
-        let mut oracle = unsafe { MappedPageTable::new(&mut *root, &arena) };
+        // SAFETY: the pointer is the arena's first table, alive as long as the arena and used by the mapper alone.
+        let root = unsafe { &mut *root };
+        // SAFETY: the arena's pointers are those of the tables, and the tables are never loaded into a CPU.
+        let mut oracle = unsafe { MappedPageTable::new(root, &arena) };
 
         let mut list: Vec<Mapping> = Vec::new();
         let mut probes: Vec<u64> = vec![ALLOC.start.0];
@@ -181,7 +183,7 @@ proptest! {
                 });
                 list.push(mapping);
                 let end = virt.0 + (pages << 12);
-                let middle = virt.0 + (pages / 2 << 12) + 0x128;
+                let middle = virt.0 + ((pages / 2) << 12) + 0x128;
                 probes.extend([virt.0, end - 1, end, middle, virt.0.saturating_sub(1).max(ALLOC.start.0)]);
             }
             for &at in &probes {

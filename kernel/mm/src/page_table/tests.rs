@@ -170,7 +170,7 @@ fn nothing_present_is_overwritten() {
     let last = ALLOC.start.offset(3 * GIB + 77 * 4096);
     tables.map(&sim, &Mapping::data(last, DIMM.start(), 1), &mut pool).unwrap();
     let (leaves, frames) = (sim.leaves(), pool.free.len());
-    let wish = Mapping::data(ALLOC.start, DIMM.start(), (3 * GIB >> 12) + 78);
+    let wish = Mapping::data(ALLOC.start, DIMM.start(), ((3 * GIB) >> 12) + 78);
     assert_eq!(tables.map(&sim, &wish, &mut pool), Err(MapError::AlreadyMapped { at: last }));
     assert_eq!((sim.leaves(), pool.free.len()), (leaves, frames));
     // A large leaf is no room either.
