@@ -94,7 +94,9 @@ impl fmt::Display for HotplugError {
             }
             HotplugError::Ranges(error) => error.fmt(f),
             HotplugError::Add(error) => error.fmt(f),
-            HotplugError::EjectNotSupported => f.write_str("this kernel cannot give memory up"),
+            HotplugError::EjectNotSupported => {
+                f.write_str("asked to be ejected: this kernel cannot give memory up")
+            }
             HotplugError::UnknownEvent(value) => {
                 write!(f, "nothing is known of a Notify with value {value:#x}")
             }

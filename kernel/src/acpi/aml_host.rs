@@ -18,7 +18,7 @@ use log::{debug, error};
 use mm::addr::PhysAddr;
 
 /// Notifications that can wait. One run of a handler tells at most each device once.
-const QUEUE: usize = 2 * hotplug::MAX_DEVICES;
+pub const QUEUE: usize = 2 * hotplug::MAX_DEVICES;
 
 /// PCI's configuration mechanism #1 (PCI Local Bus 3.0, section 3.2.2.3.2): every PC has it.
 const PCI_ADDRESS: PortNumber = PortNumber(0xcf8);

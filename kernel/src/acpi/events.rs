@@ -11,7 +11,7 @@
 
 use super::fixed::Fixed;
 use super::register::{RegisterError, Width};
-use super::{Acpi, notify};
+use super::{Acpi, aml_host, notify};
 use crate::arch::apic::{self, Sci};
 use crate::arch::time;
 use crate::executor;
@@ -24,6 +24,12 @@ use log::{debug, error, info, warn};
 /// How often an event's method is run in a row at most. Each run but the last told of something; of 256
 /// slots each has an insertion and an ejection to tell of.
 const MAX_RUNS: u32 = 512;
+/// How many notifications are handled in a row at most: twice what one run of a method can queue.
+const MAX_TOLD: usize = 2 * aml_host::QUEUE;
+/// After so many SCIs in a row without an event, each is followed by a pause: something else holds the
+/// line, and the rest of the kernel shall not starve.
+const MAX_IDLE: u32 = 64;
+const IDLE_PAUSE: Duration = Duration::from_millis(10);
 /// How long firmware may take to hand over the fixed hardware (Linux waits 3 s too).
 const ENABLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// PM1 control: the fixed hardware is the system's, not the firmware's.
@@ -98,30 +104,44 @@ fn take_over(fixed: &Fixed) -> Result<(), ListenError> {
 
 /// Answers events for ever: a task of the executor. Before ACPI is there it does nothing.
 pub async fn events() {
+    let mut idle = 0;
     loop {
+        // The first time without an SCI: AML may have told something while the devices were looked at.
+        idle = if serve_all().await { 0 } else { (idle + 1).min(MAX_IDLE + 1) };
+        if idle == MAX_IDLE {
+            warn!("the SCI comes again and again, and no event is pending; listening more slowly");
+        }
+        if idle >= MAX_IDLE {
+            executor::sleep_until(time::uptime() + IDLE_PAUSE).await;
+        }
+        apic::unmask_sci();
         poll_fn(|_| match apic::take_sci() {
             Sci::Came => Poll::Ready(()),
             Sci::Quiet => Poll::Pending,
         })
         .await;
         super::with(|acpi| acpi.interrupts = acpi.interrupts.saturating_add(1));
-        let events = super::with(|acpi| acpi.gpes.handlers().len()).unwrap_or(0);
-        for index in 0..events {
-            if super::with(|acpi| acpi.gpes.is_pending(index)).unwrap_or(false) {
-                serve(index).await;
-            }
-        }
-        apic::unmask_sci();
     }
+}
+
+/// Serves whatever is pending; `false` if nothing was.
+async fn serve_all() -> bool {
+    let mut any = handle_all().await;
+    let events = super::with(|acpi| acpi.gpes.handlers().len()).unwrap_or(0);
+    for index in 0..events {
+        if super::with(|acpi| acpi.gpes.is_pending(index)).unwrap_or(false) {
+            any = true;
+            serve(index).await;
+        }
+    }
+    any
 }
 
 /// Runs one event's method until it tells nothing.
 async fn serve(index: usize) {
     for _ in 0..MAX_RUNS {
         let told = super::with(|acpi| acpi.run(index)).unwrap_or(0);
-        while super::with(handle_one).unwrap_or(false) {
-            executor::give_way().await;
-        }
+        handle_all().await;
         if told == 0 {
             return;
         }
@@ -131,6 +151,20 @@ async fn serve(index: usize) {
             warn!("{handler}: tells something new in each of {MAX_RUNS} runs; left for now");
         }
     });
+}
+
+/// Handles what waits in the inbox, giving way after each; `false` where nothing waited. AML that tells
+/// something new whenever it is asked about what it told is not listened to for ever.
+async fn handle_all() -> bool {
+    for handled in 0..MAX_TOLD {
+        if !super::with(handle_one).unwrap_or(false) {
+            return handled > 0;
+        }
+        executor::give_way().await;
+    }
+    let dropped = super::with(|acpi| core::iter::from_fn(|| acpi.namespace.inbox.pop()).count());
+    error!("more than {MAX_TOLD} notifications in a row: {} dropped", dropped.unwrap_or(0));
+    true
 }
 
 /// Handles the oldest notification; `false` where none waits.

@@ -37,8 +37,6 @@ use tables::{StaticTables, TableError};
 /// All of ACPI, once it is up.
 #[derive(Debug)]
 pub struct Acpi {
-    /// The static tables.
-    pub tables: StaticTables,
     /// Fixed hardware.
     pub fixed: Fixed,
     /// The AML namespace.
@@ -82,6 +80,7 @@ impl fmt::Display for StartError {
 ///
 /// Why there is no ACPI; the machine is of use without.
 pub fn start(tables: StaticTables) -> Result<(), StartError> {
+    info!("ACPI: {tables}");
     let fixed = tables.fixed().map_err(StartError::Table)?;
     let mut namespace = Namespace::load(&tables).map_err(StartError::Aml)?;
     memory_device::enumerate(&mut namespace);
@@ -91,7 +90,7 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     if refused > 0 {
         info!("{refused} memory devices were refused");
     }
-    let acpi = Acpi { tables, fixed, namespace, gpes, interrupts: 0, notifications: 0, srat };
+    let acpi = Acpi { fixed, namespace, gpes, interrupts: 0, notifications: 0, srat };
     *ACPI.lock() = Some(acpi);
     Ok(())
 }
@@ -103,11 +102,6 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
 /// Why none will come: DIMMs are then found at a rescan only.
 pub fn listen() -> Result<(), StartError> {
     with(|acpi| events::listen(acpi)).unwrap_or(Ok(())).map_err(StartError::Listen)
-}
-
-/// Looks at every memory device again, as at boot. Returns how many were refused.
-pub fn rescan() -> usize {
-    with(|acpi| memory_device::scan(&mut acpi.namespace, None, acpi.srat)).unwrap_or(0)
 }
 
 /// What `look` makes of ACPI; `None` while it is not up. `look` must not wait and not call back here.

@@ -183,6 +183,13 @@ pub struct StaticTables {
     list: ArrayVec<Table, MAX_TABLES>,
 }
 
+impl fmt::Display for StaticTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RSDP at {}, revision {}; tables", self.rsdp, self.revision)?;
+        self.list.iter().try_for_each(|table| write!(f, " {}", table.signature))
+    }
+}
+
 impl StaticTables {
     /// Finds, maps and verifies all tables, the DSDT among them. A table that is broken is left out
     /// with a warning; without RSDP or root table there is nothing, and the error says why.
