@@ -173,7 +173,8 @@ pub fn object_with<H: Serialize, R: Serialize>(
     }
 }
 
-fn array<R: Serialize>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
+/// Writes rows as one JSON array, without the line's end: a part of a larger value.
+pub fn array<R: Serialize>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
     let mut result = out.write_char('[');
     let mut first = true;
     rows(&mut |row| {

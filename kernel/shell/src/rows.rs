@@ -314,56 +314,14 @@ pub struct CheckHead {
     pub checked: u64,
 }
 
-/// A memory device of `acpi`.
-#[derive(Clone, Debug, Serialize)]
-pub struct DeviceRow {
-    /// Its path.
-    pub device: Device,
-    /// Its `_UID`, empty where it has none.
-    pub uid: Word,
-    /// What it is at present.
-    pub state: Text<160>,
-    /// The numbers of its resources.
-    pub resources: ArrayVec<u32, 16>,
-}
-
-impl Row for DeviceRow {
-    const COLUMNS: &'static [Column] = &[left("DEVICE"), left("UID"), left("RESOURCES"), left("STATE")];
-
-    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
-        struct Numbers<'a>(&'a [u32]);
-        impl Display for Numbers<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut numbers = self.0.iter();
-                match numbers.next() {
-                    None => f.write_str("-"),
-                    Some(first) => {
-                        write!(f, "{first}")?;
-                        numbers.try_for_each(|number| write!(f, ",{number}"))
-                    }
-                }
-            }
-        }
-        cell(&self.device);
-        cell(&self.uid);
-        cell(&Numbers(&self.resources));
-        cell(&self.state);
-    }
-}
-
-/// The answer of `uptime`.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Uptime {
-    /// Microseconds since boot.
-    pub uptime_us: u64,
-}
-
 /// The fields beside an array that is the whole answer.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Nothing {}
 
+mod kernel;
 mod lsmem;
 
+pub use kernel::{DeviceRow, DumpHead, EventRow, Leaves, Stat, Uptime, WalkRow, WindowRow};
 pub use lsmem::{Joined, LsmemRow, Removable};
 
 #[cfg(test)]

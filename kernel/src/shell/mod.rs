@@ -2,7 +2,7 @@
 //! it, tested on the host) to the memory core, hotplug, the log and the CPU.
 //!
 //! ```text
-//!  serial --input--> console (editor) --line--> run --> inspect | memory | map | system
+//!  serial --input--> console (editor) --line--> run --> inspect | memory | map | ...
 //!                       ^                                   |  (rows)
 //!   log lines ----------'<----------------------------------'
 //! ```
@@ -22,6 +22,7 @@ mod input;
 mod inspect;
 mod map;
 mod memory;
+mod paging;
 mod system;
 
 use arrayvec::ArrayString;
@@ -110,6 +111,9 @@ async fn execute(invocation: &Invocation<'_>) -> Outcome {
         Id::Verify => memory::verify(invocation).await,
         Id::Check => memory::check(invocation),
         Id::Acpi => system::acpi(invocation),
+        Id::Ptwalk => paging::ptwalk(invocation),
+        Id::Ptdump => paging::ptdump(invocation),
+        Id::Stat => system::stat(invocation),
         Id::Dmesg => system::dmesg(invocation).await,
         Id::Uptime => system::uptime(invocation),
         Id::Reboot => system::reboot(invocation),

@@ -1,8 +1,8 @@
-//! Commands about the kernel itself: `help`, `dmesg`, `uptime`, `acpi`, `poweroff`, `reboot`, `panic`.
+//! Commands about the kernel itself: `help`, `dmesg`, `uptime`, `stat`, `acpi`, `poweroff`, `reboot`, `panic`.
 
 use super::console::Out;
 use super::{Failure, Outcome, input};
-use crate::acpi::sleep;
+use crate::acpi::{self, sleep};
 use crate::arch::time;
 use crate::hotplug;
 use crate::log::{self, Cursor};
@@ -11,7 +11,7 @@ use mm::info::DeviceId;
 use shell::args::Invocation;
 use shell::commands::{COMMANDS, find};
 use shell::report::{self, Format, Text};
-use shell::rows::{Device, DeviceRow, Uptime, Word};
+use shell::rows::{Device, DeviceRow, EventRow, Stat, Uptime, Word};
 
 /// `help [COMMAND]`
 pub fn help(invocation: &Invocation<'_>) -> Outcome {
@@ -53,15 +53,16 @@ pub async fn dmesg(_invocation: &Invocation<'_>) -> Outcome {
     Ok(())
 }
 
+fn microseconds() -> u64 {
+    u64::try_from(time::uptime().as_micros()).unwrap_or(u64::MAX)
+}
+
 /// `uptime [-J]`
 pub fn uptime(invocation: &Invocation<'_>) -> Outcome {
-    let uptime = time::uptime();
     match invocation.format() {
-        Format::Json => {
-            let uptime_us = u64::try_from(uptime.as_micros()).unwrap_or(u64::MAX);
-            report::object(&mut Out, &Uptime { uptime_us })?;
-        }
+        Format::Json => report::object(&mut Out, &Uptime { uptime_us: microseconds() })?,
         Format::Table => {
+            let uptime = time::uptime();
             let seconds = uptime.as_secs();
             let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
             writeln!(Out, "up {hours}:{minutes:02}:{:02}.{:03}", seconds % 60, uptime.subsec_millis())?;
@@ -70,20 +71,65 @@ pub fn uptime(invocation: &Invocation<'_>) -> Outcome {
     Ok(())
 }
 
+/// `stat [-J]`
+pub fn stat(invocation: &Invocation<'_>) -> Outcome {
+    let (acpi_interrupts, notifications) =
+        acpi::with(|acpi| (acpi.interrupts, acpi.notifications)).unwrap_or_default();
+    let stat =
+        Stat { uptime_us: microseconds(), acpi_interrupts, notifications, log_lines_dropped: log::dropped() };
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &stat)?,
+        Format::Table => stat.write(&mut Out)?,
+    }
+    Ok(())
+}
+
 /// `acpi [-J]`
 pub fn acpi(invocation: &Invocation<'_>) -> Outcome {
-    let mut rows = |tell: &mut dyn FnMut(&DeviceRow)| {
-        for number in 0..hotplug::count() {
-            let row = hotplug::with(DeviceId(number), |device| DeviceRow {
-                device: Device::of(&device.path),
-                uid: Word::of(&device.uid.as_deref().unwrap_or("")),
-                state: Text::of(&device.state),
-                resources: device.resources.iter().map(|id| id.0).collect(),
-            });
-            row.iter().for_each(&mut *tell);
+    let (events, devices) = (&mut events, &mut devices);
+    match invocation.format() {
+        Format::Json => {
+            Out.write_str("{\"events\":")?;
+            report::array(&mut Out, events)?;
+            Out.write_str(",\"devices\":")?;
+            report::array(&mut Out, devices)?;
+            Out.write_str("}\n")?;
         }
+        Format::Table => {
+            report::table(&mut Out, events)?;
+            Out.write_char('\n')?;
+            report::table(&mut Out, devices)?;
+        }
+    }
+    Ok(())
+}
+
+// One row at a time, so that ACPI is free while a row is written.
+fn events(tell: &mut dyn FnMut(&EventRow)) {
+    let row = |number: usize| {
+        acpi::with(|acpi| {
+            acpi.gpes.handlers().get(number).map(|handler| EventRow {
+                event: handler.gpe.0.into(),
+                method: Text::of(&handler.method),
+                enabled: handler.is_enabled(),
+                runs: handler.runs,
+            })
+        })
+        .flatten()
     };
-    Ok(report::list(&mut Out, invocation.format(), &mut rows)?)
+    (0..).map_while(row).for_each(|row| tell(&row));
+}
+
+fn devices(tell: &mut dyn FnMut(&DeviceRow)) {
+    let row = |number: u32| {
+        hotplug::with(DeviceId(number), |device| DeviceRow {
+            device: Device::of(&device.path),
+            uid: Word::of(&device.uid.as_deref().unwrap_or("")),
+            state: Text::of(&device.state),
+            resources: device.resources.iter().map(|id| id.0).collect(),
+        })
+    };
+    (0..hotplug::count()).filter_map(row).for_each(|row| tell(&row));
 }
 
 /// `panic`

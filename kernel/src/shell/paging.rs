@@ -1,0 +1,123 @@
+//! Commands that look at the page tables: `ptwalk`, `ptdump`.
+//!
+//! Both hold the page tables' lock while they look and not while they print.
+
+use super::console::Out;
+use super::{Failure, Outcome};
+use crate::memory::core;
+use ::core::fmt::Write;
+use arrayvec::ArrayVec;
+use mm::addr::{PAGE_SIZE, VirtAddr};
+use mm::address_space::{WINDOWS, window_of};
+use mm::page_table::{Caching, LeafSize, Rights};
+use shell::args::Invocation;
+use shell::number;
+use shell::report::{self, Format};
+use shell::rows::{DumpHead, Leaves, WalkRow, WindowRow};
+
+/// The first address of the upper half (48 bits of virtual address, SDM vol. 1 section 3.3.7.1).
+const UPPER_HALF: u64 = 0xffff_8000_0000_0000;
+/// Pages of a half.
+const HALF_PAGES: u64 = (1 << 47) / PAGE_SIZE;
+/// What lies in no window: anything in the lower half, and gaps between windows.
+const ELSEWHERE: &str = "elsewhere";
+const ROWS: usize = WINDOWS.len() + 1;
+
+/// `None` is what a loader left: writable and executable.
+fn rights(rights: Option<Rights>) -> &'static str {
+    match rights {
+        Some(Rights::Data) => "read and write",
+        Some(Rights::ReadOnly) => "read only",
+        Some(Rights::Code) => "read and execute",
+        None => "read, write and execute",
+    }
+}
+
+fn caching(caching: Caching) -> &'static str {
+    match caching {
+        Caching::Memory => "write-back",
+        Caching::Device => "uncached",
+    }
+}
+
+/// `ptwalk VADDR [-J]`
+pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
+    let text = invocation.operand(0).unwrap_or_default();
+    let virt = number::integer(text, "an address").map_err(Failure::of)?;
+    // Bits 63 to 47 are all equal.
+    if !matches!(virt >> 47, 0 | 0x1_ffff) {
+        return Err(Failure::of(format_args!("{virt:#x} is no address: bits 63 to 47 differ")));
+    }
+    let found = core().with_tables(|tables, machine| tables.translate(machine, VirtAddr(virt))).flatten();
+    let row = WalkRow {
+        virt,
+        window: window_of(VirtAddr(virt)).map(|window| window.name),
+        phys: found.map(|found| found.phys.0),
+        leaf_bytes: found.map(|found| found.size.bytes()),
+        rights: found.map(|found| rights(found.rights)),
+        caching: found.map(|found| caching(found.caching)),
+    };
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &row)?,
+        Format::Table => row.write(&mut Out)?,
+    }
+    Ok(())
+}
+
+/// `ptdump [-J]`
+pub fn ptdump(invocation: &Invocation<'_>) -> Outcome {
+    let empty = |window: &'static str, start: u64| WindowRow {
+        window,
+        start,
+        leaves: Leaves::default(),
+        writable_executable: 0,
+        executable: 0,
+    };
+    let mut windows: ArrayVec<WindowRow, ROWS> =
+        WINDOWS.iter().map(|window| empty(window.name, window.start.0)).collect();
+    windows.push(empty(ELSEWHERE, 0));
+    let counted = core().with_tables(|tables, machine| {
+        // Without the last page, behind which there is no address.
+        for (start, pages) in [(0, HALF_PAGES), (UPPER_HALF, HALF_PAGES - 1)] {
+            tables.leaves(machine, VirtAddr(start), pages, &mut |leaf| {
+                let place = WINDOWS.iter().position(|window| window.contains(leaf.virt));
+                if let Some(row) = windows.get_mut(place.unwrap_or(WINDOWS.len())) {
+                    count(row, leaf.size, leaf.rights);
+                }
+            });
+        }
+    });
+    counted.ok_or_else(|| Failure::of("the page tables are not set up yet"))?;
+    let mut head = DumpHead { writable_executable: 0, leaves: Leaves::default() };
+    for row in &windows {
+        head.writable_executable += row.writable_executable;
+        head.leaves.small += row.leaves.small;
+        head.leaves.large += row.leaves.large;
+        head.leaves.huge += row.leaves.huge;
+    }
+    let mut rows = |tell: &mut dyn FnMut(&WindowRow)| windows.iter().for_each(tell);
+    match invocation.format() {
+        Format::Json => report::object_with(&mut Out, "windows", &mut rows, &mut || head)?,
+        Format::Table => {
+            report::table(&mut Out, &mut rows)?;
+            writeln!(Out, "\n{} leaves are writable and executable", head.writable_executable)?;
+        }
+    }
+    Ok(())
+}
+
+fn count(row: &mut WindowRow, size: LeafSize, rights: Option<Rights>) {
+    match size {
+        LeafSize::K4 => row.leaves.small += 1,
+        LeafSize::M2 => row.leaves.large += 1,
+        LeafSize::G1 => row.leaves.huge += 1,
+    }
+    match rights {
+        None => {
+            row.writable_executable += 1;
+            row.executable += 1;
+        }
+        Some(Rights::Code) => row.executable += 1,
+        Some(Rights::Data | Rights::ReadOnly) => {}
+    }
+}
