@@ -32,12 +32,22 @@
 //! machine; only the [`Summary`] is outside, for others to read without the lock. All of this runs
 //! under the region's lock. Neighbours: `region` owns the lock, `layout` says where the header lies.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+mod first;
+mod lists;
+mod runs;
+mod summary;
+
+#[cfg(test)]
+mod tests;
 
 use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
 use crate::info::PageState;
 use crate::machine::Machine;
-use crate::page::{Page, SlotNr, State, Tag, link, word};
+use crate::page::{Page, SlotNr, State, Tag};
+
+use first::first_block_of;
+pub use first::{first_blocks, max_order};
+pub use summary::Summary;
 
 /// Words of the header in front of the lists: a counter of frames for each [`State`] (word 0 and that
 /// of free frames, which the summary counts, stay 0).
@@ -52,85 +62,6 @@ pub const fn header_bytes(max: Order) -> u64 {
 
 const _: () = assert!(header_bytes(Order::MAX) <= crate::addr::PAGE_SIZE);
 const _: () = assert!(State::Cached as u64 == LISTS - 1);
-
-/// The order of the first block at `at` of a run that ends at `end`: as high as both allow.
-const fn first_order(at: Pfn, end: Pfn) -> Order {
-    let room = 63 - (end.0 - at.0).leading_zeros();
-    let aligned = at.0.trailing_zeros();
-    let order = if room < aligned { room } else { aligned };
-    if order < Order::MAX.0 as u32 { Order(order as u8) } else { Order::MAX }
-}
-
-/// The greedy maximal blocks of `usable`, ascending: at most two of each order.
-pub fn first_blocks(usable: PfnRange) -> impl Iterator<Item = (Pfn, Order)> {
-    let mut at = usable.start;
-    core::iter::from_fn(move || {
-        if at >= usable.end {
-            return None;
-        }
-        let (head, order) = (at, first_order(at, usable.end));
-        at = at.offset(order.pages());
-        Some((head, order))
-    })
-}
-
-/// The highest order of a first block of `usable`; order 0 for an empty run.
-pub fn max_order(usable: PfnRange) -> Order {
-    first_blocks(usable).map(|(_, order)| order).max().unwrap_or(Order(0))
-}
-
-/// The first block that `pfn` (inside `usable`) is in.
-fn first_block_of(usable: PfnRange, pfn: Pfn) -> (Pfn, Order) {
-    first_blocks(usable)
-        .find(|&(head, order)| PfnRange::of(head, order.pages()).contains(pfn))
-        .unwrap_or((usable.start, Order(0)))
-}
-
-/// What others may read of a region without its lock; a hint, exact whenever nobody holds the lock.
-#[derive(Debug)]
-pub struct Summary {
-    /// Free frames.
-    free: AtomicU64,
-    /// Bit n is set when there is a free block of order n.
-    orders: AtomicU64,
-}
-
-impl Summary {
-    /// Nothing free.
-    pub const fn new() -> Self {
-        Summary { free: AtomicU64::new(0), orders: AtomicU64::new(0) }
-    }
-
-    /// Free frames.
-    #[inline]
-    pub fn free(&self) -> u64 {
-        self.free.load(Ordering::Relaxed)
-    }
-
-    /// Bit n is set when there is a free block of order n.
-    #[inline]
-    pub fn orders(&self) -> u64 {
-        self.orders.load(Ordering::Relaxed)
-    }
-
-    /// The highest order there is a free block of.
-    pub fn highest(&self) -> Option<Order> {
-        let orders = self.orders();
-        (orders != 0).then(|| Order(63 - orders.leading_zeros() as u8))
-    }
-
-    /// Forgets everything: the region is gone or not there yet.
-    pub fn clear(&self) {
-        self.free.store(0, Ordering::Relaxed);
-        self.orders.store(0, Ordering::Relaxed);
-    }
-}
-
-impl Default for Summary {
-    fn default() -> Self {
-        Summary::new()
-    }
-}
 
 /// A block as found in the memmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,97 +203,12 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
-    /// Takes the frames of `run`, all of which must be free, as proper blocks. Nothing changes (and
-    /// the answer is `None`) when one is not.
-    pub fn carve(&self, run: PfnRange, state: State, holder: u64) -> Option<()> {
-        if run.is_empty() || !self.usable.contains_range(run) {
-            return None;
-        }
-        let mut at = run.start;
-        while at < run.end {
-            let found = self.find(at).filter(|found| found.tag.state == State::Free)?;
-            at = found.range().end;
-        }
-        let mut at = run.start;
-        while at < run.end {
-            let found = self.find(at)?;
-            let (mut head, mut order) = (found.head, found.tag.order);
-            self.unlink(head, order);
-            // Halve until the part at `at` lies inside the run; the other halves stay free. Both
-            // halves' heads are written: the one that goes on when it is done (nobody reads before).
-            while head < at || head.offset(order.pages()) > run.end {
-                order = Order(order.0 - 1);
-                let middle = head.offset(order.pages());
-                if at < middle {
-                    self.push(middle, order);
-                } else {
-                    self.push(head, order);
-                    head = middle;
-                }
-            }
-            self.take(head, order, state, holder);
-            at = head.offset(order.pages());
-        }
-        Some(())
-    }
-
-    /// Where a run of `pages` free frames starts, also across neighbouring blocks.
-    ///
-    /// A run of at least 2^k frames holds an aligned block of 2^(k-1); that one is free as a whole,
-    /// so it is part of a listed block of that order or more. Only those are looked at, and from
-    /// each the neighbours to both sides, so the cost does not grow with the frames.
-    pub fn find_run(&self, pages: u64) -> Option<Pfn> {
-        if pages == 0 || pages > self.summary.free() {
-            return None;
-        }
-        if let Some(order) = Order::holding(pages) {
-            let fitting = self.summary.orders() & (!0 << order.0);
-            if fitting != 0 {
-                return self.first(Order(fitting.trailing_zeros() as u8));
-            }
-        }
-        let least = (63 - pages.leading_zeros()).saturating_sub(1) as u8;
-        for order in (least..=self.max.0).rev().map(Order) {
-            let mut next = self.first(order);
-            while let Some(head) = next {
-                let mut run = PfnRange::of(head, order.pages());
-                while run.pages() < pages
-                    && let Some(found) = self.find(run.end).filter(|found| found.tag.state == State::Free)
-                {
-                    run.end = found.range().end;
-                }
-                while run.pages() < pages
-                    && run.start > self.usable.start
-                    && let Some(found) =
-                        self.find(Pfn(run.start.0 - 1)).filter(|found| found.tag.state == State::Free)
-                {
-                    run.start = found.head;
-                }
-                if run.pages() >= pages {
-                    return Some(run.start);
-                }
-                next = self.page(head).next();
-            }
-        }
-        None
-    }
-
     /// Frames in `state`.
     pub fn pages_in(&self, state: State) -> u64 {
         match state {
             State::Free => self.summary.free(),
             _ => self.machine.load(self.header.offset(8 * state as u64)),
         }
-    }
-
-    /// Blocks in the free list of `order`; 0 above the highest.
-    pub fn listed(&self, order: Order) -> u64 {
-        if order > self.max { 0 } else { self.machine.load(self.list(order).offset(8)) }
-    }
-
-    /// The first block of the free list of `order` (at most the highest).
-    pub fn first(&self, order: Order) -> Option<Pfn> {
-        link(self.machine.load(self.list(order)))
     }
 
     /// The descriptor of a frame of the usable run.
@@ -394,60 +240,11 @@ impl<M: Machine> Buddy<'_, M> {
     #[inline]
     fn count(&self, state: State, more: u64, less: u64) {
         if state == State::Free {
-            self.summary.free.store(self.summary.free() + more - less, Ordering::Relaxed);
+            self.summary.count(more, less);
         } else {
             let at = self.header.offset(8 * state as u64);
             self.machine.store(at, self.machine.load(at) + more - less);
         }
-    }
-
-    #[inline]
-    const fn list(&self, order: Order) -> VirtAddr {
-        self.header.offset(8 * (LISTS + LIST_WORDS * order.0 as u64))
-    }
-
-    #[inline]
-    fn set_first(&self, order: Order, first: Option<Pfn>) {
-        self.machine.store(self.list(order), word(first));
-    }
-
-    /// Puts a block into its list, writing its descriptor. Counts no frames.
-    #[inline]
-    fn push(&self, head: Pfn, order: Order) {
-        let page = self.page(head);
-        let old = self.first(order);
-        page.set_tag(Tag { state: State::Free, order, slot: self.slot });
-        page.set_next(old);
-        page.set_prev(None);
-        if let Some(old) = old {
-            self.page(old).set_prev(Some(head));
-        } else {
-            self.summary.orders.store(self.summary.orders() | 1 << order.0, Ordering::Relaxed);
-        }
-        self.set_first(order, Some(head));
-        let blocks = self.list(order).offset(8);
-        self.machine.store(blocks, self.machine.load(blocks) + 1);
-    }
-
-    /// Takes a block out of its list. Its tag stays.
-    #[inline]
-    fn unlink(&self, head: Pfn, order: Order) {
-        let page = self.page(head);
-        let (next, prev) = (page.next(), page.prev());
-        if let Some(next) = next {
-            self.page(next).set_prev(prev);
-        }
-        match prev {
-            Some(prev) => self.page(prev).set_next(next),
-            None => {
-                self.set_first(order, next);
-                if next.is_none() {
-                    self.summary.orders.store(self.summary.orders() & !(1 << order.0), Ordering::Relaxed);
-                }
-            }
-        }
-        let blocks = self.list(order).offset(8);
-        self.machine.store(blocks, self.machine.load(blocks) - 1);
     }
 }
 
@@ -460,6 +257,3 @@ pub const fn page_state(state: State) -> PageState {
         State::Offline | State::Isolated => PageState::Offline,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,38 @@
+//! The first blocks of a region: recomputable at any time from its usable run alone.
+//!
+//! Neighbours: `init` writes their heads, descent and `check` start from them.
+
+use crate::addr::{Order, Pfn, PfnRange};
+
+/// The order of the first block at `at` of a run that ends at `end`: as high as both allow.
+const fn first_order(at: Pfn, end: Pfn) -> Order {
+    let room = 63 - (end.0 - at.0).leading_zeros();
+    let aligned = at.0.trailing_zeros();
+    let order = if room < aligned { room } else { aligned };
+    if order < Order::MAX.0 as u32 { Order(order as u8) } else { Order::MAX }
+}
+
+/// The greedy maximal blocks of `usable`, ascending: at most two of each order.
+pub fn first_blocks(usable: PfnRange) -> impl Iterator<Item = (Pfn, Order)> {
+    let mut at = usable.start;
+    core::iter::from_fn(move || {
+        if at >= usable.end {
+            return None;
+        }
+        let (head, order) = (at, first_order(at, usable.end));
+        at = at.offset(order.pages());
+        Some((head, order))
+    })
+}
+
+/// The highest order of a first block of `usable`; order 0 for an empty run.
+pub fn max_order(usable: PfnRange) -> Order {
+    first_blocks(usable).map(|(_, order)| order).max().unwrap_or(Order(0))
+}
+
+/// The first block that `pfn` (inside `usable`) is in.
+pub(super) fn first_block_of(usable: PfnRange, pfn: Pfn) -> (Pfn, Order) {
+    first_blocks(usable)
+        .find(|&(head, order)| PfnRange::of(head, order.pages()).contains(pfn))
+        .unwrap_or((usable.start, Order(0)))
+}
