@@ -86,12 +86,7 @@ impl Plan {
     /// The QEMU command, with the sockets in `directory`.
     #[track_caller]
     fn command(&self, directory: &Path) -> Vec<String> {
-        let path = |name: &str| directory.join(name).to_str().expect("a path in UTF-8").to_owned();
-        let mut arguments = self.arguments.clone();
-        arguments.extend(["--serial".to_owned(), format!("unix:{}", path("serial"))]);
-        arguments.extend(["--qmp".to_owned(), path("qmp"), "--".to_owned()]);
-        arguments.extend(self.qemu.iter().cloned());
-        let mut command = xtask::qemu_command(&arguments);
+        let mut command = xtask::qemu_command(&self.arguments, &self.qemu, directory);
         let initrd = command.iter().position(|word| word == "-initrd").expect("the command names a kernel");
         match &self.kernel {
             Kernel::Built => {}
