@@ -31,10 +31,17 @@ pub struct Inbox {
     /// What has memory devices below it.
     pub buses: Vec<String>,
     /// Notifications that found the queue full.
-    pub lost: u64,
+    lost: u64,
 }
 
 impl Inbox {
+    /// Drops everything; returns how many notifications were lost since the last time, these included.
+    pub fn clear(&mut self) -> u64 {
+        let dropped = core::mem::take(&mut self.lost).saturating_add(self.queue.len() as u64);
+        self.queue = Queue::new();
+        dropped
+    }
+
     /// Takes the oldest notification.
     pub fn pop(&mut self) -> Option<Notification> {
         self.queue.pop()
@@ -57,8 +64,11 @@ impl Inbox {
             return;
         };
         if self.queue.push(Notification { target, value }).is_err() {
+            // One line for all of them: where one is lost, hundreds may be.
+            if self.lost == 0 {
+                error!("{device}: Notify {value:#x} is lost: {QUEUE} others wait");
+            }
             self.lost = self.lost.saturating_add(1);
-            error!("{device}: Notify {value:#x} is lost: {QUEUE} others wait");
         }
     }
 }

@@ -158,13 +158,21 @@ async fn serve(index: usize) {
 async fn handle_all() -> bool {
     for handled in 0..MAX_TOLD {
         if !super::with(handle_one).unwrap_or(false) {
+            report_lost();
             return handled > 0;
         }
         executor::give_way().await;
     }
-    let dropped = super::with(|acpi| core::iter::from_fn(|| acpi.namespace.inbox.pop()).count());
-    error!("more than {MAX_TOLD} notifications in a row: {} dropped", dropped.unwrap_or(0));
+    report_lost();
     true
+}
+
+/// Drops what still waits, and says how many notifications nobody will answer.
+fn report_lost() {
+    let lost = super::with(|acpi| acpi.namespace.inbox.clear()).unwrap_or(0);
+    if lost > 0 {
+        error!("the firmware told more than {MAX_TOLD} things in a row: {lost} notifications are lost");
+    }
 }
 
 /// Handles the oldest notification; `false` where none waits.
