@@ -18,12 +18,21 @@ impl Tables {
         u16::try_from(index).unwrap_or(u16::MAX)
     }
 
-    pub(crate) fn pop(&mut self) {
-        self.0.pop();
+    /// Empties a table that could not be loaded. Its number is not given again, so a name in it that a
+    /// surviving object still holds is not found, rather than taken for another.
+    pub(crate) fn clear(&mut self, table: u16) {
+        if let Some(bytes) = self.0.get_mut(usize::from(table)) {
+            *bytes = Vec::new();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether no table has been loaded, or none with success.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(Vec::is_empty)
     }
 
     fn get(&self, table: u16) -> &[u8] {

@@ -5,13 +5,13 @@ use core::fmt::Write;
 
 use crate::error::{Error, ErrorKind};
 use crate::object::{Obj, Val};
-use crate::run::Run;
+use crate::run::{IntegerWidth, Run};
 use crate::value::Value;
 
 /// How a number is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// As implicit conversion writes it: hexadecimal at full width, bytes apart by spaces.
+    /// As implicit conversion writes it: hexadecimal, bytes apart by spaces.
     Implicit,
     /// ToDecimalString.
     Decimal,
@@ -23,12 +23,15 @@ pub(crate) enum Style {
 pub(crate) const DATA: &str = "an integer, a string or a buffer";
 
 impl Run<'_> {
-    /// The implicit conversion to an integer: strings are hexadecimal up to the first other character.
+    /// The implicit conversion to an integer: strings are hexadecimal up to the first other character,
+    /// with or without "0x" (as in ACPICA; the specification leaves it open).
     pub(crate) fn to_integer(&self, value: Val) -> Result<u64, Error> {
         match value {
             Val::Int(value) => Ok(value),
             Val::Obj(id) => match self.core.heap.get(id)? {
-                Obj::String(text) => Ok(hexadecimal(text) & self.core.width.mask()),
+                Obj::String(text) => {
+                    Ok(hexadecimal(without_prefix(text.trim_ascii_start()).1, self.core.width))
+                }
                 Obj::Buffer(bytes) => self.integer_of_bytes(bytes),
                 _ => Err(self.wrong_type(DATA, value)),
             },
@@ -50,10 +53,9 @@ impl Run<'_> {
         if let Val::Obj(id) = value
             && let Obj::String(text) = self.core.heap.get(id)?
         {
-            let text = text.trim_ascii_start();
-            return match text {
-                [b'0', b'x' | b'X', digits @ ..] => Ok(hexadecimal(digits)),
-                digits => Ok(decimal(digits)),
+            return match without_prefix(text.trim_ascii_start()) {
+                (Prefix::Hex, digits) => Ok(hexadecimal(digits, self.core.width)),
+                (Prefix::None, digits) => Ok(decimal(digits)),
             };
         }
         self.to_integer(value)
@@ -131,8 +133,7 @@ impl Run<'_> {
                     };
                     let written = match style {
                         Style::Decimal => write!(text, "{separator}{byte}"),
-                        Style::Hex => write!(text, "{separator}0x{byte:02X}"),
-                        Style::Implicit => write!(text, "{separator}{byte:02X}"),
+                        Style::Hex | Style::Implicit => write!(text, "{separator}0x{byte:02X}"),
                     };
                     written.map_err(|_| ErrorKind::TooManyBytes)?;
                 }
@@ -145,17 +146,25 @@ impl Run<'_> {
     }
 }
 
-/// The number that hexadecimal digits at the start of `text` make; more than fit are ignored.
-fn hexadecimal(text: &[u8]) -> u64 {
-    let digits = text.trim_ascii_start().iter().map_while(|&byte| char::from(byte).to_digit(16));
-    let mut number = 0u64;
-    for digit in digits {
-        if number >> 60 != 0 {
-            break;
-        }
-        number = number << 4 | u64::from(digit);
+/// How a number in a string starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prefix {
+    Hex,
+    None,
+}
+
+fn without_prefix(text: &[u8]) -> (Prefix, &[u8]) {
+    match text {
+        [b'0', b'x' | b'X', digits @ ..] => (Prefix::Hex, digits),
+        digits => (Prefix::None, digits),
     }
-    number
+}
+
+/// The number that hexadecimal digits at the start of `text` make; more than fit the width are ignored.
+fn hexadecimal(text: &[u8], width: IntegerWidth) -> u64 {
+    let digits = text.iter().map_while(|&byte| char::from(byte).to_digit(16)).skip_while(|&digit| digit == 0);
+    let significant = digits.take(width.bytes().saturating_mul(2));
+    significant.fold(0, |number, digit| number << 4 | u64::from(digit))
 }
 
 fn decimal(text: &[u8]) -> u64 {

@@ -78,10 +78,12 @@ pub(crate) struct BufferField {
     pub(crate) kind: BufferFieldKind,
 }
 
-/// CreateField's fields are buffers where they do not fit an integer, as all are; the others' width is fixed.
+/// What a field of a buffer reads as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BufferFieldKind {
+    /// An integer where it fits one, else a buffer.
     Integer,
+    /// A buffer, whatever its size: those of CreateField (19.6.19).
     Sized,
 }
 
@@ -330,11 +332,8 @@ impl Run<'_> {
             *byte = value.to_le_bytes()[0];
         }
         match field.kind {
-            // A QWord field is an integer in tables with 32-bit integers too: its low half.
-            BufferFieldKind::Integer if field.bits <= self.core.width.bits() => {
-                Ok(Val::Int(bits_of(&bytes, 0, field.bits)))
-            }
-            _ => self.value_of_bits(bytes, field.bits),
+            BufferFieldKind::Integer => self.value_of_bits(bytes, field.bits),
+            BufferFieldKind::Sized => self.core.heap.add(Obj::Buffer(bytes)),
         }
     }
 

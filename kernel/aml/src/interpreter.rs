@@ -74,7 +74,7 @@ impl Aml {
         if table.len() > MAX_TABLE_BYTES || self.core.tables.len() >= usize::from(u16::MAX) {
             return Err(ErrorKind::BadTable("too large, or too many tables").into());
         }
-        if self.core.tables.len() == 0 {
+        if self.core.tables.is_empty() {
             self.core.width = if revision < 2 { IntegerWidth::Bits32 } else { IntegerWidth::Bits64 };
         }
         self.core.heap.charge(table.len())?;
@@ -91,9 +91,7 @@ impl Aml {
         }
         run.finish();
         if result.is_err() {
-            // Nothing refers to the table any more: its names went with the frame, and objects that other
-            // tables' names took over hold no code except names in packages, which then are not found.
-            self.core.tables.pop();
+            self.core.tables.clear(index);
             self.core.heap.refund(table.len());
         }
         self.core.collect();

@@ -253,13 +253,16 @@ impl Namespace {
                 }
             }
         }
+        let mut found = 0;
         for segment in segments {
             match self.child(node, segment?) {
                 Some(child) => node = self.followed(child),
                 None => return Ok(None),
             }
+            found = usize::saturating_add(found, 1);
         }
-        Ok(Some(node))
+        // Fewer segments than stated: the table is gone.
+        Ok(if found == count { Some(node) } else { None })
     }
 
     /// The absolute path.

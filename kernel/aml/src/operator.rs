@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::object::{Obj, Val};
 use crate::opcode as op;
 use crate::run::Run;
+use crate::value::Kind;
 
 impl Run<'_> {
     /// Operators with integer operands, a target, and an integer result.
@@ -118,20 +119,19 @@ impl Run<'_> {
                 let right = self.term()?;
                 let mut bytes = self.without_end_tag(left)?;
                 bytes.extend(self.without_end_tag(right)?);
-                // An end tag with its checksum (6.4.2.9).
-                bytes.push(0x79);
-                let sum = bytes.iter().fold(0u8, |sum, &byte| sum.wrapping_add(byte));
-                bytes.push(sum.wrapping_neg());
+                // An end tag whose checksum 0 stands for none (6.4.2.9), as ACPICA writes it.
+                bytes.extend([0x79, 0]);
                 Obj::Buffer(bytes)
             }
             op::MID => {
                 let index = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
                 let length = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
-                let (Obj::String(source) | Obj::Buffer(source)) = self.data(left)? else {
-                    return Err(self.wrong_type(DATA, left));
-                };
-                let part = source.iter().skip(index).take(length).copied().collect::<Vec<u8>>();
-                if self.is_buffer(left)? { Obj::Buffer(part) } else { Obj::String(part) }
+                let source = self.cut_bytes(left)?;
+                let part = source.into_iter().skip(index).take(length).collect::<Vec<u8>>();
+                match left {
+                    Val::Obj(_) if !self.is_buffer(left)? => Obj::String(part),
+                    _ => Obj::Buffer(part),
+                }
             }
             _ => {
                 let length = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
@@ -150,17 +150,40 @@ impl Run<'_> {
         }
     }
 
-    /// A value as a string or buffer: strings stay, everything else becomes one of them.
-    fn data(&mut self, value: Val) -> Result<Obj, Error> {
-        if self.is_buffer(value)? {
-            self.buffer_bytes(value).map(Obj::Buffer)
-        } else {
-            self.string_bytes(value).map(Obj::String)
+    /// The bytes that Mid cuts: an integer is taken as a buffer.
+    fn cut_bytes(&mut self, value: Val) -> Result<Vec<u8>, Error> {
+        match value {
+            Val::Obj(_) if !self.is_buffer(value)? => self.string_bytes(value),
+            _ => self.buffer_bytes(value),
         }
+    }
+
+    /// What Concatenate takes an operand as: an object without data is a text that names its type.
+    fn joinable(&mut self, value: Val) -> Result<Val, Error> {
+        let name = match self.kind_of_value(value) {
+            Kind::Integer | Kind::String | Kind::Buffer => return Ok(value),
+            Kind::Uninitialized => "Uninitialized",
+            Kind::Package => "Package",
+            Kind::FieldUnit => "FieldUnit",
+            Kind::Device => "Device",
+            Kind::Event => "Event",
+            Kind::Method => "Method",
+            Kind::Mutex => "Mutex",
+            Kind::Region => "Region",
+            Kind::PowerResource => "Power",
+            Kind::Processor => "Processor",
+            Kind::ThermalZone => "Thermal",
+            Kind::BufferField => "BufferField",
+            Kind::Debug => "DebugObject",
+            Kind::Reference => "Reference",
+        };
+        let text = alloc::format!("[{name} Object]");
+        self.core.heap.add(Obj::String(text.into_bytes()))
     }
 
     /// Concatenate: the first operand's type decides; integers are joined as buffers.
     fn concatenated(&mut self, left: Val, right: Val) -> Result<Obj, Error> {
+        let (left, right) = (self.joinable(left)?, self.joinable(right)?);
         let text = match left {
             Val::Int(_) => None,
             Val::Obj(id) => match self.core.heap.get(id)? {
@@ -221,6 +244,10 @@ impl Run<'_> {
             return Err(self.wrong_type("a package", package));
         };
         let elements = elements.clone();
+        if start >= elements.len() {
+            let length = u64::try_from(elements.len()).unwrap_or(u64::MAX);
+            return Err(ErrorKind::OutOfRange { index: length, length }.into());
+        }
         self.step_bytes(elements.len())?;
         for (element, index) in elements.into_iter().zip(0u64..).skip(start) {
             if element == Val::Uninit {

@@ -327,6 +327,10 @@ impl Run<'_> {
         if let Val::Ref(reference) = value {
             value = self.load_reference(reference)?;
         }
+        if let Val::Int(_) = value {
+            // Not among the types of 19.6.128, but what ACPICA answers.
+            return Ok(self.int(u64::try_from(self.core.width.bytes()).unwrap_or_default()));
+        }
         let Val::Obj(id) = value else {
             return Err(self.wrong_type("a package, a buffer or a string", value));
         };
