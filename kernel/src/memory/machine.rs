@@ -55,9 +55,14 @@ impl Machine for KernelMachine {
 
     fn flush_all(&self) {
         let flags = Cr4::read();
-        // SAFETY: only the PGE bit changes, and back: that drops all translations, global ones and
-        // paging-structure caches included (SDM vol. 3 section 4.10.4.1), and changes no mapping.
-        unsafe { Cr4::write(flags ^ Cr4Flags::PAGE_GLOBAL) };
+        if !flags.contains(Cr4Flags::PAGE_GLOBAL) {
+            // No global translations: reloading CR3 drops all there are (SDM vol. 3 section 4.10.4.1).
+            tlb::flush_all();
+            return;
+        }
+        // SAFETY: PGE goes off and on again, which drops all translations, global ones and
+        // paging-structure caches included (same section), and changes no mapping.
+        unsafe { Cr4::write(flags - Cr4Flags::PAGE_GLOBAL) };
         // SAFETY: restores the flags just read.
         unsafe { Cr4::write(flags) };
     }
