@@ -101,7 +101,7 @@ pub const COMMANDS: &[Command] = &[
     command(Id::Acpi, "acpi", "acpi [-J]", JSON, (0, 0), &[],
         "the firmware's events and memory devices", "acpi"),
     command(Id::Ptwalk, "ptwalk", "ptwalk VADDR [-J]", JSON, (1, 1), &[],
-        "what a virtual address is mapped to", "ptwalk 0xffffc00004000000"),
+        "what a virtual address is mapped to", "ptwalk 0xffff800000100000"),
     command(Id::Ptdump, "ptdump", "ptdump [-J]", JSON, (0, 0), &[],
         "how many leaves each window has, and whether any is W and X", "ptdump"),
     command(Id::Stat, "stat", "stat [-J]", JSON, (0, 0), &[],

@@ -10,7 +10,6 @@
 //! Rows without any present frame are left out. Extents come in ascending order and are not kept:
 //! the picture holds the counts of one row. Neighbours: the kernel's `map` feeds it block by block.
 
-use crate::human::Size;
 use core::fmt::{self, Write};
 
 /// Cells of a row.
@@ -111,14 +110,18 @@ impl Scale {
         Scale { cell }
     }
 
-    /// Writes what the letters and colours mean.
-    pub fn legend(self, out: &mut dyn Write) -> fmt::Result {
-        write!(out, "a cell is {}:", Size(self.cell * PAGE))?;
-        for kind in KINDS {
-            write!(out, " {} {} {PLAIN} {}", kind.colour(), kind.letter(), kind.name())?;
-        }
-        writeln!(out, "  {ABSENT}  absent")
+    /// Bytes that a cell stands for.
+    pub const fn bytes(self) -> u64 {
+        self.cell * PAGE
     }
+}
+
+/// Writes what the letters and colours mean.
+pub fn legend(out: &mut dyn Write) -> fmt::Result {
+    for kind in KINDS {
+        write!(out, "{} {} {PLAIN} {}  ", kind.colour(), kind.letter(), kind.name())?;
+    }
+    writeln!(out, " {ABSENT}  absent")
 }
 
 /// A picture that is being drawn.
@@ -211,7 +214,7 @@ mod tests {
         let scale = Scale::fit(&mut |tell| ranges.iter().for_each(|&(start, pages)| tell(start, pages)));
         let mut terminal = Terminal::default();
         let mut text = String::new();
-        scale.legend(&mut text).unwrap();
+        legend(&mut text).unwrap();
         let mut picture = Picture::new(&mut text, scale);
         extents.iter().for_each(|&(start, pages, kind)| picture.extent(start, pages, kind));
         picture.finish().unwrap();
@@ -235,9 +238,9 @@ mod tests {
                 (dimm + 65535, 1, Kind::Used),
             ],
         );
-        assert_eq!(scale.cell, 256);
+        assert_eq!(scale.bytes(), 1 << 20);
         let rows = terminal.rows();
-        assert!(rows[0].starts_with("a cell is 1 MiB:") && rows[0].len() <= 80, "{}", rows[0]);
+        assert!(rows[0].starts_with(" .  free   u  used") && rows[0].len() <= 80, "{}", rows[0]);
         assert_eq!(rows[1], ["0x000000000000 Bmmmmmmmm", &".".repeat(55)].concat());
         assert_eq!(rows[8], ["0x00001c000000 ", &".".repeat(64)].concat());
         assert_eq!(rows[9], ["0x000100000000 mmmm", &".".repeat(60)].concat());

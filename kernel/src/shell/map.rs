@@ -3,45 +3,52 @@
 use super::Outcome;
 use super::console::Out;
 use crate::memory::core;
-use ::core::fmt::Write;
+use ::core::fmt::{self, Write};
 use mm::addr::{NodeId, PAGE_SIZE};
 use mm::early::Owner;
-use mm::info::{BlockInfo, Holder, PageState};
+use mm::info::{BlockInfo, Holder, NodeTotals, PageState, ResourceInfo};
 use shell::args::Invocation;
 use shell::human::Size;
-use shell::picture::{Kind, Picture, Scale};
+use shell::picture::{Kind, Picture, Scale, legend};
 
 /// `map`
 pub fn map(_invocation: &Invocation<'_>) -> Outcome {
-    // One scale for all nodes, so that their rows can be compared.
-    let scale = Scale::fit(&mut |tell| {
-        core().resources(&mut |info| tell(info.range.start.0, info.range.pages()));
-    });
-    scale.legend(&mut Out)?;
+    legend(&mut Out)?;
     let mut result = Ok(());
     core().nodes(&mut |totals| {
         if result.is_ok() {
-            let bytes = |pages: u64| Size(pages.saturating_mul(PAGE_SIZE));
-            let (present, free) = (bytes(totals.total_pages), bytes(totals.free_pages));
-            result = writeln!(Out, "\nnode {}: {present} present, {free} free", totals.node.0);
-            result = result.and_then(|()| node(totals.node, scale));
+            result = node(&totals);
         }
     });
     Ok(result?)
 }
 
-fn node(node: NodeId, scale: Scale) -> ::core::fmt::Result {
+fn node(totals: &NodeTotals) -> fmt::Result {
+    // Each node in its own scale: a DIMM of 1 TiB would leave nothing to see of boot memory.
+    let scale = Scale::fit(&mut |tell| {
+        resources(totals.node, &mut |info| tell(info.range.start.0, info.range.pages()));
+    });
+    let bytes = |pages: u64| Size(pages.saturating_mul(PAGE_SIZE));
+    let (present, free) = (bytes(totals.total_pages), bytes(totals.free_pages));
+    let cell = Size(scale.bytes());
+    writeln!(Out, "\nnode {}: {present} present, {free} free; a cell is {cell}", totals.node)?;
     let mut out = Out;
     let mut picture = Picture::new(&mut out, scale);
     // Both walks go by ascending address, as the picture needs it.
-    core().resources(&mut |info| {
-        if info.node == node {
-            core().blocks(info.id, &mut |block| {
-                picture.extent(block.range.start.0, block.range.pages(), kind(&block))
-            });
-        }
+    resources(totals.node, &mut |info| {
+        core().blocks(info.id, &mut |block| {
+            picture.extent(block.range.start.0, block.range.pages(), kind(&block));
+        });
     });
     picture.finish()
+}
+
+fn resources(node: NodeId, tell: &mut dyn FnMut(&ResourceInfo)) {
+    core().resources(&mut |info| {
+        if info.node == node {
+            tell(&info);
+        }
+    });
 }
 
 fn kind(block: &BlockInfo) -> Kind {
