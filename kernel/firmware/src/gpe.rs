@@ -86,5 +86,7 @@ mod tests {
             }
         }
         assert_eq!(GpeBlock::new(256, 16), None);
+        // The registers beyond event 255 are not there for the kernel: nothing is written to them.
+        assert_eq!(GpeBlock::new(0xf0, 255).unwrap().registers, 2);
     }
 }

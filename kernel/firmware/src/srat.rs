@@ -247,6 +247,7 @@ mod tests {
             memory(0, 0, 0xa0000, ENABLED),
             memory(0, 0x10_0000, 0x1ff0_0000, ENABLED),
             memory(1, 0, 0, 0),
+            memory(1, 0x2000_0000, 0, ENABLED),
             memory(0, 0x4000_0000, 0x1000, 0),
             memory(1, 0x1_0000_0000, 0x40_0000_0000, ENABLED | HOT_PLUGGABLE),
         ]);
