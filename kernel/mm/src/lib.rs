@@ -2,6 +2,22 @@
 //!
 //! It knows no hardware (`machine` is the door) and allocates nothing; the same code runs in the
 //! kernel and, in host tests, over simulated memory.
+//!
+//! ```text
+//!  memory      the facade: Memory<M>, its locks and their order
+//!   |-- boot, hotplug      bring resources; all or nothing
+//!   |-- allocate           blocks and runs            window   allocations mapped for the shell
+//!   |-- inspect, check     what is there, and whether it is right
+//!   |
+//!   |-- node -> region     which region serves; slots and the index of ranges
+//!   |    `-- buddy         one region's allocator, over a lazily initialised memmap
+//!   |-- layout, section    where a resource's own data lies: arithmetic
+//!   |-- page               the 64-byte descriptor
+//!   `-- page_table, early  mapping; frames for the time before all this
+//! ```
+//!
+//! The invariants stand where they are kept: what may be read of the memmap in `buddy`, where
+//! everything lies in `layout`, what an add may touch in `hotplug`, the locks in `memory`.
 #![no_std]
 #![forbid(unsafe_code)]
 

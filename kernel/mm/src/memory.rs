@@ -7,9 +7,12 @@
 //! ```
 //!
 //! Locks, always taken in this order: hotplug, page tables, index, region (one at a time). None is
-//! taken by an interrupt handler, and none is held while a caller's closure runs, so that a shell
-//! may print and allocate there. Neighbours: `boot` and `hotplug` bring resources, `allocate` serves
-//! allocations, `inspect` tells what is there, `check` looks at every invariant.
+//! taken by an interrupt handler, and none is held while a caller's `tell` runs, so that a shell may
+//! print and allocate there. (What does run under a lock: the `clock` of an add, `left_out` of boot,
+//! the work of [`Memory::with_tables`].)
+//!
+//! Neighbours: `boot` and `hotplug` bring resources, `allocate` serves allocations, `inspect` tells
+//! what is there, `check` looks at every invariant.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -15,7 +15,9 @@ use std::vec::Vec;
 use super::*;
 use crate::addr::{NodeId, SectionNr};
 use crate::early::{EarlyFrames, Owner};
+use crate::hotplug::{direct_mapping, vmemmap_mapping};
 use crate::info::{AddRequest, Added, DeviceId, SectionState, Zone};
+use crate::layout::Layout;
 use crate::machine::Support;
 use crate::page::Kind;
 use crate::sim::SimMachine;
@@ -75,7 +77,16 @@ fn request(start: u64, pages: u64, node: u32) -> AddRequest {
 }
 
 fn plug(memory: &Memory<SimMachine>, start: u64, pages: u64, node: u32) -> Added {
-    memory.machine().plug(PfnRange::of(Pfn(start), pages));
+    let range = PfnRange::of(Pfn(start), pages);
+    memory.machine().plug(range);
+    // Every table that it makes or shares has a page reserved, so that none can be missing when a
+    // neighbour leaves.
+    let layout = Layout::plan(range, memory.machine().features()).unwrap();
+    let needed = memory.with_tables(|tables, machine| {
+        tables.tables_needed(machine, &direct_mapping(&layout))
+            + tables.tables_needed(machine, &vmemmap_mapping(&layout))
+    });
+    assert!(needed.is_some_and(|need| need.new + need.shared <= layout.tables), "{needed:?} {layout:?}");
     let added = memory.add(DeviceId(3), &[request(start, pages, node)], &|| 0).unwrap();
     sound(memory);
     added
