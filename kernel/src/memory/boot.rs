@@ -18,12 +18,13 @@ use bootloader_api::BootInfo;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use firmware::srat::Srat;
 use log::{info, warn};
-use mm::addr::{NodeId, PAGE_SIZE, PfnRange, PhysAddr, VirtAddr};
-use mm::address_space::{DIRECT_MAP, HEAP, WINDOWS};
+use mm::addr::{NodeId, PAGE_SIZE, PfnRange, PhysAddr};
+use mm::address_space::{DIRECT_MAP, HEAP, direct};
 use mm::early::{EarlyFrames, Owner};
 use mm::error::BootError;
 use mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
 use mm::info::BootRange;
+use mm::machine::Machine;
 use mm::memory::BootMemory;
 use mm::page_table::{LeafSize, MapError, Mapping, PageTables};
 
@@ -159,15 +160,7 @@ fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
 /// tables are in use, and from here on a null pointer faults.
 pub fn forget_lower_half() {
     let machine = core().machine();
-    let root = mm::address_space::direct(cpu::root().start());
-    (0..256).for_each(|index| mm::machine::Machine::store(machine, root.offset(index * 8), 0));
-    mm::machine::Machine::flush_all(machine);
-}
-
-/// Logs the virtual address space.
-pub fn log_windows() {
-    for window in WINDOWS {
-        let last: VirtAddr = window.last();
-        log::debug!("{:?} to {last:?}: {}", window.start, window.name);
-    }
+    let root = direct(cpu::root().start());
+    (0..256).for_each(|index| machine.store(root.offset(index * 8), 0));
+    machine.flush_all();
 }
