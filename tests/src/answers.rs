@@ -125,6 +125,13 @@ pub struct Check {
     pub errors: Vec<serde_json::Value>,
 }
 
+/// `uptime -J`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words of the interface")]
+pub struct Uptime {
+    pub uptime_us: u64,
+}
+
 /// An error's text.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the interface")]

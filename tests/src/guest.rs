@@ -237,7 +237,17 @@ impl Guest {
     /// Types a `-J` command; its one line of JSON. Log lines beside it are not looked at.
     #[track_caller]
     pub fn json<T: DeserializeOwned>(&mut self, command: &str) -> T {
-        let lines = self.sh(command);
+        self.send(format!("{command}\n").as_bytes());
+        self.finish(command)
+    }
+
+    /// Waits for the end of a `-J` command that was sent; its one line of JSON.
+    #[track_caller]
+    pub fn finish<T: DeserializeOwned>(&mut self, command: &str) -> T {
+        let lines = match self.serial().finish(command, LIMIT) {
+            Ok(lines) => lines,
+            Err(silence) => self.silence(&format!("waiting for the end of `{command}`"), &silence),
+        };
         let mut values = lines.iter().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
         let (Some(line), None) = (values.next(), values.next()) else {
             panic!("`{command}` answered not one line of JSON but {lines:?}");

@@ -106,6 +106,11 @@ impl Serial {
     /// Types a command at the prompt and waits for its end; the lines between are the answer.
     pub fn command(&mut self, command: &str, limit: Duration) -> Result<Vec<String>, Silence> {
         self.send(format!("{command}\n").as_bytes()).map_err(|_| Silence::Closed)?;
+        self.finish(command, limit)
+    }
+
+    /// Waits for the end of a command that was sent; the lines it answers.
+    pub fn finish(&mut self, command: &str, limit: Duration) -> Result<Vec<String>, Silence> {
         let from = self.at;
         let (at, answer) = self.wait(limit, |text| answer(text, from, command))?;
         self.at = at;

@@ -1,19 +1,30 @@
 //! The shell's manners on a serial line that programs read.
 
+use tests::answers::{Refusal, Uptime};
 use tests::{Machine, Plan};
 
-/// Proves that an unknown command, a wrong argument and a flag given twice are answered with one
-/// error line each, and that the shell goes on.
+/// Proves that an empty line, an unknown command, a wrong argument and a flag given twice are
+/// answered with one error line each, with `-J` in one object, and that the shell goes on.
 #[test]
 fn errors_are_one_line() {
     let mut guest = Plan::new(Machine::Q35).boot();
-    for line in
-        ["nonsense", "alloc", "alloc 1M 2M", "alloc 99999999999T", "free", "meminfo -J -J", "page zzz"]
-    {
+    for line in [
+        "",
+        "nonsense",
+        "alloc",
+        "alloc 1M 2M",
+        "alloc 99999999999T",
+        "free",
+        "alloc 1M --pinned --pinned",
+        "page zzz",
+    ] {
         let answer = guest.sh(line);
         assert!(answer.len() == 1 && answer[0].starts_with("error: "), "`{line}` answered {answer:?}");
     }
-    assert!(guest.sh("").is_empty());
+    for line in ["meminfo -J -J", "alloc -J", "page zzz -J"] {
+        let refused: Refusal = guest.json(line);
+        assert!(!refused.error.is_empty(), "{line}");
+    }
     guest.assert_sound();
 }
 
@@ -49,5 +60,25 @@ fn nothing_sent_is_lost() {
     let log = guest.log();
     for index in 0..300 {
         assert!(log.contains(&format!("carapace> nonsense{index:03}\r\n")), "line {index} is lost or torn");
+    }
+}
+
+/// Proves that a line of 64 KiB and one full of control bytes are answered with one error each, after
+/// their end, and that the next command is run as it was sent.
+#[test]
+fn lines_that_cannot_be_run() {
+    let mut guest = Plan::new(Machine::Q35).boot();
+    let long = vec![b'x'; 64 << 10];
+    let control: Vec<u8> =
+        (0x00..0x20).filter(|byte| !b"\x03\n\r".contains(byte)).chain([0x7f, 0xff]).collect();
+    for line in [&long, &control] {
+        guest.skip_to_now();
+        let before = guest.log().matches("error: ").count();
+        guest.send(line);
+        guest.send(b"\nuptime -J\n");
+        let uptime: Uptime = guest.finish("uptime -J");
+        assert!(uptime.uptime_us > 0);
+        assert_eq!(guest.log().matches("error: ").count(), before + 1, "not one error");
+        guest.assert_sound();
     }
 }

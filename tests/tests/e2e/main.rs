@@ -3,10 +3,12 @@
 
 mod allocations;
 mod boot_errors;
+mod busy;
 mod cold_plug;
 mod console;
 mod example;
 mod frames;
+mod machines;
 mod more_dimms;
 mod panic;
 mod pipe;

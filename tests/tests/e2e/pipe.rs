@@ -1,13 +1,23 @@
-//! `cargo xtask run` with commands from a pipe.
+//! `cargo xtask run` with commands from a pipe, and `cargo xtask demo`.
 
 use std::io::Write;
 use std::process::Stdio;
+use tests::answers::{Meminfo, Verify};
 use tests::xtask;
 
-/// Runs `cargo xtask run` with this standard input; its exit status and standard output.
+/// What `cargo xtask` did.
+#[derive(Debug)]
+struct Run {
+    status: Option<i32>,
+    out: String,
+    /// Everything it printed, to be shown by a test that fails.
+    all: String,
+}
+
+/// Runs `cargo xtask` `task` with this standard input.
 #[track_caller]
-fn run(input: &str) -> (Option<i32>, String) {
-    let arguments = ["run", "--accel", "tcg"].map(str::to_owned);
+fn run(task: &str, input: &str) -> Run {
+    let arguments = [task, "--accel", "tcg"].map(str::to_owned);
     let mut command = xtask::command(&arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("cargo can be started");
@@ -15,21 +25,34 @@ fn run(input: &str) -> (Option<i32>, String) {
     stdin.write_all(input.as_bytes()).expect("xtask reads its input");
     drop(stdin);
     let output = child.wait_with_output().expect("xtask can be waited for");
-    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    Run { status: output.status.code(), all: format!("{out}--- standard error:\n{err}"), out }
 }
 
 /// Proves that commands are read from the pipe, answered, and that their end powers off: status 0.
 #[test]
 fn commands_from_a_pipe() {
-    let (status, out) = run("meminfo -J\nalloc 1M\nverify -J\n");
-    assert_eq!(status, Some(0), "{out}");
-    assert!(out.contains("{\"ok\":true,\"pages\":256}"), "{out}");
-    assert!(out.contains("\"free_pages\""), "{out}");
+    let run = run("run", "meminfo -J\nalloc 1M\nverify -J\n");
+    assert_eq!(run.status, Some(0), "{}", run.all);
+    let answers: Vec<_> = run.out.lines().filter(|line| line.starts_with('{')).collect();
+    let [meminfo, verify] = answers[..] else { panic!("two answers in JSON, not\n{}", run.all) };
+    let meminfo: Meminfo = serde_json::from_str(meminfo).expect("the first answer is that of meminfo");
+    assert!(meminfo.free_pages > 0);
+    let verify: Verify = serde_json::from_str(verify).expect("the second answer is that of verify");
+    assert_eq!(verify, Verify { ok: true, pages: 256 });
 }
 
 /// Proves that `cargo xtask run` ends with the guest's status when it panics.
 #[test]
 fn status_of_a_panic() {
-    let (status, out) = run("panic\nmeminfo\n");
-    assert_eq!(status, Some(33), "{out}");
+    let run = run("run", "panic\nmeminfo\n");
+    assert_eq!(run.status, Some(33), "{}", run.all);
+}
+
+/// Proves that `cargo xtask demo` plays the example to its end with nobody at the keyboard: status 0.
+#[test]
+fn demonstration() {
+    let run = run("demo", "");
+    assert_eq!(run.status, Some(0), "{}", run.all);
+    assert!(run.out.contains("device_add pc-dimm,id=dimm0,memdev=ram0,node=1"), "{}", run.all);
 }
