@@ -1,11 +1,12 @@
 //! Declarations (20.2.5.1, 20.2.5.2): everything that makes a name.
 use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
-use crate::field::{BufferField, BufferFieldKind, Region};
+use crate::field::{BufferField, BufferFieldKind, Deferred, Region};
 use crate::namespace::{Method, Mutex, NODE_BYTES, NodeId, Serialized, Thing};
 use crate::object::{Obj, Val};
 use crate::opcode as op;
-use crate::run::{BlockKind, Run};
+use crate::run::{BlockKind, Core, Run};
+use crate::walk::{Part, Visitor, walk};
 
 impl Run<'_> {
     /// A declaration whose opcode has been read.
@@ -161,9 +162,25 @@ impl Run<'_> {
         let path = self.name_string()?;
         let (cursor, tables) = self.cursor()?;
         let space = cursor.byte(tables)?;
-        let base = self.integer()?;
-        let length = self.integer()?;
-        self.declare(path, Thing::Region(Region { space, base, length, pci: None })).map(drop)
+        let terms = *cursor;
+        let region = match self.region_bounds() {
+            Ok((base, length)) => Region { space, base, length, pci: None, deferred: None },
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => {
+                // Declared later, perhaps in another table: evaluated at the first access, as in ACPICA.
+                let scope = self.frame()?.scope;
+                let mut names = Later { core: &*self.core, scope };
+                let behind = walk(&self.core.tables, terms, Part::Term, &mut names)?;
+                let behind = walk(&self.core.tables, behind, Part::Term, &mut names)?;
+                self.frame()?.cursor = behind;
+                Region { space, base: 0, length: 0, pci: None, deferred: Some(Deferred { terms, scope }) }
+            }
+            Err(error) => return Err(error),
+        };
+        self.declare(path, Thing::Region(region)).map(drop)
+    }
+
+    pub(crate) fn region_bounds(&mut self) -> Result<(u64, u64), Error> {
+        Ok((self.integer()?, self.integer()?))
     }
 
     fn buffer_field(&mut self, opcode: u16) -> Result<(), Error> {
@@ -195,4 +212,26 @@ impl Run<'_> {
         let bits = u32::try_from(bits).map_err(|_| ErrorKind::TooManyBytes)?;
         self.declare(path, Thing::BufferField(BufferField { buffer, offset, bits, kind })).map(drop)
     }
+}
+
+/// Passes over terms with names that do not exist yet: those are taken for data, not for methods.
+struct Later<'a> {
+    core: &'a Core,
+    scope: NodeId,
+}
+
+impl Visitor for Later<'_> {
+    fn used(&mut self, path: CodePath) -> Result<u8, Error> {
+        let segments = path.segments(&self.core.tables);
+        let node = self.core.names.find(self.scope, path.start, segments, usize::from(path.count()))?;
+        Ok(match node.map(|node| self.core.names.thing(node)).transpose()? {
+            Some(Thing::Method(method)) => method.arguments,
+            Some(Thing::Osi) => 1,
+            _ => 0,
+        })
+    }
+
+    fn made(&mut self, _: CodePath) {}
+
+    fn term(&mut self, _: u16, _: crate::code::Cursor) {}
 }

@@ -22,6 +22,15 @@ pub(crate) struct Region {
     pub(crate) length: u64,
     /// The function whose configuration space it is in, once found.
     pub(crate) pci: Option<PciAddress>,
+    /// Where its base and length still have to be evaluated.
+    pub(crate) deferred: Option<Deferred>,
+}
+
+/// The terms of a region's base and length, which name something that did not exist at the declaration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deferred {
+    pub(crate) terms: Cursor,
+    pub(crate) scope: NodeId,
 }
 
 /// A field of a region.

@@ -49,7 +49,8 @@ pub use value::{Kind, Value};
 pub struct Limits {
     /// Terms executed.
     pub steps: u32,
-    /// Nesting of method calls and expressions.
+    /// Nesting of method calls and expressions: a call takes two levels, an operand one. A level takes less
+    /// than 1 KiB of native stack.
     pub depth: u16,
     /// Bytes of objects and names held at any time, tables included.
     pub bytes: usize,
@@ -59,7 +60,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 4_000_000, depth: 64, bytes: 8 << 20, sleep_ms: 10_000 }
+        Self { steps: 4_000_000, depth: 128, bytes: 8 << 20, sleep_ms: 10_000 }
     }
 }
 

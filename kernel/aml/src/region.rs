@@ -1,11 +1,11 @@
 //! One access to hardware: from a field's datum to the host.
 use crate::error::{Error, ErrorKind};
-use crate::field::{FieldUnit, Home, Region};
+use crate::field::{Deferred, FieldUnit, Home, Region};
 use crate::host::{PciAddress, Width};
 use crate::name::NameSeg;
 use crate::namespace::{NodeId, Thing};
 use crate::object::{Obj, Val};
-use crate::run::{MAX_ARGS, Run};
+use crate::run::{MAX_ARGS, MAX_LOCALS, Run};
 
 const SYSTEM_MEMORY: u8 = 0;
 const SYSTEM_IO: u8 = 1;
@@ -68,9 +68,12 @@ impl Run<'_> {
         width: Width,
         direction: &Direction,
     ) -> Result<u64, Error> {
-        let Thing::Region(region) = *self.core.names.thing(node)? else {
+        let Thing::Region(mut region) = *self.core.names.thing(node)? else {
             return Err(ErrorKind::Dangling.into());
         };
+        if let Some(deferred) = region.deferred {
+            region = self.settled(node, region, deferred)?;
+        }
         let end = byte.saturating_add(u64::from(width.bytes()));
         let limit = ErrorKind::RegionLimit { end, length: region.length };
         if end > region.length {
@@ -113,6 +116,20 @@ impl Run<'_> {
             (space, _) => return Err(ErrorKind::NoHandler(space).into()),
         };
         Ok(value & width.mask())
+    }
+
+    /// Evaluates the base and length of a region that were not known at its declaration.
+    #[inline(never)]
+    fn settled(&mut self, node: NodeId, region: Region, deferred: Deferred) -> Result<Region, Error> {
+        self.push_frame(node, deferred.terms, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
+        self.frame()?.scope = deferred.scope;
+        let bounds = self.region_bounds();
+        let bounds = self.with_place(bounds);
+        self.pop_frame();
+        let (base, length) = bounds?;
+        let region = Region { base, length, deferred: None, ..region };
+        *self.core.names.thing_mut(node)? = Thing::Region(region);
+        Ok(region)
     }
 
     /// The PCI function whose device encloses the region: `_ADR` of the devices from the host bridge

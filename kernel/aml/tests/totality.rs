@@ -265,3 +265,16 @@ fn configuration_space_is_found_through_bridges() {
         host.pci.iter().map(|(at, offset)| (at.bus, at.device, at.function, *offset)).collect();
     assert_eq!(seen, [(2, 0x1e, 0, 0x0e), (2, 0x1e, 0, 0x19), (7, 4, 3, 0x42)]);
 }
+
+/// A region whose base is declared behind it, or in a later table, is settled at its first access; until
+/// then an access is an error and no more. Breaks if the base is taken too early or never.
+#[test]
+fn a_region_can_be_declared_before_its_base() {
+    let (mut aml, mut host) = (Aml::new(Limits::default()), TestHost::default());
+    let mut body = b"\x5b\x80REGN\x00BASE\x0a\x10".to_vec(); // OperationRegion (REGN, SystemMemory, BASE, 0x10)
+    body.extend(b"\x5b\x81\x0bREGN\x01FLD0\x08"); // Field (REGN, ByteAcc, NoLock, Preserve) { FLD0, 8 }
+    aml.load(&mut host, &table(&body)).expect("loads without its base");
+    assert_eq!(reason(&mut aml, &mut host, "\\FLD0"), ErrorKind::NotFound("BASE".into()));
+    aml.load(&mut host, &table(b"\x08BASE\x0b\x42\x10")).expect("loads"); // Name (BASE, 0x1042)
+    assert_eq!(aml.evaluate(&mut host, "\\FLD0", &[]), Ok(Value::Integer(0x42)));
+}
