@@ -87,7 +87,12 @@ fn an_error_leaves_nothing_behind() {
     host.refuse_ports = false;
     assert_eq!(aml.children("\\_SB.MHPC.MCRS"), before);
     assert!(aml.evaluate(&mut host, "\\_SB.MHPC.MP00._CRS", &[]).is_ok());
-    aml.evaluate(&mut host, "\\_GPE._E03", &[]).expect("the mutex is free");
+    // Release (\_SB.MHPC.MLCK): an error says that nobody holds it.
+    let release = method(b"\x5b\x27\\\x2f\x03_SB_MHPCMLCK");
+    aml.load(&mut host, &table(&release)).expect("loads");
+    let _fails = aml.evaluate(&mut host, "\\_SB.MHPC.FAIL", &[]);
+    assert!(matches!(reason(&mut aml, &mut host, "\\METH"), ErrorKind::MutexNotHeld(_)));
+    aml.evaluate(&mut host, "\\_GPE._E03", &[]).expect("the mutex can be had");
 }
 
 /// A table that fails in its middle leaves no name. Breaks if loading is not undone.
