@@ -61,7 +61,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     let mut monitor = qapi::Qmp::from_stream(&socket);
     monitor.handshake().context("QMP's greeting")?;
     for line in [OBJECT_ADD, DEVICE_ADD] {
-        println!("\n(qemu) {line}");
+        interject(&format!("(qemu) {line}"));
         let command_line = line.to_owned();
         let answer = monitor.execute(&qmp::human_monitor_command { command_line, cpu_index: None })?;
         ensure!(answer.trim().is_empty(), "QEMU refuses `{line}`: {}", answer.trim());
@@ -81,7 +81,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         }
     };
     ensure!((source, status) == (1, 0), "the kernel answered the DIMM by _OST({source}, {status})");
-    println!("\n(QMP) ACPI_DEVICE_OST: source {source}, status {status}");
+    interject(&format!("(QMP) ACPI_DEVICE_OST: source {source}, status {status}"));
 
     let resources = shell.ask("resources -J")?;
     let dimm = check_resource(&resources)?;
@@ -112,6 +112,11 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     ensure!(code == 0, "QEMU ended with status {code} after poweroff");
     eprintln!("\ndemo: everything was as it should be");
     Ok(())
+}
+
+/// Prints a line between two of the guest's, whose prompt stands there before and after.
+fn interject(line: &str) {
+    run::show(format!("\n{line}\ncarapace> ").as_bytes());
 }
 
 /// Where the DIMM's frames are.

@@ -206,10 +206,8 @@ fn rustup(workspace: &Workspace, arguments: &[&str]) -> Result<bool> {
     match progress::watch(&mut command, &line, Some(Duration::from_secs(180))) {
         Ok(finished) if finished.status.success() => Ok(true),
         Ok(finished) => {
-            eprintln!(
-                "{line} failed: {}",
-                finished.lines.last().map_or("it did not say why", String::as_str)
-            );
+            let reason = finished.lines.iter().find(|line| line.starts_with("error:"));
+            eprintln!("{line}: {}", reason.map_or("it failed and did not say why", String::as_str));
             Ok(false)
         }
         Err(why) => {
