@@ -82,3 +82,13 @@ fn lines_that_cannot_be_run() {
         guest.assert_sound();
     }
 }
+
+/// Proves that what is typed before the kernel is up is not lost: it waits in the serial port.
+#[test]
+fn typed_before_the_prompt() {
+    let mut guest = Plan::new(Machine::Q35).start();
+    guest.send(b"uptime -J\n");
+    let uptime: Uptime = guest.finish("uptime -J");
+    assert!(uptime.uptime_us > 0);
+    guest.assert_sound();
+}
