@@ -2,6 +2,21 @@
 //!
 //! It touches no hardware itself ([`Host`] does), holds no global state, never panics, and always ends:
 //! every load and every evaluation is bounded by [`Limits`].
+//!
+//! ```text
+//!  Aml (interpreter) ── Run (run: frames, blocks, budget)
+//!                        ├── statement, declare        what has no value
+//!                        ├── expression, operator,     what has one
+//!                        │   convert, place, sync
+//!                        └── field, region ── Host     what touches hardware
+//!  Core: namespace (names), object (strings, buffers, packages), code (tables)
+//!  walk, reach: the code looked at without running it        resources: _CRS, on its own
+//! ```
+//!
+//! It executes the language of ACPI 6.5 except `Load`, `LoadTable`, `Unload`, `DataTableRegion` and fields on
+//! serial buses, which are errors that say so. Where the specification leaves something open, it does as ACPICA
+//! does. A table is executed from its start to its end; names in packages, and operation regions whose
+//! bounds are declared later, are resolved when they are used.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
