@@ -260,7 +260,7 @@ impl<'a> Run<'a> {
         let outer_end = frame.cursor.end;
         frame.cursor = inside;
         frame.blocks.push(Block { outer_end, kind });
-        // Blocks are bounded by the table's size; their memory counts as one level of a name each.
+        // Not counted in `Limits::bytes`, so bounded here.
         if frame.blocks.len() > MAX_BLOCKS {
             return Err(ErrorKind::TooDeep.into());
         }
@@ -323,5 +323,5 @@ impl Core {
 }
 
 const ELSE: u8 = 0xa1;
-/// Open blocks of one frame.
-const MAX_BLOCKS: usize = 4096;
+/// Open blocks of one frame: an ElseIf opens two, so this is a chain of 256 cases; 8 KiB.
+const MAX_BLOCKS: usize = 512;
