@@ -52,7 +52,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     let console = Console::start(&line, events)?;
     let mut shell = Shell { console, incoming, watch: PromptWatch::default() };
 
-    shell.until_prompt(Output::Shown).context("while the kernel boots")?;
+    shell.until_prompt("", Output::Shown).context("while the kernel boots")?;
     shell.type_line("meminfo")?;
     let before = free_pages(&shell.ask("meminfo -J")?)?;
 
@@ -169,7 +169,7 @@ impl Shell {
     /// Types a command and shows all that comes until the next prompt.
     fn type_line(&mut self, line: &str) -> Result<()> {
         self.console.send(format!("{line}\n").as_bytes())?;
-        let said = self.until_prompt(Output::Shown).with_context(|| format!("after `{line}`"))?;
+        let said = self.until_prompt(line, Output::Shown).with_context(|| format!("after `{line}`"))?;
         let refused = said.lines().find(|answer| answer.starts_with("error:"));
         ensure!(refused.is_none(), "`{line}` gave {}", refused.unwrap_or_default());
         Ok(())
@@ -178,12 +178,12 @@ impl Shell {
     /// The JSON a command answers, without showing it.
     fn ask(&mut self, line: &str) -> Result<Value> {
         self.console.send(format!("{line}\n").as_bytes())?;
-        let said = self.until_prompt(Output::Hidden).with_context(|| format!("after `{line}`"))?;
+        let said = self.until_prompt(line, Output::Hidden).with_context(|| format!("after `{line}`"))?;
         json_in(&said).with_context(|| format!("`{line}` gave no JSON but: {said}"))
     }
 
-    /// Everything until the guest waits at a prompt.
-    fn until_prompt(&mut self, output: Output) -> Result<String> {
+    /// Everything until the guest waits at the prompt that follows the command `line`.
+    fn until_prompt(&mut self, line: &str, output: Output) -> Result<String> {
         let deadline = Instant::now() + PATIENCE;
         let mut said = Vec::new();
         loop {
@@ -194,8 +194,9 @@ impl Shell {
                     }
                     let at_prompt = self.watch.feed(&bytes);
                     said.extend(bytes);
-                    if at_prompt {
-                        return Ok(String::from_utf8_lossy(&said).into_owned());
+                    let text = String::from_utf8_lossy(&said);
+                    if at_prompt && has_run(&text, line) {
+                        return Ok(text.into_owned());
                     }
                 }
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => {
@@ -228,6 +229,12 @@ impl Shell {
     }
 }
 
+/// Whether the echo of a whole command is there. A prompt without it is the one before the command, shown again
+/// after a line of the kernel's log.
+fn has_run(said: &str, line: &str) -> bool {
+    said.contains(&format!("{line}\r\n"))
+}
+
 /// The first line that is JSON.
 fn json_in(said: &str) -> Option<Value> {
     let candidates = said.lines().map(str::trim).filter(|line| line.starts_with(['{', '[']));
@@ -245,6 +252,14 @@ mod tests {
         let said = "meminfo -J\r\n[    0.1] INFO something\r\n{\"free_pages\": 7}\r\ncarapace> ";
         assert_eq!(json_in(said), Some(json!({"free_pages": 7})));
         assert_eq!(json_in("error: no\r\ncarapace> "), None);
+    }
+
+    /// A prompt that a log line pushed down is not taken for the one after the command.
+    #[test]
+    fn pushed_down_prompt() {
+        let before = "mem\r\x1b[K[ 0.1] INFO online\r\ncarapace> mem";
+        assert!(!has_run(before, "meminfo"));
+        assert!(has_run(&format!("{before}info\r\nMEMORY ..."), "meminfo"));
     }
 
     /// Each figure of the example is looked at: one that is off by one is an error that names it.
