@@ -17,7 +17,7 @@ const DEPTH: u16 = 64;
 const SLEEP_MS: u32 = 2_000;
 /// Bytes beside the tables themselves; the heap's reserve is larger, see `memory::heap`.
 const OBJECT_BYTES: usize = 768 << 10;
-const _: () = assert!((OBJECT_BYTES as u64) < heap::RESERVE_BYTES);
+const _: () = assert!(3 * OBJECT_BYTES as u64 <= heap::RESERVE_BYTES);
 
 /// The loaded tables.
 #[derive(Debug)]

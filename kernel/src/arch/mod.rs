@@ -21,7 +21,7 @@ pub mod exit;
 mod idt;
 pub mod interrupts;
 mod machine_check;
-mod percpu;
+pub mod percpu;
 mod pic;
 pub mod port;
 pub mod restart_guard;

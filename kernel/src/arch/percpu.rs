@@ -22,6 +22,8 @@ pub struct PerCpu {
     /// How many fatal reports (exception or panic) have been begun: a second one means that reporting
     /// itself failed.
     pub reports: AtomicU32,
+    /// How many evaluations of AML under way on this CPU may take from the heap's reserve.
+    pub reserve_open: AtomicU32,
 }
 
 static BOOT_CPU: PerCpu = PerCpu {
@@ -29,6 +31,7 @@ static BOOT_CPU: PerCpu = PerCpu {
     tss: Once::new(),
     interrupt_depth: AtomicU32::new(0),
     reports: AtomicU32::new(0),
+    reserve_open: AtomicU32::new(0),
 };
 
 /// The state of the CPU that asks.

@@ -14,29 +14,27 @@
 //! boot memory, so no hot-added DIMM ever holds a piece of the kernel. Not used by interrupt handlers.
 //! Lock order: the heap's locks are taken last but the log's, general part before reserve (`sync`).
 
+use crate::arch::percpu;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 use linked_list_allocator::Heap;
 use mm::addr::VirtAddr;
 use spin::Mutex;
 
-/// Bytes kept for AML evaluation, see the module's head.
-pub const RESERVE_BYTES: u64 = 1 << 20;
+/// Bytes kept for AML evaluation, see the module's head: the interpreter's limit counts objects, names and
+/// tables; operands in flight and open blocks of calls come on top, at most as much again (its
+/// documentation has the figures), and so does what fragmentation wastes.
+pub const RESERVE_BYTES: u64 = 3 << 20;
 
 struct KernelHeap {
     general: Mutex<Heap>,
     reserve: Mutex<Heap>,
-    /// How many callers of [`with_reserve`] are under way.
-    open: AtomicUsize,
 }
 
 #[global_allocator]
-static HEAP: KernelHeap = KernelHeap {
-    general: Mutex::new(Heap::empty()),
-    reserve: Mutex::new(Heap::empty()),
-    open: AtomicUsize::new(0),
-};
+static HEAP: KernelHeap =
+    KernelHeap { general: Mutex::new(Heap::empty()), reserve: Mutex::new(Heap::empty()) };
 
 /// What the heap holds, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +78,13 @@ pub fn stats() -> HeapStats {
     }
 }
 
-/// Runs `work` with the reserve open: allocations that the general part has no room for come from it.
+/// Runs `work`, which stays on this CPU, with the reserve open for it: allocations that the general part
+/// has no room for come from the reserve.
 pub fn with_reserve<R>(work: impl FnOnce() -> R) -> R {
-    HEAP.open.fetch_add(1, Ordering::Relaxed);
+    let open = &percpu::this().reserve_open;
+    open.fetch_add(1, Ordering::Relaxed);
     let result = work();
-    HEAP.open.fetch_sub(1, Ordering::Relaxed);
+    open.fetch_sub(1, Ordering::Relaxed);
     result
 }
 
@@ -99,7 +99,7 @@ unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let block = self.general.lock().allocate_first_fit(layout);
         let block = match block {
-            Err(()) if self.open.load(Ordering::Relaxed) > 0 => {
+            Err(()) if percpu::this().reserve_open.load(Ordering::Relaxed) > 0 => {
                 self.reserve.lock().allocate_first_fit(layout)
             }
             block => block,
