@@ -6,6 +6,7 @@
 //!  vmemmap     its descriptors                                                      undo: unmap
 //!  region      header and first blocks, inside the resource                         undo: nothing to do
 //!  online      slot, index, node's list: from now on it is there                    cannot fail
+//!              (with the policy `offline` its frames are there and cannot be allocated)
 //! ```
 //!
 //! Invariants: nothing outside the new ranges is written but entries of page tables that were
@@ -21,12 +22,12 @@ use arrayvec::ArrayVec;
 use crate::addr::{MAX_PHYS_BITS, NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use crate::address_space::direct;
 use crate::error::AddError;
-use crate::info::{AddRequest, AddStats, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId, Zone};
+use crate::info::{AddRequest, AddStats, Added, DeviceId, MAX_DEVICE_RANGES, Policy, ResourceId, Zone};
 use crate::layout::{LARGE_PAGES, Layout};
 use crate::machine::Machine;
 use crate::memory::{Hotplug, Memory};
-use crate::node::MAX_NODES;
-use crate::page::SlotNr;
+use crate::node::{MAX_NODES, Rank};
+use crate::page::{SlotNr, State};
 use crate::page_table::{FrameSource, LeafSize, MapError, MapStats, Mapping};
 use crate::region::{Entry, MAX_REGIONS, Region};
 
@@ -150,20 +151,29 @@ impl<M: Machine> Memory<M> {
     ) -> Result<Added, AddError> {
         let start = clock();
         let free_before = self.free_everywhere();
+        // The same one for all ranges of the device.
+        let policy = self.policy();
         self.check_requests(requests, hotplug, plans)?;
         for plan in plans.iter_mut() {
             self.map(plan)?;
         }
         let mapped = clock();
+        let mut new_free = 0;
         for plan in plans.iter_mut() {
-            let region = region(plan, device, ResourceId(hotplug.next));
+            let region = region(plan, device, ResourceId(hotplug.next), policy.zone());
             let place = &self.slots[plan.slot.0 as usize];
-            plan.stats.descriptors_written = region.buddy(&self.machine, plan.slot, &place.summary).init();
+            let buddy = region.buddy(&self.machine, plan.slot, &place.summary);
+            plan.stats.descriptors_written = buddy.init();
+            if policy == Policy::Offline {
+                let carved = buddy.carve(region.layout.usable, State::Offline, 0);
+                debug_assert!(carved.is_some(), "all of a fresh region is free");
+            }
+            new_free += place.summary.free();
             self.injected(Step::Region)?;
         }
         self.injected(Step::Online)?;
         let new: u64 = plans.iter().map(|plan| plan.layout.usable.pages()).sum();
-        let used = (free_before + new).saturating_sub(self.free_everywhere());
+        let used = (free_before + new_free).saturating_sub(self.free_everywhere());
         let online = clock();
 
         // From here on nothing can fail.
@@ -172,7 +182,9 @@ impl<M: Machine> Memory<M> {
             plan.stats.map_us = mapped.saturating_sub(start);
             plan.stats.online_us = online.saturating_sub(mapped);
             plan.stats.existing_pages_used = used;
-            added.ids.push(self.publish(region(plan, device, ResourceId(hotplug.next)), plan.slot));
+            added
+                .ids
+                .push(self.publish(region(plan, device, ResourceId(hotplug.next), policy.zone()), plan.slot));
             added.stats.entries_written += plan.stats.entries_written;
             added.stats.tables += plan.stats.tables;
             added.stats.descriptors_written += plan.stats.descriptors_written;
@@ -273,7 +285,7 @@ impl<M: Machine> Memory<M> {
         let known = self.index.write().insert(Entry { range: region.layout.range, slot, id: region.id });
         debug_assert!(known.is_ok(), "checked before");
         if let Some(node) = self.nodes.find(region.node) {
-            self.nodes.attach(slot, node, region.zone, place.summary.free());
+            self.nodes.attach(slot, node, Rank::of(region.device, region.zone), place.summary.free());
         }
         region.id
     }
@@ -292,12 +304,12 @@ pub(crate) fn vmemmap_mapping(layout: &Layout) -> Mapping {
     Mapping::data(start, layout.array.start.start(), bytes >> PAGE_SHIFT).largest(LeafSize::M2)
 }
 
-fn region(plan: &Plan, device: DeviceId, id: ResourceId) -> Region {
+fn region(plan: &Plan, device: DeviceId, id: ResourceId, zone: Zone) -> Region {
     Region {
         id,
         device,
         node: plan.node,
-        zone: Zone::Any,
+        zone,
         layout: plan.layout,
         max: plan.layout.max_order(),
         stats: plan.stats,

@@ -53,6 +53,54 @@ impl fmt::Display for Zone {
     }
 }
 
+/// What becomes of memory that is hot-added: the shell's `policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// It goes online, in this zone.
+    Online(Zone),
+    /// It is added, and none of its frames can be allocated.
+    Offline,
+}
+
+impl Policy {
+    /// All of them; the first is the one after boot.
+    pub const ALL: [Policy; 4] = [
+        Policy::Online(Zone::Any),
+        Policy::Offline,
+        Policy::Online(Zone::Movable),
+        Policy::Online(Zone::Kernel),
+    ];
+
+    /// Its name, as `policy` takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Policy::Online(Zone::Any) => "online",
+            Policy::Offline => "offline",
+            Policy::Online(Zone::Movable) => "movable",
+            Policy::Online(Zone::Kernel) => "kernel",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn named(name: &str) -> Option<Policy> {
+        Policy::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// The zone of what is added. What is offline gets one that suits it when it goes online.
+    pub const fn zone(self) -> Zone {
+        match self {
+            Policy::Online(zone) => zone,
+            Policy::Offline => Zone::Any,
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Whether a resource's usable frames may be allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceState {
@@ -296,7 +344,7 @@ pub struct AddRequest {
 pub struct Added {
     /// The new resources, in the order of the requests.
     pub ids: ArrayVec<ResourceId, MAX_DEVICE_RANGES>,
-    /// Usable frames of all of them.
+    /// Usable frames of all of them, offline ones included.
     pub usable_pages: u64,
     /// The sums of what they cost.
     pub stats: AddStats,

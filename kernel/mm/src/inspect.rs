@@ -44,6 +44,19 @@ impl<M: Machine> Memory<M> {
         self.info(self.entry(id)?)
     }
 
+    /// The first resource behind frame `after` (`None`: of all). To walk over resources in steps.
+    pub fn resource_after(&self, after: Option<Pfn>) -> Option<ResourceInfo> {
+        let mut after = after;
+        // One that goes between the two looks is passed over.
+        while let Some(entry) = self.entry_after(after) {
+            if let Some(info) = self.info(entry) {
+                return Some(info);
+            }
+            after = Some(entry.range.start);
+        }
+        None
+    }
+
     /// The resource that has the frame.
     pub fn resource_of(&self, pfn: Pfn) -> Option<ResourceId> {
         self.index.read().find(pfn).map(|entry| entry.id)

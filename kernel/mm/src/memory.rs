@@ -14,7 +14,7 @@
 //! Neighbours: `boot` and `hotplug` bring resources, `allocate` serves allocations, `inspect` tells
 //! what is there, `check` looks at every invariant.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 use spin::{Mutex, RwLock};
@@ -24,7 +24,7 @@ use crate::buddy::Buddy;
 use crate::early::Occupied;
 use crate::error::AddError;
 use crate::hotplug::Step;
-use crate::info::{BootRange, ResourceId};
+use crate::info::{BootRange, Policy, ResourceId};
 use crate::machine::{CpuFeatures, Machine};
 use crate::node::Nodes;
 use crate::page::SlotNr;
@@ -48,6 +48,8 @@ pub struct Memory<M> {
     pub(crate) page_tables: AtomicU64,
     /// For each step: how many times it is to fail.
     fail: [AtomicU32; Step::ALL.len()],
+    /// What becomes of memory that is added: its place in `Policy::ALL`.
+    policy: AtomicU8,
 }
 
 /// What adding needs to know; there is none before boot memory was taken over.
@@ -104,6 +106,7 @@ impl<M: Machine> Memory<M> {
             nodes: Nodes::new(),
             page_tables: AtomicU64::new(0),
             fail: [const { AtomicU32::new(0) }; Step::ALL.len()],
+            policy: AtomicU8::new(0),
         }
     }
 
@@ -122,6 +125,23 @@ impl<M: Machine> Memory<M> {
     /// Makes `step` of the next `times` adds fail (0: of none).
     pub fn fail_at(&self, step: Step, times: u32) {
         self.fail[step as usize].store(times, Ordering::Relaxed);
+    }
+
+    /// How many adds `step` is still to fail of.
+    pub fn fails_at(&self, step: Step) -> u32 {
+        self.fail[step as usize].load(Ordering::Relaxed)
+    }
+
+    /// What becomes of memory that is added from now on.
+    pub fn set_policy(&self, policy: Policy) {
+        let place = Policy::ALL.iter().position(|&other| other == policy);
+        self.policy.store(place.unwrap_or(0) as u8, Ordering::Relaxed);
+    }
+
+    /// What becomes of memory that is added.
+    pub fn policy(&self) -> Policy {
+        let place = usize::from(self.policy.load(Ordering::Relaxed));
+        Policy::ALL.get(place).copied().unwrap_or(Policy::ALL[0])
     }
 
     /// The error of a step that was told to fail.

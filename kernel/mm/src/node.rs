@@ -11,14 +11,14 @@
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::addr::{NodeId, Order};
-use crate::info::Zone;
+use crate::info::{DeviceId, Zone};
 use crate::page::{Kind, SlotNr};
 use crate::region::{MAX_REGIONS, Slot};
 
 /// Nodes there can be. Numbers may be any; so many different ones fit.
 pub const MAX_NODES: usize = 64;
 
-/// No node, no zone.
+/// No node, no rank.
 const NOBODY: u8 = u8::MAX;
 
 /// A node's place in the table.
@@ -33,26 +33,52 @@ struct Node {
     free: AtomicU64,
     /// The slot that served last.
     hint: AtomicU16,
+    /// How many of its slots have each rank: no search for a rank it has not.
+    ranks: [AtomicU16; Rank::COUNT],
 }
 
-/// All nodes, and each slot's node and zone.
+/// All nodes, and each slot's node and rank.
 #[derive(Debug)]
 pub struct Nodes {
     nodes: [Node; MAX_NODES],
     named: AtomicU8,
     /// For each slot: its node's place.
     node_of: [AtomicU8; MAX_REGIONS],
-    /// For each slot: its zone.
-    zone_of: [AtomicU8; MAX_REGIONS],
+    /// For each slot: its rank.
+    rank_of: [AtomicU8; MAX_REGIONS],
 }
 
 const _: () = assert!(MAX_NODES < NOBODY as usize);
 
-const fn zone_bits(zone: Zone) -> u8 {
-    match zone {
-        Zone::Kernel => 0,
-        Zone::Movable => 1,
-        Zone::Any => 2,
+/// Where a region stands in the choice: its zone, and boot memory apart from the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rank {
+    /// Boot memory, whose zone is `Kernel`.
+    Boot,
+    /// Hot-added, pinned allocations are welcome.
+    Kernel,
+    /// Hot-added, movable allocations only.
+    Movable,
+    /// Hot-added, every kind of allocation.
+    Any,
+}
+
+impl Rank {
+    const COUNT: usize = 4;
+    /// In a node, from the one whose memory is of least use to others.
+    const FOR_MOVABLE: [Rank; 4] = [Rank::Movable, Rank::Any, Rank::Kernel, Rank::Boot];
+    /// Over all nodes: a frame of a movable zone is never pinned.
+    const FOR_PINNED: [Rank; 3] = [Rank::Boot, Rank::Kernel, Rank::Any];
+
+    /// The rank of a region.
+    pub fn of(device: DeviceId, zone: Zone) -> Rank {
+        match zone {
+            Zone::Kernel if device == DeviceId::BOOT => Rank::Boot,
+            Zone::Kernel => Rank::Kernel,
+            Zone::Movable => Rank::Movable,
+            Zone::Any => Rank::Any,
+        }
     }
 }
 
@@ -60,11 +86,17 @@ impl Nodes {
     /// No node.
     pub const fn new() -> Self {
         Nodes {
-            nodes: [const { Node { id: AtomicU32::new(0), free: AtomicU64::new(0), hint: AtomicU16::new(0) } };
-                MAX_NODES],
+            nodes: [const {
+                Node {
+                    id: AtomicU32::new(0),
+                    free: AtomicU64::new(0),
+                    hint: AtomicU16::new(0),
+                    ranks: [const { AtomicU16::new(0) }; Rank::COUNT],
+                }
+            }; MAX_NODES],
             named: AtomicU8::new(0),
             node_of: [const { AtomicU8::new(NOBODY) }; MAX_REGIONS],
-            zone_of: [const { AtomicU8::new(NOBODY) }; MAX_REGIONS],
+            rank_of: [const { AtomicU8::new(NOBODY) }; MAX_REGIONS],
         }
     }
 
@@ -111,10 +143,23 @@ impl Nodes {
         self.nodes[nr.0 as usize].free.load(Ordering::Relaxed)
     }
 
+    /// Free frames in movable zones, of a node or of all.
+    pub fn movable_only(&self, slots: &[Slot; MAX_REGIONS], node: Option<NodeId>) -> u64 {
+        let wanted = |slot: usize| {
+            let nr = self.node_of[slot].load(Ordering::Acquire);
+            self.rank_of[slot].load(Ordering::Relaxed) == Rank::Movable as u8
+                && nr != NOBODY
+                && node.is_none_or(|id| self.id(NodeNr(nr)) == id)
+        };
+        (0..MAX_REGIONS).filter(|&slot| wanted(slot)).map(|slot| slots[slot].summary.free()).sum()
+    }
+
     /// Puts a slot with `free` free frames on its node's list: from now on it may be chosen.
-    pub fn attach(&self, slot: SlotNr, nr: NodeNr, zone: Zone, free: u64) {
-        self.nodes[nr.0 as usize].free.fetch_add(free, Ordering::Relaxed);
-        self.zone_of[slot.0 as usize].store(zone_bits(zone), Ordering::Relaxed);
+    pub fn attach(&self, slot: SlotNr, nr: NodeNr, rank: Rank, free: u64) {
+        let node = &self.nodes[nr.0 as usize];
+        node.free.fetch_add(free, Ordering::Relaxed);
+        node.ranks[rank as usize].fetch_add(1, Ordering::Relaxed);
+        self.rank_of[slot.0 as usize].store(rank as u8, Ordering::Relaxed);
         self.node_of[slot.0 as usize].store(nr.0, Ordering::Release);
     }
 
@@ -123,6 +168,10 @@ impl Nodes {
         let nr = self.node_of[slot.0 as usize].swap(NOBODY, Ordering::AcqRel);
         if let Some(node) = self.nodes.get(nr as usize) {
             node.free.fetch_sub(free, Ordering::Relaxed);
+            let rank = self.rank_of[slot.0 as usize].swap(NOBODY, Ordering::Relaxed);
+            if let Some(slots) = node.ranks.get(rank as usize) {
+                slots.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -149,41 +198,64 @@ impl Nodes {
     }
 
     /// Offers slots that may have what is asked for to `try_slot` until it takes one, best first:
-    /// strictly those of `node` if one is named. Pinned: boot memory first, never a movable zone.
-    /// Otherwise nodes by their free frames, in a node the slot that served last.
+    /// strictly those of `node` if one is named. Pinned: boot memory first, then zones for the kernel, then
+    /// for any; never a movable one. Movable: nodes by their free frames, in a node first what is for
+    /// movable allocations alone, boot memory last. Among equals the slot that served last.
     pub fn choose<T>(
         &self,
         slots: &[Slot; MAX_REGIONS],
         want: &Want,
         mut try_slot: impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
-        let zones: &[&[Zone]] = match want.kind {
-            Kind::Movable => &[&[Zone::Movable, Zone::Any, Zone::Kernel]],
-            Kind::Pinned => &[&[Zone::Kernel], &[Zone::Any]],
-        };
-        for zones in zones {
-            let mut tried: u64 = 0;
-            while let Some(nr) = self.best(want.node, tried) {
-                tried |= 1 << nr.0;
-                for amount in want.amount.passes().into_iter().flatten() {
-                    let fits = |slot: usize| {
-                        self.node_of[slot].load(Ordering::Acquire) == nr.0
-                            && amount.may_be_in(&slots[slot])
-                            && zones
-                                .iter()
-                                .any(|&zone| self.zone_of[slot].load(Ordering::Relaxed) == zone_bits(zone))
-                    };
-                    let hint = self.nodes[nr.0 as usize].hint.load(Ordering::Relaxed) as usize;
-                    if hint < MAX_REGIONS
-                        && fits(hint)
-                        && let Some(got) = try_slot(SlotNr(hint as u16))
-                    {
+        match want.kind {
+            Kind::Movable => self
+                .each_node(want.node, |nr| self.of_node(slots, want, nr, &Rank::FOR_MOVABLE, &mut try_slot)),
+            Kind::Pinned => Rank::FOR_PINNED.iter().find_map(|&rank| {
+                self.each_node(want.node, |nr| self.of_node(slots, want, nr, &[rank], &mut try_slot))
+            }),
+        }
+    }
+
+    /// Calls `try_node` with each node, or the named one alone, most free frames first, until it has something.
+    fn each_node<T>(&self, only: Option<NodeId>, mut try_node: impl FnMut(NodeNr) -> Option<T>) -> Option<T> {
+        let mut tried: u64 = 0;
+        while let Some(nr) = self.best(only, tried) {
+            tried |= 1 << nr.0;
+            if let Some(got) = try_node(nr) {
+                return Some(got);
+            }
+        }
+        None
+    }
+
+    /// Offers a node's slots, by rank.
+    fn of_node<T>(
+        &self,
+        slots: &[Slot; MAX_REGIONS],
+        want: &Want,
+        nr: NodeNr,
+        ranks: &[Rank],
+        try_slot: &mut impl FnMut(SlotNr) -> Option<T>,
+    ) -> Option<T> {
+        let node = &self.nodes[nr.0 as usize];
+        let present = ranks.iter().filter(|&&rank| node.ranks[rank as usize].load(Ordering::Relaxed) > 0);
+        for &rank in present {
+            for amount in want.amount.passes().into_iter().flatten() {
+                let fits = |slot: usize| {
+                    self.node_of[slot].load(Ordering::Acquire) == nr.0
+                        && amount.may_be_in(&slots[slot])
+                        && self.rank_of[slot].load(Ordering::Relaxed) == rank as u8
+                };
+                let hint = node.hint.load(Ordering::Relaxed) as usize;
+                if hint < MAX_REGIONS
+                    && fits(hint)
+                    && let Some(got) = try_slot(SlotNr(hint as u16))
+                {
+                    return Some(got);
+                }
+                for slot in (0..MAX_REGIONS).filter(|&slot| fits(slot)) {
+                    if let Some(got) = try_slot(SlotNr(slot as u16)) {
                         return Some(got);
-                    }
-                    for slot in (0..MAX_REGIONS).filter(|&slot| fits(slot)) {
-                        if let Some(got) = try_slot(SlotNr(slot as u16)) {
-                            return Some(got);
-                        }
                     }
                 }
             }

@@ -7,6 +7,7 @@ mod add;
 mod allocate;
 mod boot;
 mod check;
+mod policy;
 mod random;
 mod rollback;
 

@@ -126,7 +126,7 @@ impl Window {
     /// # Errors
     /// See [`AllocError`]; nothing is taken then.
     pub fn begin<P: FrameProvider>(&self, provider: &P, request: &Request) -> Result<Growing, AllocError> {
-        let free = provider.free_pages(request.node);
+        let free = provider.free_pages(request.node, request.kind);
         let pages = match request.amount {
             Amount::Pages(pages) => pages,
             Amount::All => free,

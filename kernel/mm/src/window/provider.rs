@@ -43,8 +43,8 @@ pub trait FrameProvider {
     /// Takes back a frame of [`FrameProvider::take_table`].
     fn give_table(&self, frame: Pfn);
 
-    /// Free frames, of a node or of all.
-    fn free_pages(&self, node: Option<NodeId>) -> u64;
+    /// Free frames that an allocation of `kind` may have, of a node or of all.
+    fn free_pages(&self, node: Option<NodeId>, kind: Kind) -> u64;
 }
 
 impl<M: Machine> FrameProvider for Memory<M> {
@@ -91,10 +91,14 @@ impl<M: Machine> FrameProvider for Memory<M> {
         self.give_block(frame);
     }
 
-    fn free_pages(&self, node: Option<NodeId>) -> u64 {
-        match node {
+    fn free_pages(&self, node: Option<NodeId>, kind: Kind) -> u64 {
+        let there = match node {
             Some(node) => self.nodes.find(node).map_or(0, |nr| self.nodes.free(nr)),
             None => self.free_everywhere(),
+        };
+        match kind {
+            Kind::Movable => there,
+            Kind::Pinned => there.saturating_sub(self.nodes.movable_only(&self.slots, node)),
         }
     }
 }

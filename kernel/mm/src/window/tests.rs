@@ -153,7 +153,7 @@ impl FrameProvider for Simple {
         self.give_block(frame);
     }
 
-    fn free_pages(&self, _node: Option<NodeId>) -> u64 {
+    fn free_pages(&self, _node: Option<NodeId>, _kind: Kind) -> u64 {
         self.free.borrow().len() as u64
     }
 }
