@@ -23,6 +23,7 @@ use memory::boot::StartError;
 use memory::devices::Caching;
 use mm::addr::PhysAddr;
 use mm::address_space::{BOOT_INFO, DIRECT_MAP, STACKS};
+use mm::machine::Support;
 
 /// What the kernel asks of its loader: the virtual layout's addresses, so that every loader agrees.
 static CONFIG: BootloaderConfig = {
@@ -49,8 +50,10 @@ fn main(info: &'static mut BootInfo) -> ! {
     if let Err(error) = serial {
         warn!("serial line: {error}");
     }
-    info!("clock: {} kHz by {:?}", calibration.tsc_hz / 1000, calibration.reference);
-    info!("protections: {protections}; {:?}; root {:?}", arch::cpu::features(), arch::cpu::root());
+    info!("clock: {} kHz by {}", calibration.tsc_hz / 1000, calibration.reference);
+    let features = arch::cpu::features();
+    let gib_leaves = if features.gib_leaves == Support::Yes { "1 GiB leaves" } else { "no 1 GiB leaves" };
+    info!("protections: {protections}; {gib_leaves}, {} physical address bits", features.phys_bits);
     match memory_and_tables(info) {
         Ok(tables) => devices(tables),
         Err(error @ StartError::OutOfMemory(_)) => {
@@ -98,7 +101,7 @@ fn devices(tables: Option<StaticTables>) {
         _ => None,
     };
     if let Some(calibration) = timer {
-        info!("clock: {} kHz by {:?}", calibration.tsc_hz / 1000, calibration.reference);
+        info!("clock: {} kHz by {}", calibration.tsc_hz / 1000, calibration.reference);
     }
     if let Err(error) = acpi::start(tables) {
         error!("no memory hotplug: {error}");

@@ -12,6 +12,7 @@
 use super::port::{PortNumber, read8, read32, write8};
 use super::{apic, interrupts};
 use core::arch::x86_64::_rdtsc;
+use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
@@ -50,6 +51,16 @@ pub enum Reference {
     PmTimer,
     /// No timer counted: the rate is a guess.
     Guess,
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reference::Pit => "the legacy timer",
+            Reference::PmTimer => "ACPI's power-management timer",
+            Reference::Guess => "a guess: no timer counts",
+        })
+    }
 }
 
 /// The result of a calibration.

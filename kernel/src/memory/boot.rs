@@ -96,7 +96,7 @@ pub fn finish(mut early: EarlyMemory, srat: Option<&Srat<'_>>) -> Result<(), Sta
     let mut hotplug: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES> = ArrayVec::new();
     for range in srat.into_iter().flat_map(Srat::hot_pluggable) {
         match hotplug.try_push(range) {
-            Ok(()) => info!("SRAT: memory may be plugged at {range}"),
+            Ok(()) => info!("SRAT: memory may be plugged at frames {range}"),
             Err(_) => warn!("SRAT has more than {MAX_HOTPLUG_RANGES} hot-pluggable ranges: {range} left out"),
         }
     }
@@ -108,7 +108,9 @@ pub fn finish(mut early: EarlyMemory, srat: Option<&Srat<'_>>) -> Result<(), Sta
         occupied: early.map.occupied(),
         hotplug: &hotplug,
     };
-    let mut left_out = |range: PfnRange| info!("{range}: {} frames are too few for a region", range.pages());
+    let mut left_out = |range: PfnRange| {
+        info!("frames {range} left out: too few ({}) for a memmap of their own", range.pages())
+    };
     core().boot(memory, &mut early.frames, &mut left_out).map_err(StartError::Core)
 }
 
