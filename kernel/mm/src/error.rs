@@ -83,6 +83,11 @@ pub enum AddError {
         /// How many there can be.
         max: usize,
     },
+    /// A frame of the range does not keep what is written to it: no memory answers there.
+    NoMemoryBehind {
+        /// The frame.
+        pfn: Pfn,
+    },
     /// Something is mapped where the range's frames or descriptors belong.
     MapConflict {
         /// Where.
@@ -137,6 +142,14 @@ impl fmt::Display for AddError {
             }
             AddError::TooManyNodes { max } => {
                 write!(f, "there are {max} nodes already, which is the most there can be")
+            }
+            AddError::NoMemoryBehind { pfn } => {
+                write!(
+                    f,
+                    "no memory answers at {} (frame {pfn}): what is written there is lost; the firmware \
+                     announces memory that is not there, or that is broken",
+                    pfn.start()
+                )
             }
             AddError::MapConflict { at } => write!(f, "something is mapped at {at} already"),
             AddError::NoTable { at } => write!(f, "no page table can be had for {at}"),

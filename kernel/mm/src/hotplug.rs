@@ -1,7 +1,8 @@
 //! Adding memory: a device's ranges become resources, all of them or none.
 //!
 //! ```text
-//!  check       every range: sane, inside the window, overlaps nothing, has room     nothing changed yet
+//!  check       every range: sane, overlaps nothing, inside the window, has room     nothing changed yet
+//!              and memory answers there (`probe`)                                   its words are overwritten
 //!  direct-map  its frames (page tables from the resource itself)                    undo: unmap
 //!  vmemmap     its descriptors                                                      undo: unmap
 //!  region      header and first blocks, inside the resource                         undo: nothing to do
@@ -13,7 +14,8 @@
 //! empty, and the slots, index and nodes of the last step; an error at any step leaves each of those as it was
 //! (tests compare all of simulated memory). No frame of existing memory is taken: page tables come from
 //! [`Layout::table_page`], and a device's ranges need nothing of each other. Everything runs under the
-//! hotplug lock. Neighbours: `layout` says where things lie, `page_table` maps, `buddy` starts the region.
+//! hotplug lock. Neighbours: `layout` says where things lie, `probe` asks
+//! whether memory is there, `page_table` maps, `buddy` starts the region.
 
 use core::fmt;
 
@@ -218,6 +220,7 @@ impl<M: Machine> Memory<M> {
             if let Some(entry) = self.index.read().overlapping(range) {
                 return Err(AddError::OverlapsPresent { range, resource: entry.id, present: entry.range });
             }
+            check_window(range, hotplug)?;
             let layout = Layout::plan(range, hotplug.features).ok_or(AddError::NoRoom { range })?;
             let slot = free_slots.next().ok_or(AddError::TooManyResources { max: MAX_REGIONS })?;
             self.nodes.name(request.node).ok_or(AddError::TooManyNodes { max: MAX_NODES })?;
@@ -232,6 +235,7 @@ impl<M: Machine> Memory<M> {
                 return Err(AddError::TooManyRanges { ranges: requests.len() });
             }
         }
+        plans.iter().try_for_each(|plan| self.probe(&plan.layout))?;
         self.injected(Step::Check)
     }
 
@@ -316,7 +320,7 @@ fn region(plan: &Plan, device: DeviceId, id: ResourceId, zone: Zone) -> Region {
     }
 }
 
-/// The checks that need nothing but the range, the CPU and the hot-pluggable window.
+/// The checks that need nothing but the range and the CPU.
 fn check_range(request: &AddRequest, hotplug: &Hotplug) -> Result<PfnRange, AddError> {
     let AddRequest { base, size, .. } = *request;
     if size == 0 {
@@ -332,9 +336,14 @@ fn check_range(request: &AddRequest, hotplug: &Hotplug) -> Result<PfnRange, AddE
     if !base.0.is_multiple_of(unit) || !size.is_multiple_of(unit) {
         return Err(AddError::Unaligned { base, size });
     }
-    let range = PfnRange::of(base.pfn(), size >> PAGE_SHIFT);
+    Ok(PfnRange::of(base.pfn(), size >> PAGE_SHIFT))
+}
+
+/// Whether the range lies where memory may be plugged. Asked last: that it overlaps what is there is the better
+/// reason.
+fn check_window(range: PfnRange, hotplug: &Hotplug) -> Result<(), AddError> {
     if !hotplug.window.is_empty() && !hotplug.window.iter().any(|window| window.contains_range(range)) {
         return Err(AddError::OutsideWindow { range });
     }
-    Ok(range)
+    Ok(())
 }

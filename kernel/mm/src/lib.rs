@@ -42,6 +42,7 @@ pub mod memory;
 pub mod node;
 pub mod page;
 pub mod page_table;
+mod probe;
 pub mod region;
 pub mod section;
 #[cfg(any(test, feature = "sim"))]

@@ -42,7 +42,7 @@ impl PageTables {
     /// Where the unlinked table in `frame` can be read and written, until another of its level is asked
     /// for.
     pub(super) fn unlinked<M: Machine>(&self, machine: &M, frame: Pfn, level: Level) -> VirtAddr {
-        self.set_slot(machine, Slot::of(level), frame)
+        self.set_slot(machine, Slot::of(level), frame, Caching::Memory)
     }
 
     /// Runs `with` with the address of a page that maps `frame`, present or not in the direct map.
@@ -52,16 +52,37 @@ impl PageTables {
         frame: Pfn,
         with: impl FnOnce(VirtAddr) -> R,
     ) -> R {
-        let at = self.set_slot(machine, Slot::VIEW, frame);
+        self.view(machine, frame, Caching::Memory, with)
+    }
+
+    /// The same with the CPU's caches out of the way: what is read is what memory (or an empty bus)
+    /// answers. Nothing else may map the frame.
+    pub fn view_uncached<M: Machine, R>(
+        &mut self,
+        machine: &M,
+        frame: Pfn,
+        with: impl FnOnce(VirtAddr) -> R,
+    ) -> R {
+        self.view(machine, frame, Caching::Device, with)
+    }
+
+    fn view<M: Machine, R>(
+        &mut self,
+        machine: &M,
+        frame: Pfn,
+        caching: Caching,
+        with: impl FnOnce(VirtAddr) -> R,
+    ) -> R {
+        let at = self.set_slot(machine, Slot::VIEW, frame, caching);
         let result = with(at);
         self.clear_slots(machine);
         result
     }
 
     /// Points `slot` at `frame`; before the fixmap exists the direct map serves (boot memory only).
-    fn set_slot<M: Machine>(&self, machine: &M, slot: Slot, frame: Pfn) -> VirtAddr {
+    fn set_slot<M: Machine>(&self, machine: &M, slot: Slot, frame: Pfn, caching: Caching) -> VirtAddr {
         let Some(table) = self.fixmap else { return direct(frame.start()) };
-        let entry = Entry::leaf(frame.start(), LeafSize::K4, Rights::Data, Caching::Memory);
+        let entry = Entry::leaf(frame.start(), LeafSize::K4, Rights::Data, caching);
         machine.store(direct(table.start()).offset(slot.0 * 8), entry.0);
         machine.flush(slot.address());
         slot.address()

@@ -20,6 +20,8 @@ struct Frame {
 pub(super) struct Memory {
     seed: u64,
     present: Vec<PfnRange>,
+    /// Where there is nothing: reads as all ones, forgets what is written.
+    hollow: Vec<PfnRange>,
     frames: HashMap<Pfn, Box<Frame>>,
     /// The range that was asked for last.
     recent: PfnRange,
@@ -27,12 +29,26 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(seed: u64) -> Memory {
-        Memory { seed, present: Vec::new(), frames: HashMap::new(), recent: PfnRange::default() }
+        Memory {
+            seed,
+            present: Vec::new(),
+            hollow: Vec::new(),
+            frames: HashMap::new(),
+            recent: PfnRange::default(),
+        }
     }
 
     pub(super) fn add(&mut self, range: PfnRange) {
         assert!(!self.present.iter().any(|other| other.overlaps(range)), "{range:?} is there already");
         self.present.push(range);
+    }
+
+    pub(super) fn hollow(&mut self, range: PfnRange) {
+        self.hollow.push(range);
+    }
+
+    fn is_hollow(&self, at: PhysAddr) -> bool {
+        self.hollow.iter().any(|range| range.contains(at.pfn()))
     }
 
     pub(super) fn remove(&mut self, range: PfnRange) {
@@ -56,6 +72,9 @@ impl Memory {
     }
 
     pub(super) fn load(&mut self, at: PhysAddr) -> u64 {
+        if self.is_hollow(at) {
+            return !0;
+        }
         self.check_present(at);
         match self.frames.get(&at.pfn()) {
             Some(frame) => frame.words[word_of(at)],
@@ -64,6 +83,9 @@ impl Memory {
     }
 
     pub(super) fn store(&mut self, at: PhysAddr, value: u64) {
+        if self.is_hollow(at) {
+            return;
+        }
         self.check_present(at);
         let (pfn, word) = (at.pfn(), word_of(at));
         if !self.frames.contains_key(&pfn) {

@@ -118,6 +118,12 @@ impl SimMachine {
         self.memory.borrow_mut().add(range);
     }
 
+    /// Takes the memory from `range` and leaves an empty bus: it reads as all ones and forgets what is
+    /// written, as a range does that firmware announces and nobody has put memory into.
+    pub fn hollow(&self, range: PfnRange) {
+        self.memory.borrow_mut().hollow(range);
+    }
+
     /// Unplugs memory: its contents are gone, and an access to it panics.
     pub fn unplug(&self, range: PfnRange) {
         self.memory.borrow_mut().remove(range);

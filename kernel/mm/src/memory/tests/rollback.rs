@@ -112,7 +112,8 @@ fn impossible_ranges_are_refused() {
         (bad(0x1_4000_0000, unit + 4096), "not aligned to 2 MiB"),
         (bad(0x1_4000_0000, 1), "not aligned to 2 MiB"),
         (bad(0x8000_0000, unit), "not inside the hot-pluggable memory"),
-        (bad(0, unit), "not inside the hot-pluggable memory"),
+        (bad(0, unit), "overlap resource 0"),
+        (bad(0x2000_0000, unit), "not inside the hot-pluggable memory"),
         (bad(WINDOW.end.start().0 - unit, 2 * unit), "not inside the hot-pluggable memory"),
         (bad(0x1_0000_0000, unit), "overlap resource 2"),
         (bad(0x1_0fe0_0000, 2 * unit), "overlap resource 2"),
@@ -126,6 +127,47 @@ fn impossible_ranges_are_refused() {
     refused(&memory, &[], "no memory range");
     refused(&memory, &[good; MAX_DEVICE_RANGES + 1], "17 memory ranges");
     refused(&memory, &[good, good], "of the same device overlap");
+}
+
+/// Proves that a range with an empty bus behind any of the frames that an add writes to, or behind its first
+/// or last one, is refused by that frame's number before a page table is linked: alone and behind a good range
+/// of the same device. Fails (with a walk through garbage) without the probe.
+#[test]
+fn no_memory_behind() {
+    for gib_leaves in [Support::No, Support::Yes] {
+        // In a section of its own; beside a neighbour, whose tables it shares; with extra frames; with many.
+        for (start, pages) in [
+            (0x200000, 4 * MIB),
+            (0x100000 + 100 * MIB, 156 * MIB),
+            (0x200000, 256 * MIB),
+            (0x200000 - 2 * MIB, 3 * GIB),
+        ] {
+            let range = PfnRange::of(Pfn(start), pages);
+            let layout = Layout::plan(range, booted(gib_leaves).machine().features()).unwrap();
+            let tables = (0..layout.tables).map(|n| layout.table_page(n).unwrap());
+            let first_block = layout.array.start.offset((layout.usable.start.0 - start) / 64);
+            let ends = [range.start, Pfn(range.end.0 - 1), layout.array.start, first_block];
+            for pfn in ends.into_iter().chain(tables) {
+                let memory = booted(gib_leaves);
+                plug(&memory, 0x100000, 100 * MIB, 1);
+                let good = request(0x300000, 128 * MIB, 1);
+                for request in [good, request(start, pages, 1)] {
+                    memory.machine().plug(PfnRange::of(request.base.pfn(), request.size >> 12));
+                }
+                memory.machine().hollow(PfnRange::of(pfn, 1));
+                for requests in [&[request(start, pages, 1)][..], &[good, request(start, pages, 1)]] {
+                    let error = refused(&memory, requests, "no memory answers at 0x");
+                    assert_eq!(error, AddError::NoMemoryBehind { pfn });
+                }
+                assert!(memory.add(DeviceId(1), &[good], &|| 0).is_ok());
+            }
+        }
+        let memory = booted(gib_leaves);
+        let all = request(0x300000, 4 * MIB, 7);
+        memory.machine().hollow(PfnRange::of(all.base.pfn(), all.size >> 12));
+        let error = refused(&memory, &[all], "no memory answers at 0x300000000 (frame 0x300000)");
+        assert_eq!(error, AddError::NoMemoryBehind { pfn: Pfn(0x300000) });
+    }
 }
 
 /// Proves that with all slots in use but one, one more resource goes in, and the next is refused.
