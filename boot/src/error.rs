@@ -95,3 +95,28 @@ impl From<PlacementError> for BootError {
         BootError::Placement(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::range::PhysRange;
+
+    /// Proves that each kind of error ends QEMU with the status that is promised, and says something.
+    #[test]
+    fn statuses() {
+        let range = PhysRange::new(0x1000, 0x2000);
+        let errors = [
+            (BootError::NoKernel, 35),
+            (KernelError::NotElf.into(), 37),
+            (BootError::OutOfMemory { what: "it", bytes: 4096 }, 41),
+            (StartInfoError::ModuleNotInRam(range).into(), 43),
+            (MapError::Empty.into(), 43),
+            (PlacementError::Full { what: "it" }.into(), 43),
+            (BootError::MappedTwice { what: "it", at: 0x1000 }, 43),
+        ];
+        for (error, status) in errors {
+            assert_eq!(error.status(), status, "{error}");
+            assert!(error.to_string().len() > 20, "{error}");
+        }
+    }
+}

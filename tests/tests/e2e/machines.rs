@@ -62,5 +62,5 @@ fn many_slots() {
 /// Proves it with the least memory that a guest is meant to have.
 #[test]
 fn little_memory() {
-    plug_and_use(&Plan::new(Machine::Q35).option("--memory", "32M"), 1);
+    plug_and_use(&Plan::new(Machine::Q35).option("--memory", "16M"), 1);
 }
