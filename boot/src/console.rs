@@ -50,6 +50,7 @@ pub fn exit(status: u8) -> ! {
     }
 }
 
+#[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     line(format_args!("error: {info}"));

@@ -32,7 +32,8 @@
 //! 35 no kernel module; 37 not a usable ELF64 kernel; 39 no long mode or no NX; 41 not enough
 //! memory; 43 anything else about the loader's input; 45 restarted too often.
 
-#![no_std]
+// On the host (lints, documentation) with std: a dependency's features may have brought it in.
+#![cfg_attr(target_os = "none", no_std)]
 #![no_main]
 
 mod console;
