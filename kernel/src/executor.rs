@@ -46,7 +46,9 @@ pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>]) {
                     return;
                 }
             }
-            // What interrupt handlers logged is printed here.
+            // What waits to be sent, and what had to wait for that: the log's lines, also those of
+            // interrupt handlers.
+            serial::pump();
             crate::log::flush();
         }
         idle();

@@ -6,9 +6,11 @@
 //!                                                      '-> flush(): the console, each line once
 //! ```
 //!
-//! The console prints from the ring: what an interrupt handler logs, or a line logged while another is
-//! being printed, waits there and is printed by whoever prints next (the main loop, at the latest).
-//! So logging waits for nobody and nests without harm. A fatal report does not come through here.
+//! The console prints from the ring, while the serial line has room: what an interrupt handler logs, a
+//! line logged while another is being printed, and what nobody reads on the line, waits there and is
+//! printed later (by the main loop, at the latest). So logging waits for nobody and nests without harm.
+//! Lines that the ring has dropped before they could be printed are counted, and a line in their place
+//! says how many. A fatal report does not come through here.
 //! Lock order: the ring's lock is held for copying a line only, never while the console prints.
 
 use crate::arch::{self, InterruptContext, serial, time};
@@ -22,24 +24,36 @@ const RING: usize = 64 * 1024;
 /// The longest line, its end not counted; what is longer is cut and ends in "...".
 pub const LINE: usize = 400;
 
-/// Prints one line of the log, given without its end.
-pub type Console = fn(&str);
+/// Room on the serial line that the log leaves to the rest: a line is printed only with more than
+/// that, so that a shell whose log lines nobody reads still answers.
+const LEFT_TO_OTHERS: usize = serial::OUTGOING_BYTES / 4 * 3;
+
+/// Prints what [`next_to_print`] has.
+pub type Console = fn();
 
 struct Ring {
     bytes: [u8; RING],
     /// Bytes ever written, and the place of the oldest line that is still there.
     end: u64,
     oldest: u64,
-    /// Lines no longer there.
+    /// Lines no longer there, and how many of them nobody has seen.
     dropped: u64,
+    unseen: u64,
     /// Up to where the console has printed.
     printed: u64,
-    /// `None`: [`serial_console`] (and so the ring is all zeros at first, and not in the kernel's file).
+    /// `None`: [`print_plainly`] (and so the ring is all zeros at first, and not in the kernel's file).
     console: Option<Console>,
 }
 
-static STATE: IrqMutex<Ring> =
-    IrqMutex::new(Ring { bytes: [0; RING], end: 0, oldest: 0, dropped: 0, printed: 0, console: None });
+static STATE: IrqMutex<Ring> = IrqMutex::new(Ring {
+    bytes: [0; RING],
+    end: 0,
+    oldest: 0,
+    dropped: 0,
+    unseen: 0,
+    printed: 0,
+    console: None,
+});
 
 /// Whether somebody prints: whoever logs meanwhile leaves it to them.
 static PRINTING: AtomicBool = AtomicBool::new(false);
@@ -91,6 +105,9 @@ impl Ring {
     fn push(&mut self, line: &str) {
         let needed = line.len() as u64 + 1;
         while self.end + needed - self.oldest > RING as u64 {
+            if self.oldest >= self.printed {
+                self.unseen += 1;
+            }
             while self.at(self.oldest) != b'\n' {
                 self.oldest += 1;
             }
@@ -118,6 +135,23 @@ impl Ring {
             line.bytes[line.length] = byte;
             line.length += 1;
         }
+    }
+
+    fn next_to_print(&mut self) -> Option<Line> {
+        if self.unseen > 0 {
+            let mut line = Line::new();
+            // `Line` takes everything.
+            let _ = write!(
+                line,
+                "({} lines of the log are missing here: the serial line was not read)",
+                self.unseen
+            );
+            self.unseen = 0;
+            return Some(line);
+        }
+        let (next, line) = self.read(self.printed)?;
+        self.printed = next;
+        Some(line)
     }
 }
 
@@ -163,34 +197,83 @@ pub fn init() {
     log::set_max_level(LevelFilter::Info);
 }
 
-/// Lets `console` print from now on; it is called in the main program only, one line at a time, and may
-/// log itself (that is printed afterwards).
+/// Lets `console` print from now on; it is called in the main program only, never while it runs already,
+/// and may log itself (that is printed afterwards).
 pub fn set_console(console: Console) {
     STATE.lock().console = Some(console);
 }
 
-/// The console of the beginning: the serial line as it is.
-pub fn serial_console(line: &str) {
+/// Whether the console has something to print, and whether the serial line has room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Printable {
+    /// There is a line, and room for it.
+    Now,
+    /// There is no line that has not been printed.
+    Nothing,
+    /// The line waits until somebody reads the serial line.
+    Later,
+}
+
+/// Whether a line can be printed.
+pub fn printable() -> Printable {
+    let ring = STATE.lock();
+    if ring.unseen == 0 && ring.printed.max(ring.oldest) >= ring.end {
+        return Printable::Nothing;
+    }
+    drop(ring);
+    if serial::room() > LEFT_TO_OTHERS { Printable::Now } else { Printable::Later }
+}
+
+/// The oldest line that has not been printed, which counts as printed from now on.
+pub fn next_to_print() -> Option<Line> {
+    STATE.lock().next_to_print()
+}
+
+/// Prints a line on the serial line as it is.
+pub fn print_line(line: &str) {
     serial::write(line.as_bytes());
     serial::write(b"\r\n");
 }
 
-/// Prints what is not printed yet. Does nothing in an interrupt handler and while somebody prints.
+/// The console of the beginning.
+fn print_plainly() {
+    while printable() == Printable::Now
+        && let Some(line) = next_to_print()
+    {
+        print_line(line.as_str());
+    }
+}
+
+/// Prints what is not printed yet, as far as the serial line has room. Does nothing in an interrupt
+/// handler and while somebody prints.
 pub fn flush() {
     if arch::context() == InterruptContext::Handler || PRINTING.swap(true, Ordering::Acquire) {
         return;
     }
-    loop {
-        let mut ring = STATE.lock();
-        let Some((next, line)) = ring.read(ring.printed) else {
-            // Under the lock, so that no line slips in between the last look and this.
-            PRINTING.store(false, Ordering::Release);
-            return;
-        };
-        ring.printed = next;
-        let console = ring.console.unwrap_or(serial_console);
-        drop(ring);
-        console(line.as_str());
+    let console = STATE.lock().console.unwrap_or(print_plainly);
+    console();
+    PRINTING.store(false, Ordering::Release);
+}
+
+/// Prints everything and waits until it is sent, before the machine goes off; gives up when the line
+/// takes nothing for a second.
+pub fn drain() {
+    flush();
+    serial::drain();
+    // A second time: what had no room before.
+    while printable() == Printable::Now {
+        flush();
+        serial::drain();
+    }
+}
+
+/// Prints, before a fatal report, what is not printed yet, each line behind a newline: unless the report
+/// interrupted the log.
+pub fn report_waiting(out: &mut impl Write) {
+    let Some(mut ring) = STATE.try_lock() else { return };
+    while let Some(line) = ring.next_to_print() {
+        // The report itself matters more.
+        let _ = write!(out, "\n{}", line.as_str());
     }
 }
 

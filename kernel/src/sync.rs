@@ -1,14 +1,15 @@
 //! Locks, and the one order in which they are taken.
 //!
 //! ```text
-//!  hotplug > page tables > node > region > heap (general, reserve) > devices window > console > log > IO APIC > serial
+//!  hotplug > page tables > node > region > heap (general, reserve) > devices window > console > log
+//!          > IO APIC > serial > serial output
 //! ```
 //!
 //! A lock may be taken while locks to its left are held, never the other way round. The first five are
 //! `spin::Mutex`es of the memory core and the heap and are never touched by interrupt handlers. Those
-//! that handlers share (log, IO APIC, serial) are [`IrqMutex`]es: interrupts are off while one is held,
-//! so that a handler on the same CPU cannot wait for what it interrupted. A fatal report (exception,
-//! panic) takes no lock at all.
+//! that handlers share (log, IO APIC, serial and its output) are [`IrqMutex`]es: interrupts are off
+//! while one is held, so that a handler on the same CPU cannot wait for what it interrupted. A fatal
+//! report (exception, panic) waits for no lock at all.
 
 use core::ops::{Deref, DerefMut};
 use spin::{Mutex, MutexGuard};
@@ -32,6 +33,14 @@ impl<T> IrqMutex<T> {
         let restore = Restore(if interrupts::are_enabled() { Interrupts::On } else { Interrupts::Off });
         interrupts::disable();
         IrqGuard { guard: self.inner.lock(), _restore: restore }
+    }
+
+    /// Takes the lock if it is free: for fatal reports, which may have interrupted its holder.
+    pub fn try_lock(&self) -> Option<IrqGuard<'_, T>> {
+        let restore = Restore(if interrupts::are_enabled() { Interrupts::On } else { Interrupts::Off });
+        interrupts::disable();
+        // Without the lock, `restore` puts the interrupt flag back at once.
+        self.inner.try_lock().map(|guard| IrqGuard { guard, _restore: restore })
     }
 }
 

@@ -68,6 +68,7 @@ pub fn power_off() -> Result<Infallible, SleepError> {
         {
             warn!("{error}");
         }
+        crate::log::drain();
         interrupts::without(|| {
             for (control, kind) in acpi.fixed.pm1_control.iter().zip(kinds) {
                 let Some(control) = control else { continue };
@@ -89,6 +90,7 @@ pub fn power_off() -> Result<Infallible, SleepError> {
 ///
 /// [`SleepError::StillHere`].
 pub fn restart() -> Result<Infallible, SleepError> {
+    crate::log::drain();
     interrupts::without(|| {
         if let Some(Reset { register, value }) = super::with(|acpi| acpi.fixed.reset).flatten() {
             if let Err(error) = register.write(Width::Byte, value.into()) {

@@ -2,7 +2,7 @@
 //! control interrupt (SCI).
 //!
 //! ```text
-//!  UART --ISA 4--> IO APIC pin (by the MADT's overrides) --> vector SERIAL --> serial ring, wake
+//!  UART --ISA 4--> IO APIC pin (by the MADT's overrides) --> vector SERIAL --> serial rings, wake
 //!  ACPI --SCI----> IO APIC pin, level --> vector SCI: mask the pin, note, wake
 //!                                         main loop: take_sci, serve the events, unmask_sci
 //! ```
@@ -260,17 +260,17 @@ fn start_local(
     Ok(())
 }
 
-/// Routes the serial line's interrupt and switches the line's input to it.
+/// Routes the serial line's interrupt and switches the line to it.
 ///
 /// # Errors
 ///
-/// When no IO APIC has its pin: input stays polled.
+/// When no IO APIC has its pin: the line stays polled.
 pub fn route_serial() -> Result<(), ApicError> {
     let mut controllers = CONTROLLERS.lock();
     let (gsi, polarity, trigger) = controllers.wiring(serial::ISA_IRQ, (Polarity::High, Trigger::Edge));
     controllers.route(gsi, polarity, trigger, vectors::SERIAL)?;
     drop(controllers);
-    serial::receive_by_interrupt();
+    serial::use_interrupts();
     Ok(())
 }
 

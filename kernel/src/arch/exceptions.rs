@@ -1,11 +1,11 @@
 //! Fatal reports: what an exception or a panic was, in words, with every register, on the serial line;
 //! then the end ([`exit`]).
 //!
-//! A report takes no lock and allocates nothing: it may have interrupted anything. A fault in the
+//! A report waits for no lock and allocates nothing: it may have interrupted anything. A fault in the
 //! midst of a report ends at once with one line.
 
 use super::idt::{HAS_ERROR_CODE, TrapFrame};
-use super::serial::Emergency;
+use super::serial::{self, Emergency};
 use super::{exit, interrupts, machine_check, percpu, stacks};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
@@ -76,7 +76,11 @@ pub fn context() -> InterruptContext {
 fn begin(what: &str) {
     interrupts::disable();
     match percpu::this().reports.fetch_add(1, Ordering::Relaxed) {
-        0 => {}
+        0 => {
+            // What was said before stands before the report.
+            serial::send_waiting();
+            crate::log::report_waiting(&mut Emergency);
+        }
         1 => {
             // Formatting may be what failed: plain bytes only.
             Emergency.write(b"\r\n");

@@ -1,37 +1,57 @@
-//! The serial line (COM1): output polled, input by interrupt into a ring.
+//! The serial line (COM1): a ring in each direction between the UART and the kernel.
 //!
 //! ```text
-//!  UART FIFO --interrupt--> ring of RING bytes --take_byte()--> shell
+//!  UART FIFO --interrupt--> ring of INCOMING_BYTES --take_byte()--> shell
 //!      ^                      full: the UART's receive interrupt goes off and RTS down; bytes wait in
 //!      '-- sender held back   the FIFO and, behind it, at the sender (QEMU's can_receive, RTS/CTS)
+//!
+//!  write() --> ring of OUTGOING_BYTES --.--> UART FIFO     at once, while the UART takes bytes
+//!                                       |--interrupt-->    when a busy UART has sent what it had
+//!                                       '--pump()------>   the main loop, a bounded number a turn
 //! ```
 //!
-//! Invariants: no byte is dropped by us; the ring and the UART's registers are changed under one
-//! [`IrqMutex`]. A fatal report writes past that lock ([`emergency`]): output needs two stateless
-//! register accesses, no more. Before [`init`] succeeds, output goes the same stateless way.
+//! So nobody waits for whoever reads the line, as long as the ring has room: [`write()`] waits only when
+//! it is full, and whoever can wait better asks [`room`] first. The transmitter's interrupt is on only
+//! while there is something to send that the UART did not take; a UART that takes everything at once
+//! (an emulated one) is fed by the main loop, so that its interrupt cannot starve the rest.
+//!
+//! Invariants: no byte is dropped by us; the rings and the UART's registers are changed under one
+//! [`IrqMutex`], `SERIAL` (the outgoing ring's own lock is taken inside of it only). A fatal report
+//! writes past them ([`Emergency`]). Until [`use_interrupts`], output waits for the UART.
+
+mod report;
+mod ring;
 
 use super::port::{self, PortNumber};
+use super::time;
 use crate::sync::IrqMutex;
-use core::fmt;
 use core::sync::atomic::{AtomicU8, Ordering};
+use core::time::Duration;
+use ring::Ring;
 use uart_16550::backend::PioBackend;
 use uart_16550::spec::registers::{FifoTriggerLevel, IER, LSR, MCR};
 use uart_16550::{BaudRate, Config, InitError, Uart16550};
 
+pub use report::{Emergency, send_waiting};
+
 const COM1: PortNumber = PortNumber(0x3f8);
 /// The transmit register, when written.
 const DATA: u16 = 0;
+const INTERRUPT_ENABLE: u16 = 1;
 const MODEM_CONTROL: u16 = 4;
 const LINE_STATUS: u16 = 5;
 /// ISA interrupt of COM1.
 pub const ISA_IRQ: u8 = 4;
 /// Bytes received and not yet taken.
-const RING: usize = 4096;
+const INCOMING_BYTES: usize = 4096;
+/// Bytes written and not yet sent.
+pub const OUTGOING_BYTES: usize = 64 * 1024;
 /// What a transmit FIFO of a 16550 holds.
 const FIFO: usize = 16;
-/// How often a fatal report asks the line whether it can take a byte before it gives up on it. A byte takes
-/// 87 us at 115200 baud and a port access at least half a microsecond.
-const PATIENCE: u32 = 1_000_000;
+/// Bytes sent in one turn, by the interrupt's handler or by the main loop.
+const TURN: usize = 16 * FIFO;
+/// How long [`drain`] waits for a line that takes nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether anything answers at the port.
 static LINE: AtomicU8 = AtomicU8::new(NOT_TRIED);
@@ -41,11 +61,9 @@ const ABSENT: u8 = 2;
 
 struct Line {
     uart: Uart16550<PioBackend>,
-    ring: [u8; RING],
-    /// Bytes ever put into and taken out of the ring.
-    received: usize,
-    taken: usize,
+    incoming: Ring<INCOMING_BYTES>,
     intake: Intake,
+    announcement: Announcement,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,17 +76,31 @@ enum Intake {
     HeldBack,
 }
 
+/// Whether the UART tells by an interrupt that it can take bytes again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Announcement {
+    Off,
+    On,
+}
+
 const UART: Uart16550<PioBackend> = {
     // SAFETY: ports 0x3f8 to 0x3ff are a PC's first serial port, and nothing else of the kernel uses
-    // them but `emergency`, which only reads the line status and writes data.
+    // them but `Emergency`, which only reads the line status and writes data, and `Line`, which holds
+    // the UART.
     match unsafe { Uart16550::new_port(COM1.0) } {
         Ok(uart) => uart,
         Err(_) => panic!("the port's number leaves room for its registers"),
     }
 };
 
-static SERIAL: IrqMutex<Line> =
-    IrqMutex::new(Line { uart: UART, ring: [0; RING], received: 0, taken: 0, intake: Intake::Polled });
+static SERIAL: IrqMutex<Line> = IrqMutex::new(Line {
+    uart: UART,
+    incoming: Ring::new(),
+    intake: Intake::Polled,
+    announcement: Announcement::Off,
+});
+/// Apart from [`SERIAL`], whose first value is not all zeros: so these bytes are not in the kernel's file.
+static OUTGOING: IrqMutex<Ring<OUTGOING_BYTES>> = IrqMutex::new(Ring::new());
 
 /// Sets the line to 115200 baud, 8N1, FIFOs on, interrupts off.
 ///
@@ -88,19 +120,19 @@ pub fn init() -> Result<(), InitError> {
     result
 }
 
-/// Switches input from polling to the receive interrupt. The interrupt must be routed and acknowledged
-/// by `apic`.
-pub fn receive_by_interrupt() {
+/// Switches from polling to interrupts in both directions. The interrupt must be routed and
+/// acknowledged by `apic`.
+pub fn use_interrupts() {
     let mut line = SERIAL.lock();
     if LINE.load(Ordering::Relaxed) == READY {
         line.intake = Intake::Interrupt;
-        line.uart.enable_interrupts(IER::DATA_READY);
+        line.set_interrupts();
         line.fill();
     }
 }
 
-/// Writes all of `bytes`. Waits as long as whoever listens holds the line back: output is not dropped
-/// either (a line with nobody at its end takes everything).
+/// Writes all of `bytes`: into the ring, and from there what the UART takes at once. Waits only while
+/// the ring is full, since output is not dropped (a line with nobody at its end takes everything).
 pub fn write(bytes: &[u8]) {
     if LINE.load(Ordering::Relaxed) != READY {
         Emergency.write(bytes);
@@ -109,10 +141,56 @@ pub fn write(bytes: &[u8]) {
     // One FIFO a turn, so that interrupts come in between.
     for mut piece in bytes.chunks(FIFO) {
         while !piece.is_empty() {
-            let sent = SERIAL.lock().uart.send_bytes(piece);
-            piece = &piece[sent..];
+            let mut line = SERIAL.lock();
+            let taken = if line.intake == Intake::Polled {
+                line.uart.send_bytes(piece)
+            } else {
+                let taken = OUTGOING.lock().put(piece);
+                // Twice of it: what waits becomes less.
+                line.send(2 * FIFO);
+                taken
+            };
+            drop(line);
+            piece = &piece[taken..];
             core::hint::spin_loop();
         }
+    }
+}
+
+/// How many bytes [`write()`] takes without waiting for whoever reads the line.
+pub fn room() -> usize {
+    OUTGOING.lock().room()
+}
+
+/// Sends some more of what waits: to be called by the main loop in each turn.
+pub fn pump() {
+    // One FIFO at a time, so that interrupts come in between.
+    for _ in 0..TURN / FIFO {
+        let mut line = SERIAL.lock();
+        if line.intake == Intake::Polled || line.send(FIFO) != Progress::Bounded {
+            return;
+        }
+    }
+}
+
+/// Waits until everything is sent, but no longer than a second in which nothing is.
+pub fn drain() {
+    if LINE.load(Ordering::Relaxed) != READY {
+        return;
+    }
+    let mut deadline = time::uptime() + PATIENCE;
+    let mut waiting = usize::MAX;
+    loop {
+        pump();
+        let left = OUTGOING.lock().waiting();
+        if left < waiting {
+            (waiting, deadline) = (left, time::uptime() + PATIENCE);
+        }
+        let status = LSR::from_bits_retain(port::read8(COM1.offset(LINE_STATUS)));
+        if left == 0 && status.contains(LSR::TRANSMITTER_EMPTY) || time::uptime() > deadline {
+            return;
+        }
+        core::hint::spin_loop();
     }
 }
 
@@ -138,14 +216,67 @@ pub fn input() -> Input {
     }
 }
 
-/// The receive interrupt. The UART withdraws it when its FIFO is empty or the interrupt is off.
+/// The line's interrupt: bytes have come, or the UART has sent what it had.
 pub(super) fn on_interrupt() {
-    SERIAL.lock().fill();
+    let mut line = SERIAL.lock();
+    line.fill();
+    line.send(TURN);
+    // The interrupt is edge-triggered, and one cause may have come up before the other was gone: off
+    // and on again makes a new edge of whatever is pending.
+    port::write8(COM1.offset(INTERRUPT_ENABLE), IER::empty().bits());
+    line.set_interrupts();
+}
+
+/// How far sending has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Nothing waits any more.
+    Done,
+    /// The UART is busy; its interrupt will tell when it is not.
+    Busy,
+    /// As much was sent as was allowed.
+    Bounded,
 }
 
 impl Line {
-    fn free(&self) -> usize {
-        RING - self.received.wrapping_sub(self.taken)
+    /// Tells the UART which interrupts are wanted.
+    fn set_interrupts(&mut self) {
+        let mut wanted = IER::empty();
+        wanted.set(IER::DATA_READY, self.intake == Intake::Interrupt);
+        wanted.set(IER::THR_EMPTY, self.announcement == Announcement::On);
+        port::write8(COM1.offset(INTERRUPT_ENABLE), wanted.bits());
+    }
+
+    fn announce(&mut self, announcement: Announcement) {
+        if self.announcement != announcement {
+            self.announcement = announcement;
+            self.set_interrupts();
+        }
+    }
+
+    /// From the ring to the UART, as much as it takes at once, at most `most` bytes.
+    fn send(&mut self, most: usize) -> Progress {
+        let mut ring = OUTGOING.lock();
+        let mut left = most;
+        while ring.waiting() > 0 && left > 0 {
+            let piece = ring.front();
+            let sent = self.uart.send_bytes(&piece[..piece.len().min(left)]);
+            ring.take(sent);
+            left -= sent;
+            if sent == 0 {
+                if self.announcement == Announcement::On {
+                    return Progress::Busy;
+                }
+                // And once more: not every UART announces what was so before.
+                self.announce(Announcement::On);
+            }
+        }
+        self.announce(Announcement::Off);
+        if ring.waiting() == 0 {
+            return Progress::Done;
+        }
+        crate::executor::wake();
+        Progress::Bounded
     }
 
     /// From the UART into the ring, as much as fits.
@@ -153,16 +284,15 @@ impl Line {
         if LINE.load(Ordering::Relaxed) != READY {
             return;
         }
-        while self.free() > 0 {
+        while self.incoming.room() > 0 {
             let Ok(byte) = self.uart.try_receive_byte() else {
                 return;
             };
-            self.ring[self.received % RING] = byte;
-            self.received = self.received.wrapping_add(1);
+            self.incoming.put(&[byte]);
         }
         if self.intake == Intake::Interrupt {
             self.intake = Intake::HeldBack;
-            self.uart.disable_interrupts(IER::DATA_READY);
+            self.set_interrupts();
             self.signal(MCR::empty());
         }
     }
@@ -171,16 +301,13 @@ impl Line {
         if self.intake == Intake::Polled {
             self.fill();
         }
-        if self.received == self.taken {
-            return None;
-        }
-        let byte = self.ring[self.taken % RING];
-        self.taken = self.taken.wrapping_add(1);
+        let byte = *self.incoming.front().first()?;
+        self.incoming.take(1);
         // Not at the first free byte: the sender would be held back and let go for each one.
-        if self.intake == Intake::HeldBack && self.free() >= RING / 2 {
+        if self.intake == Intake::HeldBack && self.incoming.room() >= INCOMING_BYTES / 2 {
             self.intake = Intake::Interrupt;
             self.signal(MCR::RTS);
-            self.uart.enable_interrupts(IER::DATA_READY);
+            self.set_interrupts();
             self.fill();
         }
         Some(byte)
@@ -191,45 +318,5 @@ impl Line {
     fn signal(&mut self, ready: MCR) {
         let lines = MCR::DTR | MCR::OUT_2_INT_ENABLE | ready;
         port::write8(COM1.offset(MODEM_CONTROL), lines.bits());
-    }
-}
-
-/// A writer that takes no lock and changes no state of ours: for fatal reports, which may have
-/// interrupted the holder of the line's lock, and for the time before [`init`].
-#[derive(Clone, Copy, Debug)]
-pub struct Emergency;
-
-impl Emergency {
-    /// Writes all of `bytes`, or gives up on a line that takes none.
-    pub fn write(&mut self, bytes: &[u8]) {
-        if LINE.load(Ordering::Relaxed) == ABSENT {
-            return;
-        }
-        for &byte in bytes {
-            let mut patience = PATIENCE;
-            while port::read8(COM1.offset(LINE_STATUS)) & LSR::THR_EMPTY.bits() == 0 {
-                patience -= 1;
-                if patience == 0 {
-                    return;
-                }
-                core::hint::spin_loop();
-            }
-            port::write8(COM1.offset(DATA), byte);
-        }
-    }
-}
-
-impl fmt::Write for Emergency {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for line in text.split_inclusive('\n') {
-            match line.strip_suffix('\n') {
-                Some(line) => {
-                    self.write(line.as_bytes());
-                    self.write(b"\r\n");
-                }
-                None => self.write(line.as_bytes()),
-            }
-        }
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ pub struct Vector(pub u8);
 /// Where the legacy interrupt controllers are moved to, 16 vectors; all masked, so only their spurious
 /// interrupts can come.
 pub const PIC: Vector = Vector(0x20);
-/// The serial line has received something.
+/// The serial line has received something or can take more.
 pub const SERIAL: Vector = Vector(0x30);
 /// ACPI's system control interrupt.
 pub const SCI: Vector = Vector(0x31);

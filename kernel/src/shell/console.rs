@@ -7,13 +7,12 @@
 //! ```
 //!
 //! Invariants: the prompt's bytes at the start of a line come from the editor alone; a log line never
-//! breaks a line that a command has begun, it waits for that line's end. The log calls `on_log` when
-//! there is something new; lines are taken from the log by a cursor of our own, so that what has to
-//! wait needs no memory here. Lock order (`sync`): console before log before serial. Not for interrupt
-//! handlers; fatal reports go past this module.
+//! breaks a line that a command has begun: it waits in the log for that line's end, and for room on the
+//! serial line. The log calls `on_log` when there is something to print. Lock order (`sync`): console
+//! before log before serial. Not for interrupt handlers; fatal reports go past this module.
 
 use crate::arch::serial;
-use crate::log::{self, Cursor};
+use crate::log::{self, Printable};
 use arrayvec::{ArrayString, ArrayVec};
 use core::fmt;
 use shell::commands::complete;
@@ -28,8 +27,6 @@ static CONSOLE: Mutex<Option<Console>> = Mutex::new(None);
 struct Console {
     editor: Editor,
     stands: Stands,
-    /// Up to where the log has been printed.
-    log: Cursor,
     /// What a command has written and is not sent yet; empty while the prompt stands.
     chunk: ArrayVec<u8, CHUNK>,
 }
@@ -69,12 +66,7 @@ impl fmt::Write for Out {
 
 /// Takes over the log's lines and shows the first prompt.
 pub fn start() {
-    let mut log = Cursor::default();
-    // What is there has been printed by the log itself.
-    while let Some((next, _)) = log::read(log) {
-        log = next;
-    }
-    let console = Console { editor: Editor::new(), stands: Stands::LineStart, log, chunk: ArrayVec::new() };
+    let console = Console { editor: Editor::new(), stands: Stands::LineStart, chunk: ArrayVec::new() };
     *CONSOLE.lock() = Some(console);
     log::set_console(on_log);
     prompt();
@@ -118,8 +110,8 @@ pub fn end_line() {
     }
 }
 
-/// Called by the log for each new line. While somebody writes here the line waits for them.
-fn on_log(_line: &str) {
+/// Called by the log when there is something to print. While somebody writes here it waits for them.
+fn on_log() {
     if let Some(mut console) = CONSOLE.try_lock()
         && let Some(console) = console.as_mut()
     {
@@ -162,23 +154,20 @@ impl Console {
         self.chunk.clear();
     }
 
-    /// Prints the log's new lines, where a line can start.
+    /// Prints the log's new lines, where a line can start, as far as the serial line has room for them
+    /// and for the prompt behind them.
     fn pump(&mut self) {
-        if self.stands == Stands::InLine {
+        if self.stands == Stands::InLine || log::printable() != Printable::Now {
             return;
         }
-        let Some(mut next) = log::read(self.log) else { return };
         self.send();
         if self.stands == Stands::Prompt {
             self.editor.hide(&mut Raw);
         }
-        loop {
-            self.log = next.0;
-            log::serial_console(next.1.as_str());
-            match log::read(self.log) {
-                Some(following) => next = following,
-                None => break,
-            }
+        while log::printable() == Printable::Now
+            && let Some(line) = log::next_to_print()
+        {
+            log::print_line(line.as_str());
         }
         if self.stands == Stands::Prompt {
             self.editor.show(&mut Raw);

@@ -1,6 +1,10 @@
 //! Bytes from the serial line, in their order, none dropped: what is typed while a command runs waits
 //! here (and, with this full, in the ring and the UART behind it), except for Ctrl-C, which stops the
 //! command.
+//!
+//! Whoever does not read what the shell says is not heard on either: input waits, and so does a command
+//! at its next step, until the serial line has [`ROOM`]. So only a command that writes more than that
+//! between two steps can ever wait for the line without letting the rest of the kernel work.
 
 use super::Failure;
 use crate::arch::serial;
@@ -8,6 +12,8 @@ use crate::executor;
 use arrayvec::ArrayVec;
 use spin::Mutex;
 
+/// Bytes that the line must take before a command, or its next step, begins: more than the log needs.
+const ROOM: usize = serial::OUTGOING_BYTES / 2;
 /// Bytes that can be typed ahead while Ctrl-C is still heard.
 const TYPED_MAX: usize = 4096;
 const CTRL_C: u8 = 0x03;
@@ -51,9 +57,11 @@ struct Interrupt;
 /// The next byte of input.
 pub async fn byte() -> u8 {
     loop {
-        let typed = TYPED.lock().take();
-        if let Some(byte) = typed.or_else(serial::take_byte) {
-            return byte;
+        if serial::room() >= ROOM {
+            let typed = TYPED.lock().take();
+            if let Some(byte) = typed.or_else(serial::take_byte) {
+                return byte;
+            }
         }
         executor::woken().await;
     }
@@ -66,10 +74,13 @@ pub async fn byte() -> u8 {
 /// When Ctrl-C has come: the command ends, having undone what it has half done.
 pub async fn step() -> Result<(), Failure> {
     executor::give_way().await;
-    let interrupt = TYPED.lock().look_for_interrupt();
-    match interrupt {
-        Some(Interrupt) => Err(Failure::of("stopped by Ctrl-C")),
-        None => Ok(()),
+    loop {
+        let interrupt = TYPED.lock().look_for_interrupt();
+        match interrupt {
+            Some(Interrupt) => return Err(Failure::of("stopped by Ctrl-C")),
+            None if serial::room() >= ROOM => return Ok(()),
+            None => executor::woken().await,
+        }
     }
 }
 
