@@ -12,7 +12,7 @@ const WORDS_MAX: usize = 32;
 /// Operands any command takes at most.
 const OPERANDS_MAX: usize = 4;
 /// Flags there are.
-const FLAGS: usize = 6;
+const FLAGS: usize = 7;
 
 /// A flag that some command takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Flag {
     Json,
     /// `--all`, `-a`.
     All,
+    /// `--bytes`, `-b`.
+    Bytes,
     /// `--node N`.
     Node,
     /// `--pinned`.
@@ -37,6 +39,7 @@ impl Flag {
         match self {
             Flag::Json => "-J",
             Flag::All => "--all",
+            Flag::Bytes => "--bytes",
             Flag::Node => "--node",
             Flag::Pinned => "--pinned",
             Flag::Contiguous => "--contiguous",
@@ -49,6 +52,7 @@ impl Flag {
         match self {
             Flag::Json => Some('J'),
             Flag::All => Some('a'),
+            Flag::Bytes => Some('b'),
             _ => None,
         }
     }

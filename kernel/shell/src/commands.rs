@@ -20,6 +20,9 @@ pub enum Id {
     Free,
     Verify,
     Check,
+    Policy,
+    Stress,
+    Fail,
     Acpi,
     Ptwalk,
     Ptdump,
@@ -53,6 +56,10 @@ pub struct Command {
 }
 
 const JSON: &[Flag] = &[Flag::Json];
+/// What `policy` takes; the kernel proves at compile time that these are the memory core's words.
+pub const POLICIES: &[&str] = &["online", "offline", "movable", "kernel"];
+/// What `fail` takes; proven likewise.
+pub const STEPS: &[&str] = &["check", "direct-map", "vmemmap", "region", "online"];
 
 #[allow(clippy::too_many_arguments, reason = "a row of the table below, where each stands under its like")]
 const fn command(
@@ -81,13 +88,13 @@ pub const COMMANDS: &[Command] = &[
         "sums of present, usable and free memory, memmap and heap, by node", "meminfo"),
     command(Id::Buddyinfo, "buddyinfo", "buddyinfo [ID] [-J]", JSON, (0, 1), &[],
         "free blocks of each order by node and zone, with -J by resource", "buddyinfo -J"),
-    command(Id::Zoneinfo, "zoneinfo", "zoneinfo", &[], (0, 0), &[],
-        "pages of each node's zones", "zoneinfo"),
-    command(Id::Lsmem, "lsmem", "lsmem [-a] [-J]", &[Flag::All, Flag::Json], (0, 0), &[],
-        "ranges of memory as util-linux shows them (-a: each section)", "lsmem -a"),
+    command(Id::Zoneinfo, "zoneinfo", "zoneinfo [-J]", JSON, (0, 0), &[],
+        "pages of each node's zones, as in Linux's file of that name", "zoneinfo"),
+    command(Id::Lsmem, "lsmem", "lsmem [-a] [-b] [-J]", &[Flag::All, Flag::Bytes, Flag::Json], (0, 0), &[],
+        "ranges of memory as util-linux has it (-a: blocks, -b: bytes)", "lsmem -a"),
     command(Id::Page, "page", "page PFN [-J]", JSON, (1, 1), &[],
         "what a frame is, where its descriptor is and who holds it", "page 0x100400"),
-    command(Id::Map, "map", "map", &[], (0, 0), &[],
+    command(Id::Map, "map", "map [-J]", JSON, (0, 0), &[],
         "a picture of physical memory: boot memory, memmap, used, free", "map"),
     command(Id::Alloc, "alloc", "alloc SIZE|--all [--node N] [--pinned] [--contiguous] [--no-fill] [-J]",
         &[Flag::All, Flag::Node, Flag::Pinned, Flag::Contiguous, Flag::NoFill, Flag::Json], (0, 1), &[],
@@ -98,15 +105,21 @@ pub const COMMANDS: &[Command] = &[
         "compares every filled allocation with its pattern", "verify"),
     command(Id::Check, "check", "check [-J]", JSON, (0, 0), &[],
         "walks every invariant of the memory core, tells what is broken", "check"),
+    command(Id::Policy, "policy", "policy [online|offline|movable|kernel] [-J]", JSON, (0, 1), POLICIES,
+        "what memory becomes that is plugged from now on: shows or sets it", "policy movable"),
+    command(Id::Stress, "stress", "stress heap|off [-J]", JSON, (1, 1), &["heap", "off"],
+        "uses the kernel's heap up to its reserve; off gives it back", "stress heap"),
+    command(Id::Fail, "fail", "fail [STEP [N]] [-J]", JSON, (0, 2), STEPS,
+        "makes a step of the next N adds (default 1) fail; alone: the steps", "fail vmemmap 2"),
     command(Id::Acpi, "acpi", "acpi [-J]", JSON, (0, 0), &[],
-        "the firmware's events and memory devices", "acpi"),
+        "the firmware's tables, events and memory devices", "acpi"),
     command(Id::Ptwalk, "ptwalk", "ptwalk VADDR [-J]", JSON, (1, 1), &[],
         "what a virtual address is mapped to", "ptwalk 0xffff800000100000"),
     command(Id::Ptdump, "ptdump", "ptdump [-J]", JSON, (0, 0), &[],
         "how many leaves each window has, and whether any is W and X", "ptdump"),
     command(Id::Stat, "stat", "stat [-J]", JSON, (0, 0), &[],
         "counters since boot", "stat"),
-    command(Id::Dmesg, "dmesg", "dmesg", &[], (0, 0), &[],
+    command(Id::Dmesg, "dmesg", "dmesg [-J]", JSON, (0, 0), &[],
         "the kernel's log so far", "dmesg"),
     command(Id::Uptime, "uptime", "uptime [-J]", JSON, (0, 0), &[],
         "the time since boot", "uptime"),
@@ -172,6 +185,9 @@ mod tests {
         assert_eq!(all("free "), ["all", "-J"]);
         assert!(all("alloc 1M ").contains(&"--contiguous"));
         assert!(all("help ").contains(&"alloc"));
+        assert_eq!(all("stress "), ["heap", "off", "-J"]);
+        assert_eq!(all("policy "), ["online", "offline", "movable", "kernel", "-J"]);
+        assert!(all("fail ").contains(&"vmemmap"));
         assert!(all("nonsense ").is_empty());
     }
 }

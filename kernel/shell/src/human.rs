@@ -8,7 +8,8 @@ use core::fmt::{self, Write};
 #[derive(Clone, Copy, Debug)]
 pub struct Size(pub u64);
 
-/// A size in bytes as util-linux writes it: `252M`, `1.5G`, `0B` (`size_to_human_string` there).
+/// A size in bytes as util-linux writes it: `252M`, `1.5G`, `0B`, one decimal, rounded half up
+/// (`size_to_human_string` there).
 #[derive(Clone, Copy, Debug)]
 pub struct ShortSize(pub u64);
 
@@ -38,7 +39,14 @@ impl fmt::Display for Size {
 impl fmt::Display for ShortSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [char; 7] = ['B', 'K', 'M', 'G', 'T', 'P', 'E'];
-        let (unit, whole, tenths) = split(self.0);
+        let (unit, whole, _) = split(self.0);
+        let one = 1u128 << (10 * unit);
+        let thousandths = u128::from(self.0) % one * 1000 / one;
+        // What is rounded up to a whole is one, of the same unit: 1023.96 KiB is `1024K`.
+        let (whole, tenths) = match (thousandths + 50) / 100 {
+            10 => (whole + 1, 0),
+            tenths => (whole, tenths),
+        };
         let mut text = ArrayString::<16>::new();
         if tenths == 0 {
             write!(text, "{whole}{}", UNITS[unit])?;
@@ -64,7 +72,11 @@ mod tests {
             (252 << 20, "252 MiB", "252M"),
             (3 << 29, "1.5 GiB", "1.5G"),
             (1 << 40, "1 TiB", "1T"),
-            (u64::MAX, "15.9 EiB", "15.9E"),
+            ((511 << 20) + (512 << 10), "511.5 MiB", "511.5M"),
+            (1048535, "1023.9 KiB", "1024K"),
+            (1150 << 10, "1.1 MiB", "1.1M"),
+            (1180 << 10, "1.1 MiB", "1.2M"),
+            (u64::MAX, "15.9 EiB", "16E"),
         ] {
             assert_eq!(format!("{}", Size(bytes)), long);
             assert_eq!(format!("{}", ShortSize(bytes)), short);

@@ -49,7 +49,8 @@ impl Kind {
         }
     }
 
-    const fn name(self) -> &'static str {
+    /// Its word.
+    pub const fn name(self) -> &'static str {
         match self {
             Kind::Free => "free",
             Kind::Used => "used",

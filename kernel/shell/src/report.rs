@@ -7,10 +7,12 @@ use arrayvec::ArrayString;
 use core::fmt::{self, Display, Write};
 use serde::Serialize;
 
+mod table;
+
+pub use table::{Align, Column, Row, Table, left, right};
+
 /// Bytes of JSON that a single row or object can have (asserted by `rows`' tests with the longest).
 pub const VALUE_MAX: usize = 2048;
-/// Columns a table can have.
-const COLUMNS_MAX: usize = 16;
 
 /// How output is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,44 +21,6 @@ pub enum Format {
     Table,
     /// One line of JSON.
     Json,
-}
-
-/// Where a column's text stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
-    /// Words.
-    Left,
-    /// Numbers.
-    Right,
-}
-
-/// A column of a table.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    /// Its title.
-    pub title: &'static str,
-    /// Where its text stands.
-    pub align: Align,
-}
-
-/// A column of words.
-pub const fn left(title: &'static str) -> Column {
-    Column { title, align: Align::Left }
-}
-
-/// A column of numbers.
-pub const fn right(title: &'static str) -> Column {
-    Column { title, align: Align::Right }
-}
-
-/// A row: derives its JSON, and tells its cells for the table.
-pub trait Row: Serialize {
-    /// The table's columns, at most 16.
-    const COLUMNS: &'static [Column];
-    /// Blanks between columns.
-    const GAP: usize = 2;
-    /// Tells the cells, one for each column, in their order.
-    fn cells(&self, cell: &mut dyn FnMut(&dyn Display));
 }
 
 /// A source of rows: calls its argument with each, and gives the same rows each time it is called.
@@ -78,73 +42,54 @@ pub fn array_line<R: Serialize>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::
 
 /// Writes rows as a table with titles.
 pub fn table<R: Row>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
-    let mut widths = [0; COLUMNS_MAX];
-    for (width, column) in widths.iter_mut().zip(R::COLUMNS) {
-        *width = column.title.len();
-    }
-    rows(&mut |row| {
-        let mut columns = widths.iter_mut();
-        row.cells(&mut |cell| {
-            if let Some(width) = columns.next() {
-                *width = width_of(cell).max(*width);
-            }
-        });
-    });
-    let mut result = Ok(());
-    let mut line = Line { out: &mut *out, widths: &widths, column: 0, pending: 0 };
-    for column in R::COLUMNS {
-        result = result.and(line.cell::<R>(&column.title));
-    }
-    result = result.and(line.end());
-    rows(&mut |row| {
-        row.cells(&mut |cell| result = result.and(line.cell::<R>(cell)));
-        result = result.and(line.end());
-    });
+    let mut table = Table::<R>::new();
+    rows(&mut |row| table.measure(row));
+    let mut result = table.titles(out);
+    rows(&mut |row| result = result.and_then(|()| table.row(out, row)));
     result
 }
 
-struct Line<'a> {
-    out: &'a mut dyn Write,
-    widths: &'a [usize; COLUMNS_MAX],
-    column: usize,
-    /// Blanks before the next cell: not written at a row's end.
-    pending: usize,
+/// Rows that come one by one, in either form: as [`list`] writes them.
+#[derive(Debug)]
+pub enum Listing<R> {
+    /// A table: measure all rows first.
+    Table(Table<R>),
+    /// An array.
+    Json(Array),
 }
 
-impl Line<'_> {
-    fn cell<R: Row>(&mut self, cell: &dyn Display) -> fmt::Result {
-        let Some((column, &width)) = R::COLUMNS.get(self.column).zip(self.widths.get(self.column)) else {
-            return Ok(());
-        };
-        let missing = width.saturating_sub(width_of(cell));
-        let (before, after) = match column.align {
-            Align::Left => (self.pending, missing),
-            Align::Right => (self.pending + missing, 0),
-        };
-        write!(self.out, "{:before$}{cell}", "")?;
-        self.pending = after + R::GAP;
-        self.column += 1;
-        Ok(())
-    }
-
-    fn end(&mut self) -> fmt::Result {
-        (self.column, self.pending) = (0, 0);
-        self.out.write_char('\n')
-    }
-}
-
-fn width_of(cell: &dyn Display) -> usize {
-    struct Count(usize);
-    impl Write for Count {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0 += text.chars().count();
-            Ok(())
+impl<R: Row> Listing<R> {
+    /// A list of that form.
+    pub fn new(format: Format) -> Listing<R> {
+        match format {
+            Format::Table => Listing::Table(Table::new()),
+            Format::Json => Listing::Json(Array::new()),
         }
     }
-    let mut count = Count(0);
-    // Counting cannot fail.
-    let _ = write!(count, "{cell}");
-    count.0
+
+    /// Writes what stands in front of the rows.
+    pub fn begin(&mut self, out: &mut dyn Write) -> fmt::Result {
+        match self {
+            Listing::Table(table) => table.titles(out),
+            Listing::Json(_) => Array::begin(out),
+        }
+    }
+
+    /// Writes a row.
+    pub fn row(&mut self, out: &mut dyn Write, row: &R) -> fmt::Result {
+        match self {
+            Listing::Table(table) => table.row(out, row),
+            Listing::Json(array) => array.item(out, row),
+        }
+    }
+
+    /// Writes what stands behind the rows.
+    pub fn end(&mut self, out: &mut dyn Write) -> fmt::Result {
+        match self {
+            Listing::Table(_) => Ok(()),
+            Listing::Json(_) => out.write_str("]\n"),
+        }
+    }
 }
 
 /// Writes one value as a line of JSON.
@@ -175,15 +120,37 @@ pub fn object_with<H: Serialize, R: Serialize>(
 
 /// Writes rows as one JSON array, without the line's end: a part of a larger value.
 pub fn array<R: Serialize>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
-    let mut result = out.write_char('[');
-    let mut first = true;
-    rows(&mut |row| {
-        if !core::mem::take(&mut first) {
-            result = result.and_then(|()| out.write_char(','));
-        }
-        result = result.and_then(|()| json(out, row));
-    });
+    let mut array = Array::new();
+    let mut result = Array::begin(out);
+    rows(&mut |row| result = result.and_then(|()| array.item(out, row)));
     result.and_then(|()| out.write_char(']'))
+}
+
+/// The commas of a JSON array whose items come one by one; the caller writes the closing bracket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Array {
+    items: u64,
+}
+
+impl Array {
+    /// An array without an item yet.
+    pub const fn new() -> Array {
+        Array { items: 0 }
+    }
+
+    /// Writes the opening bracket.
+    pub fn begin(out: &mut dyn Write) -> fmt::Result {
+        out.write_char('[')
+    }
+
+    /// Writes an item.
+    pub fn item(&mut self, out: &mut dyn Write, value: &impl Serialize) -> fmt::Result {
+        if self.items > 0 {
+            out.write_char(',')?;
+        }
+        self.items += 1;
+        json(out, value)
+    }
 }
 
 fn json(out: &mut dyn Write, value: &impl Serialize) -> fmt::Result {

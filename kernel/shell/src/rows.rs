@@ -3,14 +3,11 @@
 
 use crate::human::{ShortSize, Size};
 use crate::report::{Column, Row, Text, left, right};
-use arrayvec::ArrayVec;
 use core::fmt::{self, Display};
 use serde::Serialize;
 
 /// Bytes of a page frame.
 const PAGE: u64 = 4096;
-/// Orders a buddy can have at most.
-pub const ORDERS_MAX: usize = 48;
 /// A device's ACPI path, or "boot".
 pub type Device = Text<128>;
 /// A state, a zone, an owner.
@@ -214,25 +211,6 @@ impl Row for NodeRow {
     }
 }
 
-/// A row of `buddyinfo`: free blocks of order 0, 1, ...
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
-pub struct BuddyRow {
-    pub resource: u32,
-    pub node: u32,
-    pub zone: Word,
-    pub free: ArrayVec<u64, ORDERS_MAX>,
-}
-
-/// Writes a line of Linux's `/proc/buddyinfo` (`frag_show_print` in mm/vmstat.c).
-pub fn buddy_line(out: &mut dyn fmt::Write, node: u32, zone: &str, free: &[u64]) -> fmt::Result {
-    write!(out, "Node {node}, zone {zone:>8} ")?;
-    for blocks in free {
-        write!(out, "{blocks:>6} ")?;
-    }
-    out.write_char('\n')
-}
-
 /// The answer of `page`.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[allow(missing_docs, reason = "DESIGN's interface, whose words these are")]
@@ -312,17 +290,47 @@ pub struct VerifyRow {
 pub struct CheckHead {
     pub ok: bool,
     pub checked: u64,
+    /// How many things are broken; the answer names the first of them.
+    pub broken: u64,
 }
 
-/// The fields beside an array that is the whole answer.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Nothing {}
+/// A run of frames of `map -J`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ExtentRow {
+    /// The first frame.
+    pub start_pfn: u64,
+    /// Frames.
+    pub pages: u64,
+    /// Its node.
+    pub node: u32,
+    /// Its resource.
+    pub resource: u32,
+    /// What they are: the picture's words.
+    pub kind: &'static str,
+}
+
+impl ExtentRow {
+    /// Takes `next` into this run if it goes on where this one ends and is alike; else it is the next run.
+    pub fn join(&mut self, next: &ExtentRow) -> Joined {
+        let goes_on = self.start_pfn.saturating_add(self.pages) == next.start_pfn;
+        let alike = (self.node, self.resource, self.kind) == (next.node, next.resource, next.kind);
+        if !(goes_on && alike) {
+            return Joined::No;
+        }
+        self.pages += next.pages;
+        Joined::Yes
+    }
+}
 
 mod kernel;
 mod lsmem;
+mod trial;
+mod zones;
 
-pub use kernel::{DeviceRow, DumpHead, EventRow, Leaves, Stat, Uptime, WalkRow, WindowRow};
-pub use lsmem::{Joined, LsmemRow, Removable};
+pub use kernel::{DeviceRow, DumpHead, EventRow, Leaves, Stat, TableRow, Uptime, WalkRow, WindowRow};
+pub use lsmem::{Joined, LsmemRow, LsmemSummary, Merge, Removable, Unit};
+pub use trial::{FailRow, PolicyRow, StressRow};
+pub use zones::{BuddyRow, ORDERS_MAX, ZoneRow, buddy_line};
 
 #[cfg(test)]
 #[path = "rows_tests.rs"]

@@ -41,10 +41,6 @@ fn read<R: Row>(row: &R) -> Value {
     serde_json::from_str::<Value>(&out).unwrap()[0].clone()
 }
 
-fn names(value: &Value) -> std::vec::Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
-}
-
 // `resources -J` and `sections -J` have the interface's fields under their names, an ACPI path comes
 // back from JSON with one backslash, and rows of the largest numbers and longest names fit.
 #[test]
@@ -124,15 +120,16 @@ fn page() {
     assert!(out.starts_with("frame       0x5\naddress     0x5000, in section 0\n"));
 }
 
-// buddyinfo: a row of the most orders fits, and the text is the line Linux writes.
+// map -J: blocks that follow each other and are alike become one run.
 #[test]
-fn buddyinfo() {
-    let full =
-        BuddyRow { resource: 1, node: 1, zone: Word::of(&"movable"), free: [u64::MAX; ORDERS_MAX].into() };
-    let mut out = String::new();
-    object(&mut out, &full).unwrap();
-    assert_eq!(names(&serde_json::from_str(&out).unwrap()), ["free", "node", "resource", "zone"]);
-    out.clear();
-    buddy_line(&mut out, 1, "any", &[0, 1, 20]).unwrap();
-    assert_eq!(out, "Node 1, zone      any      0      1     20 \n");
+fn extents() {
+    let block = |start_pfn, kind| ExtentRow { start_pfn, pages: 4, node: 0, resource: 1, kind };
+    let mut run = block(8, "free");
+    assert_eq!(run.join(&block(12, "free")), Joined::Yes);
+    assert_eq!((run.start_pfn, run.pages), (8, 8));
+    assert_eq!(run.join(&block(16, "used")), Joined::No);
+    assert_eq!(run.join(&block(20, "free")), Joined::No);
+    assert_eq!(run.join(&ExtentRow { resource: 2, ..block(16, "free") }), Joined::No);
+    let value = serde_json::to_value(run).unwrap();
+    assert_eq!(value, json!({"start_pfn": 8, "pages": 8, "node": 0, "resource": 1, "kind": "free"}));
 }

@@ -45,6 +45,8 @@ pub struct HeapStats {
     pub used: u64,
     /// The reserve's part of `bytes`.
     pub reserve_bytes: u64,
+    /// Free in the general part, in however many pieces.
+    pub left: u64,
 }
 
 /// Gives the heap its memory: `general` bytes from `start` on, the reserve behind them.
@@ -75,6 +77,7 @@ pub fn stats() -> HeapStats {
         bytes: (general + reserve) as u64,
         used: (general_used + reserve_used) as u64,
         reserve_bytes: reserve as u64,
+        left: (general - general_used) as u64,
     }
 }
 

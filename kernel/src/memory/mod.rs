@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Neighbours: crate `mm` is the memory core, which knows no hardware; `machine` is its door to this
-//! CPU, `heap` and `devices` are the two windows that live outside of it.
+//! CPU, `heap` and `devices` are the two windows that live outside of it; `ballast` holds the heap full.
 
+pub mod ballast;
 pub mod boot;
 pub mod devices;
 pub mod heap;
@@ -19,6 +20,14 @@ pub use machine::KernelMachine;
 /// The memory core.
 // SAFETY: the only machine there is; nothing else in the kernel keeps references into its windows.
 static CORE: mm::Memory<KernelMachine> = mm::Memory::new(unsafe { KernelMachine::new() });
+
+/// The allocations that the shell's `alloc` makes, mapped in the alloc window.
+static WINDOW: mm::window::Window = mm::window::Window::new();
+
+/// The allocations in the alloc window.
+pub fn window() -> &'static mm::window::Window {
+    &WINDOW
+}
 
 /// The memory core.
 pub fn core() -> &'static mm::Memory<KernelMachine> {

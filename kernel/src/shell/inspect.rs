@@ -1,28 +1,19 @@
-//! Commands that look: `resources`, `sections`, `meminfo`, `buddyinfo`, `zoneinfo`, `lsmem`, `page`.
+//! Commands that look: `resources`, `sections`, `meminfo`, `page`.
 //!
 //! Each turns snapshots of the memory core into `shell::rows`, which know both forms of output. Rows
-//! are streamed; a table is walked twice (for its widths), with nothing in between that could change it.
+//! are streamed, long lists in steps (`stream`).
 
 use super::console::Out;
-use super::memory::window;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, stream};
 use crate::hotplug;
-use crate::memory::{core, heap};
-use ::core::fmt::{self, Write};
-use mm::addr::{MAX_PFN, Order, PAGE_SIZE, Pfn, PfnRange, SECTION_PAGES, SectionNr};
-use mm::info::{DeviceId, Holder, ResourceId, ResourceInfo, SectionState, Zone};
-use shell::args::{Flag, Invocation};
-use shell::human::ShortSize;
+use crate::memory::{core, heap, window};
+use ::core::fmt::Write;
+use mm::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, SECTION_PAGES, SectionNr};
+use mm::info::{DeviceId, Holder, ResourceId, ResourceInfo};
+use shell::args::Invocation;
 use shell::number::{self, IdOrRange};
-use shell::report::{self, Format, Row};
-use shell::rows::{
-    AddRow, BuddyRow, Device, Joined, LsmemRow, Meminfo, NodeRow, Nothing, PageRow, Removable, ResourceRow,
-    SectionRow, Word, buddy_line,
-};
-
-fn list<R: Row>(invocation: &Invocation<'_>, rows: report::Rows<'_, R>) -> Outcome {
-    Ok(report::list(&mut Out, invocation.format(), rows)?)
-}
+use shell::report::{self, Format};
+use shell::rows::{AddRow, Device, Meminfo, NodeRow, PageRow, ResourceRow, SectionRow, Word};
 
 /// The resource that an operand names.
 pub fn resource(text: &str) -> Result<ResourceInfo, Failure> {
@@ -76,10 +67,11 @@ fn resource_row(info: &ResourceInfo) -> ResourceRow {
 }
 
 /// `resources [-J]`
-pub fn resources(invocation: &Invocation<'_>) -> Outcome {
-    list(invocation, &mut |tell: &mut dyn FnMut(&ResourceRow)| {
-        core().resources(&mut |info| tell(&resource_row(&info)));
+pub async fn resources(invocation: &Invocation<'_>) -> Outcome {
+    stream::list(invocation.format(), async |tell: &mut dyn FnMut(&ResourceRow)| {
+        stream::resources(&mut |info| tell(&resource_row(info))).await
     })
+    .await
 }
 
 fn section_row(row: &mm::info::SectionRow) -> SectionRow {
@@ -98,24 +90,25 @@ fn section_row(row: &mm::info::SectionRow) -> SectionRow {
 }
 
 /// `sections [ID|FROM-TO] [-J]`
-pub fn sections(invocation: &Invocation<'_>) -> Outcome {
-    let everything = PfnRange::new(Pfn(0), MAX_PFN);
+pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
     let wanted = invocation.operand(0).map(number::id_or_range).transpose().map_err(Failure::of)?;
     let (within, only) = match wanted {
-        None => (everything, None),
+        None => (stream::EVERYTHING, None),
         Some(IdOrRange::Id(id)) => {
             let info = known(id)?;
             (info.range, Some(info.id))
         }
         Some(IdOrRange::Sections { from, to }) => (sections_from_to(from, to)?, None),
     };
-    list(invocation, &mut |tell: &mut dyn FnMut(&SectionRow)| {
-        core().sections(within, &mut |row| {
+    stream::list(invocation.format(), async |tell: &mut dyn FnMut(&SectionRow)| {
+        stream::sections(within, &mut |_, row| {
             if only.is_none_or(|id| id == row.resource) {
-                tell(&section_row(&row));
+                tell(&section_row(row));
             }
-        });
+        })
+        .await
     })
+    .await
 }
 
 fn sections_from_to(from: u64, to: u64) -> Result<PfnRange, Failure> {
@@ -159,139 +152,6 @@ pub fn meminfo(invocation: &Invocation<'_>) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// `buddyinfo [ID] [-J]`
-pub fn buddyinfo(invocation: &Invocation<'_>) -> Outcome {
-    let only = invocation.operand(0).map(resource).transpose()?.map(|info| info.id);
-    let mut rows = |tell: &mut dyn FnMut(&BuddyRow)| {
-        core().resources(&mut |info| {
-            if only.is_some_and(|id| id != info.id) {
-                return;
-            }
-            let Some(blocks) = core().free_blocks(info.id) else { return };
-            let orders = usize::from(info.max_order.0) + 1;
-            tell(&BuddyRow {
-                resource: info.id.0,
-                node: info.node.0,
-                zone: Word::of(&info.zone),
-                free: blocks.into_iter().take(orders.min(Order::COUNT)).collect(),
-            });
-        });
-    };
-    match invocation.format() {
-        Format::Json => Ok(report::array_line(&mut Out, &mut rows)?),
-        Format::Table => by_zone(&mut rows),
-    }
-}
-
-/// Linux's form has a line a node and zone: sums over their resources.
-fn by_zone(rows: report::Rows<'_, BuddyRow>) -> Outcome {
-    let mut orders = 11; // as many as Linux has, so that it looks the same
-    rows(&mut |row| orders = orders.max(row.free.len()));
-    each_zone(&mut |node, zone| {
-        let mut sums = [0u64; Order::COUNT];
-        let mut there = false;
-        rows(&mut |row| {
-            if row.node == node && row.zone == Word::of(&zone) {
-                there = true;
-                sums.iter_mut().zip(&row.free).for_each(|(sum, blocks)| *sum += blocks);
-            }
-        });
-        if there {
-            buddy_line(&mut Out, node, Word::of(&zone).as_str(), &sums[..orders.min(Order::COUNT)])?;
-        }
-        Ok(())
-    })?;
-    Ok(())
-}
-
-/// Calls `each` with every node and, for each, every zone.
-fn each_zone(each: &mut dyn FnMut(u32, Zone) -> fmt::Result) -> fmt::Result {
-    let mut result = Ok(());
-    core().nodes(&mut |node| {
-        for zone in [Zone::Kernel, Zone::Movable, Zone::Any] {
-            result = result.and_then(|()| each(node.node.0, zone));
-        }
-    });
-    result
-}
-
-/// `zoneinfo`: the fields of Linux's file of that name that mean something here.
-pub fn zoneinfo(_invocation: &Invocation<'_>) -> Outcome {
-    each_zone(&mut |node, zone| {
-        let (mut free, mut present, mut managed, mut offline) = (0, 0, 0, 0);
-        let mut span: Option<PfnRange> = None;
-        core().resources(&mut |info| {
-            if info.node.0 == node && info.zone == zone {
-                free += info.free_pages;
-                present += info.range.pages();
-                managed += info.usable_pages;
-                offline += info.offline_pages;
-                let (start, end) =
-                    span.map_or((info.range.start, info.range.end), |span| (span.start, span.end));
-                span = Some(PfnRange::new(start.min(info.range.start), end.max(info.range.end)));
-            }
-        });
-        let Some(span) = span else { return Ok(()) };
-        writeln!(Out, "Node {node}, zone {:>8}", Word::of(&zone))?;
-        writeln!(Out, "  pages free     {free}")?;
-        writeln!(Out, "        spanned  {}", span.pages())?;
-        writeln!(Out, "        present  {present}")?;
-        writeln!(Out, "        managed  {managed}")?;
-        writeln!(Out, "        offline  {offline}")?;
-        writeln!(Out, "  start_pfn:           {}", span.start.0)
-    })?;
-    Ok(())
-}
-
-/// `lsmem [-a] [-J]`
-pub fn lsmem(invocation: &Invocation<'_>) -> Outcome {
-    let each_section = invocation.has(Flag::All);
-    let (mut online, mut offline) = (0, 0);
-    let mut rows = |tell: &mut dyn FnMut(&LsmemRow)| {
-        (online, offline) = (0, 0);
-        let mut open: Option<LsmemRow> = None;
-        core().resources(&mut |info| {
-            core().sections(info.range, &mut |section| {
-                if section.resource != info.id {
-                    return;
-                }
-                let row = lsmem_row(&info, &section);
-                *if section.state == SectionState::Offline { &mut offline } else { &mut online } += row.size;
-                let joined =
-                    !each_section && open.as_mut().is_some_and(|open| open.join(&row) == Joined::Yes);
-                if !joined && let Some(done) = open.replace(row) {
-                    tell(&done);
-                }
-            });
-        });
-        open.iter().for_each(tell);
-    };
-    match invocation.format() {
-        Format::Json => report::object_with(&mut Out, "memory", &mut rows, &mut || Nothing {})?,
-        Format::Table => {
-            report::table(&mut Out, &mut rows)?;
-            let block = ShortSize(SECTION_PAGES * PAGE_SIZE);
-            writeln!(Out, "\n{:<23} {block:>5}", "Memory block size:")?;
-            writeln!(Out, "{:<23} {:>5}", "Total online memory:", ShortSize(online))?;
-            writeln!(Out, "{:<23} {:>5}", "Total offline memory:", ShortSize(offline))?;
-        }
-    }
-    Ok(())
-}
-
-fn lsmem_row(info: &ResourceInfo, section: &mm::info::SectionRow) -> LsmemRow {
-    let part = info.range.intersection(section.section.range());
-    LsmemRow {
-        start: part.start.start().0,
-        size: part.pages() * PAGE_SIZE,
-        blocks: (section.section.0, section.section.0),
-        // To util-linux a block that is all memmap is online like the rest of its device.
-        state: Word::of(&if section.state == SectionState::Offline { "offline" } else { "online" }),
-        removable: if info.device == DeviceId::BOOT { Removable::No } else { Removable::Yes },
-        node: info.node.0,
-    }
 }
 
 /// `page PFN [-J]`

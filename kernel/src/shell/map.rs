@@ -1,29 +1,38 @@
 //! `map`: physical memory as a picture, a node after the other (`shell::picture` draws it).
 
-use super::Outcome;
 use super::console::Out;
+use super::{Outcome, input, stream};
 use crate::memory::core;
-use ::core::fmt::{self, Write};
+use ::core::fmt::Write;
+use arrayvec::ArrayVec;
 use mm::addr::{NodeId, PAGE_SIZE};
 use mm::early::Owner;
 use mm::info::{BlockInfo, Holder, NodeTotals, PageState, ResourceInfo};
+use mm::node::MAX_NODES;
 use shell::args::Invocation;
 use shell::human::Size;
 use shell::picture::{Kind, Picture, Scale, legend};
+use shell::report::{Array, Format};
+use shell::rows::{ExtentRow, Joined};
 
-/// `map`
-pub fn map(_invocation: &Invocation<'_>) -> Outcome {
-    legend(&mut Out)?;
-    let mut result = Ok(());
-    core().nodes(&mut |totals| {
-        if result.is_ok() {
-            result = node(&totals);
+/// `map [-J]`
+pub async fn map(invocation: &Invocation<'_>) -> Outcome {
+    match invocation.format() {
+        Format::Json => json().await,
+        Format::Table => {
+            legend(&mut Out)?;
+            let mut nodes: ArrayVec<NodeTotals, MAX_NODES> = ArrayVec::new();
+            // There are no more nodes than that.
+            core().nodes(&mut |totals| nodes.extend((!nodes.is_full()).then_some(totals)));
+            for totals in &nodes {
+                node(totals).await?;
+            }
+            Ok(())
         }
-    });
-    Ok(result?)
+    }
 }
 
-fn node(totals: &NodeTotals) -> fmt::Result {
+async fn node(totals: &NodeTotals) -> Outcome {
     // Each node in its own scale: a DIMM of 1 TiB would leave nothing to see of boot memory.
     let scale = Scale::fit(&mut |tell| {
         resources(totals.node, &mut |info| tell(info.range.start.0, info.range.pages()));
@@ -34,13 +43,51 @@ fn node(totals: &NodeTotals) -> fmt::Result {
     writeln!(Out, "\nnode {}: {present} present, {free} free; a cell is {cell}", totals.node)?;
     let mut out = Out;
     let mut picture = Picture::new(&mut out, scale);
+    let mut after = None;
     // Both walks go by ascending address, as the picture needs it.
-    resources(totals.node, &mut |info| {
-        core().blocks(info.id, &mut |block| {
-            picture.extent(block.range.start.0, block.range.pages(), kind(&block));
-        });
-    });
-    picture.finish()
+    while let Some(info) = core().resource_after(after) {
+        after = Some(info.range.start);
+        if info.node == totals.node {
+            let mut draw = |block: &BlockInfo| {
+                picture.extent(block.range.start.0, block.range.pages(), kind(block));
+            };
+            stream::blocks(&info, &mut draw).await?;
+        }
+    }
+    Ok(picture.finish()?)
+}
+
+/// Runs of frames that are alike.
+async fn json() -> Outcome {
+    let mut list = Array::new();
+    Array::begin(&mut Out)?;
+    let mut result = Ok(());
+    let mut open: Option<ExtentRow> = None;
+    let mut after = None;
+    while let Some(info) = core().resource_after(after) {
+        after = Some(info.range.start);
+        let mut put = |block: &BlockInfo| {
+            let row = ExtentRow {
+                start_pfn: block.range.start.0,
+                pages: block.range.pages(),
+                node: info.node.0,
+                resource: info.id.0,
+                kind: kind(block).name(),
+            };
+            if open.as_mut().is_none_or(|open| open.join(&row) == Joined::No)
+                && let Some(run) = open.replace(row)
+            {
+                result = result.and_then(|()| list.item(&mut Out, &run));
+            }
+        };
+        stream::blocks(&info, &mut put).await?;
+        input::step().await?;
+    }
+    result?;
+    if let Some(run) = open {
+        list.item(&mut Out, &run)?;
+    }
+    Ok(Out.write_str("]\n")?)
 }
 
 fn resources(node: NodeId, tell: &mut dyn FnMut(&ResourceInfo)) {

@@ -1,21 +1,20 @@
-//! Commands that use memory: `alloc`, `free`, `verify`, and `check`, which proves that all is well.
+//! Commands that use memory: `alloc`, `free`, `verify`.
 //!
-//! All but `check` work in steps of [`MAP_STEP`] or [`TOUCH_STEP`] pages with `input::step` between them.
+//! All work in steps of [`MAP_STEP`] or [`TOUCH_STEP`] pages with `input::step` between them.
 //! What Ctrl-C or an error leaves half done is undone, in steps too.
 
 use super::console::Out;
 use super::{Failure, Outcome, input};
-use crate::memory::core;
-use ::core::cell::Cell;
+use crate::memory::{core, window};
 use ::core::fmt::Write;
 use mm::addr::{NodeId, PAGE_SIZE};
 use mm::page::Kind;
-use mm::window::{AllocError, Allocation, AllocationId, Amount, Growing, Progress, Request, Shape, Window};
+use mm::window::{AllocError, Allocation, AllocationId, Amount, Growing, Progress, Request, Shape};
 use shell::args::{Flag, Invocation};
 use shell::human::Size;
 use shell::number;
-use shell::report::{self, Format, Text};
-use shell::rows::{AllocRow, CheckHead, FreeRow, VerifyRow};
+use shell::report::{self, Format};
+use shell::rows::{AllocRow, FreeRow, VerifyRow};
 
 /// Pages mapped or unmapped in a step: of single frames, whose blocks cost most, some milliseconds.
 const MAP_STEP: u64 = 4096;
@@ -23,13 +22,6 @@ const MAP_STEP: u64 = 4096;
 const TOUCH_STEP: u64 = 256;
 /// Wrong pages that `verify` names one by one.
 const NAMED: u64 = 10;
-
-static WINDOW: Window = Window::new();
-
-/// The allocations.
-pub fn window() -> &'static Window {
-    &WINDOW
-}
 
 impl From<AllocError> for Failure {
     fn from(error: AllocError) -> Failure {
@@ -200,36 +192,6 @@ pub async fn verify(invocation: &Invocation<'_>) -> Outcome {
                 "{} of {} pages are not as they were filled",
                 row.bad_pages, row.pages
             )));
-        }
-    }
-    Ok(())
-}
-
-/// `check [-J]`
-pub fn check(invocation: &Invocation<'_>) -> Outcome {
-    let (checked, errors) = (Cell::new(0u64), Cell::new(0u64));
-    // Walked once: the errors are told as they are found, the sums follow.
-    let mut rows = |tell: &mut dyn FnMut(&Text<200>)| {
-        checked.set(core().check(&mut |error| {
-            errors.set(errors.get() + 1);
-            tell(&Text::of(&error));
-        }));
-    };
-    match invocation.format() {
-        Format::Json => report::object_with(&mut Out, "errors", &mut rows, &mut || CheckHead {
-            ok: errors.get() == 0,
-            checked: checked.get(),
-        })?,
-        Format::Table => {
-            rows(&mut |error| {
-                let _ = writeln!(Out, "{error}");
-            });
-            match errors.get() {
-                0 => writeln!(Out, "ok: {} things checked, all as they should be", checked.get())?,
-                broken => {
-                    return Err(Failure::of(format_args!("{broken} of {} things are broken", checked.get())));
-                }
-            }
         }
     }
     Ok(())

@@ -17,13 +17,18 @@
     reason = "an error's text is on the stack: there may be no heap, and a command fails once"
 )]
 
+mod check;
 mod console;
 mod input;
 mod inspect;
+mod lsmem;
 mod map;
 mod memory;
 mod paging;
+mod stream;
 mod system;
+mod trial;
+mod zones;
 
 use arrayvec::ArrayString;
 use core::fmt::Display;
@@ -98,18 +103,21 @@ async fn command(line: &str) {
 async fn execute(invocation: &Invocation<'_>) -> Outcome {
     match invocation.command.id {
         Id::Help => system::help(invocation),
-        Id::Resources => inspect::resources(invocation),
-        Id::Sections => inspect::sections(invocation),
+        Id::Resources => inspect::resources(invocation).await,
+        Id::Sections => inspect::sections(invocation).await,
         Id::Meminfo => inspect::meminfo(invocation),
-        Id::Buddyinfo => inspect::buddyinfo(invocation),
-        Id::Zoneinfo => inspect::zoneinfo(invocation),
-        Id::Lsmem => inspect::lsmem(invocation),
+        Id::Buddyinfo => zones::buddyinfo(invocation),
+        Id::Zoneinfo => zones::zoneinfo(invocation),
+        Id::Lsmem => lsmem::lsmem(invocation).await,
         Id::Page => inspect::page(invocation),
-        Id::Map => map::map(invocation),
+        Id::Map => map::map(invocation).await,
         Id::Alloc => memory::alloc(invocation).await,
         Id::Free => memory::free(invocation).await,
         Id::Verify => memory::verify(invocation).await,
-        Id::Check => memory::check(invocation),
+        Id::Check => check::check(invocation).await,
+        Id::Policy => trial::policy(invocation),
+        Id::Stress => trial::stress(invocation),
+        Id::Fail => trial::fail(invocation),
         Id::Acpi => system::acpi(invocation),
         Id::Ptwalk => paging::ptwalk(invocation),
         Id::Ptdump => paging::ptdump(invocation),

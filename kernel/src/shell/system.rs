@@ -10,7 +10,7 @@ use core::fmt::Write;
 use mm::info::DeviceId;
 use shell::args::Invocation;
 use shell::commands::{COMMANDS, find};
-use shell::report::{self, Format, Text};
+use shell::report::{self, Array, Format, Text};
 use shell::rows::{Device, DeviceRow, EventRow, Stat, Uptime, Word};
 
 /// `help [COMMAND]`
@@ -38,9 +38,12 @@ pub fn help(invocation: &Invocation<'_>) -> Outcome {
     Ok(())
 }
 
-/// `dmesg`
-pub async fn dmesg(_invocation: &Invocation<'_>) -> Outcome {
+/// `dmesg [-J]`
+pub async fn dmesg(invocation: &Invocation<'_>) -> Outcome {
     let dropped = log::dropped();
+    if invocation.format() == Format::Json {
+        return dmesg_json(dropped).await;
+    }
     if dropped > 0 {
         writeln!(Out, "({dropped} older lines are gone)")?;
     }
@@ -51,6 +54,19 @@ pub async fn dmesg(_invocation: &Invocation<'_>) -> Outcome {
         input::step().await?;
     }
     Ok(())
+}
+
+async fn dmesg_json(dropped: u64) -> Outcome {
+    write!(Out, "{{\"dropped\":{dropped},\"lines\":")?;
+    let mut lines = Array::new();
+    Array::begin(&mut Out)?;
+    let mut place = Cursor::default();
+    while let Some((next, line)) = log::read(place) {
+        lines.item(&mut Out, &line.as_str())?;
+        place = next;
+        input::step().await?;
+    }
+    Ok(Out.write_str("]}\n")?)
 }
 
 fn microseconds() -> u64 {

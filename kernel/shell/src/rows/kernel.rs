@@ -7,6 +7,34 @@ use arrayvec::ArrayVec;
 use core::fmt::{self, Display};
 use serde::Serialize;
 
+/// A table of the firmware, for `acpi`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TableRow {
+    /// Its four letters.
+    pub signature: Text<16>,
+    /// Where it lies.
+    pub address: u64,
+    /// Its bytes, header included.
+    pub length: u32,
+    /// Its revision.
+    pub revision: u8,
+    /// Its maker's name for it.
+    pub oem_table_id: Text<32>,
+}
+
+impl Row for TableRow {
+    const COLUMNS: &'static [Column] =
+        &[left("TABLE"), right("ADDRESS"), right("LENGTH"), right("REVISION"), left("NAME")];
+
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+        cell(&self.signature);
+        cell(&Hex(self.address));
+        cell(&self.length);
+        cell(&self.revision);
+        cell(&self.oem_table_id);
+    }
+}
+
 /// A memory device of `acpi`.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeviceRow {
@@ -210,6 +238,29 @@ mod tests {
         out.clear();
         row.write(&mut out).unwrap();
         assert_eq!(out, "address   0x10, in no window\nmapped to nothing\n");
+    }
+
+    // A table's row, with the longest name escapes can make of eight bytes.
+    #[test]
+    fn tables() {
+        let row = TableRow {
+            signature: Text::of(&"DSDT"),
+            address: 0x1ffe_0040,
+            length: 8192,
+            revision: 1,
+            oem_table_id: Text::of(&[0xff; 8].escape_ascii()),
+        };
+        let show = |format| {
+            let mut out = String::new();
+            list(&mut out, format, &mut |tell: &mut dyn FnMut(&TableRow)| tell(&row)).unwrap();
+            out
+        };
+        let value: Value = serde_json::from_str(&show(Format::Json)).unwrap();
+        assert_eq!((&value[0]["address"], &value[0]["length"]), (&json!(0x1ffe_0040), &json!(8192)));
+        assert_eq!(value[0]["oem_table_id"], "\\xff".repeat(8));
+        assert!(
+            show(Format::Table).starts_with("TABLE     ADDRESS  LENGTH  REVISION  NAME\nDSDT   0x1ffe0040 ")
+        );
     }
 
     // A refused device's row: a reason that is too long is cut, its resources are listed or a dash.

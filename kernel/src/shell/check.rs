@@ -1,0 +1,49 @@
+//! `check`: walks every invariant of the memory core, a resource in a step.
+
+use super::console::Out;
+use super::{Failure, Outcome, input};
+use crate::memory::core;
+use ::core::fmt::Write;
+use arrayvec::ArrayVec;
+use mm::check::CheckError;
+use shell::args::Invocation;
+use shell::report::{self, Format, Text};
+use shell::rows::CheckHead;
+
+/// Broken things that are named one by one.
+const NAMED: usize = 64;
+
+/// `check [-J]`
+pub async fn check(invocation: &Invocation<'_>) -> Outcome {
+    let mut named: ArrayVec<CheckError, NAMED> = ArrayVec::new();
+    let (mut checked, mut broken) = (0, 0u64);
+    let mut note = |error| {
+        broken += 1;
+        // Those that do not fit are counted.
+        let _ = named.try_push(error);
+    };
+    checked += core().check_sums(&mut note);
+    let mut after = None;
+    while let Some(info) = core().resource_after(after) {
+        after = Some(info.range.start);
+        checked += core().check_resource(info.id, &mut note);
+        input::step().await?;
+    }
+    let mut rows = |tell: &mut dyn FnMut(&Text<200>)| named.iter().for_each(|error| tell(&Text::of(error)));
+    match invocation.format() {
+        Format::Json => {
+            let head = CheckHead { ok: broken == 0, checked, broken };
+            report::object_with(&mut Out, "errors", &mut rows, &mut || head)?;
+        }
+        Format::Table => {
+            for error in &named {
+                writeln!(Out, "{error}")?;
+            }
+            if broken > 0 {
+                return Err(Failure::of(format_args!("{broken} of {checked} things are broken")));
+            }
+            writeln!(Out, "ok: {checked} things checked, all as they should be")?;
+        }
+    }
+    Ok(())
+}

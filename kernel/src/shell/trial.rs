@@ -1,0 +1,118 @@
+//! Commands that set what becomes of new memory, or make things go wrong to see that they go right:
+//! `policy`, `fail`, `stress`.
+
+use super::console::Out;
+use super::{Failure, Outcome};
+use crate::memory::{ballast, core, heap};
+use ::core::fmt::Write;
+use mm::hotplug::Step;
+use mm::info::Policy;
+use shell::args::Invocation;
+use shell::commands::{POLICIES, STEPS};
+use shell::human::Size;
+use shell::number;
+use shell::report::{self, Format};
+use shell::rows::{FailRow, PolicyRow, StressRow, Word};
+
+// The words that completion offers are the memory core's.
+const _: () = {
+    assert!(POLICIES.len() == Policy::ALL.len() && STEPS.len() == Step::ALL.len());
+    let mut place = 0;
+    while place < POLICIES.len() {
+        assert!(same(POLICIES[place], Policy::ALL[place].name()));
+        place += 1;
+    }
+    let mut place = 0;
+    while place < STEPS.len() {
+        assert!(same(STEPS[place], Step::ALL[place].name()));
+        place += 1;
+    }
+};
+
+const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
+/// `policy [online|offline|movable|kernel] [-J]`
+pub fn policy(invocation: &Invocation<'_>) -> Outcome {
+    if let Some(name) = invocation.operand(0) {
+        let unknown =
+            || Failure::of(format_args!("there is no policy '{name}': online, offline, movable or kernel"));
+        core().set_policy(Policy::named(name).ok_or_else(unknown)?);
+    }
+    let policy = core().policy();
+    let means = match policy {
+        Policy::Offline => "is added offline: none of its frames can be allocated",
+        Policy::Online(mm::info::Zone::Any) => "goes online for every kind of allocation",
+        Policy::Online(mm::info::Zone::Movable) => "goes online for movable allocations only",
+        Policy::Online(mm::info::Zone::Kernel) => "goes online for the kernel's own allocations too",
+    };
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &PolicyRow { policy: policy.name() })?,
+        Format::Table => writeln!(Out, "{policy}: memory that is plugged {means}")?,
+    }
+    Ok(())
+}
+
+/// `fail [STEP [N]] [-J]`
+pub fn fail(invocation: &Invocation<'_>) -> Outcome {
+    let mut only = None;
+    if let Some(name) = invocation.operand(0) {
+        let unknown =
+            || Failure::of(format_args!("there is no step '{name}' that can fail (fail alone lists them)"));
+        let step = Step::named(name).ok_or_else(unknown)?;
+        let times = number::integer(invocation.operand(1).unwrap_or("1"), "a number of times");
+        let times = u32::try_from(times.map_err(Failure::of)?);
+        core().fail_at(step, times.map_err(|_| Failure::of("at most 4294967295 times"))?);
+        only = Some(step);
+    }
+    let row = |step: Step| FailRow { of: Word::of(&"add"), step: step.name(), times: core().fails_at(step) };
+    match (only, invocation.format()) {
+        (Some(step), Format::Json) => report::object(&mut Out, &row(step))?,
+        (Some(step), Format::Table) => {
+            let FailRow { step, times, .. } = row(step);
+            match times {
+                0 => writeln!(Out, "no add is made to fail at {step}")?,
+                1 => writeln!(Out, "the next add fails at {step}")?,
+                _ => writeln!(Out, "the next {times} adds fail at {step}")?,
+            }
+        }
+        (None, format) => {
+            let mut rows =
+                |tell: &mut dyn FnMut(&FailRow)| Step::ALL.iter().for_each(|&step| tell(&row(step)));
+            report::list(&mut Out, format, &mut rows)?;
+        }
+    }
+    Ok(())
+}
+
+/// `stress heap|off [-J]`
+pub fn stress(invocation: &Invocation<'_>) -> Outcome {
+    let (held, freed) = match invocation.operand(0) {
+        Some("heap") => (ballast::fill(), 0),
+        Some("off") => (0, ballast::drop_all()),
+        other => {
+            let other = other.unwrap_or_default();
+            return Err(Failure::of(format_args!("'{other}' is nothing to stress: heap, or off to end it")));
+        }
+    };
+    let heap::HeapStats { left, reserve_bytes, .. } = heap::stats();
+    match invocation.format() {
+        Format::Json => {
+            report::object(&mut Out, &StressRow { held_bytes: held, left_bytes: left, reserve_bytes })?;
+        }
+        Format::Table => {
+            match held {
+                0 => write!(Out, "{} given back", Size(freed))?,
+                held => write!(Out, "{} held until 'stress off'", Size(held))?,
+            }
+            writeln!(Out, "; {} left, and {} of reserve for hotplug", Size(left), Size(reserve_bytes))?;
+        }
+    }
+    Ok(())
+}
