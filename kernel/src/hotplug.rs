@@ -23,7 +23,7 @@ use firmware::ranges::{Ranges, RangesError};
 use log::{info, warn};
 use mm::addr::NodeId;
 use mm::error::AddError;
-use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
+use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId, ResourceState};
 use spin::Mutex;
 
 /// The most memory devices that are kept. QEMU has at most 256.
@@ -119,7 +119,7 @@ impl From<aml::Error> for HotplugError {
 pub enum DeviceState {
     /// Nothing is plugged.
     Absent,
-    /// All its memory is in use.
+    /// All its memory is there; what of it may be allocated its resources tell (`policy`).
     Online,
     /// It was refused; none of its memory is in use.
     Refused(HotplugError),
@@ -252,8 +252,9 @@ impl MemoryDevice {
 /// The log's lines for memory that came.
 fn report(device: &MemoryDevice, requests: &[AddRequest], added: &Added) {
     for (request, resource) in requests.iter().zip(&added.ids) {
+        let state = memory::core().resource(*resource).map_or(ResourceState::Online, |info| info.state);
         info!(
-            "{}: {} MiB at {} online on node {} as resource {resource}",
+            "{}: {} MiB at {} {state} on node {} as resource {resource}",
             device.path,
             request.size >> 20,
             request.base,

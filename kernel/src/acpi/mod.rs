@@ -37,6 +37,8 @@ use tables::{StaticTables, TableError};
 /// All of ACPI, once it is up.
 #[derive(Debug)]
 pub struct Acpi {
+    /// The static tables.
+    pub tables: StaticTables,
     /// Fixed hardware.
     pub fixed: Fixed,
     /// The AML namespace.
@@ -90,7 +92,7 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     if refused > 0 {
         info!("{refused} memory devices were refused");
     }
-    let acpi = Acpi { fixed, namespace, gpes, interrupts: 0, notifications: 0, srat };
+    let acpi = Acpi { tables, fixed, namespace, gpes, interrupts: 0, notifications: 0, srat };
     *ACPI.lock() = Some(acpi);
     Ok(())
 }

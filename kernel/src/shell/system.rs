@@ -4,14 +4,15 @@ use super::console::Out;
 use super::{Failure, Outcome, input};
 use crate::acpi::{self, sleep};
 use crate::arch::time;
-use crate::hotplug;
+use crate::hotplug::{self, DeviceState, MemoryDevice};
 use crate::log::{self, Cursor};
-use core::fmt::Write;
-use mm::info::DeviceId;
+use crate::memory::core;
+use ::core::fmt::Write;
+use mm::info::{DeviceId, ResourceId, ResourceState};
 use shell::args::Invocation;
 use shell::commands::{COMMANDS, find};
 use shell::report::{self, Array, Format, Text};
-use shell::rows::{Device, DeviceRow, EventRow, Stat, Uptime, Word};
+use shell::rows::{Device, DeviceRow, EventRow, Stat, TableRow, Uptime, Word};
 
 /// `help [COMMAND]`
 pub fn help(invocation: &Invocation<'_>) -> Outcome {
@@ -102,16 +103,20 @@ pub fn stat(invocation: &Invocation<'_>) -> Outcome {
 
 /// `acpi [-J]`
 pub fn acpi(invocation: &Invocation<'_>) -> Outcome {
-    let (events, devices) = (&mut events, &mut devices);
+    let (tables, events, devices) = (&mut tables, &mut events, &mut devices);
     match invocation.format() {
         Format::Json => {
-            Out.write_str("{\"events\":")?;
+            Out.write_str("{\"tables\":")?;
+            report::array(&mut Out, tables)?;
+            Out.write_str(",\"events\":")?;
             report::array(&mut Out, events)?;
             Out.write_str(",\"devices\":")?;
             report::array(&mut Out, devices)?;
             Out.write_str("}\n")?;
         }
         Format::Table => {
+            report::table(&mut Out, tables)?;
+            Out.write_char('\n')?;
             report::table(&mut Out, events)?;
             Out.write_char('\n')?;
             report::table(&mut Out, devices)?;
@@ -121,6 +126,22 @@ pub fn acpi(invocation: &Invocation<'_>) -> Outcome {
 }
 
 // One row at a time, so that ACPI is free while a row is written.
+fn tables(tell: &mut dyn FnMut(&TableRow)) {
+    let row = |number: usize| {
+        acpi::with(|acpi| {
+            acpi.tables.all().get(number).map(|table| TableRow {
+                signature: Text::of(&table.signature),
+                address: table.at.0,
+                length: table.length,
+                revision: table.revision,
+                oem_table_id: Text::of(&table.oem_table_id.trim_ascii_end().escape_ascii()),
+            })
+        })
+        .flatten()
+    };
+    (0..).map_while(row).for_each(|row| tell(&row));
+}
+
 fn events(tell: &mut dyn FnMut(&EventRow)) {
     let row = |number: usize| {
         acpi::with(|acpi| {
@@ -141,11 +162,25 @@ fn devices(tell: &mut dyn FnMut(&DeviceRow)) {
         hotplug::with(DeviceId(number), |device| DeviceRow {
             device: Device::of(&device.path),
             uid: Word::of(&device.uid.as_deref().unwrap_or("")),
-            state: Text::of(&device.state),
+            state: state(device),
             resources: device.resources.iter().map(|id| id.0).collect(),
         })
     };
     (0..hotplug::count()).filter_map(row).for_each(|row| tell(&row));
+}
+
+/// What became of a device; of one whose memory is there, whether it may be allocated.
+fn state(device: &MemoryDevice) -> Text<160> {
+    let all_are = |state| {
+        let is = |id: &ResourceId| core().resource(*id).is_some_and(|info| info.state == state);
+        device.resources.iter().all(is)
+    };
+    match device.state {
+        DeviceState::Online if all_are(ResourceState::Online) => Text::of(&ResourceState::Online),
+        DeviceState::Online if all_are(ResourceState::Offline) => Text::of(&ResourceState::Offline),
+        DeviceState::Online => Text::of(&ResourceState::Partial),
+        ref other => Text::of(other),
+    }
 }
 
 /// `panic`
