@@ -16,6 +16,12 @@ use crate::workspace::Workspace;
 /// Guests at a time: each one keeps a processor busy.
 const GUESTS: &str = "--test-threads=2";
 
+/// The members for bare metal, looked at apart from the others: with them their dependencies would have features
+/// that they have not.
+const BARE_METAL: &[&str] = &["--package=boot", "--package=kernel"];
+/// All other members.
+const HOST: &[&str] = &["--workspace", "--exclude=boot", "--exclude=kernel"];
+
 /// One cargo command.
 #[derive(Debug, PartialEq, Eq)]
 struct Step {
@@ -86,10 +92,15 @@ fn host_steps(filter: Option<&str>, boot_has_library: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     if filter.is_none() {
         steps.push(step("formatting", &["fmt", "--all", "--check"]));
-        steps.push(step("lints", &["clippy", "--workspace", "--all-targets", "--", "--deny=warnings"]));
-        let mut documentation = step("documentation", &["doc", "--workspace", "--no-deps"]);
-        documentation.rustdoc_flags = Some("--deny=warnings");
-        steps.push(documentation);
+        for (name, members) in [("lints", HOST), ("lints, bare metal", BARE_METAL)] {
+            let words = [&["clippy"], members, &["--all-targets", "--", "--deny=warnings"]].concat();
+            steps.push(step(name, &words));
+        }
+        for (name, members) in [("documentation", HOST), ("documentation, bare metal", BARE_METAL)] {
+            let mut documentation = step(name, &[&["doc", "--no-deps"], members].concat());
+            documentation.rustdoc_flags = Some("--deny=warnings");
+            steps.push(documentation);
+        }
     }
     // Without a choice of packages cargo takes those that the workspace names as its host members.
     let mut tests = step("tests on the host", &["test"]);
@@ -157,8 +168,19 @@ mod tests {
     /// The whole of the host's half denies warnings; a filter reaches every test command, and only those.
     #[test]
     fn host_half() {
-        let names: Vec<_> = host_steps(None, true).iter().map(|step| step.name).collect();
-        assert_eq!(names[..3], ["formatting", "lints", "documentation"]);
+        let whole = host_steps(None, true);
+        assert!(whole[0].arguments.contains(&"--check".to_owned()));
+        for (command, members) in
+            [("clippy", HOST), ("clippy", BARE_METAL), ("doc", HOST), ("doc", BARE_METAL)]
+        {
+            let of_these = |step: &&Step| {
+                step.arguments[0] == command
+                    && members.iter().all(|word| step.arguments.iter().any(|is| is == word))
+            };
+            let step = whole.iter().find(of_these).expect("every member is looked at");
+            let denies = step.arguments.last().is_some_and(|last| last == "--deny=warnings");
+            assert!(denies || step.rustdoc_flags == Some("--deny=warnings"), "{step:?}");
+        }
         let filtered = host_steps(Some("buddy"), true);
         assert!(filtered.iter().all(|step| step.arguments.contains(&"buddy".to_owned())));
         assert_eq!(filtered.len(), 2);
