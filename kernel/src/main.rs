@@ -1,5 +1,7 @@
 //! Carapace: the order in which the kernel comes up.
-#![no_std]
+// On the host the kernel is only looked at (clippy, rust-analyzer), together with crates whose features
+// may bring in std and its panic handler.
+#![cfg_attr(target_os = "none", no_std)]
 #![no_main]
 
 extern crate alloc;
@@ -112,7 +114,8 @@ fn devices(tables: Option<StaticTables>) {
     }
 }
 
-#[panic_handler]
+#[cfg_attr(target_os = "none", panic_handler)]
+#[cfg_attr(not(target_os = "none"), allow(dead_code))]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     arch::panic_report(info)
 }
