@@ -85,14 +85,24 @@ fn memory_and_tables(info: &BootInfo) -> Result<Option<StaticTables>, StartError
     Ok(tables)
 }
 
+/// Says what becomes of the processors beside this one: they wait where the firmware left them, for an
+/// interrupt that nobody sends.
+fn tell_processors(processors: u32) {
+    match processors.saturating_sub(1) {
+        0 => {}
+        1 => info!("2 processors: one runs, the other one stays parked"),
+        others => info!("{processors} processors: one runs, the other {others} stay parked"),
+    }
+}
+
 /// Interrupts, then ACPI: the namespace, the memory devices that are there, and their events. What
 /// fails here is logged and left out; the shell comes up in any case, by polling if need be.
 fn devices(tables: Option<StaticTables>) {
     let Some(tables) = tables else { return };
     let mut map = |at, bytes| memory::devices::map(at, bytes, Caching::Device).ok();
-    match tables.madt().map(|madt| arch::apic::init(&madt, &mut map)) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => error!("interrupt controllers: {error}"),
+    match tables.madt().map(|madt| (madt.processors, arch::apic::init(&madt, &mut map))) {
+        Ok((processors, Ok(()))) => tell_processors(processors),
+        Ok((_, Err(error))) => error!("interrupt controllers: {error}"),
         Err(error) => error!("interrupt controllers: {error}"),
     }
     if let Err(error) = arch::apic::route_serial() {
