@@ -19,8 +19,9 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;
 use firmware::notify::Status;
+use firmware::quota::{Quota, Turn};
 use firmware::ranges::{Ranges, RangesError};
-use log::{info, warn};
+use log::{Level, info, log, warn};
 use mm::addr::NodeId;
 use mm::error::AddError;
 use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId, ResourceState};
@@ -148,6 +149,8 @@ pub struct MemoryDevice {
     pub resources: ArrayVec<ResourceId, MAX_DEVICE_RANGES>,
     /// Microseconds that its AML took when it was added (`_STA`, `_CRS`, `_PXM`).
     pub aml_us: u64,
+    /// What the log has had about it lately, beside memory that came.
+    said: Quota,
 }
 
 /// What a device says of itself: what it takes to add it.
@@ -175,7 +178,8 @@ pub fn register(path: String, uid: Option<String>) -> Result<DeviceId, HotplugEr
     }
     let id = DeviceId(devices.len() as u32);
     let resources = ArrayVec::new();
-    devices.push(MemoryDevice { path, uid, state: DeviceState::Absent, resources, aml_us: 0 });
+    let said = Quota::default();
+    devices.push(MemoryDevice { path, uid, state: DeviceState::Absent, resources, aml_us: 0, said });
     Ok(id)
 }
 
@@ -244,8 +248,37 @@ pub fn vacate(id: DeviceId) {
 
 impl MemoryDevice {
     fn refuse(&mut self, error: &HotplugError) {
-        warn!("{}: not added: {error}", self.path);
+        self.say(Level::Warn, format_args!("not added: {error}"));
         self.state = DeviceState::Refused(error.clone());
+    }
+
+    fn say(&mut self, level: Level, text: fmt::Arguments<'_>) {
+        let Turn::Say { left_out } = self.said.take(microseconds()) else { return };
+        if left_out > 0 {
+            self.tell_left_out(left_out);
+        }
+        log!(level, "{}: {text}", self.path);
+    }
+
+    fn tell_left_out(&self, lines: u64) {
+        warn!("{}: {lines} more lines like these, left out", self.path);
+    }
+}
+
+/// Logs a line about a device, or counts it where the device has had a lot of them lately: firmware can tell
+/// something as often as it likes.
+pub fn say(id: DeviceId, level: Level, text: fmt::Arguments<'_>) {
+    if let Some(device) = DEVICES.lock().get_mut(id.0 as usize) {
+        device.say(level, text);
+    }
+}
+
+/// A burst of events is over: logs how many lines were left out.
+pub fn settle() {
+    for device in DEVICES.lock().iter_mut() {
+        if let Some(lines) = device.said.settle() {
+            device.tell_left_out(lines);
+        }
     }
 }
 

@@ -32,5 +32,6 @@ pub mod bytes;
 pub mod gpe;
 pub mod madt;
 pub mod notify;
+pub mod quota;
 pub mod ranges;
 pub mod srat;

@@ -15,20 +15,23 @@ use super::{Acpi, aml_host, notify};
 use crate::arch::apic::{self, Sci};
 use crate::arch::time;
 use crate::executor;
+use crate::hotplug;
 use core::fmt;
 use core::future::poll_fn;
 use core::task::Poll;
 use core::time::Duration;
-use log::{debug, error, info, warn};
+use log::{debug, info, warn};
 
 /// How often an event's method is run in a row at most. Each run but the last told of something; of 256
 /// slots each has an insertion and an ejection to tell of.
 const MAX_RUNS: u32 = 512;
 /// How many notifications are handled in a row at most: twice what one run of a method can queue.
 const MAX_TOLD: usize = 2 * aml_host::QUEUE;
-/// After so many SCIs in a row without an event, each is followed by a pause: something else holds the
-/// line, and the rest of the kernel shall not starve.
+/// After so many SCIs in a row without any news, each is followed by a pause: something else holds the
+/// line, or an event whose status does not clear, and the rest of the kernel shall not starve.
 const MAX_IDLE: u32 = 64;
+/// SCIs further apart than that are not in a row.
+const IN_A_ROW: Duration = Duration::from_millis(100);
 const IDLE_PAUSE: Duration = Duration::from_millis(10);
 /// How long firmware may take to hand over the fixed hardware (Linux waits 3 s too).
 const ENABLE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -104,13 +107,19 @@ fn take_over(fixed: &Fixed) -> Result<(), ListenError> {
 
 /// Answers events for ever: a task of the executor. Before ACPI is there it does nothing.
 pub async fn events() {
-    let mut idle = 0;
+    let mut idle = 0u32;
+    let mut last = Duration::ZERO;
     loop {
         // The first time without an SCI: AML may have told something while the devices were looked at.
-        idle = if serve_all().await { 0 } else { (idle + 1).min(MAX_IDLE + 1) };
+        let any_news = serve_all().await;
+        let now = time::uptime();
+        let apart = now.saturating_sub(last) > IN_A_ROW;
+        last = now;
+        idle = if any_news || apart { 0 } else { (idle + 1).min(MAX_IDLE + 1) };
         if idle == MAX_IDLE {
-            warn!("the SCI comes again and again, and no event is pending; listening more slowly");
+            warn!("the SCI comes again and again, and there is no news; listening more slowly");
         }
+        executor::give_way().await;
         if idle >= MAX_IDLE {
             executor::sleep_until(time::uptime() + IDLE_PAUSE).await;
         }
@@ -124,33 +133,38 @@ pub async fn events() {
     }
 }
 
-/// Serves whatever is pending; `false` if nothing was.
+/// Serves whatever is pending; whether anything was told.
 async fn serve_all() -> bool {
-    let mut any = handle_all().await;
+    let mut news = handle_all().await;
     let events = super::with(|acpi| acpi.gpes.handlers().len()).unwrap_or(0);
     for index in 0..events {
         if super::with(|acpi| acpi.gpes.is_pending(index)).unwrap_or(false) {
-            any = true;
-            serve(index).await;
+            news |= serve(index).await;
         }
     }
-    any
+    super::with(|acpi| acpi.namespace.settle());
+    hotplug::settle();
+    news
 }
 
-/// Runs one event's method until it tells nothing.
-async fn serve(index: usize) {
-    for _ in 0..MAX_RUNS {
+/// Runs one event's method until it tells nothing; whether it told anything.
+async fn serve(index: usize) -> bool {
+    for run in 0..MAX_RUNS {
         let told = super::with(|acpi| acpi.run(index)).unwrap_or(0);
         handle_all().await;
         if told == 0 {
-            return;
+            return run > 0;
         }
     }
     super::with(|acpi| {
-        if let Some(handler) = acpi.gpes.handlers().get(index) {
-            warn!("{handler}: tells something new in each of {MAX_RUNS} runs; left for now");
+        let Acpi { gpes, namespace, .. } = acpi;
+        if let Some(handler) = gpes.handlers().get(index) {
+            namespace.complain(format_args!(
+                "{handler}: tells something new in each of {MAX_RUNS} runs; left for now"
+            ));
         }
     });
+    true
 }
 
 /// Handles what waits in the inbox, giving way after each; `false` where nothing waited. AML that tells
@@ -169,10 +183,14 @@ async fn handle_all() -> bool {
 
 /// Drops what still waits, and says how many notifications nobody will answer.
 fn report_lost() {
-    let lost = super::with(|acpi| acpi.namespace.inbox.clear()).unwrap_or(0);
-    if lost > 0 {
-        error!("the firmware told more than {MAX_TOLD} things in a row: {lost} notifications are lost");
-    }
+    super::with(|acpi| {
+        let lost = acpi.namespace.inbox.clear();
+        if lost > 0 {
+            acpi.namespace.complain(format_args!(
+                "the firmware told more than {MAX_TOLD} things in a row: {lost} notifications are lost"
+            ));
+        }
+    });
 }
 
 /// Handles the oldest notification; `false` where none waits.
@@ -191,7 +209,7 @@ impl Acpi {
         if let Err(error) = self.gpes.run(index, &mut self.namespace)
             && let Some(handler) = self.gpes.handlers().get(index)
         {
-            error!("{handler}: {error}");
+            self.namespace.complain(format_args!("{handler}: {error}"));
         }
         self.namespace.inbox.waiting().saturating_sub(before)
     }

@@ -42,7 +42,7 @@ pub enum Presence {
 
 /// Puts all memory devices of the namespace into the list, and what they lie in into the inbox.
 pub fn enumerate(namespace: &mut Namespace) {
-    for path in namespace.devices() {
+    for path in namespace.devices().to_vec() {
         match is_memory(namespace, &path) {
             Ok(true) => enlist(namespace, path),
             Ok(false) => {}
@@ -214,6 +214,7 @@ pub fn answer(namespace: &mut Namespace, path: &str, source: u64, code: u64) {
     let args = [Value::Integer(source), Value::Integer(code), Value::Buffer(alloc::vec::Vec::new())];
     match namespace.evaluate(&method, &args) {
         Ok(_) => log::debug!("{path}: _OST({source:#x}, {code:#x})"),
-        Err(error) => warn!("{path}: the answer ({source:#x}, {code:#x}) did not arrive: {error}"),
+        Err(error) => namespace
+            .complain(format_args!("{path}: the answer ({source:#x}, {code:#x}) did not arrive: {error}")),
     }
 }

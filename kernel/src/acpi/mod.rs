@@ -90,7 +90,7 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     let srat = tables.srat();
     let refused = memory_device::scan(&mut namespace, None, srat);
     if refused > 0 {
-        info!("{refused} memory devices were refused");
+        info!("memory devices refused: {refused}");
     }
     let acpi = Acpi { tables, fixed, namespace, gpes, interrupts: 0, notifications: 0, srat };
     *ACPI.lock() = Some(acpi);

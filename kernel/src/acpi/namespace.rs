@@ -5,10 +5,14 @@
 
 use super::aml_host::{Inbox, KernelHost};
 use super::tables::{Signature, StaticTables};
+use crate::hotplug;
 use crate::memory::heap;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use aml::{Aml, Limits, Reach, Value};
+use core::fmt;
+use firmware::quota::{Quota, Turn};
 use log::{info, warn};
 
 /// The bounds of one evaluation. QEMU's scan of 256 slots takes some ten thousand steps.
@@ -23,8 +27,12 @@ const _: () = assert!(3 * OBJECT_BYTES as u64 <= heap::RESERVE_BYTES);
 #[derive(Debug)]
 pub struct Namespace {
     aml: Aml,
+    /// The paths of all devices, table by table: see [`Namespace::devices`].
+    devices: Vec<String>,
     /// What AML told about devices and nobody has handled yet.
     pub inbox: Inbox,
+    /// What the log has had about methods that fail when firmware tells something.
+    complaints: Quota,
 }
 
 impl Namespace {
@@ -39,17 +47,25 @@ impl Namespace {
         let bytes: usize =
             tables.all().iter().filter(|table| is_aml(table.signature)).map(|t| t.length as usize).sum();
         let limits = Limits { steps: STEPS, depth: DEPTH, bytes: bytes + OBJECT_BYTES, sleep_ms: SLEEP_MS };
-        let mut namespace = Namespace { aml: Aml::new(limits), inbox: Inbox::default() };
+        let mut namespace = Namespace {
+            aml: Aml::new(limits),
+            devices: Vec::new(),
+            inbox: Inbox::default(),
+            complaints: Quota::default(),
+        };
         let dsdt = tables.find(Signature::DSDT).map_err(|_| aml::ErrorKind::BadTable("there is no DSDT"))?;
         namespace.with(|aml, host| aml.load(host, dsdt.bytes()))?;
+        namespace.list_devices();
         for table in tables.all().iter().filter(|table| table.signature == Signature::SSDT) {
             if let Err(error) = namespace.with(|aml, host| aml.load(host, table.bytes())) {
                 warn!("SSDT {} at {} left out: {error}", table.oem_table_id.escape_ascii(), table.at);
             }
+            namespace.list_devices();
         }
         if let Err(error) = namespace.with(|aml, host| aml.initialize(host)) {
             warn!("_INI: {error}");
         }
+        namespace.list_devices();
         // Interrupts come through the IO APICs: firmware may route by that (ACPI 6.5, section 5.8.1).
         if namespace.exists("\\_PIC")
             && let Err(error) = namespace.evaluate("\\_PIC", &[Value::Integer(1)])
@@ -62,8 +78,24 @@ impl Namespace {
 
     /// Runs `work` with the interpreter and its surroundings, the heap's reserve open.
     fn with<R>(&mut self, work: impl FnOnce(&mut Aml, &mut KernelHost<'_>) -> R) -> R {
-        let Namespace { aml, inbox } = self;
+        let Namespace { aml, inbox, .. } = self;
         heap::with_reserve(|| work(aml, &mut KernelHost { inbox }))
+    }
+
+    /// Logs that firmware's code went wrong while it told something, or counts it where that happens a lot.
+    pub fn complain(&mut self, text: fmt::Arguments<'_>) {
+        let Turn::Say { left_out } = self.complaints.take(hotplug::microseconds()) else { return };
+        if left_out > 0 {
+            tell_left_out(left_out);
+        }
+        warn!("{text}");
+    }
+
+    /// A burst of events is over: logs how many complaints were left out.
+    pub fn settle(&mut self) {
+        if let Some(lines) = self.complaints.settle() {
+            tell_left_out(lines);
+        }
     }
 
     /// The value of the object, or what the method returns.
@@ -90,9 +122,18 @@ impl Namespace {
         self.aml.exists(path)
     }
 
-    /// The paths of all devices, parents first.
-    pub fn devices(&self) -> Vec<String> {
-        self.aml.devices()
+    /// The paths of all devices: those of the DSDT before those of SSDTs, so that of two devices which claim
+    /// the same memory the machine's own gets it; parents first.
+    pub fn devices(&self) -> &[String] {
+        &self.devices
+    }
+
+    /// Appends the devices that the table loaded last has brought.
+    fn list_devices(&mut self) {
+        let known: BTreeSet<&String> = self.devices.iter().collect();
+        let new: Vec<String> =
+            self.aml.devices().into_iter().filter(|device| !known.contains(device)).collect();
+        self.devices.extend(new);
     }
 
     /// The paths of what lies directly below `path`.
@@ -113,6 +154,10 @@ impl Namespace {
     pub fn reaches_notify(&self, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
         self.aml.reaches_notify(method, is_target)
     }
+}
+
+fn tell_left_out(lines: u64) {
+    warn!("{lines} more complaints about AML, left out");
 }
 
 /// The path of `name` below `parent`.

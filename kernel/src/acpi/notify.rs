@@ -12,7 +12,7 @@ use super::namespace::Namespace;
 use crate::hotplug::{self, HotplugError};
 use firmware::notify::{Event, Notification, Status, Target};
 use firmware::srat::Srat;
-use log::{info, warn};
+use log::Level;
 use mm::info::DeviceId;
 
 /// Handles `notification` and answers it.
@@ -42,12 +42,12 @@ fn on_device(
     value: u64,
 ) -> Result<(), HotplugError> {
     let told = |error: HotplugError| {
-        hotplug::with(id, |device| warn!("{}: {error}", device.path));
+        hotplug::say(id, Level::Warn, format_args!("{error}"));
         Err(error)
     };
     match Event::of(value) {
         Event::BusCheck | Event::DeviceCheck if hotplug::is_online(id) => {
-            hotplug::with(id, |device| info!("{}: online already, nothing changes", device.path));
+            hotplug::say(id, Level::Info, format_args!("online already, nothing changes"));
             Ok(())
         }
         Event::BusCheck | Event::DeviceCheck => match memory_device::check(namespace, id, srat)? {
