@@ -115,7 +115,14 @@ pub fn init() -> Result<(), InitError> {
         fifo_trigger_level: Some(FifoTriggerLevel::Fourteen),
         ..Config::DEFAULT
     };
-    let result = SERIAL.lock().uart.init(config);
+    let mut line = SERIAL.lock();
+    line.save_early_bytes();
+    let result = line.uart.init(config);
+    let status = port::read8(COM1.offset(LINE_STATUS));
+    if result.is_ok() && status & LSR::DATA_READY.bits() == 0 {
+        // Nothing waits, so this reads nothing; QEMU takes it as the sign that there is room again.
+        port::read8(COM1.offset(DATA));
+    }
     LINE.store(if result.is_ok() { READY } else { ABSENT }, Ordering::Relaxed);
     result
 }
@@ -239,6 +246,20 @@ enum Progress {
 }
 
 impl Line {
+    /// Takes what was typed before the line is set up: switching the FIFOs on would drop it. In loopback
+    /// mode the UART takes nothing more from outside, so nothing comes between this and the switch.
+    fn save_early_bytes(&mut self) {
+        port::write8(COM1.offset(MODEM_CONTROL), MCR::LOOP_BACK.bits());
+        for _ in 0..=FIFO {
+            let status = port::read8(COM1.offset(LINE_STATUS));
+            // All ones: nobody answers at the port.
+            if status == u8::MAX || status & LSR::DATA_READY.bits() == 0 {
+                return;
+            }
+            self.incoming.put(&[port::read8(COM1.offset(DATA))]);
+        }
+    }
+
     /// Tells the UART which interrupts are wanted.
     fn set_interrupts(&mut self) {
         let mut wanted = IER::empty();
