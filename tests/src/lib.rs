@@ -12,6 +12,7 @@
 //! is there to end a test that hangs and never to judge a time.
 
 pub mod answers;
+pub mod asl;
 pub mod guest;
 pub mod monitor;
 pub mod serial;
