@@ -12,7 +12,7 @@ const WORDS_MAX: usize = 32;
 /// Operands any command takes at most.
 const OPERANDS_MAX: usize = 4;
 /// Flags there are.
-const FLAGS: usize = 7;
+const FLAGS: usize = 9;
 
 /// A flag that some command takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub enum Flag {
     All,
     /// `--bytes`, `-b`.
     Bytes,
+    /// `--noheadings`, `-n`.
+    NoHeadings,
+    /// `--output LIST`, `-o LIST`.
+    Output,
     /// `--node N`.
     Node,
     /// `--pinned`.
@@ -40,6 +44,8 @@ impl Flag {
             Flag::Json => "-J",
             Flag::All => "--all",
             Flag::Bytes => "--bytes",
+            Flag::NoHeadings => "--noheadings",
+            Flag::Output => "--output",
             Flag::Node => "--node",
             Flag::Pinned => "--pinned",
             Flag::Contiguous => "--contiguous",
@@ -53,12 +59,14 @@ impl Flag {
             Flag::Json => Some('J'),
             Flag::All => Some('a'),
             Flag::Bytes => Some('b'),
+            Flag::NoHeadings => Some('n'),
+            Flag::Output => Some('o'),
             _ => None,
         }
     }
 
     const fn takes_value(self) -> bool {
-        matches!(self, Flag::Node)
+        matches!(self, Flag::Node | Flag::Output)
     }
 
     fn is(self, opt: Opt<&str>) -> bool {
@@ -222,6 +230,10 @@ mod tests {
             assert_eq!(given.format(), Format::Json);
         }
         assert!(parse("lsmem -aJ").unwrap().has(Flag::All));
+        for line in ["lsmem -n -o +NODE", "lsmem -no+NODE", "lsmem --noheadings --output=+NODE"] {
+            let given = parse(line).unwrap();
+            assert_eq!((given.has(Flag::NoHeadings), given.value(Flag::Output)), (true, Some("+NODE")));
+        }
     }
 
     // Everything else is refused, and the message says what is wrong with which word.

@@ -56,6 +56,8 @@ pub struct Command {
 }
 
 const JSON: &[Flag] = &[Flag::Json];
+/// What `lsmem -o` takes, in the order of [`crate::rows::LsmemRow`]'s columns.
+pub const LSMEM_COLUMNS: &[&str] = &["RANGE", "SIZE", "STATE", "REMOVABLE", "BLOCK", "NODE", "ZONES"];
 /// What `policy` takes; the kernel proves at compile time that these are the memory core's words.
 pub const POLICIES: &[&str] = &["online", "offline", "movable", "kernel"];
 /// What `fail` takes; proven likewise.
@@ -90,8 +92,9 @@ pub const COMMANDS: &[Command] = &[
         "free blocks of each order by node and zone, with -J by resource", "buddyinfo -J"),
     command(Id::Zoneinfo, "zoneinfo", "zoneinfo [-J]", JSON, (0, 0), &[],
         "pages of each node's zones, as in Linux's file of that name", "zoneinfo"),
-    command(Id::Lsmem, "lsmem", "lsmem [-a] [-b] [-J]", &[Flag::All, Flag::Bytes, Flag::Json], (0, 0), &[],
-        "ranges of memory as util-linux has it (-a: blocks, -b: bytes)", "lsmem -a"),
+    command(Id::Lsmem, "lsmem", "lsmem [-a] [-b] [-n] [-o [+]COLUMN,...] [-J]",
+        &[Flag::All, Flag::Bytes, Flag::NoHeadings, Flag::Output, Flag::Json], (0, 0), LSMEM_COLUMNS,
+        "ranges of memory as util-linux has it (-a: blocks, -b: bytes)", "lsmem -o +NODE,ZONES"),
     command(Id::Page, "page", "page PFN [-J]", JSON, (1, 1), &[],
         "what a frame is, where its descriptor is and who holds it", "page 0x100400"),
     command(Id::Map, "map", "map [-J]", JSON, (0, 0), &[],

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 mod table;
 
-pub use table::{Align, Column, Row, Table, left, right};
+pub use table::{Align, Column, Picked, Row, Table, left, right};
 
 /// Bytes of JSON that a single row or object can have (asserted by `rows`' tests with the longest).
 pub const VALUE_MAX: usize = 2048;
@@ -289,6 +289,23 @@ mod tests {
         object_with(&mut out, "pairs", &mut tell, &mut || Head { rows: rows.get() }).unwrap();
         let value: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!((&value["rows"], &value["pairs"][0]["number"]), (&2.into(), &7.into()));
+    }
+
+    // Rows that come one by one look as those of `list`, in both forms.
+    #[test]
+    fn listings() {
+        for format in [Format::Table, Format::Json] {
+            let (mut whole, mut out) = (String::new(), String::new());
+            list(&mut whole, format, &mut pairs).unwrap();
+            let mut listing = Listing::new(format);
+            if let Listing::Table(table) = &mut listing {
+                pairs(&mut |pair| table.measure(pair));
+            }
+            listing.begin(&mut out).unwrap();
+            pairs(&mut |pair| listing.row(&mut out, pair).unwrap());
+            listing.end(&mut out).unwrap();
+            assert_eq!(out, whole);
+        }
     }
 
     // An error is one line in either form, however long and whatever is in it.

@@ -328,7 +328,7 @@ mod trial;
 mod zones;
 
 pub use kernel::{DeviceRow, DumpHead, EventRow, Leaves, Stat, TableRow, Uptime, WalkRow, WindowRow};
-pub use lsmem::{Joined, LsmemRow, LsmemSummary, Merge, Removable, Unit};
+pub use lsmem::{Joined, LsmemColumns, LsmemRow, LsmemSummary, Merge, Removable, Unit};
 pub use trial::{FailRow, PolicyRow, StressRow};
 pub use zones::{BuddyRow, ORDERS_MAX, ZoneRow, buddy_line};
 

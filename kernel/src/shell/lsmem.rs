@@ -1,58 +1,71 @@
 //! `lsmem`, as util-linux has it: our sections are its blocks.
 
 use super::console::Out;
-use super::{Outcome, stream};
+use super::{Failure, Outcome, stream};
 use ::core::cell::Cell;
 use ::core::fmt::Write;
 use mm::addr::{PAGE_SIZE, SECTION_PAGES};
 use mm::info::{DeviceId, ResourceInfo, SectionRow, SectionState};
 use shell::args::{Flag, Invocation};
-use shell::report::{Format, Listing};
-use shell::rows::{Joined, LsmemRow, LsmemSummary, Merge, Removable, Unit, Word};
+use shell::report::{Array, Format};
+use shell::rows::{Joined, LsmemColumns, LsmemRow, LsmemSummary, Merge, Removable, Unit, Word};
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
 
-/// `lsmem [-a] [-b] [-J]`
+/// `lsmem [-a] [-b] [-n] [-o [+]COLUMN,...] [-J]`
 pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
     let merge = if invocation.has(Flag::All) { Merge::Blocks } else { Merge::Ranges };
     let unit = if invocation.has(Flag::Bytes) { Unit::Bytes } else { Unit::Suffix };
+    let columns = match invocation.value(Flag::Output).map(LsmemColumns::parse) {
+        None => LsmemColumns::DEFAULT,
+        Some(Ok(columns)) => columns,
+        Some(Err(word)) => {
+            return Err(Failure::of(format_args!(
+                "'{word}' is no column, or there twice: RANGE, SIZE, STATE, REMOVABLE, BLOCK, NODE, ZONES"
+            )));
+        }
+    };
     let (online, offline) = (Cell::new(0), Cell::new(0));
     let walk = async |tell: &mut dyn FnMut(&LsmemRow)| -> Outcome {
         online.set(0);
         offline.set(0);
-        let mut done = |row: &LsmemRow| {
-            let sum = if row.state.as_str() == OFFLINE { &offline } else { &online };
-            sum.set(sum.get() + row.size);
-            tell(row);
-        };
+        // Up to where it is counted: a block of boot memory comes more than once.
+        let mut counted = 0;
         let mut open: Option<LsmemRow> = None;
         stream::sections(stream::EVERYTHING, &mut |info, section| {
-            let row = row(info, section, unit);
+            let row = row(info, section, unit, columns);
+            let end = row.start + row.size;
+            let sum = if section.state == SectionState::Offline { &offline } else { &online };
+            sum.set(sum.get() + end.saturating_sub(row.start.max(counted)));
+            counted = end;
             if open.as_mut().is_none_or(|open| open.join(&row, merge) == Joined::No)
                 && let Some(whole) = open.replace(row)
             {
-                done(&whole);
+                tell(&whole);
             }
         })
         .await?;
-        open.iter().for_each(done);
+        open.iter().for_each(tell);
         Ok(())
     };
-    let format = invocation.format();
-    let mut list = Listing::new(format);
-    if let Listing::Table(table) = &mut list {
-        walk(&mut |row| table.measure(row)).await?;
-    }
-    if format == Format::Json {
-        Out.write_str("{\"memory\":")?;
-    }
-    list.begin(&mut Out)?;
-    let mut result = Ok(());
-    walk(&mut |row| result = result.and_then(|()| list.row(&mut Out, row))).await?;
-    result?;
-    match format {
-        Format::Json => Out.write_str("]}\n")?,
+    match invocation.format() {
+        Format::Json => {
+            let (mut list, mut result) = (Array::new(), Ok(()));
+            Out.write_str("{\"memory\":")?;
+            Array::begin(&mut Out)?;
+            walk(&mut |row| result = result.and_then(|()| list.item(&mut Out, row))).await?;
+            result?;
+            Out.write_str("]}\n")?;
+        }
         Format::Table => {
+            let mut table = columns.table();
+            walk(&mut |row| table.measure(row)).await?;
+            let mut result = match invocation.has(Flag::NoHeadings) {
+                true => Ok(()),
+                false => table.titles(&mut Out),
+            };
+            walk(&mut |row| result = result.and_then(|()| table.row(&mut Out, row))).await?;
+            result?;
             let (online, offline) = (online.get(), offline.get());
             LsmemSummary { block: BLOCK_BYTES, online, offline, unit }.write(&mut Out)?;
         }
@@ -60,9 +73,7 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
     Ok(())
 }
 
-const OFFLINE: &str = "offline";
-
-fn row(info: &ResourceInfo, section: &SectionRow, unit: Unit) -> LsmemRow {
+fn row(info: &ResourceInfo, section: &SectionRow, unit: Unit, columns: LsmemColumns) -> LsmemRow {
     let block = section.section.range();
     // Boot memory has blocks with holes in them; like Linux, all of such a block is shown. What a device
     // has of a block that another device shares is shown as it is: Linux has no such blocks.
@@ -75,8 +86,11 @@ fn row(info: &ResourceInfo, section: &SectionRow, unit: Unit) -> LsmemRow {
         size: part.pages() * PAGE_SIZE,
         blocks: (section.section.0, section.section.0),
         // To util-linux a block that is all memmap is online like the rest of its device.
-        state: Word::of(&if section.state == SectionState::Offline { OFFLINE } else { "online" }),
+        state: Word::of(&if section.state == SectionState::Offline { "offline" } else { "online" }),
         removable,
+        node: info.node.0,
+        zone: Word::of(&info.zone),
         unit,
+        columns,
     }
 }

@@ -1,5 +1,6 @@
 //! Tables: columns as wide as their widest cell, rows written one by one.
 
+use arrayvec::ArrayVec;
 use core::fmt::{self, Display, Write};
 use core::marker::PhantomData;
 use serde::Serialize;
@@ -68,12 +69,17 @@ pub trait Row: Serialize {
     fn cells(&self, cell: &mut dyn FnMut(&dyn Display));
 }
 
+/// Columns by their place among all.
+pub type Picked = ArrayVec<u8, COLUMNS_MAX>;
+
 /// A source of cells.
 type Cells<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&dyn Display));
 
 /// A table whose rows come one by one, twice: first [`Table::measure`] for all, then [`Table::row`]. For
 /// walks that give way between rows; a row that was not measured may stand out of its column.
 pub struct Table<R> {
+    /// The columns shown, by their place in `R::COLUMNS`.
+    picked: Picked,
     /// The widest cell of each column.
     widths: [usize; COLUMNS_MAX],
     rows: PhantomData<fn(&R)>,
@@ -82,7 +88,12 @@ pub struct Table<R> {
 impl<R: Row> Table<R> {
     /// A table that has measured no row.
     pub fn new() -> Table<R> {
-        Table { widths: [0; COLUMNS_MAX], rows: PhantomData }
+        Table::of((0..COLUMNS_MAX as u8).take(R::COLUMNS.len()).collect())
+    }
+
+    /// A table of some columns, in their order.
+    pub fn of(picked: Picked) -> Table<R> {
+        Table { picked, widths: [0; COLUMNS_MAX], rows: PhantomData }
     }
 
     /// Makes the columns as wide as this row's cells.
@@ -106,20 +117,27 @@ impl<R: Row> Table<R> {
     }
 
     fn line(&self, out: &mut dyn Write, cells: Cells<'_>) -> fmt::Result {
-        let mut columns = R::COLUMNS.iter().zip(&self.widths);
         // Blanks before the next cell: not written at a row's end.
         let mut pending = 0;
         let mut result = Ok(());
-        cells(&mut |cell| {
-            let Some((column, &widest)) = columns.next() else { return };
-            let missing = column.width(widest).saturating_sub(width_of(cell));
-            let (before, after) = match column.align {
-                Align::Left => (pending, missing),
-                Align::Right => (pending + missing, 0),
+        for wanted in self.picked.iter().copied().map(usize::from) {
+            let Some((column, &widest)) = R::COLUMNS.get(wanted).zip(self.widths.get(wanted)) else {
+                continue;
             };
-            pending = after + R::GAP;
-            result = result.and_then(|()| write!(out, "{:before$}{cell}", ""));
-        });
+            let mut place = 0;
+            cells(&mut |cell| {
+                if place == wanted {
+                    let missing = column.width(widest).saturating_sub(width_of(cell));
+                    let (before, after) = match column.align {
+                        Align::Left => (pending, missing),
+                        Align::Right => (pending + missing, 0),
+                    };
+                    pending = after + R::GAP;
+                    result = result.and_then(|()| write!(out, "{:before$}{cell}", ""));
+                }
+                place += 1;
+            });
+        }
         result.and_then(|()| out.write_char('\n'))
     }
 }

@@ -1,10 +1,12 @@
 //! `lsmem` as util-linux has it: its columns, its words, and its way of joining blocks into ranges.
 
 use super::Word;
+use crate::commands::LSMEM_COLUMNS;
 use crate::human::ShortSize;
-use crate::report::{Column, Row, Text, left, right};
+use crate::report::{Column, Row, Table, Text, left, right};
 use core::fmt::{self, Display};
 use serde::Serialize;
+use serde::ser::SerializeStruct;
 
 /// A row of `lsmem`: a block (our section) of memory, or several that are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +21,64 @@ pub struct LsmemRow {
     pub state: Word,
     /// Whether it belongs to a device that can be removed.
     pub removable: Removable,
+    /// Its node.
+    pub node: u32,
+    /// Its zone.
+    pub zone: Word,
     /// How its size is told.
     pub unit: Unit,
+    /// What of it is told; what is not is no reason for a row of its own.
+    pub columns: LsmemColumns,
+}
+
+/// The columns shown: `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LsmemColumns {
+    /// Places among all columns, in the order wanted.
+    places: [usize; LSMEM_COLUMNS.len()],
+    count: usize,
+}
+
+const STATE: usize = 2;
+const REMOVABLE: usize = 3;
+const NODE: usize = 5;
+const ZONES: usize = 6;
+
+impl LsmemColumns {
+    /// Those without `-o`: up to BLOCK.
+    pub const DEFAULT: LsmemColumns = LsmemColumns { places: [0, 1, 2, 3, 4, 5, 6], count: 5 };
+
+    /// `COLUMN,...` (these), or `+COLUMN,...` (these too); upper or lower case.
+    ///
+    /// # Errors
+    /// The word that is no column, or is there already.
+    pub fn parse(list: &str) -> Result<LsmemColumns, &str> {
+        let (mut columns, names) = match list.strip_prefix('+') {
+            Some(more) => (LsmemColumns::DEFAULT, more),
+            None => (LsmemColumns { count: 0, ..LsmemColumns::DEFAULT }, list),
+        };
+        for name in names.split(',') {
+            let place = LSMEM_COLUMNS.iter().position(|column| column.eq_ignore_ascii_case(name));
+            let place = place.filter(|&place| !columns.has(place)).ok_or(name)?;
+            // Each at most once, so there is room.
+            *columns.places.get_mut(columns.count).ok_or(name)? = place;
+            columns.count += 1;
+        }
+        Ok(columns)
+    }
+
+    /// A table of these columns.
+    pub fn table(&self) -> Table<LsmemRow> {
+        Table::of(self.places().map(|place| place as u8).collect())
+    }
+
+    fn places(&self) -> impl Iterator<Item = usize> {
+        self.places.into_iter().take(self.count)
+    }
+
+    fn has(&self, place: usize) -> bool {
+        self.places().any(|picked| picked == place)
+    }
 }
 
 /// Whether memory can be removed.
@@ -83,29 +141,33 @@ impl Display for LsmemBlocks<'_> {
 /// util-linux's keys; with `-b` its size is a number there too.
 impl Serialize for LsmemRow {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Fields<Size> {
-            range: Text<48>,
-            size: Size,
-            state: Word,
-            removable: bool,
-            block: Text<48>,
-        }
-        let (range, block) = (Text::of(&LsmemRange(self)), Text::of(&LsmemBlocks(self)));
-        let (state, removable) = (self.state, self.removable == Removable::Yes);
-        match self.unit {
-            Unit::Suffix => {
-                let size = self.unit.text(self.size);
-                Fields { range, size, state, removable, block }.serialize(serializer)
+        let mut fields = serializer.serialize_struct("LsmemRow", self.columns.count)?;
+        for place in self.columns.places() {
+            match place {
+                0 => fields.serialize_field("range", &Text::<48>::of(&LsmemRange(self)))?,
+                1 if self.unit == Unit::Bytes => fields.serialize_field("size", &self.size)?,
+                1 => fields.serialize_field("size", &self.unit.text(self.size))?,
+                STATE => fields.serialize_field("state", &self.state)?,
+                REMOVABLE => fields.serialize_field("removable", &(self.removable == Removable::Yes))?,
+                4 => fields.serialize_field("block", &Text::<48>::of(&LsmemBlocks(self)))?,
+                NODE => fields.serialize_field("node", &self.node)?,
+                _ => fields.serialize_field("zones", &self.zone)?,
             }
-            Unit::Bytes => Fields { range, size: self.size, state, removable, block }.serialize(serializer),
         }
+        fields.end()
     }
 }
 
 impl Row for LsmemRow {
-    const COLUMNS: &'static [Column] =
-        &[left("RANGE"), right("SIZE").hint(5), right("STATE"), right("REMOVABLE"), right("BLOCK")];
+    const COLUMNS: &'static [Column] = &[
+        left("RANGE"),
+        right("SIZE").hint(5),
+        right("STATE"),
+        right("REMOVABLE"),
+        right("BLOCK"),
+        right("NODE"),
+        right("ZONES"),
+    ];
     const GAP: usize = 1;
 
     fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
@@ -114,6 +176,8 @@ impl Row for LsmemRow {
         cell(&self.state);
         cell(&if self.removable == Removable::Yes { "yes" } else { "no" });
         cell(&LsmemBlocks(self));
+        cell(&self.node);
+        cell(&self.zone);
     }
 }
 
@@ -121,7 +185,11 @@ impl LsmemRow {
     /// Takes `next`, which does not start before this row, into it if the two touch and are alike.
     pub fn join(&mut self, next: &LsmemRow, merge: Merge) -> Joined {
         let end = self.start.saturating_add(self.size);
-        let alike = (self.state, self.removable) == (next.state, next.removable);
+        let columns = &self.columns;
+        let alike = (!columns.has(STATE) || self.state == next.state)
+            && (!columns.has(REMOVABLE) || self.removable == next.removable)
+            && (!columns.has(NODE) || self.node == next.node)
+            && (!columns.has(ZONES) || self.zone == next.zone);
         let wanted = match merge {
             Merge::Ranges => true,
             Merge::Blocks => self.blocks.1 == next.blocks.0,
@@ -166,7 +234,8 @@ impl LsmemSummary {
             ("Total online memory:", self.online),
             ("Total offline memory:", self.offline),
         ] {
-            writeln!(out, "{name:<23} {:>5}", self.unit.text(bytes))?;
+            let width = if self.unit == Unit::Bytes { 15 } else { 5 };
+            writeln!(out, "{name:<23} {:>width$}", self.unit.text(bytes))?;
         }
         Ok(())
     }
@@ -175,7 +244,7 @@ impl LsmemSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Format, list};
+    use crate::report::{Format, array_line};
     use serde_json::{Value, json};
     use std::string::String;
 
@@ -183,7 +252,19 @@ mod tests {
 
     fn block(n: u64, state: &str, removable: Removable) -> LsmemRow {
         let state = Word::of(&state);
-        LsmemRow { start: n * BLOCK, size: BLOCK, blocks: (n, n), state, removable, unit: Unit::Suffix }
+        let (unit, columns) = (Unit::Suffix, LsmemColumns::DEFAULT);
+        let (node, zone) = ((n / 36) as u32, Word::of(&"any"));
+        LsmemRow {
+            start: n * BLOCK,
+            size: BLOCK,
+            blocks: (n, n),
+            state,
+            removable,
+            node,
+            zone,
+            unit,
+            columns,
+        }
     }
 
     fn range(first: u64, last: u64) -> LsmemRow {
@@ -193,7 +274,16 @@ mod tests {
 
     fn show(rows: &[LsmemRow], format: Format) -> String {
         let mut out = String::new();
-        list(&mut out, format, &mut |tell: &mut dyn FnMut(&LsmemRow)| rows.iter().for_each(tell)).unwrap();
+        let mut told = |tell: &mut dyn FnMut(&LsmemRow)| rows.iter().for_each(tell);
+        match format {
+            Format::Json => array_line(&mut out, &mut told).unwrap(),
+            Format::Table => {
+                let mut table = rows[0].columns.table();
+                told(&mut |row| table.measure(row));
+                table.titles(&mut out).unwrap();
+                told(&mut |row| table.row(&mut out, row).unwrap());
+            }
+        }
         out
     }
 
@@ -244,6 +334,38 @@ mod tests {
              Total online memory:      24G\n\
              Total offline memory:      0B\n"
         );
+        out.clear();
+        let bytes = LsmemSummary { block: BLOCK, online: 24 << 30, offline: 0, unit: Unit::Bytes };
+        bytes.write(&mut out).unwrap();
+        assert!(out.contains("block size:            134217728\nTotal online memory:        25769803776\n"));
+    }
+
+    // -o: columns in the order wanted, those with + behind the others; a column that is not shown is no
+    // reason for another row; a word that is none, or is there twice, is named.
+    #[test]
+    fn columns() {
+        let columns = |list| LsmemColumns::parse(list);
+        for (list, wrong) in
+            [("", ""), ("RANGE,", ""), ("size,frob", "frob"), ("+RANGE", "RANGE"), ("NODE,node", "node")]
+        {
+            assert_eq!(columns(list), Err(wrong), "{list}");
+        }
+        let row = LsmemRow { columns: columns("node,RANGE").unwrap(), ..range(35, 35) };
+        assert_eq!(show(&[row], Format::Table), "NODE RANGE\n   0 0x0000000118000000-0x000000011fffffff\n");
+        let value: Value = serde_json::from_str(&show(&[row], Format::Json)).unwrap();
+        assert_eq!(value[0], json!({"node": 0, "range": "0x0000000118000000-0x000000011fffffff"}));
+        // Block 36 is of another node, and offline here.
+        for (list, joined) in
+            [("RANGE", Joined::Yes), ("+NODE", Joined::No), ("NODE", Joined::No), ("STATE", Joined::No)]
+        {
+            let columns = columns(list).unwrap();
+            let mut row = LsmemRow { columns, ..range(35, 35) };
+            let other = LsmemRow { columns, ..block(36, "offline", Removable::Yes) };
+            assert_eq!(row.join(&other, Merge::Ranges), joined, "{list}");
+        }
+        let all = columns("+NODE,ZONES").unwrap();
+        assert_eq!(all.places().count(), LsmemRow::COLUMNS.len());
+        assert!(LsmemRow::COLUMNS.iter().map(|column| &column.title).eq(LSMEM_COLUMNS));
     }
 
     // JSON has util-linux's keys and no others, its size is a text, and with -b a number.
