@@ -16,7 +16,6 @@
 use super::fixed::Fixed;
 use crate::memory::devices::{self, Caching, DeviceMapError};
 use acpi::madt::{Madt as RawMadt, MadtEntry};
-use acpi::rsdp::Rsdp;
 use acpi::sdt::SdtHeader;
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -30,13 +29,15 @@ use mm::addr::{PhysAddr, VirtAddr};
 
 /// The most tables that are kept; a warning names those beyond.
 pub const MAX_TABLES: usize = 64;
+/// The most pointers of a root table that are followed: each broken one costs a line of the log.
+const MAX_POINTERS: usize = 2 * MAX_TABLES;
 /// The most bytes a table may have. Real ones have less than 1 MiB.
 const MAX_TABLE_BYTES: u32 = 4 << 20;
 const HEADER_BYTES: u32 = size_of::<SdtHeader>() as u32;
 /// Bytes of the RSDP of ACPI 1.0, and of the one of ACPI 2.0 and later.
 const RSDP_V1_BYTES: usize = 20;
-const RSDP_V2_BYTES: usize = size_of::<Rsdp>();
-const _: () = assert!(HEADER_BYTES == 36 && RSDP_V2_BYTES == 36);
+const RSDP_V2_BYTES: usize = 36;
+const _: () = assert!(HEADER_BYTES == 36);
 
 /// The four letters that name a table.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -195,16 +196,18 @@ impl StaticTables {
     /// with a warning; without RSDP or root table there is nothing, and the error says why.
     pub fn read(rsdp: Option<PhysAddr>) -> Result<StaticTables, TableError> {
         let at = rsdp.ok_or(TableError::NoRsdp)?;
-        let (root, revision) = root_address(at)?;
+        let Root { revision, at: root, kind, pointer_bytes } = root_address(at)?;
         let root = Table::map(root)?;
-        let (kind, width) = if revision == 0 { (Signature::RSDT, 4) } else { (Signature::XSDT, 8) };
         if root.signature != kind {
             return Err(TableError::NotARoot(root.at, root.signature));
         }
         let mut tables = StaticTables { rsdp: at, revision, list: ArrayVec::new() };
         tables.keep(Ok(root));
         let pointers = root.bytes().get(HEADER_BYTES as usize..).unwrap_or_default();
-        for pointer in pointers.chunks_exact(width) {
+        if pointers.len() / pointer_bytes > MAX_POINTERS {
+            warn!("{kind} at {}: only the first {MAX_POINTERS} pointers are looked at", root.at);
+        }
+        for pointer in pointers.chunks_exact(pointer_bytes).take(MAX_POINTERS) {
             let mut address = [0; 8];
             address.iter_mut().zip(pointer).for_each(|(to, from)| *to = *from);
             tables.keep(Table::map(PhysAddr(u64::from_le_bytes(address))));
@@ -305,33 +308,34 @@ fn take_entry(madt: &mut Madt, entry: MadtEntry<'_>) {
     }
 }
 
-/// Where the RSDP at `at` says the root table is, and the RSDP's revision.
-fn root_address(at: PhysAddr) -> Result<(PhysAddr, u8), TableError> {
+/// Where the RSDP at `at` says the root table is, and which one that is (ACPI 6.5, section 5.2.5.3).
+fn root_address(at: PhysAddr) -> Result<Root, TableError> {
     let bad = TableError::BadRsdp(at);
     // Only the first 20 bytes are sure to be there: an old RSDP may be the last thing of its page.
     let short = map_bytes(at, RSDP_V1_BYTES)?;
-    let revision = bytes::u8_at(short, 15).ok_or(bad)?;
-    if revision == 0 {
-        // Crate `acpi` looks at 36 bytes always; the part it verifies for revision 0 is padded here.
-        let mut padded = [0; RSDP_V2_BYTES];
-        padded.iter_mut().zip(short).for_each(|(to, from)| *to = *from);
-        let rsdp = rsdp_of(&padded);
-        rsdp.validate().map_err(|_| bad)?;
-        return Ok((PhysAddr(u64::from(rsdp.rsdt_address())), revision));
-    }
-    let long = map_bytes(at, RSDP_V2_BYTES)?;
-    // The length is believed by `validate`; the only one there is is 36 (ACPI 6.5, section 5.2.5.3).
-    if bytes::u32_at(long, 20) != Some(RSDP_V2_BYTES as u32) || bytes::sum(short) != 0 {
+    if short.get(..8) != Some(b"RSD PTR ".as_slice()) || bytes::sum(short) != 0 {
         return Err(bad);
     }
-    let long = bytes::array_at(long, 0).ok_or(bad)?;
-    let rsdp = rsdp_of(&long);
-    rsdp.validate().map_err(|_| bad)?;
-    Ok((PhysAddr(rsdp.xsdt_address()), revision))
+    let revision = bytes::u8_at(short, 15).ok_or(bad)?;
+    if revision >= 2 {
+        let long = map_bytes(at, RSDP_V2_BYTES)?;
+        // The length of all revisions so far.
+        if bytes::u32_at(long, 20) != Some(RSDP_V2_BYTES as u32) || bytes::sum(long) != 0 {
+            return Err(bad);
+        }
+        if let Some(at) = bytes::u64_at(long, 24).filter(|&at| at != 0) {
+            return Ok(Root { revision, at: PhysAddr(at), kind: Signature::XSDT, pointer_bytes: 8 });
+        }
+    }
+    let at = PhysAddr(u64::from(bytes::u32_at(short, 16).ok_or(bad)?));
+    Ok(Root { revision, at, kind: Signature::RSDT, pointer_bytes: 4 })
 }
 
-/// The bytes seen as an RSDP.
-fn rsdp_of(bytes: &[u8; RSDP_V2_BYTES]) -> &Rsdp {
-    // SAFETY: `Rsdp` is packed, of the array's size, and any bytes are a valid value of its fields.
-    unsafe { &*bytes.as_ptr().cast::<Rsdp>() }
+/// What an RSDP tells.
+struct Root {
+    revision: u8,
+    at: PhysAddr,
+    kind: Signature,
+    /// Bytes of each pointer in the root table.
+    pointer_bytes: usize,
 }
