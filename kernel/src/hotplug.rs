@@ -22,7 +22,7 @@ use firmware::notify::Status;
 use firmware::quota::{Quota, Turn};
 use firmware::ranges::{Ranges, RangesError};
 use log::{Level, info, log, warn};
-use mm::addr::NodeId;
+use mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange};
 use mm::error::AddError;
 use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId, ResourceState};
 use spin::Mutex;
@@ -51,6 +51,8 @@ pub enum HotplugError {
     },
     /// The memory ranges cannot be told.
     Ranges(RangesError),
+    /// Some of it is in use as something else: a firmware table, or registers.
+    InUse(PfnRange),
     /// The memory core refuses.
     Add(AddError),
     /// The kernel cannot give memory up yet.
@@ -76,6 +78,7 @@ impl HotplugError {
             | HotplugError::BadValue { .. }
             | HotplugError::NotReady { .. }
             | HotplugError::Ranges(_)
+            | HotplugError::InUse(_)
             | HotplugError::Add(_)
             | HotplugError::UnknownEvent(_)
             | HotplugError::Below { .. }
@@ -94,6 +97,9 @@ impl fmt::Display for HotplugError {
                 write!(f, "_STA is {status:#x}: not present, enabled and functioning")
             }
             HotplugError::Ranges(error) => error.fmt(f),
+            HotplugError::InUse(frames) => {
+                write!(f, "frames {frames} hold a firmware table, or what AML uses as registers")
+            }
             HotplugError::Add(error) => error.fmt(f),
             HotplugError::EjectNotSupported => {
                 f.write_str("asked to be ejected: this kernel cannot give memory up")
@@ -217,7 +223,10 @@ pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugErro
         .zip(&description.nodes)
         .map(|(range, &node)| AddRequest { base: range.base, size: range.size, node })
         .collect();
-    let added = memory::core().add(id, &requests, &microseconds).map_err(HotplugError::Add);
+    let added = match requests.iter().find_map(used_otherwise) {
+        Some(frames) => Err(HotplugError::InUse(frames)),
+        None => memory::core().add(id, &requests, &microseconds).map_err(HotplugError::Add),
+    };
     let mut devices = DEVICES.lock();
     let Some(device) = devices.get_mut(id.0 as usize) else { return added };
     match &added {
@@ -230,6 +239,12 @@ pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugErro
         Err(error) => device.refuse(error),
     }
     added
+}
+
+/// The part of a range that is mapped as something else than memory.
+fn used_otherwise(request: &AddRequest) -> Option<PfnRange> {
+    let end = request.base.0.saturating_add(request.size).div_ceil(PAGE_SIZE);
+    memory::devices::mapped_in(PfnRange::new(request.base.pfn(), Pfn(end)))
 }
 
 /// Notes and logs that a device was refused.

@@ -265,7 +265,7 @@ Scope (\_SB) {
             0xFF, 0xFF, 0x1F, 0x00, 0x02, 0x00, 0x00, 0x00,         // last address 0x2001fffff
             0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,         // translation 0x0
             0x00, 0x00, 0x20, 0x00, 0x00, 0x00, 0x00, 0x00          // length 0x200000
-            
+
         })
     }
 
@@ -497,6 +497,19 @@ Scope (\_SB) {
                 0, 0x244000000, 0x247FFFFFF, 0, 0x4000000)
             QWordMemory (ResourceConsumer, , MinFixed, MaxFixed, Cacheable, ReadWrite,
                 0, 0x300000000, 0x303FFFFFF, 0, 0x4000000)
+        })
+    }
+
+    // has its own range mapped as registers before it offers it as memory
+    Device (REGS) {
+        Name (_HID, EisaId ("PNP0C80"))
+        Name (_UID, "REGS")
+        OperationRegion (OWNR, SystemMemory, 0xC0400000, 0x1000)
+        Field (OWNR, DWordAcc, NoLock, Preserve) { OWN0, 32 }
+        Method (_STA) { Local0 = OWN0; Return (0x0F) }
+        Name (_CRS, ResourceTemplate () {
+            QWordMemory (ResourceConsumer, , MinFixed, MaxFixed, Cacheable, ReadWrite,
+                0, 0xC0400000, 0xC05FFFFF, 0, 0x200000)
         })
     }
 

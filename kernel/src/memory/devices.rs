@@ -9,8 +9,9 @@
 //!
 //! Invariants: the window's page tables are made whole at boot ([`WINDOW_PAGES`]), so that mapping
 //! later (AML that names a new register) takes no frame from anyone; a page range asked for twice is
-//! mapped once; nothing is unmapped. RAM that the memory core manages is refused: two mappings of one
-//! frame with different owners would break every argument made in `machine`.
+//! mapped once; nothing is unmapped. RAM that the memory core manages is refused, and what is mapped here is
+//! not added as memory (`hotplug`): two mappings of one frame with different owners would break every
+//! argument made in `machine`.
 
 use super::core;
 use ::core::fmt;
@@ -124,6 +125,14 @@ pub fn map(start: PhysAddr, bytes: u64, caching: Caching) -> Result<VirtAddr, De
     window.used += frames.pages();
     window.mapped.push(DeviceRange { frames, caching, at });
     Ok(at.offset(within))
+}
+
+/// The frames of the window's mappings that lie in `frames`, the first such run: a firmware table, registers, or
+/// what AML said were some. They must not become memory.
+pub fn mapped_in(frames: PfnRange) -> Option<PfnRange> {
+    let window = WINDOW.lock();
+    let mapped = window.as_ref()?.mapped.iter().map(|mapping| mapping.frames.intersection(frames));
+    mapped.filter(|part| !part.is_empty()).min_by_key(|part| part.start)
 }
 
 /// The first frame of `frames` that the memory core manages. A range is at most the window's size, so

@@ -6,8 +6,8 @@ use tests::guest::Dimm;
 use tests::{Guest, Machine, Plan, asl};
 
 /// The devices of `lies.asl`, and what the log's line must say of each.
-const LIES: [(&str, &str); 43] = [
-    ("ALLM", "frames [0x0, 0x8000000) overlap resource"),
+const LIES: [(&str, &str); 44] = [
+    ("ALLM", "hold a firmware table"),
     ("BITS", "is beyond the 40 physical address bits"),
     ("BOOT", "frames [0x800, 0xa00) overlap resource 0"),
     ("CRSI", "_CRS is not a buffer"),
@@ -39,6 +39,7 @@ const LIES: [(&str, &str); 43] = [
     ("PXMP", "_PXM is not a proximity domain"),
     ("RECS", "nested too deeply"),
     ("RECU", "nested too deeply"),
+    ("REGS", "frames [0xc0400, 0xc0401) hold a firmware table, or what AML uses as registers"),
     ("SELF", "of the same device overlap"),
     ("SHRT", "too short for its kind"),
     ("STAS", "_STA is not an integer"),
