@@ -5,12 +5,13 @@ use super::{Failure, Outcome, stream};
 use ::core::cell::Cell;
 use ::core::fmt::Write;
 use mm::addr::{PAGE_SIZE, SECTION_PAGES};
-use mm::info::{DeviceId, ResourceInfo, SectionRow, SectionState};
+use mm::info::{DeviceId, ResourceInfo, ResourceState, SectionRow, SectionState};
 use shell::args::{Flag, Invocation};
 use shell::report::{Array, Format};
 use shell::rows::{Joined, LsmemColumns, LsmemRow, LsmemSummary, Merge, Removable, Unit, Word};
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
+const OFFLINE: &str = "offline";
 
 /// `lsmem [-a] [-b] [-n] [-o [+]COLUMN,...] [-J]`
 pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
@@ -35,7 +36,7 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
         stream::sections(stream::EVERYTHING, &mut |info, section| {
             let row = row(info, section, unit, columns);
             let end = row.start + row.size;
-            let sum = if section.state == SectionState::Offline { &offline } else { &online };
+            let sum = if row.state.as_str() == OFFLINE { &offline } else { &online };
             sum.set(sum.get() + end.saturating_sub(row.start.max(counted)));
             counted = end;
             if open.as_mut().is_none_or(|open| open.join(&row, merge) == Joined::No)
@@ -81,12 +82,13 @@ fn row(info: &ResourceInfo, section: &SectionRow, unit: Unit, columns: LsmemColu
         DeviceId::BOOT => (block, Removable::No),
         _ => (info.range.intersection(block), Removable::Yes),
     };
+    // To util-linux a block that is all memmap is as the rest of its device.
+    let offline = section.state == SectionState::Offline || info.state == ResourceState::Offline;
     LsmemRow {
         start: part.start.start().0,
         size: part.pages() * PAGE_SIZE,
         blocks: (section.section.0, section.section.0),
-        // To util-linux a block that is all memmap is online like the rest of its device.
-        state: Word::of(&if section.state == SectionState::Offline { "offline" } else { "online" }),
+        state: Word::of(&if offline { OFFLINE } else { "online" }),
         removable,
         node: info.node.0,
         zone: Word::of(&info.zone),
