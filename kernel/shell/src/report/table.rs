@@ -24,7 +24,7 @@ pub struct Column {
     pub title: &'static str,
     /// Where its text stands.
     pub align: Align,
-    /// Its width where the cells have room for less, see [`Column::width`]; 0 for none.
+    /// Its width where the cells have room for less, as libsmartcols has it; 0 for none.
     pub hint: usize,
 }
 
