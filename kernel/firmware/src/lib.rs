@@ -34,4 +34,5 @@ pub mod madt;
 pub mod notify;
 pub mod quota;
 pub mod ranges;
+pub mod rsdp;
 pub mod srat;

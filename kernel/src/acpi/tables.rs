@@ -23,6 +23,7 @@ use core::mem::size_of;
 use core::pin::Pin;
 use firmware::bytes;
 use firmware::madt::{self, BadMadtEntry, IoApic, LegacyPics, Madt, SourceOverride};
+use firmware::rsdp;
 use firmware::srat::Srat;
 use log::warn;
 use mm::addr::{PhysAddr, VirtAddr};
@@ -34,9 +35,6 @@ const MAX_POINTERS: usize = 2 * MAX_TABLES;
 /// The most bytes a table may have. Real ones have less than 1 MiB.
 const MAX_TABLE_BYTES: u32 = 4 << 20;
 const HEADER_BYTES: u32 = size_of::<SdtHeader>() as u32;
-/// Bytes of the RSDP of ACPI 1.0, and of the one of ACPI 2.0 and later.
-const RSDP_V1_BYTES: usize = 20;
-const RSDP_V2_BYTES: usize = 36;
 const _: () = assert!(HEADER_BYTES == 36);
 
 /// The four letters that name a table.
@@ -194,8 +192,8 @@ impl fmt::Display for StaticTables {
 impl StaticTables {
     /// Finds, maps and verifies all tables, the DSDT among them. A table that is broken is left out
     /// with a warning; without RSDP or root table there is nothing, and the error says why.
-    pub fn read(rsdp: Option<PhysAddr>) -> Result<StaticTables, TableError> {
-        let at = rsdp.ok_or(TableError::NoRsdp)?;
+    pub fn read(pointer: Option<PhysAddr>) -> Result<StaticTables, TableError> {
+        let at = pointer.ok_or(TableError::NoRsdp)?;
         let Root { revision, at: root, kind, pointer_bytes } = root_address(at)?;
         let root = Table::map(root)?;
         if root.signature != kind {
@@ -308,27 +306,17 @@ fn take_entry(madt: &mut Madt, entry: MadtEntry<'_>) {
     }
 }
 
-/// Where the RSDP at `at` says the root table is, and which one that is (ACPI 6.5, section 5.2.5.3).
+/// Where the RSDP at `at` says the root table is, and which one that is.
 fn root_address(at: PhysAddr) -> Result<Root, TableError> {
     let bad = TableError::BadRsdp(at);
-    // Only the first 20 bytes are sure to be there: an old RSDP may be the last thing of its page.
-    let short = map_bytes(at, RSDP_V1_BYTES)?;
-    if short.get(..8) != Some(b"RSD PTR ".as_slice()) || bytes::sum(short) != 0 {
-        return Err(bad);
+    // An old RSDP may be the last thing of its page: no more is mapped than its revision has.
+    let short = rsdp::short(map_bytes(at, rsdp::SHORT_BYTES)?).ok_or(bad)?;
+    if short.is_long()
+        && let Some(at) = rsdp::xsdt(map_bytes(at, rsdp::LONG_BYTES)?).ok_or(bad)?
+    {
+        return Ok(Root { revision: short.revision, at, kind: Signature::XSDT, pointer_bytes: 8 });
     }
-    let revision = bytes::u8_at(short, 15).ok_or(bad)?;
-    if revision >= 2 {
-        let long = map_bytes(at, RSDP_V2_BYTES)?;
-        // The length of all revisions so far.
-        if bytes::u32_at(long, 20) != Some(RSDP_V2_BYTES as u32) || bytes::sum(long) != 0 {
-            return Err(bad);
-        }
-        if let Some(at) = bytes::u64_at(long, 24).filter(|&at| at != 0) {
-            return Ok(Root { revision, at: PhysAddr(at), kind: Signature::XSDT, pointer_bytes: 8 });
-        }
-    }
-    let at = PhysAddr(u64::from(bytes::u32_at(short, 16).ok_or(bad)?));
-    Ok(Root { revision, at, kind: Signature::RSDT, pointer_bytes: 4 })
+    Ok(Root { revision: short.revision, at: short.rsdt, kind: Signature::RSDT, pointer_bytes: 4 })
 }
 
 /// What an RSDP tells.
