@@ -111,9 +111,11 @@ fn is_known(package: &str) -> bool {
     show.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
 }
 
-/// What a person types to install packages.
-pub fn line_to_type(packages: &[String]) -> String {
-    format!("sudo apt-get install --no-install-recommends {}", packages.join(" "))
+/// What a person types to install packages: with new lists first, since a fresh machine has none.
+pub fn line_to_type<S: AsRef<str>>(packages: &[S]) -> String {
+    let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
+    let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
+    format!("{sudo}apt-get update && {sudo}apt-get install --no-install-recommends {}", names.join(" "))
 }
 
 #[cfg(test)]

@@ -42,9 +42,11 @@ impl Need {
     /// What to type where we cannot install it.
     fn advice(self) -> String {
         match self {
-            Self::Qemu => "Debian, Ubuntu: sudo apt-get install --no-install-recommends qemu-system-x86\n\
-                 Fedora: sudo dnf install qemu-system-x86-core    Arch: sudo pacman -S qemu-system-x86"
-                .into(),
+            Self::Qemu => format!(
+                "Debian, Ubuntu: {}\n\
+                 Fedora: sudo dnf install qemu-system-x86-core    Arch: sudo pacman -S qemu-system-x86",
+                packages::line_to_type(&["qemu-system-x86"])
+            ),
             Self::BareMetal => {
                 let debian = packages::toolchain().unwrap_or_else(|| {
                     let names = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22"];
@@ -52,9 +54,11 @@ impl Need {
                 });
                 format!("rustup target add {TARGET}\nor, on Debian 12: {}", packages::line_to_type(&debian))
             }
-            Self::Acpica => "Debian, Ubuntu: sudo apt-get install --no-install-recommends acpica-tools\n\
-                             Fedora: sudo dnf install acpica-tools    Arch: sudo pacman -S acpica"
-                .into(),
+            Self::Acpica => format!(
+                "Debian, Ubuntu: {}\n\
+                 Fedora: sudo dnf install acpica-tools    Arch: sudo pacman -S acpica",
+                packages::line_to_type(&["acpica-tools"])
+            ),
             Self::Lints => "rustup component add rustfmt clippy".into(),
         }
     }
