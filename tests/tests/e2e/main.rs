@@ -8,6 +8,7 @@ mod cold_plug;
 mod console;
 mod every_dimm;
 mod example;
+mod failures;
 mod frames;
 mod lies;
 mod machines;
