@@ -2,7 +2,7 @@
 
 use crate::answers::{Alloc, Buddyinfo, Check, Meminfo, Page, Resource, Section, Verify};
 use crate::monitor::{Monitor, Ost};
-use crate::serial::{Serial, Silence};
+use crate::serial::{Reading, Serial, Silence};
 use crate::xtask;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
@@ -209,6 +209,11 @@ impl Guest {
     /// From here on only what comes now counts as a prompt: for a guest that is about to restart.
     pub fn skip_to_now(&mut self) {
         self.serial().skip_to_now();
+    }
+
+    /// Stops or goes on reading the serial line.
+    pub fn set_reading(&mut self, reading: Reading) {
+        self.serial().set_reading(reading);
     }
 
     /// Waits until the guest has said `text`.

@@ -19,6 +19,17 @@ const REMOVED: &str = "\r\x1b[K";
 struct Heard {
     bytes: Vec<u8>,
     closed: bool,
+    reading: Reading,
+}
+
+/// Whether the connection is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// As soon as something comes.
+    #[default]
+    On,
+    /// Not at all: what the guest says stays in the socket, which is soon full.
+    Off,
 }
 
 /// The connection.
@@ -56,9 +67,18 @@ impl Serial {
                 if count == 0 {
                     return;
                 }
+                while heard.reading == Reading::Off {
+                    heard = shared.1.wait(heard).unwrap_or_else(PoisonError::into_inner);
+                }
             }
         });
         Ok(Serial { stream, heard, at: 0 })
+    }
+
+    /// Stops or goes on reading. What is under way when it stops is still heard, some kilobytes at most.
+    pub fn set_reading(&mut self, reading: Reading) {
+        self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).reading = reading;
+        self.heard.1.notify_all();
     }
 
     /// Everything heard so far.

@@ -16,3 +16,4 @@ mod more_dimms;
 mod panic;
 mod pipe;
 mod restart;
+mod unread_serial;
