@@ -143,7 +143,7 @@ impl Ring {
             // `Line` takes everything.
             let _ = write!(
                 line,
-                "({} lines of the log are missing here: the serial line was not read)",
+                "(lines of the log that are missing here, since the serial line was not read: {})",
                 self.unseen
             );
             self.unseen = 0;
