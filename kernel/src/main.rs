@@ -44,6 +44,7 @@ bootloader_api::entry_point!(main, config = &CONFIG);
 
 fn main(info: &'static mut BootInfo) -> ! {
     arch::init();
+    arch::backtrace::init(info);
     let calibration = arch::time::init();
     log::init();
     let serial = arch::serial::init();

@@ -1,12 +1,12 @@
-//! Fatal reports: what an exception or a panic was, in words, with every register, on the serial line;
-//! then the end ([`exit`]).
+//! Fatal reports: what an exception or a panic was, in words, with every register and a backtrace, on the
+//! serial line; then the end ([`exit`]).
 //!
 //! A report waits for no lock and allocates nothing: it may have interrupted anything. A fault in the
 //! midst of a report ends at once with one line.
 
 use super::idt::{HAS_ERROR_CODE, TrapFrame};
 use super::serial::{self, Emergency};
-use super::{exit, interrupts, machine_check, percpu, stacks};
+use super::{backtrace, exit, interrupts, machine_check, percpu, stacks};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::Ordering;
@@ -115,6 +115,9 @@ pub fn panic_report(info: &PanicInfo<'_>) -> ! {
     if let Some(place) = info.location() {
         let _ = writeln!(Emergency, "  at {place}");
     }
+    // From here on up: the caller's frame and all above it.
+    let here = 0u64;
+    let _ = backtrace::write(&mut Emergency, None, (&raw const here) as u64);
     exit::panic_exit()
 }
 
@@ -154,7 +157,7 @@ fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Res
     if frame.vector == MACHINE_CHECK {
         machine_check::write_banks(out)?;
     }
-    Ok(())
+    backtrace::write(out, Some(frame.rip), frame.rsp)
 }
 
 /// The error code of a frame, in words.

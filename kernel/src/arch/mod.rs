@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  init            GDT, TSS, IDT, legacy controllers masked          first thing in main
+//!  backtrace::init what the loader tells and a fatal report needs
 //!  cpu::protect    NX, WP, SMEP, SMAP, UMIP, global pages
 //!  time::init      the TSC against the PIT
 //!  serial::init    the line's registers (output worked before)
@@ -14,6 +15,7 @@
 //! MADT and the FADT say as plain data, `executor` sleeps through `interrupts`.
 
 pub mod apic;
+pub mod backtrace;
 pub mod cpu;
 mod descriptors;
 mod exceptions;

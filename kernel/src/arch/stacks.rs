@@ -10,6 +10,7 @@
 //! entered twice except by a fault of the same kind, which ends in the report of that fault anyway.
 //! One CPU runs; more CPUs would each need a set of their own here.
 
+use core::ops::Range;
 use mm::addr::{PAGE_SIZE, VirtAddr};
 use mm::address_space::STACKS;
 
@@ -69,6 +70,12 @@ mod bounds {
 /// One past the stack's last byte; 16-byte aligned.
 pub fn top(stack: FaultStack) -> VirtAddr {
     VirtAddr(bounds::top(stack))
+}
+
+/// Where the stack lies.
+pub fn extent(stack: FaultStack) -> Range<u64> {
+    let top = top(stack).0;
+    top.saturating_sub(FAULT_STACK_BYTES)..top
 }
 
 /// The stack whose guard page holds `at`, in words for a fault report.
