@@ -22,9 +22,12 @@ pub const KERNEL: &str = "carapace";
 pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     let mut command = command(workspace, toolchain);
     command.arg(if io::stderr().is_terminal() { "--color=always" } else { "--color=never" });
+    let built_before = workspace.bare().join(TARGET).join("release").join(KERNEL).exists();
     let title = match toolchain.library {
-        Library::Precompiled => "building the kernel",
-        Library::FromSource => "building the kernel, the first time with Rust's library for it",
+        Library::FromSource if !built_before => {
+            "building the kernel, the first time with Rust's library for it"
+        }
+        _ => "building the kernel",
     };
     let finished = progress::watch(&mut command, title, None)?;
     let worth_showing = |line: &&String| !is_status(line);

@@ -87,6 +87,13 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
 /// Says how to reach the monitor and what to type there. The last node is the one to plug into: node 0 has
 /// memory already.
 fn explain(args: &RunArgs) {
+    if args.slots == 0 {
+        eprintln!(
+            "\nThe shell comes up on this terminal; `help` lists its commands, `poweroff` leaves.\n\
+             There are no DIMM slots (--slots). Ctrl-a c leads to QEMU's monitor and back, Ctrl-a x ends QEMU.\n"
+        );
+        return;
+    }
     eprintln!(
         "\nThe shell comes up on this terminal; `help` lists its commands, `poweroff` leaves.\n\
          To plug a DIMM, press Ctrl-a c for QEMU's monitor and type\n\n    \
