@@ -43,7 +43,9 @@ impl Apt {
         }
     }
 
-    /// Installs packages; asks for new lists once if these do not have them. Never removes a package.
+    /// Installs packages; asks for new lists once if these do not have them. Never removes a package: one that
+    /// would have to go because it is newer than anything in the lists (`qemu-utils` from backports, say) is
+    /// taken to the version of the lists, which stands beside what is installed.
     pub fn install(self, packages: &[String]) -> Result<()> {
         if self == Self::Sudo && !Command::new("sudo").arg("--validate").status()?.success() {
             bail!("sudo was refused");
@@ -53,11 +55,22 @@ impl Apt {
             self.update()?;
             fresh = true;
         }
+        let mut wanted = packages.to_vec();
         loop {
             let finished =
-                self.get(&install_arguments(packages), &format!("installing {}", packages.join(" ")))?;
+                self.get(&install_arguments(&wanted), &format!("installing {}", packages.join(" ")))?;
             if finished.status.success() {
                 return Ok(());
+            }
+            if wanted.len() == packages.len() {
+                let in_the_way = removed(&finished.lines);
+                let versions: Option<Vec<_>> = in_the_way.iter().map(|name| listed_version(name)).collect();
+                if let Some(versions) = versions.filter(|versions| !versions.is_empty()) {
+                    eprintln!("in the way, and taken to the version of the lists: {}", versions.join(" "));
+                    wanted.push("--allow-downgrades".into());
+                    wanted.extend(versions);
+                    continue;
+                }
             }
             if fresh {
                 finished.lines.iter().for_each(|line| eprintln!("{line}"));
@@ -79,8 +92,12 @@ impl Apt {
     }
 
     fn get(self, arguments: &[String], title: &str) -> Result<Finished> {
-        let mut words =
-            self.prefix().iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        let mut words = self.prefix().iter().copied().chain([
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "LC_ALL=C",
+            "apt-get",
+        ]);
         let mut command = Command::new(words.next().unwrap_or("env"));
         command.args(words).args(["--quiet", "--option=DPkg::Lock::Timeout=300"]).args(arguments);
         progress::watch(&mut command, title, None)
@@ -111,6 +128,24 @@ fn is_known(package: &str) -> bool {
     show.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
 }
 
+/// The packages that `apt-get` says it would remove: the indented names under its heading.
+fn removed(lines: &[String]) -> Vec<String> {
+    let heading = lines.iter().position(|line| line.contains("will be REMOVED"));
+    let below = heading.map_or(&[][..], |at| lines.get(at + 1..).unwrap_or_default());
+    let names =
+        below.iter().take_while(|line| line.starts_with(' ')).flat_map(|line| line.split_whitespace());
+    names.map(|name| name.trim_end_matches('*').to_owned()).collect()
+}
+
+/// A package with its highest version in the lists, as `apt-get install` takes it; what is merely installed is
+/// in no list.
+fn listed_version(package: &str) -> Option<String> {
+    let output = Command::new("apt-cache").args(["madison", package]).env("LC_ALL", "C").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.lines().next()?.split('|').nth(1)?.trim().to_owned();
+    Some(format!("{package}={version}"))
+}
+
 /// What a person types to install packages: with new lists first, since a fresh machine has none.
 pub fn line_to_type<S: AsRef<str>>(packages: &[S]) -> String {
     let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
@@ -130,6 +165,20 @@ mod tests {
         assert_eq!(linker_for(&depends.replace("22", "23")).as_deref(), Some("lld-23"));
         assert_eq!(linker_for("rust-web-llvm\n  Depends: llvm-runtime\n"), None);
         assert_eq!(linker_for(""), None);
+    }
+
+    /// What stands in the way is read from `apt-get`'s own words, and nothing else of them.
+    #[test]
+    fn what_is_in_the_way_is_found() {
+        let lines = [
+            "The following packages will be REMOVED:",
+            "  qemu-utils other*",
+            "The following NEW packages will be installed:",
+            "  seabios",
+        ]
+        .map(str::to_owned);
+        assert_eq!(removed(&lines), ["qemu-utils", "other"]);
+        assert!(removed(&lines[2..]).is_empty());
     }
 
     /// A user's own Rust from packages conflicts with this toolchain: it must not be thrown out unasked.
