@@ -15,5 +15,6 @@ mod machines;
 mod more_dimms;
 mod panic;
 mod pipe;
+mod readme;
 mod restart;
 mod unread_serial;

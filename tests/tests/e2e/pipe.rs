@@ -1,4 +1,4 @@
-//! `cargo xtask run` with commands from a pipe, and `cargo xtask demo`.
+//! `cargo xtask run` with commands from a pipe.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -14,10 +14,10 @@ struct Run {
     all: String,
 }
 
-/// Runs `cargo xtask` `task` with this standard input.
+/// Runs `cargo xtask run` with this standard input.
 #[track_caller]
-fn run(task: &str, input: &str) -> Run {
-    let arguments = [task, "--accel", "tcg"].map(str::to_owned);
+fn run(input: &str) -> Run {
+    let arguments = ["run", "--accel", "tcg"].map(str::to_owned);
     let mut command = xtask::command(&arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("cargo can be started");
@@ -32,7 +32,7 @@ fn run(task: &str, input: &str) -> Run {
 /// Proves that commands are read from the pipe, answered, and that their end powers off: status 0.
 #[test]
 fn commands_from_a_pipe() {
-    let run = run("run", "meminfo -J\nalloc 1M\nverify -J\n");
+    let run = run("meminfo -J\nalloc 1M\nverify -J\n");
     assert_eq!(run.status, Some(0), "{}", run.all);
     let answers: Vec<_> = run.out.lines().filter(|line| line.starts_with('{')).collect();
     let [meminfo, verify] = answers[..] else { panic!("two answers in JSON, not\n{}", run.all) };
@@ -45,14 +45,6 @@ fn commands_from_a_pipe() {
 /// Proves that `cargo xtask run` ends with the guest's status when it panics.
 #[test]
 fn status_of_a_panic() {
-    let run = run("run", "panic\nmeminfo\n");
+    let run = run("panic\nmeminfo\n");
     assert_eq!(run.status, Some(33), "{}", run.all);
-}
-
-/// Proves that `cargo xtask demo` plays the example to its end with nobody at the keyboard: status 0.
-#[test]
-fn demonstration() {
-    let run = run("demo", "");
-    assert_eq!(run.status, Some(0), "{}", run.all);
-    assert!(run.out.contains("device_add pc-dimm,id=dimm0,memdev=ram0,node=1"), "{}", run.all);
 }

@@ -1,0 +1,112 @@
+//! The README's session is what a user sees today: `cargo xtask demo`, played again and compared.
+//!
+//! Figures differ from machine to machine and from build to build, so a line is compared by its shape: its words,
+//! with every number as `#`. Lines may come in another order, for the log's come when they will. What the figures
+//! of the DIMM must be, `cargo xtask demo` checks itself.
+//!
+//! `CARAPACE_README=write cargo xtask test readme_session` puts today's session into the README.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::{env, fs};
+use tests::xtask;
+
+const PROMPT: &str = "carapace> ";
+const OPENING: &str = "```text\n";
+/// What stands in the README in front of the session, and behind it.
+const BORDERS: [&str; 2] = ["<!-- session:", "```\n<!-- end of session -->"];
+
+/// A terminal's output as plain text: no colours, no erased lines.
+fn plain(output: &str) -> String {
+    let mut text = String::new();
+    let mut characters = output.chars().filter(|&character| character != '\r');
+    while let Some(character) = characters.next() {
+        if character == '\u{1b}' {
+            // An escape sequence ends with its first letter.
+            let _ = characters.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// The session as the README has it: without prompts that were overtaken by something, without the first `map`.
+fn session(output: &str) -> String {
+    let text = plain(output);
+    let mut lines: Vec<&str> = Vec::new();
+    let mut maps = 0;
+    let mut skipping = false;
+    for line in text.lines() {
+        let overtaken = line.strip_prefix(PROMPT).filter(|rest| rest.starts_with('[') || rest.is_empty());
+        let line = overtaken.unwrap_or(line).trim_end();
+        if line.starts_with(PROMPT) {
+            maps += usize::from(line.ends_with(" map"));
+            skipping = line.ends_with(" map") && maps == 1;
+        }
+        if !skipping && (overtaken.is_none() || !line.is_empty()) {
+            lines.push(line);
+        }
+    }
+    let end = lines.iter().rposition(|line| line.starts_with(PROMPT)).map_or(lines.len(), |last| last + 1);
+    lines[..end].join("\n") + "\n"
+}
+
+/// A line's words, with `#` for every number and one space between them. Rows of the map are figures as a whole.
+fn shape(line: &str) -> String {
+    let line = match line.split_once(' ') {
+        Some((address, _)) if address.len() == 14 && address.starts_with("0x") => address,
+        _ => line,
+    };
+    let number = |word: &str| {
+        let bare = word.trim_matches(|character: char| !character.is_ascii_alphanumeric());
+        bare.starts_with(|first: char| first.is_ascii_digit())
+    };
+    let words = line.split_whitespace().filter(|&word| word != "[");
+    words.map(|word| if number(word) { "#" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+fn shapes(session: &str) -> BTreeSet<String> {
+    session.lines().map(shape).collect()
+}
+
+/// Proves that `cargo xtask demo` plays the example to its end with nobody at the keyboard, and that the README
+/// shows what it prints. Fails when a command says something else, or more, than the README has.
+#[test]
+fn readme_session() {
+    let arguments = ["demo", "--accel", "tcg"].map(str::to_owned);
+    let output = xtask::command(&arguments).stdin(Stdio::null()).output().expect("cargo can be started");
+    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert_eq!(output.status.code(), Some(0), "{out}--- standard error:\n{err}");
+    let now = session(&out);
+
+    let path = xtask::root().join("README.md");
+    let readme = fs::read_to_string(&path).expect("there is a README");
+    let [before, behind] = BORDERS.map(|border| readme.find(border).expect("the README has a session"));
+    let start = before + readme[before..].find(OPENING).expect("in a block of text") + OPENING.len();
+    if env::var("CARAPACE_README").is_ok_and(|what| what == "write") {
+        fs::write(&path, format!("{}{now}{}", &readme[..start], &readme[behind..]))
+            .expect("it can be written");
+        return;
+    }
+    let (shown, seen) = (shapes(&readme[start..behind]), shapes(&now));
+    let [gone, new]: [Vec<_>; 2] = [shown.difference(&seen).collect(), seen.difference(&shown).collect()];
+    assert!(
+        gone.is_empty() && new.is_empty(),
+        "only in the README: {gone:#?}\nonly in today's session: {new:#?}\n\
+         CARAPACE_README=write cargo xtask test readme_session puts today's into the README"
+    );
+}
+
+/// Proves that numbers and spaces make no difference, and words do.
+#[test]
+fn readme_shapes() {
+    assert_eq!(shape("[    0.017763] INFO  clock: 2445489 kHz"), "# INFO clock: # kHz");
+    assert_eq!(shape("ID  BASE 0x100000, 511.8 MiB"), "ID BASE # # MiB");
+    assert_eq!(shape("0x000100000000 mmmm...."), "#");
+    assert_ne!(shape("memmap 1 page"), shape("memmap 1 pages"));
+    let output = "carapace> \n(qemu) x\ncarapace> \r\u{1b}[K[ 1.0] INFO y\r\ncarapace> map\r\n\u{1b}[42m.\u{1b}[0m\n\
+                  carapace> map\n..\ncarapace> poweroff\nlast words\n";
+    let kept = "(qemu) x\n[ 1.0] INFO y\ncarapace> map\n..\ncarapace> poweroff\n";
+    assert_eq!(session(output), kept);
+}
