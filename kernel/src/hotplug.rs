@@ -153,8 +153,10 @@ pub struct MemoryDevice {
     pub state: DeviceState,
     /// Its resources, in the order of its ranges; none unless it is online.
     pub resources: ArrayVec<ResourceId, MAX_DEVICE_RANGES>,
-    /// Microseconds that its AML took when it was added (`_STA`, `_CRS`, `_PXM`).
-    pub aml_us: u64,
+    /// Nanoseconds that its AML took when it was added (`_STA`, `_CRS`, `_PXM`).
+    pub aml_ns: u64,
+    /// What it took to answer the Notify by which it was added; 0 for one that was there at boot.
+    pub answer: Answer,
     /// What the log has had about it lately, beside memory that came.
     said: Quota,
 }
@@ -166,8 +168,17 @@ pub struct Description {
     pub ranges: Ranges,
     /// The node of each range.
     pub nodes: ArrayVec<NodeId, MAX_DEVICE_RANGES>,
-    /// Microseconds that finding out took.
-    pub aml_us: u64,
+    /// Nanoseconds that finding out took.
+    pub aml_ns: u64,
+}
+
+/// What it took to answer a Notify, from the interrupt to the end of `_OST`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Nanoseconds in all.
+    pub all_ns: u64,
+    /// Nanoseconds of them in the firmware's code.
+    pub aml_ns: u64,
 }
 
 static DEVICES: Mutex<Vec<MemoryDevice>> = Mutex::new(Vec::new());
@@ -185,7 +196,8 @@ pub fn register(path: String, uid: Option<String>) -> Result<DeviceId, HotplugEr
     let id = DeviceId(devices.len() as u32);
     let resources = ArrayVec::new();
     let said = Quota::default();
-    devices.push(MemoryDevice { path, uid, state: DeviceState::Absent, resources, aml_us: 0, said });
+    let (state, answer) = (DeviceState::Absent, Answer::default());
+    devices.push(MemoryDevice { path, uid, state, resources, aml_ns: 0, answer, said });
     Ok(id)
 }
 
@@ -225,7 +237,7 @@ pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugErro
         .collect();
     let added = match requests.iter().find_map(used_otherwise) {
         Some(frames) => Err(HotplugError::InUse(frames)),
-        None => memory::core().add(id, &requests, &microseconds).map_err(HotplugError::Add),
+        None => memory::core().add(id, &requests, &nanoseconds).map_err(HotplugError::Add),
     };
     let mut devices = DEVICES.lock();
     let Some(device) = devices.get_mut(id.0 as usize) else { return added };
@@ -233,7 +245,8 @@ pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugErro
         Ok(added) => {
             device.state = DeviceState::Online;
             device.resources = added.ids.clone();
-            device.aml_us = description.aml_us;
+            device.aml_ns = description.aml_ns;
+            device.answer = Answer::default();
             report(device, &requests, added);
         }
         Err(error) => device.refuse(error),
@@ -251,6 +264,16 @@ fn used_otherwise(request: &AddRequest) -> Option<PfnRange> {
 pub fn refuse(id: DeviceId, error: &HotplugError) {
     if let Some(device) = DEVICES.lock().get_mut(id.0 as usize) {
         device.refuse(error);
+    }
+}
+
+/// Notes what it took to answer the Notify by which a device was added; later Notifies change nothing.
+pub fn answered(id: DeviceId, answer: Answer) {
+    if let Some(device) = DEVICES.lock().get_mut(id.0 as usize)
+        && matches!(device.state, DeviceState::Online)
+        && device.answer == Answer::default()
+    {
+        device.answer = answer;
     }
 }
 
@@ -309,13 +332,23 @@ fn report(device: &MemoryDevice, requests: &[AddRequest], added: &Added) {
             request.node
         );
     }
+    let stats = &added.stats;
     info!(
         "{}: {} usable frames; AML {} us, mapping {} us, online {} us",
-        device.path, added.usable_pages, device.aml_us, added.stats.map_us, added.stats.online_us
+        device.path,
+        added.usable_pages,
+        device.aml_ns / 1000,
+        (stats.check_ns + stats.map_ns) / 1000,
+        stats.online_ns / 1000
     );
 }
 
 /// The clock that adding is timed by.
+pub fn nanoseconds() -> u64 {
+    time::uptime().as_nanos() as u64
+}
+
+/// The clock that what the log says is rationed by.
 pub fn microseconds() -> u64 {
-    time::uptime().as_micros() as u64
+    nanoseconds() / 1000
 }

@@ -34,7 +34,15 @@ pub struct Add {
     pub aml_us: u64,
     pub map_us: u64,
     pub online_us: u64,
+    pub answer_ns: u64,
+    pub aml_ns: u64,
+    pub check_ns: u64,
+    pub map_ns: u64,
+    pub online_ns: u64,
     pub existing_pages_used: u64,
+    pub entries_written: u64,
+    pub tables: u64,
+    pub descriptors_written: u64,
 }
 
 /// An object of `sections -J`.

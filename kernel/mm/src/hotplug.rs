@@ -121,7 +121,7 @@ impl FrameSource for TablePages<'_> {
 }
 
 impl<M: Machine> Memory<M> {
-    /// Adds the memory of a device, all of it or nothing. `clock` tells microseconds.
+    /// Adds the memory of a device, all of it or nothing. `clock` tells nanoseconds.
     ///
     /// # Errors
     /// See [`AddError`]; nothing has changed then.
@@ -156,6 +156,7 @@ impl<M: Machine> Memory<M> {
         // The same one for all ranges of the device.
         let policy = self.policy();
         self.check_requests(requests, hotplug, plans)?;
+        let checked = clock();
         for plan in plans.iter_mut() {
             self.map(plan)?;
         }
@@ -179,11 +180,17 @@ impl<M: Machine> Memory<M> {
         let online = clock();
 
         // From here on nothing can fail.
-        let mut added = Added { ids: ArrayVec::new(), usable_pages: new, stats: AddStats::default() };
+        let whole = AddStats {
+            check_ns: checked.saturating_sub(start),
+            map_ns: mapped.saturating_sub(checked),
+            online_ns: online.saturating_sub(mapped),
+            existing_pages_used: used,
+            ..AddStats::default()
+        };
+        let mut added = Added { ids: ArrayVec::new(), usable_pages: new, stats: whole };
         for plan in plans.iter_mut() {
-            plan.stats.map_us = mapped.saturating_sub(start);
-            plan.stats.online_us = online.saturating_sub(mapped);
-            plan.stats.existing_pages_used = used;
+            let AddStats { entries_written, tables, descriptors_written, .. } = plan.stats;
+            plan.stats = AddStats { entries_written, tables, descriptors_written, ..whole };
             added
                 .ids
                 .push(self.publish(region(plan, device, ResourceId(hotplug.next), policy.zone()), plan.slot));
@@ -192,9 +199,6 @@ impl<M: Machine> Memory<M> {
             added.stats.descriptors_written += plan.stats.descriptors_written;
             hotplug.next += 1;
         }
-        added.stats.map_us = mapped.saturating_sub(start);
-        added.stats.online_us = online.saturating_sub(mapped);
-        added.stats.existing_pages_used = used;
         Ok(added)
     }
 

@@ -125,10 +125,12 @@ impl fmt::Display for ResourceState {
 /// What adding a resource cost. Counts of entries are page-table entries of 8 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AddStats {
-    /// Microseconds for checks, direct map and vmemmap.
-    pub map_us: u64,
-    /// Microseconds for header, free blocks and going online.
-    pub online_us: u64,
+    /// Nanoseconds for the checks.
+    pub check_ns: u64,
+    /// Nanoseconds for direct map and vmemmap.
+    pub map_ns: u64,
+    /// Nanoseconds for header, free blocks and going online.
+    pub online_ns: u64,
     /// Page-table entries written, for direct map and vmemmap together.
     pub entries_written: u64,
     /// Page-table pages made inside the resource.

@@ -28,12 +28,22 @@ impl Display for Hex {
 /// What adding a resource cost.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct AddRow {
-    /// Microseconds in AML.
+    /// Microseconds in the device's AML.
     pub aml_us: u64,
     /// Microseconds for checks, direct map and vmemmap.
     pub map_us: u64,
     /// Microseconds for free blocks and going online.
     pub online_us: u64,
+    /// Nanoseconds from the interrupt to the end of `_OST`; 0 where there was none. The rows below are parts.
+    pub answer_ns: u64,
+    /// All of the firmware's code in that time: its scan of the slots, the device's own, `_OST`.
+    pub aml_ns: u64,
+    /// The checks.
+    pub check_ns: u64,
+    /// Direct map and vmemmap.
+    pub map_ns: u64,
+    /// Free blocks and going online.
+    pub online_ns: u64,
     /// Frames taken from memory that was there before.
     pub existing_pages_used: u64,
     /// Page-table entries written.

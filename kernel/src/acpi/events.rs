@@ -15,12 +15,14 @@ use super::{Acpi, aml_host, notify};
 use crate::arch::apic::{self, Sci};
 use crate::arch::time;
 use crate::executor;
-use crate::hotplug;
+use crate::hotplug::{self, Answer};
 use core::fmt;
 use core::future::poll_fn;
 use core::task::Poll;
 use core::time::Duration;
+use firmware::notify::Target;
 use log::{debug, info, warn};
+use mm::info::DeviceId;
 
 /// How often an event's method is run in a row at most. Each run but the last told of something; of 256
 /// slots each has an insertion and an ejection to tell of.
@@ -65,6 +67,15 @@ impl fmt::Display for ListenError {
             ListenError::Sci(error) => write!(f, "the SCI cannot be routed: {error}"),
         }
     }
+}
+
+/// The interrupt that is being answered; all 0 before the first one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Began {
+    /// When it came, in nanoseconds since boot.
+    at_ns: u64,
+    /// What AML had taken by then.
+    aml_ns: u64,
 }
 
 /// Switches to ACPI mode if need be, enables the events that concern memory, and routes the SCI.
@@ -129,7 +140,10 @@ pub async fn events() {
             Sci::Quiet => Poll::Pending,
         })
         .await;
-        super::with(|acpi| acpi.interrupts = acpi.interrupts.saturating_add(1));
+        super::with(|acpi| {
+            acpi.interrupts = acpi.interrupts.saturating_add(1);
+            acpi.began = Began { at_ns: apic::sci_at_ns(), aml_ns: acpi.namespace.spent_ns };
+        });
     }
 }
 
@@ -199,6 +213,13 @@ fn handle_one(acpi: &mut Acpi) -> bool {
     acpi.notifications = acpi.notifications.saturating_add(1);
     // Memory may be exhausted just when a DIMM comes: all of this may use the heap's reserve.
     crate::memory::heap::with_reserve(|| notify::handle(&mut acpi.namespace, acpi.srat, notification));
+    if let Target::Device(number) = notification.target
+        && acpi.began.at_ns > 0
+    {
+        let all_ns = hotplug::nanoseconds().saturating_sub(acpi.began.at_ns);
+        let aml_ns = acpi.namespace.spent_ns.saturating_sub(acpi.began.aml_ns);
+        hotplug::answered(DeviceId(number), Answer { all_ns, aml_ns });
+    }
     true
 }
 

@@ -133,7 +133,7 @@ fn describe(
     let proximity = proximity(namespace, path)?;
     let node_of = |range: &ranges::Range| proximity.unwrap_or_else(|| by_address(srat, range));
     let nodes: ArrayVec<NodeId, _> = ranges.iter().map(node_of).collect();
-    Ok(Description { ranges, nodes, aml_us: hotplug::microseconds().saturating_sub(start) })
+    Ok(Description { ranges, nodes, aml_ns: hotplug::nanoseconds().saturating_sub(start) })
 }
 
 /// The `_PXM` of the device, or of the nearest it lies in that has one (Linux: `acpi_get_pxm`).
@@ -174,7 +174,7 @@ pub fn check(
         return Ok(Presence::Present);
     }
     let Some(path) = hotplug::with(id, |device| device.path.clone()) else { return Ok(Presence::Absent) };
-    let start = hotplug::microseconds();
+    let start = hotplug::nanoseconds();
     let described = match look(namespace, &path) {
         Ok(Presence::Absent) => {
             hotplug::vacate(id);

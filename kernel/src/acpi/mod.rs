@@ -50,6 +50,8 @@ pub struct Acpi {
     /// How many notifications were handled.
     pub notifications: u64,
     srat: Option<Srat<'static>>,
+    /// When what is being answered began.
+    began: events::Began,
 }
 
 static ACPI: Mutex<Option<Acpi>> = Mutex::new(None);
@@ -92,7 +94,16 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     if refused > 0 {
         info!("memory devices refused: {refused}");
     }
-    let acpi = Acpi { tables, fixed, namespace, gpes, interrupts: 0, notifications: 0, srat };
+    let acpi = Acpi {
+        tables,
+        fixed,
+        namespace,
+        gpes,
+        interrupts: 0,
+        notifications: 0,
+        srat,
+        began: events::Began::default(),
+    };
     *ACPI.lock() = Some(acpi);
     Ok(())
 }

@@ -33,6 +33,8 @@ pub struct Namespace {
     pub inbox: Inbox,
     /// What the log has had about methods that fail when firmware tells something.
     complaints: Quota,
+    /// Nanoseconds that evaluations have taken since boot.
+    pub spent_ns: u64,
 }
 
 impl Namespace {
@@ -52,6 +54,7 @@ impl Namespace {
             devices: Vec::new(),
             inbox: Inbox::default(),
             complaints: Quota::default(),
+            spent_ns: 0,
         };
         let dsdt = tables.find(Signature::DSDT).map_err(|_| aml::ErrorKind::BadTable("there is no DSDT"))?;
         namespace.with(|aml, host| aml.load(host, dsdt.bytes()))?;
@@ -78,8 +81,11 @@ impl Namespace {
 
     /// Runs `work` with the interpreter and its surroundings, the heap's reserve open.
     fn with<R>(&mut self, work: impl FnOnce(&mut Aml, &mut KernelHost<'_>) -> R) -> R {
+        let start = hotplug::nanoseconds();
         let Namespace { aml, inbox, .. } = self;
-        heap::with_reserve(|| work(aml, &mut KernelHost { inbox }))
+        let result = heap::with_reserve(|| work(aml, &mut KernelHost { inbox }));
+        self.spent_ns += hotplug::nanoseconds().saturating_sub(start);
+        result
     }
 
     /// Logs that firmware's code went wrong while it told something, or counts it where that happens a lot.

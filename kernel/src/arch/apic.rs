@@ -82,6 +82,8 @@ const X2: u64 = 1;
 /// Ticks of the local timer a second, divider included; 0 while unknown.
 static TIMER_HZ: AtomicU64 = AtomicU64::new(0);
 static SCI_NOTED: AtomicBool = AtomicBool::new(false);
+/// When it came last, in nanoseconds since boot.
+static SCI_AT_NS: AtomicU64 = AtomicU64::new(0);
 
 fn local_write(register: u32, value: u32) {
     match LOCAL.load(Ordering::Relaxed) {
@@ -305,6 +307,11 @@ pub fn take_sci() -> Sci {
     if SCI_NOTED.swap(false, Ordering::Acquire) { Sci::Came } else { Sci::Quiet }
 }
 
+/// When the SCI came last, in nanoseconds since boot.
+pub fn sci_at_ns() -> u64 {
+    SCI_AT_NS.load(Ordering::Relaxed)
+}
+
 /// Lets the SCI come again, after the events it stood for are served: at once if its level still stands.
 pub fn unmask_sci() {
     set_sci_mask(0);
@@ -323,6 +330,7 @@ fn set_sci_mask(mask: u32) {
 
 /// Handler of the SCI.
 pub(super) fn on_sci() {
+    SCI_AT_NS.store(time::uptime().as_nanos() as u64, Ordering::Relaxed);
     set_sci_mask(IoApic::MASKED);
     SCI_NOTED.store(true, Ordering::Release);
 }

@@ -5,7 +5,7 @@
 
 use super::console::Out;
 use super::{Failure, Outcome, stream};
-use crate::hotplug;
+use crate::hotplug::{self, Answer};
 use crate::memory::{core, heap, window};
 use ::core::fmt::Write;
 use mm::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, SECTION_PAGES, SectionNr};
@@ -27,16 +27,17 @@ fn known(number: u64) -> Result<ResourceInfo, Failure> {
         .ok_or_else(|| Failure::of(format_args!("there is no resource {number} (resources lists them)")))
 }
 
-/// A device's path and the microseconds its AML took.
-fn device(id: DeviceId) -> (Device, u64) {
-    hotplug::with(id, |device| (Device::of(&device.path), device.aml_us)).unwrap_or_else(|| match id {
-        DeviceId::BOOT => (Device::of(&"boot"), 0),
-        id => (Device::of(&format_args!("device {}", id.0)), 0),
+/// A device's path, the nanoseconds its AML took, and what its answer took.
+fn device(id: DeviceId) -> (Device, u64, Answer) {
+    let known = hotplug::with(id, |device| (Device::of(&device.path), device.aml_ns, device.answer));
+    known.unwrap_or_else(|| match id {
+        DeviceId::BOOT => (Device::of(&"boot"), 0, Answer::default()),
+        id => (Device::of(&format_args!("device {}", id.0)), 0, Answer::default()),
     })
 }
 
 fn resource_row(info: &ResourceInfo) -> ResourceRow {
-    let (device, aml_us) = device(info.device);
+    let (device, aml_ns, answer) = device(info.device);
     ResourceRow {
         id: info.id.0,
         device,
@@ -55,9 +56,14 @@ fn resource_row(info: &ResourceInfo) -> ResourceRow {
         movable_pages: info.movable_pages,
         pinned_pages: info.pinned_pages,
         add: AddRow {
-            aml_us,
-            map_us: info.add.map_us,
-            online_us: info.add.online_us,
+            aml_us: aml_ns / 1000,
+            map_us: (info.add.check_ns + info.add.map_ns) / 1000,
+            online_us: info.add.online_ns / 1000,
+            answer_ns: answer.all_ns,
+            aml_ns: answer.aml_ns,
+            check_ns: info.add.check_ns,
+            map_ns: info.add.map_ns,
+            online_ns: info.add.online_ns,
             existing_pages_used: info.add.existing_pages_used,
             entries_written: info.add.entries_written,
             tables: info.add.tables,
