@@ -133,6 +133,7 @@ fn trial(
         kernel: None,
         serial: None,
         qmp: None,
+        own_qmp: None,
         more: Vec::new(),
     };
     let line = guest.command()?;

@@ -31,6 +31,8 @@ pub enum Task {
     Test(TestArgs),
     /// Play the example by itself: plug a DIMM of 256 MiB, use it, power off.
     Demo(DemoArgs),
+    /// Plug, list and unplug DIMMs of the guest that `cargo xtask run` has started on another terminal.
+    Dimm(DimmArgs),
     /// Find what is missing on this machine and install it.
     Setup,
     /// Remove everything that was built, and the accelerator's verdict.
@@ -134,6 +136,44 @@ pub struct DemoArgs {
     /// The accelerator.
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub accel: AccelChoice,
+}
+
+/// Which guest, and what to do with its DIMMs.
+#[derive(Debug, Args)]
+pub struct DimmArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub task: DimmTask,
+    /// The guest's QMP socket [default: that of the only guest that runs]
+    #[arg(long, value_name = "PATH", global = true)]
+    pub qmp: Option<PathBuf>,
+    /// Seconds to wait for the kernel's answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, global = true,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+}
+
+/// What to do with DIMMs.
+#[derive(Debug, Subcommand)]
+pub enum DimmTask {
+    /// Plug a DIMM, and say what the kernel made of it; the exit status is 1 if it refuses.
+    Add {
+        /// Its size, such as 256M.
+        size: ByteSize,
+        /// The node it belongs to.
+        #[arg(long, default_value_t = 0)]
+        node: u64,
+        /// Its name in QEMU [default: the first of dimm0, dimm1, ... that is free]
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Show the DIMMs that are plugged.
+    List,
+    /// Ask the kernel to give a DIMM back, and unplug it; the exit status is 1 if it refuses.
+    Remove {
+        /// Its name in QEMU, such as dimm0.
+        id: String,
+    },
 }
 
 /// Which tests.

@@ -11,6 +11,8 @@ mod child;
 mod cli;
 mod console;
 mod demo;
+mod dimm;
+mod guests;
 mod packages;
 mod progress;
 mod qemu;
@@ -47,6 +49,7 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Build => build(&workspace, installing)?,
         Task::Test(args) => check::test(&workspace, &args, installing)?,
         Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
+        Task::Dimm(args) => return dimm::dimm(&args),
         Task::Setup => setup::report(&workspace, installing)?,
         Task::Clean => clean(&workspace)?,
     }

@@ -121,6 +121,8 @@ pub struct Guest {
     pub serial: Option<Serial>,
     /// A QMP socket.
     pub qmp: Option<PathBuf>,
+    /// Another one, for our own tasks: QMP has one client at a time.
+    pub own_qmp: Option<PathBuf>,
     /// Arguments that come last.
     pub more: Vec<String>,
 }
@@ -153,7 +155,7 @@ impl Guest {
         }
         add(&["-device", DEBUG_EXIT]);
         // QMP before the serial port: it must listen already while QEMU waits for the serial connection.
-        if let Some(path) = &self.qmp {
+        for path in [&self.qmp, &self.own_qmp].into_iter().flatten() {
             add(&["-qmp", &format!("unix:{},server=on,wait=off", escaped(&utf8(path)?))]);
         }
         match &self.serial {
@@ -203,6 +205,7 @@ mod tests {
             kernel: Some("/t/carapace".into()),
             serial: Some(Serial::Stdio),
             qmp: None,
+            own_qmp: None,
             more: Vec::new(),
         }
     }

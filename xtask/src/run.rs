@@ -12,17 +12,21 @@ use crate::build::{self, BOOT, KERNEL};
 use crate::child::{self, TerminalSettings};
 use crate::cli::{AccelChoice, RunArgs, Serial};
 use crate::console::{Console, Event, PromptWatch};
+use crate::guests::Listening;
 use crate::qemu::{Accelerator, Guest, Shape};
 use crate::setup::{self, Installing, Need};
 use crate::workspace::Workspace;
 
 /// Boots the guest; the result is QEMU's exit status.
 pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Result<u8> {
-    let line = prepare(workspace, args, installing)?.command()?;
+    let mut guest = prepare(workspace, args, installing)?;
     if args.dry_run {
-        println!("{}", serde_json::to_string(&line)?);
+        println!("{}", serde_json::to_string(&guest.command()?)?);
         return Ok(0);
     }
+    let listening = Listening::new()?;
+    guest.own_qmp = Some(listening.path().to_owned());
+    let line = guest.command()?;
     if args.serial == Serial::Stdio && !io::stdin().is_terminal() {
         return from_pipe(&line);
     }
@@ -80,6 +84,7 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         kernel: Some(workspace.bare_binary(KERNEL)),
         serial: Some(serial),
         qmp,
+        own_qmp: None,
         more: args.qemu_args.clone(),
     })
 }
@@ -99,7 +104,9 @@ fn explain(args: &RunArgs) {
          To plug a DIMM, press Ctrl-a c for QEMU's monitor and type\n\n    \
          object_add memory-backend-ram,id=ram0,size=256M\n    \
          device_add pc-dimm,id=dimm0,memdev=ram0,node={}\n\n\
-         then Ctrl-a c again for the shell. Ctrl-a x ends QEMU at once.\n",
+         then Ctrl-a c again for the shell. Ctrl-a x ends QEMU at once.\n\
+         `cargo xtask dimm add 256M --node {}` on another terminal does the same.\n",
+        args.nodes - 1,
         args.nodes - 1
     );
 }

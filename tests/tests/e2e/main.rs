@@ -6,6 +6,7 @@ mod boot_errors;
 mod busy;
 mod cold_plug;
 mod console;
+mod dimm_task;
 mod every_dimm;
 mod example;
 mod failures;

@@ -1,0 +1,90 @@
+//! The guests that `cargo xtask run` has started: each listens for QMP on a socket that other tasks find.
+//!
+//! ```text
+//! $XDG_RUNTIME_DIR/carapace/PID.qmp      or, without that directory,      /tmp/carapace-UID/PID.qmp
+//! ```
+//!
+//! The directory is its owner's alone: whoever may write to a QMP socket may do what QEMU may do. A socket that
+//! nobody listens on any more is of a guest whose xtask was killed, and is removed when it is met.
+
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::{env, process};
+
+use anyhow::{Context, Result, bail, ensure};
+
+const ENDING: &str = "qmp";
+
+/// A place for this process's guest to listen at; the socket is removed when this is dropped.
+#[derive(Debug)]
+pub struct Listening(PathBuf);
+
+impl Listening {
+    /// The place, and the directory for it.
+    ///
+    /// # Errors
+    /// The directory cannot be made, or is somebody else's.
+    pub fn new() -> Result<Self> {
+        let directory = directory();
+        let made = DirBuilder::new().mode(0o700).create(&directory);
+        if let Err(error) = made
+            && error.kind() != ErrorKind::AlreadyExists
+        {
+            return Err(error).with_context(|| format!("cannot make {}", directory.display()));
+        }
+        let about = fs::symlink_metadata(&directory)?;
+        let ours = about.is_dir() && about.uid() == rustix::process::geteuid().as_raw();
+        ensure!(ours && about.mode() & 0o077 == 0, "{} is not this user's alone", directory.display());
+        Ok(Self(directory.join(format!("{}.{ENDING}", process::id()))))
+    }
+
+    /// The socket's path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // QEMU removes it itself when it ends well.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn directory() -> PathBuf {
+    match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_dir()) {
+        Some(runtime) => runtime.join("carapace"),
+        None => env::temp_dir().join(format!("carapace-{}", rustix::process::geteuid().as_raw())),
+    }
+}
+
+/// Connects to the socket at `path`, or, without one, to the only guest that runs.
+///
+/// # Errors
+/// Nobody listens there; no guest runs; several do, and their sockets are named.
+pub fn connect(path: Option<&Path>) -> Result<UnixStream> {
+    if let Some(path) = path {
+        return UnixStream::connect(path).with_context(|| format!("nobody listens at {}", path.display()));
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|ending| ending != ENDING) {
+            continue;
+        }
+        match UnixStream::connect(&path) {
+            Ok(stream) => found.push((path, stream)),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => drop(fs::remove_file(&path)),
+            Err(_) => {}
+        }
+    }
+    let names: Vec<String> = found.iter().map(|(path, _)| format!("    {}", path.display())).collect();
+    match (found.pop(), names.len()) {
+        (Some((_, stream)), 1) => Ok(stream),
+        (None, _) => bail!("no guest runs; start one by `cargo xtask run`, on another terminal"),
+        _ => bail!("several guests run; say which one by --qmp, with one of\n{}", names.join("\n")),
+    }
+}
