@@ -1,6 +1,6 @@
 //! What `-J` commands answer, as far as tests rely on it: field names and units of the interface.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a frame.
 pub const PAGE: u64 = 4096;
@@ -27,8 +27,8 @@ pub struct Resource {
     pub add: Add,
 }
 
-/// What adding a resource cost.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+/// What adding a resource cost. Kept as it is by `cargo xtask bench`.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the interface")]
 pub struct Add {
     pub aml_us: u64,

@@ -132,7 +132,7 @@ impl Plan {
 }
 
 /// QEMU as a child that ends with the thread that started it, so with the test.
-fn child(line: &[String], errors: File) -> Child {
+pub fn child(line: &[String], errors: File) -> Child {
     let mut command = Command::new(&line[0]);
     command.args(line[1..].iter().map(OsStr::new));
     let out = errors.try_clone().expect("a second handle of the file");

@@ -33,6 +33,9 @@ pub enum Task {
     Demo(DemoArgs),
     /// Plug, list and unplug DIMMs of the guest that `cargo xtask run` has started on another terminal.
     Dimm(DimmArgs),
+    /// Measure: start to prompt, plugging, the allocator; beside Linux if asked to (`bench --help`).
+    #[command(disable_help_flag = true)]
+    Bench(BenchArgs),
     /// Find what is missing on this machine and install it.
     Setup,
     /// Remove everything that was built, and the accelerator's verdict.
@@ -174,6 +177,14 @@ pub enum DimmTask {
         /// Its name in QEMU, such as dimm0.
         id: String,
     },
+}
+
+/// What is measured.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// For the program that measures.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
 }
 
 /// Which tests.

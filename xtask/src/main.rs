@@ -27,7 +27,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use crate::cli::{Cli, Task};
+use crate::cli::{BenchArgs, Cli, Task};
 use crate::setup::{Installing, Need};
 use crate::workspace::Workspace;
 
@@ -50,6 +50,7 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Test(args) => check::test(&workspace, &args, installing)?,
         Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
         Task::Dimm(args) => return dimm::dimm(&args),
+        Task::Bench(args) => return bench(&workspace, &args, installing),
         Task::Setup => setup::report(&workspace, installing)?,
         Task::Clean => clean(&workspace)?,
     }
@@ -63,6 +64,17 @@ fn build(workspace: &Workspace, installing: Installing) -> Result<()> {
         println!("{}", workspace.bare_binary(name).display());
     }
     Ok(())
+}
+
+/// Measuring is a program of its own: it is compiled for speed, and has crates that nothing else needs.
+fn bench(workspace: &Workspace, args: &BenchArgs, installing: Installing) -> Result<u8> {
+    setup::ensure(workspace, &[Need::Qemu, Need::BareMetal], installing)?;
+    let mut command = Command::new("cargo");
+    command.args(["run", "--quiet", "--profile=measure", "--package=bench", "--manifest-path"]);
+    command.arg(workspace.root.join("Cargo.toml")).arg("--").args(&args.arguments);
+    eprintln!("compiling what measures; the first time takes some minutes");
+    let status = command.status().context("cannot start cargo")?;
+    Ok(child::exit_code(status))
 }
 
 /// Cargo's target directory holds everything that was built, the bare-metal build and the verdict too.

@@ -1,0 +1,41 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::size::Size;
+
+/// Measures Carapace: start to prompt, device_add to _OST, and what a DIMM's backing holds afterwards.
+///
+/// Prints tables, and writes raw data (JSON) and plots (SVG). Guests are emulated (TCG): compare ratios of one
+/// run, not milliseconds of two machines.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+pub struct Cli {
+    /// How often each thing is measured; the tables show least, median and most.
+    #[arg(long, default_value_t = 5)]
+    pub runs: usize,
+    /// The DIMMs to plug, each into a fresh guest.
+    #[arg(long, value_delimiter = ',', default_value = "256M,1G,4G,16G,64G,256G")]
+    pub sizes: Vec<Size>,
+    /// QEMU's machine type.
+    #[arg(long, default_value = "q35")]
+    pub machine: String,
+    /// QEMU's CPU model; the same one for all guests.
+    #[arg(long, default_value = "max,phys-bits=46")]
+    pub cpu: String,
+    /// Slots for DIMMs; firmware looks at each of them.
+    #[arg(long, default_value_t = 32)]
+    pub slots: u64,
+    /// Where raw data and plots go [default: target/bench in the project]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Where raw data and plots go.
+    pub fn out(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| tests::xtask::root().join("target/bench"))
+    }
+}

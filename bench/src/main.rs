@@ -1,0 +1,43 @@
+//! `cargo xtask bench`: what this kernel costs, measured; beside Linux where that is asked for.
+//!
+//! ```text
+//!  guest   QEMU with one of the kernels: its serial line, its monitor, its memory as the host sees it
+//!  plug    start to prompt, `device_add` to `_OST`, what the DIMM's backing holds
+//!  report  tables on the terminal;  plot  SVG;  raw data as JSON beside it, with the machine's description
+//! ```
+//!
+//! Rules: what is compared is measured in one run, taking turns, so that a busy machine is busy for all of
+//! them; a failed run is a row of the data, not the end. Nothing here is a test: no time is judged.
+
+mod cli;
+mod guest;
+mod host;
+mod monitor;
+mod plot;
+mod plug;
+mod report;
+mod size;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::cli::Cli;
+
+fn main() -> ExitCode {
+    match measure(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(cli: &Cli) -> Result<()> {
+    // Inherited by every guest: a page that the guest touches counts as 4 KiB, not as 2 MiB.
+    rustix::thread::disable_transparent_huge_pages(true)?;
+    std::fs::create_dir_all(cli.out())?;
+    plug::bench(cli)
+}
