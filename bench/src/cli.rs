@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::linux;
 use crate::size::Size;
 
 /// Measures Carapace: start to prompt, device_add to _OST, and what a DIMM's backing holds afterwards.
@@ -19,6 +20,21 @@ pub struct Cli {
     /// The DIMMs to plug, each into a fresh guest.
     #[arg(long, value_delimiter = ',', default_value = "256M,1G,4G,16G,64G,256G")]
     pub sizes: Vec<Size>,
+    /// Measure Linux too, in turns with ours: the directory that --prepare-linux filled.
+    #[arg(long, value_name = "DIR")]
+    pub linux: Option<PathBuf>,
+    /// The DIMMs that Linux gets (256G take it some minutes each).
+    #[arg(long, value_delimiter = ',', default_value = "256M,1G,4G,16G")]
+    pub linux_sizes: Vec<Size>,
+    /// How often Linux is measured.
+    #[arg(long, default_value_t = 3)]
+    pub linux_runs: usize,
+    /// What Linux's command line says of hotplug.
+    #[arg(long, value_name = "WORDS", default_value = linux::APPEND)]
+    pub linux_append: String,
+    /// Fetch a Linux of Debian's into this directory, and measure nothing.
+    #[arg(long, value_name = "DIR")]
+    pub prepare_linux: Option<PathBuf>,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35")]
     pub machine: String,

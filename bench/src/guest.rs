@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tests::serial::{PROMPT, Serial, Silence};
 
+use crate::linux::{self, Linux};
 use crate::monitor::{Monitor, Ost};
 use crate::size::Size;
 
@@ -75,6 +76,15 @@ impl Guest {
     /// Boots this kernel to its prompt.
     pub fn carapace(shape: &Shape) -> Result<Guest> {
         Guest::start(PROMPT, |directory| Ok(command(shape, directory)))
+    }
+
+    /// Boots Linux to its prompt, in the machine that our kernel would have.
+    pub fn linux(shape: &Shape, linux: &Linux) -> Result<Guest> {
+        Guest::start(linux::PROMPT, |directory| {
+            let mut line = command(shape, directory);
+            linux.boot_instead(&mut line)?;
+            Ok(line)
+        })
     }
 
     /// Starts the QEMU that `line` composes for sockets in a directory, and waits for `prompt`.
@@ -144,12 +154,15 @@ impl Guest {
         resident_at(&smaps, address).with_context(|| format!("no mapping of QEMU's holds {address:#x}"))
     }
 
-    /// What all of QEMU's threads have computed.
+    /// What all of QEMU's threads have computed: less dependent on what else the host does than the clock.
     fn cpu_time(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.qemu.0.id()))?;
-        let (_, fields) = stat.rsplit_once(") ").context("a line of /proc/PID/stat")?;
-        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-        Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
+        let mut nanoseconds = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.qemu.0.id()))?.flatten() {
+            // A thread that has just ended has no file any more.
+            let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+            nanoseconds += text.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(nanoseconds))
     }
 }
 

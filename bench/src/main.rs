@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  guest   QEMU with one of the kernels: its serial line, its monitor, its memory as the host sees it
+//!  linux   the other kernel, made from Debian's packages
 //!  plug    start to prompt, `device_add` to `_OST`, what the DIMM's backing holds
 //!  report  tables on the terminal;  plot  SVG;  raw data as JSON beside it, with the machine's description
 //! ```
@@ -12,6 +13,7 @@
 mod cli;
 mod guest;
 mod host;
+mod linux;
 mod monitor;
 mod plot;
 mod plug;
@@ -36,6 +38,9 @@ fn main() -> ExitCode {
 }
 
 fn measure(cli: &Cli) -> Result<()> {
+    if let Some(directory) = &cli.prepare_linux {
+        return linux::prepare(directory);
+    }
     // Inherited by every guest: a page that the guest touches counts as 4 KiB, not as 2 MiB.
     rustix::thread::disable_transparent_huge_pages(true)?;
     std::fs::create_dir_all(cli.out())?;

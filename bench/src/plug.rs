@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use tests::answers::{Add, Resource};
+use tests::answers::{Add, PAGE, Resource};
 
 use crate::cli::Cli;
 use crate::guest::{Guest, Shape};
 use crate::host::Host;
+use crate::linux::Linux;
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report::{self, Spread};
 use crate::size::Size;
 
+/// The guests' names.
+const OURS: &str = "Carapace";
+const LINUX: &str = "Linux";
 /// How long a DIMM may take.
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -20,6 +24,9 @@ const LIMIT: Duration = Duration::from_secs(900);
 #[derive(Debug, Serialize)]
 struct Data {
     host: Host,
+    /// The package that Linux is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linux: Option<String>,
     runs: Vec<Run>,
 }
 
@@ -45,6 +52,8 @@ struct Plugged {
     cpu_ms: f64,
     /// Bytes of the backing in the host's memory.
     resident: u64,
+    /// Bytes that can be allocated since.
+    gained: u64,
     /// What the kernel itself says of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     add: Option<Add>,
@@ -62,11 +71,17 @@ pub fn bench(cli: &Cli) -> Result<()> {
         max_memory: Size(largest.0 + (1 << 30)),
         qemu: Vec::new(),
     };
-    let mut data = Data { host, runs: Vec::new() };
-    for _ in 0..cli.runs {
+    let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
+    let mut data = Data { host, linux: linux.as_ref().map(|linux| linux.package.clone()), runs: Vec::new() };
+    for round in 0..cli.runs {
         for &size in &cli.sizes {
-            data.runs.push(carapace(&shape, size));
+            data.runs.push(Run::of(OURS, size, |run| run.carapace(&shape)));
             report::progress();
+            let linux = linux.as_ref().filter(|_| round < cli.linux_runs && cli.linux_sizes.contains(&size));
+            if let Some(linux) = linux {
+                data.runs.push(Run::of(LINUX, size, |run| run.linux(&shape, linux)));
+                report::progress();
+            }
         }
     }
     report::keep(&cli.out(), "plug.json", &data)?;
@@ -74,28 +89,60 @@ pub fn bench(cli: &Cli) -> Result<()> {
     draw(&data.runs, &cli.out())
 }
 
-/// Our kernel, booted and plugged.
-fn carapace(shape: &Shape, size: Size) -> Run {
-    let mut run = Run { guest: "Carapace".into(), size, boot_s: None, plugged: None, error: None };
-    run.error = carapace_into(&mut run, shape).err().map(|error| format!("{error:#}"));
-    run
+impl Run {
+    /// A run that `measure` fills in; what fails stands in it.
+    fn of(guest: &str, size: Size, measure: impl FnOnce(&mut Run) -> Result<()>) -> Run {
+        let mut run = Run { guest: guest.to_owned(), size, boot_s: None, plugged: None, error: None };
+        run.error = measure(&mut run).err().map(|error| format!("{error:#}"));
+        run
+    }
+
+    /// Our kernel, booted and plugged.
+    fn carapace(&mut self, shape: &Shape) -> Result<()> {
+        let mut guest = Guest::carapace(shape)?;
+        self.plug(&mut guest)?;
+        let resources: Vec<Resource> = guest.json("resources -J")?;
+        let mine = resources.into_iter().find(|resource| resource.device != "boot");
+        let mine = mine.context("the DIMM is no resource")?;
+        let plugged = self.plugged.as_mut().context("it was plugged")?;
+        plugged.gained = mine.usable_pages * PAGE;
+        plugged.add = Some(mine.add);
+        Ok(())
+    }
+
+    /// Linux, booted and plugged. Its `_OST` says success whatever happened: what counts is the memory gained.
+    fn linux(&mut self, shape: &Shape, linux: &Linux) -> Result<()> {
+        let mut guest = Guest::linux(shape, linux)?;
+        let before = mem_total(&mut guest)?;
+        self.plug(&mut guest)?;
+        let gained = mem_total(&mut guest)?.saturating_sub(before);
+        let plugged = self.plugged.as_mut().context("it was plugged")?;
+        plugged.gained = gained;
+        ensure!(gained > self.size.0 / 2, "only {gained} bytes of it are usable");
+        Ok(())
+    }
+
+    fn plug(&mut self, guest: &mut Guest) -> Result<()> {
+        self.boot_s = Some(guest.boot.as_secs_f64());
+        let plugged = guest.plug(0, self.size, LIMIT)?;
+        ensure!(plugged.status == 0, "refused: _OST status {}", plugged.status);
+        self.plugged = Some(Plugged {
+            ms: plugged.took.as_secs_f64() * 1e3,
+            cpu_ms: plugged.cpu.as_secs_f64() * 1e3,
+            resident: plugged.resident,
+            gained: 0,
+            add: None,
+        });
+        Ok(())
+    }
 }
 
-fn carapace_into(run: &mut Run, shape: &Shape) -> Result<()> {
-    let mut guest = Guest::carapace(shape)?;
-    run.boot_s = Some(guest.boot.as_secs_f64());
-    let plugged = guest.plug(0, run.size, LIMIT)?;
-    anyhow::ensure!(plugged.status == 0, "refused: _OST status {}", plugged.status);
-    let resources: Vec<Resource> = guest.json("resources -J")?;
-    let mine = resources.into_iter().find(|resource| resource.device != "boot");
-    let add = mine.context("the DIMM is no resource")?.add;
-    run.plugged = Some(Plugged {
-        ms: plugged.took.as_secs_f64() * 1e3,
-        cpu_ms: plugged.cpu.as_secs_f64() * 1e3,
-        resident: plugged.resident,
-        add: Some(add),
-    });
-    Ok(())
+fn mem_total(guest: &mut Guest) -> Result<u64> {
+    let answer = guest.type_line("grep MemTotal /proc/meminfo")?;
+    let line = answer.lines().find(|line| line.starts_with("MemTotal:"));
+    let kilobytes =
+        line.and_then(|line| line.split_whitespace().nth(1)).and_then(|word| word.parse::<u64>().ok());
+    kilobytes.map(|kilobytes| kilobytes * 1024).with_context(|| format!("/proc/meminfo says {answer}"))
 }
 
 /// The guests of a run in the order they came.
@@ -124,6 +171,7 @@ fn spread(runs: &[Run], guest: &str, size: Option<Size>, pick: fn(&Run) -> Optio
 
 const BOOT: fn(&Run) -> Option<f64> = |run| run.boot_s;
 const MS: fn(&Run) -> Option<f64> = |run| run.plugged.as_ref().map(|plugged| plugged.ms);
+const CPU_MS: fn(&Run) -> Option<f64> = |run| run.plugged.as_ref().map(|plugged| plugged.cpu_ms);
 const KIB: fn(&Run) -> Option<f64> =
     |run| run.plugged.as_ref().map(|plugged| plugged.resident as f64 / 1024.0);
 
@@ -134,12 +182,37 @@ fn print(runs: &[Run]) {
         table.push(vec![guest.to_owned(), spread(runs, guest, None, BOOT).show(2)]);
     }
     report::table(&table);
-    let heads = ["DIMM", "guest", "device_add to _OST, ms", "its backing then, KiB"];
+    let boots = spread(runs, LINUX, None, BOOT).median.zip(spread(runs, OURS, None, BOOT).median);
+    if let Some((theirs, ours)) = boots {
+        println!("Linux takes {:.0} times as long", theirs / ours);
+    }
+    let heads = [
+        "DIMM",
+        "guest",
+        "device_add to _OST, ms",
+        "times ours",
+        "QEMU's CPU, ms",
+        "times ours",
+        "backing, KiB",
+    ];
     let mut table = vec![heads.map(str::to_owned).to_vec()];
     for size in sizes(runs) {
         for guest in guests(runs) {
-            let (ms, kib) = (spread(runs, guest, Some(size), MS), spread(runs, guest, Some(size), KIB));
-            table.push(vec![size.to_string(), guest.to_owned(), ms.show(1), kib.show(0)]);
+            let of = |pick| spread(runs, guest, Some(size), pick);
+            let times_ours = |pick| {
+                let ours = spread(runs, OURS, Some(size), pick).median.filter(|_| guest != OURS);
+                let times = of(pick).median.zip(ours);
+                times.map_or_else(String::new, |(theirs, ours)| format!("{:.0}", theirs / ours))
+            };
+            table.push(vec![
+                size.to_string(),
+                guest.to_owned(),
+                of(MS).show(1),
+                times_ours(MS),
+                of(CPU_MS).show(1),
+                times_ours(CPU_MS),
+                of(KIB).show(0),
+            ]);
         }
     }
     report::table(&table);
