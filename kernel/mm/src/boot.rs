@@ -57,7 +57,7 @@ impl<M: Machine> Memory<M> {
         if hotplug.is_some() {
             return Err(BootError::Started);
         }
-        let mut state = Hotplug { features: boot.features, window: ArrayVec::new(), next: 0 };
+        let mut state = Hotplug { features: boot.features, window: ArrayVec::new(), next: 0, leaving: None };
         for &window in boot.hotplug {
             add_window(&mut state, window)?;
         }
@@ -129,7 +129,7 @@ impl<M: Machine> Memory<M> {
         let place = self.slots.get(slot.0 as usize).ok_or(BootError::TooManyRanges { max: MAX_REGIONS })?;
         self.nodes.name(named.node).ok_or(BootError::TooManyNodes { max: MAX_NODES })?;
 
-        let mut pages = TablePages::new(&layout);
+        let mut pages = TablePages::from(&layout, 0);
         let mapping = vmemmap_mapping(&layout).permanent();
         let mapped = self.with_tables(|tables, machine| tables.map(machine, &mapping, &mut pages));
         let mapped = mapped.ok_or(BootError::NoFrames)??;
@@ -147,6 +147,7 @@ impl<M: Machine> Memory<M> {
             layout,
             max: layout.max_order(),
             stats,
+            leaving: PfnRange::default(),
         };
         let buddy = region.buddy(&self.machine, slot, &place.summary);
         region.stats.descriptors_written = buddy.init();

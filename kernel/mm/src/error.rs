@@ -1,7 +1,7 @@
 //! Why the memory core refuses: each reason with the numbers a person needs to act on it.
 //!
 //! `Display` is the sentence for the log and the shell. Neighbours: `hotplug` and `memory` return
-//! them, the kernel maps an [`AddError`] to a code for `_OST`.
+//! them, the kernel maps an [`AddError`] to a code for `_OST`. What removal refuses is in `remove::error`.
 
 use core::fmt;
 

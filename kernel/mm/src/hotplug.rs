@@ -25,15 +25,15 @@ use crate::addr::{MAX_PHYS_BITS, NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use crate::address_space::direct;
 use crate::error::AddError;
 use crate::info::{AddRequest, AddStats, Added, DeviceId, MAX_DEVICE_RANGES, Policy, ResourceId, Zone};
-use crate::layout::{LARGE_PAGES, Layout};
+use crate::layout::{LARGE_PAGES, Layout, Table};
 use crate::machine::Machine;
 use crate::memory::{Hotplug, Memory};
 use crate::node::{MAX_NODES, Rank};
 use crate::page::{SlotNr, State};
-use crate::page_table::{FrameSource, LeafSize, MapError, MapStats, Mapping};
+use crate::page_table::{FrameSource, LeafSize, MapError, MapStats, Mapping, NoFrames};
 use crate::region::{Entry, MAX_REGIONS, Region};
 
-/// A step of add, in the order they run; each can be made to fail.
+/// A step of add or of remove, in the order they run; each can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
@@ -47,11 +47,37 @@ pub enum Step {
     Region,
     /// Making the resource known, which puts it online.
     Online,
+    /// Of a removal: the memory off its node's list.
+    Isolate,
+    /// Page tables that others use out of the memory that leaves.
+    HandOver,
+    /// The vmemmap cleared of the resources.
+    UnmapVmemmap,
+    /// The direct map cleared of the resources.
+    UnmapDirectMap,
+    /// Forgetting them, when nothing leads there any more.
+    Remove,
 }
 
 impl Step {
-    /// All steps, in their order.
-    pub const ALL: [Step; 5] = [Step::Check, Step::DirectMap, Step::Vmemmap, Step::Region, Step::Online];
+    /// All steps, in their order: those of add, then those of remove.
+    pub const ALL: [Step; 10] = [
+        Step::Check,
+        Step::DirectMap,
+        Step::Vmemmap,
+        Step::Region,
+        Step::Online,
+        Step::Isolate,
+        Step::HandOver,
+        Step::UnmapVmemmap,
+        Step::UnmapDirectMap,
+        Step::Remove,
+    ];
+
+    /// What the step is a part of.
+    pub const fn operation(self) -> &'static str {
+        if (self as u8) < Step::Isolate as u8 { "add" } else { "remove" }
+    }
 
     /// The step's name, as `fail` takes it.
     pub const fn name(self) -> &'static str {
@@ -61,6 +87,11 @@ impl Step {
             Step::Vmemmap => "vmemmap",
             Step::Region => "region",
             Step::Online => "online",
+            Step::Isolate => "isolate",
+            Step::HandOver => "hand-over",
+            Step::UnmapVmemmap => "unmap-vmemmap",
+            Step::UnmapDirectMap => "unmap-direct-map",
+            Step::Remove => "remove",
         }
     }
 
@@ -96,27 +127,28 @@ enum Mapped {
 
 type Plans = ArrayVec<Plan, MAX_DEVICE_RANGES>;
 
-/// The pages that a resource keeps for page tables.
+/// The pages that a resource keeps for page tables, each for one table. Mapping asks for them by ascending
+/// address, and what exists already is the first table or the last: so each table gets the page that is its own.
 pub(crate) struct TablePages<'a> {
     layout: &'a Layout,
-    taken: u64,
+    next: u64,
 }
 
 impl<'a> TablePages<'a> {
-    /// All pages that `layout` keeps.
-    pub(crate) fn new(layout: &'a Layout) -> Self {
-        TablePages { layout, taken: 0 }
+    /// The pages of `layout` from the `next`th on.
+    pub(crate) fn from(layout: &'a Layout, next: u64) -> Self {
+        TablePages { layout, next }
     }
 }
 
 impl FrameSource for TablePages<'_> {
     fn take(&mut self) -> Option<Pfn> {
-        let page = self.layout.table_page(self.taken)?;
-        self.taken += 1;
+        let page = self.layout.table_page(self.next)?;
+        self.next += 1;
         Some(page)
     }
 
-    /// Frames come back only when a mapping failed, and then all of them: the plan is dropped.
+    /// Frames come back only when a mapping failed, and then all of them: nothing of the layout stays.
     fn give_back(&mut self, _frame: Pfn) {}
 }
 
@@ -161,7 +193,6 @@ impl<M: Machine> Memory<M> {
             self.map(plan)?;
         }
         let mapped = clock();
-        let mut new_free = 0;
         for plan in plans.iter_mut() {
             let region = region(plan, device, ResourceId(hotplug.next), policy.zone());
             let place = &self.slots[plan.slot.0 as usize];
@@ -171,12 +202,12 @@ impl<M: Machine> Memory<M> {
                 let carved = buddy.carve(region.layout.usable, State::Offline, 0);
                 debug_assert!(carved.is_some(), "all of a fresh region is free");
             }
-            new_free += place.summary.free();
             self.injected(Step::Region)?;
         }
         self.injected(Step::Online)?;
         let new: u64 = plans.iter().map(|plan| plan.layout.usable.pages()).sum();
-        let used = (free_before + new_free).saturating_sub(self.free_everywhere());
+        // The new regions are on no node's list yet.
+        let used = free_before.saturating_sub(self.free_everywhere());
         let online = clock();
 
         // From here on nothing can fail.
@@ -246,21 +277,44 @@ impl<M: Machine> Memory<M> {
     /// Maps a range: first its frames, then its descriptors, with tables from the range itself.
     fn map(&self, plan: &mut Plan) -> Result<(), AddError> {
         let layout = plan.layout;
-        let mut pages = TablePages::new(&layout);
         let mut count = |stats: MapStats| {
             plan.stats.entries_written += stats.entries_written;
             plan.stats.tables += stats.tables;
         };
-        count(self.map_one(&direct_mapping(&layout), &mut pages)?);
+        count(self.map_direct(&layout)?);
         plan.mapped = Mapped::Direct;
         self.injected(Step::DirectMap)?;
-        count(self.map_one(&vmemmap_mapping(&layout), &mut pages)?);
+        count(self.map_vmemmap(&layout)?);
         plan.mapped = Mapped::All;
         self.injected(Step::Vmemmap)
     }
 
-    fn map_one(&self, mapping: &Mapping, pages: &mut TablePages<'_>) -> Result<MapStats, AddError> {
-        let mapped = self.with_tables(|tables, machine| tables.map(machine, mapping, pages));
+    /// Maps the frames of a hot-added resource.
+    pub(crate) fn map_direct(&self, layout: &Layout) -> Result<MapStats, AddError> {
+        let first = layout.border_tables().find(|table| matches!(table, Table::Direct(_)));
+        self.map_one(&direct_mapping(layout), layout, 0, first)
+    }
+
+    /// Maps the descriptors of a hot-added resource.
+    pub(crate) fn map_vmemmap(&self, layout: &Layout) -> Result<MapStats, AddError> {
+        let first = layout.border_tables().find(|table| matches!(table, Table::Vmemmap(_)));
+        self.map_one(&vmemmap_mapping(layout), layout, layout.direct_tables, first)
+    }
+
+    /// Maps with tables from the pages of `layout` from the `from`th on, which is for table `first`.
+    fn map_one(
+        &self,
+        mapping: &Mapping,
+        layout: &Layout,
+        from: u64,
+        first: Option<Table>,
+    ) -> Result<MapStats, AddError> {
+        let mapped = self.with_tables(|tables, machine| {
+            let is_there =
+                |table: Table| tables.linked_table(machine, table.address(), table.level()).is_some();
+            let from = from + u64::from(first.is_some_and(is_there));
+            tables.map(machine, mapping, &mut TablePages::from(layout, from))
+        });
         mapped.ok_or(AddError::NotStarted)?.map_err(|error| match error {
             MapError::AlreadyMapped { at } => AddError::MapConflict { at },
             MapError::OutOfFrames { at } => AddError::NoTable { at },
@@ -276,9 +330,8 @@ impl<M: Machine> Memory<M> {
                 [(vmemmap_mapping(&plan.layout), Mapped::All), (direct_mapping(&plan.layout), Mapped::Direct)]
             {
                 if plan.mapped >= at {
-                    let mut pages = TablePages::new(&plan.layout);
                     let unmapped = self.with_tables(|tables, machine| {
-                        tables.unmap(machine, mapping.virt, mapping.pages, &mut pages)
+                        tables.unmap(machine, mapping.virt, mapping.pages, &mut NoFrames)
                     });
                     debug_assert!(matches!(unmapped, Some(Ok(_))), "what was mapped can be unmapped");
                 }
@@ -321,6 +374,7 @@ fn region(plan: &Plan, device: DeviceId, id: ResourceId, zone: Zone) -> Region {
         layout: plan.layout,
         max: plan.layout.max_order(),
         stats: plan.stats,
+        leaving: PfnRange::default(),
     }
 }
 

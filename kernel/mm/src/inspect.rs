@@ -91,7 +91,7 @@ impl<M: Machine> Memory<M> {
             holder: Holder::None,
         };
         let Some(entry) = self.index.read().find(pfn).copied() else { return absent };
-        let block = self.with_region(entry.slot, |_, buddy| block_info(buddy, pfn));
+        let block = self.with_region(entry.slot, |region, buddy| block_info(region, buddy, pfn));
         let Some(block) = block.flatten() else {
             return PageInfo { state: PageState::Memmap, resource: Some(entry.id), ..absent };
         };
@@ -108,8 +108,9 @@ impl<M: Machine> Memory<M> {
     /// Free blocks of each order, 0 above the resource's highest ([`ResourceInfo::max_order`]).
     pub fn free_blocks(&self, id: ResourceId) -> Option<[u64; Order::COUNT]> {
         let entry = self.entry(id)?;
-        self.with_region(entry.slot, |_, buddy| {
-            core::array::from_fn(|order| buddy.listed(Order(order as u8)))
+        self.with_region(entry.slot, |region, buddy| {
+            let listed = |order| if region.is_leaving_whole() { 0 } else { buddy.listed(order) };
+            core::array::from_fn(|order| listed(Order(order as u8)))
         })
     }
 
@@ -141,7 +142,7 @@ impl<M: Machine> Memory<M> {
                     holder: Holder::None,
                 });
             }
-            block_info(buddy, pfn)
+            block_info(region, buddy, pfn)
         })?
     }
 
@@ -176,9 +177,9 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Free frames of all regions, from their summaries.
+    /// Free frames of all nodes: those that can be allocated.
     pub(crate) fn free_everywhere(&self) -> u64 {
-        self.slots.iter().map(|slot| slot.summary.free()).sum()
+        self.nodes.named().map(|nr| self.nodes.free(nr)).sum()
     }
 
     /// Calls `each` with every entry of the index, no lock held.
@@ -203,7 +204,11 @@ fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>) -> ResourceInf
     let layout = &region.layout;
     let boot_pages = buddy.pages_in(State::Boot);
     let usable_pages = layout.usable.pages() - boot_pages;
-    let offline_pages = buddy.pages_in(State::Offline) + buddy.pages_in(State::Isolated);
+    // What is free where nothing can be allocated is as good as offline.
+    let free_there = buddy.summary.free() + buddy.pages_in(State::Cached);
+    let free_pages = if region.is_leaving_whole() { 0 } else { free_there };
+    let offline_pages =
+        buddy.pages_in(State::Offline) + buddy.pages_in(State::Isolated) + (free_there - free_pages);
     let mut usable_start = layout.usable.start;
     if boot_pages > 0 {
         while let Some(found) = buddy.find(usable_start).filter(|found| found.tag.state == State::Boot) {
@@ -225,11 +230,11 @@ fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>) -> ResourceInf
         memmap_pages: layout.range.pages() - usable_pages,
         usable_start,
         usable_pages,
-        free_pages: buddy.summary.free() + buddy.pages_in(State::Cached),
+        free_pages,
         offline_pages,
         movable_pages: buddy.pages_in(State::Movable),
         pinned_pages: buddy.pages_in(State::Pinned),
-        largest_free_pages: buddy.summary.highest().map_or(0, Order::pages),
+        largest_free_pages: if free_pages == 0 { 0 } else { buddy.summary.highest().map_or(0, Order::pages) },
         max_order: region.max,
         add: region.stats,
     }
@@ -249,6 +254,9 @@ fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: Secti
         let pages = found.range().intersection(usable_run).pages();
         match found.tag.state {
             State::Boot => {}
+            State::Free | State::Cached if region.is_leaving_whole() => {
+                (usable, offline) = (usable + pages, offline + pages);
+            }
             State::Free | State::Cached => (usable, free) = (usable + pages, free + pages),
             State::Movable | State::Pinned => usable += pages,
             State::Offline | State::Isolated => (usable, offline) = (usable + pages, offline + pages),
@@ -272,7 +280,7 @@ fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: Secti
 }
 
 /// The block of the usable run that `pfn` is in.
-fn block_info<M: Machine>(buddy: &Buddy<'_, M>, pfn: Pfn) -> Option<BlockInfo> {
+fn block_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, pfn: Pfn) -> Option<BlockInfo> {
     let found: Found = buddy.find(pfn)?;
     let word = if found.tag.state.is_allocated() || found.tag.state == State::Boot {
         buddy.page(found.head).holder()
@@ -281,6 +289,9 @@ fn block_info<M: Machine>(buddy: &Buddy<'_, M>, pfn: Pfn) -> Option<BlockInfo> {
     };
     let block = |state, order, holder| BlockInfo { range: found.range(), state, order, holder };
     Some(match (found.tag.state, owner_of(word)) {
+        (State::Free, _) if region.is_leaving_whole() => {
+            block(PageState::Offline, Some(found.tag.order), Holder::None)
+        }
         (State::Boot, Some(Owner::Memmap)) => block(PageState::Memmap, None, Holder::Boot(Owner::Memmap)),
         (State::Boot, owner) => {
             block(PageState::Pinned, Some(found.tag.order), owner.map_or(Holder::None, Holder::Boot))

@@ -15,19 +15,20 @@
 //! * Front frames exist only where shifting the array by less than 2 MiB makes its virtual and
 //!   physical addresses congruent modulo 2 MiB and costs fewer frames than the tables it saves;
 //!   extra frames only where own slots are too few (small DIMMs). Both count as memmap and hold tables.
-//! * One page is reserved for each page table that the resource may need *or share*: a table that
-//!   exists already belongs to a neighbour, and must be handed over when the neighbour leaves.
+//! * One page is reserved for each page table that the resource may need *or share*, and that page is for
+//!   that table alone: a table that exists already lies in the page that a neighbour reserved for it, and is
+//!   handed over into ours when the neighbour leaves, so a hand-over cannot fail.
 //!
 //! A boot range has its data (a header page, tables, the array) in a hole somewhere inside; its
 //! usable run is the whole range, out of which the data is carved.
 //!
 //! Neighbours: `hotplug` and `boot` follow the layout, `region` keeps it, `buddy` reads the header.
 
-use crate::addr::{Order, Pfn, PfnRange, SECTION_PAGES, VirtAddr};
+use crate::addr::{Order, Pfn, PfnRange, SECTION_PAGES, SectionNr, VirtAddr};
 use crate::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor, direct};
 use crate::buddy;
 use crate::machine::{CpuFeatures, Support};
-use crate::page_table::LeafSize;
+use crate::page_table::{LeafSize, Level};
 use crate::section;
 
 /// Descriptors in a frame of the memmap.
@@ -54,6 +55,43 @@ pub struct Layout {
     pub header: VirtAddr,
     /// Page tables it may need or share, each with a page of its own (see [`Layout::table_page`]).
     pub tables: u64,
+    /// How many of them are page directories of the direct map; the rest are lowest tables of the vmemmap.
+    pub direct_tables: u64,
+}
+
+/// A page table that resources share where they meet: one that is not made at boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// The page directory of the direct map for the GiB of this frame.
+    Direct(Pfn),
+    /// The lowest table of the vmemmap for this section.
+    Vmemmap(SectionNr),
+}
+
+impl Table {
+    /// The frames that the table maps, or whose descriptors it maps.
+    pub const fn range(self) -> PfnRange {
+        match self {
+            Table::Direct(pfn) => PfnRange::of(Pfn(pfn.0 / GIB_PAGES * GIB_PAGES), GIB_PAGES),
+            Table::Vmemmap(section) => section.range(),
+        }
+    }
+
+    /// The first address that the table maps.
+    pub const fn address(self) -> VirtAddr {
+        match self {
+            Table::Direct(_) => direct(self.range().start.start()),
+            Table::Vmemmap(_) => descriptor(self.range().start),
+        }
+    }
+
+    /// Its level.
+    pub const fn level(self) -> Level {
+        match self {
+            Table::Direct(_) => Level::Pd,
+            Table::Vmemmap(_) => Level::Pt,
+        }
+    }
 }
 
 /// Virtual page number of the memmap's page that holds `pfn`'s descriptor, from the window's start.
@@ -109,7 +147,8 @@ impl Layout {
             .saturating_sub(vmemmap_tables(range, range.start.offset(shift)));
         let front = if shift < saved { shift } else { 0 };
         let array = PfnRange::of(range.start.offset(front), pages / DESCRIPTORS_PER_PAGE);
-        let tables = direct_tables(range, features) + vmemmap_tables(range, array.start);
+        let direct_tables = direct_tables(range, features);
+        let tables = direct_tables + vmemmap_tables(range, array.start);
 
         // At most `tables` extra frames, and those only in small DIMMs: the loop is short.
         let mut data = PfnRange::new(range.start, array.end);
@@ -121,7 +160,7 @@ impl Layout {
         }
         let usable = PfnRange::new(data.end, range.end);
         let header = descriptor(range.start);
-        let layout = Layout { range, data, array, usable, header, tables };
+        let layout = Layout { range, data, array, usable, header, tables, direct_tables };
         let header_bytes = buddy::header_bytes(buddy::max_order(usable));
         (!usable.is_empty() && header_bytes <= data.pages() * DESCRIPTORS_PER_PAGE).then_some(layout)
     }
@@ -143,6 +182,7 @@ impl Layout {
                 usable: range,
                 header: direct(data.start.start()),
                 tables,
+                direct_tables: 0,
             })
         };
         // Large leaves where the first congruent place leaves enough of the hole, else the first place.
@@ -173,6 +213,60 @@ impl Layout {
             self.array.end.offset(n - front - room)
         };
         (page < self.data.end).then_some(page)
+    }
+
+    /// The frame that is kept for `table`; `None` when the resource needs no such table.
+    pub fn page_for(&self, table: Table) -> Option<Pfn> {
+        let place = match table {
+            Table::Direct(pfn) => {
+                let (first, gib) = (self.range.start.0 / GIB_PAGES, pfn.0 / GIB_PAGES);
+                let touched = self.range.end.0.div_ceil(GIB_PAGES) - first;
+                if self.direct_tables == touched {
+                    gib.checked_sub(first)?
+                } else {
+                    // Leaves of 1 GiB map what lies between: there are tables at the ends alone.
+                    u64::from(gib != first && !self.range.start.0.is_multiple_of(GIB_PAGES))
+                }
+            }
+            Table::Vmemmap(section) => {
+                let first = self.range.start.section();
+                let touched = section::touched_count(self.range);
+                let place = if self.tables - self.direct_tables == touched {
+                    section.0.checked_sub(first.0)?
+                } else {
+                    u64::from(section != first && !self.range.start.0.is_multiple_of(SECTION_PAGES))
+                };
+                self.direct_tables + place
+            }
+        };
+        let kept = match table {
+            Table::Direct(_) => 0..self.direct_tables,
+            Table::Vmemmap(_) => self.direct_tables..self.tables,
+        };
+        if kept.contains(&place) { self.table_page(place) } else { None }
+    }
+
+    /// The tables that a neighbour may share, and those at the ends that it does not: the page directories of
+    /// the direct map and the lowest tables of the vmemmap for the first and the last frame.
+    pub fn border_tables(&self) -> impl Iterator<Item = Table> + use<> {
+        let (first, last) = (self.range.start, Pfn(self.range.end.0 - 1));
+        let (one, other) = (first.section(), last.section());
+        let ends = [Table::Direct(first), Table::Direct(last), Table::Vmemmap(one), Table::Vmemmap(other)];
+        let layout = *self;
+        let new = move |&n: &usize| n % 2 == 0 || ends[n].range() != ends[n - 1].range();
+        (0..ends.len()).filter(new).map(move |n| ends[n]).filter(move |&table| layout.uses(table))
+    }
+
+    /// Whether the resource's mappings go through `table`, one at its ends, rather than a larger leaf.
+    fn uses(&self, table: Table) -> bool {
+        let larger_leaf = match table {
+            Table::Direct(_) => {
+                let touched = self.range.end.0.div_ceil(GIB_PAGES) - self.range.start.0 / GIB_PAGES;
+                self.direct_tables != touched && self.range.contains_range(table.range())
+            }
+            Table::Vmemmap(section) => self.vmemmap_leaf(descriptor(section.start())) == LeafSize::M2,
+        };
+        !larger_leaf
     }
 
     /// Whether the data lies inside the usable run (boot memory).

@@ -6,6 +6,7 @@
 //! ```text
 //!  memory      the facade: Memory<M>, its locks and their order
 //!   |-- boot, hotplug      bring resources; all or nothing
+//!   |-- remove             takes them away; all or nothing
 //!   |-- allocate           blocks and runs            window   allocations mapped for the shell
 //!   |-- inspect, check     what is there, and whether it is right
 //!   |
@@ -44,6 +45,7 @@ pub mod page;
 pub mod page_table;
 mod probe;
 pub mod region;
+pub mod remove;
 pub mod section;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

@@ -3,7 +3,7 @@
 //! ```text
 //!  boot ---.                      .--- allocate, free      (allocate)
 //!  add ----+--> slots + index ----+--- resources, page ... (inspect)
-//!           \-> page tables        `-- check               (check)
+//!  remove -'\-> page tables        `-- check               (check)
 //! ```
 //!
 //! Locks, always taken in this order: hotplug, page tables, index, region (one at a time). None is
@@ -11,7 +11,7 @@
 //! print and allocate there. (What does run under a lock: the `clock` of an add, `left_out` of boot,
 //! the work of [`Memory::with_tables`].)
 //!
-//! Neighbours: `boot` and `hotplug` bring resources, `allocate` serves allocations, `inspect` tells
+//! Neighbours: `boot` and `hotplug` bring resources, `remove` takes them away, `allocate` serves allocations, `inspect` tells
 //! what is there, `check` looks at every invariant.
 
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -60,6 +60,8 @@ pub(crate) struct Hotplug {
     pub(crate) window: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES>,
     /// The next resource's number.
     pub(crate) next: u32,
+    /// The first resource that is leaving, while one is.
+    pub(crate) leaving: Option<ResourceId>,
 }
 
 /// What is known of memory at boot.
@@ -122,12 +124,12 @@ impl<M: Machine> Memory<M> {
         tables.as_mut().map(|tables| work(tables, &self.machine))
     }
 
-    /// Makes `step` of the next `times` adds fail (0: of none).
+    /// Makes `step` of the next `times` adds or removals fail (0: of none).
     pub fn fail_at(&self, step: Step, times: u32) {
         self.fail[step as usize].store(times, Ordering::Relaxed);
     }
 
-    /// How many adds `step` is still to fail of.
+    /// How many times `step` is still to fail.
     pub fn fails_at(&self, step: Step) -> u32 {
         self.fail[step as usize].load(Ordering::Relaxed)
     }
@@ -144,14 +146,16 @@ impl<M: Machine> Memory<M> {
         Policy::ALL.get(place).copied().unwrap_or(Policy::ALL[0])
     }
 
-    /// The error of a step that was told to fail.
+    /// The error of an add's step that was told to fail.
     pub(crate) fn injected(&self, step: Step) -> Result<(), AddError> {
+        self.told_to_fail(step).map_err(|step| AddError::Injected { step })
+    }
+
+    /// The step itself when it was told to fail, which counts once.
+    pub(crate) fn told_to_fail(&self, step: Step) -> Result<(), Step> {
         let counted = self.fail[step as usize]
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1));
-        match counted {
-            Ok(_) => Err(AddError::Injected { step }),
-            Err(_) => Ok(()),
-        }
+        if counted.is_ok() { Err(step) } else { Ok(()) }
     }
 
     /// The index entry of resource `id`.

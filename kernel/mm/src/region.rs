@@ -41,9 +41,16 @@ pub struct Region {
     pub max: Order,
     /// What adding it cost.
     pub stats: AddStats,
+    /// The frames of its usable run that are being taken out of use; none: empty.
+    pub leaving: PfnRange,
 }
 
 impl Region {
+    /// Whether all of it is being taken out of use: then it is on no node's list.
+    pub fn is_leaving_whole(&self) -> bool {
+        self.leaving == self.layout.usable
+    }
+
     /// The region's allocator. To be used under the slot's lock only.
     #[inline]
     pub fn buddy<'a, M: Machine>(&self, machine: &'a M, slot: SlotNr, summary: &'a Summary) -> Buddy<'a, M> {

@@ -61,7 +61,18 @@ pub const LSMEM_COLUMNS: &[&str] = &["RANGE", "SIZE", "STATE", "REMOVABLE", "BLO
 /// What `policy` takes; the kernel proves at compile time that these are the memory core's words.
 pub const POLICIES: &[&str] = &["online", "offline", "movable", "kernel"];
 /// What `fail` takes; proven likewise.
-pub const STEPS: &[&str] = &["check", "direct-map", "vmemmap", "region", "online"];
+pub const STEPS: &[&str] = &[
+    "check",
+    "direct-map",
+    "vmemmap",
+    "region",
+    "online",
+    "isolate",
+    "hand-over",
+    "unmap-vmemmap",
+    "unmap-direct-map",
+    "remove",
+];
 
 #[allow(clippy::too_many_arguments, reason = "a row of the table below, where each stands under its like")]
 const fn command(
@@ -113,7 +124,7 @@ pub const COMMANDS: &[Command] = &[
     command(Id::Stress, "stress", "stress heap|off [-J]", JSON, (1, 1), &["heap", "off"],
         "uses the kernel's heap up to its reserve; off gives it back", "stress heap"),
     command(Id::Fail, "fail", "fail [STEP [N]] [-J]", JSON, (0, 2), STEPS,
-        "makes a step of the next N adds (default 1) fail; alone: the steps", "fail vmemmap 2"),
+        "makes a step of the next N adds or removals (default 1) fail; alone: the steps", "fail vmemmap 2"),
     command(Id::Acpi, "acpi", "acpi [-J]", JSON, (0, 0), &[],
         "the firmware's tables, events and memory devices", "acpi"),
     command(Id::Ptwalk, "ptwalk", "ptwalk VADDR [-J]", JSON, (1, 1), &[],

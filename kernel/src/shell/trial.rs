@@ -71,15 +71,18 @@ pub fn fail(invocation: &Invocation<'_>) -> Outcome {
         core().fail_at(step, times.map_err(|_| Failure::of("at most 4294967295 times"))?);
         only = Some(step);
     }
-    let row = |step: Step| FailRow { of: Word::of(&"add"), step: step.name(), times: core().fails_at(step) };
+    let row = |step: Step| {
+        let (of, times) = (Word::of(&step.operation()), core().fails_at(step));
+        FailRow { of, step: step.name(), times }
+    };
     match (only, invocation.format()) {
         (Some(step), Format::Json) => report::object(&mut Out, &row(step))?,
         (Some(step), Format::Table) => {
-            let FailRow { step, times, .. } = row(step);
+            let FailRow { of, step, times } = row(step);
             match times {
-                0 => writeln!(Out, "no add is made to fail at {step}")?,
-                1 => writeln!(Out, "the next add fails at {step}")?,
-                _ => writeln!(Out, "the next {times} adds fail at {step}")?,
+                0 => writeln!(Out, "no {of} is made to fail at {step}")?,
+                1 => writeln!(Out, "the next {of} fails at {step}")?,
+                _ => writeln!(Out, "the next {times} of {of} fail at {step}")?,
             }
         }
         (None, format) => {

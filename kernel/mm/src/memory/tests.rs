@@ -9,6 +9,7 @@ mod boot;
 mod check;
 mod policy;
 mod random;
+mod remove;
 mod rollback;
 
 use std::vec::Vec;

@@ -15,7 +15,7 @@
 //!   table is edited through the direct map.
 //! - A table that goes is detached first (its parent's entry cleared, top down) and from then on
 //!   reached through the fixmap only, so that memory which maps itself can be taken out in one call.
-//!   It is given back after the flush, never before.
+//!   It is given back after the flush, never before. One in memory that leaves is not touched at all (`leave`).
 //! - [`PageTables::map`] maps all or nothing; a failure leaves every entry as it was.
 //! - A linked table is either *permanent* (bit 9 of the entry that points to it, free for software:
 //!   made at boot, never freed) or holds at least one present entry.
@@ -31,6 +31,7 @@
 mod edit;
 mod entry;
 mod fixmap;
+mod leave;
 mod need;
 mod prepare;
 mod unmap;

@@ -52,10 +52,17 @@ impl Memory {
     }
 
     pub(super) fn remove(&mut self, range: PfnRange) {
+        self.pull(range);
+        self.junk(range);
+    }
+
+    /// As `remove`, but what was written stands there when the range comes back. It counts as never written.
+    pub(super) fn pull(&mut self, range: PfnRange) {
         let place = self.present.iter().position(|other| *other == range);
         self.present.swap_remove(place.expect("only whole ranges are unplugged"));
         self.recent = PfnRange::default();
-        self.junk(range);
+        let frames = self.frames.iter_mut().filter(|(pfn, _)| range.contains(**pfn));
+        frames.for_each(|(_, frame)| frame.written = [0; WORDS / 64]);
     }
 
     pub(super) fn junk(&mut self, range: PfnRange) {

@@ -129,6 +129,11 @@ impl SimMachine {
         self.memory.borrow_mut().remove(range);
     }
 
+    /// Unplugs memory that keeps its contents for when it is plugged again; an access in between panics.
+    pub fn pull(&self, range: PfnRange) {
+        self.memory.borrow_mut().pull(range);
+    }
+
     /// Forgets what was written to `range`: all of it is junk again, and other junk than before.
     pub fn junk(&self, range: PfnRange) {
         self.memory.borrow_mut().junk(range);

@@ -12,7 +12,7 @@ pub struct PolicyRow {
     pub policy: &'static str,
 }
 
-/// A step of an add that can be made to fail: a row of `fail`.
+/// A step of an add or a removal that can be made to fail: a row of `fail`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct FailRow {
     /// What the step is a part of.
