@@ -49,7 +49,7 @@ fn every_step_fails_without_a_trace() {
         for request in &requests {
             memory.machine().plug(PfnRange::of(request.base.pfn(), request.size >> 12));
         }
-        for step in Step::ALL {
+        for step in Step::ALL.into_iter().filter(|step| step.operation() == "add") {
             memory.fail_at(step, 1);
             assert_eq!(refused(&memory, &requests, "told to fail"), AddError::Injected { step });
         }
