@@ -1,5 +1,6 @@
 //! Why the shim gave up, as a sentence and as the exit status of QEMU.
 
+use crate::command_line::CommandLineError;
 use crate::kernel_file::KernelError;
 use crate::memory_map::MapError;
 use crate::placement::PlacementError;
@@ -22,6 +23,8 @@ pub enum BootError {
     },
     /// The structure that the PVH loader passed is wrong.
     StartInfo(StartInfoError),
+    /// The command line asks for what cannot be.
+    CommandLine(CommandLineError),
     /// The memory map is wrong.
     Map(MapError),
     /// The kernel asks for virtual addresses it cannot have.
@@ -44,6 +47,7 @@ impl BootError {
             // 39 and 45 are given by the 32-bit entry code: no long mode, and too many restarts
             BootError::OutOfMemory { .. } => 41,
             BootError::StartInfo(_)
+            | BootError::CommandLine(_)
             | BootError::Map(_)
             | BootError::Placement(_)
             | BootError::MappedTwice { .. } => 43,
@@ -63,6 +67,7 @@ impl fmt::Display for BootError {
                 )
             }
             BootError::StartInfo(error) => write!(f, "bad PVH start info: {error}"),
+            BootError::CommandLine(error) => write!(f, "the command line (-append): {error}"),
             BootError::Map(error) => write!(f, "bad memory map: {error}"),
             BootError::Placement(error) => write!(f, "the kernel's bootloader configuration: {error}"),
             BootError::MappedTwice { what, at } => {
@@ -81,6 +86,12 @@ impl From<KernelError> for BootError {
 impl From<StartInfoError> for BootError {
     fn from(error: StartInfoError) -> Self {
         BootError::StartInfo(error)
+    }
+}
+
+impl From<CommandLineError> for BootError {
+    fn from(error: CommandLineError) -> Self {
+        BootError::CommandLine(error)
     }
 }
 

@@ -10,6 +10,7 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod command_line;
 pub mod error;
 pub mod frames;
 pub mod kernel_file;

@@ -22,7 +22,8 @@
 //!   exception before the kernel has one resets the machine.
 //! - Memory regions: `Usable`; `Bootloader` for what is occupied (page tables, image, stack,
 //!   BootInfo, trampoline, the kernel's file at `kernel_addr`, `kernel_len`, a physical address);
-//!   `UnknownBios` with the e820 kind for everything else. No command line, no framebuffer.
+//!   `UnknownBios` with the e820 kind for everything else. No framebuffer, and no command line:
+//!   its one option, other ACPI tables than the firmware's, is the shim's ([`command_line`]).
 //!
 //! # What a kernel must do
 //! Write 0 to CMOS RAM byte 0x72 (port 0x70 <- 0x72, port 0x71 <- 0) once it is up: else the
@@ -30,7 +31,7 @@
 //!
 //! # Exit statuses (isa-debug-exit at port 0xf4)
 //! 35 no kernel module; 37 not a usable ELF64 kernel; 39 no long mode or no NX; 41 not enough
-//! memory; 43 anything else about the loader's input; 45 restarted too often.
+//! memory; 43 anything else about the loader's input or the command line; 45 restarted too often.
 
 // On the host (lints, documentation) with std: a dependency's features may have brought it in.
 #![cfg_attr(target_os = "none", no_std)]
@@ -42,6 +43,7 @@ mod load;
 mod physical;
 mod space;
 
+use boot::command_line::{self, MAX_LENGTH};
 use boot::error::BootError;
 use boot::frames::{Frames, Occupied};
 use boot::memory_map::MemoryMap;
@@ -75,7 +77,10 @@ fn prepare(start_info: u64) -> Result<Start, BootError> {
     let out_of_reach = |what, at| BootError::from(StartInfoError::OutOfReach { what, at });
     let raw = physical::read::<RawStartInfo>(start_info).ok_or(out_of_reach("the start info", start_info))?;
     let info = raw.check()?;
-    let map = MemoryMap::new(physical::entries::<RawMapEntry>(info.memory_map))?;
+    let line = info.command_line.map(physical::string::<MAX_LENGTH>).unwrap_or_default();
+    let tables = command_line::tables(&line)?;
+    let entries = physical::entries::<RawMapEntry>(info.memory_map);
+    let map = MemoryMap::new(entries.chain(tables.map(RawMapEntry::tables)))?;
     let module = physical::entries::<RawModule>(info.modules).next().filter(|module| module.size != 0);
     let module = module.ok_or(BootError::NoKernel)?;
     let file = PhysRange::sized(module.paddr, module.size).ok_or(out_of_reach("the module", module.paddr))?;
@@ -91,10 +96,11 @@ fn prepare(start_info: u64) -> Result<Start, BootError> {
         return Err(out_of_reach("the module", file.start));
     }
     let frames = Frames::new(&map, Occupied { shim, trampoline, module: file })?;
+    let rsdp = tables.map(|range| range.start).or(info.rsdp);
     // SAFETY: checked above to be RAM below 4 GiB, not at 0, apart from the shim; `frames` leaves it
     // alone.
     let bytes = unsafe { physical::file(file) };
-    let start = load::load(file, bytes, &map, frames, trampoline, info.rsdp)?;
+    let start = load::load(file, bytes, &map, frames, trampoline, rsdp)?;
     let mib = map.usable_bytes() >> 20;
     console::line(format_args!("kernel of {} KiB loaded, {mib} MiB of memory", file.size() >> 10));
     Ok(start)

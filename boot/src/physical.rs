@@ -1,6 +1,7 @@
 //! Reading and writing physical memory below 4 GiB, which the shim's own page tables map at the
 //! same addresses. The one place where the shim makes references from addresses.
 
+use arrayvec::ArrayVec;
 use boot::range::PhysRange;
 use boot::start_info::{List, READABLE, RawMapEntry, RawModule, RawStartInfo};
 use core::slice;
@@ -16,6 +17,8 @@ unsafe impl Plain for RawStartInfo {}
 unsafe impl Plain for RawModule {}
 // SAFETY: as above.
 unsafe impl Plain for RawMapEntry {}
+// SAFETY: a byte.
+unsafe impl Plain for u8 {}
 
 /// Reads a value at physical address `at`, which the PVH loader named; `None` above 4 GiB or at 0.
 pub fn read<T: Plain>(at: u64) -> Option<T> {
@@ -31,6 +34,11 @@ pub fn read<T: Plain>(at: u64) -> Option<T> {
 pub fn entries<T: Plain>(list: List) -> impl Iterator<Item = T> {
     let size = size_of::<T>() as u64;
     (0..u64::from(list.entries)).map_while(move |index| read(list.at + index * size))
+}
+
+/// The bytes of a string that ends with 0, at most as many as fit.
+pub fn string<const N: usize>(at: u64) -> ArrayVec<u8, N> {
+    (0..N as u64).map_while(|index| read::<u8>(at.checked_add(index)?).filter(|&byte| byte != 0)).collect()
 }
 
 /// The bytes of the kernel's file.

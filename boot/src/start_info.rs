@@ -36,6 +36,13 @@ pub struct RawStartInfo {
     pub reserved: u32,
 }
 
+impl RawMapEntry {
+    /// An entry for ACPI tables that the firmware knows nothing of.
+    pub const fn tables(range: PhysRange) -> Self {
+        RawMapEntry { addr: range.start, size: range.size(), kind: 3, reserved: 0 }
+    }
+}
+
 /// `struct hvm_modlist_entry`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +115,8 @@ pub struct StartInfo {
     pub memory_map: List,
     /// The RSDP's physical address, if the loader knows it.
     pub rsdp: Option<u64>,
+    /// The command line's physical address, if there is one.
+    pub command_line: Option<u64>,
 }
 
 /// A list in physical memory.
@@ -150,7 +159,9 @@ impl RawStartInfo {
             self.memmap_entries,
             size_of::<RawMapEntry>(),
         )?;
-        Ok(StartInfo { modules, memory_map, rsdp: (self.rsdp_paddr != 0).then_some(self.rsdp_paddr) })
+        let given = |at: u64| (at != 0).then_some(at);
+        let (rsdp, command_line) = (given(self.rsdp_paddr), given(self.cmdline_paddr));
+        Ok(StartInfo { modules, memory_map, rsdp, command_line })
     }
 }
 

@@ -50,13 +50,14 @@ pub struct Plan {
     arguments: Vec<String>,
     qemu: Vec<String>,
     kernel: Kernel,
+    files: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Plan {
     /// The guest that `cargo xtask run` starts by default, on this machine type, emulated.
     pub fn new(machine: Machine) -> Plan {
         let arguments = ["--accel", "tcg", "--machine", machine.name()].map(str::to_owned).to_vec();
-        Plan { arguments, qemu: Vec::new(), kernel: Kernel::Built }
+        Plan { arguments, qemu: Vec::new(), kernel: Kernel::Built, files: Vec::new() }
     }
 
     /// Adds an option of `cargo xtask run`.
@@ -69,6 +70,12 @@ impl Plan {
     pub fn qemu(mut self, arguments: &[&str]) -> Plan {
         self.qemu.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
+    }
+
+    /// Puts a file into the guest's own directory; the name by which arguments of QEMU call it.
+    pub fn file(&mut self, name: &'static str, bytes: Vec<u8>) -> String {
+        self.files.push((name, bytes));
+        format!("{}/{name}", xtask::DIRECTORY)
     }
 
     /// Gives the boot shim no kernel.
@@ -108,6 +115,9 @@ impl Plan {
     #[track_caller]
     pub fn start(&self) -> Guest {
         let directory = TempDir::new().expect("a temporary directory");
+        for (name, bytes) in &self.files {
+            fs::write(directory.path().join(name), bytes).expect("a directory of our own");
+        }
         let line = self.command(directory.path());
         let errors = directory.path().join("qemu.log");
         let child = child(&line, File::create(&errors).expect("a file for QEMU's messages"));
@@ -178,6 +188,11 @@ impl Guest {
     #[track_caller]
     pub fn monitor(&mut self) -> &mut Monitor {
         self.monitor.as_mut().expect("QEMU ended before its monitor answered")
+    }
+
+    /// A directory of the guest's own, for files that go with it.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Everything the guest has said.

@@ -17,6 +17,7 @@ pub mod guest;
 pub mod monitor;
 pub mod serial;
 pub mod spoil;
+pub mod tables;
 pub mod xtask;
 
 pub use guest::{Guest, Machine, Plan};

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Stands for a guest's own directory in the commands that are asked for.
-const DIRECTORY: &str = "/guest-directory";
+pub(crate) const DIRECTORY: &str = "/guest-directory";
 /// The commands that were asked for: xtask builds before it answers, and most tests want the same.
 static COMMANDS: LazyLock<Mutex<HashMap<Vec<String>, Vec<String>>>> = LazyLock::new(Mutex::default);
 

@@ -71,3 +71,12 @@ fn triple_fault() {
     assert_eq!(log.matches("carapace-boot: kernel of").count(), 3, "the kernel was not started three times");
     assert!(log.contains("error: the kernel reset the machine"));
 }
+
+/// Proves that tables that cannot be where the command line says are refused with status 43.
+#[test]
+fn tables_out_of_reach() {
+    let plan = Plan::new(Machine::Pc).qemu(&["-append", "acpi=0x3000000"]);
+    assert_refused(&plan, 43, "`acpi=` takes 0xADDRESS+0xLENGTH");
+    let plan = Plan::new(Machine::Q35).qemu(&["-append", "acpi=0xffffffff+0x1000"]);
+    assert_refused(&plan, 43, "no tables at 0xffffffff below 4 GiB");
+}

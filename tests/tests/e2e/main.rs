@@ -11,6 +11,7 @@ mod every_dimm;
 mod example;
 mod failures;
 mod frames;
+mod hostile_tables;
 mod lies;
 mod machines;
 mod more_dimms;

@@ -1,0 +1,81 @@
+//! The shim's command line (QEMU's `-append`): one option, other words are left alone.
+//!
+//! `acpi=ADDRESS+LENGTH`, both as `0x...`: the firmware's tables are not used, but those that lie there in RAM,
+//! with their RSDP first. The kernel sees that memory as ACPI tables of the memory map. It is how tests give the
+//! kernel tables that no firmware would make: QEMU's `-device loader,file=FILE,addr=ADDRESS,force-raw=on` puts
+//! them there.
+
+use crate::range::PhysRange;
+use crate::start_info::READABLE;
+use core::fmt;
+
+/// The most bytes of a command line that are read.
+pub const MAX_LENGTH: usize = 4096;
+const OPTION: &[u8] = b"acpi=";
+
+/// Why the command line is not followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommandLineError {
+    /// The option's value is not two numbers `0xADDRESS+0xLENGTH`.
+    Syntax,
+    /// The tables are empty, at 0, or not below 4 GiB.
+    OutOfReach {
+        /// Where they are said to lie.
+        at: u64,
+    },
+}
+
+impl fmt::Display for CommandLineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CommandLineError::Syntax => f.write_str("`acpi=` takes 0xADDRESS+0xLENGTH"),
+            CommandLineError::OutOfReach { at } => write!(f, "`acpi=`: no tables at {at:#x} below 4 GiB"),
+        }
+    }
+}
+
+/// Where the tables lie that are to be used, if the line names any. A later option wins.
+pub fn tables(line: &[u8]) -> Result<Option<PhysRange>, CommandLineError> {
+    let words = line.split(u8::is_ascii_whitespace);
+    let Some(value) = words.filter_map(|word| word.strip_prefix(OPTION)).next_back() else { return Ok(None) };
+    let value = core::str::from_utf8(value).map_err(|_| CommandLineError::Syntax)?;
+    let (at, length) = value.split_once('+').ok_or(CommandLineError::Syntax)?;
+    let (at, length) = (number(at)?, number(length)?);
+    let range =
+        PhysRange::sized(at, length).filter(|range| at != 0 && length != 0 && READABLE.contains(*range));
+    range.map(Some).ok_or(CommandLineError::OutOfReach { at })
+}
+
+fn number(text: &str) -> Result<u64, CommandLineError> {
+    let digits =
+        text.strip_prefix("0x").filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    u64::from_str_radix(digits.ok_or(CommandLineError::Syntax)?, 16).map_err(|_| CommandLineError::Syntax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that the option is found among other words, and that the last one wins.
+    #[test]
+    fn tables_are_named() {
+        assert_eq!(tables(b""), Ok(None));
+        assert_eq!(tables(b"quiet acpi noacpi=0x1+0x1"), Ok(None));
+        let range = PhysRange::new(0x400_0000, 0x400_1234);
+        assert_eq!(tables(b" acpi=0x1000+0x10  acpi=0x4000000+0x1234\n"), Ok(Some(range)));
+    }
+
+    /// Proves that no bad value is taken for a place.
+    #[test]
+    fn bad_values_are_refused() {
+        for bad in ["", "0x1000", "0x1000+", "+0x10", "1000+0x10", "0x+0x1", "0x1000+0x-1", "0x1000+0x1+0x1"]
+        {
+            assert_eq!(tables(format!("acpi={bad}").as_bytes()), Err(CommandLineError::Syntax), "{bad}");
+        }
+        assert_eq!(tables(b"acpi=\xff"), Err(CommandLineError::Syntax));
+        for (bad, at) in [("0x0+0x10", 0), ("0x1000+0x0", 0x1000), ("0xfffff000+0x1001", 0xffff_f000)] {
+            let error = Err(CommandLineError::OutOfReach { at });
+            assert_eq!(tables(format!("acpi={bad}").as_bytes()), error, "{bad}");
+        }
+    }
+}
