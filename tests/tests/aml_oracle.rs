@@ -9,7 +9,7 @@ mod fake;
 mod qemu;
 
 use aml::resources::{Resource, decode};
-use aml::{Aml, Limits, Reach, Value};
+use aml::{Aml, Limits, Loaded, Reach, Value};
 use fake::{Dimm, FakeHost};
 
 /// The GPIO-less part of the machine that matters here: which slots hold what.
@@ -18,9 +18,15 @@ fn loaded(machine: &str, slots: usize) -> (Aml, FakeHost) {
     let mut host = FakeHost::with_slots(slots);
     let mut aml = Aml::new(Limits::default());
     for table in &tables {
-        aml.load(&mut host, table).unwrap_or_else(|error| panic!("{machine}, {slots} slots: {error}"));
+        load(&mut aml, &mut host, table, machine);
     }
     (aml, host)
+}
+
+/// Loads a table of which nothing may be left out.
+fn load(aml: &mut Aml, host: &mut FakeHost, table: &[u8], name: &str) {
+    let loaded = aml.load(host, table).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(loaded, Loaded::default(), "{name}");
 }
 
 /// Plugs, scans, describes, reports and ejects DIMMs through nothing but the tables' own methods, on both
@@ -119,14 +125,14 @@ fn answers_are_those_of_acpica() {
             let table = acpica::compile(&source, directory.path(), &name);
             let mut host = FakeHost::default();
             let mut aml = Aml::new(Limits::default());
-            aml.load(&mut host, &table).unwrap_or_else(|error| panic!("{name}: {error}"));
+            load(&mut aml, &mut host, &table, &name);
             let mut names = aml.children("\\");
             names.retain(|name| name.starts_with("\\T"));
             for names in names.chunks(40) {
                 // A fresh interpreter for each run of acpiexec.
                 let mut aml = Aml::new(Limits::default());
                 let mut host = FakeHost::default();
-                aml.load(&mut host, &table).expect("loaded before");
+                load(&mut aml, &mut host, &table, &name);
                 let theirs = acpica::evaluate(&directory.path().join(format!("{name}.aml")), names);
                 for (method, theirs) in names.iter().zip(theirs) {
                     let ours = aml.evaluate(&mut host, method, &[]);

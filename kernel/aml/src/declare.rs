@@ -215,9 +215,9 @@ impl Run<'_> {
 }
 
 /// Passes over terms with names that do not exist yet: those are taken for data, not for methods.
-struct Later<'a> {
-    core: &'a Core,
-    scope: NodeId,
+pub(crate) struct Later<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) scope: NodeId,
 }
 
 impl Visitor for Later<'_> {

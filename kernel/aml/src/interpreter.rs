@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use crate::code::{Cursor, Tables};
 use crate::error::{Error, ErrorKind};
 use crate::host::Host;
+use crate::load::Loaded;
 use crate::name::{NameSeg, Start, TextPath};
 use crate::namespace::{Mutex, Namespace, NodeId, ROOT, Thing};
 use crate::object::{Heap, Obj, Val};
-use crate::run::{Core, IntegerWidth, MAX_ARGS, MAX_LOCALS, Run};
+use crate::run::{Core, IntegerWidth, MAX_ARGS, Run};
 use crate::value::{Kind, Value};
 use crate::{Limits, Reach};
 
@@ -19,15 +20,13 @@ const REVISION_OFFSET: usize = 8;
 /// The largest table that is loaded.
 const MAX_TABLE_BYTES: usize = 16 << 20;
 
-/// `_STA` where there is none: present, enabled, shown, functioning (6.3.7).
-const STATUS_DEFAULT: u64 = 0xf;
-const STATUS_PRESENT: u64 = 1;
-const STATUS_FUNCTIONING: u64 = 8;
+/// The part of the memory that must be left for evaluations, one in so many.
+const MEMORY_LEFT: usize = 16;
 
 /// The interpreter: the namespace of all loaded tables.
 #[derive(Debug)]
 pub struct Aml {
-    core: Core,
+    pub(crate) core: Core,
 }
 
 impl Aml {
@@ -52,16 +51,27 @@ impl Aml {
             // The namespace is empty: no name is taken.
             let _added = names.add(ROOT, NameSeg::predefined(name), thing);
         }
-        let core = Core { tables: Tables::default(), names, heap, limits, width: IntegerWidth::Bits64 };
+        let core = Core {
+            tables: Tables::default(),
+            names,
+            heap,
+            limits,
+            width: IntegerWidth::Bits64,
+            waiting: Vec::new(),
+        };
         Self { core }
     }
 
     /// Loads a definition block (DSDT first, then SSDTs): the whole table with its header, whose checksum
     /// the caller has verified. The first table's revision fixes the width of integers for all tables.
     ///
+    /// What is broken in a table is left out, and told; what names something that is declared later, in this
+    /// table or in another, waits for that (see [`Aml::waiting`]).
+    ///
     /// # Errors
-    /// A table that cannot be loaded leaves no names behind.
-    pub fn load(&mut self, host: &mut dyn Host, table: &[u8]) -> Result<(), Error> {
+    /// Not a definition block, or it takes so much memory that too little is left. Such a table leaves no names
+    /// behind.
+    pub fn load(&mut self, host: &mut dyn Host, table: &[u8]) -> Result<Loaded, Error> {
         let length = table.get(LENGTH_OFFSET..REVISION_OFFSET).and_then(|bytes| bytes.try_into().ok());
         let length = length.map_or(0, u32::from_le_bytes);
         let revision = table.get(REVISION_OFFSET).copied();
@@ -81,21 +91,29 @@ impl Aml {
         let index = self.core.tables.push(table.to_vec());
         let body = Cursor { table: index, at: 36, end: length };
         let mut run = Run::new(&mut self.core, host);
-        run.push_frame(ROOT, body, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
-        let result = run.body();
-        let result = run.with_place(result);
-        if result.is_ok()
-            && let Ok(frame) = run.frame()
-        {
-            frame.created.clear();
+        let mut loaded = run.table(body);
+        run.core.heap.collect(0, run.core.names.values());
+        let enough = run.core.heap.check(run.core.limits.bytes / MEMORY_LEFT);
+        if enough.is_ok() {
+            run.try_waiting(&mut loaded);
+            if let Ok(frame) = run.frame() {
+                frame.created.clear();
+            }
         }
         run.finish();
-        if result.is_err() {
+        if enough.is_err() {
+            self.core.waiting.retain(|waiting| waiting.term.table != index);
             self.core.tables.clear(index);
             self.core.heap.refund(table.len());
+            self.core.heap.collect(0, self.core.names.values());
         }
         self.core.collect();
-        result.map(drop)
+        enough.map(|()| loaded)
+    }
+
+    /// Why declarations still wait: each names something that no table has brought so far.
+    pub fn waiting(&self) -> impl Iterator<Item = &Error> {
+        self.core.waiting.iter().map(|waiting| &waiting.error)
     }
 
     /// Evaluates the object with the absolute path `path`: calls a method, reads a field, or takes a
@@ -173,60 +191,6 @@ impl Aml {
         }
     }
 
-    /// Runs `_INI` of `\_SB` and of all present devices, as the ACPI specification asks for after loading
-    /// (6.5.1): children of a device that is neither present nor functioning are passed over. `_STA` is
-    /// evaluated only where an `_INI` depends on it.
-    ///
-    /// # Errors
-    /// The first error of a method; the rest is run all the same.
-    pub fn initialize(&mut self, host: &mut dyn Host) -> Result<(), Error> {
-        let mut result = Ok(());
-        let mut note = |error: Error| {
-            if result.is_ok() {
-                result = Err(error);
-            }
-        };
-        let mut absent: Vec<NodeId> = Vec::new();
-        let mut devices = alloc::vec![];
-        devices.extend(self.core.names.child(ROOT, NameSeg::predefined(*b"_SB_")));
-        devices.extend(self.core.device_nodes());
-        for device in devices {
-            let up = self.core.names.parent(device);
-            if up.is_some_and(|up| absent.contains(&up)) {
-                absent.push(device);
-                continue;
-            }
-            if !self.core.has_below(device, NameSeg::predefined(*b"_INI")) {
-                continue;
-            }
-            let path = self.core.names.path(device);
-            let status = alloc::format!("{path}._STA");
-            let status = if self.exists(&status) {
-                match self.evaluate(host, &status, &[]) {
-                    Ok(value) => value.as_integer().unwrap_or(STATUS_DEFAULT),
-                    Err(error) => {
-                        note(error);
-                        0
-                    }
-                }
-            } else {
-                STATUS_DEFAULT
-            };
-            if status & (STATUS_PRESENT | STATUS_FUNCTIONING) == 0 {
-                absent.push(device);
-                continue;
-            }
-            let method = alloc::format!("{path}._INI");
-            if status & STATUS_PRESENT != 0
-                && self.exists(&method)
-                && let Err(error) = self.evaluate(host, &method, &[])
-            {
-                note(error);
-            }
-        }
-        result
-    }
-
     /// Whether the method can execute a Notify on a device for which `is_target` (given absolute paths)
     /// says yes. The walk follows every call in the code, whether or not its condition can come true.
     #[must_use]
@@ -260,29 +224,24 @@ impl Core {
         self.names.find(ROOT, Start::Root, path.segments.into_iter().map(Ok), count)
     }
 
-    /// All devices below the root, parents first.
-    fn device_nodes(&self) -> Vec<NodeId> {
-        let mut devices = Vec::new();
-        let mut pending: Vec<NodeId> = self.names.children(ROOT).rev().map(|(_, child)| child).collect();
+    /// All nodes that `wanted` says yes to, parents first, siblings by name.
+    pub(crate) fn nodes(&self, wanted: impl Fn(&Thing) -> bool) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        let mut pending = alloc::vec![ROOT];
         while let Some(node) = pending.pop() {
-            if matches!(self.names.thing(node), Ok(Thing::Device)) && self.names.parent(node) != Some(ROOT) {
-                devices.push(node);
+            if self.names.thing(node).is_ok_and(&wanted) {
+                found.push(node);
             }
             pending.extend(self.names.children(node).rev().map(|(_, child)| child));
         }
-        devices
+        found
     }
 
-    /// Whether a name exists in a device or anywhere below it.
-    fn has_below(&self, device: NodeId, name: NameSeg) -> bool {
-        let mut pending = alloc::vec![device];
-        while let Some(node) = pending.pop() {
-            if self.names.child(node, name).is_some() {
-                return true;
-            }
-            pending.extend(self.names.children(node).map(|(_, child)| child));
-        }
-        false
+    /// All devices; what the specification has at the root (`\_SB`, `\_TZ`) is none.
+    fn device_nodes(&self) -> Vec<NodeId> {
+        let mut devices = self.nodes(|thing| matches!(thing, Thing::Device));
+        devices.retain(|&device| self.names.parent(device) != Some(ROOT));
+        devices
     }
 }
 

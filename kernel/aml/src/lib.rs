@@ -4,19 +4,19 @@
 //! every load and every evaluation is bounded by [`Limits`].
 //!
 //! ```text
-//!  Aml (interpreter) ── Run (run: frames, blocks, budget)
-//!                        ├── statement, declare        what has no value
-//!                        ├── expression, operator,     what has one
-//!                        │   convert, place, sync
-//!                        └── field, region ── Host     what touches hardware
+//!  Aml (interpreter, initialize, load) ── Run (run: frames, blocks, budget)
+//!                                         ├── statement, declare        what has no value
+//!                                         ├── expression, operator,     what has one
+//!                                         │   convert, place, sync
+//!                                         └── field, region ── Host     what touches hardware
 //!  Core: namespace (names), object (strings, buffers, packages), code (tables)
 //!  walk, reach: the code looked at without running it        resources: _CRS, on its own
 //! ```
 //!
 //! It executes the language of ACPI 6.5 except `Load`, `LoadTable`, `Unload`, `DataTableRegion` and fields on
 //! serial buses, which are errors that say so. Where the specification leaves something open, it does as ACPICA
-//! does. A table is executed from its start to its end; names in packages, and operation regions whose
-//! bounds are declared later, are resolved when they are used.
+//! does. A table is executed from its start to its end; what is broken in it is left out, what names
+//! something that is declared later waits for that ([`Aml::load`]).
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -38,7 +38,9 @@ mod error;
 mod expression;
 mod field;
 mod host;
+mod initialize;
 mod interpreter;
+mod load;
 mod name;
 mod namespace;
 mod object;
@@ -57,6 +59,7 @@ mod walk;
 pub use error::{Error, ErrorKind};
 pub use host::{Host, HostError, PciAddress, Width};
 pub use interpreter::Aml;
+pub use load::{Extent, Loaded, Refused};
 pub use value::{Kind, Value};
 
 /// The bounds of one load or evaluation.

@@ -304,6 +304,11 @@ impl Namespace {
 }
 
 impl Thing {
+    /// What can be present or absent, and be notified.
+    pub(crate) fn is_device_like(&self) -> bool {
+        matches!(self, Self::Device | Self::Processor | Self::ThermalZone)
+    }
+
     /// The type; for a Name the caller asks its value.
     pub(crate) fn kind(&self) -> Kind {
         match self {

@@ -101,6 +101,11 @@ pub(crate) const INDEX_FIELD: u16 = 0x5b86;
 pub(crate) const BANK_FIELD: u16 = 0x5b87;
 pub(crate) const DATA_REGION: u16 = 0x5b88;
 
+/// Whether names made in the term are in another scope than the term.
+pub(crate) const fn opens_scope(opcode: u16) -> bool {
+    matches!(opcode, SCOPE | METHOD | DEVICE | PROCESSOR | POWER_RESOURCE | THERMAL_ZONE)
+}
+
 /// Whether the opcode makes a name or opens a scope.
 pub(crate) const fn is_declaration(opcode: u16) -> bool {
     matches!(

@@ -9,7 +9,7 @@ use crate::run::{MAX_ARGS, MAX_LOCALS, Run};
 
 const SYSTEM_MEMORY: u8 = 0;
 const SYSTEM_IO: u8 = 1;
-const PCI_CONFIG: u8 = 2;
+pub(crate) const PCI_CONFIG: u8 = 2;
 
 /// `_HID` of a PCI host bridge, as the integers that EISA ids are: PNP0A03 and PNP0A08.
 const HOST_BRIDGES: [u64; 2] = [0x030a_d041, 0x080a_d041];

@@ -9,6 +9,7 @@ use crate::Limits;
 use crate::code::{Cursor, Tables};
 use crate::error::{Error, ErrorKind};
 use crate::host::Host;
+use crate::load::Waiting;
 use crate::namespace::{Method, NODE_BYTES, Namespace, NodeId, Serialized, Thing};
 use crate::object::{Heap, Val};
 
@@ -20,6 +21,8 @@ pub(crate) struct Core {
     pub(crate) heap: Heap,
     pub(crate) limits: Limits,
     pub(crate) width: IntegerWidth,
+    /// Declarations that name what no table has brought yet.
+    pub(crate) waiting: Vec<Waiting>,
 }
 
 /// The width of integers: 32 bits if the DSDT's revision is below 2 (19.6.28).
@@ -73,6 +76,21 @@ pub(crate) struct Frame {
     pub(crate) since: u64,
 }
 
+impl Frame {
+    /// Goes out of all blocks but the outermost `kept`, to behind the last one left.
+    pub(crate) fn leave_blocks(&mut self, kept: usize) {
+        while self.blocks.len() > kept
+            && let Some(block) = self.blocks.pop()
+        {
+            self.cursor.at = self.cursor.end;
+            self.cursor.end = block.outer_end;
+            if let BlockKind::Scope(scope) = block.kind {
+                self.scope = scope;
+            }
+        }
+    }
+}
+
 /// An open block: where the enclosing one ends, and what to do at its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
@@ -106,6 +124,8 @@ pub(crate) struct Run<'a> {
     /// The present sync level (19.6.88).
     pub(crate) level: u8,
     steps: u32,
+    /// Steps kept for what follows a term of a table that spends all others.
+    spare: u32,
     depth: u16,
     sleep_ms: u32,
     frame_ids: u64,
@@ -121,6 +141,7 @@ impl<'a> Run<'a> {
             held: Vec::new(),
             level: 0,
             steps: limits.steps,
+            spare: 0,
             depth: limits.depth,
             sleep_ms: limits.sleep_ms,
             frame_ids: 0,
@@ -132,6 +153,19 @@ impl<'a> Run<'a> {
         let left = u32::try_from(count).ok().and_then(|count| self.steps.checked_sub(count));
         self.steps = left.ok_or(ErrorKind::TooManySteps)?;
         Ok(())
+    }
+
+    /// Keeps half of the budget back.
+    pub(crate) fn keep_spare_steps(&mut self) {
+        self.spare = self.steps / 2;
+        self.steps = self.steps.saturating_sub(self.spare);
+    }
+
+    /// Half of what was kept back becomes the budget, as long as that is worth the name.
+    pub(crate) fn take_spare_steps(&mut self) -> Result<(), Error> {
+        self.steps = self.spare / 2;
+        self.spare = self.spare.saturating_sub(self.steps);
+        if self.steps < MIN_STEPS { Err(ErrorKind::TooManySteps.into()) } else { Ok(()) }
     }
 
     /// Takes the steps for handling `bytes` bytes at once.
@@ -216,6 +250,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Ends the frame of a term of a table; the names it made are the table's.
+    pub(crate) fn pop_frame_and_keep_names(&mut self) {
+        let Some(frame) = self.frames.pop() else { return };
+        if let Some(table) = self.frames.last_mut() {
+            table.created.extend(frame.created);
+        }
+    }
+
     /// Names the running frame in an error that has no place yet.
     pub(crate) fn with_place<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| match self.frames.last() {
@@ -237,10 +279,13 @@ impl<'a> Run<'a> {
             } else if let Flow::Return(value) = self.statement()? {
                 return Ok(value);
             }
-            if self.core.heap.wants_collection() {
-                self.collect()?;
-            }
+            self.collect_if_due()?;
         }
+    }
+
+    /// Collects garbage where there is some; to be called between two statements of the running frame.
+    pub(crate) fn collect_if_due(&mut self) -> Result<(), Error> {
+        if self.core.heap.wants_collection() { self.collect() } else { Ok(()) }
     }
 
     /// Between two statements of the running frame, no value younger than the frame is in use other than
@@ -294,6 +339,11 @@ impl<'a> Run<'a> {
         while !self.frames.is_empty() {
             self.pop_frame();
         }
+        self.release_mutexes();
+    }
+
+    /// Every mutex is free, as after the end of a thread of execution.
+    pub(crate) fn release_mutexes(&mut self) {
         if self.held.iter().any(|&id| Some(id) == self.core.global_lock()) {
             self.host.release_global_lock();
         }
@@ -318,10 +368,12 @@ impl Core {
 
     /// Whether the node is a device-like scope that can be notified.
     pub(crate) fn is_notifiable(&self, node: NodeId) -> Result<bool, Error> {
-        Ok(matches!(self.names.thing(node)?, Thing::Device | Thing::Processor | Thing::ThermalZone))
+        self.names.thing(node).map(Thing::is_device_like)
     }
 }
 
 const ELSE: u8 = 0xa1;
+/// A budget that is worth going on with.
+const MIN_STEPS: u32 = 256;
 /// Open blocks of one frame: an ElseIf opens two, so this is a chain of 256 cases; 8 KiB.
 const MAX_BLOCKS: usize = 512;

@@ -91,6 +91,15 @@ pub(crate) fn shape(opcode: u16) -> Option<(Frame, &'static [Part])> {
     Some((Frame::Plain, parts))
 }
 
+/// What a walk does at a package: everything that has a length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packages {
+    /// Walks over what is in it.
+    Enter,
+    /// Goes behind it, whatever is in it.
+    Pass,
+}
+
 /// Who watches a walk.
 pub(crate) trait Visitor {
     /// A name is used where it would be called; the answer is how many arguments follow.
@@ -116,8 +125,23 @@ enum Todo {
 /// round takes a byte or a part that a byte brought, so it ends.
 pub(crate) fn walk(
     tables: &Tables,
+    cursor: Cursor,
+    first: Part,
+    visitor: &mut dyn Visitor,
+) -> Result<Cursor, Error> {
+    walked(tables, cursor, first, Packages::Enter, visitor)
+}
+
+/// The cursor behind one term of any kind, which is looked into no more than its end takes.
+pub(crate) fn passed(tables: &Tables, cursor: Cursor, visitor: &mut dyn Visitor) -> Result<Cursor, Error> {
+    walked(tables, cursor, Part::Term, Packages::Pass, visitor)
+}
+
+fn walked(
+    tables: &Tables,
     mut cursor: Cursor,
     first: Part,
+    packages: Packages,
     visitor: &mut dyn Visitor,
 ) -> Result<Cursor, Error> {
     let mut todo = alloc::vec![Todo::Part(first)];
@@ -161,21 +185,31 @@ pub(crate) fn walk(
             Part::Term | Part::Super | Part::SuperCall => {
                 let opcode = cursor.opcode(tables)?;
                 visitor.term(opcode, cursor);
-                open(tables, &mut cursor, opcode, &mut todo)?;
+                open(tables, &mut cursor, opcode, packages, &mut todo)?;
             }
         }
     }
     Ok(cursor)
 }
 
-fn open(tables: &Tables, cursor: &mut Cursor, opcode: u16, todo: &mut Vec<Todo>) -> Result<(), Error> {
+fn open(
+    tables: &Tables,
+    cursor: &mut Cursor,
+    opcode: u16,
+    packages: Packages,
+    todo: &mut Vec<Todo>,
+) -> Result<(), Error> {
     let (frame, parts) = match opcode {
         // Their names are made by field lists; what they contain calls nothing but a bank's value.
         op::FIELD | op::INDEX_FIELD | op::BANK_FIELD => (Frame::Package, [Part::Rest].as_slice()),
+        _ if packages == Packages::Pass && op::opens_scope(opcode) => (Frame::Package, [].as_slice()),
         _ => shape(opcode).ok_or(ErrorKind::BadOpcode(opcode))?,
     };
     if frame == Frame::Package {
         let inside = cursor.package(tables)?;
+        if packages == Packages::Pass {
+            return Ok(());
+        }
         // `cursor` stands behind the package; go back inside, and leave at its end.
         todo.push(Todo::Leave(cursor.end));
         *cursor = inside;

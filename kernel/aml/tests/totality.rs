@@ -1,9 +1,11 @@
 //! The interpreter as a black box: it always ends, never panics, stays within its limits, and an error
 //! leaves nothing behind. The tables in `fixtures` are compiled from `hotplug.asl` beside them and from the
 //! sources of the comparison with ACPICA in the package `tests`.
+mod code;
 mod host;
 
 use aml::{Aml, ErrorKind, Kind, Limits, Reach, Value};
+use code::{method, table};
 use host::TestHost;
 
 const HOTPLUG: &[u8] = include_bytes!("fixtures/hotplug.aml");
@@ -93,42 +95,6 @@ fn an_error_leaves_nothing_behind() {
     let _fails = aml.evaluate(&mut host, "\\_SB.MHPC.FAIL", &[]);
     assert!(matches!(reason(&mut aml, &mut host, "\\METH"), ErrorKind::MutexNotHeld(_)));
     aml.evaluate(&mut host, "\\_GPE._E03", &[]).expect("the mutex can be had");
-}
-
-/// A table that fails in its middle leaves no name. Breaks if loading is not undone.
-#[test]
-fn a_table_that_fails_leaves_no_names() {
-    let (mut aml, mut host) = hotplug(Limits::default());
-    let held = aml.bytes_held();
-    // The same table again: its first new name is taken already.
-    let error = aml.load(&mut host, HOTPLUG).expect_err("names are taken");
-    assert!(matches!(error.kind(), ErrorKind::AlreadyExists(_)), "{error}");
-    // Name (AAAA, 1), then an opcode that does not exist.
-    let error =
-        aml.load(&mut host, &table(&[8, b'A', b'A', b'A', b'A', 1, 0x5b, 0xff])).expect_err("garbage");
-    assert_eq!(*error.kind(), ErrorKind::BadOpcode(0x5bff));
-    assert!(!aml.exists("\\AAAA"));
-    assert!(aml.bytes_held() <= held + 4096, "{} after {held}", aml.bytes_held());
-}
-
-/// A definition block of revision 2 around `body`.
-fn table(body: &[u8]) -> Vec<u8> {
-    let mut table = b"SSDT\0\0\0\0\x02\0CARAPATESTTEST\x01\0\0\0TEST\x01\0\0\0".to_vec();
-    assert_eq!(table.len(), 36);
-    table.extend(body);
-    let length = u32::try_from(table.len()).expect("small");
-    table[4..8].copy_from_slice(&length.to_le_bytes());
-    table
-}
-
-/// Method (METH, 0) with this body, of at most 4 KiB.
-fn method(body: &[u8]) -> Vec<u8> {
-    let length = body.len() + 7;
-    let mut method = vec![0x14, 0x40 | u8::try_from(length & 0xf).expect("four bits")];
-    method.push(u8::try_from(length >> 4).expect("short"));
-    method.extend(b"METH\0");
-    method.extend(body);
-    method
 }
 
 /// Code nested as deeply as it gets, in all ways that nest, runs into the depth limit on a stack of 128 KiB,

@@ -8,9 +8,10 @@ use super::tables::{Signature, StaticTables};
 use crate::hotplug;
 use crate::memory::heap;
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use aml::{Aml, Limits, Reach, Value};
+use aml::{Aml, Limits, Loaded, Reach, Value};
 use core::fmt;
 use firmware::quota::{Quota, Turn};
 use log::{info, warn};
@@ -19,6 +20,8 @@ use log::{info, warn};
 const STEPS: u32 = 1_000_000;
 const DEPTH: u16 = 64;
 const SLEEP_MS: u32 = 2_000;
+/// Declarations without what they name that the log has line by line.
+const MAX_TOLD: usize = 16;
 /// Bytes beside the tables themselves; the heap's reserve is larger, see `memory::heap`.
 const OBJECT_BYTES: usize = 768 << 10;
 const _: () = assert!(3 * OBJECT_BYTES as u64 <= heap::RESERVE_BYTES);
@@ -38,12 +41,12 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Loads the DSDT and all SSDTs, and initialises the devices (`_INI`). An SSDT that cannot be loaded
-    /// is left out with a warning.
+    /// Loads the DSDT and all SSDTs, and initialises the devices (`_INI`). What is broken in a table is left
+    /// out with a warning, an SSDT that cannot be loaded at all as a whole.
     ///
     /// # Errors
     ///
-    /// When the DSDT cannot be loaded.
+    /// When the DSDT cannot be loaded at all.
     pub fn load(tables: &StaticTables) -> Result<Namespace, aml::Error> {
         let is_aml = |signature| signature == Signature::DSDT || signature == Signature::SSDT;
         let bytes: usize =
@@ -57,13 +60,22 @@ impl Namespace {
             spent_ns: 0,
         };
         let dsdt = tables.find(Signature::DSDT).map_err(|_| aml::ErrorKind::BadTable("there is no DSDT"))?;
-        namespace.with(|aml, host| aml.load(host, dsdt.bytes()))?;
+        tell_left_out_of("DSDT", &namespace.with(|aml, host| aml.load(host, dsdt.bytes()))?);
         namespace.list_devices();
         for table in tables.all().iter().filter(|table| table.signature == Signature::SSDT) {
-            if let Err(error) = namespace.with(|aml, host| aml.load(host, table.bytes())) {
-                warn!("SSDT {} at {} left out: {error}", table.oem_table_id.escape_ascii(), table.at);
+            let name = format!("SSDT {} at {}", table.oem_table_id.escape_ascii(), table.at);
+            match namespace.with(|aml, host| aml.load(host, table.bytes())) {
+                Ok(loaded) => tell_left_out_of(&name, &loaded),
+                Err(error) => warn!("{name} left out: {error}"),
             }
             namespace.list_devices();
+        }
+        let waiting: Vec<String> = namespace.aml.waiting().map(|error| format!("{error}")).collect();
+        for error in waiting.iter().take(MAX_TOLD) {
+            warn!("a declaration is left out: {error}");
+        }
+        if waiting.len() > MAX_TOLD {
+            warn!("{} more declarations name what no table has", waiting.len() - MAX_TOLD);
         }
         if let Err(error) = namespace.with(|aml, host| aml.initialize(host)) {
             warn!("_INI: {error}");
@@ -159,6 +171,16 @@ impl Namespace {
     /// Whether `method` may execute a Notify on a device that `is_target` knows.
     pub fn reaches_notify(&self, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
         self.aml.reaches_notify(method, is_target)
+    }
+}
+
+/// What is missing of a table.
+fn tell_left_out_of(table: &str, loaded: &Loaded) {
+    for refused in &loaded.refused {
+        warn!("{table}: {refused}");
+    }
+    if loaded.more > 0 {
+        warn!("{table}: {} more terms are left out", loaded.more);
     }
 }
 

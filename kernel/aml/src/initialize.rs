@@ -1,0 +1,152 @@
+//! What the specification asks for once all tables are loaded: `_REG` of the regions that we serve (6.5.4) and
+//! `_INI` of the devices that are there (6.5.1).
+//!
+//! All of it shares one budget, so that a table with a thousand endless `_INI` costs no more than one with one:
+//! a method that spends what there is leaves the half that was kept back to the others.
+use alloc::collections::BTreeSet;
+
+use crate::error::{Error, ErrorKind};
+use crate::host::Host;
+use crate::interpreter::Aml;
+use crate::name::NameSeg;
+use crate::namespace::{NodeId, ROOT, Thing};
+use crate::object::Val;
+use crate::region::PCI_CONFIG;
+use crate::run::{MAX_ARGS, Run};
+
+/// `_STA` where there is none: present, enabled, shown, functioning (6.3.7).
+const STATUS_DEFAULT: u64 = 0xf;
+const STATUS_PRESENT: u64 = 1;
+const STATUS_FUNCTIONING: u64 = 8;
+
+/// `_REG`'s second argument: the region can be accessed from now on.
+const CONNECTED: u64 = 1;
+
+const SB: NameSeg = NameSeg::predefined(*b"_SB_");
+const INI: NameSeg = NameSeg::predefined(*b"_INI");
+const REG: NameSeg = NameSeg::predefined(*b"_REG");
+const STA: NameSeg = NameSeg::predefined(*b"_STA");
+
+impl Aml {
+    /// To be called once, after the last table: runs `\_INI` and `\_SB._INI`, then `_REG` of each scope that has
+    /// a region in PCI configuration space (memory and ports are always there, so that firmware is not told;
+    /// other spaces are not served), then `_INI` of all present devices. Children of a device that is neither
+    /// present nor functioning are passed over. `_STA` is evaluated only where an `_INI` depends on it.
+    ///
+    /// # Errors
+    /// The first error of a method; the rest is run all the same.
+    pub fn initialize(&mut self, host: &mut dyn Host) -> Result<(), Error> {
+        let mut run = Run::new(&mut self.core, host);
+        run.keep_spare_steps();
+        let mut work = Work { run, first: None };
+        let _stopped = work.all();
+        let first = work.first.take();
+        work.run.finish();
+        self.core.collect();
+        first.map_or(Ok(()), Err)
+    }
+}
+
+/// The budget is spent: what is left to do stays undone.
+struct Spent;
+
+struct Work<'a> {
+    run: Run<'a>,
+    first: Option<Error>,
+}
+
+impl Work<'_> {
+    fn all(&mut self) -> Result<(), Spent> {
+        self.evaluate_child(ROOT, INI)?;
+        let system_bus = self.run.core.names.child(ROOT, SB);
+        if let Some(system_bus) = system_bus {
+            self.evaluate_child(system_bus, INI)?;
+        }
+        self.connect_regions()?;
+        let with_ini = self.lead_to_ini();
+        let mut absent = BTreeSet::new();
+        for device in self.run.core.nodes(Thing::is_device_like) {
+            let parent = self.run.core.names.parent(device);
+            if parent.is_some_and(|parent| absent.contains(&parent)) {
+                absent.insert(device);
+                continue;
+            }
+            if Some(device) == system_bus || !with_ini.contains(&device) {
+                continue;
+            }
+            let status = match self.evaluate_child(device, STA)? {
+                Some(Ok(value)) => self.run.to_integer(value).unwrap_or(STATUS_DEFAULT),
+                Some(Err(Failed)) => 0,
+                None => STATUS_DEFAULT,
+            };
+            if status & (STATUS_PRESENT | STATUS_FUNCTIONING) == 0 {
+                absent.insert(device);
+            } else if status & STATUS_PRESENT != 0 {
+                self.evaluate_child(device, INI)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The nodes with an `_INI` in them or anywhere below.
+    fn lead_to_ini(&self) -> BTreeSet<NodeId> {
+        let names = &self.run.core.names;
+        let mut found = BTreeSet::new();
+        for device in self.run.core.nodes(Thing::is_device_like) {
+            let mut up = names.child(device, INI).map(|_| device);
+            // Whose parents are in it already, if it is.
+            while let Some(node) = up.filter(|&node| found.insert(node)) {
+                up = names.parent(node);
+            }
+        }
+        found
+    }
+
+    fn connect_regions(&mut self) -> Result<(), Spent> {
+        let regions =
+            self.run.core.nodes(|thing| matches!(thing, Thing::Region(region) if region.space == PCI_CONFIG));
+        let scopes: BTreeSet<NodeId> =
+            regions.into_iter().filter_map(|region| self.run.core.names.parent(region)).collect();
+        for scope in scopes {
+            let Some(node) = self.run.core.names.child(scope, REG) else { continue };
+            let mut args = [Val::Uninit; MAX_ARGS];
+            for (to, from) in args.iter_mut().zip([u64::from(PCI_CONFIG), CONNECTED]) {
+                *to = Val::Int(from);
+            }
+            let _failed = self.evaluate(node, args)?;
+        }
+        Ok(())
+    }
+
+    fn evaluate_child(&mut self, scope: NodeId, name: NameSeg) -> Result<Option<Result<Val, Failed>>, Spent> {
+        match self.run.core.names.child(scope, name) {
+            Some(node) => self.evaluate(node, [Val::Uninit; MAX_ARGS]).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The value, or what the method returns; a failure is noted and leaves nothing behind.
+    fn evaluate(&mut self, node: NodeId, args: [Val; MAX_ARGS]) -> Result<Result<Val, Failed>, Spent> {
+        let node = self.run.core.names.followed(node);
+        let result = match self.run.core.names.thing(node) {
+            Ok(&Thing::Method(method)) => self.run.step(1).and_then(|()| self.run.call(node, method, args)),
+            _ => self.run.step(1).and_then(|()| self.run.value_of(node)),
+        };
+        self.run.finish();
+        let error = match result {
+            Ok(value @ Val::Int(_)) => return Ok(Ok(value)),
+            Ok(_) => {
+                self.run.core.collect();
+                return Ok(Ok(Val::Uninit));
+            }
+            Err(error) => error.at(|| self.run.core.names.path(node), 0),
+        };
+        self.run.core.collect();
+        let spent = *error.kind() == ErrorKind::TooManySteps && self.run.take_spare_steps().is_err();
+        self.first.get_or_insert(error);
+        if spent { Err(Spent) } else { Ok(Err(Failed)) }
+    }
+}
+
+/// An evaluation failed, which has been noted.
+struct Failed;

@@ -1,0 +1,211 @@
+//! Executing a table's own code, which declares what the table brings: as much of it as is intact.
+//!
+//! A term that fails is left out and the next one is executed, as ACPICA does; a failed method leaves nothing
+//! behind there either. Where not even the failed term's end can be told, the rest of its block is left out,
+//! and what follows the block is executed. A declaration that names what does not exist yet waits: it is
+//! executed again after this table, and after each later one, while that gets any of them further.
+//!
+//! ```text
+//!  table   | Scope          | Name | ??? ......... |        ??? has no end: the rest of the table is left out
+//!          |   | Device | Name | ??? ... |                 here only the rest of the Device, then Name
+//! ```
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::code::Cursor;
+use crate::declare::Later;
+use crate::error::{Error, ErrorKind};
+use crate::namespace::{NodeId, ROOT};
+use crate::object::Val;
+use crate::opcode as op;
+use crate::run::{Block, BlockKind, Flow, MAX_ARGS, MAX_LOCALS, Run};
+use crate::walk::passed;
+
+/// Terms that may wait at a time; more are left out. A few dozen bytes each.
+const MAX_WAITING: usize = 256;
+/// Refusals that are told one by one.
+const MAX_TOLD: usize = 16;
+
+/// What a load has left out; nothing, for most tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// What was left out first, at most 16.
+    pub refused: Vec<Refused>,
+    /// How much more was left out.
+    pub more: usize,
+}
+
+/// A part of a table that is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, and where.
+    pub error: Error,
+    /// How much is missing for that.
+    pub extent: Extent,
+}
+
+/// How much of a table is left out for one error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The term that failed, with all that is in it.
+    Term,
+    /// The term and all behind it in the same block: its end cannot be told.
+    RestOfBlock,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extent = match self.extent {
+            Extent::Term => "this term is left out",
+            Extent::RestOfBlock => "the rest of this block is left out",
+        };
+        write!(f, "{}; {extent}", self.error)
+    }
+}
+
+impl Loaded {
+    fn refuse(&mut self, error: Error, extent: Extent) {
+        if self.refused.len() < MAX_TOLD {
+            self.refused.push(Refused { error, extent });
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+}
+
+/// A declaration that waits for a name.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// The term and no more.
+    pub(crate) term: Cursor,
+    scope: NodeId,
+    /// Which name is missing.
+    pub(crate) error: Error,
+}
+
+impl Run<'_> {
+    /// Executes a table's code in a frame of its own, which stays: it knows the names that were made.
+    pub(crate) fn table(&mut self, body: Cursor) -> Loaded {
+        let mut loaded = Loaded::default();
+        self.keep_spare_steps();
+        self.push_frame(ROOT, body, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
+        self.terms(&mut loaded);
+        loaded
+    }
+
+    /// Executes what waits once more, until no term gets further.
+    pub(crate) fn try_waiting(&mut self, loaded: &mut Loaded) {
+        loop {
+            let waiting = core::mem::take(&mut self.core.waiting);
+            let tried: Vec<Cursor> = waiting.iter().map(|waiting| waiting.term).collect();
+            for Waiting { term, scope, .. } in waiting {
+                self.push_frame(ROOT, term, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.scope = scope;
+                }
+                self.terms(loaded);
+                self.pop_frame_and_keep_names();
+            }
+            // A term that got further is gone, or has left terms that it contains: this comes to an end.
+            if self.core.waiting.iter().map(|waiting| waiting.term).eq(tried) {
+                return;
+            }
+        }
+    }
+
+    /// Executes the running frame's terms to the end, whatever some of them do.
+    fn terms(&mut self, loaded: &mut Loaded) {
+        loop {
+            let Some(frame) = self.frames.last() else { return };
+            let (start, scope, depth) = (frame.cursor, frame.scope, frame.blocks.len());
+            if start.is_at_end() {
+                if depth == 0 {
+                    return;
+                }
+                if let Err(error) = self.leave_block() {
+                    let Some(frame) = self.frames.last_mut() else { return };
+                    if frame.blocks.len() == depth {
+                        self.recover(error, start, scope, depth, loaded);
+                    } else {
+                        // The block is left, but behind it stands an Else without an end.
+                        frame.cursor.at = frame.cursor.end;
+                        let error = error.at(|| self.core.names.path(scope), start.end);
+                        loaded.refuse(error, Extent::RestOfBlock);
+                    }
+                }
+                continue;
+            }
+            match self.statement().and_then(|flow| self.collect_if_due().map(|()| flow)) {
+                Ok(Flow::Next) => {}
+                Ok(Flow::Return(_)) => return,
+                Err(error) => self.recover(error, start, scope, depth, loaded),
+            }
+        }
+    }
+
+    /// After a failed term: everything as before it, except that the cursor is behind it.
+    fn recover(&mut self, error: Error, start: Cursor, scope: NodeId, depth: usize, loaded: &mut Loaded) {
+        self.release_mutexes();
+        let error = error.at(|| self.core.names.path(scope), start.at);
+        let Some(frame) = self.frames.last_mut() else { return };
+        frame.cursor = start;
+        frame.scope = scope;
+        frame.blocks.truncate(depth);
+        let is_loop = |block: &Block| matches!(block.kind, BlockKind::While(_));
+        let outermost_loop = frame.blocks.iter().position(is_loop);
+        if *error.kind() == ErrorKind::TooManySteps {
+            loaded.refuse(error, Extent::Term);
+            let more = self.take_spare_steps();
+            let Some(frame) = self.frames.last_mut() else { return };
+            if let Some(first) = outermost_loop {
+                // To go on inside would only spend the rest, too.
+                frame.leave_blocks(first);
+                return;
+            }
+            if more.is_err() {
+                frame.leave_blocks(0);
+                frame.cursor.at = frame.cursor.end;
+                return;
+            }
+            self.pass(start, scope);
+            return;
+        }
+        let waits = matches!(error.kind(), ErrorKind::NotFound(_)) && outermost_loop.is_none();
+        let waits = waits && self.core.waiting.len() < MAX_WAITING;
+        let extent = self.pass(start, scope);
+        let Some(frame) = self.frames.last() else { return };
+        let opcode = start.peek_opcode(&self.core.tables).unwrap_or_default();
+        if waits && extent == Extent::Term && (op::is_declaration(opcode) || opcode == op::IF) {
+            let term = Cursor { end: frame.cursor.at, ..start };
+            self.core.waiting.push(Waiting { term, scope, error });
+        } else {
+            loaded.refuse(error, extent);
+        }
+    }
+
+    /// Puts the cursor behind the term at `start`, or to the end of the block.
+    fn pass(&mut self, start: Cursor, scope: NodeId) -> Extent {
+        let tables = &self.core.tables;
+        let behind = passed(tables, start, &mut Later { core: &*self.core, scope });
+        // The Else of an If goes with it.
+        let behind = behind.and_then(|mut behind| {
+            let is_if = start.peek_opcode(tables) == Some(op::IF);
+            if is_if && !behind.is_at_end() && behind.peek_opcode(tables) == Some(op::ELSE) {
+                behind.opcode(tables)?;
+                behind.package(tables)?;
+            }
+            Ok(behind)
+        });
+        let Some(frame) = self.frames.last_mut() else { return Extent::RestOfBlock };
+        match behind {
+            Ok(behind) => {
+                frame.cursor = behind;
+                Extent::Term
+            }
+            Err(_) => {
+                frame.cursor.at = frame.cursor.end;
+                Extent::RestOfBlock
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Tables that are broken, in an unusual order, or out to spend everything: what is intact in them is used.
+mod code;
+mod host;
+
+use aml::{Aml, ErrorKind, Extent, Limits, Loaded, Value};
+use code::{method, package, table};
+use host::TestHost;
+
+const HOTPLUG: &[u8] = include_bytes!("fixtures/hotplug.aml");
+
+const DEVICE: &[u8] = &[0x5b, 0x82];
+const SCOPE: &[u8] = &[0x10];
+const IF: &[u8] = &[0xa0];
+const ELSE: &[u8] = &[0xa1];
+const WHILE: &[u8] = &[0xa2];
+/// An opcode that does not exist.
+const NONSENSE: &[u8] = &[0x5b, 0xff];
+
+fn new() -> (Aml, TestHost) {
+    (Aml::new(Limits::default()), TestHost::default())
+}
+
+/// Name (`name`, `value`).
+fn name(name: &str, value: u8) -> Vec<u8> {
+    [&[8], name.as_bytes(), &[0x0a, value]].concat()
+}
+
+fn integer(aml: &mut Aml, path: &str) -> Option<u64> {
+    aml.evaluate(&mut TestHost::default(), path, &[]).ok()?.as_integer()
+}
+
+fn reasons(loaded: &Loaded) -> Vec<(ErrorKind, Extent)> {
+    loaded.refused.iter().map(|refused| (refused.error.kind().clone(), refused.extent)).collect()
+}
+
+/// Only the failed term is missing: names before it, behind it and around it are there. Breaks if one error
+/// ends the load, or if a term's end is taken wrongly.
+#[test]
+fn a_broken_term_is_left_out_and_nothing_else() {
+    let (mut aml, mut host) = new();
+    let division = b"\x08DIV0\x78\x01\x00\x00\x00"; // Name (DIV0, Divide (1, 0))
+    let device =
+        package(DEVICE, &[b"DEV0".as_slice(), &name("BBBB", 2), division, &name("CCCC", 3)].concat());
+    let body = [name("AAAA", 1), name("AAAA", 9), device, name("DDDD", 4)].concat();
+    let loaded = aml.load(&mut host, &table(&body)).expect("loads");
+    let taken = ErrorKind::AlreadyExists("\\AAAA".into());
+    assert_eq!(reasons(&loaded), [(taken, Extent::Term), (ErrorKind::DivideByZero, Extent::Term)]);
+    assert_eq!(loaded.refused[1].error.path(), Some("\\DEV0"));
+    assert!(!aml.exists("\\DEV0.DIV0"));
+    let found = ["\\AAAA", "\\DEV0.BBBB", "\\DEV0.CCCC", "\\DDDD"].map(|path| integer(&mut aml, path));
+    assert_eq!(found, [1, 2, 3, 4].map(Some));
+}
+
+/// Garbage without an end takes the rest of its block, not what follows the block. Breaks if a block's end is
+/// lost, or if garbage is executed.
+#[test]
+fn garbage_takes_the_rest_of_its_block() {
+    let (mut aml, mut host) = new();
+    let inner = package(DEVICE, &[b"DEV1".as_slice(), &name("BBBB", 2), NONSENSE, &name("LOST", 9)].concat());
+    let device = package(DEVICE, &[b"DEV0", inner.as_slice(), &name("CCCC", 3)].concat());
+    let body = [device.as_slice(), &name("DDDD", 4), NONSENSE, &name("LOST", 9)].concat();
+    let loaded = aml.load(&mut host, &table(&body)).expect("loads");
+    let garbage = (ErrorKind::BadOpcode(0x5bff), Extent::RestOfBlock);
+    assert_eq!(reasons(&loaded), [garbage.clone(), garbage]);
+    let found = ["\\DEV0.DEV1.BBBB", "\\DEV0.CCCC", "\\DDDD"].map(|path| integer(&mut aml, path));
+    assert_eq!(found, [2, 3, 4].map(Some));
+    assert!(!aml.exists("\\LOST") && !aml.exists("\\DEV0.DEV1.LOST"));
+}
+
+/// The same table twice: every name of it is taken, no memory is lost, and the first one works. Breaks if a
+/// refused term keeps names or bytes.
+#[test]
+fn a_table_that_is_there_already_changes_nothing() {
+    let (mut aml, mut host) = new();
+    aml.load(&mut host, HOTPLUG).expect("loads");
+    let (held, devices) = (aml.bytes_held(), aml.devices());
+    let loaded = aml.load(&mut host, HOTPLUG).expect("loads");
+    assert!(loaded.refused.len() == 16 && loaded.more > 0, "{loaded:?}");
+    assert!(loaded.refused.iter().all(|one| matches!(one.error.kind(), ErrorKind::AlreadyExists(_))));
+    assert_eq!(aml.devices(), devices);
+    assert!(aml.bytes_held() <= held + HOTPLUG.len(), "{} after {held}", aml.bytes_held());
+    aml.evaluate(&mut host, "\\_GPE._E03", &[]).expect("works as before");
+}
+
+/// What a declaration names may come later: a scope, an alias, a number, a field's region, in the same table
+/// or in another. Breaks if it is not tried again, or is tried in its own order only.
+#[test]
+fn declarations_wait_for_the_names_they_use() {
+    let (mut aml, mut host) = new();
+    let scope = package(SCOPE, &[b"\\DEV0".as_slice(), &name("BBBB", 2), b"\x06LATECCCC"].concat()); // Alias (LATE, CCCC)
+    let sum = b"\x08SUM0\x72LATE\x0a\x05\x00"; // Name (SUM0, Add (LATE, 5))
+    let field = package(&[0x5b, 0x81], b"REGN\x01FLD0\x08"); // Field (REGN, ByteAcc, NoLock, Preserve) { FLD0, 8 }
+    let condition = package(IF, &[b"\x93LATE\x0a\x07".as_slice(), &name("DDDD", 4)].concat()); // If (LEqual (LATE, 7))
+    let other = package(ELSE, &name("LOST", 9));
+    let loaded = aml.load(&mut host, &table(&[&scope, sum.as_slice(), &field, &condition, &other].concat()));
+    assert_eq!(loaded.expect("loads"), Loaded::default());
+    assert_eq!(aml.waiting().count(), 4);
+    assert!(aml.waiting().all(|error| matches!(error.kind(), ErrorKind::NotFound(_))));
+
+    let region = b"\x5b\x80REGN\x00\x0b\x42\x10\x0a\x10"; // OperationRegion (REGN, SystemMemory, 0x1042, 0x10)
+    let body = [package(DEVICE, b"DEV0"), region.to_vec(), name("LATE", 7)].concat();
+    assert_eq!(aml.load(&mut host, &table(&body)).expect("loads"), Loaded::default());
+    assert_eq!(aml.waiting().count(), 0);
+    let names = ["\\DEV0.BBBB", "\\DEV0.CCCC", "\\SUM0", "\\FLD0", "\\DDDD"];
+    assert_eq!(names.map(|path| integer(&mut aml, path)), [2, 7, 12, 0x42, 4].map(Some));
+    assert!(!aml.exists("\\LOST"));
+}
+
+/// A statement does not wait, since others behind it would then be overtaken. Breaks if a Store is deferred.
+#[test]
+fn statements_do_not_wait() {
+    let (mut aml, mut host) = new();
+    let store = b"\x70LATEAAAA"; // Store (LATE, AAAA)
+    let body = [name("AAAA", 1), store.to_vec(), name("LATE", 7)].concat();
+    let loaded = aml.load(&mut host, &table(&body)).expect("loads");
+    assert_eq!(reasons(&loaded), [(ErrorKind::NotFound("LATE".into()), Extent::Term)]);
+    assert_eq!(integer(&mut aml, "\\AAAA"), Some(1));
+}
+
+/// An endless loop in a table's own code is left out, and what follows is there. Breaks if the load has one
+/// budget only.
+#[test]
+fn an_endless_loop_does_not_keep_the_rest_out() {
+    let (mut aml, mut host) = new();
+    let in_loop = package(WHILE, &[&[1], package(SCOPE, b"_SB_\xa3").as_slice()].concat()); // While (1) { Scope (_SB) { Noop } }
+    let meth = method(&package(WHILE, &[1])); // Method (METH) { While (1) {} }
+    let call = b"\x08CALLMETH"; // Name (CALL, METH ())
+    let body =
+        [in_loop.clone(), name("AAAA", 1), meth, call.to_vec(), name("BBBB", 2), in_loop, name("CCCC", 3)];
+    let loaded = aml.load(&mut host, &table(&body.concat())).expect("loads");
+    assert_eq!(reasons(&loaded), [1, 2, 3].map(|_| (ErrorKind::TooManySteps, Extent::Term)));
+    assert_eq!(["\\AAAA", "\\BBBB", "\\CCCC"].map(|path| integer(&mut aml, path)), [1, 2, 3].map(Some));
+}
+
+/// A thousand endless loops end within the one budget. Breaks if the steps kept back never run out.
+#[test]
+fn many_endless_loops_end() {
+    let limits = Limits { steps: 100_000, ..Limits::default() };
+    let (mut aml, mut host) = (Aml::new(limits), TestHost::default());
+    let body = [package(WHILE, &[1]).repeat(1000), name("LOST", 1)].concat();
+    let loaded = aml.load(&mut host, &table(&body)).expect("loads");
+    assert!((5..16).contains(&loaded.refused.len()) && loaded.more == 0, "{loaded:?}");
+    assert!(!aml.exists("\\LOST"));
+}
+
+/// A term that takes a mutex and fails gives it back. Breaks if a load keeps mutexes.
+#[test]
+fn a_failed_term_releases_its_mutexes() {
+    let (mut aml, mut host) = new();
+    let mutex = b"\x5b\x01MTX0\x00"; // Mutex (MTX0, 0)
+    let meth = method(b"\x5b\x23MTX0\xff\xff\xa4\x78\x01\x00\x00\x00"); // Acquire (MTX0, 0xFFFF) Return (Divide (1, 0))
+    let call = b"\x08CALLMETH"; // Name (CALL, METH ())
+    let release = b"\x5b\x27MTX0"; // Release (MTX0)
+    let loaded =
+        aml.load(&mut host, &table(&[mutex.as_slice(), &meth, call, release].concat())).expect("loads");
+    let not_held = ErrorKind::MutexNotHeld("\\MTX0".into());
+    assert_eq!(reasons(&loaded), [(ErrorKind::DivideByZero, Extent::Term), (not_held, Extent::Term)]);
+}
+
+/// One object that is too large is left out alone; a table that takes all memory is refused as a whole, and
+/// leaves the memory to others. Breaks if either is not told from the other.
+#[test]
+fn a_table_that_takes_all_memory_is_refused() {
+    let limits = Limits { bytes: 1 << 20, ..Limits::default() };
+    let (mut aml, mut host) = (Aml::new(limits), TestHost::default());
+    // Name (HUGE, Buffer (0x00ffffff) {})
+    let huge = [b"\x08HUGE".as_slice(), &package(&[0x11], b"\x0c\xff\xff\xff\x00")].concat();
+    let loaded = aml.load(&mut host, &table(&[huge, name("AAAA", 1)].concat())).expect("loads");
+    assert_eq!(reasons(&loaded), [(ErrorKind::TooManyBytes, Extent::Term)]);
+    assert_eq!(integer(&mut aml, "\\AAAA"), Some(1));
+
+    let held = aml.bytes_held();
+    let large = |index: usize| {
+        let name = format!("\x08B{index:03}");
+        [name.as_bytes(), &package(&[0x11], b"\x0c\x00\x20\x00\x00")].concat() // Name (Bnnn, Buffer (0x2000) {})
+    };
+    let greedy: Vec<u8> = (0..200).flat_map(large).collect();
+    let error = aml.load(&mut host, &table(&greedy)).expect_err("too much");
+    assert_eq!(*error.kind(), ErrorKind::TooManyBytes);
+    assert!(!aml.exists("\\B000"));
+    assert!(aml.bytes_held() <= held + 4096, "{} after {held}", aml.bytes_held());
+}
+
+/// `_REG` is called for a scope with a region in configuration space, once, with the space and "connected";
+/// not for memory. `\_INI` runs too. Breaks if firmware that waits for `_REG` is left waiting.
+#[test]
+fn firmware_is_told_that_regions_can_be_used() {
+    let (mut aml, mut host) = new();
+    let reg = |count: &str| {
+        // Method (_REG, 2) { Add (count, Add (Multiply (Arg0, 16), Arg1), count) }
+        let body = [
+            b"_REG\x02\x72".as_slice(),
+            count.as_bytes(),
+            b"\x72\x77\x68\x0a\x10\x00\x69\x00",
+            count.as_bytes(),
+        ];
+        package(&[0x14], &body.concat())
+    };
+    let region = |space: u8| [b"\x5b\x80REG".as_slice(), &[b'0' + space, space, 0x0a, 0, 0x0a, 4]].concat();
+    let pci = [b"DEV0".to_vec(), name("CNT0", 0), region(2), region(1), reg("CNT0")].concat();
+    let memory = [b"DEV1".to_vec(), name("CNT1", 0), region(0), reg("CNT1")].concat();
+    let ini = package(&[0x14], b"_INI\x00\x70\x0a\x05AAAA"); // Method (_INI) { Store (5, AAAA) }
+    let body = [package(DEVICE, &pci), package(DEVICE, &memory), name("AAAA", 1), ini].concat();
+    assert_eq!(aml.load(&mut host, &table(&body)).expect("loads"), Loaded::default());
+    aml.initialize(&mut host).expect("initializes");
+    let found = ["\\DEV0.CNT0", "\\DEV1.CNT1", "\\AAAA"].map(|path| integer(&mut aml, path));
+    assert_eq!(found, [0x21, 0, 5].map(Some));
+}
+
+/// Many endless `_INI` end within one budget, and one that is not endless still runs if it comes in time.
+/// Breaks if each has a budget of its own.
+#[test]
+fn endless_initialization_ends() {
+    let limits = Limits { steps: 100_000, ..Limits::default() };
+    let (mut aml, mut host) = (Aml::new(limits), TestHost::default());
+    let endless = package(&[0x14], &[b"_INI\x00", package(WHILE, b"\x01\x5b\x22\x01").as_slice()].concat()); // Sleep (1)
+    let good = package(&[0x14], b"_INI\x00\x70\x0a\x05AAAA");
+    let mut devices = name("AAAA", 1);
+    for index in 0..50 {
+        let ini = if index == 2 { &good } else { &endless };
+        devices.extend(package(DEVICE, &[format!("D{index:03}").as_bytes(), ini].concat()));
+    }
+    let body = package(SCOPE, &[b"_SB_", devices.as_slice()].concat());
+    assert_eq!(aml.load(&mut host, &table(&body)).expect("loads"), Loaded::default());
+    let error = aml.initialize(&mut host).expect_err("endless");
+    assert!(matches!(error.kind(), ErrorKind::TooManySteps | ErrorKind::TooMuchSleep), "{error}");
+    assert_eq!(integer(&mut aml, "\\_SB.AAAA"), Some(5));
+    assert!(host.slept <= 10_000, "{}", host.slept);
+    assert_eq!(aml.evaluate(&mut host, "\\_SB.AAAA", &[]), Ok(Value::Integer(5)));
+}
