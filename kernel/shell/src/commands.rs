@@ -73,6 +73,8 @@ pub const STEPS: &[&str] = &[
     "unmap-direct-map",
     "remove",
 ];
+/// What `panic` takes; proven likewise.
+pub const FAULTS: &[&str] = &["stack", "null", "absent", "descriptor", "code", "data"];
 
 #[allow(clippy::too_many_arguments, reason = "a row of the table below, where each stands under its like")]
 const fn command(
@@ -141,8 +143,8 @@ pub const COMMANDS: &[Command] = &[
         "starts the machine again", "reboot"),
     command(Id::Poweroff, "poweroff", "poweroff", &[], (0, 0), &[],
         "turns the machine off", "poweroff"),
-    command(Id::Panic, "panic", "panic", &[], (0, 0), &[],
-        "stops the kernel with a panic, to see what one looks like", "panic"),
+    command(Id::Panic, "panic", "panic [stack|null|absent|descriptor|code|data]", &[], (0, 1), FAULTS,
+        "stops the kernel by a panic or a fault, to see what is reported", "panic stack"),
 ];
 
 /// The command of that name.

@@ -137,7 +137,7 @@ fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Res
     let address = VirtAddr(Cr2::read_raw());
     // A double fault is most often a page fault that had no stack: its address is still in CR2.
     if frame.vector == PAGE_FAULT || frame.vector == DOUBLE_FAULT {
-        writeln!(out, "  faulting address (CR2) {:016x}: {}", address.0, Place(address))?;
+        writeln!(out, "  faulting address (CR2) {:016x}: {}", address.0, Place(address, mapped(frame)))?;
     }
     for registers in [
         [("rax", frame.rax), ("rbx", frame.rbx), ("rcx", frame.rcx), ("rdx", frame.rdx)],
@@ -205,8 +205,32 @@ impl fmt::Display for ErrorCode<'_> {
     }
 }
 
+/// Whether a page is mapped at the address that faulted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mapped {
+    /// It is, and forbids what was done.
+    Yes,
+    /// It is not.
+    No,
+    /// The fault does not tell.
+    Unknown,
+}
+
+fn mapped(frame: &TrapFrame) -> Mapped {
+    match frame.vector {
+        PAGE_FAULT
+            if PageFaultErrorCode::from_bits_retain(frame.error_code)
+                .contains(PageFaultErrorCode::PROTECTION_VIOLATION) =>
+        {
+            Mapped::Yes
+        }
+        PAGE_FAULT => Mapped::No,
+        _ => Mapped::Unknown,
+    }
+}
+
 /// What the virtual layout has at an address, in words.
-struct Place(VirtAddr);
+struct Place(VirtAddr, Mapped);
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -222,14 +246,22 @@ impl fmt::Display for Place {
         };
         let offset = self.0.0 - window.start.0;
         write!(f, "{} + {offset:#x}", window.name)?;
-        if *window == DIRECT_MAP {
+        let pfn = if *window == DIRECT_MAP {
             let at = PhysAddr(offset);
-            write!(f, ": physical address {at}, section {}", at.pfn().section())
+            write!(f, ": physical address {at}")?;
+            at.pfn()
         } else if *window == VMEMMAP {
             let pfn = Pfn(offset / DESCRIPTOR_SIZE);
-            write!(f, ": descriptor of frame {pfn}, section {}", pfn.section())
+            write!(f, ": descriptor of frame {pfn}")?;
+            pfn
         } else {
-            Ok(())
-        }
+            return Ok(());
+        };
+        write!(f, ", section {}", pfn.section())?;
+        // Both windows are mapped exactly where memory is present.
+        f.write_str(match self.1 {
+            Mapped::No => ", where no memory is present",
+            Mapped::Yes | Mapped::Unknown => "",
+        })
     }
 }

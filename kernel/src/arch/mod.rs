@@ -26,6 +26,7 @@ mod machine_check;
 pub mod percpu;
 mod pic;
 pub mod port;
+pub mod provoke;
 pub mod restart_guard;
 pub mod serial;
 pub mod stacks;

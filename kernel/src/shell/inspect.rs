@@ -166,7 +166,7 @@ pub fn page(invocation: &Invocation<'_>) -> Outcome {
     let pfn = Pfn(number::integer(text, "a frame number").map_err(Failure::of)?);
     if pfn >= MAX_PFN {
         return Err(Failure::of(format_args!(
-            "frame {pfn} is above {MAX_PFN}, the end of what there can be"
+            "frame {pfn} is not below {MAX_PFN}, the end of what there can be"
         )));
     }
     let info = core().page(pfn);

@@ -131,11 +131,14 @@ pub async fn free(invocation: &Invocation<'_>) -> Outcome {
         Some("all") => {
             let mut last = None;
             while let Some(allocation) = window().next_after(last) {
+                // Between two of them: the last one is freed to its end, and there is nothing left to stop.
+                if last.is_some() {
+                    input::step().await?;
+                }
                 last = Some(allocation.id);
                 release(allocation.id).await?;
                 row.allocations += 1;
                 row.pages += allocation.pages;
-                input::step().await?;
             }
         }
         text => {

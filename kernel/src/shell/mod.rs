@@ -90,13 +90,13 @@ fn refuse(reason: &dyn Display) {
 }
 
 async fn command(line: &str) {
-    let outcome = match parse(line) {
-        Ok(invocation) => execute(&invocation).await,
-        Err(error) => Err(Failure::of(error)),
+    let (format, outcome) = match parse(line) {
+        Ok(invocation) => (invocation.format(), execute(&invocation).await),
+        Err(error) => (format_of(line), Err(Failure::of(error))),
     };
     console::end_line();
     if let Err(Failure(reason)) = outcome {
-        fail(format_of(line), &reason);
+        fail(format, &reason);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Commands about the kernel itself: `help`, `dmesg`, `uptime`, `stat`, `acpi`, `poweroff`, `reboot`, `panic`.
 
 use super::console::Out;
+use super::trial::same;
 use super::{Failure, Outcome, input};
 use crate::acpi::{self, sleep};
+use crate::arch::provoke::{Fault, provoke};
 use crate::arch::time;
 use crate::hotplug::{self, DeviceState, MemoryDevice};
 use crate::log::{self, Cursor};
@@ -10,7 +12,7 @@ use crate::memory::core;
 use ::core::fmt::Write;
 use mm::info::{DeviceId, ResourceId, ResourceState};
 use shell::args::Invocation;
-use shell::commands::{COMMANDS, find};
+use shell::commands::{COMMANDS, FAULTS, find};
 use shell::report::{self, Array, Format, Text};
 use shell::rows::{Device, DeviceRow, EventRow, Stat, TableRow, Uptime, Word};
 
@@ -183,9 +185,24 @@ fn state(device: &MemoryDevice) -> Text<160> {
     }
 }
 
-/// `panic`
-pub fn panic(_invocation: &Invocation<'_>) -> Outcome {
-    panic!("asked for by the shell");
+// The words that completion offers are the faults there are.
+const _: () = {
+    assert!(FAULTS.len() == Fault::ALL.len());
+    let mut place = 0;
+    while place < FAULTS.len() {
+        assert!(same(FAULTS[place], Fault::ALL[place].name()));
+        place += 1;
+    }
+};
+
+/// `panic [FAULT]`
+pub fn panic(invocation: &Invocation<'_>) -> Outcome {
+    let Some(name) = invocation.operand(0) else { panic!("asked for by the shell") };
+    let unknown = || {
+        let usage = invocation.command.usage;
+        Failure::of(format_args!("there is no fault '{name}' to provoke; usage: {usage}"))
+    };
+    provoke(Fault::named(name).ok_or_else(unknown)?)
 }
 
 /// `poweroff`

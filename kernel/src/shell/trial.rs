@@ -29,7 +29,8 @@ const _: () = {
     }
 };
 
-const fn same(one: &str, other: &str) -> bool {
+/// Whether two words are the same, for proofs at compile time.
+pub const fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut at = 0;
     while at < one.len() && at < other.len() && one[at] == other[at] {
