@@ -126,7 +126,7 @@ pub const COMMANDS: &[Command] = &[
     command(Id::Stress, "stress", "stress heap|off [-J]", JSON, (1, 1), &["heap", "off"],
         "uses the kernel's heap up to its reserve; off gives it back", "stress heap"),
     command(Id::Fail, "fail", "fail [STEP [N]] [-J]", JSON, (0, 2), STEPS,
-        "makes a step of the next N adds or removals (default 1) fail; alone: the steps", "fail vmemmap 2"),
+        "makes a step of the next N adds or removals fail; alone: the steps", "fail vmemmap 2"),
     command(Id::Acpi, "acpi", "acpi [-J]", JSON, (0, 0), &[],
         "the firmware's tables, events and memory devices", "acpi"),
     command(Id::Ptwalk, "ptwalk", "ptwalk VADDR [-J]", JSON, (1, 1), &[],
