@@ -1,0 +1,110 @@
+//! The memory core over a machine made for speed: descriptors in one flat array, all else simulated.
+//!
+//! The simulation's page walk on every access would hide what the allocator costs. Its hot words lie in the
+//! vmemmap of the DIMMs (descriptors, and in their own slots the headers), so those are words of an array,
+//! as they are of memory in the kernel; page tables and boot memory, which only boot and add touch, stay
+//! with the simulation.
+
+use std::cell::Cell;
+
+use mm::Memory;
+use mm::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
+use mm::address_space::{DESCRIPTOR_SIZE, descriptor};
+use mm::early::{EarlyFrames, Occupied, Owner};
+use mm::info::{AddRequest, BootRange, DeviceId};
+use mm::machine::{Machine, Support};
+use mm::memory::BootMemory;
+use mm::page::Kind;
+use mm::sim::SimMachine;
+
+use crate::Frames;
+
+/// The first frame of the DIMMs.
+const FIRST: Pfn = Pfn(0x10_0000);
+/// Frames of all DIMMs together: 8 GiB.
+pub const PAGES: u64 = (8 << 30) >> PAGE_SHIFT;
+
+struct FlatMachine {
+    words: Vec<Cell<u64>>,
+    rest: SimMachine,
+}
+
+impl FlatMachine {
+    /// Where the array has the word at `at`, if it is one of a DIMM's descriptors.
+    #[inline]
+    fn place(&self, at: VirtAddr) -> Option<&Cell<u64>> {
+        self.words.get((at.0.wrapping_sub(descriptor(FIRST).0) / 8) as usize)
+    }
+}
+
+impl Machine for FlatMachine {
+    #[inline]
+    fn load(&self, at: VirtAddr) -> u64 {
+        match self.place(at) {
+            Some(word) => word.get(),
+            None => self.rest.load(at),
+        }
+    }
+
+    #[inline]
+    fn store(&self, at: VirtAddr, value: u64) {
+        match self.place(at) {
+            Some(word) => word.set(value),
+            None => self.rest.store(at, value),
+        }
+    }
+
+    fn flush(&self, at: VirtAddr) {
+        self.rest.flush(at);
+    }
+
+    fn flush_all(&self) {
+        self.rest.flush_all();
+    }
+}
+
+/// This kernel's allocator.
+pub struct Carapace(Memory<FlatMachine>);
+
+impl Carapace {
+    /// 64 MiB of boot memory, and 8 GiB in `regions` DIMMs of the same size.
+    pub fn new(regions: usize) -> Carapace {
+        let boot = PfnRange::new(Pfn(0x100), Pfn(0x4000));
+        let rest = SimMachine::boot(1, Support::Yes, &[boot]);
+        let words = vec![Cell::new(0x5a5a_5a5a_5a5a_5a5a); (PAGES * DESCRIPTOR_SIZE / 8) as usize];
+        let (root, features, tables) = (rest.root(), rest.features(), rest.boot_tables());
+        let memory = Memory::new(FlatMachine { words, rest });
+        let occupied = [Occupied { range: tables, owner: Owner::PageTables }];
+        let known = BootMemory {
+            root,
+            features,
+            ranges: &[BootRange { range: boot, node: NodeId(0) }],
+            occupied: &occupied,
+            hotplug: &[PfnRange::of(FIRST, PAGES)],
+        };
+        let mut early = EarlyFrames::new(&[boot], &occupied);
+        memory.boot(known, &mut early, &mut |_| {}).expect("boot memory is taken over");
+        let pages = PAGES / regions as u64;
+        for nr in 0..regions as u64 {
+            let range = PfnRange::of(FIRST.offset(nr * pages), pages);
+            memory.machine().rest.plug(range);
+            let request =
+                AddRequest { base: range.start.start(), size: pages << PAGE_SHIFT, node: NodeId(0) };
+            memory.add(DeviceId(nr as u32), &[request], &|| 0).expect("the DIMM is added");
+        }
+        Carapace(memory)
+    }
+}
+
+impl Frames for Carapace {
+    #[inline]
+    fn allocate(&mut self, order: u8) -> Option<u64> {
+        self.0.allocate_block(Order(order), None, Kind::Movable).map(|block| block.head.0)
+    }
+
+    #[inline]
+    fn free(&mut self, frame: u64, _order: u8) {
+        let freed = self.0.free_block(Pfn(frame));
+        assert!(freed.is_ok(), "a block that was allocated can be freed");
+    }
+}
