@@ -78,6 +78,11 @@ impl Pfn {
         Pfn(self.0.wrapping_add(pages))
     }
 
+    /// The first frame of the aligned block of `order` that has this frame.
+    pub const fn align_down(self, order: Order) -> Pfn {
+        Pfn(self.0 & !(order.pages() - 1))
+    }
+
     /// Whether a block of `order` may start here: buddies are aligned by absolute frame number.
     pub const fn is_aligned(self, order: Order) -> bool {
         self.0 & (order.pages() - 1) == 0

@@ -3,36 +3,43 @@
 //! ```text
 //!  usable run   |8|  16  |      32      |              64               | 4 |
 //!  first blocks  greedy from the left: each as large as alignment and the run's end allow
-//!  a split       head and middle of the block get descriptors: two halves, each a block
+//!  groups        128 frames, 128 of those, ...: which children are free and where held blocks start, in two
+//!                words of 128 bits each (`group`). What is free as a whole is one bit further up.
 //! ```
 //!
-//! **A block's descriptor is written when the block comes into being, and only its head's; no
-//! descriptor is read that was not written.** The memory need not be zero. It holds because
-//! (the named tests of this module hold each, on a machine where reading what was not written panics):
+//! A split opens groups down to the size that is asked for, a merge closes them: seven orders a step. What
+//! blocks are free follows from the bits, so that nothing is linked but groups, and a frame freed at
+//! random touches its own descriptor and that of its group.
+//!
+//! **A descriptor's words are written when something comes into being there: a held block at its head, an
+//! open group at its home; no descriptor is read that was not written.** The memory need not be zero. It
+//! holds because (the named tests hold each, on a machine where reading what was not written panics):
 //!
 //! 1. Blocks are aligned to their size by absolute frame number, and no order is capped below the
 //!    region's highest: `first_blocks_are_greedy_and_maximal`.
-//! 2. The first blocks are recomputable from the usable run alone: same test. Their heads are written by
-//!    [`Buddy::init`], so every walk may start from them.
-//! 3. A split writes both halves' heads, and a block of the split tree is split, or whole with a
-//!    written head: reading the head of the leftmost part tells which. So descent (first blocks, then
-//!    halving) meets only written heads: `random_operations_match_the_eager_model`.
-//! 4. A merge asks only for a buddy whose union with the block lies wholly inside the usable run. That
-//!    union is a part of a first block, split now, so the buddy's head is written:
-//!    `merging_never_looks_outside_the_run`.
-//! 5. What merges into another block leaves a head that says "free", never "allocated": so freeing
-//!    twice is refused: `freeing_twice_is_refused`.
-//! 6. Two free buddies are always merged; a block that is cached, isolated or offline is not free and
-//!    merges with nothing: `nothing_merges_across_states`.
+//! 2. The groups that [`Buddy::init`] opens follow from the usable run alone: all that are partly outside
+//!    of it, and the topmost, each with its first blocks free. They stay open: `everything_comes_back`.
+//! 3. A group further down is open exactly when its bit one level up says neither free nor held. So descent
+//!    (from the top, a level a step) meets open groups and held heads only:
+//!    `random_operations_match_the_eager_model`.
+//! 4. A group closes when all its children are free, so never one that is partly outside, and no buddy
+//!    outside of the run is ever looked at: `merging_never_looks_outside_the_run`.
+//! 5. A freed head says "free" until it is allocated again, and is no head in its group's words, so
+//!    freeing twice is refused: `freeing_twice_is_refused`.
+//! 6. Bits are free or held, and free ones merge by themselves; what is cached, isolated or offline is
+//!    held: `nothing_merges_across_states`.
 //! 7. Runs of odd size are made of proper blocks: `a_fresh_dimm_is_one_run`.
 //! 8. Frames of the memmap are outside the usable run (boot memory: blocks pinned since boot), so
-//!    their slots, which hold header and tables, are never read as descriptors.
+//!    their slots, which hold header and tables, are never read as descriptors: `homes_are_usable_and_apart`.
+//! 9. A held block that is split is held by the same state on both sides: `held_blocks_split`.
 //!
-//! The header (list heads and counters) lies in the resource and is read and written through the
+//! The header (lists and counters) lies in the resource and is read and written through the
 //! machine; only the [`Summary`] is outside, for others to read without the lock. All of this runs
 //! under the region's lock. Neighbours: `region` owns the lock, `layout` says where the header lies.
 
+mod bits;
 mod first;
+mod group;
 mod lists;
 mod runs;
 mod summary;
@@ -45,14 +52,16 @@ use crate::info::PageState;
 use crate::machine::Machine;
 use crate::page::{Page, SlotNr, State, Tag};
 
-use first::first_block_of;
+use bits::SHIFT;
 pub use first::{first_blocks, max_order};
+pub use group::first_homes;
+use group::{Group, LEVELS, level_of, sub_of};
 pub use summary::Summary;
 
 /// Words of the header in front of the lists: a counter of frames for each [`State`] (word 0 and that
 /// of free frames, which the summary counts, stay 0).
 const LISTS: u64 = 8;
-/// Words of a list in the header: the first block and the number of blocks.
+/// Words of an order in the header: the first group of its list, and the number of free blocks.
 const LIST_WORDS: u64 = 2;
 
 /// Bytes of the header of a region whose highest order is `max`.
@@ -91,7 +100,7 @@ pub struct Buddy<'a, M> {
 }
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Writes header and first blocks, all free. Returns how many descriptors it wrote.
+    /// Writes header, first groups and first blocks, all free. Returns how many descriptors it wrote.
     pub fn init(&self) -> u64 {
         for counter in 0..LISTS {
             self.machine.store(self.header.offset(8 * counter), 0);
@@ -102,9 +111,17 @@ impl<M: Machine> Buddy<'_, M> {
         }
         self.summary.clear();
         let mut written = 0;
+        // Blocks ascend, so those of one level meet its groups (two at most) one after the other.
+        let mut last = [None; LEVELS];
         for (head, order) in first_blocks(self.usable) {
-            self.push(head, order);
-            written += 1;
+            let group = self.group(head, level_of(order));
+            let before = &mut last[level_of(order) as usize];
+            if *before != Some(group) {
+                self.open(group, 0, 0);
+                *before = Some(group);
+                written += 1;
+            }
+            self.release(head, order);
         }
         self.count(State::Free, self.usable.pages(), 0);
         written
@@ -120,13 +137,11 @@ impl<M: Machine> Buddy<'_, M> {
         if fitting == 0 {
             return None;
         }
-        let mut have = Order(fitting.trailing_zeros() as u8);
-        let head = self.first(have)?;
-        self.unlink(head, have);
-        while have > order {
-            have = Order(have.0 - 1);
-            self.push(head.offset(have.pages()), have);
-        }
+        let group = self.first(Order(fitting.trailing_zeros() as u8))?;
+        let least = if group.level == level_of(order) { sub_of(order) } else { 0 };
+        let (place, sub) = bits::smallest(self.free_bits(group), least)?;
+        let head = group.child(place);
+        self.claim(group, head, order, group.order(sub));
         self.take(head, order, state, holder);
         Some(head)
     }
@@ -151,56 +166,142 @@ impl<M: Machine> Buddy<'_, M> {
         if !tag.state.is_allocated() {
             return Err(page_state(tag.state));
         }
+        self.give_back(head, tag)
+    }
+
+    /// Frees a held block whatever it is held for (offline, isolated, cached). Returns its order.
+    ///
+    /// # Errors
+    /// The state the frame is in when it is not the head of a held block; nothing changes then.
+    pub fn release_held(&self, head: Pfn) -> Result<Order, PageState> {
+        match self.find(head) {
+            Some(found) if found.head == head && found.tag.state != State::Free => {
+                self.give_back(head, found.tag)
+            }
+            Some(found) => Err(page_state(found.tag.state)),
+            None => Err(PageState::Memmap),
+        }
+    }
+
+    /// Splits the held block that has `pfn` until `pfn` is a head. Each new head has the block's state,
+    /// and the holder that `holder` names for it. `None`, and nothing changes, when nobody holds `pfn`.
+    pub fn split_at(&self, pfn: Pfn, holder: impl Fn(Pfn) -> u64) -> Option<Found> {
+        let (mut group, mut found) = self.locate(pfn).filter(|(_, found)| found.tag.state != State::Free)?;
+        while found.head != pfn {
+            if sub_of(found.tag.order) == 0 {
+                // One child: it becomes a group, held as a whole.
+                self.set_head(group, found.head, Head::Gone);
+                group = self.group(pfn, group.level - 1);
+                self.open(group, 0, 0);
+                self.set_head(group, found.head, Head::There);
+            }
+            let half = Order(found.tag.order.0 - 1);
+            let middle = found.head.offset(half.pages());
+            self.set_head(group, middle, Head::There);
+            self.set_tag(found.head, found.tag.state, half);
+            self.set_tag(middle, found.tag.state, half);
+            self.page(middle).set_holder(holder(middle));
+            found.tag.order = half;
+            if pfn >= middle {
+                found.head = middle;
+            }
+        }
+        Some(found)
+    }
+
+    /// The block that `pfn` is in: from the topmost group down. `None` for a frame outside the usable
+    /// run, or when a head was overwritten (`check` tells).
+    pub fn find(&self, pfn: Pfn) -> Option<Found> {
+        self.locate(pfn).map(|(_, found)| found)
+    }
+
+    /// The block that `pfn` is in, and the group it is in.
+    fn locate(&self, pfn: Pfn) -> Option<(Group, Found)> {
+        if !self.usable.contains(pfn) {
+            return None;
+        }
+        let mut level = self.top();
+        loop {
+            // A child partly outside is open or, when the group has no whole one, there is no group.
+            let child = Order(level * SHIFT);
+            if self.usable.contains_range(PfnRange::of(pfn.align_down(child), child.pages())) {
+                let group = self.group(pfn, level);
+                let place = group.place(pfn);
+                if let Some((first, sub)) = bits::around(self.free_bits(group), place) {
+                    let tag = Tag { state: State::Free, order: group.order(sub), slot: self.slot };
+                    return Some((group, Found { head: group.child(first), tag }));
+                }
+                // The block that starts last, up to here: if it does not reach here, the child is open.
+                let heads = self.heads(group) & u128::MAX >> (127 - place);
+                if heads != 0 {
+                    let head = group.child(127 - heads.leading_zeros() as u8);
+                    let found = Found { head, tag: self.tag(head)? };
+                    if found.range().contains(pfn) {
+                        let right = level_of(found.tag.order) == level && found.tag.state != State::Free;
+                        return right.then_some((group, found));
+                    }
+                }
+            }
+            level = level.checked_sub(1)?;
+        }
+    }
+
+    /// The free block that `pfn` is in, and the group it is in; `None` when `pfn` is not free.
+    fn free_block(&self, pfn: Pfn) -> Option<(Group, Found)> {
+        self.locate(pfn).filter(|(_, found)| found.tag.state == State::Free)
+    }
+
+    /// Takes the block of `order` at `head` out of the free block of order `from` around it, which is in
+    /// `group`. The other halves stay free.
+    #[inline]
+    fn claim(&self, group: Group, head: Pfn, order: Order, from: Order) {
+        let taken = |group: Group| {
+            let sub = if group.level == level_of(order) { sub_of(order) } else { 0 };
+            bits::block(group.place(head), sub)
+        };
+        let before = self.free_bits(group);
+        self.set_free(group, before, before & !taken(group));
+        for level in (level_of(order)..group.level).rev() {
+            let inner = self.group(head, level);
+            self.open(inner, !taken(inner), 0);
+        }
+        self.count_split(from, order);
+    }
+
+    /// Makes a block that nobody holds free, merged as far as it goes. Counts no frames.
+    #[inline]
+    fn release(&self, head: Pfn, order: Order) {
+        let (mut at, mut level, mut sub) = (head, level_of(order), sub_of(order));
+        loop {
+            let group = self.group(at, level);
+            let (before, place) = (self.free_bits(group), group.place(at));
+            let after = before | bits::block(place, sub);
+            if after != u128::MAX {
+                self.set_free(group, before, after);
+                if let Some((_, merged)) = bits::around(after, place) {
+                    self.count_merge(order, group.order(merged));
+                }
+                return;
+            }
+            // Wholly free: from now on it is a bit of the group above.
+            self.relist(group, bits::largest(before), None);
+            (at, level, sub) = (group.start(), level + 1, 0);
+        }
+    }
+
+    /// Makes a held block free.
+    #[inline]
+    fn give_back(&self, head: Pfn, tag: Tag) -> Result<Order, PageState> {
+        let group = self.group(head, level_of(tag.order));
+        if self.heads(group) >> group.place(head) & 1 == 0 {
+            return Err(PageState::Free);
+        }
+        self.set_head(group, head, Head::Gone);
+        self.set_tag(head, State::Free, tag.order);
         self.count(tag.state, 0, tag.order.pages());
         self.count(State::Free, tag.order.pages(), 0);
         self.release(head, tag.order);
         Ok(tag.order)
-    }
-
-    /// Puts a block that nobody holds into its list, merged as far as it goes. Counts nothing.
-    #[inline]
-    fn release(&self, head: Pfn, order: Order) {
-        let (mut at, mut have) = (head, order);
-        while have < self.max {
-            let buddy = Pfn(at.0 ^ have.pages());
-            let both = PfnRange::of(at.min(buddy), 2 * have.pages());
-            // Condition 4: a buddy that is not wholly inside is not even looked at.
-            if !self.usable.contains_range(both) {
-                break;
-            }
-            match self.tag(buddy) {
-                Some(Tag { state: State::Free, order, .. }) if order == have => {}
-                _ => break,
-            }
-            self.unlink(buddy, have);
-            at = both.start;
-            have = Order(have.0 + 1);
-        }
-        if at != head {
-            // Condition 5: what is no head any more must not look allocated.
-            self.set_tag(head, State::Free, order);
-        }
-        self.push(at, have);
-    }
-
-    /// The block that `pfn` is in: from the first block down by halving. `None` for a frame outside
-    /// the usable run, or when a head was overwritten (`check` tells).
-    pub fn find(&self, pfn: Pfn) -> Option<Found> {
-        if !self.usable.contains(pfn) {
-            return None;
-        }
-        let (mut head, mut order) = first_block_of(self.usable, pfn);
-        loop {
-            let tag = self.tag(head)?;
-            if tag.order >= order {
-                return (tag.order == order).then_some(Found { head, tag });
-            }
-            order = Order(order.0 - 1);
-            let middle = head.offset(order.pages());
-            if pfn >= middle {
-                head = middle;
-            }
-        }
     }
 
     /// Frames in `state`.
@@ -227,9 +328,20 @@ impl<M: Machine> Buddy<'_, M> {
         self.page(pfn).set_tag(Tag { state, order, slot: self.slot });
     }
 
-    /// Makes an unlinked block one that is held, and counts it.
+    /// Notes in a group's words whether a held block starts at `head`.
+    #[inline]
+    fn set_head(&self, group: Group, head: Pfn, there: Head) {
+        let (page, bit) = (self.page(group.home), 1 << group.place(head));
+        page.set_heads(match there {
+            Head::There => page.heads() | bit,
+            Head::Gone => page.heads() & !bit,
+        });
+    }
+
+    /// Makes a block that is no longer free one that is held, and counts it.
     #[inline]
     fn take(&self, head: Pfn, order: Order, state: State, holder: u64) {
+        self.set_head(self.group(head, level_of(order)), head, Head::There);
         self.set_tag(head, state, order);
         self.page(head).set_holder(holder);
         self.count(State::Free, 0, order.pages());
@@ -246,6 +358,15 @@ impl<M: Machine> Buddy<'_, M> {
             self.machine.store(at, self.machine.load(at) + more - less);
         }
     }
+}
+
+/// Whether a held block starts at a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    /// It does from now on.
+    There,
+    /// It no longer does.
+    Gone,
 }
 
 /// What the frames of a block in `state` are, as it is shown.

@@ -1,8 +1,8 @@
 //! The walk over every invariant of the memory core, which the shell's `check` and the tests run.
 //!
 //! It walks blocks, not frames: what has no block head has nothing that could be wrong. For each
-//! resource: the blocks tile the usable run and fit their first blocks; free lists and counters say what the
-//! walk found; no two free buddies stand unmerged; frames and descriptors are mapped, to the right
+//! resource: the blocks tile the usable run; groups, lists and counters say what the walk found; no
+//! group that is free as a whole is open; frames and descriptors are mapped, to the right
 //! place, descriptors by large leaves just where the layout says so. For all: the index is sorted and names the
 //! slots' ranges, nodes have the sums of their regions.
 //!
@@ -14,7 +14,7 @@ use arrayvec::ArrayVec;
 use core::fmt;
 
 use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
-use crate::buddy::{Buddy, first_blocks};
+use crate::buddy::{Buddy, Found};
 use crate::hotplug::{direct_mapping, vmemmap_mapping};
 use crate::info::ResourceId;
 use crate::machine::Machine;
@@ -33,7 +33,7 @@ pub enum CheckError {
         /// The frame.
         pfn: Pfn,
     },
-    /// A block is misaligned, leaves its first block, or names another region.
+    /// A block is misaligned, leaves the usable run, is free in part, or names another region.
     BadBlock {
         /// The resource.
         resource: ResourceId,
@@ -42,22 +42,22 @@ pub enum CheckError {
         /// Its order.
         order: Order,
     },
-    /// Two free buddies are not merged.
+    /// A group is free as a whole and open.
     Unmerged {
         /// The resource.
         resource: ResourceId,
-        /// The head of the lower one.
+        /// Its first frame.
         pfn: Pfn,
-        /// The order of both.
+        /// The order of the block it should be.
         order: Order,
     },
-    /// A free list does not hold what the walk over the blocks found.
+    /// The number of free blocks of an order is not what the walk over the blocks found.
     List {
         /// The resource.
         resource: ResourceId,
-        /// The list's order.
+        /// The order.
         order: Order,
-        /// What it holds.
+        /// What it says.
         listed: u64,
         /// What the walk found.
         found: u64,
@@ -115,11 +115,11 @@ impl fmt::Display for CheckError {
                 write!(f, "resource {resource}: the block of order {order} at {pfn} cannot be there")
             }
             CheckError::Unmerged { resource, pfn, order } => {
-                write!(f, "resource {resource}: free buddies of order {order} at {pfn} are not merged")
+                write!(f, "resource {resource}: the free block of order {order} at {pfn} is not merged")
             }
             CheckError::List { resource, order, listed, found } => write!(
                 f,
-                "resource {resource}: the list of order {order} says {listed} blocks, there are {found}"
+                "resource {resource}: the counter of order {order} says {listed} free blocks, there are {found}"
             ),
             CheckError::Link { resource, order, pfn } => {
                 write!(f, "resource {resource}: the list of order {order} breaks at {pfn}")
@@ -240,38 +240,32 @@ impl<M: Machine> Memory<M> {
     }
 }
 
-/// The blocks tile the usable run, inside their first blocks, and the counters are their sums.
+/// The blocks tile the usable run, and the counters are their sums.
 fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut Findings) {
     let resource = region.id;
     let mut pages = [0u64; State::Cached as usize + 1];
     let mut blocks = [0u64; Order::COUNT];
-    for (first, first_order) in first_blocks(region.layout.usable) {
-        let whole = PfnRange::of(first, first_order.pages());
-        let mut at = first;
-        // The block before this one, when it was free: a lower buddy has just been walked over.
-        let mut free_before: Option<(Pfn, Order)> = None;
-        while at < whole.end {
-            let Some(tag) = buddy.page(at).tag() else {
-                return findings.expect(false, CheckError::NoDescriptor { resource, pfn: at });
-            };
-            let range = PfnRange::of(at, tag.order.pages());
-            let fits = at.is_aligned(tag.order) && whole.contains_range(range) && tag.slot == buddy.slot;
-            findings.expect(fits, CheckError::BadBlock { resource, pfn: at, order: tag.order });
-            if !fits {
-                return;
-            }
-            pages[tag.state as usize] += range.pages();
-            if tag.state == State::Free {
-                blocks[tag.order.0 as usize] += 1;
-                let lower = Pfn(at.0 ^ tag.order.pages());
-                let unmerged = free_before == Some((lower, tag.order));
-                findings.expect(!unmerged, CheckError::Unmerged { resource, pfn: lower, order: tag.order });
-                free_before = Some((at, tag.order));
-            } else {
-                free_before = None;
-            }
-            at = range.end;
+    let usable = region.layout.usable;
+    let mut at = usable.start;
+    while at < usable.end {
+        let Some(Found { head, tag }) = buddy.find(at) else {
+            return findings.expect(false, CheckError::NoDescriptor { resource, pfn: at });
+        };
+        let range = PfnRange::of(head, tag.order.pages());
+        let fits = head == at
+            && head.is_aligned(tag.order)
+            && usable.contains_range(range)
+            && tag.slot == buddy.slot
+            && buddy.is_whole(head, tag);
+        findings.expect(fits, CheckError::BadBlock { resource, pfn: at, order: tag.order });
+        if !fits {
+            return;
         }
+        pages[tag.state as usize] += range.pages();
+        if tag.state == State::Free {
+            blocks[tag.order.0 as usize] += 1;
+        }
+        at = range.end;
     }
     for (state, name) in [
         (State::Free, "free frames"),
@@ -291,30 +285,34 @@ fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mu
     }
 }
 
-/// Each list is linked both ways, holds free blocks of its order, as many as its counter says, and the
-/// summary knows whether there is one.
+/// Each list is linked both ways and holds groups whose largest free block is of its order, none of them
+/// wholly free; the summary knows whether there is one, and together they have all free frames.
 fn check_lists<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut Findings) {
     let resource = region.id;
+    let mut listed = 0;
     for order in (0..=region.max.0).map(Order) {
-        let listed = buddy.listed(order);
-        let (mut next, mut before, mut found) = (buddy.first(order), None, 0);
-        while let Some(head) = next {
-            let page = buddy.page(head);
-            let usable = region.layout.usable.contains(head);
-            let right = usable
-                && found < listed
-                && page.tag().is_some_and(|tag| tag.state == State::Free && tag.order == order)
-                && page.prev() == before;
-            findings.expect(right, CheckError::Link { resource, order, pfn: head });
+        let (mut next, mut before) = (buddy.first(order), None);
+        let known = buddy.summary.orders() >> order.0 & 1 == u64::from(next.is_some());
+        let first = next.map_or(region.layout.usable.start, |group| group.home());
+        findings.expect(known, CheckError::Link { resource, order, pfn: first });
+        while let Some(group) = next {
+            let home = group.home();
+            if let Some(whole) = buddy.is_unmerged(group) {
+                let error = CheckError::Unmerged { resource, pfn: whole.0, order: whole.1 };
+                return findings.expect(false, error);
+            }
+            let usable = region.layout.usable.contains(home);
+            let right = usable && buddy.page(home).prev() == before && buddy.belongs(group, order);
+            findings.expect(right, CheckError::Link { resource, order, pfn: home });
             if !right {
                 return;
             }
-            found += 1;
-            before = next;
-            next = page.next();
+            listed += buddy.free_blocks_of(group).map(|(_, order)| order.pages()).sum::<u64>();
+            before = Some(home);
+            next = buddy.next(group);
         }
-        findings.expect(listed == found, CheckError::List { resource, order, listed, found });
-        let known = buddy.summary.orders() >> order.0 & 1 == u64::from(found > 0);
-        findings.expect(known, CheckError::List { resource, order, listed, found });
     }
+    let counted = buddy.pages_in(State::Free);
+    let error = CheckError::Counter { resource, name: "free frames in lists", counted, found: listed };
+    findings.expect(counted == listed, error);
 }

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!  word 0   bits 0..8 state | 8..16 order | 16..32 slot of the region | 32..64 MARK
-//!  word 1   next free block of the list (frame number, or NONE)
-//!  word 2   previous free block of the list (frame number, or NONE for the first)
+//!  word 1   next group of the list (its home's frame number, or NONE)
+//!  word 2   previous group of the list (its home's frame number, or NONE for the first)
 //!  word 3   holder: a virtual address (reverse map), an owner's code (pinned since boot), or 0
-//!  word 4.. not used, never written
+//!  word 4,5 the group's free children, a bit each
+//!  word 6,7 the group's children that are the first of a held block, a bit each
 //! ```
 //!
-//! Only the descriptor of a block's *head* is written, when the block comes into being; which
-//! descriptors may be read, and why, stands in the head of `buddy`. Words 1 and 2 mean something in a
-//! free block only, word 3 in an allocated one only.
+//! Words 0 and 3 are those of the held block that starts at the frame, words 1, 2 and 4 to 7 those of the
+//! group of the buddy that has its *home* here (often neither is, sometimes both). Each is written when
+//! block or group comes into being; what may be read, and why, stands in the head of `buddy`.
 //!
 //! A descriptor is a view: words read and written through the [`Machine`], so that the simulation
 //! sees each access. Neighbours: `buddy` alone writes descriptors.
@@ -27,14 +28,16 @@ use crate::machine::Machine;
 pub struct PageLayout {
     /// State, order, slot, mark.
     tag: u64,
-    /// The next free block.
+    /// The next group.
     next: u64,
-    /// The previous free block.
+    /// The previous group.
     prev: u64,
     /// Who holds it.
     holder: u64,
-    /// Room for what later needs a word.
-    unused: [u64; 4],
+    /// The free children.
+    free: [u64; 2],
+    /// The children where held blocks start.
+    heads: [u64; 2],
 }
 
 const _: () = assert!(size_of::<PageLayout>() as u64 == DESCRIPTOR_SIZE);
@@ -42,6 +45,8 @@ const TAG: u64 = core::mem::offset_of!(PageLayout, tag) as u64;
 const NEXT: u64 = core::mem::offset_of!(PageLayout, next) as u64;
 const PREV: u64 = core::mem::offset_of!(PageLayout, prev) as u64;
 const HOLDER: u64 = core::mem::offset_of!(PageLayout, holder) as u64;
+const FREE: u64 = core::mem::offset_of!(PageLayout, free) as u64;
+const HEADS: u64 = core::mem::offset_of!(PageLayout, heads) as u64;
 
 /// Marks a tag that this kernel wrote, so that `check` knows junk from a descriptor.
 const MARK: u64 = 0xca2a_9ace << 32;
@@ -52,7 +57,7 @@ const NONE: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// In a free list.
+    /// In no held block: the bits of its group say so, and a head that was held before.
     Free = 1,
     /// Allocated, reached only through a mapping the kernel owns.
     Movable = 2,
@@ -173,28 +178,64 @@ impl<'m, M: Machine> Page<'m, M> {
         self.machine.store(self.at.offset(TAG), tag.to_word());
     }
 
-    /// The next free block of the list.
+    /// The next group of the list.
     #[inline]
     pub fn next(&self) -> Option<Pfn> {
         link(self.machine.load(self.at.offset(NEXT)))
     }
 
-    /// Links the next free block.
+    /// Links the next group.
     #[inline]
     pub fn set_next(&self, next: Option<Pfn>) {
         self.machine.store(self.at.offset(NEXT), word(next));
     }
 
-    /// The previous free block of the list.
+    /// The previous group of the list.
     #[inline]
     pub fn prev(&self) -> Option<Pfn> {
         link(self.machine.load(self.at.offset(PREV)))
     }
 
-    /// Links the previous free block.
+    /// Links the previous group.
     #[inline]
     pub fn set_prev(&self, prev: Option<Pfn>) {
         self.machine.store(self.at.offset(PREV), word(prev));
+    }
+
+    /// The free children of the group.
+    #[inline]
+    pub fn free_bits(&self) -> u128 {
+        self.wide(FREE)
+    }
+
+    /// Notes the free children of the group.
+    #[inline]
+    pub fn set_free_bits(&self, free: u128) {
+        self.set_wide(FREE, free);
+    }
+
+    /// The children of the group where held blocks start.
+    #[inline]
+    pub fn heads(&self) -> u128 {
+        self.wide(HEADS)
+    }
+
+    /// Notes the children of the group where held blocks start.
+    #[inline]
+    pub fn set_heads(&self, heads: u128) {
+        self.set_wide(HEADS, heads);
+    }
+
+    #[inline]
+    fn wide(&self, at: u64) -> u128 {
+        let (low, high) = (self.machine.load(self.at.offset(at)), self.machine.load(self.at.offset(at + 8)));
+        u128::from(low) | u128::from(high) << 64
+    }
+
+    #[inline]
+    fn set_wide(&self, at: u64, bits: u128) {
+        self.machine.store(self.at.offset(at), bits as u64);
+        self.machine.store(self.at.offset(at + 8), (bits >> 64) as u64);
     }
 
     /// The holder's word: see the module's head.

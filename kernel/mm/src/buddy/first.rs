@@ -1,11 +1,11 @@
 //! The first blocks of a region: recomputable at any time from its usable run alone.
 //!
-//! Neighbours: `init` writes their heads, descent and `check` start from them.
+//! Neighbours: `init` makes them free, `layout` asks for the highest order.
 
 use crate::addr::{Order, Pfn, PfnRange};
 
 /// The order of the first block at `at` of a run that ends at `end`: as high as both allow.
-const fn first_order(at: Pfn, end: Pfn) -> Order {
+pub(super) const fn first_order(at: Pfn, end: Pfn) -> Order {
     let room = 63 - (end.0 - at.0).leading_zeros();
     let aligned = at.0.trailing_zeros();
     let order = if room < aligned { room } else { aligned };
@@ -28,11 +28,4 @@ pub fn first_blocks(usable: PfnRange) -> impl Iterator<Item = (Pfn, Order)> {
 /// The highest order of a first block of `usable`; order 0 for an empty run.
 pub fn max_order(usable: PfnRange) -> Order {
     first_blocks(usable).map(|(_, order)| order).max().unwrap_or(Order(0))
-}
-
-/// The first block that `pfn` (inside `usable`) is in.
-pub(super) fn first_block_of(usable: PfnRange, pfn: Pfn) -> (Pfn, Order) {
-    first_blocks(usable)
-        .find(|&(head, order)| PfnRange::of(head, order.pages()).contains(pfn))
-        .unwrap_or((usable.start, Order(0)))
 }

@@ -1,23 +1,33 @@
-//! The free lists: one an order, heads and lengths in the header, linked through the blocks' descriptors.
+//! The lists: for each order the open groups whose largest free block is of that order, and the number of
+//! free blocks of the order, in the header. Groups are linked through the descriptors of their homes.
 //!
-//! Invariant: the summary's bit of an order is set exactly when its list has a block. Frames are
-//! counted by the caller. Neighbour: only `buddy` uses it.
+//! Invariants: a group with something free is in exactly the list of its largest free order, one with
+//! nothing free in none; the summary's bit of an order is set exactly when its list has a group. Frames
+//! are counted by the caller. Neighbour: only `buddy` uses it.
 
 use crate::addr::{Order, Pfn, VirtAddr};
+use crate::buddy::group::{Group, level_of};
 use crate::buddy::summary::Listed;
 use crate::buddy::{Buddy, LIST_WORDS, LISTS};
 use crate::machine::Machine;
-use crate::page::{State, Tag, link, word};
+use crate::page::{link, word};
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Blocks in the free list of `order`; 0 above the highest.
+    /// Free blocks of `order`; 0 above the highest.
     pub fn listed(&self, order: Order) -> u64 {
         if order > self.max { 0 } else { self.machine.load(self.list(order).offset(8)) }
     }
 
-    /// The first block of the free list of `order` (at most the highest).
-    pub fn first(&self, order: Order) -> Option<Pfn> {
-        link(self.machine.load(self.list(order)))
+    /// The first group in the list of `order` (at most the highest).
+    #[inline]
+    pub(crate) fn first(&self, order: Order) -> Option<Group> {
+        let home = link(self.machine.load(self.list(order)))?;
+        Some(Group { level: level_of(order), home })
+    }
+
+    /// The group that comes after `group` in its list.
+    pub(crate) fn next(&self, group: Group) -> Option<Group> {
+        self.page(group.home).next().map(|home| Group { home, ..group })
     }
 
     #[inline]
@@ -30,28 +40,54 @@ impl<M: Machine> Buddy<'_, M> {
         self.machine.store(self.list(order), word(first));
     }
 
-    /// Puts a block into its list, writing its descriptor. Counts no frames.
+    /// Counts that a block of order `from` became, by halving, one of order `to` and the other halves.
     #[inline]
-    pub(super) fn push(&self, head: Pfn, order: Order) {
-        let page = self.page(head);
-        let old = self.first(order);
-        page.set_tag(Tag { state: State::Free, order, slot: self.slot });
-        page.set_next(old);
-        page.set_prev(None);
-        if let Some(old) = old {
-            self.page(old).set_prev(Some(head));
-        } else {
-            self.summary.note(order, Listed::Some);
-        }
-        self.set_first(order, Some(head));
-        let blocks = self.list(order).offset(8);
-        self.machine.store(blocks, self.machine.load(blocks) + 1);
+    pub(super) fn count_split(&self, from: Order, to: Order) {
+        self.count_blocks(from, u64::wrapping_sub);
+        (to.0..from.0).for_each(|half| self.count_blocks(Order(half), u64::wrapping_add));
     }
 
-    /// Takes a block out of its list. Its tag stays.
+    /// Counts that a block of order `from` became, with its buddies, one of order `to`.
     #[inline]
-    pub(super) fn unlink(&self, head: Pfn, order: Order) {
-        let page = self.page(head);
+    pub(super) fn count_merge(&self, from: Order, to: Order) {
+        (from.0..to.0).for_each(|half| self.count_blocks(Order(half), u64::wrapping_sub));
+        self.count_blocks(to, u64::wrapping_add);
+    }
+
+    #[inline]
+    fn count_blocks(&self, order: Order, change: impl Fn(u64, u64) -> u64) {
+        let blocks = self.list(order).offset(8);
+        self.machine.store(blocks, change(self.machine.load(blocks), 1));
+    }
+
+    /// Moves a group from the list of 2^`from` free children to that of 2^`to` (`None`: no list).
+    #[inline]
+    pub(super) fn relist(&self, group: Group, from: Option<u8>, to: Option<u8>) {
+        if from == to {
+            return;
+        }
+        if let Some(sub) = from {
+            self.unlink(group.home, group.order(sub));
+        }
+        if let Some(sub) = to {
+            self.push(group.home, group.order(sub));
+        }
+    }
+
+    fn push(&self, home: Pfn, order: Order) {
+        let page = self.page(home);
+        let old = link(self.machine.load(self.list(order)));
+        page.set_next(old);
+        page.set_prev(None);
+        match old {
+            Some(old) => self.page(old).set_prev(Some(home)),
+            None => self.summary.note(order, Listed::Some),
+        }
+        self.set_first(order, Some(home));
+    }
+
+    fn unlink(&self, home: Pfn, order: Order) {
+        let page = self.page(home);
         let (next, prev) = (page.next(), page.prev());
         if let Some(next) = next {
             self.page(next).set_prev(prev);
@@ -65,7 +101,5 @@ impl<M: Machine> Buddy<'_, M> {
                 }
             }
         }
-        let blocks = self.list(order).offset(8);
-        self.machine.store(blocks, self.machine.load(blocks) - 1);
     }
 }

@@ -3,7 +3,9 @@
 //! Neighbours: `allocate` serves contiguous requests with it, `boot` carves out what is occupied.
 
 use crate::addr::{Order, Pfn, PfnRange};
-use crate::buddy::Buddy;
+use crate::buddy::first::first_order;
+use crate::buddy::group::{Group, level_of, sub_of};
+use crate::buddy::{Buddy, bits};
 use crate::machine::Machine;
 use crate::page::State;
 
@@ -16,28 +18,16 @@ impl<M: Machine> Buddy<'_, M> {
         }
         let mut at = run.start;
         while at < run.end {
-            let found = self.find(at).filter(|found| found.tag.state == State::Free)?;
-            at = found.range().end;
+            at = self.free_block(at)?.1.range().end;
         }
         let mut at = run.start;
         while at < run.end {
-            let found = self.find(at)?;
-            let (mut head, mut order) = (found.head, found.tag.order);
-            self.unlink(head, order);
-            // Halve until the part at `at` lies inside the run; the other halves stay free. Both
-            // halves' heads are written: the one that goes on when it is done (nobody reads before).
-            while head < at || head.offset(order.pages()) > run.end {
-                order = Order(order.0 - 1);
-                let middle = head.offset(order.pages());
-                if at < middle {
-                    self.push(middle, order);
-                } else {
-                    self.push(head, order);
-                    head = middle;
-                }
-            }
-            self.take(head, order, state, holder);
-            at = head.offset(order.pages());
+            let (group, free) = self.free_block(at)?;
+            // The largest block that starts here, in both the run and what is free.
+            let order = first_order(at, run.end.min(free.range().end));
+            self.claim(group, at, order, free.tag.order);
+            self.take(at, order, state, holder);
+            at = at.offset(order.pages());
         }
         Some(())
     }
@@ -45,7 +35,7 @@ impl<M: Machine> Buddy<'_, M> {
     /// Where a run of `pages` free frames starts, also across neighbouring blocks.
     ///
     /// A run of at least 2^k frames holds an aligned block of 2^(k-1); that one is free as a whole,
-    /// so it is part of a listed block of that order or more. Only those are looked at, and from
+    /// so it is part of a free block of that order or more. Only those are looked at, and from
     /// each the neighbours to both sides, so the cost does not grow with the frames.
     pub fn find_run(&self, pages: u64) -> Option<Pfn> {
         if pages == 0 || pages > self.summary.free() {
@@ -54,32 +44,50 @@ impl<M: Machine> Buddy<'_, M> {
         if let Some(order) = Order::holding(pages) {
             let fitting = self.summary.orders() & (!0 << order.0);
             if fitting != 0 {
-                return self.first(Order(fitting.trailing_zeros() as u8));
+                let group = self.first(Order(fitting.trailing_zeros() as u8))?;
+                let least = if group.level == level_of(order) { sub_of(order) } else { 0 };
+                return bits::smallest(self.free_bits(group), least).map(|(place, _)| group.child(place));
             }
         }
-        let least = (63 - pages.leading_zeros()).saturating_sub(1) as u8;
-        for order in (least..=self.max.0).rev().map(Order) {
+        let least = Order((63 - pages.leading_zeros()).saturating_sub(1) as u8);
+        for order in (least.0..=self.max.0).rev().map(Order) {
             let mut next = self.first(order);
-            while let Some(head) = next {
-                let mut run = PfnRange::of(head, order.pages());
-                while run.pages() < pages
-                    && let Some(found) = self.find(run.end).filter(|found| found.tag.state == State::Free)
-                {
-                    run.end = found.range().end;
+            while let Some(group) = next {
+                if let Some(start) = self.run_from(group, least, pages) {
+                    return Some(start);
                 }
-                while run.pages() < pages
-                    && run.start > self.usable.start
-                    && let Some(found) =
-                        self.find(Pfn(run.start.0 - 1)).filter(|found| found.tag.state == State::Free)
-                {
-                    run.start = found.head;
-                }
-                if run.pages() >= pages {
-                    return Some(run.start);
-                }
-                next = self.page(head).next();
+                next = self.next(group);
             }
         }
         None
+    }
+
+    /// Where a run of `pages` free frames starts that has a block of a group in it, of order `least` or more.
+    fn run_from(&self, group: Group, least: Order, pages: u64) -> Option<Pfn> {
+        self.free_blocks_of(group).filter(|block| block.1 >= least).find_map(|(head, order)| {
+            let mut run = PfnRange::of(head, order.pages());
+            while run.pages() < pages
+                && let Some((_, free)) = self.free_block(run.end)
+            {
+                run.end = free.range().end;
+            }
+            while run.pages() < pages
+                && run.start > self.usable.start
+                && let Some((_, free)) = self.free_block(Pfn(run.start.0 - 1))
+            {
+                run.start = free.head;
+            }
+            (run.pages() >= pages).then_some(run.start)
+        })
+    }
+
+    /// The free blocks of a group, ascending.
+    pub(crate) fn free_blocks_of(&self, group: Group) -> impl Iterator<Item = (Pfn, Order)> {
+        let mut left = self.free_bits(group);
+        core::iter::from_fn(move || {
+            let (place, sub) = bits::around(left, left.trailing_zeros() as u8 & 127)?;
+            left &= !bits::block(place, sub);
+            Some((group.child(place), group.order(sub)))
+        })
     }
 }

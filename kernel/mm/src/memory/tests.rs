@@ -108,7 +108,7 @@ fn the_proposals_dimm_end_to_end() {
         assert_eq!(after.total_pages - before.total_pages, 65536);
         assert_eq!(after.page_table_pages, before.page_table_pages);
         assert_eq!(added.stats.existing_pages_used, 0);
-        assert_eq!(added.stats.descriptors_written, 6);
+        assert_eq!(added.stats.descriptors_written, 2);
 
         let info = memory.resource(added.ids[0]).unwrap();
         assert_eq!((info.memmap_start, info.memmap_pages), (Pfn(0x100000), 1024));

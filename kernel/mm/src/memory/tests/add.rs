@@ -138,7 +138,7 @@ fn huge_dimms_cost_little() {
             assert!(added.stats.descriptors_written <= 2 * Order::COUNT as u64);
             assert_eq!(added.stats.existing_pages_used, 0);
             let touched = memory.machine().written().into_iter().filter(|pfn| range.contains(*pfn)).count();
-            // A page of the memmap for each first block, the header, and the pages kept for tables; of
+            // A page of the memmap for each first group, the header, and the pages kept for tables; of
             // those that were only probed, beside these, the last frame.
             let kept = Layout::plan(range, memory.machine().features()).unwrap().tables;
             let most = added.stats.descriptors_written + 1 + kept + 1;

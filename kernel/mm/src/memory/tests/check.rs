@@ -3,11 +3,15 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::address_space::{DESCRIPTOR_SIZE, descriptor, direct};
+use crate::address_space::{descriptor, direct};
 use crate::check::CheckError;
 use crate::page_table::{Mapping, NoFrames};
 
 const DIMM: u64 = 0x100000;
+/// The words of a descriptor: see `page`.
+const PREV: u64 = 8 * 2;
+const FREE: u64 = 8 * 4;
+const HEADS: u64 = 8 * 6;
 /// The first word of a list in the header is behind 8 counters: see `buddy`.
 const LISTS: u64 = 8 * 8;
 
@@ -26,47 +30,69 @@ fn change(memory: &Memory<SimMachine>, at: crate::addr::VirtAddr, change: impl F
     machine.store(at, change(machine.load(at)));
 }
 
-/// Proves that damage to a counter, a list's length, a link, a descriptor, a mapping, the page's order or
-/// state, and a node's sum is each told as what it is. Fails when `check` looks away.
+/// Proves that damage to a counter, a list, a link, a descriptor, a group's bits, a mapping, and a node's sum
+/// is each told as what it is. Fails when `check` looks away.
 #[test]
 fn each_kind_of_damage_is_told() {
     let first = Pfn(DIMM + 1024);
     let header = descriptor(Pfn(DIMM));
+    // The usable run starts inside a group of level 1, whose home is a frame behind; its largest block is of order 13.
+    let group = descriptor(first.offset(1));
     let is = |errors: &[CheckError], wanted: fn(&CheckError) -> bool| {
         assert!(errors.iter().any(wanted), "{errors:?}");
     };
-    // Order 10's list: its length, then its first block.
     is(&damaged(|m| change(m, header.offset(LISTS + 16 * 10 + 8), |n| n + 1)), |error| {
         matches!(error, CheckError::List { order: Order(10), listed: 2, found: 1, .. })
     });
-    is(&damaged(|m| change(m, header.offset(LISTS + 16 * 10), |_| u64::MAX)), |error| {
-        matches!(error, CheckError::List { order: Order(10), listed: 1, found: 0, .. })
+    is(&damaged(|m| change(m, header.offset(LISTS + 16 * 13), |_| u64::MAX)), |error| {
+        matches!(error, CheckError::Link { order: Order(13), .. })
+    });
+    is(&damaged(|m| change(m, header.offset(LISTS + 16 * 13), |_| u64::MAX)), |error| {
+        matches!(error, CheckError::Counter { name: "free frames in lists", found: 49152, .. })
+    });
+    is(&damaged(|m| change(m, group.offset(PREV), |_| DIMM)), |error| {
+        matches!(error, CheckError::Link { pfn: Pfn(0x100401), order: Order(13), .. })
     });
     // Counters of movable frames.
     is(&damaged(|m| change(m, header.offset(8 * 2), |n| n + 1)), |error| {
         matches!(error, CheckError::Counter { name: "movable frames", counted: 1, found: 0, .. })
     });
-    // The descriptor of the first block: gone, of another order, allocated, with a bad link back.
-    is(&damaged(|m| change(m, descriptor(first), |_| 0)), |error| {
-        matches!(error, CheckError::NoDescriptor { pfn: Pfn(0x100400), .. })
-    });
-    is(&damaged(|m| change(m, descriptor(first), |tag| tag + 0x100)), |error| {
-        matches!(error, CheckError::BadBlock { pfn: Pfn(0x100400), order: Order(11), .. })
-    });
-    is(&damaged(|m| change(m, descriptor(first), |tag| tag + 1)), |error| {
-        matches!(error, CheckError::Link { pfn: Pfn(0x100400), order: Order(10), .. })
-    });
-    is(&damaged(|m| change(m, descriptor(first).offset(16), |_| DIMM)), |error| {
-        matches!(error, CheckError::Link { pfn: Pfn(0x100400), order: Order(10), .. })
-    });
-    // Two halves of a block, both free.
+    // A block that is neither free nor held.
     is(
         &damaged(|m| {
-            change(m, descriptor(first), |tag| tag - 0x100);
-            let (tag, half) = (m.machine().load(descriptor(first)), descriptor(first.offset(512)));
-            (0..DESCRIPTOR_SIZE / 8).for_each(|word| m.machine().store(half.offset(8 * word), tag));
+            (0..8).for_each(|word| m.machine().store(descriptor(first).offset(8 * word), 0));
+            change(m, group.offset(FREE), |bits| bits & !(1 << 8));
         }),
-        |error| matches!(error, CheckError::Unmerged { pfn: Pfn(0x100400), order: Order(9), .. }),
+        |error| matches!(error, CheckError::NoDescriptor { pfn: Pfn(0x100400), .. }),
+    );
+    // A held block: its tag is gone, of another order, says free; a part of it is free, or heads another.
+    let held = |damage: &dyn Fn(&Memory<SimMachine>)| {
+        damaged(|m| {
+            let block = m.allocate_block(Order(3), Some(NodeId(7)), Kind::Movable).unwrap();
+            assert_eq!(block.head, first);
+            damage(m);
+        })
+    };
+    is(&held(&|m| change(m, descriptor(first), |_| 0)), |error| {
+        matches!(error, CheckError::NoDescriptor { pfn: Pfn(0x100400), .. })
+    });
+    is(&held(&|m| change(m, descriptor(first), |tag| tag + 0x100)), |error| {
+        matches!(error, CheckError::BadBlock { pfn: Pfn(0x100400), order: Order(4), .. })
+    });
+    is(&held(&|m| change(m, descriptor(first), |tag| tag - 1)), |error| {
+        matches!(error, CheckError::NoDescriptor { pfn: Pfn(0x100400), .. })
+    });
+    for words in [FREE, HEADS] {
+        is(&held(&|m| change(m, descriptor(first).offset(words), |bits| bits | 4)), |error| {
+            matches!(error, CheckError::BadBlock { pfn: Pfn(0x100400), order: Order(3), .. })
+        });
+    }
+    // An open group with nothing held.
+    is(
+        &held(&|m| {
+            [FREE, FREE + 8].iter().for_each(|&at| change(m, descriptor(first).offset(at), |_| u64::MAX))
+        }),
+        |error| matches!(error, CheckError::Unmerged { pfn: Pfn(0x100400), order: Order(7), .. }),
     );
     // A hole in the direct map, a descriptor page that shows another frame.
     let unmap = |m: &Memory<SimMachine>, at, pages| {

@@ -1,0 +1,137 @@
+//! 128 bits as 128 places of a small buddy: bit n is set when place n is free.
+//!
+//! ```text
+//!  places   0 1 2 3 | 4 5 6 7 | ...      free bits  1111 0100   one block of 4 at 0, one of 1 at 5
+//! ```
+//!
+//! Which blocks are free follows from the bits alone: the aligned runs of set bits whose union with
+//! their buddy is not set as a whole. So merging is setting bits, and nothing can be left unmerged.
+//! A block's size is 2^`sub` places, `sub` from 0 to 7. Plain arithmetic; neighbour: `group`.
+
+/// Places, and what a group's children are in the next: 2^7.
+pub(super) const SHIFT: u8 = 7;
+
+/// Bit n is set where n is a multiple of 2^sub.
+const STARTS: [u128; SHIFT as usize + 1] = {
+    let mut starts = [0; SHIFT as usize + 1];
+    let mut place = 0;
+    while place < 128 {
+        let mut sub = 0;
+        while sub <= SHIFT {
+            if place % (1 << sub) == 0 {
+                starts[sub as usize] |= 1 << place;
+            }
+            sub += 1;
+        }
+        place += 1;
+    }
+    starts
+};
+
+/// The bits of the block of 2^sub places at `place`.
+#[inline]
+pub(super) const fn block(place: u8, sub: u8) -> u128 {
+    (u128::MAX >> (128 - (1 << sub))) << place
+}
+
+/// Where the free blocks of 2^(sub+1) places start, merged or not, when `starts` has those of 2^sub.
+#[inline]
+const fn pairs(starts: u128, sub: u8) -> u128 {
+    starts & starts >> (1 << sub) & STARTS[sub as usize + 1]
+}
+
+/// The `sub` of the largest free block; `None` when nothing is free.
+#[inline]
+pub(super) const fn largest(free: u128) -> Option<u8> {
+    let (mut starts, mut sub) = (free, 0);
+    while sub < SHIFT {
+        let larger = pairs(starts, sub);
+        if larger == 0 {
+            break;
+        }
+        starts = larger;
+        sub += 1;
+    }
+    if starts == 0 { None } else { Some(sub) }
+}
+
+/// The smallest free block of at least 2^least places, the first of several: its place and `sub`.
+#[inline]
+pub(super) const fn smallest(free: u128, least: u8) -> Option<(u8, u8)> {
+    let (mut starts, mut sub) = (free, 0);
+    while starts != 0 {
+        let larger = if sub < SHIFT { pairs(starts, sub) } else { 0 };
+        let alone = starts & !(larger | larger << (1u32 << sub & 127));
+        if sub >= least && alone != 0 {
+            return Some((alone.trailing_zeros() as u8, sub));
+        }
+        starts = larger;
+        sub += 1;
+    }
+    None
+}
+
+/// The free block that `place` is in: its first place and `sub`; `None` when the place is not free.
+#[inline]
+pub(super) const fn around(free: u128, place: u8) -> Option<(u8, u8)> {
+    if free >> place & 1 == 0 {
+        return None;
+    }
+    let (mut first, mut sub) = (place, 0);
+    while sub < SHIFT {
+        let larger = first & !(1 << sub);
+        let both = block(larger, sub + 1);
+        if free & both != both {
+            break;
+        }
+        first = larger;
+        sub += 1;
+    }
+    Some((first, sub))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The free blocks, place by place: the slow and plain way.
+    fn blocks(free: u128) -> std::vec::Vec<(u8, u8)> {
+        let mut blocks = std::vec::Vec::new();
+        let mut place = 0u32;
+        while place < 128 {
+            let sub = (0..=SHIFT).rev().find(|&sub| {
+                place.is_multiple_of(1 << sub) && (place..place + (1 << sub)).all(|at| free >> at & 1 == 1)
+            });
+            blocks.extend(sub.map(|sub| (place as u8, sub)));
+            place += sub.map_or(1, |sub| 1 << sub);
+        }
+        blocks
+    }
+
+    fn bits() -> impl Strategy<Value = u128> {
+        prop_oneof![
+            Just(0),
+            Just(u128::MAX),
+            any::<u128>(),
+            (any::<u128>(), any::<u128>()).prop_map(|(one, other)| one | other),
+            (0u8..8, any::<u8>(), any::<u128>()).prop_map(|(sub, place, junk)| {
+                junk & !block(place & 127 & !((1 << sub) - 1), sub) | block(place & 64, 6)
+            }),
+        ]
+    }
+
+    proptest! {
+        /// Proves that the largest block, the smallest that fits and the block around a place are those that a
+        /// look at each place finds. Fails when a shift drops a buddy or pairs cross an alignment.
+        #[test]
+        fn bits_say_what_each_place_says(free in bits(), least in 0u8..8, place in 0u8..128) {
+            let all = blocks(free);
+            prop_assert_eq!(largest(free), all.iter().map(|&(_, sub)| sub).max());
+            let fitting = all.iter().filter(|&&(_, sub)| sub >= least);
+            prop_assert_eq!(smallest(free, least), fitting.copied().min_by_key(|&(_, sub)| sub));
+            let here = all.iter().find(|&&(first, sub)| block(first, sub) >> place & 1 == 1);
+            prop_assert_eq!(around(free, place), here.copied());
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The eager model, the oracle of the random tests: every free block of a run in a map, merged at once,
+//! in the plainest way. It knows nothing of groups, bits or descriptors.
+
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+use crate::addr::{Order, Pfn, PfnRange};
+
+/// What is free and what is held in one usable run.
+pub(crate) struct Model {
+    usable: PfnRange,
+    free: BTreeMap<Pfn, Order>,
+    held: BTreeMap<Pfn, Order>,
+    /// Free blocks of each order.
+    blocks: [u64; Order::COUNT],
+    free_pages: u64,
+}
+
+impl Model {
+    /// All of `usable` is free.
+    pub(crate) fn new(usable: PfnRange) -> Model {
+        let mut model = Model {
+            usable,
+            free: BTreeMap::new(),
+            held: BTreeMap::new(),
+            blocks: [0; Order::COUNT],
+            free_pages: 0,
+        };
+        // The largest block that starts here, again and again.
+        let mut at = usable.start;
+        while at < usable.end {
+            let fits = |order: &Order| {
+                at.is_aligned(*order) && usable.contains_range(PfnRange::of(at, order.pages()))
+            };
+            let order = (0..=Order::MAX.0).rev().map(Order).find(fits).unwrap();
+            model.add(at, order);
+            at = at.offset(order.pages());
+        }
+        model
+    }
+
+    fn add(&mut self, head: Pfn, order: Order) {
+        assert!(self.usable.contains_range(PfnRange::of(head, order.pages())));
+        assert_eq!(self.free.insert(head, order), None);
+        self.blocks[order.0 as usize] += 1;
+        self.free_pages += order.pages();
+    }
+
+    fn remove(&mut self, head: Pfn) {
+        let order = self.free.remove(&head).unwrap();
+        self.blocks[order.0 as usize] -= 1;
+        self.free_pages -= order.pages();
+    }
+
+    /// Takes a block; every frame of it must be free.
+    pub(crate) fn take(&mut self, head: Pfn, order: Order) {
+        assert!(head.is_aligned(order), "{head:?} of {order:?}");
+        let (at, mut have) = self.free_at(head).unwrap_or_else(|| panic!("{head:?} is not free"));
+        assert!(have >= order, "not all of {head:?}, {order:?}, is free");
+        self.remove(at);
+        let mut at = at;
+        while have > order {
+            have = Order(have.0 - 1);
+            let middle = at.offset(have.pages());
+            let other = if head < middle { middle } else { core::mem::replace(&mut at, middle) };
+            self.add(other, have);
+        }
+        assert_eq!(at, head);
+        self.held.insert(head, order);
+    }
+
+    /// Frees a held block, and tells its order.
+    pub(crate) fn give(&mut self, head: Pfn) -> Order {
+        let order = self.held.remove(&head).unwrap();
+        let (mut at, mut have) = (head, order);
+        loop {
+            let buddy = Pfn(at.0 ^ have.pages());
+            if have == Order::MAX || self.free.get(&buddy) != Some(&have) {
+                break;
+            }
+            self.remove(buddy);
+            at = at.min(buddy);
+            have = Order(have.0 + 1);
+        }
+        self.add(at, have);
+        order
+    }
+
+    /// Splits a held block until `pfn` is a head.
+    pub(crate) fn split(&mut self, pfn: Pfn) {
+        let (&head, &order) = self.held.range(..=pfn).next_back().unwrap();
+        let (mut at, mut have) = (head, order);
+        while at != pfn {
+            have = Order(have.0 - 1);
+            let middle = at.offset(have.pages());
+            self.held.insert(at, have);
+            self.held.insert(middle, have);
+            if pfn >= middle {
+                at = middle;
+            }
+        }
+    }
+
+    /// The free block that has `pfn`.
+    pub(crate) fn free_at(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
+        around(&self.free, pfn)
+    }
+
+    /// The held block that has `pfn`.
+    pub(crate) fn held_at(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
+        around(&self.held, pfn)
+    }
+
+    /// All free blocks, ascending.
+    pub(crate) fn free(&self) -> Vec<(Pfn, Order)> {
+        self.free.iter().map(|(&head, &order)| (head, order)).collect()
+    }
+
+    /// The heads of all held blocks, ascending.
+    pub(crate) fn heads(&self) -> Vec<Pfn> {
+        self.held.keys().copied().collect()
+    }
+
+    /// Free blocks of each order.
+    pub(crate) fn blocks(&self) -> &[u64; Order::COUNT] {
+        &self.blocks
+    }
+
+    /// The highest order a free block has.
+    pub(crate) fn highest(&self) -> Option<Order> {
+        (0..=Order::MAX.0).rev().map(Order).find(|order| self.blocks[order.0 as usize] > 0)
+    }
+
+    /// Free frames.
+    pub(crate) fn free_pages(&self) -> u64 {
+        self.free_pages
+    }
+
+    /// The longest run of free frames.
+    pub(crate) fn longest(&self) -> u64 {
+        let (mut longest, mut run) = (0, PfnRange::default());
+        for (&head, &order) in &self.free {
+            if run.end != head {
+                run.start = head;
+            }
+            run.end = head.offset(order.pages());
+            longest = longest.max(run.pages());
+        }
+        longest
+    }
+}
+
+fn around(blocks: &BTreeMap<Pfn, Order>, pfn: Pfn) -> Option<(Pfn, Order)> {
+    let (&head, &order) = blocks.range(..=pfn).next_back()?;
+    PfnRange::of(head, order.pages()).contains(pfn).then_some((head, order))
+}
