@@ -183,30 +183,34 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
-    /// Splits the held block that has `pfn` until `pfn` is a head. Each new head has the block's state,
-    /// and the holder that `holder` names for it. `None`, and nothing changes, when nobody holds `pfn`.
-    pub fn split_at(&self, pfn: Pfn, holder: impl Fn(Pfn) -> u64) -> Option<Found> {
-        let (mut group, mut found) = self.locate(pfn).filter(|(_, found)| found.tag.state != State::Free)?;
-        while found.head != pfn {
-            if sub_of(found.tag.order) == 0 {
-                // One child: it becomes a group, held as a whole.
-                self.set_head(group, found.head, Head::Gone);
-                group = self.group(pfn, group.level - 1);
-                self.open(group, 0, 0);
-                self.set_head(group, found.head, Head::There);
-            }
-            let half = Order(found.tag.order.0 - 1);
-            let middle = found.head.offset(half.pages());
-            self.set_head(group, middle, Head::There);
-            self.set_tag(found.head, found.tag.state, half);
-            self.set_tag(middle, found.tag.state, half);
-            self.page(middle).set_holder(holder(middle));
-            found.tag.order = half;
-            if pfn >= middle {
-                found.head = middle;
-            }
+    /// Splits the held block that reaches across `border`, if one does, so that a block begins there.
+    /// `holder_at` tells the word of the holder for a frame so far into the block from its own.
+    pub fn split_at(&self, border: Pfn, holder_at: impl Fn(u64, u64) -> u64) {
+        while let Some((group, found)) =
+            self.locate(border).filter(|(_, found)| found.tag.state != State::Free && found.head < border)
+        {
+            self.halve(group, &found, &holder_at);
         }
-        Some(found)
+    }
+
+    /// Makes two blocks of a held one, which is in `group`; both have its state.
+    fn halve(&self, group: Group, found: &Found, holder_at: &impl Fn(u64, u64) -> u64) {
+        let Found { head, tag: Tag { state, order, .. } } = *found;
+        debug_assert!(order.0 > 0 && state != State::Free);
+        let mut group = group;
+        if sub_of(order) == 0 {
+            // One child: it becomes a group, held as a whole.
+            self.set_head(group, head, Head::Gone);
+            group = self.group(head, group.level - 1);
+            self.open(group, 0, 0);
+            self.set_head(group, head, Head::There);
+        }
+        let half = Order(order.0 - 1);
+        let middle = head.offset(half.pages());
+        self.set_head(group, middle, Head::There);
+        self.set_tag(head, state, half);
+        self.set_tag(middle, state, half);
+        self.page(middle).set_holder(holder_at(self.page(head).holder(), half.pages()));
     }
 
     /// The block that `pfn` is in: from the topmost group down. `None` for a frame outside the usable

@@ -38,22 +38,32 @@ impl<M: Machine> Buddy<'_, M> {
     /// so it is part of a free block of that order or more. Only those are looked at, and from
     /// each the neighbours to both sides, so the cost does not grow with the frames.
     pub fn find_run(&self, pages: u64) -> Option<Pfn> {
-        if pages == 0 || pages > self.summary.free() {
-            return None;
-        }
         if let Some(order) = Order::holding(pages) {
             let fitting = self.summary.orders() & (!0 << order.0);
-            if fitting != 0 {
+            if pages > 0 && fitting != 0 {
                 let group = self.first(Order(fitting.trailing_zeros() as u8))?;
                 let least = if group.level == level_of(order) { sub_of(order) } else { 0 };
                 return bits::smallest(self.free_bits(group), least).map(|(place, _)| group.child(place));
             }
         }
+        self.find_run_at(pages, 1, 0)
+    }
+
+    /// The same for a run that starts `rest` frames above a multiple of `unit`.
+    pub fn find_run_at(&self, pages: u64, unit: u64, rest: u64) -> Option<Pfn> {
+        if pages == 0 || pages > self.summary.free() {
+            return None;
+        }
+        let fits = |run: PfnRange| {
+            let start = run.start.offset((rest % unit + unit - run.start.0 % unit) % unit);
+            run.contains_range(PfnRange::of(start, pages)).then_some(start)
+        };
         let least = Order((63 - pages.leading_zeros()).saturating_sub(1) as u8);
         for order in (least.0..=self.max.0).rev().map(Order) {
             let mut next = self.first(order);
             while let Some(group) = next {
-                if let Some(start) = self.run_from(group, least, pages) {
+                let blocks = self.free_blocks_of(group).filter(|block| block.1 >= least);
+                if let Some(start) = blocks.filter_map(|block| self.run_around(block, fits)).next() {
                     return Some(start);
                 }
                 next = self.next(group);
@@ -62,23 +72,21 @@ impl<M: Machine> Buddy<'_, M> {
         None
     }
 
-    /// Where a run of `pages` free frames starts that has a block of a group in it, of order `least` or more.
-    fn run_from(&self, group: Group, least: Order, pages: u64) -> Option<Pfn> {
-        self.free_blocks_of(group).filter(|block| block.1 >= least).find_map(|(head, order)| {
-            let mut run = PfnRange::of(head, order.pages());
-            while run.pages() < pages
-                && let Some((_, free)) = self.free_block(run.end)
-            {
-                run.end = free.range().end;
-            }
-            while run.pages() < pages
-                && run.start > self.usable.start
-                && let Some((_, free)) = self.free_block(Pfn(run.start.0 - 1))
-            {
-                run.start = free.head;
-            }
-            (run.pages() >= pages).then_some(run.start)
-        })
+    /// Where the run starts that `fits` finds among the free frames around a free block.
+    fn run_around(&self, block: (Pfn, Order), fits: impl Fn(PfnRange) -> Option<Pfn>) -> Option<Pfn> {
+        let mut run = PfnRange::of(block.0, block.1.pages());
+        while fits(run).is_none()
+            && let Some((_, free)) = self.free_block(run.end)
+        {
+            run.end = free.range().end;
+        }
+        while fits(run).is_none()
+            && run.start > self.usable.start
+            && let Some((_, free)) = self.free_block(Pfn(run.start.0 - 1))
+        {
+            run.start = free.head;
+        }
+        fits(run)
     }
 
     /// The free blocks of a group, ascending.
