@@ -23,12 +23,16 @@ fn links(text: &str) -> Vec<(&str, &str)> {
 /// Proves that no document links to a file that is gone.
 #[test]
 fn links_lead_somewhere() {
-    for document in ["README.md", "HOWITWORKS.md"] {
-        let text = fs::read_to_string(root().join(document)).unwrap();
+    let pages = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    for document in ["README.md", "HOWITWORKS.md"].map(|name| root().join(name)).into_iter().chain(pages) {
+        let name = document.display();
+        let text = fs::read_to_string(&document).unwrap();
         let links = links(&text);
-        assert!(!links.is_empty(), "{document} links to nothing: is it still read right?");
+        assert!(!links.is_empty(), "{name} links to nothing: is it still read right?");
+        let folder = document.parent().unwrap();
         for (_, target) in links.into_iter().filter(|(_, target)| !target.contains("://")) {
-            assert!(root().join(target).exists(), "{document} links to {target}, which is not there");
+            assert!(folder.join(target).exists(), "{name} links to {target}, which is not there");
         }
     }
 }

@@ -1,0 +1,68 @@
+//! The memory core in a program of your own: boot memory, a DIMM, an allocation, and the DIMM goes again.
+//!
+//! ```text
+//! cargo run -p mm --example plug_a_dimm
+//! ```
+//!
+//! The machine is the simulated one of the core's own tests. In a kernel, [`mm::machine::Machine`] is
+//! implemented over real memory (five functions: load and store a word, flush one page, flush all, zero a page),
+//! `Memory` is a static, and the boot information comes from the loader; nothing else differs.
+
+use mm::Memory;
+use mm::addr::{NodeId, Order, Pfn, PfnRange};
+use mm::early::{EarlyFrames, Occupied, Owner};
+use mm::info::{AddRequest, BootRange, DeviceId};
+use mm::machine::Support;
+use mm::memory::BootMemory;
+use mm::page::Kind;
+use mm::sim::SimMachine;
+use std::error::Error;
+
+const MIB_PAGES: u64 = 256;
+const FOUR_GIB: Pfn = Pfn(0x10_0000);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // 64 MiB of memory, mapped by tables that a loader has made.
+    let ram = PfnRange::of(Pfn(0x100), 64 * MIB_PAGES);
+    let machine = SimMachine::boot(1, Support::Yes, &[ram]);
+    let memory = Memory::new(&machine);
+    let occupied = [Occupied { range: machine.boot_tables(), owner: Owner::PageTables }];
+    let mut early = EarlyFrames::new(&[ram], &occupied);
+    let boot = BootMemory {
+        root: machine.root(),
+        features: machine.features(),
+        ranges: &[BootRange { range: ram, node: NodeId(0) }],
+        occupied: &occupied,
+        // Where DIMMs may come: upper page tables for it are made now, so that an add needs none later.
+        hotplug: &[PfnRange::of(FOUR_GIB, 1024 * 1024 * MIB_PAGES)],
+    };
+    memory.boot(boot, &mut early, &mut |range| println!("too small for a memmap of its own: {range}"))?;
+    println!("boot memory: {} frames free", memory.totals().free_pages);
+
+    // A DIMM of 256 MiB at 4 GiB, on node 1. The clock only times the steps.
+    let dimm = PfnRange::of(FOUR_GIB, 256 * MIB_PAGES);
+    machine.plug(dimm);
+    let request = AddRequest { base: dimm.start.start(), size: dimm.pages() << 12, node: NodeId(1) };
+    let device = DeviceId(0);
+    let added = memory.add(device, &[request], &|| 0)?;
+    println!(
+        "the DIMM brought {} frames and used {} of ours",
+        added.usable_pages, added.stats.existing_pages_used
+    );
+
+    let block = memory.allocate_block(Order(10), Some(NodeId(1)), Kind::Movable).ok_or("no block")?;
+    println!("frame {} is {:?}", block.head, memory.page(block.head).state);
+    memory.free_block(block.head)?;
+
+    let mut errors = Vec::new();
+    let checked = memory.check(&mut |error| errors.push(error));
+    assert!(errors.is_empty(), "{errors:?}");
+    println!("{checked} things checked, all as they should be");
+    Ok(())
+}
+
+/// Proves that the example runs and holds.
+#[test]
+fn example_runs() {
+    main().unwrap();
+}
