@@ -1,7 +1,7 @@
 //! A tiny executor: a few pinned futures, polled in turn, no heap; the CPU sleeps while none is awake.
 //!
 //! ```text
-//!  loop {  awake?  yes: poll every future once (events first, then the shell)
+//!  loop {  awake?  yes: poll every future once (events first, then ejections, then the shell)
 //!                  no:  sti; hlt until an interrupt wakes }
 //! ```
 //!

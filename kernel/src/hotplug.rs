@@ -1,16 +1,24 @@
-//! The memory devices: which there are, what became of each, and the one place where an error turns into
-//! the firmware's answer, the log's line and the shell's text.
+//! The memory devices: which there are and what became of each.
 //!
 //! ```text
+//!                 add                 leave                   remove + _EJ0
+//!   Absent ────────────────> Online ─────────> Leaving(turn) ───────────────> Absent
+//!      \'── Refused(why) <──┘   ^ <──────────────'  \
+//!           (an add fails)       stay (why: `refusal`)  a removal that is refused changes nothing
+//!
 //!  acpi ── register ──> list ── shell: name of a resource's device, times, state
 //!       ── add ───────> mm::Memory::add (all ranges of a device or none)
-//!                       └─ HotplugError: status() for _OST, Display for log and shell
+//!       ── remove ────> mm, in steps        error::HotplugError: status() for _OST, Display for log and shell
 //! ```
 //!
 //! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for
-//! ever; a device is `Online` exactly while all its ranges are resources of the memory core. Neighbours:
-//! `acpi::memory_device` finds out what a device is, crate `mm` does the adding. Lock order: the list's
+//! ever; a device is `Online` or `Leaving` exactly while all its ranges are resources of the memory core (a refused
+//! one that is asked for back is `Leaving` too, and has none). Neighbours: `acpi::memory_device` finds out what a
+//! device is, `acpi::eject` drives removals, crate `mm` does the adding and removing. Lock order: the list's
 //! lock comes before the memory core's locks.
+
+mod error;
+mod remove;
 
 use crate::arch::time;
 use crate::memory;
@@ -18,108 +26,18 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;
-use firmware::notify::Status;
-use firmware::quota::{Quota, Turn};
-use firmware::ranges::{Ranges, RangesError};
+use firmware::quota::{self, Quota};
+use firmware::ranges::Ranges;
 use log::{Level, info, log, warn};
 use mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange};
-use mm::error::AddError;
 use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId, ResourceState};
 use spin::Mutex;
 
+pub use error::HotplugError;
+pub use remove::{lose, remove};
+
 /// The most memory devices that are kept. QEMU has at most 256.
 pub const MAX_DEVICES: usize = 512;
-
-/// Why a memory device is not (or no longer) what the firmware wanted it to be.
-#[derive(Clone, Debug)]
-pub enum HotplugError {
-    /// AML failed.
-    Aml(aml::Error),
-    /// The device has not got an object that it must have.
-    Missing(&'static str),
-    /// An object has another value than its kind must have.
-    BadValue {
-        /// The object.
-        object: &'static str,
-        /// What it should be.
-        wanted: &'static str,
-    },
-    /// `_STA` does not say that the device is present, enabled and functioning.
-    NotReady {
-        /// What it says.
-        status: u64,
-    },
-    /// The memory ranges cannot be told.
-    Ranges(RangesError),
-    /// Some of it is in use as something else: a firmware table, or registers.
-    InUse(PfnRange),
-    /// The memory core refuses.
-    Add(AddError),
-    /// The kernel cannot give memory up yet.
-    EjectNotSupported,
-    /// A Notify with a value that means nothing for memory.
-    UnknownEvent(u64),
-    /// Some devices below a bus were refused.
-    Below {
-        /// How many.
-        refused: usize,
-    },
-    /// There are more memory devices than are kept.
-    TooManyDevices,
-}
-
-impl HotplugError {
-    /// What `_OST` tells the firmware.
-    pub const fn status(&self) -> Status {
-        match self {
-            HotplugError::EjectNotSupported => Status::EjectNotSupported,
-            HotplugError::Aml(_)
-            | HotplugError::Missing(_)
-            | HotplugError::BadValue { .. }
-            | HotplugError::NotReady { .. }
-            | HotplugError::Ranges(_)
-            | HotplugError::InUse(_)
-            | HotplugError::Add(_)
-            | HotplugError::UnknownEvent(_)
-            | HotplugError::Below { .. }
-            | HotplugError::TooManyDevices => Status::Failure,
-        }
-    }
-}
-
-impl fmt::Display for HotplugError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HotplugError::Aml(error) => error.fmt(f),
-            HotplugError::Missing(object) => write!(f, "the device has no {object}"),
-            HotplugError::BadValue { object, wanted } => write!(f, "{object} is not {wanted}"),
-            HotplugError::NotReady { status } => {
-                write!(f, "_STA is {status:#x}: not present, enabled and functioning")
-            }
-            HotplugError::Ranges(error) => error.fmt(f),
-            HotplugError::InUse(frames) => {
-                write!(f, "frames {frames} hold a firmware table, or what AML uses as registers")
-            }
-            HotplugError::Add(error) => error.fmt(f),
-            HotplugError::EjectNotSupported => {
-                f.write_str("asked to be ejected: this kernel cannot give memory up")
-            }
-            HotplugError::UnknownEvent(value) => {
-                write!(f, "nothing is known of a Notify with value {value:#x}")
-            }
-            HotplugError::Below { refused } => {
-                write!(f, "{refused} of the memory devices below were refused")
-            }
-            HotplugError::TooManyDevices => write!(f, "more than {MAX_DEVICES} memory devices"),
-        }
-    }
-}
-
-impl From<aml::Error> for HotplugError {
-    fn from(error: aml::Error) -> Self {
-        HotplugError::Aml(error)
-    }
-}
 
 /// What became of a device.
 #[derive(Clone, Debug)]
@@ -130,7 +48,13 @@ pub enum DeviceState {
     Online,
     /// It was refused; none of its memory is in use.
     Refused(HotplugError),
+    /// It was asked for back, and is not gone yet.
+    Leaving(Turn),
 }
+
+/// When a device was asked for back: those asked for earlier have lower ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn(u64);
 
 impl fmt::Display for DeviceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,6 +62,7 @@ impl fmt::Display for DeviceState {
             DeviceState::Absent => f.write_str("absent"),
             DeviceState::Online => f.write_str("online"),
             DeviceState::Refused(error) => write!(f, "refused: {error}"),
+            DeviceState::Leaving(_) => f.write_str("leaving"),
         }
     }
 }
@@ -151,7 +76,9 @@ pub struct MemoryDevice {
     pub uid: Option<String>,
     /// What became of it.
     pub state: DeviceState,
-    /// Its resources, in the order of its ranges; none unless it is online.
+    /// Why it was not given back when it was last asked for, until it is asked for again.
+    pub refusal: Option<HotplugError>,
+    /// Its resources, in the order of its ranges; none unless its memory is in use.
     pub resources: ArrayVec<ResourceId, MAX_DEVICE_RANGES>,
     /// Nanoseconds that its AML took when it was added (`_STA`, `_CRS`, `_PXM`).
     pub aml_ns: u64,
@@ -194,10 +121,9 @@ pub fn register(path: String, uid: Option<String>) -> Result<DeviceId, HotplugEr
         return Err(HotplugError::TooManyDevices);
     }
     let id = DeviceId(devices.len() as u32);
-    let resources = ArrayVec::new();
-    let said = Quota::default();
-    let (state, answer) = (DeviceState::Absent, Answer::default());
-    devices.push(MemoryDevice { path, uid, state, resources, aml_ns: 0, answer, said });
+    let (resources, said) = (ArrayVec::new(), Quota::default());
+    let (state, refusal, answer) = (DeviceState::Absent, None, Answer::default());
+    devices.push(MemoryDevice { path, uid, state, refusal, resources, aml_ns: 0, answer, said });
     Ok(id)
 }
 
@@ -218,9 +144,65 @@ pub fn count() -> u32 {
     DEVICES.lock().len() as u32
 }
 
-/// Whether the device's memory is in use.
+/// Whether the device's memory is in use, and nobody has asked for it back.
 pub fn is_online(id: DeviceId) -> bool {
     with(id, |device| matches!(device.state, DeviceState::Online)).unwrap_or(false)
+}
+
+/// Whether the device is online or on its way out.
+pub fn is_in_use(id: DeviceId) -> bool {
+    let in_use =
+        |device: &MemoryDevice| matches!(device.state, DeviceState::Online | DeviceState::Leaving(_));
+    with(id, in_use).unwrap_or(false)
+}
+
+/// What becomes of a request for a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// It is served when its turn comes ([`next_leaving`]).
+    Begins,
+    /// One is under way already.
+    UnderWay,
+    /// There is no device.
+    Absent,
+}
+
+/// Somebody asks for the device back.
+pub fn leave(id: DeviceId) -> Leave {
+    let mut devices = DEVICES.lock();
+    let turns = devices.iter().filter_map(MemoryDevice::turn);
+    let turn = turns.max().map_or(Turn(0), |Turn(last)| Turn(last.saturating_add(1)));
+    let Some(device) = devices.get_mut(id.0 as usize) else { return Leave::Absent };
+    match device.state {
+        DeviceState::Online | DeviceState::Refused(_) => {
+            device.state = DeviceState::Leaving(turn);
+            device.refusal = None;
+            Leave::Begins
+        }
+        DeviceState::Leaving(_) => Leave::UnderWay,
+        DeviceState::Absent => Leave::Absent,
+    }
+}
+
+/// The device that was asked for first among those that are not gone yet.
+pub fn next_leaving() -> Option<DeviceId> {
+    let devices = DEVICES.lock();
+    let leaving = devices.iter().enumerate().filter_map(|(at, device)| Some((device.turn()?, at)));
+    leaving.min().map(|(_, at)| DeviceId(at as u32))
+}
+
+/// Notes and logs that a device was asked for and is not given back: where its memory is in use it stays in use.
+pub fn stay(id: DeviceId, error: &HotplugError) {
+    let mut devices = DEVICES.lock();
+    let Some(device) = devices.get_mut(id.0 as usize) else { return };
+    device.say(Level::Warn, format_args!("not ejected: {error}"));
+    device.refusal = Some(error.clone());
+    if device.turn().is_some() {
+        device.state = match device.resources.is_empty() {
+            true => DeviceState::Refused(error.clone()),
+            false => DeviceState::Online,
+        };
+    }
 }
 
 /// Adds all memory of a device, or none. Logs one line, whatever happens.
@@ -244,6 +226,7 @@ pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugErro
     match &added {
         Ok(added) => {
             device.state = DeviceState::Online;
+            device.refusal = None;
             device.resources = added.ids.clone();
             device.aml_ns = description.aml_ns;
             device.answer = Answer::default();
@@ -281,17 +264,26 @@ pub fn answered(id: DeviceId, answer: Answer) {
 pub fn vacate(id: DeviceId) {
     if let Some(device) = DEVICES.lock().get_mut(id.0 as usize) {
         device.state = DeviceState::Absent;
+        device.refusal = None;
+        device.resources.clear();
     }
 }
 
 impl MemoryDevice {
+    fn turn(&self) -> Option<Turn> {
+        match self.state {
+            DeviceState::Leaving(turn) => Some(turn),
+            _ => None,
+        }
+    }
+
     fn refuse(&mut self, error: &HotplugError) {
         self.say(Level::Warn, format_args!("not added: {error}"));
         self.state = DeviceState::Refused(error.clone());
     }
 
     fn say(&mut self, level: Level, text: fmt::Arguments<'_>) {
-        let Turn::Say { left_out } = self.said.take(microseconds()) else { return };
+        let quota::Turn::Say { left_out } = self.said.take(microseconds()) else { return };
         if left_out > 0 {
             self.tell_left_out(left_out);
         }

@@ -66,7 +66,7 @@ fn main(info: &'static mut BootInfo) -> ! {
         Err(error) => panic!("the kernel cannot start: {error}"),
     }
     arch::restart_guard::up();
-    executor::run(&mut [pin!(acpi::events::events()), pin!(shell())]);
+    executor::run(&mut [pin!(acpi::events::events()), pin!(acpi::eject::ejections()), pin!(shell())]);
     arch::exit::park()
 }
 

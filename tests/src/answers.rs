@@ -140,6 +140,15 @@ pub struct Uptime {
     pub uptime_us: u64,
 }
 
+/// An object of `fail -J`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words of the interface")]
+pub struct Fail {
+    pub of: String,
+    pub step: String,
+    pub times: u64,
+}
+
 /// An error's text.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the interface")]

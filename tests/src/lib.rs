@@ -13,6 +13,7 @@
 
 pub mod answers;
 pub mod asl;
+pub mod eject;
 pub mod guest;
 pub mod monitor;
 pub mod serial;

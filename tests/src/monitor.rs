@@ -25,12 +25,33 @@ impl std::fmt::Debug for Monitor {
 /// What the guest told about a memory device (`_OST`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ost {
-    /// The device's id in QEMU.
+    /// The device's id in QEMU; empty where QEMU has no device in that slot any more.
     pub device: String,
     /// What it answers: 1 an insertion, 3 an eject request.
     pub source: i64,
     /// 0 for success, else ACPI's code of the failure.
     pub status: i64,
+}
+
+/// An event on the way of a device out of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Eject {
+    /// The guest told something about a device.
+    Told(Ost),
+    /// QEMU has taken the device of that id away.
+    Deleted(String),
+}
+
+/// The `_OST` that an event reports.
+fn ost(event: &Event) -> Option<Ost> {
+    match event {
+        Event::ACPI_DEVICE_OST { data, .. } => Some(Ost {
+            device: data.info.device.clone().unwrap_or_default(),
+            source: data.info.source,
+            status: data.info.status,
+        }),
+        _ => None,
+    }
 }
 
 impl Monitor {
@@ -77,13 +98,14 @@ impl Monitor {
 
     /// Waits for the guest's next `_OST`.
     pub fn wait_ost(&mut self, limit: Duration) -> Option<Ost> {
+        self.wait_event(limit, ost)
+    }
+
+    /// Waits for what comes next of an eject request.
+    pub fn wait_eject(&mut self, limit: Duration) -> Option<Eject> {
         self.wait_event(limit, |event| match event {
-            Event::ACPI_DEVICE_OST { data, .. } => Some(Ost {
-                device: data.info.device.clone().unwrap_or_default(),
-                source: data.info.source,
-                status: data.info.status,
-            }),
-            _ => None,
+            Event::DEVICE_DELETED { data, .. } => data.device.clone().map(Eject::Deleted),
+            event => ost(event).map(Eject::Told),
         })
     }
 

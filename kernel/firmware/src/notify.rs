@@ -37,8 +37,12 @@ pub enum Status {
     Success,
     /// It is not, for a reason that has no code of its own; all is as before.
     Failure,
-    /// The kernel cannot give devices up.
+    /// The device cannot be given up at all.
     EjectNotSupported,
+    /// The device cannot be given up now: what it holds is in use and cannot be moved away.
+    EjectBusy,
+    /// Not an end: the device is being given up, and the end will be told.
+    EjectInProgress,
 }
 
 impl Status {
@@ -48,6 +52,8 @@ impl Status {
             Status::Success => 0,
             Status::Failure => 1,
             Status::EjectNotSupported => 0x80,
+            Status::EjectBusy => 0x82,
+            Status::EjectInProgress => 0x84,
         }
     }
 }
@@ -180,5 +186,6 @@ mod tests {
         assert_eq!(Status::Success.code(), 0);
         assert_eq!(Status::Failure.code(), 1);
         assert_eq!(Status::EjectNotSupported.code(), 0x80);
+        assert_eq!((Status::EjectBusy.code(), Status::EjectInProgress.code()), (0x82, 0x84));
     }
 }

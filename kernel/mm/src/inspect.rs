@@ -161,7 +161,8 @@ impl<M: Machine> Memory<M> {
         totals
     }
 
-    /// Sums over each node's resources, in the order in which the nodes became known.
+    /// Sums over each node's resources, in the order in which the nodes became known. A node whose last
+    /// resource is gone is told of again when it has one.
     pub fn nodes(&self, tell: &mut dyn FnMut(NodeTotals)) {
         for nr in self.nodes.named() {
             let node = self.nodes.id(nr);
@@ -173,7 +174,9 @@ impl<M: Machine> Memory<M> {
                     totals.free_pages += info.free_pages;
                 }
             });
-            tell(totals);
+            if totals.total_pages > 0 {
+                tell(totals);
+            }
         }
     }
 

@@ -134,6 +134,11 @@ impl Gpes {
         })
     }
 
+    /// Whether any enabled event waits to be served.
+    pub fn any_pending(&self) -> bool {
+        (0..self.handlers.len()).any(|index| self.is_pending(index))
+    }
+
     /// Runs the event's method once and clears its status before or after, as its kind asks for.
     ///
     /// # Errors

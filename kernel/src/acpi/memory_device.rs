@@ -4,6 +4,7 @@
 //!  look       _STA: absent, or present + enabled + functioning
 //!  describe   _CRS: every memory range;  _PXM: the node
 //!  scan       for each device that is there and not yet online: describe, hotplug::add
+//!             for each that is online and no longer there: hotplug::lose
 //! ```
 //!
 //! The same scan serves DIMMs that were there at boot, bus checks and rescans. Linux's counterpart is
@@ -160,32 +161,45 @@ fn by_address(srat: Option<Srat<'_>>, range: &ranges::Range) -> NodeId {
     node
 }
 
-/// Brings one device online if it is there and is not. `Absent` leaves everything as it is.
+/// What a check has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A device whose memory was in use before.
+    Online,
+    /// A device whose memory is in use now.
+    New,
+    /// A device that is gone, without having been asked for; nothing that was in use is lost.
+    Gone,
+    /// An empty slot, as before.
+    Empty,
+}
+
+/// Brings one device online if it is there and is not, and gives up the memory of one that is gone.
 ///
 /// # Errors
 ///
-/// Why it was refused; noted in the list and logged already.
-pub fn check(
-    namespace: &mut Namespace,
-    id: DeviceId,
-    srat: Option<Srat<'_>>,
-) -> Result<Presence, HotplugError> {
-    if hotplug::is_online(id) {
-        return Ok(Presence::Present);
+/// Why it was refused, or what is lost; noted in the list and logged already.
+pub fn check(namespace: &mut Namespace, id: DeviceId, srat: Option<Srat<'_>>) -> Result<Found, HotplugError> {
+    let Some(path) = hotplug::with(id, |device| device.path.clone()) else { return Ok(Found::Empty) };
+    if hotplug::is_in_use(id) {
+        // A device that cannot be asked is taken for what it was. One that leaves is gone soon anyhow.
+        return match look(namespace, &path) {
+            Ok(Presence::Absent) if hotplug::is_online(id) => hotplug::lose(id).map(|()| Found::Gone),
+            _ => Ok(Found::Online),
+        };
     }
-    let Some(path) = hotplug::with(id, |device| device.path.clone()) else { return Ok(Presence::Absent) };
     let start = hotplug::nanoseconds();
     let described = match look(namespace, &path) {
         Ok(Presence::Absent) => {
             hotplug::vacate(id);
-            return Ok(Presence::Absent);
+            return Ok(Found::Empty);
         }
         Ok(Presence::Present) => describe(namespace, &path, srat, start),
         Err(error) => Err(error),
     };
     match described {
         // `add` notes and logs what it refuses.
-        Ok(description) => hotplug::add(id, &description).map(|_| Presence::Present),
+        Ok(description) => hotplug::add(id, &description).map(|_| Found::New),
         Err(error) => {
             hotplug::refuse(id, &error);
             Err(error)

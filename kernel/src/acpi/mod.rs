@@ -6,6 +6,7 @@
 //!  memory_device      PNP0C80: _STA, _CRS, _PXM, and _OST
 //!  gpe, events        SCI -> event -> its method -> Notify
 //!  notify             Notify -> hotplug -> _OST
+//!  eject              Notify 3 -> memory given up in steps -> _EJ0 -> _OST
 //!  sleep              off and restart
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! all of the memory core; it is taken in the main loop only and never across an `await`.
 
 pub mod aml_host;
+pub mod eject;
 pub mod events;
 pub mod fixed;
 pub mod gpe;

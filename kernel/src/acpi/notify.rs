@@ -1,13 +1,18 @@
-//! A notification, handled: the device is added, or not, and the firmware gets exactly one final answer.
+//! A notification, handled: the device is added, is on its way out, or not, and the firmware gets its answer.
 //!
-//! | Notify             | device online | in its slot         | empty slot |
-//! |--------------------|---------------|---------------------|------------|
-//! | 0, 1 on a device   | (n, 0)        | add: (n, 0 or 1)    | (n, 1)     |
-//! | 0, 1 on a bus      | scan below, (n, 0), or (n, 1) if a device was refused  |||
-//! | 3 on a device      | (3, 0x80)     | (3, 0x80)           | (3, 0x80)  |
-//! | other              | (n, 1)        | (n, 1)              | (n, 1)     |
+//! | Notify             | device online         | in its slot       | empty slot | leaving   |
+//! |--------------------|-----------------------|-------------------|------------|-----------|
+//! | 0, 1 on a device   | (n, 0), nothing changes | add: (n, 0 or 1) | (n, 1)     | (n, 0)    |
+//! | ... whose `_STA` says it is gone | (n, 0), or (n, 1) if something is lost |      |    |           |
+//! | 0, 1 on a bus      | scan below, (n, 0), or (n, 1) if a device was refused      |||           |
+//! | 3 on a device      | (3, 0x84), the end by `eject` | (3, 0x84), likewise | (3, 1) | (3, 0x84) |
+//! | ... without `_EJ0` | (3, 0x80)             | (3, 0x80)         | (3, 0x80)  |           |
+//! | other              | (n, 1)                | (n, 1)            | (n, 1)     | (n, 1)    |
+//!
+//! Each gets exactly one answer here; (3, 0x84) is followed by exactly one end.
 
-use super::memory_device::{self, Presence};
+use super::eject;
+use super::memory_device::{self, Found};
 use super::namespace::Namespace;
 use crate::hotplug::{self, HotplugError};
 use firmware::notify::{Event, Notification, Status, Target};
@@ -21,16 +26,18 @@ pub fn handle(namespace: &mut Namespace, srat: Option<Srat<'_>>, notification: N
         Target::Device(number) => {
             let id = DeviceId(number);
             let Some(path) = hotplug::with(id, |device| device.path.clone()) else { return };
-            (path, on_device(namespace, srat, id, notification.value))
+            let result = on_device(namespace, srat, id, &path, notification.value);
+            (path, result)
         }
         Target::Bus(number) => {
             let Some(path) = namespace.inbox.buses.get(number as usize).cloned() else { return };
             let refused = memory_device::scan(namespace, Some(&path), srat);
-            let result = if refused == 0 { Ok(()) } else { Err(HotplugError::Below { refused }) };
+            let result =
+                if refused == 0 { Ok(Status::Success) } else { Err(HotplugError::Below { refused }) };
             (path, result)
         }
     };
-    let status = result.map_or_else(|error| error.status(), |()| Status::Success);
+    let status = result.unwrap_or_else(|error| error.status());
     memory_device::answer(namespace, &path, notification.value, status.code());
 }
 
@@ -39,22 +46,23 @@ fn on_device(
     namespace: &mut Namespace,
     srat: Option<Srat<'_>>,
     id: DeviceId,
+    path: &str,
     value: u64,
-) -> Result<(), HotplugError> {
+) -> Result<Status, HotplugError> {
     let told = |error: HotplugError| {
         hotplug::say(id, Level::Warn, format_args!("{error}"));
         Err(error)
     };
     match Event::of(value) {
-        Event::BusCheck | Event::DeviceCheck if hotplug::is_online(id) => {
-            hotplug::say(id, Level::Info, format_args!("online already, nothing changes"));
-            Ok(())
-        }
         Event::BusCheck | Event::DeviceCheck => match memory_device::check(namespace, id, srat)? {
-            Presence::Present => Ok(()),
-            Presence::Absent => told(HotplugError::NotReady { status: 0 }),
+            Found::New | Found::Gone => Ok(Status::Success),
+            Found::Online => {
+                hotplug::say(id, Level::Info, format_args!("online already, nothing changes"));
+                Ok(Status::Success)
+            }
+            Found::Empty => told(HotplugError::NotReady { status: 0 }),
         },
-        Event::EjectRequest => told(HotplugError::EjectNotSupported),
+        Event::EjectRequest => eject::request(namespace, id, path).or_else(told),
         Event::Other => told(HotplugError::UnknownEvent(value)),
     }
 }

@@ -165,6 +165,7 @@ fn devices(tell: &mut dyn FnMut(&DeviceRow)) {
             device: Device::of(&device.path),
             uid: Word::of(&device.uid.as_deref().unwrap_or("")),
             state: state(device),
+            eject_refused: device.refusal.as_ref().map(|error| Text::of(error)),
             resources: device.resources.iter().map(|id| id.0).collect(),
         })
     };

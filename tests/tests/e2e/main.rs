@@ -7,6 +7,8 @@ mod busy;
 mod cold_plug;
 mod console;
 mod dimm_task;
+mod eject;
+mod eject_failures;
 mod every_dimm;
 mod example;
 mod failures;

@@ -44,6 +44,8 @@ pub struct DeviceRow {
     pub uid: Word,
     /// What it is at present.
     pub state: Text<160>,
+    /// Why it was not given back when it was last asked for.
+    pub eject_refused: Option<Text<160>>,
     /// The numbers of its resources.
     pub resources: ArrayVec<u32, 16>,
 }
@@ -67,8 +69,15 @@ impl Row for DeviceRow {
         }
         cell(&self.device);
         cell(&self.uid);
+        struct State<'a>(&'a DeviceRow);
+        impl Display for State<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0.state)?;
+                self.0.eject_refused.iter().try_for_each(|why| write!(f, "; not ejected: {why}"))
+            }
+        }
         cell(&Numbers(&self.resources));
-        cell(&self.state);
+        cell(&State(self));
     }
 }
 
@@ -270,6 +279,7 @@ mod tests {
             device: Device::of(&"\\_SB.MP00"),
             uid: Word::of(&"0x00"),
             state: Text::of(&"refused: ".repeat(40)),
+            eject_refused: Some(Text::of(&"pinned by ".repeat(40))),
             resources: ArrayVec::new(),
         };
         let show = |row: &DeviceRow, format| {

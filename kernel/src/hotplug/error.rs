@@ -1,0 +1,125 @@
+//! Why memory hotplug refuses: the one place where an error turns into the firmware's answer, the log's line and
+//! the shell's text.
+//!
+//! Neighbours: `hotplug` keeps the error of a device that was refused, `acpi` makes those that concern what
+//! firmware says, crate `mm` makes those of adding and removing.
+
+use super::MAX_DEVICES;
+use core::fmt;
+use firmware::notify::Status;
+use firmware::ranges::RangesError;
+use mm::addr::PfnRange;
+use mm::error::AddError;
+use mm::remove::RemoveError;
+
+/// Why a memory device is not (or no longer) what the firmware wanted it to be.
+#[derive(Clone, Debug)]
+pub enum HotplugError {
+    /// AML failed.
+    Aml(aml::Error),
+    /// The device has not got an object that it must have.
+    Missing(&'static str),
+    /// An object has another value than its kind must have.
+    BadValue {
+        /// The object.
+        object: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// `_STA` does not say that the device is present, enabled and functioning.
+    NotReady {
+        /// What it says.
+        status: u64,
+    },
+    /// The memory ranges cannot be told.
+    Ranges(RangesError),
+    /// Some of it is in use as something else: a firmware table, or registers.
+    InUse(PfnRange),
+    /// The memory core refuses.
+    Add(AddError),
+    /// The memory core does not give it up.
+    Remove(RemoveError),
+    /// It went away by itself; its memory is not there, and still known.
+    Gone,
+    /// The device has no way to be ejected.
+    EjectNotSupported,
+    /// `_EJ0` was evaluated, and the device is still there.
+    NotLetGo,
+    /// A Notify with a value that means nothing for memory.
+    UnknownEvent(u64),
+    /// Some devices below a bus were refused.
+    Below {
+        /// How many.
+        refused: usize,
+    },
+    /// There are more memory devices than are kept.
+    TooManyDevices,
+}
+
+impl HotplugError {
+    /// What `_OST` tells the firmware.
+    pub const fn status(&self) -> Status {
+        match self {
+            HotplugError::EjectNotSupported => Status::EjectNotSupported,
+            HotplugError::Remove(error) => removal(error),
+            HotplugError::Aml(_)
+            | HotplugError::Missing(_)
+            | HotplugError::BadValue { .. }
+            | HotplugError::NotReady { .. }
+            | HotplugError::Ranges(_)
+            | HotplugError::InUse(_)
+            | HotplugError::Add(_)
+            | HotplugError::Gone
+            | HotplugError::UnknownEvent(_)
+            | HotplugError::Below { .. }
+            | HotplugError::NotLetGo
+            | HotplugError::TooManyDevices => Status::Failure,
+        }
+    }
+}
+
+/// What `_OST` tells of a removal that was refused.
+const fn removal(error: &RemoveError) -> Status {
+    match error {
+        RemoveError::Boot | RemoveError::Unknown { .. } => Status::EjectNotSupported,
+        RemoveError::UnderWay { .. } | RemoveError::InUse { .. } => Status::EjectBusy,
+        RemoveError::NotStarted | RemoveError::Injected { .. } => Status::Failure,
+    }
+}
+
+impl fmt::Display for HotplugError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HotplugError::Aml(error) => error.fmt(f),
+            HotplugError::Missing(object) => write!(f, "the device has no {object}"),
+            HotplugError::BadValue { object, wanted } => write!(f, "{object} is not {wanted}"),
+            HotplugError::NotReady { status } => {
+                write!(f, "_STA is {status:#x}: not present, enabled and functioning")
+            }
+            HotplugError::Ranges(error) => error.fmt(f),
+            HotplugError::InUse(frames) => {
+                write!(f, "frames {frames} hold a firmware table, or what AML uses as registers")
+            }
+            HotplugError::Add(error) => error.fmt(f),
+            HotplugError::Remove(error) => error.fmt(f),
+            HotplugError::Gone => f.write_str("its memory is not there any more, and cannot be given up"),
+            HotplugError::EjectNotSupported => {
+                f.write_str("asked for back, but the device has no _EJ0: it cannot be ejected")
+            }
+            HotplugError::NotLetGo => f.write_str("_EJ0 was evaluated, and the device is still there"),
+            HotplugError::UnknownEvent(value) => {
+                write!(f, "nothing is known of a Notify with value {value:#x}")
+            }
+            HotplugError::Below { refused } => {
+                write!(f, "{refused} of the memory devices below were refused")
+            }
+            HotplugError::TooManyDevices => write!(f, "more than {MAX_DEVICES} memory devices"),
+        }
+    }
+}
+
+impl From<aml::Error> for HotplugError {
+    fn from(error: aml::Error) -> Self {
+        HotplugError::Aml(error)
+    }
+}
