@@ -35,6 +35,12 @@ pub struct Cli {
     /// Fetch a Linux of Debian's into this directory, and measure nothing.
     #[arg(long, value_name = "DIR")]
     pub prepare_linux: Option<PathBuf>,
+    /// Count instead: instructions, page-table entries, descriptors and bytes by the DIMM's size and by slots.
+    #[arg(long)]
+    pub scale: bool,
+    /// The DIMMs of --scale.
+    #[arg(long, value_delimiter = ',', default_value = "256M,1G,16G,64G,256G,1T,4T")]
+    pub scale_sizes: Vec<Size>,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35")]
     pub machine: String,

@@ -4,6 +4,7 @@
 //!  guest   QEMU with one of the kernels: its serial line, its monitor, its memory as the host sees it
 //!  linux   the other kernel, made from Debian's packages
 //!  plug    start to prompt, `device_add` to `_OST`, what the DIMM's backing holds
+//!  scale   the same under -icount: instructions by size and slots, split into their parts
 //!  report  tables on the terminal;  plot  SVG;  raw data as JSON beside it, with the machine's description
 //! ```
 //!
@@ -18,6 +19,7 @@ mod monitor;
 mod plot;
 mod plug;
 mod report;
+mod scale;
 mod size;
 
 use std::process::ExitCode;
@@ -44,5 +46,5 @@ fn measure(cli: &Cli) -> Result<()> {
     // Inherited by every guest: a page that the guest touches counts as 4 KiB, not as 2 MiB.
     rustix::thread::disable_transparent_huge_pages(true)?;
     std::fs::create_dir_all(cli.out())?;
-    plug::bench(cli)
+    if cli.scale { scale::bench(cli) } else { plug::bench(cli) }
 }

@@ -1,0 +1,185 @@
+//! What of an add grows with the DIMM and with the slots: counted, not timed.
+//!
+//! Under QEMU's `-icount shift=0` each instruction of the guest takes one nanosecond of the guest's clock, so the
+//! nanoseconds the kernel reports are instructions (to about 1 in 10,000: its clock is calibrated), whatever
+//! else the host does. Wall time is taken from a second guest without it.
+//!
+//! ```text
+//!  SCI ──> AML: the firmware's scan of all slots, _STA, _CRS, _PXM ──> checks ──> mapping ──> region ──> AML: _OST
+//!          rest: interrupts, the main loop, the log's lines
+//! ```
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use tests::answers::{Add, Resource};
+
+use crate::cli::Cli;
+use crate::guest::{Guest, Shape};
+use crate::host::Host;
+use crate::plot::{self, Axis, Chart, Series};
+use crate::report;
+use crate::size::Size;
+
+/// A DIMM may take this long, also where each instruction is counted.
+const LIMIT: Duration = Duration::from_secs(120);
+/// The CPU models: with leaves of 1 GiB, and QEMU's default one, which has none.
+const MODELS: [(&str, &str); 2] =
+    [("1 GiB pages", "max,phys-bits=46"), ("2 MiB pages", "qemu64,phys-bits=46")];
+/// Slots that the firmware looks at.
+const SLOTS: [u64; 2] = [32, 256];
+
+/// The raw data.
+#[derive(Debug, Serialize)]
+struct Data {
+    host: Host,
+    rows: Vec<Row>,
+}
+
+/// A DIMM in a fresh guest.
+#[derive(Debug, Serialize)]
+struct Row {
+    cpu: &'static str,
+    slots: u64,
+    size: Size,
+    /// What the kernel counted; its `_ns` are instructions.
+    add: Add,
+    /// Bytes of the backing in the host's memory.
+    resident: u64,
+    /// `device_add` to `_OST` without counting.
+    wall_ms: f64,
+}
+
+impl Row {
+    /// Instructions that are none of the parts'.
+    fn rest(&self) -> u64 {
+        let Add { answer_ns, aml_ns, check_ns, map_ns, online_ns, .. } = self.add;
+        answer_ns.saturating_sub(aml_ns + check_ns + map_ns + online_ns)
+    }
+
+    fn line(&self) -> String {
+        format!("{}, {} slots", self.cpu, self.slots)
+    }
+}
+
+/// Measures, prints, keeps.
+pub fn bench(cli: &Cli) -> Result<()> {
+    let host = Host::describe();
+    host.print();
+    let largest = cli.scale_sizes.iter().max().context("no sizes (--scale-sizes)")?;
+    let mut data = Data { host, rows: Vec::new() };
+    for (name, model) in MODELS {
+        for slots in SLOTS {
+            let shape = Shape {
+                machine: cli.machine.clone(),
+                cpu: model.to_owned(),
+                slots,
+                max_memory: Size(largest.0 + (1 << 30)),
+                qemu: Vec::new(),
+            };
+            for &size in &cli.scale_sizes {
+                let row = measure(name, &shape, size);
+                data.rows.push(row.with_context(|| format!("{size}, {name}, {slots} slots"))?);
+                report::progress();
+            }
+        }
+    }
+    report::keep(&cli.out(), "scale.json", &data)?;
+    print(&data.rows);
+    draw(&data.rows, &cli.out())
+}
+
+fn measure(cpu: &'static str, shape: &Shape, size: Size) -> Result<Row> {
+    let counting = Shape { qemu: ["-icount", "shift=0"].map(str::to_owned).to_vec(), ..shape.clone() };
+    let mut guest = Guest::carapace(&counting)?;
+    let plugged = guest.plug(0, size, LIMIT)?;
+    ensure!(plugged.status == 0, "refused: _OST status {}", plugged.status);
+    let resources: Vec<Resource> = guest.json("resources -J")?;
+    let mine = resources.into_iter().find(|resource| resource.device != "boot");
+    let add = mine.context("the DIMM is no resource")?.add;
+    drop(guest);
+    let wall = Guest::carapace(shape)?.plug(0, size, LIMIT)?;
+    let wall_ms = wall.took.as_secs_f64() * 1e3;
+    Ok(Row { cpu, slots: shape.slots, size, add, resident: plugged.resident, wall_ms })
+}
+
+fn print(rows: &[Row]) {
+    println!("\ninstructions from the interrupt to the end of _OST, and what they wrote");
+    let heads = [
+        "CPU",
+        "slots",
+        "DIMM",
+        "instructions",
+        "times 1st",
+        "AML",
+        "checks",
+        "mapping",
+        "region",
+        "rest",
+        "entries",
+        "tables",
+        "descriptors",
+        "backing, KiB",
+        "wall, ms",
+    ];
+    let mut table = vec![heads.map(str::to_owned).to_vec()];
+    for row in rows {
+        let first = rows.iter().find(|first| first.line() == row.line()).unwrap_or(row);
+        let add = &row.add;
+        let mut cells = vec![row.cpu.to_owned(), row.slots.to_string(), row.size.to_string()];
+        cells.push(add.answer_ns.to_string());
+        cells.push(format!("{:.2}", add.answer_ns as f64 / first.add.answer_ns.max(1) as f64));
+        let parts = [add.aml_ns, add.check_ns, add.map_ns, add.online_ns, row.rest()];
+        let counts = [add.entries_written, add.tables, add.descriptors_written, row.resident / 1024];
+        cells.extend(parts.iter().chain(&counts).map(u64::to_string));
+        cells.push(format!("{:.1}", row.wall_ms));
+        table.push(cells);
+    }
+    report::table(&table);
+}
+
+fn draw(rows: &[Row], out: &std::path::Path) -> Result<()> {
+    let mut lines: Vec<String> = rows.iter().map(Row::line).collect();
+    lines.dedup();
+    let series = |name: &str, of: &str, pick: &dyn Fn(&Row) -> f64| Series {
+        name: name.to_owned(),
+        points: rows
+            .iter()
+            .filter(|row| row.line() == of)
+            .map(|row| (row.size.0 as f64, pick(row)))
+            .collect(),
+    };
+    let each = |pick: &dyn Fn(&Row) -> f64| lines.iter().map(|line| series(line, line, pick)).collect();
+    let parts: [(&str, &dyn Fn(&Row) -> f64); 5] = [
+        ("AML", &|row| row.add.aml_ns as f64),
+        ("checks", &|row| row.add.check_ns as f64),
+        ("mapping", &|row| row.add.map_ns as f64),
+        ("region", &|row| row.add.online_ns as f64),
+        ("rest", &|row| row.rest() as f64),
+    ];
+    let first = lines.first().context("there are rows")?;
+    let charts = [
+        Chart {
+            title: "instructions from SCI to _OST".into(),
+            y: Axis::named("instructions"),
+            series: each(&|row| row.add.answer_ns as f64),
+        },
+        Chart {
+            title: format!("their parts ({first})"),
+            y: Axis::named("instructions"),
+            series: parts.iter().map(|(name, pick)| series(name, first, pick)).collect(),
+        },
+        Chart {
+            title: "device_add to _OST".into(),
+            y: Axis::named("milliseconds"),
+            series: each(&|row| row.wall_ms),
+        },
+        Chart {
+            title: "the DIMM's backing then".into(),
+            y: Axis::named("KiB"),
+            series: each(&|row| row.resident as f64 / 1024.0),
+        },
+    ];
+    plot::write(&out.join("scale.svg"), &charts)
+}
