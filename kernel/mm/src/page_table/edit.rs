@@ -3,10 +3,10 @@
 //!
 //! Neighbours: `fixmap` gives the view of a table that is not linked, `unmap` serves as the undo.
 
-use crate::addr::{Pfn, VirtAddr};
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::machine::Machine;
 use crate::page_table::entry::{Entry, Kind, Level, Piece};
-use crate::page_table::walk::{entry_of, slot_of};
+use crate::page_table::walk::slot_of;
 use crate::page_table::{FrameSource, LeafSize, MapError, MapStats, Mapping, PageTables};
 
 /// A call of `map` under way.
@@ -20,12 +20,52 @@ struct Job<'a> {
     done: VirtAddr,
 }
 
+/// Neighbouring entries of one table, leaves that map neighbouring memory: nearly all that mapping a DIMM
+/// writes.
+struct Leaves {
+    first: Entry,
+    size: LeafSize,
+    count: u64,
+}
+
+impl Leaves {
+    /// Stores them from the entry at `slot` on.
+    fn store<M: Machine>(&self, machine: &M, slot: VirtAddr) {
+        let mut word = self.first.0;
+        for number in 0..self.count {
+            machine.store(slot.offset(number * 8), word);
+            word += self.size.bytes();
+        }
+    }
+
+    /// Stores them up to the first entry that is present; how many that were.
+    fn store_where_absent<M: Machine>(&self, machine: &M, slot: VirtAddr) -> u64 {
+        let mut word = self.first.0;
+        for number in 0..self.count {
+            let slot = slot.offset(number * 8);
+            if Entry(machine.load(slot)).is_present() {
+                return number;
+            }
+            machine.store(slot, word);
+            word += self.size.bytes();
+        }
+        self.count
+    }
+}
+
+/// Zeroes the words from `from` to `to`.
+fn zero<M: Machine>(machine: &M, from: VirtAddr, to: VirtAddr) {
+    (from.0..to.0).step_by(8).for_each(|at| machine.store(VirtAddr(at), 0));
+}
+
 impl Job<'_> {
-    /// The leaf that maps `part`, all that one entry of `level` is to cover, if one can.
-    fn leaf(&self, part: Piece, level: Level) -> Option<Entry> {
+    /// The leaves of `level` that `rest`, in one table of that level, begins with.
+    fn leaves(&self, rest: Piece, level: Level) -> Option<Leaves> {
         let size = level.leaf().filter(|size| *size <= self.largest)?;
-        let fits = part.is_whole_entry(level) && part.phys.0.is_multiple_of(size.bytes());
-        fits.then(|| Entry::leaf(part.phys, size, self.mapping.rights, self.mapping.caching))
+        let count = rest.pages / level.entry_pages();
+        let aligned = (rest.virt.0 | rest.phys.0).is_multiple_of(size.bytes());
+        let first = Entry::leaf(rest.phys, size, self.mapping.rights, self.mapping.caching);
+        (aligned && count > 0).then_some(Leaves { first, size, count })
     }
 }
 
@@ -67,36 +107,40 @@ impl PageTables {
         piece: Piece,
         job: &mut Job<'_>,
     ) -> Result<(), MapError> {
-        for part in piece.entries(level) {
-            let old = entry_of(machine, table, level, part.virt).kind(level);
-            match (old, level.below()) {
-                (Kind::Table(next), Some(below)) => {
-                    self.map_linked(machine, next, below, part, job)?;
-                    continue;
+        let mut rest = piece;
+        loop {
+            if let Some(leaves) = job.leaves(rest, level) {
+                let written = leaves.store_where_absent(machine, slot_of(table, level, rest.virt));
+                job.stats.entries_written += written;
+                rest = rest.behind(written * level.entry_pages());
+                job.done = job.done.max(rest.virt);
+            }
+            // What is left begins with no whole leaf, or with an entry that is present.
+            let Some(part) = rest.first_entry(level) else { return Ok(()) };
+            let slot = slot_of(table, level, part.virt);
+            match (Entry(machine.load(slot)).kind(level), level.below()) {
+                (Kind::Table(next), Some(below)) => self.map_linked(machine, next, below, part, job)?,
+                (Kind::Absent, _) => {
+                    let link = self.link_for(machine, level, part, job)?;
+                    machine.store(slot, link.0);
+                    job.stats.entries_written += 1;
+                    job.done = part.end();
                 }
-                (Kind::Absent, _) => {}
                 _ => return Err(MapError::AlreadyMapped { at: part.virt }),
             }
-            let entry = self.entry_for(machine, level, part, job)?;
-            machine.store(slot_of(table, level, part.virt), entry.0);
-            job.stats.entries_written += 1;
-            job.done = part.end();
+            rest = rest.behind(part.pages);
         }
-        Ok(())
     }
 
-    /// What an absent entry of `level` becomes to map `part`: a leaf, or a link to a new table that is
+    /// What an absent entry of `level` becomes to map `part`, which is no leaf: a link to a new table that is
     /// complete.
-    fn entry_for<M: Machine>(
+    fn link_for<M: Machine>(
         &self,
         machine: &M,
         level: Level,
         part: Piece,
         job: &mut Job<'_>,
     ) -> Result<Entry, MapError> {
-        if let Some(leaf) = job.leaf(part, level) {
-            return Ok(leaf);
-        }
         // A PT's entries are always leaves: pages and frames are aligned to 4 KiB.
         let below = level.below().ok_or(MapError::Unaligned { at: part.virt })?;
         let table = self.build(machine, below, part, job)?;
@@ -113,19 +157,31 @@ impl PageTables {
     ) -> Result<Pfn, MapError> {
         let table = job.frames.take().ok_or(MapError::OutOfFrames { at: piece.virt })?;
         let view = self.unlinked(machine, table, level);
-        machine.zero_page(view);
         job.stats.tables += 1;
-        for part in piece.entries(level) {
-            match self.entry_for(machine, level, part, job) {
-                Ok(entry) => machine.store(view.offset(level.index(part.virt) * 8), entry.0),
+        let entry = |at: VirtAddr| view.offset(level.index(at) * 8);
+        let end = view.offset(PAGE_SIZE);
+        zero(machine, view, entry(piece.virt));
+        let mut rest = piece;
+        let next = loop {
+            if let Some(leaves) = job.leaves(rest, level) {
+                leaves.store(machine, entry(rest.virt));
+                job.stats.entries_written += leaves.count;
+                rest = rest.behind(leaves.count * level.entry_pages());
+            }
+            let Some(part) = rest.first_entry(level) else { break entry(piece.last()).offset(8) };
+            match self.link_for(machine, level, part, job) {
+                Ok(link) => machine.store(entry(part.virt), link.0),
                 Err(error) => {
+                    zero(machine, entry(part.virt), end);
                     // Never linked, so no flush stands between it and its next use.
                     self.give_back_all(machine, table, level, job.frames);
                     return Err(error);
                 }
             }
             job.stats.entries_written += 1;
-        }
+            rest = rest.behind(part.pages);
+        };
+        zero(machine, next, end);
         Ok(table)
     }
 }

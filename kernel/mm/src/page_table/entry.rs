@@ -184,17 +184,22 @@ impl Piece {
         let mut rest = self;
         core::iter::from_fn(move || {
             let first = rest.first_entry(level)?;
-            rest = Piece {
-                virt: rest.virt.offset(first.pages * PAGE_SIZE),
-                phys: PhysAddr(rest.phys.0 + first.pages * PAGE_SIZE),
-                pages: rest.pages - first.pages,
-            };
+            rest = rest.behind(first.pages);
             Some(first)
         })
     }
 
-    /// The part that the first entry of `level` covers.
-    fn first_entry(self, level: Level) -> Option<Piece> {
+    /// What is left of it behind its first `pages`.
+    pub(super) const fn behind(self, pages: u64) -> Piece {
+        Piece {
+            virt: self.virt.offset(pages * PAGE_SIZE),
+            phys: PhysAddr(self.phys.0 + pages * PAGE_SIZE),
+            pages: self.pages - pages,
+        }
+    }
+
+    /// The part that the first entry of `level` covers, if anything is left.
+    pub(super) fn first_entry(self, level: Level) -> Option<Piece> {
         let covered = level.entry_pages();
         let into = (self.virt.0 >> PAGE_SHIFT) % covered;
         let pages = self.pages.min(covered - into);
@@ -204,6 +209,11 @@ impl Piece {
     /// Whether it is all that an entry of `level` covers.
     pub(super) const fn is_whole_entry(self, level: Level) -> bool {
         self.pages == level.entry_pages()
+    }
+
+    /// Its last page.
+    pub(super) const fn last(self) -> VirtAddr {
+        self.virt.offset((self.pages - 1) * PAGE_SIZE)
     }
 
     /// The first address behind it.
