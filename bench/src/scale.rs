@@ -37,6 +37,9 @@ struct Data {
     rows: Vec<Row>,
 }
 
+/// A number of a row.
+type Pick<'a> = &'a dyn Fn(&Row) -> f64;
+
 /// A DIMM in a fresh guest.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -150,8 +153,8 @@ fn draw(rows: &[Row], out: &std::path::Path) -> Result<()> {
             .map(|row| (row.size.0 as f64, pick(row)))
             .collect(),
     };
-    let each = |pick: &dyn Fn(&Row) -> f64| lines.iter().map(|line| series(line, line, pick)).collect();
-    let parts: [(&str, &dyn Fn(&Row) -> f64); 5] = [
+    let each = |pick: Pick| lines.iter().map(|line| series(line, line, pick)).collect();
+    let parts: [(&str, Pick); 5] = [
         ("AML", &|row| row.add.aml_ns as f64),
         ("checks", &|row| row.add.check_ns as f64),
         ("mapping", &|row| row.add.map_ns as f64),
