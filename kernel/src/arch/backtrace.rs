@@ -2,20 +2,21 @@
 //! functions' names.
 //!
 //! ```text
-//!  stack pointer --> | ... | word in .text, behind a call? | ... | top of that stack
-//!                                  '--> name: the symbol table of the kernel's file, in boot memory
+//!  instruction --in--> function <--calls-- word in .text behind a call --in--> function <--calls-- ...
+//!                      (symbol table)       (the next one up the stack)
 //! ```
 //!
-//! Why by looking at every word: the code keeps no frame pointers (a target's flags cannot be set for a
-//! crate, and flags for all would build the standard library again), and unwinding by `.eh_frame` is a
-//! large machine for a kernel that has just broken. So a call that is long over may be listed if its
-//! address is still in a frame's unused part; a call that is under way is never missing, but for the bound.
-//! Invariants: no lock, no heap, nothing is written; only a stack that is known is read, the image's
-//! code, and, as the very last, the kernel's file through the direct map.
+//! Why not by frame pointers or `.eh_frame`: the code keeps none (a target's flags cannot be set for a
+//! crate), and an unwinder is a large machine for a kernel that has just broken. A word of the stack that is
+//! a return address may be of a call that is long over, left in a frame's unused part. So each caller has to
+//! fit: the call in front of its address goes to the very function that was reached so far. Where none does,
+//! that function was called through a pointer, or jumped to: then the nearest word that may be right is taken
+//! and marked with `?`. Invariants: no lock, no heap, nothing is written; only a stack that is known is read,
+//! the image's code, and the kernel's file through the direct map.
 
 use super::stacks;
-use arrayvec::ArrayVec;
 use bootloader_api::BootInfo;
+use core::arch::asm;
 use core::fmt::{self, Write};
 use core::ops::Range;
 use elf::ElfBytes;
@@ -26,7 +27,7 @@ use mm::address_space::DIRECT_MAP;
 use rustc_demangle::demangle;
 use spin::Once;
 
-/// Return addresses that are listed at most, the innermost ones.
+/// Callers that are listed at most, the innermost ones.
 const LISTED: usize = 32;
 
 /// What the loader tells, kept for reports.
@@ -35,6 +36,8 @@ struct Known {
     stack: Range<u64>,
     /// The kernel's file: sections and symbols are not in its loaded segments.
     file: &'static [u8],
+    /// The table through which most calls between crates go, and where it lies in the image.
+    got: (u64, &'static [u8]),
 }
 
 static KNOWN: Once<Known> = Once::new();
@@ -48,8 +51,23 @@ pub fn init(info: &BootInfo) {
         // calls its own, so that nobody is ever given it; the direct map covers all of that memory and
         // stays. Nothing writes to the file.
         let file = unsafe { core::slice::from_raw_parts(start as *const u8, info.kernel_len as usize) };
-        Known { stack: bottom..bottom + info.kernel_stack_len, file }
+        let got = got(file).unwrap_or_default();
+        Known { stack: bottom..bottom + info.kernel_stack_len, file, got }
     });
+}
+
+/// The global offset table: the linker has filled it, and nothing writes to it.
+fn got(file: &'static [u8]) -> Option<(u64, &'static [u8])> {
+    let file = ElfBytes::<LittleEndian>::minimal_parse(file).ok()?;
+    let header = file.section_header_by_name(".got").ok()??;
+    Some((header.sh_addr, file.section_data(&header).ok()?.0))
+}
+
+/// What the table has at `slot`.
+fn got_entry(slot: u64) -> Option<u64> {
+    let (start, bytes) = KNOWN.get()?.got;
+    let at = usize::try_from(slot.checked_sub(start)?).ok()?;
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 #[cfg(target_os = "none")]
@@ -76,22 +94,49 @@ fn stack_from(at: u64) -> Option<Range<u64>> {
     Some(at.max(stack.start)..stack.end)
 }
 
-/// Whether `address` lies behind a call: near, relative (E8) or through a register or memory (FF /2;
+/// The instruction and the stack pointer of the function that asks.
+#[inline(always)]
+pub(super) fn here() -> (u64, u64) {
+    let (at, stack_pointer): (u64, u64);
+    // SAFETY: two registers are read, nothing else happens.
+    unsafe {
+        asm!("lea {at}, [rip]", "mov {sp}, rsp", at = out(reg) at, sp = out(reg) stack_pointer,
+            options(nomem, nostack, preserves_flags));
+    }
+    (at, stack_pointer)
+}
+
+/// Where a call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Callee {
+    /// To this function's first byte.
+    Function(u64),
+    /// Where a register or memory says.
+    Pointer,
+}
+
+/// The call that `address` lies behind: near, relative (E8) or through a register or memory (FF /2;
 /// Intel SDM vol. 2, CALL).
-fn is_return_address(address: u64, text: &Range<u64>) -> bool {
+fn call_before(address: u64, text: &Range<u64>) -> Option<Callee> {
     const LONGEST: u64 = 7;
     if address < text.start + LONGEST || address > text.end {
-        return false;
+        return None;
     }
     // SAFETY: inside of the image's code, which is mapped readable and never written.
     let before: [u8; LONGEST as usize] = unsafe { ((address - LONGEST) as *const [u8; 7]).read() };
     let [.., b5, b4, b3, b2, b1] = before;
-    let relative = i64::from(i32::from_le_bytes([b4, b3, b2, b1]));
-    if b5 == 0xe8 && text.contains(&address.wrapping_add_signed(relative)) {
-        return true;
+    let target = address.wrapping_add_signed(i64::from(i32::from_le_bytes([b4, b3, b2, b1])));
+    if b5 == 0xe8 && text.contains(&target) {
+        return Some(Callee::Function(target));
+    }
+    // Through memory at a distance (FF 15): the same distance, to the table.
+    if let [_, 0xff, 0x15, ..] = before
+        && let Some(function) = got_entry(target)
+    {
+        return Some(Callee::Function(function));
     }
     // The opcode and the byte that says where the operand is, for each length behind them.
-    [2, 3, 4, 6, 7].into_iter().any(|length: usize| {
+    let through_pointer = [2, 3, 4, 6, 7].into_iter().any(|length: usize| {
         let (opcode, operand) = (before[7 - length], before[8 - length]);
         let indexed = operand & 7 == 4;
         opcode == 0xff
@@ -104,37 +149,82 @@ fn is_return_address(address: u64, text: &Range<u64>) -> bool {
                     2 => 6 + usize::from(indexed),
                     _ => 2,
                 }
-    })
+    });
+    through_pointer.then_some(Callee::Pointer)
 }
 
-/// Writes the return addresses that the stack holds from `stack_pointer` up, then their names; `at` is
-/// the instruction that the report is about, where it is known.
-pub(super) fn write(out: &mut impl Write, at: Option<u64>, stack_pointer: u64) -> fmt::Result {
-    let Some(stack) = stack_from(stack_pointer) else {
-        return writeln!(out, "  no backtrace: the stack pointer is in no stack of the kernel");
-    };
-    let text = text();
-    let mut calls: ArrayVec<u64, LISTED> = ArrayVec::new();
+/// How well a caller fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// Its call goes somewhere else: something on the way jumped.
+    Jump,
+    /// Its call goes through a pointer.
+    Pointer,
+    /// Its call goes to the function that was reached.
+    Sure,
+}
+
+/// A caller: where its return address lies, and what it is.
+#[derive(Clone, Copy, Debug)]
+struct Caller {
+    place: u64,
+    address: u64,
+    fit: Fit,
+}
+
+/// The caller of the function that begins at `function`, its return address in `stack`: the first that fits
+/// for sure, else the first that fits best.
+fn caller(function: Option<u64>, stack: Range<u64>, text: &Range<u64>) -> Option<Caller> {
+    let mut best: Option<Caller> = None;
     let mut place = stack.start.next_multiple_of(8);
-    while place + 8 <= stack.end && !calls.is_full() {
+    while place + 8 <= stack.end {
         // SAFETY: aligned and inside of a stack, which is mapped; any bytes are an integer. The word
         // may be in use, but this CPU, the only one, is here.
-        let word = unsafe { (place as *const u64).read_volatile() };
-        if is_return_address(word, &text) {
-            calls.push(word);
+        let address = unsafe { (place as *const u64).read_volatile() };
+        let fit = match call_before(address, text) {
+            Some(Callee::Function(target)) if Some(target) == function => Some(Fit::Sure),
+            Some(Callee::Function(_)) => Some(Fit::Jump),
+            Some(Callee::Pointer) => Some(Fit::Pointer),
+            None => None,
+        };
+        if let Some(fit) = fit
+            && best.is_none_or(|best| best.fit < fit)
+        {
+            best = Some(Caller { place, address, fit });
+        }
+        if fit == Some(Fit::Sure) {
+            break;
         }
         place += 8;
     }
-    write!(out, "  backtrace:")?;
-    for address in at.iter().chain(&calls) {
-        write!(out, " {address:016x}")?;
-    }
-    writeln!(out, "\n  These are all return addresses on the stack; some calls may be over:")?;
-    // A return address may be the first one of the next function: its call is not.
-    for (address, inside) in at.iter().map(|&at| (at, at)).chain(calls.iter().map(|&call| (call, call - 1))) {
-        writeln!(out, "    {address:016x}  {}", Name(VirtAddr(inside)))?;
+    best
+}
+
+/// Writes who called whom, from the instruction at `at` and the stack pointer up, innermost first.
+pub(super) fn write(out: &mut impl Write, at: u64, stack_pointer: u64) -> fmt::Result {
+    let Some(mut stack) = stack_from(stack_pointer) else {
+        return writeln!(out, "  no backtrace: the stack pointer is in no stack of the kernel");
+    };
+    let text = text();
+    writeln!(out, "  backtrace, innermost first (? is a guess):")?;
+    writeln!(out, "      {at:016x}  {}", Name(VirtAddr(at)))?;
+    let mut function = start_of(at);
+    for _ in 0..LISTED {
+        let Some(Caller { place, address, fit }) = caller(function, stack.clone(), &text) else { break };
+        let mark = if fit == Fit::Sure { ' ' } else { '?' };
+        // A return address may be the first one of the next function: its call is not.
+        let call = address - 1;
+        writeln!(out, "    {mark} {address:016x}  {}", Name(VirtAddr(call)))?;
+        function = start_of(call);
+        stack.start = place + 8;
     }
     Ok(())
+}
+
+/// Where the function that holds `address` begins.
+fn start_of(address: u64) -> Option<u64> {
+    let (_, offset) = symbol(KNOWN.get()?.file, address)?;
+    Some(address - offset)
 }
 
 /// The function at an address, by the symbol table.

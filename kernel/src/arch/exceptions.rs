@@ -115,9 +115,8 @@ pub fn panic_report(info: &PanicInfo<'_>) -> ! {
     if let Some(place) = info.location() {
         let _ = writeln!(Emergency, "  at {place}");
     }
-    // From here on up: the caller's frame and all above it.
-    let here = 0u64;
-    let _ = backtrace::write(&mut Emergency, None, (&raw const here) as u64);
+    let (here, stack_pointer) = backtrace::here();
+    let _ = backtrace::write(&mut Emergency, here, stack_pointer);
     exit::panic_exit()
 }
 
@@ -157,7 +156,7 @@ fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Res
     if frame.vector == MACHINE_CHECK {
         machine_check::write_banks(out)?;
     }
-    backtrace::write(out, Some(frame.rip), frame.rsp)
+    backtrace::write(out, frame.rip, frame.rsp)
 }
 
 /// The error code of a frame, in words.

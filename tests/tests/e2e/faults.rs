@@ -28,7 +28,7 @@ fn faults_are_named() {
         let mut guest = Plan::new(Machine::Q35).boot();
         guest.send(format!("panic {fault}\n").as_bytes());
         let report = report(guest);
-        for word in words.iter().chain(&["backtrace:", "carapace::arch::provoke::"]) {
+        for word in words.iter().chain(&["backtrace, innermost first", "carapace::arch::provoke::"]) {
             assert!(report.contains(word), "panic {fault}: `{word}` is missing in\n{report}");
         }
     }
