@@ -78,7 +78,9 @@ impl<M: Machine> Memory<M> {
         let freed = match Page::of(&self.machine, head).tag() {
             Some(tag) => self.with_region(tag.slot, |_, buddy| {
                 let order = buddy.free(head)?;
-                self.nodes.gave(tag.slot, order.pages());
+                if !buddy.isolated.contains(head) {
+                    self.nodes.gave(tag.slot, order.pages());
+                }
                 Ok(order)
             }),
             None => None,
@@ -101,7 +103,11 @@ impl<M: Machine> Memory<M> {
 
     /// Takes frames of a slot's region and counts them off its node.
     #[inline]
-    fn take<T>(&self, slot: SlotNr, take: impl FnOnce(&Buddy<'_, M>) -> Option<(T, u64)>) -> Option<T> {
+    pub(crate) fn take<T>(
+        &self,
+        slot: SlotNr,
+        take: impl FnOnce(&Buddy<'_, M>) -> Option<(T, u64)>,
+    ) -> Option<T> {
         self.with_region(slot, |_, buddy| {
             let (got, pages) = take(buddy)?;
             self.nodes.took(slot, pages);

@@ -20,9 +20,9 @@ use crate::addr::{MAX_PFN, MAX_PHYS_BITS, PAGE_SHIFT, Pfn, PfnRange};
 use crate::buddy::Buddy;
 use crate::early::{EarlyFrames, Occupied, Owner};
 use crate::error::BootError;
+use crate::holder::Word;
 use crate::hotplug::{TablePages, vmemmap_mapping};
 use crate::info::{AddStats, BootRange, DeviceId, ResourceId, Zone};
-use crate::inspect::owner_word;
 use crate::layout::{DESCRIPTORS_PER_PAGE, Layout, MIN_BOOT_PAGES};
 use crate::machine::Machine;
 use crate::memory::{BootMemory, Hotplug, Memory};
@@ -210,7 +210,7 @@ fn pin<M: Machine>(buddy: &Buddy<'_, M>, occupied: Occupied) -> u64 {
         let Some(found) = buddy.find(at) else { break };
         let run = PfnRange::new(at, found.range().end.min(range.end));
         if found.tag.state == State::Free
-            && buddy.carve(run, State::Boot, owner_word(occupied.owner)).is_some()
+            && buddy.carve(run, State::Boot, Word::Owner(occupied.owner).encode()).is_some()
         {
             pinned += run.pages();
         }

@@ -27,7 +27,7 @@
 //! 5. A freed head says "free" until it is allocated again, and is no head in its group's words, so
 //!    freeing twice is refused: `freeing_twice_is_refused`.
 //! 6. Bits are free or held, and free ones merge by themselves; what is cached, isolated or offline is
-//!    held: `nothing_merges_across_states`.
+//!    held: `nothing_merges_across_states`. A part of a region is isolated in `isolate`.
 //! 7. Runs of odd size are made of proper blocks: `a_fresh_dimm_is_one_run`.
 //! 8. Frames of the memmap are outside the usable run (boot memory: blocks pinned since boot), so
 //!    their slots, which hold header and tables, are never read as descriptors: `homes_are_usable_and_apart`.
@@ -40,6 +40,7 @@
 mod bits;
 mod first;
 mod group;
+mod isolate;
 mod lists;
 mod runs;
 mod summary;
@@ -56,6 +57,7 @@ use bits::SHIFT;
 pub use first::{first_blocks, max_order};
 pub use group::first_homes;
 use group::{Group, LEVELS, level_of, sub_of};
+pub use isolate::Walk;
 pub use summary::Summary;
 
 /// Words of the header in front of the lists: a counter of frames for each [`State`] (word 0 and that
@@ -97,6 +99,8 @@ pub struct Buddy<'a, M> {
     pub(crate) max: Order,
     pub(crate) slot: SlotNr,
     pub(crate) summary: &'a Summary,
+    /// Where what is freed is kept from everybody; mostly empty.
+    pub(crate) isolated: PfnRange,
 }
 
 impl<M: Machine> Buddy<'_, M> {
@@ -153,7 +157,8 @@ impl<M: Machine> Buddy<'_, M> {
         self.allocate(order, state, holder).map(|head| (head, order))
     }
 
-    /// Frees the block whose head is `head`, merging it with free buddies. Returns its order.
+    /// Frees the block whose head is `head`, merging it with free buddies; in an isolated part it becomes
+    /// isolated instead. Returns its order.
     ///
     /// # Errors
     /// The state the frame is in when it is not the head of an allocated block; nothing changes then.
@@ -165,6 +170,9 @@ impl<M: Machine> Buddy<'_, M> {
         let tag = self.tag(head).ok_or(PageState::Absent)?;
         if !tag.state.is_allocated() {
             return Err(page_state(tag.state));
+        }
+        if self.isolated.contains(head) {
+            return self.keep(head, tag);
         }
         self.give_back(head, tag)
     }

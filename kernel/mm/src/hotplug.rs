@@ -49,6 +49,8 @@ pub enum Step {
     Online,
     /// Of a removal: the memory off its node's list.
     Isolate,
+    /// What is in use moved elsewhere.
+    Migrate,
     /// Page tables that others use out of the memory that leaves.
     HandOver,
     /// The vmemmap cleared of the resources.
@@ -61,13 +63,14 @@ pub enum Step {
 
 impl Step {
     /// All steps, in their order: those of add, then those of remove.
-    pub const ALL: [Step; 10] = [
+    pub const ALL: [Step; 11] = [
         Step::Check,
         Step::DirectMap,
         Step::Vmemmap,
         Step::Region,
         Step::Online,
         Step::Isolate,
+        Step::Migrate,
         Step::HandOver,
         Step::UnmapVmemmap,
         Step::UnmapDirectMap,
@@ -88,6 +91,7 @@ impl Step {
             Step::Region => "region",
             Step::Online => "online",
             Step::Isolate => "isolate",
+            Step::Migrate => "migrate",
             Step::HandOver => "hand-over",
             Step::UnmapVmemmap => "unmap-vmemmap",
             Step::UnmapDirectMap => "unmap-direct-map",

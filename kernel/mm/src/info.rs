@@ -261,6 +261,8 @@ pub enum Holder {
     None,
     /// What is mapped at this address (the reverse map: the block's first frame is mapped there).
     Mapping(VirtAddr),
+    /// It is a page table of the alloc window, for this address (0: one in reserve).
+    Table(VirtAddr),
     /// It is pinned since boot.
     Boot(Owner),
 }

@@ -10,6 +10,7 @@ use crate::addr::{Order, Pfn, PfnRange, SectionNr};
 use crate::address_space::descriptor;
 use crate::buddy::{Buddy, Found, page_state};
 use crate::early::Owner;
+use crate::holder::Word;
 use crate::info::{
     BlockInfo, Holder, NodeTotals, PageInfo, PageState, ResourceId, ResourceInfo, ResourceState, SectionRow,
     SectionState, Totals,
@@ -19,15 +20,6 @@ use crate::memory::Memory;
 use crate::page::State;
 use crate::region::{Entry, Region};
 use crate::section;
-
-/// The holder's word of a block pinned since boot.
-pub(crate) fn owner_word(owner: Owner) -> u64 {
-    Owner::ALL.iter().position(|&other| other == owner).map_or(0, |place| place as u64 + 1)
-}
-
-fn owner_of(word: u64) -> Option<Owner> {
-    Owner::ALL.get(usize::try_from(word.checked_sub(1)?).ok()?).copied()
-}
 
 impl<M: Machine> Memory<M> {
     /// All resources, in the order of their addresses.
@@ -291,17 +283,13 @@ fn block_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, pfn: Pfn) -> Op
         0
     };
     let block = |state, order, holder| BlockInfo { range: found.range(), state, order, holder };
-    Some(match (found.tag.state, owner_of(word)) {
+    Some(match (found.tag.state, Word::of(word)) {
         (State::Free, _) if region.is_leaving_whole() => {
             block(PageState::Offline, Some(found.tag.order), Holder::None)
         }
-        (State::Boot, Some(Owner::Memmap)) => block(PageState::Memmap, None, Holder::Boot(Owner::Memmap)),
-        (State::Boot, owner) => {
-            block(PageState::Pinned, Some(found.tag.order), owner.map_or(Holder::None, Holder::Boot))
+        (State::Boot, Word::Owner(Owner::Memmap)) => {
+            block(PageState::Memmap, None, Holder::Boot(Owner::Memmap))
         }
-        (state, _) if word == 0 => block(page_state(state), Some(found.tag.order), Holder::None),
-        (state, _) => {
-            block(page_state(state), Some(found.tag.order), Holder::Mapping(crate::addr::VirtAddr(word)))
-        }
+        (state, word) => block(page_state(state), Some(found.tag.order), word.shown()),
     })
 }

@@ -34,6 +34,7 @@ pub mod check;
 pub mod early;
 pub mod error;
 pub mod firmware_map;
+mod holder;
 pub mod hotplug;
 pub mod info;
 mod inspect;

@@ -50,6 +50,13 @@ pub trait Machine {
             self.store(at.offset(word * 8), 0);
         }
     }
+
+    /// Copies `pages` pages of 4 KiB from `from` on to `to` on, which do not overlap.
+    fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
+        for word in 0..512 * pages {
+            self.store(to.offset(word * 8), self.load(from.offset(word * 8)));
+        }
+    }
 }
 
 /// So that a test (or whoever owns the machine) keeps hold of it beside the memory core.
@@ -72,5 +79,9 @@ impl<M: Machine + ?Sized> Machine for &M {
 
     fn zero_page(&self, at: VirtAddr) {
         (**self).zero_page(at);
+    }
+
+    fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
+        (**self).copy_pages(from, to, pages);
     }
 }

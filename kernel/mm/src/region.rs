@@ -61,6 +61,7 @@ impl Region {
             max: self.max,
             slot,
             summary,
+            isolated: if self.is_leaving_whole() { PfnRange::default() } else { self.leaving },
         }
     }
 }

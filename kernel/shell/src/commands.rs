@@ -68,6 +68,7 @@ pub const STEPS: &[&str] = &[
     "region",
     "online",
     "isolate",
+    "migrate",
     "hand-over",
     "unmap-vmemmap",
     "unmap-direct-map",

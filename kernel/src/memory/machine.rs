@@ -1,7 +1,7 @@
 //! The kernel's side of the memory core's narrow door: words of virtual memory and the TLB.
 //!
 //! One of the few modules with `unsafe`: the memory core itself has none, so whatever it does to
-//! memory it does through these four functions.
+//! memory it does through these functions.
 //!
 //! Invariant: there is one [`KernelMachine`], inside the memory core, and the core passes it only
 //! addresses of windows it owns (`mm::address_space`): page tables and headers in the direct map,
@@ -47,6 +47,16 @@ impl Machine for KernelMachine {
         let word = at.0 as *mut u64;
         // SAFETY: as for `load`; what is changed belongs to the memory core alone.
         unsafe { word.write_volatile(value) }
+    }
+
+    fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
+        let bytes = pages * mm::addr::PAGE_SIZE;
+        debug_assert!(from.0.abs_diff(to.0) >= bytes);
+        // SAFETY: as for `load` and `store`, of whole pages that do not overlap; nobody writes to them
+        // meanwhile, since what is copied belongs to the memory core until it lets it go.
+        unsafe {
+            core::ptr::copy_nonoverlapping(from.0 as *const u64, to.0 as *mut u64, (bytes / 8) as usize)
+        }
     }
 
     fn flush(&self, at: VirtAddr) {

@@ -87,6 +87,7 @@ impl Pair {
             max: max_order(self.usable),
             slot: SlotNr(7),
             summary: &self.summary,
+            isolated: PfnRange::default(),
         }
     }
 
@@ -328,8 +329,15 @@ fn homes_are_usable_and_apart() {
         let usable = PfnRange::of(Pfn(start), 40_000);
         let machine = Shadow::new(PfnRange::of(Pfn(0), 1));
         let (max, summary) = (max_order(usable), Summary::new());
-        let buddy =
-            Buddy { machine: &machine, header: HEADER, usable, max, slot: SlotNr(0), summary: &summary };
+        let buddy = Buddy {
+            machine: &machine,
+            header: HEADER,
+            usable,
+            max,
+            slot: SlotNr(0),
+            summary: &summary,
+            isolated: PfnRange::default(),
+        };
         let mut homes = std::collections::BTreeSet::new();
         for level in 0..=buddy.top() {
             let child = Order(level * 7).pages();

@@ -7,6 +7,8 @@ mod add;
 mod allocate;
 mod boot;
 mod check;
+mod migrate;
+mod offline;
 mod policy;
 mod random;
 mod remove;

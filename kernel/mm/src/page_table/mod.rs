@@ -34,6 +34,7 @@ mod fixmap;
 mod leave;
 mod need;
 mod prepare;
+mod replace;
 mod unmap;
 mod walk;
 
@@ -44,6 +45,7 @@ use crate::machine::{CpuFeatures, Support};
 
 pub use entry::Level;
 pub use need::TableNeed;
+pub use replace::ReplaceError;
 pub use unmap::{UnmapError, UnmapStats};
 pub use walk::{Leaf, Translation};
 

@@ -1,29 +1,36 @@
-//! Taking memory away: a device's resources, all of them or none.
+//! Taking memory out of use: a device's resources, all of them or none, for good (here); a resource or a range
+//! of frames, until it comes back (`offline`).
 //!
 //! ```text
-//!  isolate           off their node's list: nothing can be allocated there        undo: on it again
-//!  hand-over         tables in them that others use move into the others          stays: both are right
-//!  unmap-vmemmap     entries that lead to their descriptors                       undo: map again
-//!  unmap-direct-map  entries that lead to their frames                            undo: map again
+//!  isolate           nothing can be allocated there any more                      undo: it can again
+//!  migrate           what is in use moves elsewhere, in steps (`evacuate`)        stays where it is
+//!  hand-over         tables in it that others use move into the others            stays: both are right
+//!  unmap-vmemmap     entries that lead to its descriptors                         undo: map again
+//!  unmap-direct-map  entries that lead to its frames                              undo: map again
 //!  remove            slot, index, sections are gone                               cannot fail
 //! ```
 //!
-//! Invariants: at most one evacuation at a time, and the regions whose `leaving` has frames are its parts;
-//! such a region's free frames count for nobody. What is known of the region is copied out of it before
-//! the first entry is cleared; from then on no byte of it is read or written, its own tables included. An error
-//! at any step leaves the resources mapped, known and online as before. The cost of removing memory
-//! that nobody uses does not grow with its size, but for one entry a GiB or section. Everything runs under
+//! Invariants: at most one evacuation at a time, and the regions whose `leaving` has frames are its parts. A region
+//! that leaves as a whole is off its node's list, and what is free in it counts for nobody; of one that leaves in
+//! part, what is free there is isolated (`buddy::isolate`). What is known of a region is copied out of it
+//! before the first entry is cleared; from then on no byte of it is read or written, its own tables
+//! included. An error at any step leaves everything mapped, known and in use as before. The cost of removing
+//! memory that nobody uses does not grow with its size, but for one entry a GiB or section. Everything runs under
 //! the hotplug lock, which is free between the steps.
 //!
-//! Neighbours: `hotplug` brought the resources, `unmap` cuts them off, `page_table::leave` edits the tables,
-//! `error` has the reasons.
+//! Neighbours: `hotplug` brought the resources, `evacuate` empties them, `unmap` cuts them off, `error` has the
+//! reasons.
 
 mod error;
+mod evacuate;
+mod offline;
+mod room;
 mod unmap;
 
 use arrayvec::ArrayVec;
 
-use crate::addr::PfnRange;
+use crate::buddy::Walk;
+use crate::holder::Word;
 use crate::hotplug::Step;
 use crate::info::{DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use crate::machine::Machine;
@@ -33,13 +40,17 @@ use crate::page::{SlotNr, State};
 use crate::region::{Entry, Region};
 use crate::window::{Progress, Window};
 
-pub use error::{Pinned, RemoveError};
+pub use error::{OnlineError, Pinned, RemoveError};
+use evacuate::Evacuation;
+pub use offline::{Offlined, Offlining, Onlined, Target};
 
 /// What a removal cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemoveStats {
     /// Frames that were copied elsewhere.
     pub migrated_pages: u64,
+    /// Page tables of allocations that moved elsewhere.
+    pub tables_moved: u64,
     /// Page tables of others that moved out of the memory that left.
     pub tables_handed_over: u64,
     /// Page-table entries cleared.
@@ -68,7 +79,7 @@ pub struct Removed {
 #[must_use = "finish or abort it"]
 pub struct Removal {
     device: DeviceId,
-    stats: RemoveStats,
+    evacuation: Evacuation,
 }
 
 impl Removal {
@@ -79,7 +90,12 @@ impl Removal {
 
     /// What it cost so far.
     pub fn stats(&self) -> RemoveStats {
-        self.stats
+        self.evacuation.stats
+    }
+
+    /// What the last step waited for, when it did nothing.
+    pub fn waiting(&self) -> Option<RemoveError> {
+        self.evacuation.waiting
     }
 }
 
@@ -107,12 +123,9 @@ impl<M: Machine> Memory<M> {
             return Err(RemoveError::UnderWay { resource });
         }
         self.each_entry(|entry| {
-            self.with_region(entry.slot, |region, buddy| {
-                if region.device == device {
-                    region.leaving = region.layout.usable;
-                    self.nodes.detach(entry.slot, buddy.summary.free());
-                }
-            });
+            if let Some(region) = self.region(entry).filter(|region| region.device == device) {
+                self.isolate(entry.slot, region.layout.usable);
+            }
         });
         if let Err(step) = self.told_to_fail(Step::Isolate) {
             self.take_back();
@@ -120,7 +133,7 @@ impl<M: Machine> Memory<M> {
         }
         hotplug.leaving = Some(first);
         let stats = RemoveStats { isolate_us: clock().saturating_sub(start), ..RemoveStats::default() };
-        Ok(Removal { device, stats })
+        Ok(Removal { device, evacuation: Evacuation::new(stats) })
     }
 
     /// Does some more of a removal: at most about `pages` frames are copied.
@@ -129,22 +142,45 @@ impl<M: Machine> Memory<M> {
     /// See [`RemoveError`]; the memory is in use again then, and the removal is over.
     pub fn remove_step(
         &self,
-        _window: &Window,
-        _removal: &mut Removal,
-        _pages: u64,
-        _clock: &dyn Fn() -> u64,
+        window: &Window,
+        removal: &mut Removal,
+        pages: u64,
+        clock: &dyn Fn() -> u64,
     ) -> Result<Progress, RemoveError> {
-        let mut hotplug = self.hotplug.lock();
-        let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
-        if let Err(error) = self.unused() {
-            self.take_back();
-            hotplug.leaving = None;
-            return Err(error);
-        }
-        Ok(Progress::Done)
+        self.step(window, &mut removal.evacuation, pages, clock)
     }
 
-    /// Whether nobody has a frame of what is leaving.
+    fn step(
+        &self,
+        window: &Window,
+        evacuation: &mut Evacuation,
+        pages: u64,
+        clock: &dyn Fn() -> u64,
+    ) -> Result<Progress, RemoveError> {
+        let start = clock();
+        let mut hotplug = self.hotplug.lock();
+        let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
+        let result = self.evacuate(window, evacuation, pages);
+        if result.is_err() {
+            window.settle_runs(self);
+            self.take_back();
+            hotplug.leaving = None;
+        }
+        evacuation.stats.migrate_us += clock().saturating_sub(start);
+        result
+    }
+
+    /// Gives up: what is leaving is in use again.
+    fn abort(&self, window: &Window) {
+        let mut hotplug = self.hotplug.lock();
+        window.settle_runs(self);
+        self.take_back();
+        if let Some(hotplug) = hotplug.as_mut() {
+            hotplug.leaving = None;
+        }
+    }
+
+    /// Whether nobody has a frame of what is leaving as a whole.
     fn unused(&self) -> Result<(), RemoveError> {
         let mut used = Ok(());
         self.each_leaving(|entry, _| {
@@ -167,7 +203,7 @@ impl<M: Machine> Memory<M> {
         let start = clock();
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
-        let mut stats = removal.stats;
+        let mut stats = removal.evacuation.stats;
         let result = self.unused().and_then(|()| self.unmap_leaving(&mut stats));
         hotplug.leaving = None;
         let (ids, pages) = match result {
@@ -181,26 +217,59 @@ impl<M: Machine> Memory<M> {
         Ok(Removed { ids, pages, stats })
     }
 
-    /// Gives up a removal: the memory is in use again as before.
-    pub fn abort_remove(&self, _window: &Window, _removal: Removal) {
-        let mut hotplug = self.hotplug.lock();
-        self.take_back();
-        if let Some(hotplug) = hotplug.as_mut() {
-            hotplug.leaving = None;
-        }
+    /// Gives up a removal: the memory is in use again as before. A contiguous allocation that is half way is moved to
+    /// its end first.
+    pub fn abort_remove(&self, window: &Window, removal: Removal) {
+        let Removal { .. } = removal;
+        self.abort(window);
     }
 
-    /// Puts what is leaving back on its nodes' lists.
+    /// The first block of a resource that stays where it is; `None` when all that is in use there can move. Page
+    /// tables of allocations can.
+    pub fn first_pinned(&self, id: ResourceId) -> Option<Pinned> {
+        let entry = self.entry(id)?;
+        self.with_region(entry.slot, |region, buddy| {
+            let mut pinned = None;
+            if buddy.pages_in(State::Pinned) + buddy.pages_in(State::Boot) == 0 {
+                return None;
+            }
+            buddy.walk(region.layout.usable, |found| {
+                let word = || Word::of(buddy.page(found.head).holder());
+                let stays = match found.tag.state {
+                    State::Boot => true,
+                    State::Pinned => !matches!(word(), Word::Table(..) | Word::Reserve),
+                    _ => false,
+                };
+                if !stays {
+                    return Walk::On;
+                }
+                let (pfn, pages) = (found.head, found.tag.order.pages());
+                pinned = Some(Pinned { resource: id, pfn, pages, holder: word().shown() });
+                Walk::Enough
+            });
+            pinned
+        })?
+    }
+
+    /// Puts what is leaving back into use.
     fn take_back(&self) {
         self.each_leaving(|entry, _| {
             self.with_region(entry.slot, |region, buddy| {
-                region.leaving = PfnRange::default();
-                if let Some(node) = self.nodes.find(region.node) {
-                    let rank = Rank::of(region.device, region.zone);
-                    self.nodes.attach(entry.slot, node, rank, buddy.summary.free());
+                let part = core::mem::take(&mut region.leaving);
+                if part == region.layout.usable {
+                    self.attach(entry.slot, region, buddy.summary.free());
+                } else {
+                    self.nodes.gave(entry.slot, buddy.free_all(part, State::Isolated));
                 }
             });
         });
+    }
+
+    /// Puts a region on its node's list.
+    fn attach(&self, slot: SlotNr, region: &Region, free: u64) {
+        if let Some(node) = self.nodes.find(region.node) {
+            self.nodes.attach(slot, node, Rank::of(region.device, region.zone), free);
+        }
     }
 
     /// Calls `each` with every region that is leaving, no lock but the hotplug lock held.

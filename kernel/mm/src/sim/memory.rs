@@ -105,6 +105,17 @@ impl Memory {
         }
     }
 
+    /// Copies a frame.
+    pub(super) fn copy(&mut self, from: Pfn, to: Pfn) {
+        self.check_present(from.start());
+        self.check_present(to.start());
+        let words = match self.frames.get(&from) {
+            Some(frame) => frame.words,
+            None => core::array::from_fn(|word| self.junk_word(from, word)),
+        };
+        self.frames.insert(to, Box::new(Frame { words, written: [!0; WORDS / 64] }));
+    }
+
     pub(super) fn zero(&mut self, frame: Pfn) {
         (0..WORDS as u64).for_each(|word| self.store(PhysAddr(frame.start().0 + word * 8), 0));
     }

@@ -251,6 +251,14 @@ impl Machine for SimMachine {
         self.memory.borrow_mut().store(phys, value);
     }
 
+    fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
+        for page in 0..pages {
+            let from = self.translate(from.offset(page * PAGE_SIZE), Access::Load);
+            let to = self.translate(to.offset(page * PAGE_SIZE), Access::Store);
+            self.memory.borrow_mut().copy(from.pfn(), to.pfn());
+        }
+    }
+
     fn flush(&self, at: VirtAddr) {
         self.count(|counts| counts.flushes += 1);
         self.tlb.borrow_mut().flush(at);

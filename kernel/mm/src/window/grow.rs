@@ -12,10 +12,10 @@
 
 use arrayvec::ArrayVec;
 
-use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
+use crate::addr::{NodeId, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::memory::Block;
 use crate::page::Kind;
-use crate::page_table::{FrameSource, LeafSize, Mapping};
+use crate::page_table::{FrameSource, LeafSize, Level, Mapping};
 use crate::window::{
     AllocError, Allocation, AllocationId, AllocationState, Amount, FrameProvider, Progress, Request, Shape,
     Window,
@@ -162,9 +162,15 @@ impl Window {
         }
         let fits = |size: &LeafSize| pages >= size.pages();
         let leaf = LeafSize::ALL.into_iter().rev().find(fits).unwrap_or(LeafSize::K4);
-        let reserved = self.places.lock().reserve(pages, leaf.pages(), offset);
-        match reserved {
-            Ok(id) => growing.id = id,
+        let mut places = self.places.lock();
+        match places.reserve(pages, leaf.pages(), offset, request.shape) {
+            Ok(id) => {
+                growing.id = id;
+                let start = places.place(id)?.allocation.start;
+                each_block(provider, growing.run, |block, into| {
+                    provider.set_owner(block.head, start.offset(into * PAGE_SIZE));
+                });
+            }
             Err(error) => {
                 give_run(provider, growing.run);
                 growing.give_reserve(provider);
@@ -217,7 +223,10 @@ impl Window {
             let mapping = Mapping::data(virt, block.head.offset(mapped).start(), pages);
             let mut frames = Reserve(&mut growing.reserve);
             let done = provider.with_tables(|tables, machine| tables.map(machine, &mapping, &mut frames));
-            done.ok_or(AllocError::NotStarted)??;
+            let done = done.ok_or(AllocError::NotStarted)??;
+            if done.tables > 0 {
+                note_tables(provider, virt);
+            }
             let mapped = mapped + pages;
             growing.block = (mapped < block.order.pages()).then_some((block, mapped));
             place.allocation.pages += pages;
@@ -263,8 +272,13 @@ impl Window {
     ) -> Result<AllocationId, AllocError> {
         growing.give_reserve(provider);
         give_run(provider, growing.run);
-        if let Some((block, 0)) = growing.block {
-            provider.give_block(block.head);
+        if let Some((block, mapped)) = growing.block {
+            // It may have been split meanwhile; a part that is mapped goes with the mapping.
+            each_block(provider, Some(block.range()), |part, into| {
+                if into >= mapped {
+                    provider.give_block(part.head);
+                }
+            });
         }
         self.places.lock().place(growing.id)?.allocation.state = AllocationState::Going;
         Ok(growing.id)
@@ -317,10 +331,26 @@ fn chunk(virt: VirtAddr, pages: u64, leaf: LeafSize) -> u64 {
 
 /// Frees the blocks of a run.
 fn give_run<P: FrameProvider>(provider: &P, run: Option<PfnRange>) {
-    let Some(mut run) = run else { return };
-    while !run.is_empty() {
-        let Some(block) = provider.block_at(run.start) else { return };
-        run = PfnRange::new(block.range().end, run.end);
-        provider.give_block(block.head);
+    each_block(provider, run, |block, _| provider.give_block(block.head));
+}
+
+/// Calls `each` with the allocated blocks of a run and how many frames into it they begin.
+fn each_block<P: FrameProvider>(provider: &P, run: Option<PfnRange>, mut each: impl FnMut(Block, u64)) {
+    let Some(run) = run else { return };
+    let mut at = run.start;
+    while at < run.end {
+        let Some(block) = provider.block_at(at) else { return };
+        at = block.range().end;
+        each(block, block.head.0 - run.start.0);
+    }
+}
+
+/// Notes in each table on the path to `virt` which one it is, so that it can be moved.
+fn note_tables<P: FrameProvider>(provider: &P, virt: VirtAddr) {
+    for level in [Level::Pdpt, Level::Pd, Level::Pt] {
+        let table = provider.with_tables(|tables, machine| tables.table_of(machine, virt, level));
+        if let Some(frame) = table.flatten() {
+            provider.note_table(frame, virt, level);
+        }
     }
 }

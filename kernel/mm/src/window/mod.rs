@@ -19,9 +19,11 @@
 //! `mm/vmalloc.c`.
 
 mod grow;
+mod migrate;
 mod pattern;
 mod provider;
 mod release;
+mod runs;
 
 #[cfg(test)]
 mod tests;
@@ -37,8 +39,10 @@ use crate::page::Kind;
 use crate::page_table::MapError;
 
 pub use grow::Growing;
+pub(crate) use migrate::{Held, Moved, Sizes};
 pub use pattern::{BadWord, Verified};
 pub use provider::FrameProvider;
+use runs::Moving;
 
 /// The most allocations at a time.
 pub const MAX_ALLOCATIONS: usize = 1024;
@@ -222,6 +226,10 @@ struct Place {
     reserved: u64,
     /// Pages from the start on that are gone again.
     freed: u64,
+    /// How its frames may lie.
+    shape: Shape,
+    /// The run that its frames are on the way to (of a contiguous one).
+    moving: Option<Moving>,
 }
 
 impl Place {
@@ -283,7 +291,13 @@ impl Window {
 
 impl Places {
     /// Reserves `pages` addresses, the first of them `offset` pages above a multiple of `align` pages.
-    fn reserve(&mut self, pages: u64, align: u64, offset: u64) -> Result<AllocationId, AllocError> {
+    fn reserve(
+        &mut self,
+        pages: u64,
+        align: u64,
+        offset: u64,
+        shape: Shape,
+    ) -> Result<AllocationId, AllocError> {
         if self.list.is_full() {
             return Err(AllocError::TooManyAllocations);
         }
@@ -309,8 +323,14 @@ impl Places {
         self.next += 1;
         let state = AllocationState::Growing;
         let allocation = Allocation { id, start: VirtAddr(start), pages: 0, filled: 0, state };
-        self.list.insert(index, Place { allocation, reserved: pages, freed: 0 });
+        self.list.insert(index, Place { allocation, reserved: pages, freed: 0, shape, moving: None });
         Ok(id)
+    }
+
+    /// The place whose addresses `at` is among.
+    fn holding(&mut self, at: VirtAddr) -> Option<&mut Place> {
+        let behind = self.list.partition_point(|place| place.allocation.start <= at);
+        self.list.get_mut(behind.checked_sub(1)?).filter(|place| at.0 < place.end())
     }
 
     fn index(&self, id: AllocationId) -> Result<usize, AllocError> {

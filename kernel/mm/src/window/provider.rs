@@ -5,10 +5,11 @@
 use core::sync::atomic::Ordering;
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange, VirtAddr};
+use crate::holder::Word;
 use crate::machine::Machine;
 use crate::memory::{Block, Memory};
-use crate::page::Kind;
-use crate::page_table::{FrameSource, PageTables};
+use crate::page::{Kind, Page};
+use crate::page_table::{FrameSource, Level, PageTables};
 
 /// Where the window's frames, tables and page tables come from.
 pub trait FrameProvider {
@@ -39,6 +40,9 @@ pub trait FrameProvider {
 
     /// A frame for a page table.
     fn take_table(&self) -> Option<Pfn>;
+
+    /// Notes that the frame of [`FrameProvider::take_table`] is the table of `level` for `at` now.
+    fn note_table(&self, frame: Pfn, at: VirtAddr, level: Level);
 
     /// Takes back a frame of [`FrameProvider::take_table`].
     fn give_table(&self, frame: Pfn);
@@ -83,7 +87,12 @@ impl<M: Machine> FrameProvider for Memory<M> {
     fn take_table(&self) -> Option<Pfn> {
         let block = self.allocate_block(Order(0), None, Kind::Pinned)?;
         self.page_tables.fetch_add(1, Ordering::Relaxed);
+        Page::of(&self.machine, block.head).set_holder(Word::Reserve.encode());
         Some(block.head)
+    }
+
+    fn note_table(&self, frame: Pfn, at: VirtAddr, level: Level) {
+        Page::of(&self.machine, frame).set_holder(Word::Table(at, level).encode());
     }
 
     fn give_table(&self, frame: Pfn) {

@@ -8,7 +8,9 @@ use arrayvec::ArrayVec;
 
 use crate::addr::Pfn;
 use crate::window::provider::Returning;
-use crate::window::{AllocError, AllocationId, AllocationState, FrameProvider, Place, Progress, Window};
+use crate::window::{
+    AllocError, Allocation, AllocationId, AllocationState, FrameProvider, Place, Progress, Window, runs,
+};
 
 /// Blocks that are unmapped together, with one flush.
 const BLOCKS: usize = 64;
@@ -32,6 +34,9 @@ impl Window {
             return Err(AllocError::Busy { id });
         }
         place.allocation.state = AllocationState::Going;
+        if place.moving.is_some() {
+            free_moving(provider, place)?;
+        }
         let goal = place.freed.saturating_add(step.max(1)).min(place.allocation.pages);
         while place.freed < goal {
             free_some(provider, place, goal)?;
@@ -51,6 +56,17 @@ impl Window {
         while self.free_step(provider, id, u64::MAX)? == Progress::More {}
         Ok(())
     }
+}
+
+/// Frees all of an allocation that is half way to another run: the page tables do not tell its blocks.
+fn free_moving<P: FrameProvider>(provider: &P, place: &mut Place) -> Result<(), AllocError> {
+    let Allocation { start, pages, .. } = place.allocation;
+    let unmapped =
+        provider.with_tables(|tables, machine| tables.unmap(machine, start, pages, &mut Returning(provider)));
+    unmapped.ok_or(AllocError::NotStarted)?.map_err(|_| AllocError::Corrupt { at: start })?;
+    runs::free(provider, place);
+    place.freed = pages;
+    Ok(())
 }
 
 /// Frees the next blocks of `place`, until page `goal` or until the list is full.

@@ -14,7 +14,7 @@ use crate::address_space::direct;
 use crate::early::{EarlyFrames, Occupied, Owner};
 use crate::machine::{Machine, Support};
 use crate::memory::Block;
-use crate::page_table::{LeafSize, Mapping, NoFrames, PageTables};
+use crate::page_table::{LeafSize, Level, Mapping, NoFrames, PageTables};
 use crate::sim::SimMachine;
 
 /// The provider's memory: 32 MiB from 32 MiB on, already in the direct map.
@@ -146,6 +146,11 @@ impl FrameProvider for Simple {
         let block = self.take_block(Order(0), None, Kind::Pinned)?;
         self.page_tables.borrow_mut().insert(block.head);
         Some(block.head)
+    }
+
+    fn note_table(&self, frame: Pfn, at: VirtAddr, level: Level) {
+        assert_eq!(self.tables.borrow().linked_table(&self.sim, at, level), Some(frame));
+        assert!(self.page_tables.borrow().contains(&frame));
     }
 
     fn give_table(&self, frame: Pfn) {
@@ -311,24 +316,27 @@ fn growing_can_be_cancelled_at_any_step() {
 fn addresses_are_first_fit() {
     let mut places = Places { next: 1, list: ArrayVec::new() };
     let start = |places: &mut Places, id| places.place(id).unwrap().allocation.start.0 - ALLOC.start.0;
-    let one = places.reserve(3, 1, 0).unwrap();
-    let two = places.reserve(512, 512, 5).unwrap();
-    let three = places.reserve(2, 1, 0).unwrap();
+    let one = places.reserve(3, 1, 0, Shape::Scattered).unwrap();
+    let two = places.reserve(512, 512, 5, Shape::Scattered).unwrap();
+    let three = places.reserve(2, 1, 0, Shape::Scattered).unwrap();
     assert_eq!(start(&mut places, one), 0);
     assert_eq!(start(&mut places, two), 5 << 12);
     assert_eq!(start(&mut places, three), 3 << 12);
     assert_eq!(
-        places.reserve(ALLOC.size >> 12, 1, 0),
+        places.reserve(ALLOC.size >> 12, 1, 0, Shape::Scattered),
         Err(AllocError::NoAddresses { pages: ALLOC.size >> 12 })
     );
-    assert_eq!(places.reserve(u64::MAX, 1, 0), Err(AllocError::NoAddresses { pages: u64::MAX }));
+    assert_eq!(
+        places.reserve(u64::MAX, 1, 0, Shape::Scattered),
+        Err(AllocError::NoAddresses { pages: u64::MAX })
+    );
     for _ in 3..MAX_ALLOCATIONS {
-        places.reserve(1, 1, 0).unwrap();
+        places.reserve(1, 1, 0, Shape::Scattered).unwrap();
     }
-    assert_eq!(places.reserve(1, 1, 0), Err(AllocError::TooManyAllocations));
+    assert_eq!(places.reserve(1, 1, 0, Shape::Scattered), Err(AllocError::TooManyAllocations));
     let index = places.index(one).unwrap();
     places.list.remove(index);
-    assert_eq!(places.reserve(1, 1, 0), Ok(AllocationId(MAX_ALLOCATIONS as u64 + 1)));
+    assert_eq!(places.reserve(1, 1, 0, Shape::Scattered), Ok(AllocationId(MAX_ALLOCATIONS as u64 + 1)));
 }
 
 proptest! {

@@ -1,0 +1,111 @@
+//! A part of a region out of use: blocks split at its borders, what is free in it kept from everybody.
+//!
+//! ```text
+//!  leaving         |<------------------->|
+//!  before   | F  |   F   | M |  P | M  |   F    |      F free, M movable, P pinned
+//!  isolated | F | I      | M |  P | M  | I |  F |      I isolated; a block freed in there becomes I
+//!  offline  | F | O      | O          O    O |  F |      once nothing is allocated there
+//! ```
+//!
+//! Invariants: no block reaches across a border of the part, but a pinned one (which keeps it in use); isolated
+//! and offline blocks are held, so they merge with nothing. A region that leaves as a whole needs none of this: it
+//! goes off its node's list. Neighbours: `remove` asks, `Buddy::free` keeps what comes back.
+
+use crate::addr::{Order, Pfn, PfnRange};
+use crate::buddy::{Buddy, Found};
+use crate::info::PageState;
+use crate::machine::Machine;
+use crate::page::{State, Tag};
+
+impl<M: Machine> Buddy<'_, M> {
+    /// Calls `each` with the blocks that have a frame in `part`, in the order of addresses, until it says that it
+    /// has enough; returns where the first block begins that was not told. `each` may change the block's state.
+    pub fn walk(&self, part: PfnRange, mut each: impl FnMut(&Found) -> Walk) -> Pfn {
+        let part = part.intersection(self.usable);
+        let mut at = part.start;
+        while at < part.end
+            && let Some(found) = self.find(at)
+        {
+            at = found.range().end;
+            if each(&found) == Walk::Enough {
+                break;
+            }
+        }
+        at
+    }
+
+    /// Splits an allocated block until the part at its head has `order`; `holder_at` as for [`Buddy::split_at`].
+    pub fn split_to(&self, head: Pfn, order: Order, holder_at: impl Fn(u64, u64) -> u64) {
+        while let Some((group, found)) = self.locate(head).filter(|(_, found)| found.tag.order > order) {
+            self.halve(group, &found, &holder_at);
+        }
+    }
+
+    /// Frees a block into an isolated part.
+    pub(super) fn keep(&self, head: Pfn, tag: Tag) -> Result<Order, PageState> {
+        if self.find(head).is_none_or(|found| found.head != head || found.tag != tag) {
+            return Err(PageState::Free);
+        }
+        self.restate(head, tag, State::Isolated);
+        Ok(tag.order)
+    }
+
+    /// Makes a held block one of `state`.
+    fn restate(&self, head: Pfn, tag: Tag, state: State) {
+        self.set_tag(head, state, tag.order);
+        self.count(tag.state, 0, tag.order.pages());
+        self.count(state, tag.order.pages(), 0);
+    }
+
+    /// Takes what is free in `part` out of the lists: it becomes `state`. Returns how many frames.
+    pub fn take_free(&self, part: PfnRange, state: State) -> u64 {
+        let part = part.intersection(self.usable);
+        let (mut at, mut taken) = (part.start, 0);
+        while at < part.end
+            && let Some(found) = self.find(at)
+        {
+            let end = found.range().end.min(part.end);
+            if found.tag.state == State::Free && self.carve(PfnRange::new(at, end), state, 0).is_some() {
+                taken += end.0 - at.0;
+            }
+            at = end;
+        }
+        taken
+    }
+
+    /// Makes all blocks of `part` that are `from` into `to`, both of them held. Returns how many frames.
+    pub fn change(&self, part: PfnRange, from: State, to: State) -> u64 {
+        let mut changed = 0;
+        self.walk(part, |found| {
+            if found.tag.state == from {
+                self.restate(found.head, found.tag, to);
+                changed += found.tag.order.pages();
+            }
+            Walk::On
+        });
+        changed
+    }
+
+    /// Frees all blocks of `part` that are `from`, merged as far as they go. Returns how many frames.
+    pub fn free_all(&self, part: PfnRange, from: State) -> u64 {
+        let mut freed = 0;
+        self.walk(part, |found| {
+            if found.tag.state == from
+                && let Ok(order) = self.release_held(found.head)
+            {
+                freed += order.pages();
+            }
+            Walk::On
+        });
+        freed
+    }
+}
+
+/// Whether a walk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// To the next block.
+    On,
+    /// It ends here.
+    Enough,
+}

@@ -1,0 +1,352 @@
+//! Memory in use that is taken away: what can move moves, with every byte, and what cannot is named beforehand.
+
+use std::vec::Vec;
+
+use super::remove::{insert, remove};
+use super::*;
+use crate::hotplug::Step;
+use crate::info::{DeviceId, Holder, ResourceId};
+use crate::page_table::LeafSize;
+use crate::remove::{Pinned, RemoveError};
+use crate::window::{
+    AllocError, Allocation, AllocationId, Amount, Progress, Request, Shape, Verified, Window,
+};
+
+pub(super) const DIMM: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
+
+/// An allocation of `pages` pages on `node`, filled up to `filled`.
+pub(super) fn allocate(
+    memory: &Memory<SimMachine>,
+    window: &Window,
+    pages: u64,
+    node: Option<u32>,
+    kind: Kind,
+    shape: Shape,
+) -> Result<Allocation, AllocError> {
+    let request = Request { amount: Amount::Pages(pages), node: node.map(NodeId), kind, shape };
+    let done = window.allocate(memory, &request)?;
+    // More than a leaf of 2 MiB; not all of a large one, so that the simulation is fast.
+    window.fill(memory, done.id, 0, pages.min(520)).unwrap();
+    Ok(done)
+}
+
+/// Every allocation has its bytes.
+pub(super) fn intact(memory: &Memory<SimMachine>, window: &Window) {
+    let mut last = None;
+    while let Some(one) = window.next_after(last) {
+        last = Some(one.id);
+        let clean = Verified { pages: one.filled, bad: None };
+        assert_eq!(window.verify(memory, one.id, 0, one.pages), Ok(clean), "{one:?}");
+    }
+}
+
+/// The frames of an allocation, in the order of its addresses, with the sizes of the leaves.
+fn frames(memory: &Memory<SimMachine>, one: &Allocation) -> Vec<(Pfn, LeafSize)> {
+    let mut frames = Vec::new();
+    memory.with_tables(|tables, machine| {
+        tables.leaves(machine, one.start, one.pages, &mut |leaf| frames.push((leaf.phys.pfn(), leaf.size)));
+    });
+    frames
+}
+
+fn leaves_of(memory: &Memory<SimMachine>, one: &Allocation, size: LeafSize) -> usize {
+    frames(memory, one).iter().filter(|(_, other)| *other == size).count()
+}
+
+/// Proves that scattered allocations of all sizes move out of a DIMM that is taken away: not a byte is lost, no
+/// frame of it is led to any more (an access would panic), leaves of 2 MiB stay such, the allocations
+/// can be freed, and then free frames and page tables are as at first. Fails when a leaf, a holder or a flush is
+/// forgotten.
+#[test]
+fn scattered_allocations_move() {
+    for step in [100, 600, u64::MAX] {
+        let (memory, window) = (booted(Support::No), Window::new());
+        let before = memory.totals();
+        insert(&memory, 1, DIMM, 7);
+        let sizes = [1, 3, 511, 512, 513, 1024 + 5, 4000];
+        let all: Vec<_> = sizes
+            .into_iter()
+            .map(|pages| allocate(&memory, &window, pages, Some(7), Kind::Movable, Shape::Scattered).unwrap())
+            .collect();
+        let large: Vec<_> = all.iter().map(|one| leaves_of(&memory, one, LeafSize::M2)).collect();
+        assert!(large.iter().sum::<usize>() > 8);
+        let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+        while memory.remove_step(&window, &mut removal, step, &|| 0).unwrap() == Progress::More {
+            sound(&memory);
+            intact(&memory, &window);
+        }
+        let removed = memory.finish_remove(removal, &|| 0).unwrap();
+        assert_eq!(removed.stats.migrated_pages, sizes.iter().sum::<u64>());
+        memory.machine().unplug(DIMM);
+        sound(&memory);
+        intact(&memory, &window);
+        let after: Vec<_> = all.iter().map(|one| leaves_of(&memory, one, LeafSize::M2)).collect();
+        assert_eq!(after, large, "leaves of 2 MiB stay");
+        all.iter().for_each(|one| window.free(&memory, one.id).unwrap());
+        assert_eq!(memory.totals(), before);
+        sound(&memory);
+    }
+}
+
+/// Proves that a contiguous allocation stays one run of frames, before and after, with its large leaves, whatever
+/// the steps; also when the removal is given up half way, or the allocation is freed half way. Fails when a
+/// block of either run is lost or freed twice.
+#[test]
+fn a_contiguous_allocation_moves_as_a_whole() {
+    let is_run = |memory: &Memory<SimMachine>, one: &Allocation| {
+        let frames = frames(memory, one);
+        frames.windows(2).all(|two| two[0].0.offset(two[0].1.pages()) == two[1].0)
+    };
+    for end in ["remove", "abort", "free"] {
+        for steps in [0, 2, 3, 5, 9] {
+            let (memory, window) = (booted(Support::No), Window::new());
+            insert(&memory, 1, DIMM, 7);
+            let before = memory.totals();
+            let one = allocate(&memory, &window, 5000, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
+            let two = allocate(&memory, &window, 700, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
+            assert!(is_run(&memory, &one) && is_run(&memory, &two));
+            let large = leaves_of(&memory, &one, LeafSize::M2);
+            let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+            let mut done = Progress::More;
+            for _ in 0..steps {
+                if done == Progress::More {
+                    done = memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap();
+                    intact(&memory, &window);
+                    sound(&memory);
+                }
+            }
+            match end {
+                "abort" => memory.abort_remove(&window, removal),
+                end => {
+                    if end == "free" {
+                        window.free(&memory, one.id).unwrap();
+                        sound(&memory);
+                    }
+                    while memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap() == Progress::More {}
+                    memory.finish_remove(removal, &|| 0).unwrap();
+                    memory.machine().unplug(DIMM);
+                }
+            }
+            sound(&memory);
+            intact(&memory, &window);
+            assert!(is_run(&memory, &two));
+            if end != "free" {
+                assert!(is_run(&memory, &one), "{end} after {steps}");
+                assert_eq!(leaves_of(&memory, &one, LeafSize::M2), large);
+                window.free(&memory, one.id).unwrap();
+            }
+            window.free(&memory, two.id).unwrap();
+            sound(&memory);
+            if end == "abort" {
+                assert_eq!(memory.totals(), before);
+                remove(&memory, &window, 1).unwrap();
+            }
+        }
+    }
+}
+
+/// Proves that page tables of allocations that lie in the leaving memory move too, and that they do not count
+/// as pinned. Fails when a table does not know which one it is, or its old frame is walked on.
+#[test]
+fn page_tables_move() {
+    let (memory, window) = (booted(Support::No), Window::new());
+    insert(&memory, 1, DIMM, 7);
+    let id = memory.resource_of(DIMM.start).unwrap();
+    // No boot memory left: tables come from the DIMM.
+    let mut boot = Vec::new();
+    for node in [0, 1] {
+        while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Kind::Movable) {
+            boot.push(block);
+        }
+    }
+    let one = allocate(&memory, &window, 3000, Some(7), Kind::Movable, Shape::Scattered).unwrap();
+    let info = memory.resource(id).unwrap();
+    assert!(info.pinned_pages >= 2, "{info:?}");
+    assert_eq!(memory.first_pinned(id), None);
+    boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
+    let removed = remove(&memory, &window, 1).unwrap();
+    assert_eq!(removed.stats.tables_moved, info.pinned_pages);
+    memory.machine().unplug(DIMM);
+    sound(&memory);
+    intact(&memory, &window);
+    window.free(&memory, one.id).unwrap();
+    sound(&memory);
+}
+
+/// Proves that what cannot be is refused before anything moves, by name and number: a pinned frame, too little
+/// room (how much is missing), no run for a contiguous allocation; that everything is in use as before then; and that
+/// it works as soon as the reason is gone.
+#[test]
+fn refusals_come_before_the_first_copy() {
+    let (memory, window) = (booted(Support::No), Window::new());
+    insert(&memory, 1, DIMM, 7);
+    let id = memory.resource_of(DIMM.start).unwrap();
+    let movable = allocate(&memory, &window, 4000, Some(7), Kind::Movable, Shape::Scattered).unwrap();
+    let pinned = allocate(&memory, &window, 5, Some(7), Kind::Pinned, Shape::Scattered).unwrap();
+    let refused = || {
+        let before = (memory.totals(), memory.resource(id), memory.machine().leaves());
+        let error = remove(&memory, &window, 1).unwrap_err();
+        assert!((memory.totals(), memory.resource(id), memory.machine().leaves()) == before, "{error}");
+        sound(&memory);
+        intact(&memory, &window);
+        error
+    };
+    let RemoveError::Pinned(named) = refused() else { panic!() };
+    let pfn = frames(&memory, &pinned).into_iter().map(|(pfn, _)| pfn).min().unwrap();
+    let expected = Pinned { resource: id, pfn, pages: 4, holder: Holder::Mapping(pinned.start) };
+    assert_eq!(named, memory.first_pinned(id).unwrap());
+    if named.pages == 4 {
+        assert_eq!(named, expected);
+    }
+    window.free(&memory, pinned.id).unwrap();
+
+    // Room for all but one frame; a second later, for all.
+    let mut held = Vec::new();
+    for node in [0, 1] {
+        while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Kind::Movable) {
+            held.push(block);
+        }
+    }
+    let free = memory.free_everywhere() - memory.resource(id).unwrap().free_pages;
+    assert_eq!(free, 0);
+    let mut there = 0;
+    let mut given = Vec::new();
+    while there < 4000 {
+        let block = held.pop().unwrap();
+        memory.free_block(block.head).unwrap();
+        there += block.order.pages();
+        given.push(block);
+    }
+    // Single frames again, down to one too few.
+    let mut singles = Vec::new();
+    while there > 3999 {
+        let node = memory.node_of(given[0].head);
+        singles.push(memory.allocate_block(Order(0), node, Kind::Movable).unwrap());
+        there -= 1;
+    }
+    let RemoveError::NoRoom { needed, free } = refused() else { panic!() };
+    assert!(needed >= 4000 && free == 3999, "{needed} {free}");
+    // The page tables of leaves that fall apart count: what is said to be missing is what is missing.
+    for _ in 0..needed - free {
+        memory.free_block(singles.pop().unwrap().head).unwrap();
+    }
+    remove(&memory, &window, 1).unwrap();
+    memory.machine().unplug(DIMM);
+    sound(&memory);
+    intact(&memory, &window);
+    window.free(&memory, movable.id).unwrap();
+    held.into_iter().chain(singles).for_each(|block| assert!(memory.free_block(block.head).is_ok()));
+    sound(&memory);
+}
+
+/// Proves that a contiguous allocation without a run elsewhere is refused by its number and the longest run there
+/// is, though there is room in pieces.
+#[test]
+fn no_run_is_refused_by_name() {
+    let (memory, window) = (booted(Support::No), Window::new());
+    insert(&memory, 1, DIMM, 7);
+    let one = allocate(&memory, &window, 2000, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
+    // Boot memory in pieces of 1024 frames at most: every second block of that size is held.
+    let mut blocks = Vec::new();
+    for node in [0, 1] {
+        while let Some(block) = memory.allocate_up_to(Order(10), Some(NodeId(node)), Kind::Movable) {
+            blocks.push(block);
+        }
+    }
+    blocks.sort_by_key(|block| block.head);
+    let mut keep = false;
+    for block in &blocks {
+        keep = !keep && block.order == Order(10);
+        if !keep && block.order == Order(10) {
+            memory.free_block(block.head).unwrap();
+        }
+    }
+    let error = remove(&memory, &window, 1).unwrap_err();
+    assert_eq!(error, RemoveError::NoRun { id: one.id, pages: 2000, longest: 1024 });
+    sound(&memory);
+    intact(&memory, &window);
+    window.free(&memory, one.id).unwrap();
+    remove(&memory, &window, 1).unwrap();
+    sound(&memory);
+}
+
+/// Proves that a failure in the middle of the copying leaves everything in use, with its bytes, and that the
+/// removal then succeeds; for scattered and contiguous allocations.
+#[test]
+fn migration_fails_in_the_middle() {
+    for shape in [Shape::Scattered, Shape::Contiguous] {
+        let (memory, window) = (booted(Support::No), Window::new());
+        insert(&memory, 1, DIMM, 7);
+        let one = allocate(&memory, &window, 3000, Some(7), Kind::Movable, shape).unwrap();
+        let free = memory.totals().free_pages;
+        memory.fail_at(Step::Migrate, 1);
+        assert_eq!(remove(&memory, &window, 1), Err(RemoveError::Injected { step: Step::Migrate }));
+        sound(&memory);
+        intact(&memory, &window);
+        assert_eq!(memory.totals().free_pages, free);
+        remove(&memory, &window, 1).unwrap();
+        memory.machine().unplug(DIMM);
+        intact(&memory, &window);
+        window.free(&memory, one.id).unwrap();
+        sound(&memory);
+    }
+}
+
+/// Proves that an allocation that is being made or freed is waited for, by its number, and that what it is being
+/// made of moves when it is there; that an allocation made between the steps is not in the way; and that a DIMM
+/// added between them takes what moves.
+#[test]
+fn what_happens_between_the_steps() {
+    let (memory, window) = (booted(Support::No), Window::new());
+    insert(&memory, 1, DIMM, 7);
+    let request = Request {
+        amount: Amount::Pages(3000),
+        node: Some(NodeId(7)),
+        kind: Kind::Movable,
+        shape: Shape::Contiguous,
+    };
+    let mut growing = window.begin(&memory, &request).unwrap();
+    assert_eq!(window.grow(&memory, &mut growing, 600), Ok(Progress::More));
+    let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+    for _ in 0..3 {
+        assert_eq!(memory.remove_step(&window, &mut removal, 600, &|| 0), Ok(Progress::More));
+        assert_eq!(removal.waiting(), Some(RemoveError::Busy { id: growing.id() }));
+        sound(&memory);
+    }
+    while window.grow(&memory, &mut growing, 600).unwrap() == Progress::More {}
+    let one = window.finish(&memory, growing).unwrap();
+    window.fill(&memory, one.id, 0, 3000).unwrap();
+    let second = PfnRange::of(DIMM.end, 64 * MIB);
+    insert(&memory, 2, second, 7);
+    let other = allocate(&memory, &window, 2000, Some(7), Kind::Movable, Shape::Scattered).unwrap();
+    for _ in 0..3 {
+        assert_eq!(memory.remove_step(&window, &mut removal, 600, &|| 0), Ok(Progress::More));
+        assert_eq!(removal.waiting(), None);
+        intact(&memory, &window);
+    }
+    window.free_step(&memory, other.id, 10).unwrap();
+    while memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap() == Progress::More {
+        intact_but(&memory, &window, other.id);
+        sound(&memory);
+    }
+    memory.finish_remove(removal, &|| 0).unwrap();
+    memory.machine().unplug(DIMM);
+    sound(&memory);
+    intact_but(&memory, &window, other.id);
+    // It went to the node it was on.
+    assert!(frames(&memory, &one).iter().all(|(pfn, _)| second.contains(*pfn)));
+    window.free(&memory, other.id).unwrap();
+    window.free(&memory, one.id).unwrap();
+    assert!(memory.resource(ResourceId(u32::MAX)).is_none());
+}
+
+fn intact_but(memory: &Memory<SimMachine>, window: &Window, busy: AllocationId) {
+    let mut last = None;
+    while let Some(one) = window.next_after(last) {
+        last = Some(one.id);
+        if one.id != busy {
+            let verified = window.verify(memory, one.id, 0, one.pages).unwrap();
+            assert_eq!(verified, Verified { pages: one.filled, bad: None });
+        }
+    }
+}
