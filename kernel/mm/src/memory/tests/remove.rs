@@ -183,7 +183,9 @@ fn every_step_fails_and_the_memory_is_in_use_again() {
         insert(&memory, 2, neighbours[0], 8);
         insert(&memory, 3, neighbours[1], 1);
         let present = in_use(&memory);
-        for step in Step::ALL.into_iter().filter(|step| step.operation() == "remove") {
+        let steps = Step::ALL.into_iter().filter(|step| step.operation() == "remove");
+        // Nothing moves here: `migrate` has a test of its own.
+        for step in steps.filter(|&step| step != Step::Migrate) {
             memory.fail_at(step, 1);
             assert_eq!(remove(&memory, &window, 1), Err(RemoveError::Injected { step }));
             sound(&memory);
