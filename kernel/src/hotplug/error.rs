@@ -82,8 +82,18 @@ impl HotplugError {
 const fn removal(error: &RemoveError) -> Status {
     match error {
         RemoveError::Boot | RemoveError::Unknown { .. } => Status::EjectNotSupported,
-        RemoveError::UnderWay { .. } | RemoveError::InUse { .. } => Status::EjectBusy,
-        RemoveError::NotStarted | RemoveError::Injected { .. } => Status::Failure,
+        RemoveError::UnderWay { .. }
+        | RemoveError::Pinned(_)
+        | RemoveError::NoRoom { .. }
+        | RemoveError::NoTableRoom { .. }
+        | RemoveError::NoRun { .. }
+        | RemoveError::Busy { .. }
+        | RemoveError::InUse { .. } => Status::EjectBusy,
+        RemoveError::NotStarted
+        | RemoveError::NoResource { .. }
+        | RemoveError::Absent { .. }
+        | RemoveError::Corrupt { .. }
+        | RemoveError::Injected { .. } => Status::Failure,
     }
 }
 
