@@ -7,6 +7,7 @@ mod add;
 mod allocate;
 mod boot;
 mod check;
+mod comings;
 mod migrate;
 mod offline;
 mod policy;
