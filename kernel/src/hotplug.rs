@@ -33,8 +33,8 @@ use mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange};
 use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId, ResourceState};
 use spin::Mutex;
 
-pub use error::HotplugError;
-pub use remove::{lose, remove};
+pub use error::{HotplugError, Why, why};
+pub use remove::{Patience, STEP, lose, remove};
 
 /// The most memory devices that are kept. QEMU has at most 256.
 pub const MAX_DEVICES: usize = 512;

@@ -24,6 +24,9 @@ pub struct Resource {
     pub usable_pages: u64,
     pub free_pages: u64,
     pub largest_free_pages: u64,
+    pub removable: bool,
+    pub pinned_pfn: Option<u64>,
+    pub pinned_by: Option<String>,
     pub add: Add,
 }
 
@@ -138,6 +141,16 @@ pub struct Check {
 #[allow(missing_docs, reason = "the words of the interface")]
 pub struct Uptime {
     pub uptime_us: u64,
+}
+
+/// `offline -J` and `online -J`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words of the interface")]
+pub struct Moved {
+    pub pages: u64,
+    /// Nothing for `online`.
+    #[serde(default)]
+    pub migrated_pages: u64,
 }
 
 /// An object of `fail -J`.

@@ -16,6 +16,7 @@ pub mod asl;
 pub mod eject;
 pub mod guest;
 pub mod monitor;
+pub mod random;
 pub mod serial;
 pub mod spoil;
 pub mod tables;

@@ -12,7 +12,7 @@ const WORDS_MAX: usize = 32;
 /// Operands any command takes at most.
 const OPERANDS_MAX: usize = 4;
 /// Flags there are.
-const FLAGS: usize = 9;
+const FLAGS: usize = 16;
 
 /// A flag that some command takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,20 @@ pub enum Flag {
     Contiguous,
     /// `--no-fill`.
     NoFill,
+    /// `--movable`.
+    Movable,
+    /// `--kernel`.
+    Kernel,
+    /// `--enable`, `-e`.
+    Enable,
+    /// `--disable`, `-d`.
+    Disable,
+    /// `--blocks`, `-b`: as `chmem` has it.
+    Blocks,
+    /// `--zone ZONE`, `-z ZONE`.
+    Zone,
+    /// `--verbose`, `-v`.
+    Verbose,
 }
 
 impl Flag {
@@ -50,6 +64,13 @@ impl Flag {
             Flag::Pinned => "--pinned",
             Flag::Contiguous => "--contiguous",
             Flag::NoFill => "--no-fill",
+            Flag::Movable => "--movable",
+            Flag::Kernel => "--kernel",
+            Flag::Enable => "--enable",
+            Flag::Disable => "--disable",
+            Flag::Blocks => "--blocks",
+            Flag::Zone => "--zone",
+            Flag::Verbose => "--verbose",
         }
     }
 
@@ -58,15 +79,20 @@ impl Flag {
         match self {
             Flag::Json => Some('J'),
             Flag::All => Some('a'),
-            Flag::Bytes => Some('b'),
+            // No command takes both.
+            Flag::Bytes | Flag::Blocks => Some('b'),
             Flag::NoHeadings => Some('n'),
             Flag::Output => Some('o'),
+            Flag::Enable => Some('e'),
+            Flag::Disable => Some('d'),
+            Flag::Zone => Some('z'),
+            Flag::Verbose => Some('v'),
             _ => None,
         }
     }
 
     const fn takes_value(self) -> bool {
-        matches!(self, Flag::Node | Flag::Output)
+        matches!(self, Flag::Node | Flag::Output | Flag::Zone)
     }
 
     fn is(self, opt: Opt<&str>) -> bool {

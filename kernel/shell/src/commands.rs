@@ -20,6 +20,9 @@ pub enum Id {
     Free,
     Verify,
     Check,
+    Offline,
+    Online,
+    Chmem,
     Policy,
     Stress,
     Fail,
@@ -58,6 +61,8 @@ pub struct Command {
 const JSON: &[Flag] = &[Flag::Json];
 /// What `lsmem -o` takes, in the order of [`crate::rows::LsmemRow`]'s columns.
 pub const LSMEM_COLUMNS: &[&str] = &["RANGE", "SIZE", "STATE", "REMOVABLE", "BLOCK", "NODE", "ZONES"];
+/// What `chmem -z` takes: util-linux's zones that there are here, and this kernel's own.
+pub const CHMEM_ZONES: &[&str] = &["Movable", "Normal", "any"];
 /// What `policy` takes; the kernel proves at compile time that these are the memory core's words.
 pub const POLICIES: &[&str] = &["online", "offline", "movable", "kernel"];
 /// What `fail` takes; proven likewise.
@@ -122,6 +127,14 @@ pub const COMMANDS: &[Command] = &[
         "compares every filled allocation with its pattern", "verify"),
     command(Id::Check, "check", "check [-J]", JSON, (0, 0), &[],
         "walks every invariant of the memory core, tells what is broken", "check"),
+    command(Id::Offline, "offline", "offline ID|FROM-TO [-J]", JSON, (1, 1), &[],
+        "takes a resource or sections out of use; their content moves away", "offline 33-33"),
+    command(Id::Online, "online", "online ID|FROM-TO [--movable|--kernel] [-J]",
+        &[Flag::Movable, Flag::Kernel, Flag::Json], (1, 1), &[],
+        "takes a resource or sections that are offline into use again", "online 33-33 --movable"),
+    command(Id::Chmem, "chmem", "chmem -e|-d SIZE|RANGE|-b BLOCKRANGE [-z ZONE] [-v]",
+        &[Flag::Enable, Flag::Disable, Flag::Blocks, Flag::Zone, Flag::Verbose], (1, 1), CHMEM_ZONES,
+        "sets a size or range of memory online or offline, block by block", "chmem -d 128M"),
     command(Id::Policy, "policy", "policy [online|offline|movable|kernel] [-J]", JSON, (0, 1), POLICIES,
         "what memory becomes that is plugged from now on: shows or sets it", "policy movable"),
     command(Id::Stress, "stress", "stress heap|off [-J]", JSON, (1, 1), &["heap", "off"],

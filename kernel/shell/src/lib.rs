@@ -17,6 +17,7 @@
 extern crate std;
 
 pub mod args;
+pub mod chmem;
 pub mod commands;
 pub mod editor;
 pub mod history;

@@ -12,6 +12,8 @@ const PAGE: u64 = 4096;
 pub type Device = Text<128>;
 /// A state, a zone, an owner.
 pub type Word = Text<16>;
+/// Who holds a frame.
+pub type Holder = Text<48>;
 
 const fn pages(count: u64) -> Size {
     Size(count.saturating_mul(PAGE))
@@ -74,7 +76,21 @@ pub struct ResourceRow {
     pub offline_pages: u64,
     pub movable_pages: u64,
     pub pinned_pages: u64,
+    /// Whether its device can be removed as far as its content goes: it is no boot memory, and nothing is pinned.
+    pub removable: bool,
+    /// The first frame that is pinned.
+    pub pinned_pfn: Option<u64>,
+    /// Who has pinned it.
+    pub pinned_by: Option<Holder>,
     pub add: AddRow,
+}
+
+impl ResourceRow {
+    /// The line below the table about what keeps this resource's device from being removed.
+    pub fn write_pinned(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let Some((pfn, by)) = self.pinned_pfn.zip(self.pinned_by) else { return Ok(()) };
+        writeln!(out, "resource {} cannot be removed: frame {pfn:#x} is pinned by {by}", self.id)
+    }
 }
 
 impl Row for ResourceRow {
@@ -339,7 +355,7 @@ mod zones;
 
 pub use kernel::{DeviceRow, DumpHead, EventRow, Leaves, Stat, TableRow, Uptime, WalkRow, WindowRow};
 pub use lsmem::{Joined, LsmemColumns, LsmemRow, LsmemSummary, Merge, Removable, Unit};
-pub use trial::{FailRow, PolicyRow, StressRow};
+pub use trial::{FailRow, OfflineRow, OnlineRow, PolicyRow, StressRow};
 pub use zones::{BuddyRow, ORDERS_MAX, ZoneRow, buddy_line};
 
 #[cfg(test)]

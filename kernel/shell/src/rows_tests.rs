@@ -23,6 +23,9 @@ fn resource(n: u64, device: &str) -> ResourceRow {
         offline_pages: n,
         movable_pages: n,
         pinned_pages: n,
+        removable: false,
+        pinned_pfn: Some(n),
+        pinned_by: Some(Holder::of(&device)),
         add: AddRow {
             aml_us: n,
             map_us: n,

@@ -5,12 +5,15 @@
 //! firmware says, crate `mm` makes those of adding and removing.
 
 use super::MAX_DEVICES;
+use crate::memory::window;
 use core::fmt;
 use firmware::notify::Status;
 use firmware::ranges::RangesError;
 use mm::addr::PfnRange;
 use mm::error::AddError;
-use mm::remove::RemoveError;
+use mm::info::Holder;
+use mm::remove::{Pinned, RemoveError};
+use mm::window::AllocationId;
 
 /// Why a memory device is not (or no longer) what the firmware wanted it to be.
 #[derive(Clone, Debug)]
@@ -38,7 +41,7 @@ pub enum HotplugError {
     /// The memory core refuses.
     Add(AddError),
     /// The memory core does not give it up.
-    Remove(RemoveError),
+    Remove(Why),
     /// It went away by itself; its memory is not there, and still known.
     Gone,
     /// The device has no way to be ejected.
@@ -61,7 +64,7 @@ impl HotplugError {
     pub const fn status(&self) -> Status {
         match self {
             HotplugError::EjectNotSupported => Status::EjectNotSupported,
-            HotplugError::Remove(error) => removal(error),
+            HotplugError::Remove(why) => removal(&why.error),
             HotplugError::Aml(_)
             | HotplugError::Missing(_)
             | HotplugError::BadValue { .. }
@@ -75,6 +78,30 @@ impl HotplugError {
             | HotplugError::NotLetGo
             | HotplugError::TooManyDevices => Status::Failure,
         }
+    }
+}
+
+/// Why the memory core gives memory up neither to its device nor for `offline`, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Why {
+    error: RemoveError,
+    /// The allocation that holds the frame in question.
+    allocation: Option<AllocationId>,
+}
+
+/// The refusal with its owner, as far as that is known now.
+pub fn why(error: RemoveError) -> Why {
+    let allocation = match error {
+        RemoveError::Pinned(Pinned { holder: Holder::Mapping(at), .. }) => window().holding(at),
+        _ => None,
+    };
+    Why { error, allocation: allocation.map(|allocation| allocation.id) }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)?;
+        self.allocation.iter().try_for_each(|id| write!(f, ", which is allocation {id}"))
     }
 }
 
@@ -111,7 +138,7 @@ impl fmt::Display for HotplugError {
                 write!(f, "frames {frames} hold a firmware table, or what AML uses as registers")
             }
             HotplugError::Add(error) => error.fmt(f),
-            HotplugError::Remove(error) => error.fmt(f),
+            HotplugError::Remove(why) => why.fmt(f),
             HotplugError::Gone => f.write_str("its memory is not there any more, and cannot be given up"),
             HotplugError::EjectNotSupported => {
                 f.write_str("asked for back, but the device has no _EJ0: it cannot be ejected")

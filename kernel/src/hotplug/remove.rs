@@ -6,9 +6,10 @@
 //!    '--------'------------------'--> refused: the core has put everything back, the reason goes to `acpi::eject`
 //! ```
 //!
-//! Invariant: after success nothing of the device's memory is mapped or known. Neighbour: `mm::remove` does the work.
+//! Invariants: nothing here waits for longer than [`PATIENCE_US`] without something having been done; after
+//! success nothing of the device's memory is mapped or known. Neighbour: `mm::remove` does the work.
 
-use super::{DEVICES, DeviceState, HotplugError, microseconds, say};
+use super::{DEVICES, DeviceState, HotplugError, microseconds, say, why};
 use crate::executor;
 use crate::memory::{core, window};
 use log::{Level, info};
@@ -17,7 +18,29 @@ use mm::remove::{RemoveError, RemoveStats, Removed};
 use mm::window::Progress;
 
 /// Frames copied in a step: a few milliseconds under emulation.
-const STEP: u64 = 512;
+pub const STEP: u64 = 512;
+/// How long a removal waits for an allocation that is being made or freed and does not get on.
+const PATIENCE_US: u64 = 1_000_000;
+
+/// How long it has been waited for somebody else.
+#[derive(Debug, Default)]
+pub struct Patience {
+    since: Option<u64>,
+}
+
+impl Patience {
+    /// What is waited for, once that has taken too long; `waiting` is what is waited for now.
+    pub fn look(&mut self, waiting: Option<RemoveError>) -> Option<RemoveError> {
+        let Some(error) = waiting else {
+            self.since = None;
+            return None;
+        };
+        let now = microseconds();
+        let since = *self.since.get_or_insert(now);
+        (now.saturating_sub(since) > PATIENCE_US).then_some(error)
+    }
+}
+
 /// Gives all memory of a device up, or none; gives way between its steps. The device is `Leaving` all the while.
 ///
 /// # Errors
@@ -28,7 +51,7 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
     if !has_memory {
         return Ok(());
     }
-    let removed = evacuate(id).await.map_err(HotplugError::Remove)?;
+    let removed = evacuate(id).await.map_err(|error| HotplugError::Remove(why(error)))?;
     let RemoveStats { migrated_pages, isolate_us, migrate_us, unmap_us, .. } = removed.stats;
     let path = super::with(id, |device| device.path.clone()).unwrap_or_default();
     // Not rationed: what went has to come again before it can go again.
@@ -42,7 +65,12 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
 
 async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
     let mut removal = core().begin_remove(id, &microseconds)?;
+    let mut patience = Patience::default();
     while core().remove_step(window(), &mut removal, STEP, &microseconds)? == Progress::More {
+        if let Some(error) = patience.look(removal.waiting()) {
+            core().abort_remove(window(), removal);
+            return Err(error);
+        }
         executor::give_way().await;
     }
     core().finish_remove(removal, &microseconds)

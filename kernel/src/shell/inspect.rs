@@ -10,10 +10,11 @@ use crate::memory::{core, heap, window};
 use ::core::fmt::Write;
 use mm::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, SECTION_PAGES, SectionNr};
 use mm::info::{DeviceId, Holder, ResourceId, ResourceInfo};
+use mm::remove::Pinned;
 use shell::args::Invocation;
 use shell::number::{self, IdOrRange};
 use shell::report::{self, Format};
-use shell::rows::{AddRow, Device, Meminfo, NodeRow, PageRow, ResourceRow, SectionRow, Word};
+use shell::rows::{self, AddRow, Device, Meminfo, NodeRow, PageRow, ResourceRow, SectionRow, Word};
 
 /// The resource that an operand names.
 pub fn resource(text: &str) -> Result<ResourceInfo, Failure> {
@@ -38,6 +39,7 @@ fn device(id: DeviceId) -> (Device, u64, Answer) {
 
 fn resource_row(info: &ResourceInfo) -> ResourceRow {
     let (device, aml_ns, answer) = device(info.device);
+    let pinned = pinned(info);
     ResourceRow {
         id: info.id.0,
         device,
@@ -55,6 +57,9 @@ fn resource_row(info: &ResourceInfo) -> ResourceRow {
         offline_pages: info.offline_pages,
         movable_pages: info.movable_pages,
         pinned_pages: info.pinned_pages,
+        removable: info.device != DeviceId::BOOT && pinned.is_none(),
+        pinned_pfn: pinned.map(|pinned| pinned.pfn.0),
+        pinned_by: pinned.map(|pinned| holder(pinned.holder)),
         add: AddRow {
             aml_us: aml_ns / 1000,
             map_us: (info.add.check_ns + info.add.map_ns) / 1000,
@@ -72,12 +77,41 @@ fn resource_row(info: &ResourceInfo) -> ResourceRow {
     }
 }
 
+/// What keeps a device's resource from being removed. That boot memory is not removed needs no reason.
+pub fn pinned(info: &ResourceInfo) -> Option<Pinned> {
+    // Without a pinned frame there is no need to walk all blocks.
+    let may_be = info.device != DeviceId::BOOT && info.pinned_pages > 0;
+    may_be.then(|| core().first_pinned(info.id)).flatten()
+}
+
+/// Who holds a frame, in words.
+fn holder(holder: Holder) -> rows::Holder {
+    match holder {
+        Holder::Mapping(at) => match window().holding(at) {
+            Some(allocation) => rows::Holder::of(&format_args!("allocation {}", allocation.id)),
+            None => rows::Holder::of(&format_args!("what is mapped at {at}")),
+        },
+        Holder::Table(at) => rows::Holder::of(&format_args!("a page table for {at}")),
+        Holder::Boot(owner) => rows::Holder::of(&owner),
+        Holder::None => rows::Holder::of(&"somebody who did not say"),
+    }
+}
+
 /// `resources [-J]`
 pub async fn resources(invocation: &Invocation<'_>) -> Outcome {
     stream::list(invocation.format(), async |tell: &mut dyn FnMut(&ResourceRow)| {
         stream::resources(&mut |info| tell(&resource_row(info))).await
     })
-    .await
+    .await?;
+    if invocation.format() == Format::Table {
+        let mut result = Ok(());
+        stream::resources(&mut |info| {
+            result = result.and_then(|()| resource_row(info).write_pinned(&mut Out));
+        })
+        .await?;
+        result?;
+    }
+    Ok(())
 }
 
 fn section_row(row: &mm::info::SectionRow) -> SectionRow {
@@ -117,7 +151,8 @@ pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
     .await
 }
 
-fn sections_from_to(from: u64, to: u64) -> Result<PfnRange, Failure> {
+/// The frames of the sections from `from` to `to`, as far as there can be any.
+pub fn sections_from_to(from: u64, to: u64) -> Result<PfnRange, Failure> {
     let highest = MAX_PFN.section().0 - 1;
     if from > highest {
         return Err(Failure::of(format_args!("section {from} is above {highest}, the highest there can be")));

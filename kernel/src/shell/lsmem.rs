@@ -1,11 +1,11 @@
 //! `lsmem`, as util-linux has it: our sections are its blocks.
 
 use super::console::Out;
-use super::{Failure, Outcome, stream};
+use super::{Failure, Outcome, inspect, stream};
 use ::core::cell::Cell;
 use ::core::fmt::Write;
 use mm::addr::{PAGE_SIZE, SECTION_PAGES};
-use mm::info::{DeviceId, ResourceInfo, ResourceState, SectionRow, SectionState};
+use mm::info::{DeviceId, ResourceId, ResourceInfo, ResourceState, SectionRow, SectionState};
 use shell::args::{Flag, Invocation};
 use shell::report::{Array, Format};
 use shell::rows::{Joined, LsmemColumns, LsmemRow, LsmemSummary, Merge, Removable, Unit, Word};
@@ -32,9 +32,9 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
         offline.set(0);
         // Up to where it is counted: a block of boot memory comes more than once.
         let mut counted = 0;
-        let mut open: Option<LsmemRow> = None;
+        let (mut open, mut known): (Option<LsmemRow>, _) = (None, Known::default());
         stream::sections(stream::EVERYTHING, &mut |info, section| {
-            let row = row(info, section, unit, columns);
+            let row = row(info, section, known.removable(info), unit, columns);
             let end = row.start + row.size;
             let sum = if row.state.as_str() == OFFLINE { &offline } else { &online };
             sum.set(sum.get() + end.saturating_sub(row.start.max(counted)));
@@ -74,13 +74,37 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
     Ok(())
 }
 
-fn row(info: &ResourceInfo, section: &SectionRow, unit: Unit, columns: LsmemColumns) -> LsmemRow {
+/// Whether a resource can be removed, found out once for all its sections.
+#[derive(Default)]
+struct Known(Option<(ResourceId, Removable)>);
+
+impl Known {
+    fn removable(&mut self, info: &ResourceInfo) -> Removable {
+        match self.0 {
+            Some((id, removable)) if id == info.id => removable,
+            _ => {
+                let stays = info.device == DeviceId::BOOT || inspect::pinned(info).is_some();
+                let removable = if stays { Removable::No } else { Removable::Yes };
+                self.0 = Some((info.id, removable));
+                removable
+            }
+        }
+    }
+}
+
+fn row(
+    info: &ResourceInfo,
+    section: &SectionRow,
+    removable: Removable,
+    unit: Unit,
+    columns: LsmemColumns,
+) -> LsmemRow {
     let block = section.section.range();
     // Boot memory has blocks with holes in them; like Linux, all of such a block is shown. What a device
     // has of a block that another device shares is shown as it is: Linux has no such blocks.
-    let (part, removable) = match info.device {
-        DeviceId::BOOT => (block, Removable::No),
-        _ => (info.range.intersection(block), Removable::Yes),
+    let part = match info.device {
+        DeviceId::BOOT => block,
+        _ => info.range.intersection(block),
     };
     // To util-linux a block that is all memmap is as the rest of its device.
     let offline = section.state == SectionState::Offline || info.state == ResourceState::Offline;

@@ -18,12 +18,14 @@
 )]
 
 mod check;
+mod chmem;
 mod console;
 mod input;
 mod inspect;
 mod lsmem;
 mod map;
 mod memory;
+mod offline;
 mod paging;
 mod stream;
 mod system;
@@ -115,6 +117,9 @@ async fn execute(invocation: &Invocation<'_>) -> Outcome {
         Id::Free => memory::free(invocation).await,
         Id::Verify => memory::verify(invocation).await,
         Id::Check => check::check(invocation).await,
+        Id::Offline => offline::offline(invocation).await,
+        Id::Online => offline::online(invocation),
+        Id::Chmem => chmem::chmem(invocation).await,
         Id::Policy => trial::policy(invocation),
         Id::Stress => trial::stress(invocation),
         Id::Fail => trial::fail(invocation),

@@ -18,6 +18,7 @@ mod hostile_tables;
 mod lies;
 mod machines;
 mod more_dimms;
+mod offline;
 mod panic;
 mod pipe;
 mod policy;

@@ -19,7 +19,7 @@ pub struct LsmemRow {
     pub blocks: (u64, u64),
     /// "online" or "offline".
     pub state: Word,
-    /// Whether it belongs to a device that can be removed.
+    /// Whether it can be removed with its device.
     pub removable: Removable,
     /// Its node.
     pub node: u32,
@@ -84,9 +84,9 @@ impl LsmemColumns {
 /// Whether memory can be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removable {
-    /// It belongs to a device.
+    /// It belongs to a device, and nothing in it is pinned.
     Yes,
-    /// It is boot memory.
+    /// It is boot memory, or some of it is pinned.
     No,
 }
 

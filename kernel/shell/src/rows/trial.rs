@@ -1,4 +1,5 @@
-//! What is set rather than looked at, and what makes things go wrong on purpose: `policy`, `fail`, `stress`.
+//! What is set rather than looked at, and what makes things go wrong on purpose: `policy`, `offline`, `online`,
+//! `fail`, `stress`.
 
 use super::Word;
 use crate::report::{Column, Row, left, right};
@@ -10,6 +11,22 @@ use serde::Serialize;
 pub struct PolicyRow {
     /// What becomes of memory that is plugged.
     pub policy: &'static str,
+}
+
+/// The answer of `offline`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct OfflineRow {
+    /// Frames that were online and are not any more.
+    pub pages: u64,
+    /// Frames whose content went elsewhere for that.
+    pub migrated_pages: u64,
+}
+
+/// The answer of `online`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct OnlineRow {
+    /// Frames that were offline and are not any more.
+    pub pages: u64,
 }
 
 /// A step of an add or a removal that can be made to fail: a row of `fail`.
@@ -73,6 +90,10 @@ mod tests {
         let mut out = String::new();
         object(&mut out, &PolicyRow { policy: POLICIES[2] }).unwrap();
         assert_eq!(out, "{\"policy\":\"movable\"}\n");
+        out.clear();
+        object(&mut out, &OfflineRow { pages: 7, migrated_pages: 3 }).unwrap();
+        object(&mut out, &OnlineRow { pages: 7 }).unwrap();
+        assert_eq!(out, "{\"pages\":7,\"migrated_pages\":3}\n{\"pages\":7}\n");
         out.clear();
         object(&mut out, &StressRow { held_bytes: 5, left_bytes: 4, reserve_bytes: 3 }).unwrap();
         assert_eq!(out, "{\"held_bytes\":5,\"left_bytes\":4,\"reserve_bytes\":3}\n");

@@ -1,0 +1,250 @@
+//! `chmem`, as util-linux has it: so much memory, or a range of it, set online or offline block by block.
+//!
+//! Crate `shell` reads the operand and has the words. A block that fails is told and the next one is tried; as in
+//! util-linux a size is taken offline from the highest block down and online from the lowest up.
+
+use super::console::Out;
+use super::offline::{NotOffline, take_offline};
+use super::{Failure, Outcome, input};
+use crate::hotplug::{Why, why};
+use crate::memory::core;
+use ::core::fmt::{Display, Write};
+use mm::addr::{MAX_PFN, PAGE_SIZE, SECTION_PAGES, SectionNr};
+use mm::info::{SectionState, Zone};
+use mm::remove::{OnlineError, Target};
+use shell::args::{Flag, Invocation};
+use shell::chmem::{BlockName, Change, ChmemZone, CouldOnly, Meaning, Wanted, parse, zone};
+
+const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
+
+/// What is to be done.
+struct Order {
+    change: Change,
+    zone: Option<ChmemZone>,
+    /// `-v`: each block that changes is told.
+    verbose: Verbose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verbose {
+    No,
+    Yes,
+}
+
+/// What a block is at present, all resources that have a part of it together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Block {
+    /// Nothing of it is there.
+    Absent,
+    /// It is as wanted: all of it, or what is not memmap.
+    AsWanted,
+    /// It is not.
+    Other,
+}
+
+/// What became of a block.
+enum Changed {
+    Yes,
+    /// It is not in the zone that is asked for.
+    OtherZone,
+    StaysOnline(Why),
+    StaysOffline(OnlineError),
+}
+
+/// `chmem -e|-d SIZE|RANGE|-b BLOCKRANGE [-z ZONE] [-v]`
+pub async fn chmem(invocation: &Invocation<'_>) -> Outcome {
+    let order = order(invocation)?;
+    let meaning = if invocation.has(Flag::Blocks) { Meaning::Blocks } else { Meaning::Bytes };
+    let operand = invocation.operand(0).unwrap_or_default();
+    match parse(operand, meaning, BLOCK_BYTES).map_err(Failure::of)? {
+        Wanted::Amount { blocks } => size(&order, blocks).await,
+        Wanted::Blocks { first, last } => range(&order, first, last).await,
+    }
+}
+
+fn order(invocation: &Invocation<'_>) -> Result<Order, Failure> {
+    let change = match (invocation.has(Flag::Enable), invocation.has(Flag::Disable)) {
+        (true, false) => Change::Enable,
+        (false, true) => Change::Disable,
+        _ => {
+            let usage = invocation.command.usage;
+            return Err(Failure::of(format_args!("bad usage: one of -e and -d is needed; usage: {usage}")));
+        }
+    };
+    let unknown = |name| Failure::of(format_args!("unknown memory zone: {name}"));
+    let zone = invocation.value(Flag::Zone).map(|name| zone(name).ok_or_else(|| unknown(name)));
+    let verbose = if invocation.has(Flag::Verbose) { Verbose::Yes } else { Verbose::No };
+    Ok(Order { change, zone: zone.transpose()?, verbose })
+}
+
+/// So many blocks, wherever they are.
+async fn size(order: &Order, blocks: u64) -> Outcome {
+    let mut left = blocks;
+    let mut at = None;
+    while left > 0
+        && let Some(section) = next(order.change, at)
+    {
+        at = Some(section);
+        if look(order.change, section) == Block::Other {
+            match set(order, section).await? {
+                Changed::Yes => {
+                    left -= 1;
+                    tell_done(order, section)?;
+                }
+                Changed::OtherZone => {}
+                Changed::StaysOnline(why) => tell_failed(order, section, &why)?,
+                Changed::StaysOffline(error) => tell_failed(order, section, &error)?,
+            }
+        }
+        input::step().await?;
+    }
+    end(order, blocks, left)
+}
+
+/// The blocks from `first` to `last`.
+async fn range(order: &Order, first: u64, last: u64) -> Outcome {
+    let highest = MAX_PFN.section().0 - 1;
+    // What is above the highest block there can be is not there: it is left.
+    let blocks = (last - first).saturating_add(1);
+    let mut left = blocks;
+    let mut at = first.checked_sub(1).map(SectionNr);
+    while let Some(section) = next(Change::Enable, at).filter(|section| section.0 <= last.min(highest)) {
+        at = Some(section);
+        match look(order.change, section) {
+            Block::Absent => {}
+            Block::AsWanted => {
+                left -= 1;
+                if order.verbose == Verbose::Yes {
+                    writeln!(Out, "{} already {}d", name(section), order.change)?;
+                }
+            }
+            Block::Other => match set(order, section).await? {
+                Changed::Yes => {
+                    left -= 1;
+                    tell_done(order, section)?;
+                }
+                Changed::OtherZone => tell_failed(order, section, &"Zone mismatch")?,
+                Changed::StaysOnline(why) => tell_failed(order, section, &why)?,
+                Changed::StaysOffline(error) => tell_failed(order, section, &error)?,
+            },
+        }
+        input::step().await?;
+    }
+    end(order, blocks, left)
+}
+
+fn end(order: &Order, blocks: u64, left: u64) -> Outcome {
+    if left == 0 {
+        return Ok(());
+    }
+    let bytes = (blocks - left).saturating_mul(BLOCK_BYTES);
+    Err(Failure::of(CouldOnly { change: order.change, bytes }))
+}
+
+fn name(section: SectionNr) -> BlockName {
+    BlockName { block: section.0, bytes: BLOCK_BYTES }
+}
+
+fn tell_done(order: &Order, section: SectionNr) -> Outcome {
+    if order.verbose == Verbose::Yes {
+        writeln!(Out, "{} {}d", name(section), order.change)?;
+    }
+    Ok(())
+}
+
+fn tell_failed(order: &Order, section: SectionNr, why: &dyn Display) -> Outcome {
+    Ok(writeln!(Out, "{} {} failed: {why}", name(section), order.change)?)
+}
+
+/// The next block with memory in it behind `at`: upwards to enable, downwards to disable.
+fn next(change: Change, at: Option<SectionNr>) -> Option<SectionNr> {
+    let mut next: Option<SectionNr> = None;
+    core().resources(&mut |info| {
+        let first = info.range.start.section();
+        // A range has frames, so its end is not its start.
+        let last = mm::addr::Pfn(info.range.end.0 - 1).section();
+        let candidate = match (change, at) {
+            (Change::Enable, None) => first,
+            (Change::Enable, Some(at)) => first.max(SectionNr(at.0 + 1)),
+            (Change::Disable, None) => last,
+            (Change::Disable, Some(SectionNr(0))) => return,
+            (Change::Disable, Some(at)) => last.min(SectionNr(at.0 - 1)),
+        };
+        if candidate < first || candidate > last {
+            return;
+        }
+        next = Some(match (change, next) {
+            (_, None) => candidate,
+            (Change::Enable, Some(best)) => best.min(candidate),
+            (Change::Disable, Some(best)) => best.max(candidate),
+        });
+    });
+    next
+}
+
+fn look(change: Change, section: SectionNr) -> Block {
+    let unwanted = match change {
+        Change::Enable => SectionState::Offline,
+        Change::Disable => SectionState::Online,
+    };
+    let mut block = Block::Absent;
+    core().sections(section.range(), &mut |row| {
+        if row.state == unwanted {
+            block = Block::Other;
+        } else if block == Block::Absent {
+            block = Block::AsWanted;
+        }
+    });
+    block
+}
+
+/// Whether all that is in use of the block is in this zone.
+fn is_in(section: SectionNr, zone: ChmemZone) -> bool {
+    let wanted = match zone {
+        ChmemZone::Movable => Zone::Movable,
+        ChmemZone::Normal => Zone::Kernel,
+        ChmemZone::Any => Zone::Any,
+        ChmemZone::Other => return false,
+    };
+    let mut all = true;
+    core().sections(section.range(), &mut |row| {
+        all &= core().resource(row.resource).is_none_or(|info| info.zone == wanted);
+    });
+    all
+}
+
+async fn set(order: &Order, section: SectionNr) -> Result<Changed, Failure> {
+    let target = Target::Frames(section.range());
+    match order.change {
+        Change::Disable => {
+            if order.zone.is_some_and(|zone| !is_in(section, zone)) {
+                return Ok(Changed::OtherZone);
+            }
+            match take_offline(target).await {
+                Ok(_) => Ok(Changed::Yes),
+                Err(NotOffline::Refused(error)) => Ok(Changed::StaysOnline(why(error))),
+                Err(NotOffline::Stopped(failure)) => Err(failure),
+            }
+        }
+        Change::Enable => Ok(enable(target, order.zone)),
+    }
+}
+
+/// As in util-linux, memory goes to the movable zone where that is possible and nothing else is asked for.
+fn enable(target: Target, zone: Option<ChmemZone>) -> Changed {
+    let onlined = match zone {
+        Some(ChmemZone::Other) => return Changed::OtherZone,
+        Some(ChmemZone::Movable) => core().online(target, Some(Zone::Movable)),
+        Some(ChmemZone::Normal) => core().online(target, Some(Zone::Kernel)),
+        Some(ChmemZone::Any) => core().online(target, Some(Zone::Any)),
+        None => match core().online(target, Some(Zone::Movable)) {
+            Err(OnlineError::OtherZone { .. }) => core().online(target, None),
+            onlined => onlined,
+        },
+    };
+    match onlined {
+        Ok(_) => Changed::Yes,
+        Err(OnlineError::OtherZone { .. }) => Changed::OtherZone,
+        Err(error) => Changed::StaysOffline(error),
+    }
+}

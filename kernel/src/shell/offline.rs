@@ -1,0 +1,112 @@
+//! `offline` and `online`: a resource, or a range of sections, out of use and back.
+//!
+//! What is offline stays mapped and known; none of its frames can be allocated. Going offline moves what is in use
+//! elsewhere, in steps: Ctrl-C puts everything back online.
+
+use super::console::Out;
+use super::inspect::sections_from_to;
+use super::{Failure, Outcome, input};
+use crate::hotplug::{Patience, STEP, microseconds, why};
+use crate::memory::{core, window};
+use ::core::fmt::Write;
+use mm::addr::PAGE_SIZE;
+use mm::info::{ResourceId, Zone};
+use mm::remove::{Offlined, RemoveError, Target};
+use mm::window::Progress;
+use shell::args::{Flag, Invocation};
+use shell::human::Size;
+use shell::number::{self, IdOrRange};
+use shell::report::{self, Format};
+use shell::rows::{OfflineRow, OnlineRow};
+
+/// What `ID` or `FROM-TO` names.
+fn target(invocation: &Invocation<'_>) -> Result<Target, Failure> {
+    let text = invocation.operand(0).unwrap_or_default();
+    Ok(match number::id_or_range(text).map_err(Failure::of)? {
+        IdOrRange::Id(number) => {
+            let id = u32::try_from(number).map(ResourceId);
+            let unknown =
+                |_| Failure::of(format_args!("there is no resource {number} (resources lists them)"));
+            Target::Resource(id.map_err(unknown)?)
+        }
+        IdOrRange::Sections { from, to } => Target::Frames(sections_from_to(from, to)?),
+    })
+}
+
+/// Why something did not go offline.
+#[allow(clippy::large_enum_variant, reason = "as for `Failure`: there may be no heap")]
+pub enum NotOffline {
+    /// The memory core refuses.
+    Refused(RemoveError),
+    /// Ctrl-C.
+    Stopped(Failure),
+}
+
+impl From<RemoveError> for NotOffline {
+    fn from(error: RemoveError) -> NotOffline {
+        NotOffline::Refused(error)
+    }
+}
+
+impl From<NotOffline> for Failure {
+    fn from(error: NotOffline) -> Failure {
+        match error {
+            NotOffline::Refused(error) => Failure::of(why(error)),
+            NotOffline::Stopped(failure) => failure,
+        }
+    }
+}
+
+/// Takes all of `target` offline, or nothing of it.
+pub async fn take_offline(target: Target) -> Result<Offlined, NotOffline> {
+    let mut offlining = core().begin_offline(target, &microseconds)?;
+    let mut patience = Patience::default();
+    while core().offline_step(window(), &mut offlining, STEP, &microseconds)? == Progress::More {
+        let given_up = match patience.look(offlining.waiting()) {
+            Some(error) => Some(NotOffline::Refused(error)),
+            None => input::step().await.err().map(NotOffline::Stopped),
+        };
+        if let Some(why) = given_up {
+            core().abort_offline(window(), offlining);
+            return Err(why);
+        }
+    }
+    Ok(core().finish_offline(offlining))
+}
+
+/// `offline ID|FROM-TO [-J]`
+pub async fn offline(invocation: &Invocation<'_>) -> Outcome {
+    let offlined = take_offline(target(invocation)?).await?;
+    let row = OfflineRow { pages: offlined.pages, migrated_pages: offlined.stats.migrated_pages };
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &row)?,
+        Format::Table if row.pages == 0 => writeln!(Out, "nothing changes: all of it is offline already")?,
+        Format::Table => {
+            let size = Size(row.pages.saturating_mul(PAGE_SIZE));
+            writeln!(Out, "{size} offline, {} pages; {} migrated", row.pages, row.migrated_pages)?;
+        }
+    }
+    Ok(())
+}
+
+/// `online ID|FROM-TO [--movable|--kernel] [-J]`
+pub fn online(invocation: &Invocation<'_>) -> Outcome {
+    let zone = match (invocation.has(Flag::Movable), invocation.has(Flag::Kernel)) {
+        (false, false) => None,
+        (true, false) => Some(Zone::Movable),
+        (false, true) => Some(Zone::Kernel),
+        (true, true) => return Err(Failure::of("--movable and --kernel exclude each other")),
+    };
+    let onlined = core().online(target(invocation)?, zone).map_err(Failure::of)?;
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &OnlineRow { pages: onlined.pages })?,
+        Format::Table if onlined.pages == 0 => {
+            writeln!(Out, "nothing changes: all of it is online already")?;
+        }
+        Format::Table => {
+            let size = Size(onlined.pages.saturating_mul(PAGE_SIZE));
+            writeln!(Out, "{size} online, {} pages", onlined.pages)?;
+        }
+    }
+    Ok(())
+}
