@@ -513,6 +513,29 @@ Scope (\_SB) {
         })
     }
 
+    // writes to the serial line, on which the kernel speaks
+    Device (SERL) {
+        Name (_HID, EisaId ("PNP0C80"))
+        Name (_UID, "SERL")
+        OperationRegion (LINE, SystemIO, 0x3F8, 8)
+        Field (LINE, ByteAcc, NoLock, Preserve) { SEND, 8 }
+        Method (_CRS) { SEND = 0x41; Return (Buffer () { 0x79, 0x00 }) }
+    }
+
+    // lies in something that is not present: nothing to say about it
+    Device (GONE) {
+        Name (_HID, "ACPI0004")
+        Name (_STA, 0x00)
+        Device (BELO) {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, "BELO")
+            Name (_CRS, ResourceTemplate () {
+                QWordMemory (ResourceConsumer, , MinFixed, MaxFixed, Cacheable, ReadWrite,
+                    0, 0x240000000, 0x243FFFFFF, 0, 0x4000000)
+            })
+        }
+    }
+
     // three ranges that are all there: one device, three resources
     Device (REAL) {
         Name (_HID, EisaId ("PNP0C80"))

@@ -62,12 +62,15 @@ pub struct Shape {
     pub cpu: Option<String>,
 }
 
+/// With less, QEMU puts the kernel's file over the firmware's own memory, and nothing says a word.
+const LEAST_MEMORY: ByteSize = ByteSize::MIB.times(3);
+
 impl Shape {
     /// Refuses what QEMU would refuse in words of its own, or misread.
     pub fn check(&self) -> Result<()> {
         ensure!(
-            self.memory.bytes() > 0 && self.memory.bytes().is_multiple_of(ByteSize::MIB.bytes()),
-            "--memory {}: memory comes in whole MiB, and at least one of them",
+            self.memory >= LEAST_MEMORY && self.memory.bytes().is_multiple_of(ByteSize::MIB.bytes()),
+            "--memory {}: memory comes in whole MiB, and at least {LEAST_MEMORY} of it",
             self.memory
         );
         ensure!(

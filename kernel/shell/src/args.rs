@@ -12,13 +12,17 @@ const WORDS_MAX: usize = 32;
 /// Operands any command takes at most.
 const OPERANDS_MAX: usize = 4;
 /// Flags there are.
-const FLAGS: usize = 16;
+const FLAGS: usize = 21;
 
 /// A flag that some command takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
-    /// `-J`: one line of JSON.
+    /// `-J`, `--json`: one line of JSON.
     Json,
+    /// `--pairs`, `-P`.
+    Pairs,
+    /// `--raw`, `-r`.
+    Raw,
     /// `--all`, `-a`.
     All,
     /// `--bytes`, `-b`.
@@ -27,6 +31,12 @@ pub enum Flag {
     NoHeadings,
     /// `--output LIST`, `-o LIST`.
     Output,
+    /// `--output-all`.
+    OutputAll,
+    /// `--split LIST`, `-S LIST`.
+    Split,
+    /// `--summary[=WHEN]`.
+    Summary,
     /// `--node N`.
     Node,
     /// `--pinned`.
@@ -56,10 +66,15 @@ impl Flag {
     pub const fn spelling(self) -> &'static str {
         match self {
             Flag::Json => "-J",
+            Flag::Pairs => "--pairs",
+            Flag::Raw => "--raw",
             Flag::All => "--all",
             Flag::Bytes => "--bytes",
             Flag::NoHeadings => "--noheadings",
             Flag::Output => "--output",
+            Flag::OutputAll => "--output-all",
+            Flag::Split => "--split",
+            Flag::Summary => "--summary",
             Flag::Node => "--node",
             Flag::Pinned => "--pinned",
             Flag::Contiguous => "--contiguous",
@@ -78,6 +93,8 @@ impl Flag {
     pub const fn short(self) -> Option<char> {
         match self {
             Flag::Json => Some('J'),
+            Flag::Pairs => Some('P'),
+            Flag::Raw => Some('r'),
             Flag::All => Some('a'),
             // No command takes both.
             Flag::Bytes | Flag::Blocks => Some('b'),
@@ -87,20 +104,39 @@ impl Flag {
             Flag::Disable => Some('d'),
             Flag::Zone => Some('z'),
             Flag::Verbose => Some('v'),
+            Flag::Split => Some('S'),
             _ => None,
         }
     }
 
-    const fn takes_value(self) -> bool {
-        matches!(self, Flag::Node | Flag::Output | Flag::Zone)
+    const fn value(self) -> FlagValue {
+        match self {
+            Flag::Node | Flag::Output | Flag::Split | Flag::Zone => FlagValue::Needed,
+            Flag::Summary => FlagValue::Optional,
+            _ => FlagValue::None,
+        }
     }
 
     fn is(self, opt: Opt<&str>) -> bool {
         match opt {
             Opt::Short(letter) => self.short() == Some(letter),
+            Opt::Long(name) if self == Flag::Json => name == LONG_JSON,
             Opt::Long(name) => self.spelling().strip_prefix("--") == Some(name),
         }
     }
+}
+
+/// The other spelling of `-J`, as util-linux has it.
+const LONG_JSON: &str = "json";
+
+/// Whether a flag takes a value.
+enum FlagValue {
+    /// It takes none.
+    None,
+    /// Behind '=' only.
+    Optional,
+    /// Behind '=', or the next word.
+    Needed,
 }
 
 /// A line that fits a command.
@@ -182,7 +218,8 @@ impl fmt::Display for ArgError<'_> {
 /// The form in which a line asks for its output, whether or not the line fits a command: its error
 /// comes in that form too.
 pub fn format_of(line: &str) -> Format {
-    if line.split_ascii_whitespace().any(|word| word == "-J") { Format::Json } else { Format::Table }
+    let json = |word: &str| word == "-J" || word.strip_prefix("--") == Some(LONG_JSON);
+    if line.split_ascii_whitespace().any(json) { Format::Json } else { Format::Table }
 }
 
 /// Reads a line: words between blanks, the first one names the command.
@@ -218,9 +255,10 @@ pub fn parse(line: &str) -> Result<Invocation<'_>, ArgError<'_>> {
         };
         let flag = command.flags.iter().copied().find(|flag| flag.is(opt));
         let flag = flag.ok_or(ArgError::UnknownFlag(command, opt))?;
-        let value = match flag.takes_value() {
-            true => options.value().map_err(|_| ArgError::NoValue(flag))?,
-            false => "",
+        let value = match flag.value() {
+            FlagValue::None => "",
+            FlagValue::Optional => options.value_opt().unwrap_or_default(),
+            FlagValue::Needed => options.value().map_err(|_| ArgError::NoValue(flag))?,
         };
         // Each flag at most once, so there is room for all.
         if invocation.has(flag) || invocation.flags.try_push((flag, value)).is_err() {
@@ -256,6 +294,10 @@ mod tests {
             assert_eq!(given.format(), Format::Json);
         }
         assert!(parse("lsmem -aJ").unwrap().has(Flag::All));
+        assert_eq!(parse("meminfo --json").unwrap().format(), Format::Json);
+        for (line, when) in [("lsmem --summary", ""), ("lsmem --summary=never -n", "never")] {
+            assert_eq!(parse(line).unwrap().value(Flag::Summary), Some(when), "{line}");
+        }
         for line in ["lsmem -n -o +NODE", "lsmem -no+NODE", "lsmem --noheadings --output=+NODE"] {
             let given = parse(line).unwrap();
             assert_eq!((given.has(Flag::NoHeadings), given.value(Flag::Output)), (true, Some("+NODE")));
@@ -272,7 +314,9 @@ mod tests {
             ("HELP", "unknown command 'HELP'"),
             ("meminfo --node 1", "meminfo has no flag '--node'; usage: meminfo [-J]"),
             ("meminfo -x", "meminfo has no flag '-x'"),
-            ("meminfo --json", "meminfo has no flag '--json'"),
+            ("meminfo --j", "meminfo has no flag '--j'"),
+            ("meminfo -J --json", "-J is given twice"),
+            ("meminfo --json=x", "'--json' takes no value"),
             ("meminfo -J -J", "-J is given twice"),
             ("meminfo -JJ", "-J is given twice"),
             ("alloc 1M --node 1 --node 2", "--node is given twice"),
@@ -295,6 +339,7 @@ mod tests {
     #[test]
     fn form_of_errors() {
         assert_eq!(format_of("frob -J"), Format::Json);
+        assert_eq!(format_of("frob x --json"), Format::Json);
         assert_eq!(format_of("frob --J -j -Jx"), Format::Table);
     }
 

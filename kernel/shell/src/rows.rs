@@ -354,7 +354,7 @@ mod trial;
 mod zones;
 
 pub use kernel::{DeviceRow, DumpHead, EventRow, Leaves, Stat, TableRow, Uptime, WalkRow, WindowRow};
-pub use lsmem::{Joined, LsmemColumns, LsmemRow, LsmemSummary, Merge, Removable, Unit};
+pub use lsmem::{Joined, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit};
 pub use trial::{FailRow, OfflineRow, OnlineRow, PolicyRow, StressRow};
 pub use zones::{BuddyRow, ORDERS_MAX, ZoneRow, buddy_line};
 

@@ -28,7 +28,8 @@ const MEMORY_DEVICE_EISA: u64 = 0x800c_d041;
 
 /// `_STA`: present, enabled and functioning (ACPI 6.5, section 6.3.7).
 const PRESENT: u64 = 1 << 0;
-const READY: u64 = PRESENT | 1 << 1 | 1 << 3;
+const FUNCTIONING: u64 = 1 << 3;
+const READY: u64 = PRESENT | 1 << 1 | FUNCTIONING;
 /// What a device without `_STA` is.
 const ALL_BITS: u64 = 0xf;
 
@@ -103,21 +104,34 @@ fn names_memory(id: &Value) -> bool {
     }
 }
 
-/// Whether the device is there, by its `_STA`.
+/// Whether the device is there, by its `_STA` and those of what it lies in: below a device that is neither
+/// present nor functioning nothing is there (ACPI 6.5, section 6.3.7).
 ///
 /// # Errors
 ///
 /// When it is there, but not ready; and when AML fails.
 pub fn look(namespace: &mut Namespace, path: &str) -> Result<Presence, HotplugError> {
-    let status = match namespace.evaluate_of(path, "_STA")? {
-        None => ALL_BITS,
-        Some(Value::Integer(status)) => status,
-        Some(_) => return Err(HotplugError::BadValue { object: "_STA", wanted: "an integer" }),
-    };
+    let mut above = parent(path);
+    while let Some(bus) = above {
+        if status(namespace, bus)? & (PRESENT | FUNCTIONING) == 0 {
+            return Ok(Presence::Absent);
+        }
+        above = parent(bus);
+    }
+    let status = status(namespace, path)?;
     match status & READY {
         READY => Ok(Presence::Present),
         some if some & PRESENT == 0 => Ok(Presence::Absent),
         _ => Err(HotplugError::NotReady { status }),
+    }
+}
+
+/// What `_STA` says, all bits where there is none.
+fn status(namespace: &mut Namespace, path: &str) -> Result<u64, HotplugError> {
+    match namespace.evaluate_of(path, "_STA")? {
+        None => Ok(ALL_BITS),
+        Some(Value::Integer(status)) => Ok(status),
+        Some(_) => Err(HotplugError::BadValue { object: "_STA", wanted: "an integer" }),
     }
 }
 

@@ -2,6 +2,7 @@
 //! AML's operation regions end here too.
 
 use crate::arch::port::{self, PortNumber};
+use crate::arch::serial;
 use crate::memory::devices::{self, Caching, DeviceMapError};
 use core::fmt;
 use mm::addr::{PhysAddr, VirtAddr};
@@ -45,6 +46,8 @@ impl Width {
 pub enum RegisterError {
     /// I/O ports move one, two or four bytes at a time.
     PortWidth(PortNumber),
+    /// The kernel uses the port itself.
+    SerialLine(PortNumber),
     /// The memory cannot be mapped: it is RAM, for example.
     Map(PhysAddr, DeviceMapError),
 }
@@ -53,6 +56,9 @@ impl fmt::Display for RegisterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RegisterError::PortWidth(port) => write!(f, "I/O port {:#x} cannot move 8 bytes at once", port.0),
+            RegisterError::SerialLine(port) => {
+                write!(f, "I/O port {:#x} is the kernel's serial line", port.0)
+            }
             RegisterError::Map(at, error) => write!(f, "register at {at}: {error}"),
         }
     }
@@ -70,6 +76,7 @@ impl Register {
     /// What it holds.
     pub fn read(self, width: Width) -> Result<u64, RegisterError> {
         match self {
+            Register::Io(port) if serial::owns(port, width.bytes()) => Err(RegisterError::SerialLine(port)),
             Register::Io(port) => Ok(match width {
                 Width::Byte => port::read8(port).into(),
                 Width::Word => port::read16(port).into(),
@@ -83,6 +90,9 @@ impl Register {
     /// Makes it hold the low bytes of `value`.
     pub fn write(self, width: Width, value: u64) -> Result<(), RegisterError> {
         match self {
+            Register::Io(port) if serial::owns(port, width.bytes()) => {
+                return Err(RegisterError::SerialLine(port));
+            }
             Register::Io(port) => match width {
                 Width::Byte => port::write8(port, value as u8),
                 Width::Word => port::write16(port, value as u16),

@@ -35,6 +35,8 @@ use uart_16550::{BaudRate, Config, InitError, Uart16550};
 pub use report::{Emergency, send_waiting};
 
 const COM1: PortNumber = PortNumber(0x3f8);
+/// Its registers.
+const PORTS: u16 = 8;
 /// The transmit register, when written.
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
@@ -86,7 +88,7 @@ enum Announcement {
 const UART: Uart16550<PioBackend> = {
     // SAFETY: ports 0x3f8 to 0x3ff are a PC's first serial port, and nothing else of the kernel uses
     // them but `Emergency`, which only reads the line status and writes data, and `Line`, which holds
-    // the UART.
+    // the UART. AML is refused them (`owns`).
     match unsafe { Uart16550::new_port(COM1.0) } {
         Ok(uart) => uart,
         Err(_) => panic!("the port's number leaves room for its registers"),
@@ -101,6 +103,13 @@ static SERIAL: IrqMutex<Line> = IrqMutex::new(Line {
 });
 /// Apart from [`SERIAL`], whose first value is not all zeros: so these bytes are not in the kernel's file.
 static OUTGOING: IrqMutex<Ring<OUTGOING_BYTES>> = IrqMutex::new(Ring::new());
+
+/// Whether an access of `bytes` at `port` touches the line's registers. Firmware is refused there: it would
+/// write into the midst of what is being sent.
+pub const fn owns(port: PortNumber, bytes: u64) -> bool {
+    let (start, end) = (port.0 as u64, port.0 as u64 + bytes);
+    start < (COM1.0 + PORTS) as u64 && end > COM1.0 as u64
+}
 
 /// Sets the line to 115200 baud, 8N1, FIFOs on, interrupts off.
 ///

@@ -3,29 +3,96 @@
 use super::console::Out;
 use super::{Failure, Outcome, inspect, stream};
 use ::core::cell::Cell;
-use ::core::fmt::Write;
+use ::core::fmt::{self, Write};
 use mm::addr::{PAGE_SIZE, SECTION_PAGES};
 use mm::info::{DeviceId, ResourceId, ResourceInfo, ResourceState, SectionRow, SectionState};
 use shell::args::{Flag, Invocation};
-use shell::report::{Array, Format};
-use shell::rows::{Joined, LsmemColumns, LsmemRow, LsmemSummary, Merge, Removable, Unit, Word};
+use shell::report::Array;
+use shell::rows::{
+    Joined, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit, Word,
+};
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
-const OFFLINE: &str = "offline";
 
-/// `lsmem [-a] [-b] [-n] [-o [+]COLUMN,...] [-J]`
-pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
-    let merge = if invocation.has(Flag::All) { Merge::Blocks } else { Merge::Ranges };
-    let unit = if invocation.has(Flag::Bytes) { Unit::Bytes } else { Unit::Suffix };
-    let columns = match invocation.value(Flag::Output).map(LsmemColumns::parse) {
-        None => LsmemColumns::DEFAULT,
-        Some(Ok(columns)) => columns,
-        Some(Err(word)) => {
-            return Err(Failure::of(format_args!(
-                "'{word}' is no column, or there twice: RANGE, SIZE, STATE, REMOVABLE, BLOCK, NODE, ZONES"
-            )));
+/// What is wanted: the flags, as util-linux reads them.
+struct Wanted {
+    merge: Merge,
+    unit: Unit,
+    columns: LsmemColumns,
+    split: LsmemColumns,
+    form: Form,
+    parts: Parts,
+}
+
+/// The form of the rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Table,
+    Json,
+    Line(LsmemLine),
+}
+
+/// What is written: the rows, the sums that stand below them, or both.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    Rows,
+    Sums,
+    Both,
+}
+
+fn unknown_column(word: &str) -> Failure {
+    Failure::of(format_args!(
+        "'{word}' is no column, or there twice: RANGE, SIZE, STATE, REMOVABLE, BLOCK, NODE, ZONES"
+    ))
+}
+
+fn exclusive(flags: &str) -> Failure {
+    Failure::of(format_args!("mutually exclusive arguments: {flags}"))
+}
+
+impl Wanted {
+    fn of(invocation: &Invocation<'_>) -> Result<Wanted, Failure> {
+        let columns = match (invocation.value(Flag::Output), invocation.has(Flag::OutputAll)) {
+            (Some(_), true) => return Err(exclusive("--output --output-all")),
+            (Some(list), false) => LsmemColumns::parse(list).map_err(unknown_column)?,
+            (None, true) => LsmemColumns::ALL,
+            (None, false) => LsmemColumns::DEFAULT,
+        };
+        let merge = if invocation.has(Flag::All) { Merge::Blocks } else { Merge::Ranges };
+        let split = match invocation.value(Flag::Split) {
+            Some(_) if merge == Merge::Blocks => return Err(exclusive("--split --all")),
+            Some(list) => LsmemColumns::parse_split(list).map_err(unknown_column)?,
+            None => columns,
+        };
+        let forms = [
+            (Flag::Json, Form::Json),
+            (Flag::Pairs, Form::Line(LsmemLine::Pairs)),
+            (Flag::Raw, Form::Line(LsmemLine::Raw)),
+        ];
+        let mut forms = forms.into_iter().filter(|(flag, _)| invocation.has(*flag));
+        let form = forms.next().map_or(Form::Table, |(_, form)| form);
+        if forms.next().is_some() {
+            return Err(exclusive("--json --pairs --raw"));
         }
-    };
+        let parts = match (invocation.value(Flag::Summary), form) {
+            (None, Form::Table) => Parts::Both,
+            (None | Some("never"), _) => Parts::Rows,
+            (Some(_), Form::Json) => return Err(Failure::of("one line of JSON has no summary")),
+            (Some("always"), _) => Parts::Both,
+            (Some("" | "only"), Form::Table) => Parts::Sums,
+            (Some("" | "only"), Form::Line(_)) => return Err(exclusive("--pairs --raw --summary=only")),
+            (Some(other), _) => {
+                return Err(Failure::of(format_args!("--summary is never, always or only, not '{other}'")));
+            }
+        };
+        let unit = if invocation.has(Flag::Bytes) { Unit::Bytes } else { Unit::Suffix };
+        Ok(Wanted { merge, unit, columns, split, form, parts })
+    }
+}
+
+/// `lsmem [-a|-S LIST] [-b] [-n] [-o [+]LIST|--output-all] [--summary[=WHEN]] [-J|-P|-r]`
+pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
+    let wanted = Wanted::of(invocation)?;
     let (online, offline) = (Cell::new(0), Cell::new(0));
     let walk = async |tell: &mut dyn FnMut(&LsmemRow)| -> Outcome {
         online.set(0);
@@ -34,12 +101,12 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
         let mut counted = 0;
         let (mut open, mut known): (Option<LsmemRow>, _) = (None, Known::default());
         stream::sections(stream::EVERYTHING, &mut |info, section| {
-            let row = row(info, section, known.removable(info), unit, columns);
+            let row = row(info, section, known.removable(info), &wanted);
             let end = row.start + row.size;
             let sum = if row.state.as_str() == OFFLINE { &offline } else { &online };
             sum.set(sum.get() + end.saturating_sub(row.start.max(counted)));
             counted = end;
-            if open.as_mut().is_none_or(|open| open.join(&row, merge) == Joined::No)
+            if open.as_mut().is_none_or(|open| open.join(&row, wanted.merge) == Joined::No)
                 && let Some(whole) = open.replace(row)
             {
                 tell(&whole);
@@ -49,29 +116,45 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
         open.iter().for_each(tell);
         Ok(())
     };
-    match invocation.format() {
-        Format::Json => {
-            let (mut list, mut result) = (Array::new(), Ok(()));
+    let mut table = wanted.columns.table();
+    let mut result = Ok(());
+    let mut write = |written: fmt::Result| result = result.and(written);
+    match (wanted.parts, wanted.form) {
+        (Parts::Sums, _) => walk(&mut |_| ()).await?,
+        (_, Form::Json) => {
+            let mut list = Array::new();
             Out.write_str("{\"memory\":")?;
             Array::begin(&mut Out)?;
-            walk(&mut |row| result = result.and_then(|()| list.item(&mut Out, row))).await?;
-            result?;
-            Out.write_str("]}\n")?;
+            walk(&mut |row| write(list.item(&mut Out, row))).await?;
+            write(Out.write_str("]}\n"));
         }
-        Format::Table => {
-            let mut table = columns.table();
-            walk(&mut |row| table.measure(row)).await?;
-            let mut result = match invocation.has(Flag::NoHeadings) {
-                true => Ok(()),
-                false => table.titles(&mut Out),
-            };
-            walk(&mut |row| result = result.and_then(|()| table.row(&mut Out, row))).await?;
-            result?;
-            let (online, offline) = (online.get(), offline.get());
-            LsmemSummary { block: BLOCK_BYTES, online, offline, unit }.write(&mut Out)?;
+        (_, form) => {
+            if form == Form::Table {
+                walk(&mut |row| table.measure(row)).await?;
+            }
+            match form {
+                _ if invocation.has(Flag::NoHeadings) => {}
+                Form::Line(LsmemLine::Pairs) => {}
+                Form::Line(LsmemLine::Raw) => write(wanted.columns.write_titles(&mut Out)),
+                Form::Table | Form::Json => write(table.titles(&mut Out)),
+            }
+            walk(&mut |row| {
+                write(match form {
+                    Form::Line(line) => row.write_line(&mut Out, line),
+                    Form::Table | Form::Json => table.row(&mut Out, row),
+                });
+            })
+            .await?;
         }
     }
-    Ok(())
+    if wanted.parts == Parts::Both {
+        write(Out.write_char('\n'));
+    }
+    if wanted.parts != Parts::Rows {
+        let (online, offline, unit) = (online.get(), offline.get(), wanted.unit);
+        write(LsmemSummary { block: BLOCK_BYTES, online, offline, unit }.write(&mut Out));
+    }
+    Ok(result?)
 }
 
 /// Whether a resource can be removed, found out once for all its sections.
@@ -92,13 +175,7 @@ impl Known {
     }
 }
 
-fn row(
-    info: &ResourceInfo,
-    section: &SectionRow,
-    removable: Removable,
-    unit: Unit,
-    columns: LsmemColumns,
-) -> LsmemRow {
+fn row(info: &ResourceInfo, section: &SectionRow, removable: Removable, wanted: &Wanted) -> LsmemRow {
     let block = section.section.range();
     // Boot memory has blocks with holes in them; like Linux, all of such a block is shown. What a device
     // has of a block that another device shares is shown as it is: Linux has no such blocks.
@@ -116,7 +193,8 @@ fn row(
         removable,
         node: info.node.0,
         zone: Word::of(&info.zone),
-        unit,
-        columns,
+        unit: wanted.unit,
+        columns: wanted.columns,
+        split: wanted.split,
     }
 }

@@ -16,6 +16,7 @@ mod faults;
 mod frames;
 mod hostile_tables;
 mod lies;
+mod lsmem;
 mod machines;
 mod more_dimms;
 mod offline;
