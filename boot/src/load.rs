@@ -57,7 +57,7 @@ pub fn load(
     let places = place(&kernel, map)?;
     let frames = &mut frames;
     let mut space = Space::new(frames)?;
-    load_image(&kernel, places.offset, frames, &mut space)?;
+    let image = load_image(&kernel, places.offset, frames, &mut space)?;
 
     let stack = take(frames, "the kernel's stack", places.stack_size / PAGE)?;
     // SAFETY: just taken, referred to by nothing else. Zeroed, so that nothing old is on it.
@@ -66,8 +66,11 @@ pub fn load(
 
     if let Some(base) = places.direct_map {
         for range in map.mapped() {
-            space.map_direct(base, frames, *range)?;
+            for part in [range.before(image), range.after(image)] {
+                space.map_direct(base, frames, part, Rights::Write)?;
+            }
         }
+        map_image_again(&kernel, image, base, frames, &mut space)?;
     }
     let identity = (trampoline.start, trampoline);
     space.map("the trampoline", frames, identity, Rights::Execute, Lifetime::Trampoline)?;
@@ -142,7 +145,7 @@ fn load_image(
     offset: u64,
     frames: &mut Frames,
     space: &mut Space,
-) -> Result<(), BootError> {
+) -> Result<PhysRange, BootError> {
     let (low, high) = kernel.span();
     let image = take(frames, "the kernel image", (high - low) / PAGE)?;
     // SAFETY: just taken, referred to by nothing else.
@@ -165,6 +168,29 @@ fn load_image(
             let virt = page.wrapping_add(offset);
             space.map("the kernel image", frames, (virt, frame), rights, Lifetime::Kernel)?;
         }
+    }
+    Ok(image)
+}
+
+/// Maps the image's frames in the physical-memory mapping: what may not be written in the image may not be written
+/// there either.
+fn map_image_again(
+    kernel: &KernelFile<'_>,
+    image: PhysRange,
+    base: u64,
+    frames: &mut Frames,
+    space: &mut Space,
+) -> Result<(), BootError> {
+    let (low, _) = kernel.span();
+    for phys in (image.start..image.end).step_by(PAGE as usize) {
+        let page = low + (phys - image.start);
+        let segment =
+            kernel.segments.iter().find(|segment| (segment.first_page()..segment.end_page()).contains(&page));
+        let rights = match segment.map(|segment| kernel.page_rights(segment, page)) {
+            Some(Rights::Read | Rights::Execute) => Rights::Read,
+            Some(Rights::Write) | None => Rights::Write,
+        };
+        space.map_direct(base, frames, PhysRange::new(phys, phys + PAGE), rights)?;
     }
     Ok(())
 }

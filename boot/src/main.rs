@@ -14,7 +14,8 @@
 //!   memory. Not supported, and refused: recursive page table, ASLR.
 //! - The physical-memory mapping covers RAM and ACPI data of the memory map (e820 kinds 1, 3 and 4,
 //!   rounded outward to 4 KiB) and nothing else: no device, no hole, no reserved range. It is
-//!   writable, not executable, global, with leaves of 2 MiB and 4 KiB. The rest of the firmware's
+//!   not executable, and writable but for the image's read-only pages; global, with leaves of 2 MiB and
+//!   4 KiB. The rest of the firmware's
 //!   tables (the RSDP) has to be mapped by the kernel.
 //! - The lower half holds one page: the trampoline with the code that jumped and the descriptor
 //!   table (GDT) in use. A kernel clears level-4 entries 0 to 255 once it has its own GDT.

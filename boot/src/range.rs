@@ -48,6 +48,16 @@ impl PhysRange {
         PhysRange::new(self.start.max(other.start), self.end.min(other.end))
     }
 
+    /// The bytes below `other`.
+    pub fn before(self, other: PhysRange) -> PhysRange {
+        PhysRange::new(self.start, self.end.min(other.start))
+    }
+
+    /// The bytes above `other`.
+    pub fn after(self, other: PhysRange) -> PhysRange {
+        PhysRange::new(self.start.max(other.end), self.end)
+    }
+
     /// The whole frames inside: what of it may be used.
     pub const fn rounded_inward(self) -> PhysRange {
         match self.start.checked_next_multiple_of(PAGE) {
@@ -75,6 +85,24 @@ impl fmt::Display for PhysRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Proves that a range is what lies before another, in it and after it, wherever the other lies.
+    #[test]
+    fn before_and_after() {
+        let range = PhysRange::new(10, 20);
+        for (start, end, sizes) in [
+            (12, 15, (2, 3, 5)),
+            (0, 5, (0, 0, 10)),
+            (30, 40, (10, 0, 0)),
+            (5, 15, (0, 5, 5)),
+            (0, 99, (0, 10, 0)),
+        ] {
+            let other = PhysRange::new(start, end);
+            let parts =
+                (range.before(other).size(), range.intersection(other).size(), range.after(other).size());
+            assert_eq!(parts, sizes, "{other}");
+        }
+    }
 
     /// Proves that rounding goes the right way on both ends and survives the top of the address
     /// space, where adding a page would wrap.

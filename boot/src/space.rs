@@ -73,12 +73,17 @@ impl Space {
         Ok(())
     }
 
-    /// Maps `range` (whole frames) at `base` + its physical address, readable and writable, with
-    /// leaves of 2 MiB where one fits and 4 KiB elsewhere. No larger leaf: tables may then be
+    /// Maps `range` (whole frames) at `base` + its physical address, with leaves of 2 MiB where one fits and 4 KiB elsewhere. No larger leaf: tables may then be
     /// shared with memory that is added beside it.
-    pub fn map_direct(&mut self, base: u64, frames: &mut Frames, range: PhysRange) -> Result<(), BootError> {
+    pub fn map_direct(
+        &mut self,
+        base: u64,
+        frames: &mut Frames,
+        range: PhysRange,
+        rights: Rights,
+    ) -> Result<(), BootError> {
         let what = "the physical-memory mapping";
-        let flags = flags(Rights::Write, Lifetime::Kernel);
+        let flags = flags(rights, Lifetime::Kernel);
         let mut at = range.start;
         while at < range.end {
             let virt = base.wrapping_add(at);

@@ -16,7 +16,7 @@ use core::fmt;
 use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use crate::buddy::{Buddy, Found};
 use crate::hotplug::{direct_mapping, vmemmap_mapping};
-use crate::info::ResourceId;
+use crate::info::{Holder, ResourceId};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page::State;
@@ -205,13 +205,30 @@ impl<M: Machine> Memory<M> {
         let matching = region.filter(|region| region.id == entry.id && region.layout.range == entry.range);
         findings.expect(matching.is_some(), CheckError::Index { range: entry.range });
         if let Some(Region { id, layout, .. }) = matching {
-            self.check_mapping(id, &direct_mapping(&layout), &mut findings, |_| true);
+            let may_be_written = |leaf: &Leaf| match leaf.rights {
+                Some(Rights::Data) => true,
+                Some(Rights::ReadOnly) => self.is_of_boot(leaf),
+                Some(Rights::Code) | None => false,
+            };
+            self.check_mapping(id, &direct_mapping(&layout), &mut findings, may_be_written);
             // Large leaves just where no neighbour can need a part of what they map.
-            let leaf_fits = |leaf: &Leaf| leaf.size == layout.vmemmap_leaf(leaf.virt);
+            let leaf_fits = |leaf: &Leaf| {
+                leaf.rights == Some(Rights::Data) && leaf.size == layout.vmemmap_leaf(leaf.virt)
+            };
             self.check_mapping(id, &vmemmap_mapping(&layout), &mut findings, leaf_fits);
         }
         findings.errors.into_iter().for_each(tell);
         findings.checked
+    }
+
+    /// Whether all that a leaf of the direct map maps is pinned since boot: a loader may have made it read-only,
+    /// as it did the kernel's text.
+    fn is_of_boot(&self, leaf: &Leaf) -> bool {
+        let frames = PfnRange::of(leaf.phys.pfn(), leaf.size.pages());
+        let block = self.block(frames.start);
+        block.is_some_and(|block| {
+            matches!(block.holder, Holder::Boot(_)) && block.range.contains_range(frames)
+        })
     }
 
     /// Every leaf in the range of `mapping` maps what it should, and none is missing.
@@ -229,7 +246,6 @@ impl<M: Machine> Memory<M> {
                 let phys = mapping.phys.0.wrapping_add(leaf.virt.0.wrapping_sub(mapping.virt.0));
                 let right = leaf.virt <= at
                     && leaf.phys.0 == phys
-                    && leaf.rights == Some(Rights::Data)
                     && leaf.caching == Caching::Memory
                     && leaf_fits(&leaf);
                 findings.expect(right, CheckError::Mapping { resource, at: leaf.virt });

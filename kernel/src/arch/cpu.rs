@@ -37,40 +37,49 @@ pub struct Protections {
     cr4: Cr4Flags,
 }
 
+/// The switches of CR4 that this CPU has, with their names.
+fn switches() -> impl Iterator<Item = (&'static str, Cr4Flags)> {
+    let cpuid = CpuId::new();
+    let (basic, extended) = (cpuid.get_feature_info(), cpuid.get_extended_feature_info());
+    let (basic, extended) = (basic.as_ref(), extended.as_ref());
+    let all = [
+        (basic.is_some_and(|cpu| cpu.has_pge()), "PGE", Cr4Flags::PAGE_GLOBAL),
+        (extended.is_some_and(|cpu| cpu.has_smep()), "SMEP", Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION),
+        (extended.is_some_and(|cpu| cpu.has_smap()), "SMAP", Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION),
+        (extended.is_some_and(|cpu| cpu.has_umip()), "UMIP", Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),
+        // Machine checks become exceptions instead of a shutdown.
+        (basic.is_some_and(|cpu| cpu.has_mce()), "MCE", Cr4Flags::MACHINE_CHECK_EXCEPTION),
+    ];
+    all.into_iter().filter_map(|(has, name, flag)| has.then_some((name, flag)))
+}
+
+fn has_no_execute() -> bool {
+    let extended = CpuId::new().get_extended_processor_and_feature_identifiers();
+    extended.is_some_and(|cpu| cpu.has_execute_disable())
+}
+
+/// Calls `tell` with each protection that the CPU has and that is off; none is after [`protect`].
+pub fn switched_off(tell: &mut dyn FnMut(&'static str)) {
+    let cr4 = Cr4::read();
+    switches().filter(|&(_, flag)| !cr4.contains(flag)).for_each(|(name, _)| tell(name));
+    if has_no_execute() && !Efer::read().contains(EferFlags::NO_EXECUTE_ENABLE) {
+        tell("NX");
+    }
+    if !Cr0::read().contains(Cr0Flags::WRITE_PROTECT) {
+        tell("WP");
+    }
+}
+
 /// Switches on every protection the CPU has: no execution of data (NX), no writing to read-only pages
 /// (WP), no execution of or access to user pages (SMEP, SMAP), no descriptor-table instructions in
 /// user mode (UMIP); and global pages (PGE), which the kernel's leaves are.
 pub fn protect() -> Protections {
-    let cpuid = CpuId::new();
-    let basic = cpuid.get_feature_info();
-    let extended = cpuid.get_extended_feature_info();
     let mut cr4 = Cr4::read();
-    for (has, flag) in [
-        (basic.as_ref().is_some_and(|features| features.has_pge()), Cr4Flags::PAGE_GLOBAL),
-        (
-            extended.as_ref().is_some_and(|features| features.has_smep()),
-            Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,
-        ),
-        (
-            extended.as_ref().is_some_and(|features| features.has_smap()),
-            Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION,
-        ),
-        (
-            extended.as_ref().is_some_and(|features| features.has_umip()),
-            Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION,
-        ),
-        // Machine checks become exceptions instead of a shutdown.
-        (basic.as_ref().is_some_and(|features| features.has_mce()), Cr4Flags::MACHINE_CHECK_EXCEPTION),
-    ] {
-        if has {
-            cr4 |= flag;
-        }
+    for (_, flag) in switches() {
+        cr4 |= flag;
     }
     let mut efer = Efer::read();
-    let no_execute = cpuid
-        .get_extended_processor_and_feature_identifiers()
-        .is_some_and(|features| features.has_execute_disable());
-    if no_execute {
+    if has_no_execute() {
         efer |= EferFlags::NO_EXECUTE_ENABLE;
     }
     // SAFETY: CPUID says that the CPU has each bit that is added; no mapping of the kernel has the

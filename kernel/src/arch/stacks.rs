@@ -78,17 +78,25 @@ pub fn extent(stack: FaultStack) -> Range<u64> {
     top.saturating_sub(FAULT_STACK_BYTES)..top
 }
 
+/// The page below the stack.
+fn guard_below(stack: FaultStack) -> VirtAddr {
+    VirtAddr(extent(stack).start.saturating_sub(PAGE_SIZE))
+}
+
+/// The guard pages of all stacks.
+pub fn guard_pages() -> impl Iterator<Item = VirtAddr> {
+    core::iter::once(STACKS.start).chain(FAULT_STACKS.into_iter().map(guard_below))
+}
+
 /// The stack whose guard page holds `at`, in words for a fault report.
 pub fn guard_page(at: VirtAddr) -> Option<&'static str> {
-    let in_page = |page: u64| page <= at.0 && at.0 - page < PAGE_SIZE;
-    if in_page(STACKS.start.0) {
+    let in_page = |page: VirtAddr| page.0 <= at.0 && at.0 - page.0 < PAGE_SIZE;
+    if in_page(STACKS.start) {
         return Some("guard page below the kernel's main stack: it overflowed");
     }
-    FAULT_STACKS.into_iter().find(|&stack| in_page(top(stack).0 - FAULT_STACK_BYTES - PAGE_SIZE)).map(
-        |stack| match stack {
-            FaultStack::DoubleFault => "guard page below the double-fault stack: it overflowed",
-            FaultStack::Nmi => "guard page below the NMI stack: it overflowed",
-            FaultStack::MachineCheck => "guard page below the machine-check stack: it overflowed",
-        },
-    )
+    FAULT_STACKS.into_iter().find(|&stack| in_page(guard_below(stack))).map(|stack| match stack {
+        FaultStack::DoubleFault => "guard page below the double-fault stack: it overflowed",
+        FaultStack::Nmi => "guard page below the NMI stack: it overflowed",
+        FaultStack::MachineCheck => "guard page below the machine-check stack: it overflowed",
+    })
 }

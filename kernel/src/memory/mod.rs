@@ -7,13 +7,15 @@
 //! ```
 //!
 //! Neighbours: crate `mm` is the memory core, which knows no hardware; `machine` is its door to this
-//! CPU, `heap` and `devices` are the two windows that live outside of it; `ballast` holds the heap full.
+//! CPU, `heap` and `devices` are the two windows that live outside of it; `ballast` holds the heap full,
+//! `protection` verifies who may do what.
 
 pub mod ballast;
 pub mod boot;
 pub mod devices;
 pub mod heap;
 mod machine;
+pub mod protection;
 
 pub use machine::KernelMachine;
 

@@ -1,8 +1,9 @@
-//! `check`: walks every invariant of the memory core, a resource in a step.
+//! `check`: walks every invariant of the memory core, a resource in a step, and looks at the protections of memory.
 
 use super::console::Out;
 use super::{Failure, Outcome, input};
 use crate::memory::core;
+use crate::memory::protection::{self, Unprotected};
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;
 use mm::check::CheckError;
@@ -29,7 +30,15 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
         checked += core().check_resource(info.id, &mut note);
         input::step().await?;
     }
-    let mut rows = |tell: &mut dyn FnMut(&Text<200>)| named.iter().for_each(|error| tell(&Text::of(error)));
+    let mut unprotected: ArrayVec<Unprotected, NAMED> = ArrayVec::new();
+    checked += protection::verify(&mut |missing| {
+        broken += 1;
+        let _ = unprotected.try_push(missing);
+    });
+    let mut rows = |tell: &mut dyn FnMut(&Text<200>)| {
+        named.iter().for_each(|error| tell(&Text::of(error)));
+        unprotected.iter().for_each(|missing| tell(&Text::of(missing)));
+    };
     match invocation.format() {
         Format::Json => {
             let head = CheckHead { ok: broken == 0, checked, broken };
@@ -38,6 +47,9 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
         Format::Table => {
             for error in &named {
                 writeln!(Out, "{error}")?;
+            }
+            for missing in &unprotected {
+                writeln!(Out, "{missing}")?;
             }
             if broken > 0 {
                 return Err(Failure::of(format_args!("{broken} of {checked} things are broken")));

@@ -4,10 +4,10 @@
 
 use super::console::Out;
 use super::{Failure, Outcome};
-use crate::memory::core;
+use crate::memory::{core, protection};
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;
-use mm::addr::{PAGE_SIZE, VirtAddr};
+use mm::addr::VirtAddr;
 use mm::address_space::{WINDOWS, window_of};
 use mm::page_table::{Caching, LeafSize, Rights};
 use shell::args::Invocation;
@@ -15,10 +15,6 @@ use shell::number;
 use shell::report::{self, Format};
 use shell::rows::{DumpHead, Leaves, WalkRow, WindowRow};
 
-/// The first address of the upper half (48 bits of virtual address, SDM vol. 1 section 3.3.7.1).
-const UPPER_HALF: u64 = 0xffff_8000_0000_0000;
-/// Pages of a half.
-const HALF_PAGES: u64 = (1 << 47) / PAGE_SIZE;
 /// What lies in no window: anything in the lower half, and gaps between windows.
 const ELSEWHERE: &str = "elsewhere";
 const ROWS: usize = WINDOWS.len() + 1;
@@ -76,18 +72,12 @@ pub fn ptdump(invocation: &Invocation<'_>) -> Outcome {
     let mut windows: ArrayVec<WindowRow, ROWS> =
         WINDOWS.iter().map(|window| empty(window.name, window.start.0)).collect();
     windows.push(empty(ELSEWHERE, 0));
-    let counted = core().with_tables(|tables, machine| {
-        // Without the last page, behind which there is no address.
-        for (start, pages) in [(0, HALF_PAGES), (UPPER_HALF, HALF_PAGES - 1)] {
-            tables.leaves(machine, VirtAddr(start), pages, &mut |leaf| {
-                let place = WINDOWS.iter().position(|window| window.contains(leaf.virt));
-                if let Some(row) = windows.get_mut(place.unwrap_or(WINDOWS.len())) {
-                    count(row, leaf.size, leaf.rights);
-                }
-            });
+    protection::leaves(&mut |leaf| {
+        let place = WINDOWS.iter().position(|window| window.contains(leaf.virt));
+        if let Some(row) = windows.get_mut(place.unwrap_or(WINDOWS.len())) {
+            count(row, leaf.size, leaf.rights);
         }
     });
-    counted.ok_or_else(|| Failure::of("the page tables are not set up yet"))?;
     let mut head = DumpHead { writable_executable: 0, leaves: Leaves::default() };
     for row in &windows {
         head.writable_executable += row.writable_executable;
