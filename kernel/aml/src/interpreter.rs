@@ -116,6 +116,17 @@ impl Aml {
         self.core.waiting.iter().map(|waiting| &waiting.error)
     }
 
+    /// Frees what no name reaches any more. An evaluation does that only when there is a lot of it, since it
+    /// takes time; the caller has time when it has answered.
+    pub fn tidy(&mut self) {
+        self.core.heap.collect(0, self.core.names.values());
+    }
+
+    /// Bytes in use, as they count against [`Limits::bytes`].
+    pub fn bytes(&self) -> usize {
+        self.core.heap.bytes()
+    }
+
     /// Evaluates the object with the absolute path `path`: calls a method, reads a field, or takes a
     /// name's value. The result is a copy.
     ///

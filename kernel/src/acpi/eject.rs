@@ -58,7 +58,10 @@ async fn eject(id: DeviceId) {
     let Some(path) = hotplug::with(id, |device| device.path.clone()) else { return };
     let freed = hotplug::remove(id).await;
     // As for an addition: all of this may use the heap's reserve.
-    super::with(|acpi| heap::with_reserve(|| finish(acpi, id, &path, freed)));
+    super::with(|acpi| {
+        heap::with_reserve(|| finish(acpi, id, &path, freed));
+        acpi.namespace.settle();
+    });
     hotplug::settle();
 }
 

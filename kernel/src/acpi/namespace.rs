@@ -109,8 +109,10 @@ impl Namespace {
         warn!("{text}");
     }
 
-    /// A burst of events is over: logs how many complaints were left out.
+    /// A burst of events is over: frees what evaluations have left behind, and logs how many complaints were left
+    /// out.
     pub fn settle(&mut self) {
+        self.aml.tidy();
         if let Some(lines) = self.complaints.settle() {
             tell_left_out(lines);
         }

@@ -25,4 +25,5 @@ mod pipe;
 mod policy;
 mod readme;
 mod restart;
+mod soak;
 mod unread_serial;
