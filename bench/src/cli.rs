@@ -41,6 +41,9 @@ pub struct Cli {
     /// The DIMMs of --scale.
     #[arg(long, value_delimiter = ',', default_value = "256M,1G,16G,64G,256G,1T,4T")]
     pub scale_sizes: Vec<Size>,
+    /// Measure the frame allocator on the host instead, beside `buddy_system_allocator` and a plain list.
+    #[arg(long, conflicts_with = "scale")]
+    pub alloc: bool,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35")]
     pub machine: String,

@@ -5,12 +5,14 @@
 //!  linux   the other kernel, made from Debian's packages
 //!  plug    start to prompt, `device_add` to `_OST`, what the DIMM's backing holds
 //!  scale   the same under -icount: instructions by size and slots, split into their parts
+//!  alloc   the frame allocator on the host
 //!  report  tables on the terminal;  plot  SVG;  raw data as JSON beside it, with the machine's description
 //! ```
 //!
 //! Rules: what is compared is measured in one run, taking turns, so that a busy machine is busy for all of
 //! them; a failed run is a row of the data, not the end. Nothing here is a test: no time is judged.
 
+mod alloc;
 mod cli;
 mod guest;
 mod host;
@@ -46,5 +48,8 @@ fn measure(cli: &Cli) -> Result<()> {
     // Inherited by every guest: a page that the guest touches counts as 4 KiB, not as 2 MiB.
     rustix::thread::disable_transparent_huge_pages(true)?;
     std::fs::create_dir_all(cli.out())?;
+    if cli.alloc {
+        return alloc::bench(cli);
+    }
     if cli.scale { scale::bench(cli) } else { plug::bench(cli) }
 }

@@ -41,6 +41,19 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
+/// Bars in groups, lying, along a logarithmic axis.
+#[derive(Debug)]
+pub struct Bars {
+    /// What they show.
+    pub title: String,
+    /// What is measured.
+    pub unit: &'static str,
+    /// The groups' names, from the top down.
+    pub groups: Vec<String>,
+    /// For each colour its name and its value in each group.
+    pub series: Vec<(String, Vec<Option<f64>>)>,
+}
+
 /// The size of a chart.
 const WIDTH: u32 = 620;
 const HEIGHT: u32 = 440;
@@ -68,6 +81,56 @@ pub fn write(file: &Path, charts: &[Chart]) -> Result<()> {
     }
     root.present().map_err(|error| failed(&error))?;
     eprintln!("plot:     {}", file.display());
+    Ok(())
+}
+
+/// Writes bars to `file`.
+pub fn write_bars(file: &Path, bars: &Bars) -> Result<()> {
+    let rows = bars.groups.len() * (bars.series.len() + 2);
+    let root = SVGBackend::new(file, (WIDTH * 3 / 2, 90 + 9 * rows as u32)).into_drawing_area();
+    draw_bars(&root, bars).map_err(|error| anyhow!("cannot draw {}: {error}", file.display()))?;
+    eprintln!("plot:     {}", file.display());
+    Ok(())
+}
+
+/// Each group takes the room of its bars, one above them for its name, and one below.
+fn draw_bars(root: &DrawingArea<SVGBackend<'_>, Shift>, bars: &Bars) -> Result<(), Failure> {
+    root.fill(&WHITE)?;
+    let values = || bars.series.iter().flat_map(|(_, values)| values).flatten().copied();
+    let (Some(least), Some(most)) = (values().reduce(f64::min), values().reduce(f64::max)) else {
+        return Ok(());
+    };
+    let low = 10f64.powf(least.max(1e-3).log10().floor());
+    let high = 10f64.powf(most.max(1e-3).log10().floor() + 1.0);
+    let room = bars.series.len() + 2;
+    let rows = (bars.groups.len() * room) as f64;
+    let mut context = ChartBuilder::on(root)
+        .caption(&bars.title, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(40)
+        .build_cartesian_2d((low..high).log_scale(), rows..0.0)?;
+    context.configure_mesh().disable_y_mesh().x_desc(bars.unit).draw()?;
+    for (number, ((name, values), colour)) in bars.series.iter().zip(COLOURS.into_iter().cycle()).enumerate()
+    {
+        let at = |group: usize| (group * room + number + 1) as f64;
+        let present = values.iter().enumerate().filter_map(|(group, value)| Some((at(group), (*value)?)));
+        let bar = |(top, value)| Rectangle::new([(low, top + 0.1), (value, top + 0.9)], colour.filled());
+        context
+            .draw_series(present.map(bar))?
+            .label(name)
+            .legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 18, y + 4)], colour.filled()));
+    }
+    let name = |(group, name): (usize, &String)| {
+        Text::new(name.clone(), (low * 1.03, (group * room) as f64), ("sans-serif", 13))
+    };
+    context.draw_series(bars.groups.iter().enumerate().map(name))?;
+    context
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.85))
+        .border_style(RGBColor(200, 200, 200))
+        .draw()?;
+    root.present()?;
     Ok(())
 }
 
@@ -141,6 +204,21 @@ mod tests {
         write(&file, &[chart]).unwrap();
         let text = std::fs::read_to_string(file).unwrap();
         for word in ["<svg", "cost", "ours", "ms", "1T"] {
+            assert!(text.contains(word), "{word}");
+        }
+    }
+
+    /// Bars become an SVG file with every group's and every colour's name in it; a missing value is no bar.
+    #[test]
+    fn bars_are_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("bars.svg");
+        let groups = ["alloc", "free"].map(str::to_owned).to_vec();
+        let series =
+            vec![("ours".to_owned(), vec![Some(3.0), None]), ("list".to_owned(), vec![Some(1.0), Some(2.0)])];
+        write_bars(&file, &Bars { title: "rows".into(), unit: "ns", groups, series }).unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
+        for word in ["rows", "alloc", "free", "ours", "list", "ns"] {
             assert!(text.contains(word), "{word}");
         }
     }
