@@ -17,6 +17,7 @@ use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use crate::buddy::{Buddy, Found};
 use crate::hotplug::{direct_mapping, vmemmap_mapping};
 use crate::info::{Holder, ResourceId};
+use crate::layout::Layout;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page::State;
@@ -98,6 +99,21 @@ pub enum CheckError {
         /// Where.
         at: VirtAddr,
     },
+    /// A page table that resources share lies in a page that is not kept for it.
+    SharedTable {
+        /// A resource that uses it.
+        resource: ResourceId,
+        /// The first address that it maps.
+        at: VirtAddr,
+        /// Where it lies.
+        pfn: Pfn,
+    },
+    /// Something is isolated though nothing is leaving, or a region that leaves can be allocated from, or one that
+    /// stays cannot.
+    Leaving {
+        /// The resource.
+        resource: ResourceId,
+    },
     /// The sorted ranges are out of order, overlap, or name a slot that has another range.
     Index {
         /// The range.
@@ -132,6 +148,12 @@ impl fmt::Display for CheckError {
             }
             CheckError::Mapping { resource, at } => {
                 write!(f, "resource {resource}: {at} is not mapped as it should be")
+            }
+            CheckError::SharedTable { resource, at, pfn } => {
+                write!(f, "resource {resource}: the table for {at} lies at {pfn}, which is not kept for it")
+            }
+            CheckError::Leaving { resource } => {
+                write!(f, "resource {resource}: what is leaving and what is isolated do not fit")
             }
             CheckError::Index { range } => write!(f, "the index of ranges is wrong at {range}"),
         }
@@ -200,6 +222,10 @@ impl<M: Machine> Memory<M> {
         let region = self.with_region(entry.slot, |region, buddy| {
             check_blocks(region, buddy, &mut findings);
             check_lists(region, buddy, &mut findings);
+            let isolated = buddy.pages_in(State::Isolated) > 0;
+            let fits = (!isolated || !buddy.isolated.is_empty())
+                && self.nodes.lists(entry.slot) != region.is_leaving_whole();
+            findings.expect(fits, CheckError::Leaving { resource: region.id });
             *region
         });
         let matching = region.filter(|region| region.id == entry.id && region.layout.range == entry.range);
@@ -216,6 +242,7 @@ impl<M: Machine> Memory<M> {
                 leaf.rights == Some(Rights::Data) && leaf.size == layout.vmemmap_leaf(leaf.virt)
             };
             self.check_mapping(id, &vmemmap_mapping(&layout), &mut findings, leaf_fits);
+            self.check_shared(id, &layout, &mut findings);
         }
         findings.errors.into_iter().for_each(tell);
         findings.checked
@@ -229,6 +256,21 @@ impl<M: Machine> Memory<M> {
         block.is_some_and(|block| {
             matches!(block.holder, Holder::Boot(_)) && block.range.contains_range(frames)
         })
+    }
+
+    /// Each table at the ends of a hot-added resource that is not there since boot lies in the page that a user of it
+    /// keeps for it.
+    fn check_shared(&self, resource: ResourceId, layout: &Layout, findings: &mut Findings) {
+        for table in layout.border_tables().filter(|_| !layout.is_boot()) {
+            let (at, level) = (table.address(), table.level());
+            let lies_in = self.with_tables(|tables, machine| tables.table_of(machine, at, level)).flatten();
+            let Some(pfn) = lies_in else { continue };
+            let owner = self.index.read().find(pfn).copied();
+            let owner = owner.and_then(|owner| self.region(owner)).map(|region| region.layout);
+            let kept = owner.filter(|owner| owner.range.overlaps(table.range()));
+            let right = kept.and_then(|owner| owner.page_for(table)) == Some(pfn);
+            findings.expect(right, CheckError::SharedTable { resource, at, pfn });
+        }
     }
 
     /// Every leaf in the range of `mapping` maps what it should, and none is missing.

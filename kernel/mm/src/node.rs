@@ -163,6 +163,11 @@ impl Nodes {
         self.node_of[slot.0 as usize].store(nr.0, Ordering::Release);
     }
 
+    /// Whether a slot is on a node's list.
+    pub fn lists(&self, slot: SlotNr) -> bool {
+        self.node_of[slot.0 as usize].load(Ordering::Acquire) != NOBODY
+    }
+
     /// Takes a slot with `free` free frames off its node's list.
     pub fn detach(&self, slot: SlotNr, free: u64) {
         let nr = self.node_of[slot.0 as usize].swap(NOBODY, Ordering::AcqRel);

@@ -119,6 +119,7 @@ const fn removal(error: &RemoveError) -> Status {
         RemoveError::NotStarted
         | RemoveError::NoResource { .. }
         | RemoveError::Absent { .. }
+        | RemoveError::Gone
         | RemoveError::Corrupt { .. }
         | RemoveError::Injected { .. } => Status::Failure,
     }

@@ -14,6 +14,7 @@ mod policy;
 mod random;
 mod remove;
 mod rollback;
+mod surprise;
 
 use std::vec::Vec;
 

@@ -42,6 +42,13 @@ impl PageTables {
         Some(old)
     }
 
+    /// Clears the entry that links the table of `level` for `at`, unless it is permanent. The caller flushes.
+    pub fn unlink<M: Machine>(&mut self, machine: &M, at: VirtAddr, level: Level) {
+        if let Some((slot, _)) = self.own_table(machine, at, level) {
+            machine.store(slot, Entry::ABSENT.0);
+        }
+    }
+
     /// The linked table of `level` that covers `at`, if there is one and it is not permanent.
     pub fn table_of<M: Machine>(&self, machine: &M, at: VirtAddr, level: Level) -> Option<Pfn> {
         self.own_table(machine, at, level).map(|(_, table)| table)

@@ -31,6 +31,7 @@
 mod edit;
 mod entry;
 mod fixmap;
+mod forget;
 mod leave;
 mod need;
 mod prepare;
@@ -44,6 +45,7 @@ use crate::addr::{MAX_PHYS_BITS, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::machine::{CpuFeatures, Support};
 
 pub use entry::Level;
+pub use forget::Hole;
 pub use need::TableNeed;
 pub use replace::ReplaceError;
 pub use unmap::{UnmapError, UnmapStats};

@@ -50,6 +50,8 @@ pub enum RemoveError {
     },
     /// Boot memory belongs to no device.
     Boot,
+    /// The memory went away meanwhile, without waiting for the end.
+    Gone,
     /// Another removal is under way.
     UnderWay {
         /// The first resource that is leaving.
@@ -120,6 +122,7 @@ impl fmt::Display for RemoveError {
             RemoveError::NotStarted => write!(f, "the memory core is not started"),
             RemoveError::Unknown { .. } => write!(f, "no resource belongs to the device"),
             RemoveError::Boot => write!(f, "boot memory belongs to no device that could be removed"),
+            RemoveError::Gone => write!(f, "the memory went away meanwhile"),
             RemoveError::UnderWay { resource } => {
                 write!(f, "resource {resource} is being taken out of use; one at a time")
             }

@@ -23,6 +23,7 @@
 
 mod error;
 mod evacuate;
+mod forget;
 mod offline;
 mod room;
 mod unmap;
@@ -42,6 +43,7 @@ use crate::window::{Progress, Window};
 
 pub use error::{OnlineError, Pinned, RemoveError};
 use evacuate::Evacuation;
+pub use forget::Forgotten;
 pub use offline::{Offlined, Offlining, Onlined, Target};
 
 /// What a removal cost.
@@ -160,6 +162,9 @@ impl<M: Machine> Memory<M> {
         let start = clock();
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
+        if hotplug.leaving.is_none() {
+            return Err(RemoveError::Gone);
+        }
         let result = self.evacuate(window, evacuation, pages);
         if result.is_err() {
             window.settle_runs(self);
@@ -203,6 +208,9 @@ impl<M: Machine> Memory<M> {
         let start = clock();
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
+        if hotplug.leaving.is_none() {
+            return Err(RemoveError::Gone);
+        }
         let mut stats = removal.evacuation.stats;
         let result = self.unused().and_then(|()| self.unmap_leaving(&mut stats));
         hotplug.leaving = None;

@@ -11,13 +11,40 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::node::{Amount, Want};
 use crate::page::{Kind, State};
+use crate::region::Entry;
 use crate::remove::RemoveError;
+
+/// A block that somebody holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeldBlock {
+    pub(crate) head: Pfn,
+    pub(crate) pages: u64,
+    pub(crate) state: State,
+    pub(crate) word: Word,
+}
 
 impl<M: Machine> Memory<M> {
     /// The node of the resource that has `pfn`.
     pub(crate) fn node_of(&self, pfn: Pfn) -> Option<NodeId> {
         let entry = self.index.read().find(pfn).copied()?;
         self.region(entry).map(|region| region.node)
+    }
+
+    /// The first block at or behind `at` in a resource's usable run that is held; `at` goes behind it.
+    pub(crate) fn block_from(&self, entry: Entry, at: &mut Pfn) -> Option<HeldBlock> {
+        self.with_region(entry.slot, |region, buddy| {
+            let mut next = None;
+            *at = buddy.walk(PfnRange::new(region.layout.usable.start.max(*at), entry.range.end), |found| {
+                if found.tag.state == State::Free {
+                    return Walk::On;
+                }
+                let (head, tag) = (found.head, found.tag);
+                let word = Word::of(buddy.page(head).holder());
+                next = Some(HeldBlock { head, pages: tag.order.pages(), state: tag.state, word });
+                Walk::Enough
+            });
+            next
+        })?
     }
 
     /// Splits the allocated block at `head` until its first part has `order`; each part knows its own holder.

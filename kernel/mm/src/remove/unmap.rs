@@ -60,7 +60,7 @@ impl<M: Machine> Memory<M> {
         Ok(entries)
     }
 
-    fn cut_off(&self, gone: &Gone, mapping: impl Fn(&Layout) -> Mapping) -> u64 {
+    pub(super) fn cut_off(&self, gone: &Gone, mapping: impl Fn(&Layout) -> Mapping) -> u64 {
         let leaving = |pfn: Pfn| gone.iter().any(|(_, region)| region.layout.range.contains(pfn));
         let cleared = self.with_tables(|tables, machine| {
             let mut cleared = 0;

@@ -105,15 +105,19 @@ impl Memory {
         }
     }
 
-    /// Copies a frame.
+    /// Copies a frame. One that was never written stays as good as never written: other junk is as good.
     pub(super) fn copy(&mut self, from: Pfn, to: Pfn) {
         self.check_present(from.start());
         self.check_present(to.start());
-        let words = match self.frames.get(&from) {
-            Some(frame) => frame.words,
-            None => core::array::from_fn(|word| self.junk_word(from, word)),
-        };
-        self.frames.insert(to, Box::new(Frame { words, written: [!0; WORDS / 64] }));
+        let words = self.frames.get(&from).map(|frame| frame.words);
+        match words {
+            Some(words) => {
+                self.frames.insert(to, Box::new(Frame { words, written: [!0; WORDS / 64] }));
+            }
+            None => {
+                self.frames.remove(&to);
+            }
+        }
     }
 
     pub(super) fn zero(&mut self, frame: Pfn) {

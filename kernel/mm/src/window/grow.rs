@@ -192,6 +192,9 @@ impl Window {
     ) -> Result<Progress, AllocError> {
         let mut places = self.places.lock();
         let place = places.place(growing.id)?;
+        if place.allocation.state == AllocationState::Lost {
+            return Err(AllocError::Lost { id: growing.id });
+        }
         let goal = place.allocation.pages.saturating_add(step.max(1)).min(growing.pages);
         let mut last_try = false;
         while place.allocation.pages < goal {
@@ -280,7 +283,11 @@ impl Window {
                 }
             });
         }
-        self.places.lock().place(growing.id)?.allocation.state = AllocationState::Going;
+        let mut places = self.places.lock();
+        let state = &mut places.place(growing.id)?.allocation.state;
+        if *state == AllocationState::Growing {
+            *state = AllocationState::Going;
+        }
         Ok(growing.id)
     }
 

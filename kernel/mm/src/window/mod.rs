@@ -19,6 +19,7 @@
 //! `mm/vmalloc.c`.
 
 mod grow;
+mod lose;
 mod migrate;
 mod pattern;
 mod provider;
@@ -112,6 +113,8 @@ pub enum AllocationState {
     Ready,
     /// It is being freed.
     Going,
+    /// Frames of it went away with their device; what was left of it is free again.
+    Lost,
 }
 
 /// Whether there is more to do.
@@ -166,6 +169,11 @@ pub enum AllocError {
         /// The number.
         id: AllocationId,
     },
+    /// Memory of the allocation went away with its device.
+    Lost {
+        /// The number.
+        id: AllocationId,
+    },
     /// The pages asked for are not all in the allocation.
     OutOfRange {
         /// The number.
@@ -202,6 +210,7 @@ impl fmt::Display for AllocError {
             AllocError::NoRun { pages } => write!(f, "no run of {pages} free frames"),
             AllocError::Unknown { id } => write!(f, "there is no allocation {id}"),
             AllocError::Busy { id } => write!(f, "allocation {id} is being made or freed"),
+            AllocError::Lost { id } => write!(f, "allocation {id} is lost: its memory went away; free it"),
             AllocError::OutOfRange { id, pages } => write!(f, "allocation {id} has {pages} pages"),
             AllocError::Map(error) => error.fmt(f),
             AllocError::Corrupt { at } => write!(f, "the page tables are corrupted at {at}"),
@@ -348,6 +357,7 @@ impl Places {
         match place.allocation.state {
             AllocationState::Ready => Ok(place),
             AllocationState::Growing | AllocationState::Going => Err(AllocError::Busy { id }),
+            AllocationState::Lost => Err(AllocError::Lost { id }),
         }
     }
 }

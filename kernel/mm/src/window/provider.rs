@@ -96,8 +96,11 @@ impl<M: Machine> FrameProvider for Memory<M> {
     }
 
     fn give_table(&self, frame: Pfn) {
-        self.page_tables.fetch_sub(1, Ordering::Relaxed);
-        self.give_block(frame);
+        // One in reserve may have gone with its device meanwhile.
+        if self.resource_of(frame).is_some() {
+            self.page_tables.fetch_sub(1, Ordering::Relaxed);
+            self.give_block(frame);
+        }
     }
 
     fn free_pages(&self, node: Option<NodeId>, kind: Kind) -> u64 {

@@ -33,6 +33,10 @@ impl Window {
         if place.allocation.state == AllocationState::Growing {
             return Err(AllocError::Busy { id });
         }
+        if place.allocation.state == AllocationState::Lost {
+            places.list.remove(index);
+            return Ok(Progress::Done);
+        }
         place.allocation.state = AllocationState::Going;
         if place.moving.is_some() {
             free_moving(provider, place)?;

@@ -70,8 +70,8 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
-        let (memory, window) = (booted(Support::No), Window::new());
+    fn new(gib_leaves: Support) -> World {
+        let (memory, window) = (booted(gib_leaves), Window::new());
         World { memory, window, present: [false; UNITS.len()], held: Vec::new(), going: Going::Nothing }
     }
 
@@ -211,8 +211,11 @@ proptest! {
     /// and that at the end, when all is freed and taken away, leaves, tables, sums and boot memory's blocks are as at
     /// the start. Memory that was taken away panics when it is touched. Fails when anything of the removal is wrong.
     #[test]
-    fn nothing_is_lost(ops in prop::collection::vec(op(), 1..70)) {
-        let mut world = World::new();
+    fn nothing_is_lost(
+        gib_leaves in prop_oneof![Just(Support::No), Just(Support::Yes)],
+        ops in prop::collection::vec(op(), 1..70),
+    ) {
+        let mut world = World::new(gib_leaves);
         let state = |memory: &Memory<SimMachine>| {
             let mut blocks = Vec::new();
             memory.resources(&mut |info| blocks.push((info.id, memory.free_blocks(info.id))));

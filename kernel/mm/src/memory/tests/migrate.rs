@@ -41,7 +41,7 @@ pub(super) fn intact(memory: &Memory<SimMachine>, window: &Window) {
 }
 
 /// The frames of an allocation, in the order of its addresses, with the sizes of the leaves.
-fn frames(memory: &Memory<SimMachine>, one: &Allocation) -> Vec<(Pfn, LeafSize)> {
+pub(super) fn frames(memory: &Memory<SimMachine>, one: &Allocation) -> Vec<(Pfn, LeafSize)> {
     let mut frames = Vec::new();
     memory.with_tables(|tables, machine| {
         tables.leaves(machine, one.start, one.pages, &mut |leaf| frames.push((leaf.phys.pfn(), leaf.size)));
@@ -49,7 +49,7 @@ fn frames(memory: &Memory<SimMachine>, one: &Allocation) -> Vec<(Pfn, LeafSize)>
     frames
 }
 
-fn leaves_of(memory: &Memory<SimMachine>, one: &Allocation, size: LeafSize) -> usize {
+pub(super) fn leaves_of(memory: &Memory<SimMachine>, one: &Allocation, size: LeafSize) -> usize {
     frames(memory, one).iter().filter(|(_, other)| *other == size).count()
 }
 
@@ -142,6 +142,33 @@ fn a_contiguous_allocation_moves_as_a_whole() {
                 remove(&memory, &window, 1).unwrap();
             }
         }
+    }
+}
+
+/// Proves that an allocation mapped by a leaf of 1 GiB moves too: the leaf falls apart into leaves of 2 MiB, whose
+/// table counts in the room needed, for a scattered allocation and for a contiguous one.
+#[test]
+fn a_leaf_of_1_gib_falls_apart() {
+    for shape in [Shape::Scattered, Shape::Contiguous] {
+        let (memory, window) = (booted(Support::Yes), Window::new());
+        let dimms = [PfnRange::of(Pfn(0x200000), 3 * GIB), PfnRange::of(Pfn(0x300000), 3 * GIB + 2 * MIB)];
+        insert(&memory, 1, dimms[0], 7);
+        let request =
+            Request { amount: Amount::Pages(GIB + 300), node: Some(NodeId(7)), kind: Kind::Movable, shape };
+        let one = window.allocate(&memory, &request).unwrap();
+        window.fill(&memory, one.id, 0, 520).unwrap();
+        let (huge, large) = (leaves_of(&memory, &one, LeafSize::G1), leaves_of(&memory, &one, LeafSize::M2));
+        assert!(huge == 1 || shape == Shape::Contiguous, "a run begins where it fits");
+        insert(&memory, 2, dimms[1], 7);
+        let removed = remove(&memory, &window, 1).unwrap();
+        assert_eq!(removed.stats.migrated_pages, GIB + 300);
+        memory.machine().unplug(dimms[0]);
+        intact(&memory, &window);
+        assert_eq!(leaves_of(&memory, &one, LeafSize::G1), 0);
+        assert_eq!(leaves_of(&memory, &one, LeafSize::M2), large + 512 * huge);
+        window.free(&memory, one.id).unwrap();
+        sound(&memory);
+        remove(&memory, &window, 2).unwrap();
     }
 }
 

@@ -32,7 +32,10 @@ pub(super) fn remove(
 
 /// All that can be told of memory and tables outside of `except`: what a device that came and went must leave
 /// as it was.
-fn everything(memory: &Memory<SimMachine>, except: &[PfnRange]) -> impl PartialEq + core::fmt::Debug + use<> {
+pub(super) fn everything(
+    memory: &Memory<SimMachine>,
+    except: &[PfnRange],
+) -> impl PartialEq + core::fmt::Debug + use<> {
     let mut nodes = Vec::new();
     memory.nodes(&mut |node| nodes.push(node));
     nodes.retain(|node| node.total_pages > 0);
@@ -92,7 +95,7 @@ fn every_order_of_leaving() {
 }
 
 /// Takes every frame of a node and gives it back, touching the last word of each block.
-fn use_all(memory: &Memory<SimMachine>, node: u32) {
+pub(super) fn use_all(memory: &Memory<SimMachine>, node: u32) {
     let mut blocks = Vec::new();
     while let Some(block) = memory.allocate_up_to(Order::MAX, Some(NodeId(node)), Kind::Movable) {
         let last = crate::address_space::direct(block.range().end.start()).0 - 8;

@@ -1,0 +1,144 @@
+//! Allocations whose memory went away with its device: what is left of them is given back, and they say that they
+//! are lost until they are freed.
+//!
+//! The page tables cannot be asked for the blocks: some of them may be gone as well. But every block that is left
+//! knows the address it was mapped at (the reverse map), and every page table which one it was: so one walk over the
+//! blocks of all memory that is there finds what belongs to the lost. Neighbours: `remove::forget` asks.
+
+use arrayvec::ArrayVec;
+
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
+use crate::holder::Word;
+use crate::machine::Machine;
+use crate::memory::Memory;
+use crate::page::State;
+use crate::page_table::Hole;
+use crate::window::provider::Returning;
+use crate::window::{AllocationState, FrameProvider, Place, Window};
+
+/// Leaves that are unmapped together.
+const LEAVES: usize = 64;
+
+/// What was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// Pages whose frames are gone.
+    pub(crate) pages: u64,
+    /// Allocations that had some of them, or whose page tables are gone.
+    pub(crate) allocations: u64,
+}
+
+impl Window {
+    /// Ends every allocation with something in frames for which `gone` holds, and gives back what is left of it.
+    pub(crate) fn lose<M: Machine>(&self, memory: &Memory<M>, gone: &dyn Fn(Pfn) -> bool) -> Lost {
+        let mut places = self.places.lock();
+        let mut lost = Lost::default();
+        for place in &mut places.list {
+            let (mut holes, start, reserved) = (0, place.allocation.start, place.reserved);
+            memory.with_tables(|tables, machine| {
+                tables.cut_out(machine, start, reserved, gone, &mut |hole| {
+                    holes += 1;
+                    if let Hole::Frames { pages, .. } = hole {
+                        lost.pages += pages;
+                    }
+                });
+            });
+            if holes > 0 && place.allocation.state != AllocationState::Lost {
+                lost.allocations += 1;
+                unmap_rest(memory, place);
+                place.moving = None;
+                place.allocation.state = AllocationState::Lost;
+            }
+        }
+        // A table that was shared by two allocations makes a hole in the first: the second has none, and no pages.
+        for place in &mut places.list {
+            if place.allocation.state != AllocationState::Lost && !is_mapped(memory, place) {
+                lost.allocations += 1;
+                unmap_rest(memory, place);
+                place.moving = None;
+                place.allocation.state = AllocationState::Lost;
+            }
+        }
+        let list = &places.list;
+        memory.give_stranded(&|at| {
+            let holds = |place: &&Place| place.allocation.start <= at && at < place.mapped_to();
+            list.iter().find(holds).is_some_and(|place| place.allocation.state == AllocationState::Lost)
+        });
+        lost
+    }
+}
+
+impl Place {
+    /// The first address behind what was mapped so far.
+    fn mapped_to(&self) -> VirtAddr {
+        self.page(self.allocation.pages)
+    }
+}
+
+/// Whether every page that should be mapped is.
+fn is_mapped<M: Machine>(memory: &Memory<M>, place: &Place) -> bool {
+    let (first, pages) = (place.page(place.freed), place.allocation.pages - place.freed);
+    let mut at = first;
+    memory.with_tables(|tables, machine| {
+        tables.leaves(machine, first, pages, &mut |leaf| {
+            if leaf.virt <= at {
+                at = leaf.virt.offset(leaf.size.bytes());
+            }
+        });
+    });
+    at >= first.offset(pages * PAGE_SIZE)
+}
+
+/// Unmaps what is still mapped of a place.
+fn unmap_rest<M: Machine>(memory: &Memory<M>, place: &Place) {
+    loop {
+        let mut leaves: ArrayVec<(VirtAddr, u64), LEAVES> = ArrayVec::new();
+        memory.with_tables(|tables, machine| {
+            tables.leaves(machine, place.allocation.start, place.allocation.pages, &mut |leaf| {
+                // The rest comes in the next round.
+                let _ = leaves.try_push((leaf.virt, leaf.size.pages()));
+            });
+        });
+        if leaves.is_empty() {
+            return;
+        }
+        for (at, pages) in leaves {
+            let unmapped = memory
+                .with_tables(|tables, machine| tables.unmap(machine, at, pages, &mut Returning(memory)));
+            if !matches!(unmapped, Some(Ok(_))) {
+                return;
+            }
+        }
+    }
+}
+
+impl<M: Machine> Memory<M> {
+    /// Frees the blocks that are mapped at addresses for which `lost` holds, and page tables that nothing links any
+    /// more; counts the page tables that are left.
+    fn give_stranded(&self, lost: &dyn Fn(VirtAddr) -> bool) {
+        let mut tables = 0;
+        self.each_entry(|entry| {
+            let mut at = entry.range.start;
+            while let Some(block) = self.block_from(entry, &mut at) {
+                match (block.state, block.word) {
+                    (State::Movable | State::Pinned, Word::Mapping(virt)) if lost(virt) => {
+                        self.give_block(block.head);
+                    }
+                    (State::Pinned, Word::Table(virt, level)) => {
+                        let linked =
+                            self.with_tables(|tables, machine| tables.table_of(machine, virt, level));
+                        if linked.flatten() == Some(block.head) {
+                            tables += block.pages;
+                        } else {
+                            self.give_block(block.head);
+                        }
+                    }
+                    (State::Pinned, Word::Reserve) => tables += block.pages,
+                    (State::Boot, Word::Owner(crate::early::Owner::PageTables)) => tables += block.pages,
+                    _ => {}
+                }
+            }
+        });
+        self.page_tables.store(tables, core::sync::atomic::Ordering::Relaxed);
+    }
+}
