@@ -105,6 +105,7 @@ pub struct Page {
     pub pfn: u64,
     pub phys: u64,
     pub section: u64,
+    pub descriptor: u64,
     pub state: String,
     pub order: Option<u64>,
     pub head_pfn: Option<u64>,

@@ -1,6 +1,7 @@
 //! The banks in which the CPU says what a machine check was (Intel SDM vol. 3, chapter 16).
 
 use core::fmt::{self, Write};
+use mm::addr::PhysAddr;
 use raw_cpuid::CpuId;
 use x86_64::registers::model_specific::Msr;
 
@@ -11,6 +12,9 @@ const STATUS: u32 = 0x17a;
 const BANK_STATUS: u32 = 0x401;
 const VALID: u64 = 1 << 63;
 const ADDRESS_VALID: u64 = 1 << 58;
+/// What else the upper bits say, in words.
+const MEANINGS: [(u64, &str); 3] =
+    [(1 << 62, "others are lost"), (1 << 61, "uncorrected"), (1 << 57, "what ran cannot go on")];
 
 fn read(register: u32) -> u64 {
     // SAFETY: called by `write_banks` only, which asks CPUID for the architecture (MCA) and the count
@@ -31,7 +35,11 @@ pub(super) fn write_banks(out: &mut impl Write) -> fmt::Result {
         }
         write!(out, "  bank {bank}: status {status:#018x}")?;
         if status & ADDRESS_VALID != 0 {
-            write!(out, ", address {:#x}", read(BANK_STATUS + 1 + 4 * bank))?;
+            let at = PhysAddr(read(BANK_STATUS + 1 + 4 * bank));
+            write!(out, ", address {at}, section {}", at.pfn().section())?;
+        }
+        for (_, meaning) in MEANINGS.iter().filter(|(bit, _)| status & bit != 0) {
+            write!(out, ", {meaning}")?;
         }
         writeln!(out)?;
     }

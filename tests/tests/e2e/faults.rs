@@ -47,5 +47,8 @@ fn nmi_and_machine_check() {
     guest.monitor_line("mce 0 2 0xb600000000000000 0x5 0x123456000 0");
     let report = report(guest);
     assert!(report.starts_with("18: machine check"), "{report}");
-    assert!(report.contains("bank 2: status 0xb600000000000000, address 0x123456000"), "{report}");
+    assert!(
+        report.contains("bank 2: status 0xb600000000000000, address 0x123456000, section 36, uncorrected"),
+        "{report}"
+    );
 }

@@ -15,6 +15,7 @@ mod failures;
 mod faults;
 mod frames;
 mod hostile_tables;
+mod inspect;
 mod lies;
 mod lsmem;
 mod machines;
