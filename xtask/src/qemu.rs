@@ -288,7 +288,11 @@ mod tests {
     fn impossible_shapes() {
         let good = guest().shape;
         assert!(good.check().is_ok());
-        for (memory, max_memory) in [("0", "1G"), ("1000", "1G"), ("1G", "1G"), ("2G", "1G")] {
+        assert!(
+            Shape { memory: size("3M"), ..good.clone() }.check().is_ok(),
+            "the guest itself says that it is too little"
+        );
+        for (memory, max_memory) in [("0", "1G"), ("1000", "1G"), ("2M", "1G"), ("1G", "1G"), ("2G", "1G")] {
             let shape = Shape { memory: size(memory), max_memory: size(max_memory), ..good.clone() };
             assert!(shape.check().is_err(), "{memory} of {max_memory}");
         }
