@@ -261,6 +261,15 @@ impl Guest {
         self.finish(command)
     }
 
+    /// Waits for the end of a command that was sent; the lines it answers.
+    #[track_caller]
+    pub fn finish_lines(&mut self, command: &str) -> Vec<String> {
+        match self.serial().finish(command, LIMIT) {
+            Ok(lines) => lines,
+            Err(silence) => self.silence(&format!("waiting for the end of `{command}`"), &silence),
+        }
+    }
+
     /// Waits for the end of a `-J` command that was sent; its one line of JSON.
     #[track_caller]
     pub fn finish<T: DeserializeOwned>(&mut self, command: &str) -> T {

@@ -55,9 +55,10 @@ pub async fn ejections() {
 
 /// Gives one device back, or leaves it as it was, and tells the firmware which.
 async fn eject(id: DeviceId) {
-    let Some(path) = hotplug::with(id, |device| device.path.clone()) else { return };
-    let freed = hotplug::remove(id).await;
     // As for an addition: all of this may use the heap's reserve.
+    let path = heap::with_reserve(|| hotplug::with(id, |device| device.path.clone()));
+    let Some(path) = path else { return };
+    let freed = hotplug::remove(id).await;
     super::with(|acpi| {
         heap::with_reserve(|| finish(acpi, id, &path, freed));
         acpi.namespace.settle();

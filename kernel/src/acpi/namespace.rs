@@ -112,7 +112,8 @@ impl Namespace {
     /// A burst of events is over: frees what evaluations have left behind, and logs how many complaints were left
     /// out.
     pub fn settle(&mut self) {
-        self.aml.tidy();
+        // Looking for it takes a few bytes.
+        heap::with_reserve(|| self.aml.tidy());
         if let Some(lines) = self.complaints.settle() {
             tell_left_out(lines);
         }

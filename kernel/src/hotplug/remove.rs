@@ -53,13 +53,15 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
     }
     let removed = evacuate(id).await.map_err(|error| HotplugError::Remove(why(error)))?;
     let RemoveStats { migrated_pages, isolate_us, migrate_us, unmap_us, .. } = removed.stats;
-    let path = super::with(id, |device| device.path.clone()).unwrap_or_default();
     // Not rationed: what went has to come again before it can go again.
-    info!(
-        "{path}: {} MiB given up: {migrated_pages} frames migrated; isolating {isolate_us} us, migrating \
-         {migrate_us} us, unmapping {unmap_us} us",
-        removed.pages >> 8
-    );
+    super::with(id, |device| {
+        info!(
+            "{}: {} MiB given up: {migrated_pages} frames migrated; isolating {isolate_us} us, migrating \
+             {migrate_us} us, unmapping {unmap_us} us",
+            device.path,
+            removed.pages >> 8
+        );
+    });
     Ok(())
 }
 

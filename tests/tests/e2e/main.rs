@@ -8,6 +8,8 @@ mod cold_plug;
 mod console;
 mod dimm_task;
 mod eject;
+mod eject_busy;
+mod eject_devices;
 mod eject_failures;
 mod every_dimm;
 mod example;

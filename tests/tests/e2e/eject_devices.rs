@@ -1,0 +1,64 @@
+//! Memory devices of an SSDT that are asked for back: several ranges, no `_EJ0`, one that lies or fails, an empty
+//! slot, and a device that is gone without having been asked for.
+
+use tempfile::TempDir;
+use tests::{Guest, Machine, Plan, asl};
+
+/// What `_EJ0` of a device writes.
+const EJ0: (u8, u8) = (0xee, 0xee);
+
+/// What a device was told, in order: the source and the status of each `_OST`, and [`EJ0`].
+fn told(answers: &[u8], device: u8) -> Vec<(u8, u8)> {
+    // what SeaBIOS prints there, if anything, comes before, and is no whole number of answers
+    let answers = answers.rchunks_exact(3).rev();
+    answers.filter(|answer| answer[0] == device).map(|answer| (answer[1], answer[2])).collect()
+}
+
+/// The devices of the SSDT that have memory in use, each as often as it has resources.
+#[track_caller]
+fn in_use(guest: &mut Guest) -> Vec<String> {
+    let rows = guest.resources().into_iter().filter(|row| row.device != "boot");
+    rows.map(|row| row.device.trim_start_matches("\\_SB.").to_owned()).collect()
+}
+
+/// Proves that a device of three ranges goes as a whole, once, though it is asked for twice; that one which is still there
+/// after `_EJ0`, and one whose `_EJ0` fails, are answered by a failure and are in use again; that without `_EJ0` a
+/// request is answered as not supported and nothing is tried; that of an empty slot nothing can be had; and
+/// that each request has one end.
+#[test]
+fn devices_of_an_ssdt() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let table = asl::compile("eject", directory.path());
+    let answers = directory.path().join("answers");
+    let mut guest = Plan::new(Machine::Q35)
+        .qemu(&["-acpitable", &format!("file={}", table.display())])
+        .qemu(&["-chardev", &format!("file,id=answers,path={}", answers.display())])
+        .qemu(&["-device", "isa-debugcon,iobase=0xe9,chardev=answers"])
+        .qemu(&["-object", "memory-backend-ram,id=p,size=256M"])
+        .qemu(&["-device", "virtio-pmem-pci,memdev=p,memaddr=0x240000000"])
+        .boot();
+    guest.wait_text("DIVZ: not ejected");
+    guest.assert_sound();
+    let heard = std::fs::read(&answers).expect("the debug console's file");
+    let progress = (3, 0x84);
+    // the second request comes while the first is under way, or finds an empty slot
+    let [shared, late] = [[progress, progress, EJ0, (3, 0)], [progress, EJ0, (3, 0), (3, 1)]];
+    let real = told(&heard, 1);
+    assert!(real == shared || real == late, "{real:x?}");
+    assert_eq!(told(&heard, 2), [progress, EJ0, (3, 1)]);
+    assert_eq!(told(&heard, 3), [progress, EJ0, (3, 1)]);
+    assert_eq!(told(&heard, 4), [(3, 0x80)]);
+    assert_eq!(told(&heard, 5), [(3, 1)]);
+    let mut left = in_use(&mut guest);
+    left.retain(|device| device != "SURP");
+    assert_eq!(left, ["STAY", "DIVZ", "NOEJ"]);
+    let log = guest.log();
+    for line in
+        ["STAY: not ejected: _EJ0 was evaluated, and the device is still there", "NOEJ: asked for back"]
+    {
+        assert!(log.contains(line), "{line}");
+    }
+    guest.alloc("100M");
+    assert!(guest.verify().ok);
+    assert_eq!(guest.power_off(), 0);
+}
