@@ -1,10 +1,11 @@
 //! The memory devices: which there are and what became of each.
 //!
 //! ```text
-//!                 add                 leave                   remove + _EJ0
-//!   Absent ────────────────> Online ─────────> Leaving(turn) ───────────────> Absent
-//!      \'── Refused(why) <──┘   ^ <──────────────'  \
-//!           (an add fails)       stay (why: `refusal`)  a removal that is refused changes nothing
+//!              add               leave                    remove, _EJ0
+//!   Absent ──────────────> Online ─────────> Leaving(turn) ─────────────> Absent
+//!      '──> Refused(why)     | ^                 | refused: nothing has changed, `refusal` says why
+//!                            | '─────────────────'
+//!                            '─> Vanished ─> Absent     gone without having been asked for
 //!
 //!  acpi ── register ──> list ── shell: name of a resource's device, times, state
 //!       ── add ───────> mm::Memory::add (all ranges of a device or none)
@@ -12,8 +13,8 @@
 //! ```
 //!
 //! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for
-//! ever; a device is `Online` or `Leaving` exactly while all its ranges are resources of the memory core (a refused
-//! one that is asked for back is `Leaving` too, and has none). Neighbours: `acpi::memory_device` finds out what a
+//! ever; a device is `Online`, `Leaving` or `Vanished` exactly while all its ranges are resources of the memory
+//! core (a refused one that is asked for back is `Leaving` too, and has none). Neighbours: `acpi::memory_device` finds out what a
 //! device is, `acpi::eject` drives removals, crate `mm` does the adding and removing. Lock order: the list's
 //! lock comes before the memory core's locks.
 
@@ -34,7 +35,7 @@ use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId, Resou
 use spin::Mutex;
 
 pub use error::{HotplugError, Why, why};
-pub use remove::{Patience, STEP, lose, remove};
+pub use remove::{Patience, STEP, lose, lose_vanished, remove};
 
 /// The most memory devices that are kept. QEMU has at most 256.
 pub const MAX_DEVICES: usize = 512;
@@ -50,6 +51,8 @@ pub enum DeviceState {
     Refused(HotplugError),
     /// It was asked for back, and is not gone yet.
     Leaving(Turn),
+    /// It is gone, and its memory cannot be forgotten yet: other memory is just being taken out of use.
+    Vanished,
 }
 
 /// When a device was asked for back: those asked for earlier have lower ones.
@@ -63,6 +66,7 @@ impl fmt::Display for DeviceState {
             DeviceState::Online => f.write_str("online"),
             DeviceState::Refused(error) => write!(f, "refused: {error}"),
             DeviceState::Leaving(_) => f.write_str("leaving"),
+            DeviceState::Vanished => f.write_str("gone, still to be forgotten"),
         }
     }
 }
@@ -144,16 +148,16 @@ pub fn count() -> u32 {
     DEVICES.lock().len() as u32
 }
 
-/// Whether the device's memory is in use, and nobody has asked for it back.
-pub fn is_online(id: DeviceId) -> bool {
-    with(id, |device| matches!(device.state, DeviceState::Online)).unwrap_or(false)
-}
-
 /// Whether the device is online or on its way out.
 pub fn is_in_use(id: DeviceId) -> bool {
     let in_use =
         |device: &MemoryDevice| matches!(device.state, DeviceState::Online | DeviceState::Leaving(_));
     with(id, in_use).unwrap_or(false)
+}
+
+/// Whether the device is gone and its memory is still to be forgotten.
+pub fn is_vanished(id: DeviceId) -> bool {
+    with(id, |device| matches!(device.state, DeviceState::Vanished)).unwrap_or(false)
 }
 
 /// What becomes of a request for a device.
@@ -180,7 +184,7 @@ pub fn leave(id: DeviceId) -> Leave {
             Leave::Begins
         }
         DeviceState::Leaving(_) => Leave::UnderWay,
-        DeviceState::Absent => Leave::Absent,
+        DeviceState::Absent | DeviceState::Vanished => Leave::Absent,
     }
 }
 

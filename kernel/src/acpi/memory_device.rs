@@ -196,11 +196,15 @@ pub enum Found {
 pub fn check(namespace: &mut Namespace, id: DeviceId, srat: Option<Srat<'_>>) -> Result<Found, HotplugError> {
     let Some(path) = hotplug::with(id, |device| device.path.clone()) else { return Ok(Found::Empty) };
     if hotplug::is_in_use(id) {
-        // A device that cannot be asked is taken for what it was. One that leaves is gone soon anyhow.
+        // A device that cannot be asked is taken for what it was.
         return match look(namespace, &path) {
-            Ok(Presence::Absent) if hotplug::is_online(id) => hotplug::lose(id).map(|()| Found::Gone),
+            Ok(Presence::Absent) => hotplug::lose(id).map(|()| Found::Gone),
             _ => Ok(Found::Online),
         };
+    }
+    if hotplug::is_vanished(id) {
+        // Before something else can come into its place.
+        hotplug::lose(id)?;
     }
     let start = hotplug::nanoseconds();
     let described = match look(namespace, &path) {

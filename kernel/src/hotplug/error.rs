@@ -42,8 +42,13 @@ pub enum HotplugError {
     Add(AddError),
     /// The memory core does not give it up.
     Remove(Why),
-    /// It went away by itself; its memory is not there, and still known.
-    Gone,
+    /// It went away by itself, and took something along that was in use.
+    Lost {
+        /// Frames that were allocated.
+        pages: u64,
+        /// Allocations that they belonged to.
+        allocations: u64,
+    },
     /// The device has no way to be ejected.
     EjectNotSupported,
     /// `_EJ0` was evaluated, and the device is still there.
@@ -72,7 +77,7 @@ impl HotplugError {
             | HotplugError::Ranges(_)
             | HotplugError::InUse(_)
             | HotplugError::Add(_)
-            | HotplugError::Gone
+            | HotplugError::Lost { .. }
             | HotplugError::UnknownEvent(_)
             | HotplugError::Below { .. }
             | HotplugError::NotLetGo
@@ -140,7 +145,13 @@ impl fmt::Display for HotplugError {
             }
             HotplugError::Add(error) => error.fmt(f),
             HotplugError::Remove(why) => why.fmt(f),
-            HotplugError::Gone => f.write_str("its memory is not there any more, and cannot be given up"),
+            HotplugError::Lost { pages, allocations } => {
+                let s = if *allocations == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "{pages} frames that were in use are lost, and with them {allocations} allocation{s}"
+                )
+            }
             HotplugError::EjectNotSupported => {
                 f.write_str("asked for back, but the device has no _EJ0: it cannot be ejected")
             }

@@ -9,12 +9,12 @@
 //! Invariants: nothing here waits for longer than [`PATIENCE_US`] without something having been done; after
 //! success nothing of the device's memory is mapped or known. Neighbour: `mm::remove` does the work.
 
-use super::{DEVICES, DeviceState, HotplugError, microseconds, say, why};
+use super::{DEVICES, DeviceState, HotplugError, MemoryDevice, microseconds, why};
 use crate::executor;
 use crate::memory::{core, window};
 use log::{Level, info};
-use mm::info::{DeviceId, ResourceId};
-use mm::remove::{RemoveError, RemoveStats, Removed};
+use mm::info::DeviceId;
+use mm::remove::{Forgotten, RemoveError, RemoveStats, Removed};
 use mm::window::Progress;
 
 /// Frames copied in a step: a few milliseconds under emulation.
@@ -51,7 +51,12 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
     if !has_memory {
         return Ok(());
     }
-    let removed = evacuate(id).await.map_err(|error| HotplugError::Remove(why(error)))?;
+    let removed = match evacuate(id).await {
+        Ok(removed) => removed,
+        // It has been forgotten meanwhile (`lose`): there is nothing left to be given up.
+        Err(RemoveError::Gone) => return Ok(()),
+        Err(error) => return Err(HotplugError::Remove(why(error))),
+    };
     let RemoveStats { migrated_pages, isolate_us, migrate_us, unmap_us, .. } = removed.stats;
     // Not rationed: what went has to come again before it can go again.
     super::with(id, |device| {
@@ -78,28 +83,52 @@ async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
     core().finish_remove(removal, &microseconds)
 }
 
-/// A device is gone without having been asked for: gives its memory up as far as that can be done, and logs what
-/// is lost.
+/// A device is gone without having been asked for: forgets its memory, and logs what is lost. While other memory is
+/// being taken out of use that has to wait: the device is `Vanished` until then ([`lose_vanished`]).
 ///
 /// # Errors
 ///
-/// What was lost, or why the memory cannot be given up.
+/// What was lost, or why the memory cannot be forgotten now.
 pub fn lose(id: DeviceId) -> Result<(), HotplugError> {
-    let result: Result<(), HotplugError> = Err(HotplugError::Gone);
-    match &result {
-        Ok(()) => say(id, Level::Warn, format_args!("gone without having been asked for; nothing is lost")),
-        Err(error) => {
-            say(id, Level::Error, format_args!("gone without having been asked for: {error}"));
-        }
+    note(id, core().forget(window(), id))
+}
+
+/// Forgets the memory of one device that could not be forgotten when it went, if there is one.
+pub fn lose_vanished() {
+    let vanished = |device: &MemoryDevice| matches!(device.state, DeviceState::Vanished);
+    let Some(at) = DEVICES.lock().iter().position(vanished) else { return };
+    let id = DeviceId(at as u32);
+    match core().forget(window(), id) {
+        Err(RemoveError::UnderWay { .. }) => {}
+        // What is lost is logged, and there is nobody to be told.
+        attempt => drop(note(id, attempt)),
     }
+}
+
+/// Notes and logs how forgetting a device's memory went.
+fn note(id: DeviceId, attempt: Result<Forgotten, RemoveError>) -> Result<(), HotplugError> {
     let mut devices = DEVICES.lock();
-    if let Some(device) = devices.get_mut(id.0 as usize) {
-        let is_known = |resource: &ResourceId| core().resource(*resource).is_some();
-        device.resources.retain(|resource| is_known(resource));
-        device.refusal = result.as_ref().err().cloned();
-        if device.resources.is_empty() {
-            device.state = DeviceState::Absent;
+    let Some(device) = devices.get_mut(id.0 as usize) else { return Ok(()) };
+    let gone = "gone without having been asked for";
+    let result = match attempt {
+        Ok(Forgotten { lost_pages: 0, allocations: 0, pages, .. }) => {
+            device.say(Level::Warn, format_args!("{gone}; its {} MiB were not in use", pages >> 8));
+            Ok(())
         }
+        Ok(Forgotten { lost_pages: pages, allocations, .. }) => {
+            Err(HotplugError::Lost { pages, allocations })
+        }
+        Err(error) => Err(HotplugError::Remove(why(error))),
+    };
+    if let Err(error) = &result {
+        device.say(Level::Error, format_args!("{gone}: {error}"));
     }
+    device.resources.retain(|resource| core().resource(*resource).is_some());
+    device.state = match device.state {
+        // Whoever asked for it is answered when its turn comes.
+        DeviceState::Leaving(turn) => DeviceState::Leaving(turn),
+        _ if device.resources.is_empty() => DeviceState::Absent,
+        _ => DeviceState::Vanished,
+    };
     result
 }
