@@ -1,11 +1,9 @@
 //! Allocating and freeing blocks and runs, over all regions.
 //!
-//! Invariants: a node's free frames change together with its region's, under the region's lock.
-//! What was taken is given back by the same number of frames. Neighbours: `node` chooses regions,
-//! `buddy` takes and frees, `window` and the kernel ask.
+//! Invariant: what was taken is given back by the same number of frames. Neighbours: `node` chooses
+//! regions, `buddy` takes and frees, `window` and the kernel ask.
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange, VirtAddr};
-use crate::buddy::Buddy;
 use crate::error::FreeError;
 use crate::info::PageState;
 use crate::machine::Machine;
@@ -19,10 +17,10 @@ impl<M: Machine> Memory<M> {
     pub fn allocate_block(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
         let want = Want { node, kind, amount: Amount::Order(order) };
         self.nodes.choose(&self.slots, &want, |slot| {
-            self.take(slot, |buddy| {
+            self.locked(slot, |_, buddy| {
                 let head = buddy.allocate(order, kind.state(), 0)?;
-                Some((Block { head, order }, order.pages()))
-            })
+                Some(Block { head, order })
+            })?
         })
     }
 
@@ -31,10 +29,10 @@ impl<M: Machine> Memory<M> {
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
         let want = Want { node, kind, amount: Amount::UpTo(most) };
         self.nodes.choose(&self.slots, &want, |slot| {
-            self.take(slot, |buddy| {
+            self.locked(slot, |_, buddy| {
                 let (head, order) = buddy.allocate_up_to(most, kind.state(), 0)?;
-                Some((Block { head, order }, order.pages()))
-            })
+                Some(Block { head, order })
+            })?
         })
     }
 
@@ -44,11 +42,11 @@ impl<M: Machine> Memory<M> {
     pub fn allocate_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
         let want = Want { node, kind, amount: Amount::Pages(pages) };
         self.nodes.choose(&self.slots, &want, |slot| {
-            self.take(slot, |buddy| {
+            self.locked(slot, |_, buddy| {
                 let run = PfnRange::of(buddy.find_run(pages)?, pages);
                 buddy.carve(run, kind.state(), 0)?;
-                Some((run, pages))
-            })
+                Some(run)
+            })?
         })
     }
 
@@ -76,13 +74,7 @@ impl<M: Machine> Memory<M> {
     #[inline]
     pub fn free_block(&self, head: Pfn) -> Result<Order, FreeError> {
         let freed = match Page::of(&self.machine, head).tag() {
-            Some(tag) => self.with_region(tag.slot, |_, buddy| {
-                let order = buddy.free(head)?;
-                if !buddy.isolated.contains(head) {
-                    self.nodes.gave(tag.slot, order.pages());
-                }
-                Ok(order)
-            }),
+            Some(tag) => self.locked(tag.slot, |_, buddy| buddy.free(head)),
             None => None,
         };
         let freed = freed.unwrap_or(Err(PageState::Absent));
@@ -99,20 +91,6 @@ impl<M: Machine> Memory<M> {
             at = at.offset(self.free_block(at)?.pages());
         }
         Ok(())
-    }
-
-    /// Takes frames of a slot's region and counts them off its node.
-    #[inline]
-    pub(crate) fn take<T>(
-        &self,
-        slot: SlotNr,
-        take: impl FnOnce(&Buddy<'_, M>) -> Option<(T, u64)>,
-    ) -> Option<T> {
-        self.with_region(slot, |_, buddy| {
-            let (got, pages) = take(buddy)?;
-            self.nodes.took(slot, pages);
-            Some(got)
-        })?
     }
 
     /// The slot of the region that has `pfn` in its usable run.

@@ -121,7 +121,7 @@ impl<M: Machine> Buddy<'_, M> {
             let group = self.group(head, level_of(order));
             let before = &mut last[level_of(order) as usize];
             if *before != Some(group) {
-                self.open(group, 0, 0);
+                self.open(group, 0);
                 *before = Some(group);
                 written += 1;
             }
@@ -208,14 +208,14 @@ impl<M: Machine> Buddy<'_, M> {
         let mut group = group;
         if sub_of(order) == 0 {
             // One child: it becomes a group, held as a whole.
-            self.set_head(group, head, Head::Gone);
+            self.page(group.home()).drop_head(group.place(head));
             group = self.group(head, group.level - 1);
-            self.open(group, 0, 0);
-            self.set_head(group, head, Head::There);
+            self.open(group, 0);
+            self.page(group.home()).put_head(group.place(head));
         }
         let half = Order(order.0 - 1);
         let middle = head.offset(half.pages());
-        self.set_head(group, middle, Head::There);
+        self.page(group.home()).put_head(group.place(middle));
         self.set_tag(head, state, half);
         self.set_tag(middle, state, half);
         self.page(middle).set_holder(holder_at(self.page(head).holder(), half.pages()));
@@ -271,11 +271,16 @@ impl<M: Machine> Buddy<'_, M> {
             let sub = if group.level == level_of(order) { sub_of(order) } else { 0 };
             bits::block(group.place(head), sub)
         };
-        let before = self.free_bits(group);
-        self.set_free(group, before, before & !taken(group));
+        let left = self.free_bits(group) & !taken(group);
+        let page = self.page(group.home());
+        page.set_free_bits(left);
+        // What was not of the largest leaves the largest as it was.
+        if page.list() == Some(sub_of(from)) {
+            self.relist(group, bits::largest(left));
+        }
         for level in (level_of(order)..group.level).rev() {
             let inner = self.group(head, level);
-            self.open(inner, !taken(inner), 0);
+            self.open(inner, !taken(inner));
         }
         self.count_split(from, order);
     }
@@ -286,17 +291,17 @@ impl<M: Machine> Buddy<'_, M> {
         let (mut at, mut level, mut sub) = (head, level_of(order), sub_of(order));
         loop {
             let group = self.group(at, level);
-            let (before, place) = (self.free_bits(group), group.place(at));
-            let after = before | bits::block(place, sub);
-            if after != u128::MAX {
-                self.set_free(group, before, after);
-                if let Some((_, merged)) = bits::around(after, place) {
-                    self.count_merge(order, group.order(merged));
-                }
+            let (page, place) = (self.page(group.home()), group.place(at));
+            let free = page.free_bits() | bits::block(place, sub);
+            if free != u128::MAX {
+                page.set_free_bits(free);
+                let merged = bits::around(free, place).map_or(sub, |(_, merged)| merged);
+                self.relist(group, page.list().max(Some(merged)));
+                self.count_merge(order, group.order(merged));
                 return;
             }
             // Wholly free: from now on it is a bit of the group above.
-            self.relist(group, bits::largest(before), None);
+            self.relist(group, None);
             (at, level, sub) = (group.start(), level + 1, 0);
         }
     }
@@ -305,10 +310,11 @@ impl<M: Machine> Buddy<'_, M> {
     #[inline]
     fn give_back(&self, head: Pfn, tag: Tag) -> Result<Order, PageState> {
         let group = self.group(head, level_of(tag.order));
-        if self.heads(group) >> group.place(head) & 1 == 0 {
+        let page = self.page(group.home());
+        if !page.has_head(group.place(head)) {
             return Err(PageState::Free);
         }
-        self.set_head(group, head, Head::Gone);
+        page.drop_head(group.place(head));
         self.set_tag(head, State::Free, tag.order);
         self.count(tag.state, 0, tag.order.pages());
         self.count(State::Free, tag.order.pages(), 0);
@@ -340,20 +346,11 @@ impl<M: Machine> Buddy<'_, M> {
         self.page(pfn).set_tag(Tag { state, order, slot: self.slot });
     }
 
-    /// Notes in a group's words whether a held block starts at `head`.
-    #[inline]
-    fn set_head(&self, group: Group, head: Pfn, there: Head) {
-        let (page, bit) = (self.page(group.home), 1 << group.place(head));
-        page.set_heads(match there {
-            Head::There => page.heads() | bit,
-            Head::Gone => page.heads() & !bit,
-        });
-    }
-
     /// Makes a block that is no longer free one that is held, and counts it.
     #[inline]
     fn take(&self, head: Pfn, order: Order, state: State, holder: u64) {
-        self.set_head(self.group(head, level_of(order)), head, Head::There);
+        let group = self.group(head, level_of(order));
+        self.page(group.home()).put_head(group.place(head));
         self.set_tag(head, state, order);
         self.page(head).set_holder(holder);
         self.count(State::Free, 0, order.pages());
@@ -370,15 +367,6 @@ impl<M: Machine> Buddy<'_, M> {
             self.machine.store(at, self.machine.load(at) + more - less);
         }
     }
-}
-
-/// Whether a held block starts at a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Head {
-    /// It does from now on.
-    There,
-    /// It no longer does.
-    Gone,
 }
 
 /// What the frames of a block in `state` are, as it is shown.

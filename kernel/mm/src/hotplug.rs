@@ -350,7 +350,8 @@ impl<M: Machine> Memory<M> {
         let known = self.index.write().insert(Entry { range: region.layout.range, slot, id: region.id });
         debug_assert!(known.is_ok(), "checked before");
         if let Some(node) = self.nodes.find(region.node) {
-            self.nodes.attach(slot, node, Rank::of(region.device, region.zone), place.summary.free());
+            self.nodes.attach(slot, node, Rank::of(region.device, region.zone));
+            self.nodes.changed(slot, &place.summary);
         }
         region.id
     }

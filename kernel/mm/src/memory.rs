@@ -174,9 +174,20 @@ impl<M: Machine> Memory<M> {
         index.entries().get(place).copied()
     }
 
-    /// Runs `work` on a slot's region, under its lock; `None` when the slot is empty.
+    /// Runs `work` on a slot's region, under its lock; `None` when the slot is empty. What becomes of its
+    /// free frames is known to its node when the lock is dropped.
     #[inline]
     pub(crate) fn with_region<T>(
+        &self,
+        slot: SlotNr,
+        work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
+    ) -> Option<T> {
+        self.locked(slot, work)
+    }
+
+    /// [`Memory::with_region`] without looking at the cache.
+    #[inline]
+    pub(crate) fn locked<T>(
         &self,
         slot: SlotNr,
         work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
@@ -185,7 +196,9 @@ impl<M: Machine> Memory<M> {
         let mut region = place.region.lock();
         let region = region.as_mut()?;
         let buddy = region.buddy(&self.machine, slot, &place.summary);
-        Some(work(region, &buddy))
+        let result = work(region, &buddy);
+        self.nodes.changed(slot, &place.summary);
+        Some(result)
     }
 }
 

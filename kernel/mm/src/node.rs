@@ -1,16 +1,24 @@
 //! Nodes: which regions a node has and how much of them is free, for the choice of a region.
 //!
-//! A node is its regions. The choice reads only what is here and the regions' summaries, without a
-//! lock: what it reads may be old by the time the region's lock is held, so whoever chose tries, and
-//! goes on with the next candidate when the region has nothing left.
+//! ```text
+//!  members of a node, of one rank   0110 1000 ...     a bit a slot
+//!  slots with a block of order 9    0100 1100 ...     a bit a slot, for each order
+//!  the candidates                   0100 1000 ...     both, a word at a time
+//! ```
+//!
+//! A node is its regions. The choice reads only what is here, without a lock, and costs the same for one
+//! region as for hundreds. What it reads may be old by the time the region's lock is held, so whoever
+//! chose tries, and goes on with the next candidate when the region has nothing left.
 //!
 //! Invariants: a node, once named, keeps its place for good (a node without memory is just empty);
-//! a slot belongs to at most one node; free frames of a node are the sum over its regions whenever no
-//! region's lock is held. Neighbours: `memory` asks, `hotplug` and `boot` tell about slots.
+//! a slot belongs to at most one node; free frames of a node are the sum over its regions, and the bits of
+//! the orders what the regions' summaries say, whenever no region's lock is held ([`Nodes::changed`] is
+//! told under that lock). Neighbours: `memory` asks and tells, `hotplug` and `boot` tell about slots.
 
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::addr::{NodeId, Order};
+use crate::buddy::Summary;
 use crate::info::{DeviceId, Zone};
 use crate::page::{Kind, SlotNr};
 use crate::region::{MAX_REGIONS, Slot};
@@ -33,8 +41,40 @@ struct Node {
     free: AtomicU64,
     /// The slot that served last.
     hint: AtomicU16,
-    /// How many of its slots have each rank: no search for a rank it has not.
-    ranks: [AtomicU16; Rank::COUNT],
+    /// Its slots of each rank.
+    members: [SlotSet; Rank::COUNT],
+}
+
+/// A set of slots, a bit each.
+#[derive(Debug)]
+struct SlotSet([AtomicU64; WORDS]);
+
+/// Words of a set of slots.
+const WORDS: usize = MAX_REGIONS.div_ceil(64);
+
+impl SlotSet {
+    const fn new() -> Self {
+        SlotSet([const { AtomicU64::new(0) }; WORDS])
+    }
+
+    fn put(&self, slot: SlotNr) {
+        self.0[slot.0 as usize / 64].fetch_or(1 << (slot.0 % 64), Ordering::Relaxed);
+    }
+
+    fn take(&self, slot: SlotNr) {
+        self.0[slot.0 as usize / 64].fetch_and(!(1 << (slot.0 % 64)), Ordering::Relaxed);
+    }
+
+    fn word(&self, n: usize) -> u64 {
+        self.0[n].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn has(&self, slot: SlotNr) -> bool {
+        self.0
+            .get(slot.0 as usize / 64)
+            .is_some_and(|word| word.load(Ordering::Relaxed) >> (slot.0 % 64) & 1 == 1)
+    }
 }
 
 /// All nodes, and each slot's node and rank.
@@ -46,6 +86,12 @@ pub struct Nodes {
     node_of: [AtomicU8; MAX_REGIONS],
     /// For each slot: its rank.
     rank_of: [AtomicU8; MAX_REGIONS],
+    /// For each slot: how many free frames of it its node counts.
+    counted: [AtomicU64; MAX_REGIONS],
+    /// For each slot: one more than the highest order it has a free block of, 0 for none.
+    highest_of: [AtomicU8; MAX_REGIONS],
+    /// For each order: the slots that have a free block of it or of a higher one.
+    having: [SlotSet; Order::COUNT],
 }
 
 const _: () = assert!(MAX_NODES < NOBODY as usize);
@@ -91,12 +137,15 @@ impl Nodes {
                     id: AtomicU32::new(0),
                     free: AtomicU64::new(0),
                     hint: AtomicU16::new(0),
-                    ranks: [const { AtomicU16::new(0) }; Rank::COUNT],
+                    members: [const { SlotSet::new() }; Rank::COUNT],
                 }
             }; MAX_NODES],
             named: AtomicU8::new(0),
             node_of: [const { AtomicU8::new(NOBODY) }; MAX_REGIONS],
             rank_of: [const { AtomicU8::new(NOBODY) }; MAX_REGIONS],
+            counted: [const { AtomicU64::new(0) }; MAX_REGIONS],
+            highest_of: [const { AtomicU8::new(0) }; MAX_REGIONS],
+            having: [const { SlotSet::new() }; Order::COUNT],
         }
     }
 
@@ -145,22 +194,16 @@ impl Nodes {
 
     /// Free frames in movable zones, of a node or of all.
     pub fn movable_only(&self, slots: &[Slot; MAX_REGIONS], node: Option<NodeId>) -> u64 {
-        let wanted = |slot: usize| {
-            let nr = self.node_of[slot].load(Ordering::Acquire);
-            self.rank_of[slot].load(Ordering::Relaxed) == Rank::Movable as u8
-                && nr != NOBODY
-                && node.is_none_or(|id| self.id(NodeNr(nr)) == id)
-        };
-        (0..MAX_REGIONS).filter(|&slot| wanted(slot)).map(|slot| slots[slot].summary.free()).sum()
+        let wanted = self.named().filter(|&nr| node.is_none_or(|id| self.id(nr) == id));
+        let free = |slot: SlotNr| slots.get(slot.0 as usize).map_or(0, |slot| slot.summary.free());
+        wanted.map(|nr| self.candidates(nr, Rank::Movable, Order(0)).map(free).sum::<u64>()).sum()
     }
 
-    /// Puts a slot with `free` free frames on its node's list: from now on it may be chosen.
-    pub fn attach(&self, slot: SlotNr, nr: NodeNr, rank: Rank, free: u64) {
-        let node = &self.nodes[nr.0 as usize];
-        node.free.fetch_add(free, Ordering::Relaxed);
-        node.ranks[rank as usize].fetch_add(1, Ordering::Relaxed);
+    /// Puts a slot on its node's list: once [`Nodes::changed`] was told, it may be chosen.
+    pub fn attach(&self, slot: SlotNr, nr: NodeNr, rank: Rank) {
         self.rank_of[slot.0 as usize].store(rank as u8, Ordering::Relaxed);
         self.node_of[slot.0 as usize].store(nr.0, Ordering::Release);
+        self.nodes[nr.0 as usize].members[rank as usize].put(slot);
     }
 
     /// Whether a slot is on a node's list.
@@ -168,33 +211,53 @@ impl Nodes {
         self.node_of[slot.0 as usize].load(Ordering::Acquire) != NOBODY
     }
 
-    /// Takes a slot with `free` free frames off its node's list.
-    pub fn detach(&self, slot: SlotNr, free: u64) {
+    /// Takes a slot off its node's list.
+    pub fn detach(&self, slot: SlotNr) {
         let nr = self.node_of[slot.0 as usize].swap(NOBODY, Ordering::AcqRel);
+        let rank = self.rank_of[slot.0 as usize].swap(NOBODY, Ordering::Relaxed);
         if let Some(node) = self.nodes.get(nr as usize) {
-            node.free.fetch_sub(free, Ordering::Relaxed);
-            let rank = self.rank_of[slot.0 as usize].swap(NOBODY, Ordering::Relaxed);
-            if let Some(slots) = node.ranks.get(rank as usize) {
-                slots.fetch_sub(1, Ordering::Relaxed);
+            let counted = self.counted[slot.0 as usize].swap(0, Ordering::Relaxed);
+            node.free.fetch_sub(counted, Ordering::Relaxed);
+            if let Some(members) = node.members.get(rank as usize) {
+                members.take(slot);
             }
         }
     }
 
-    /// Notes that a slot has `less` fewer free frames.
+    /// Notes what a slot has free now. To be called under the region's lock.
     #[inline]
-    pub fn took(&self, slot: SlotNr, less: u64) {
-        if let Some(node) = self.node(slot) {
-            node.free.fetch_sub(less, Ordering::Relaxed);
-            node.hint.store(slot.0, Ordering::Relaxed);
+    pub fn changed(&self, slot: SlotNr, summary: &Summary) {
+        self.note_highest(slot, summary.highest());
+        let (now, counted) = (summary.free(), &self.counted[slot.0 as usize]);
+        let before = counted.load(Ordering::Relaxed);
+        if now != before
+            && let Some(node) = self.node(slot)
+        {
+            counted.store(now, Ordering::Relaxed);
+            // The difference, which may be negative: the counter wraps.
+            node.free.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
         }
     }
 
-    /// Notes that a slot has `more` more free frames.
+    /// Makes a node's sum wrong, for the test of `check`.
+    #[cfg(test)]
+    pub(crate) fn miscount(&self, nr: NodeNr, more: u64) {
+        self.nodes[nr.0 as usize].free.fetch_add(more, Ordering::Relaxed);
+    }
+
     #[inline]
-    pub fn gave(&self, slot: SlotNr, more: u64) {
-        if let Some(node) = self.node(slot) {
-            node.free.fetch_add(more, Ordering::Relaxed);
+    fn note_highest(&self, slot: SlotNr, highest: Option<Order>) {
+        let now = highest.map_or(0, |order| order.0 + 1);
+        let known = &self.highest_of[slot.0 as usize];
+        let before = known.load(Ordering::Relaxed);
+        if now == before {
+            return;
         }
+        known.store(now, Ordering::Relaxed);
+        self.having[before as usize..(now as usize).max(before as usize)]
+            .iter()
+            .for_each(|set| set.put(slot));
+        self.having[now as usize..(before as usize).max(now as usize)].iter().for_each(|set| set.take(slot));
     }
 
     #[inline]
@@ -243,29 +306,46 @@ impl Nodes {
         try_slot: &mut impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
         let node = &self.nodes[nr.0 as usize];
-        let present = ranks.iter().filter(|&&rank| node.ranks[rank as usize].load(Ordering::Relaxed) > 0);
-        for &rank in present {
+        for &rank in ranks {
             for amount in want.amount.passes().into_iter().flatten() {
-                let fits = |slot: usize| {
-                    self.node_of[slot].load(Ordering::Acquire) == nr.0
-                        && amount.may_be_in(&slots[slot])
-                        && self.rank_of[slot].load(Ordering::Relaxed) == rank as u8
+                let mut try_slot = |slot: SlotNr| {
+                    if !slots.get(slot.0 as usize).is_some_and(|slot| amount.may_be_in(slot)) {
+                        return None;
+                    }
+                    let got = try_slot(slot);
+                    if got.is_some() {
+                        node.hint.store(slot.0, Ordering::Relaxed);
+                    }
+                    got
                 };
-                let hint = node.hint.load(Ordering::Relaxed) as usize;
-                if hint < MAX_REGIONS
-                    && fits(hint)
-                    && let Some(got) = try_slot(SlotNr(hint as u16))
+                let hint = SlotNr(node.hint.load(Ordering::Relaxed));
+                let least = amount.least();
+                if node.members[rank as usize].has(hint)
+                    && self.having[least.0 as usize].has(hint)
+                    && let Some(got) = try_slot(hint)
                 {
                     return Some(got);
                 }
-                for slot in (0..MAX_REGIONS).filter(|&slot| fits(slot)) {
-                    if let Some(got) = try_slot(SlotNr(slot as u16)) {
-                        return Some(got);
-                    }
+                if let Some(got) = self.candidates(nr, rank, least).find_map(&mut try_slot) {
+                    return Some(got);
                 }
             }
         }
         None
+    }
+
+    /// The slots of a node and rank that have a free block of `least` or more.
+    fn candidates(&self, nr: NodeNr, rank: Rank, least: Order) -> impl Iterator<Item = SlotNr> {
+        let members = &self.nodes[nr.0 as usize].members[rank as usize];
+        let having = &self.having[least.0 as usize];
+        (0..WORDS).flat_map(move |n| {
+            let mut left = members.word(n) & having.word(n);
+            core::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(SlotNr((n as u32 * 64 + bit) as u16))
+            })
+        })
     }
 
     /// The node with most free frames among those not yet tried (bit n: the nth), or the named one.
@@ -309,7 +389,22 @@ impl Amount {
     const fn passes(self) -> [Option<Amount>; 2] {
         match self {
             Amount::UpTo(most) => [Some(Amount::Order(most)), Some(Amount::Order(Order(0)))],
-            _ => [Some(self), None],
+            // A run inside of one block first: a region has it or not, and nothing is searched.
+            Amount::Pages(pages) => match Order::holding(pages) {
+                Some(order) => [Some(Amount::Order(order)), Some(self)],
+                None => [Some(self), None],
+            },
+            Amount::Order(_) => [Some(self), None],
+        }
+    }
+
+    /// The order of the smallest block that must be there.
+    const fn least(self) -> Order {
+        match self {
+            Amount::Order(order) => order,
+            Amount::UpTo(_) => Order(0),
+            // See `Buddy::find_run`: a run has an aligned block of at least a quarter of it.
+            Amount::Pages(pages) => Order((63 - (pages | 1).leading_zeros()).saturating_sub(1) as u8),
         }
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!  word 0   bits 0..8 state | 8..16 order | 16..32 slot of the region | 32..64 MARK
 //!  word 1   next group of the list (its home's frame number, or NONE)
-//!  word 2   previous group of the list (its home's frame number, or NONE for the first)
+//!  word 2   previous group of the list (its home's frame number, or NONE for the first) and, in bits
+//!           56..64, which list: the largest free block is of 2^n children (or NO_LIST: nothing is free)
 //!  word 3   holder: a virtual address (reverse map), an owner's code (pinned since boot), or 0
 //!  word 4,5 the group's free children, a bit each
 //!  word 6,7 the group's children that are the first of a held block, a bit each
@@ -52,6 +53,11 @@ const HEADS: u64 = core::mem::offset_of!(PageLayout, heads) as u64;
 const MARK: u64 = 0xca2a_9ace << 32;
 /// "No frame" in the links.
 const NONE: u64 = u64::MAX;
+/// Where word 2 has the list, and the bits below.
+const LIST_SHIFT: u32 = 56;
+const PREV_BITS: u64 = (1 << LIST_SHIFT) - 1;
+/// "In no list".
+const NO_LIST: u8 = u8::MAX;
 
 /// What a block is. A block's state is that of all its frames, and nothing merges across states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,13 +199,54 @@ impl<'m, M: Machine> Page<'m, M> {
     /// The previous group of the list.
     #[inline]
     pub fn prev(&self) -> Option<Pfn> {
-        link(self.machine.load(self.at.offset(PREV)))
+        let prev = self.machine.load(self.at.offset(PREV)) & PREV_BITS;
+        (prev != PREV_BITS).then_some(Pfn(prev))
     }
 
     /// Links the previous group.
     #[inline]
     pub fn set_prev(&self, prev: Option<Pfn>) {
-        self.machine.store(self.at.offset(PREV), word(prev));
+        let list = self.machine.load(self.at.offset(PREV)) & !PREV_BITS;
+        self.machine.store(self.at.offset(PREV), word(prev) & PREV_BITS | list);
+    }
+
+    /// The list that the group is in.
+    #[inline]
+    pub fn list(&self) -> Option<u8> {
+        let list = (self.machine.load(self.at.offset(PREV)) >> LIST_SHIFT) as u8;
+        (list != NO_LIST).then_some(list)
+    }
+
+    /// Makes the group one of this list, its first, or one of none.
+    #[inline]
+    pub fn set_list(&self, list: Option<u8>) {
+        let list = list.unwrap_or(NO_LIST);
+        self.machine.store(self.at.offset(PREV), u64::from(list) << LIST_SHIFT | PREV_BITS);
+    }
+
+    /// Whether a held block starts at the child at `place`.
+    #[inline]
+    pub fn has_head(&self, place: u8) -> bool {
+        self.machine.load(self.head_word(place)) >> (place % 64) & 1 == 1
+    }
+
+    /// Notes that a held block starts at the child at `place`.
+    #[inline]
+    pub fn put_head(&self, place: u8) {
+        let at = self.head_word(place);
+        self.machine.store(at, self.machine.load(at) | 1 << (place % 64));
+    }
+
+    /// Notes that no held block starts at the child at `place`.
+    #[inline]
+    pub fn drop_head(&self, place: u8) {
+        let at = self.head_word(place);
+        self.machine.store(at, self.machine.load(at) & !(1 << (place % 64)));
+    }
+
+    #[inline]
+    fn head_word(&self, place: u8) -> VirtAddr {
+        self.at.offset(HEADS + 8 * u64::from(place / 64))
     }
 
     /// The free children of the group.

@@ -1,7 +1,7 @@
 //! Nanoseconds of the frame allocator on the host, beside `buddy_system_allocator` and a plain list.
 //!
 //! ```text
-//!  cargo bench -p mm --bench allocator [-- FILTER]     one JSON object a line, on standard output
+//!  cargo bench -p mm --bench allocator [-- ALLOCATOR [ROW]]     one JSON object a line, on standard output
 //! ```
 //!
 //! All allocators serve the same 8 GiB of simulated frames; this kernel's goes the whole way through
@@ -46,13 +46,14 @@ fn print<F: Frames>(allocator: &str, regions: usize, rows: &[&Row], mut frames: 
 
 fn main() {
     // What cargo itself passes ("--bench") is no filter.
-    let filter = env::args().skip(1).find(|word| !word.starts_with("--")).unwrap_or_default();
-    let wanted = |allocator: &str| filter.is_empty() || allocator.starts_with(&filter);
-    let all: Vec<&Row> = ROWS.iter().collect();
+    let mut words = env::args().skip(1).filter(|word| !word.starts_with("--"));
+    let (allocator, row) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let wanted = |name: &str| name.starts_with(&allocator);
+    let all: Vec<&Row> = ROWS.iter().filter(|other| other.name.contains(&row)).collect();
     if wanted("list") {
         // The list has blocks of one order.
         for order in [0, 9] {
-            let rows: Vec<&Row> = ROWS.iter().filter(|row| row.order == Some(order)).collect();
+            let rows: Vec<&Row> = all.iter().copied().filter(|row| row.order == Some(order)).collect();
             print("list", 1, &rows, List::new(order));
         }
     }

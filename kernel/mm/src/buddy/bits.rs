@@ -34,60 +34,101 @@ pub(super) const fn block(place: u8, sub: u8) -> u128 {
     (u128::MAX >> (128 - (1 << sub))) << place
 }
 
-/// Where the free blocks of 2^(sub+1) places start, merged or not, when `starts` has those of 2^sub.
-#[inline]
-const fn pairs(starts: u128, sub: u8) -> u128 {
-    starts & starts >> (1 << sub) & STARTS[sub as usize + 1]
+/// Where the free blocks of 2^(SUB+1) places start, merged or not, when `starts` has those of 2^SUB.
+/// The shift is known when this is compiled, which is what makes two words as cheap as one.
+#[inline(always)]
+const fn pairs<const SUB: u8>(starts: u128) -> u128 {
+    starts & starts >> (1 << SUB) & STARTS[SUB as usize + 1]
+}
+
+/// Where the free blocks of each size start, merged or not, as far up as there are some.
+#[inline(always)]
+fn each_size(free: u128, mut each: impl FnMut(u8, u128, u128) -> bool) {
+    let (two, mut more) = (pairs::<0>(free), true);
+    let mut step = |sub, starts: u128, larger: u128| {
+        more = more && starts != 0 && each(sub, starts, larger);
+        more
+    };
+    if !step(0, free, two) {
+        return;
+    }
+    let four = pairs::<1>(two);
+    if !step(1, two, four) {
+        return;
+    }
+    let eight = pairs::<2>(four);
+    if !step(2, four, eight) {
+        return;
+    }
+    let sixteen = pairs::<3>(eight);
+    if !step(3, eight, sixteen) {
+        return;
+    }
+    let thirty_two = pairs::<4>(sixteen);
+    if !step(4, sixteen, thirty_two) {
+        return;
+    }
+    let half = pairs::<5>(thirty_two);
+    if !step(5, thirty_two, half) {
+        return;
+    }
+    let all = pairs::<6>(half);
+    if step(6, half, all) {
+        step(7, all, 0);
+    }
 }
 
 /// The `sub` of the largest free block; `None` when nothing is free.
 #[inline]
-pub(super) const fn largest(free: u128) -> Option<u8> {
-    let (mut starts, mut sub) = (free, 0);
-    while sub < SHIFT {
-        let larger = pairs(starts, sub);
-        if larger == 0 {
-            break;
-        }
-        starts = larger;
-        sub += 1;
-    }
-    if starts == 0 { None } else { Some(sub) }
+pub(super) fn largest(free: u128) -> Option<u8> {
+    let mut largest = None;
+    each_size(free, |sub, _, larger| {
+        largest = Some(sub);
+        larger != 0
+    });
+    largest
 }
 
 /// The smallest free block of at least 2^least places, the first of several: its place and `sub`.
 #[inline]
-pub(super) const fn smallest(free: u128, least: u8) -> Option<(u8, u8)> {
-    let (mut starts, mut sub) = (free, 0);
-    while starts != 0 {
-        let larger = if sub < SHIFT { pairs(starts, sub) } else { 0 };
+pub(super) fn smallest(free: u128, least: u8) -> Option<(u8, u8)> {
+    let mut found = None;
+    each_size(free, |sub, starts, larger| {
+        // Those whose buddy is free too are halves of a larger block.
         let alone = starts & !(larger | larger << (1u32 << sub & 127));
         if sub >= least && alone != 0 {
-            return Some((alone.trailing_zeros() as u8, sub));
+            found = Some((alone.trailing_zeros() as u8, sub));
         }
-        starts = larger;
-        sub += 1;
-    }
-    None
+        found.is_none()
+    });
+    found
 }
 
 /// The free block that `place` is in: its first place and `sub`; `None` when the place is not free.
 #[inline]
 pub(super) const fn around(free: u128, place: u8) -> Option<(u8, u8)> {
-    if free >> place & 1 == 0 {
+    // Up to half of the places in one word, then both words.
+    let base = place & 64;
+    let word = (free >> base) as u64;
+    if word >> (place % 64) & 1 == 0 {
         return None;
     }
-    let (mut first, mut sub) = (place, 0);
-    while sub < SHIFT {
+    if free == u128::MAX {
+        return Some((0, SHIFT));
+    }
+    if word == u64::MAX {
+        return Some((base, SHIFT - 1));
+    }
+    let (mut first, mut sub) = (place % 64, 0);
+    loop {
         let larger = first & !(1 << sub);
-        let both = block(larger, sub + 1);
-        if free & both != both {
-            break;
+        let both = (u64::MAX >> (64 - (2u32 << sub))) << larger;
+        if word & both != both {
+            return Some((base + first, sub));
         }
         first = larger;
         sub += 1;
     }
-    Some((first, sub))
 }
 
 #[cfg(test)]

@@ -120,18 +120,12 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Writes the words of a group that had none, with these free children; lists it.
-    pub(super) fn open(&self, group: Group, free: u128, heads: u128) {
+    pub(super) fn open(&self, group: Group, free: u128) {
         let page = self.page(group.home);
+        page.set_heads(0);
+        page.set_list(None);
         page.set_free_bits(free);
-        page.set_heads(heads);
-        self.relist(group, None, bits::largest(free));
-    }
-
-    /// Gives a group other free children than it had; lists it accordingly.
-    #[inline]
-    pub(super) fn set_free(&self, group: Group, before: u128, after: u128) {
-        self.page(group.home).set_free_bits(after);
-        self.relist(group, bits::largest(before), bits::largest(after));
+        self.relist(group, bits::largest(free));
     }
 
     /// Whether no part of a block is free, when it is held, and none of it the head of another: for `check`.
@@ -150,6 +144,7 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Whether the list of `order` is the right one for a group: for `check`.
     pub(crate) fn belongs(&self, group: Group, order: Order) -> bool {
-        bits::largest(self.free_bits(group)).map(|sub| group.order(sub)) == Some(order)
+        let largest = bits::largest(self.free_bits(group));
+        largest == self.page(group.home).list() && largest.map(|sub| group.order(sub)) == Some(order)
     }
 }

@@ -60,25 +60,29 @@ impl<M: Machine> Buddy<'_, M> {
         self.machine.store(blocks, change(self.machine.load(blocks), 1));
     }
 
-    /// Moves a group from the list of 2^`from` free children to that of 2^`to` (`None`: no list).
+    /// Moves a group to the list for a largest free block of 2^`sub` children (`None`: to no list).
     #[inline]
-    pub(super) fn relist(&self, group: Group, from: Option<u8>, to: Option<u8>) {
-        if from == to {
+    pub(super) fn relist(&self, group: Group, sub: Option<u8>) {
+        let page = self.page(group.home());
+        let before = page.list();
+        if before == sub {
             return;
         }
-        if let Some(sub) = from {
-            self.unlink(group.home, group.order(sub));
+        if let Some(before) = before {
+            self.unlink(group, group.order(before));
         }
-        if let Some(sub) = to {
-            self.push(group.home, group.order(sub));
+        match sub {
+            Some(sub) => self.push(group, sub),
+            None => page.set_list(None),
         }
     }
 
-    fn push(&self, home: Pfn, order: Order) {
+    fn push(&self, group: Group, sub: u8) {
+        let (home, order) = (group.home(), group.order(sub));
         let page = self.page(home);
         let old = link(self.machine.load(self.list(order)));
         page.set_next(old);
-        page.set_prev(None);
+        page.set_list(Some(sub));
         match old {
             Some(old) => self.page(old).set_prev(Some(home)),
             None => self.summary.note(order, Listed::Some),
@@ -86,8 +90,8 @@ impl<M: Machine> Buddy<'_, M> {
         self.set_first(order, Some(home));
     }
 
-    fn unlink(&self, home: Pfn, order: Order) {
-        let page = self.page(home);
+    fn unlink(&self, group: Group, order: Order) {
+        let page = self.page(group.home());
         let (next, prev) = (page.next(), page.prev());
         if let Some(next) = next {
             self.page(next).set_prev(prev);

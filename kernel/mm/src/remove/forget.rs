@@ -82,7 +82,7 @@ impl<M: Machine> Memory<M> {
             let place = &self.slots[slot.0 as usize];
             self.index.write().remove(region.id);
             *place.region.lock() = None;
-            self.nodes.detach(*slot, place.summary.free());
+            self.nodes.detach(*slot);
             place.summary.clear();
         }
         let is_gone = |pfn: Pfn| gone.iter().any(|(_, region)| region.layout.range.contains(pfn));

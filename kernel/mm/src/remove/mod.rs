@@ -265,18 +265,18 @@ impl<M: Machine> Memory<M> {
             self.with_region(entry.slot, |region, buddy| {
                 let part = core::mem::take(&mut region.leaving);
                 if part == region.layout.usable {
-                    self.attach(entry.slot, region, buddy.summary.free());
+                    self.attach(entry.slot, region);
                 } else {
-                    self.nodes.gave(entry.slot, buddy.free_all(part, State::Isolated));
+                    buddy.free_all(part, State::Isolated);
                 }
             });
         });
     }
 
     /// Puts a region on its node's list.
-    fn attach(&self, slot: SlotNr, region: &Region, free: u64) {
+    fn attach(&self, slot: SlotNr, region: &Region) {
         if let Some(node) = self.nodes.find(region.node) {
-            self.nodes.attach(slot, node, Rank::of(region.device, region.zone), free);
+            self.nodes.attach(slot, node, Rank::of(region.device, region.zone));
         }
     }
 

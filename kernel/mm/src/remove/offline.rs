@@ -118,7 +118,7 @@ impl<M: Machine> Memory<M> {
                 let part = core::mem::take(&mut region.leaving);
                 if part == region.layout.usable {
                     pages += buddy.take_free(part, State::Offline);
-                    self.attach(entry.slot, region, buddy.summary.free());
+                    self.attach(entry.slot, region);
                 } else {
                     pages += buddy.change(part, State::Isolated, State::Offline);
                 }
@@ -173,13 +173,11 @@ impl<M: Machine> Memory<M> {
                     }
                 }
                 if let Some(zone) = zone.filter(|&zone| zone != region.zone) {
-                    self.nodes.detach(slot, buddy.summary.free());
+                    self.nodes.detach(slot);
                     region.zone = zone;
-                    self.attach(slot, region, buddy.summary.free());
+                    self.attach(slot, region);
                 }
-                let back = buddy.free_all(part, State::Offline);
-                self.nodes.gave(slot, back);
-                pages += back;
+                pages += buddy.free_all(part, State::Offline);
             });
         });
         Ok(Onlined { pages })
@@ -190,7 +188,7 @@ impl<M: Machine> Memory<M> {
         self.with_region(slot, |region, buddy| {
             region.leaving = part;
             if part == region.layout.usable {
-                self.nodes.detach(slot, buddy.summary.free());
+                self.nodes.detach(slot);
                 return;
             }
             for border in [part.start, part.end] {
@@ -200,7 +198,7 @@ impl<M: Machine> Memory<M> {
                     buddy.split_at(border, Word::after);
                 }
             }
-            self.nodes.took(slot, buddy.take_free(part, State::Isolated));
+            buddy.take_free(part, State::Isolated);
         });
     }
 

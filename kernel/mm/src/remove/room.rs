@@ -64,11 +64,11 @@ impl<M: Machine> Memory<M> {
                 let pages = old.pages();
                 let want = Want { node, kind: Kind::Movable, amount: Amount::Pages(pages) };
                 self.nodes.choose(&self.slots, &want, |slot| {
-                    self.take(slot, |buddy| {
+                    self.with_region(slot, |_, buddy| {
                         let run = PfnRange::of(buddy.find_run_at(pages, unit, rest)?, pages);
                         buddy.carve(run, State::Movable, 0)?;
-                        Some((run, pages))
-                    })
+                        Some(run)
+                    })?
                 })
             },
         )
