@@ -50,6 +50,7 @@ pub mod remove;
 pub mod section;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod step;
 pub mod window;
 
 pub use memory::Memory;

@@ -115,3 +115,30 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// Proves that each table at a resource's ends has a page of its own among those that are kept, that a neighbour
+    /// behind it means the same table where the two meet, and that other tables have none. Fails when two tables
+    /// share a page, so that a hand-over would overwrite one of them.
+    #[test]
+    fn each_shared_table_has_its_page(
+        start in 0u64..5000, units in 1u64..4000, next in 1u64..2000, gib_leaves in any::<bool>(),
+    ) {
+        let features = if gib_leaves { GIB_LEAVES } else { SMALL_LEAVES };
+        let range = PfnRange::of(Pfn(0x100000 + start * LARGE_PAGES), units * LARGE_PAGES);
+        let behind = PfnRange::of(range.end, next * LARGE_PAGES);
+        let layouts = [range, behind].map(|range| Layout::plan(range, features));
+        let [Some(one), Some(other)] = layouts else { return Ok(()) };
+        let mut pages = BTreeSet::new();
+        for table in one.border_tables() {
+            let page = one.page_for(table).unwrap();
+            prop_assert!((0..one.tables).any(|n| one.table_page(n) == Some(page)));
+            prop_assert!(pages.insert(page), "{table:?}");
+            if table.range().overlaps(behind) {
+                prop_assert!(other.border_tables().any(|shared| shared.range() == table.range()));
+            }
+        }
+        let far = Pfn(1 << 33);
+        prop_assert!(!one.border_tables().any(|table| table.range().contains(far)));
+    }
+}
