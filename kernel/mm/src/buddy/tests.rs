@@ -3,7 +3,8 @@
 //! All run on [`Shadow`], a machine that has nothing but what was written: any read of a word that
 //! was not written before panics with its address, which is stricter than memory full of junk.
 
-pub(crate) mod model;
+mod long;
+mod model;
 
 use std::cell::Cell;
 use std::vec;
@@ -123,7 +124,7 @@ enum Op {
     Allocate(u8),
     UpTo(u8),
     Run(u64),
-    Free(usize),
+    Free(u64),
     Split(u64),
     Descend(u64),
 }
@@ -133,7 +134,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0u8..16).prop_map(Op::Allocate),
         1 => (0u8..16).prop_map(Op::UpTo),
         2 => (0u32..15, any::<u64>()).prop_map(|(order, more)| Op::Run((1 << order) + more % (1 << order))),
-        6 => any::<usize>().prop_map(Op::Free),
+        6 => any::<u64>().prop_map(Op::Free),
         1 => any::<u64>().prop_map(Op::Split),
         2 => any::<u64>().prop_map(Op::Descend),
     ]
@@ -196,8 +197,8 @@ fn run(pair: &mut Pair, op: &Op) {
             }
         }
         Op::Free(place) => {
-            let heads = pair.model.heads();
-            let Some(&head) = heads.get(place % heads.len().max(1)) else { return };
+            let pfn = pair.usable.start.offset(place % pair.usable.pages());
+            let Some(head) = pair.model.head_near(pfn) else { return };
             let state = pair.buddy().find(head).unwrap().tag.state;
             let order = pair.model.give(head);
             if state == State::Offline {
@@ -280,7 +281,7 @@ fn use_and_free(pair: &mut Pair, singles: usize) {
     pair.compare();
     assert_eq!(pair.model.free_pages(), 0);
     while !pair.model.heads().is_empty() {
-        run(pair, &Op::Free(pair.model.heads().len() / 2));
+        run(pair, &Op::Free(pair.usable.pages() / 2));
     }
     let first: Vec<_> = first_blocks(pair.usable).collect();
     assert_eq!(pair.model.free(), first);
