@@ -105,8 +105,16 @@ pub fn why(error: RemoveError) -> Why {
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)?;
-        self.allocation.iter().try_for_each(|id| write!(f, ", which is allocation {id}"))
+        match (self.error, self.allocation) {
+            (RemoveError::Pinned(Pinned { resource, pfn, pages, .. }), Some(id)) => {
+                let s = if pages == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "resource {resource} has {pages} pinned frame{s} at frame {pfn}, held by allocation {id}"
+                )
+            }
+            (error, _) => error.fmt(f),
+        }
     }
 }
 

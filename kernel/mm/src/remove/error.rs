@@ -27,12 +27,12 @@ impl fmt::Display for Pinned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Pinned { resource, pfn, pages, holder } = self;
         let s = if *pages == 1 { "" } else { "s" };
-        write!(f, "resource {resource} has {pages} pinned frame{s} at frame {pfn}, held by ")?;
+        write!(f, "resource {resource} has {pages} pinned frame{s} at frame {pfn}, held ")?;
         match holder {
-            Holder::None => f.write_str("the kernel"),
-            Holder::Mapping(at) => write!(f, "the allocation mapped at {at}"),
-            Holder::Table(at) => write!(f, "a page table for {at}"),
-            Holder::Boot(owner) => write!(f, "{owner} since boot"),
+            Holder::None => f.write_str("by the kernel"),
+            Holder::Mapping(at) => write!(f, "by the allocation mapped at {at}"),
+            Holder::Table(at) => write!(f, "by a page table for {at}"),
+            Holder::Boot(owner) => write!(f, "since boot ({owner})"),
         }
     }
 }

@@ -45,7 +45,7 @@ pub struct DeviceRow {
     /// What it is at present.
     pub state: Text<160>,
     /// Why it was not given back when it was last asked for.
-    pub eject_refused: Option<Text<160>>,
+    pub eject_refused: Option<Text<200>>,
     /// The numbers of its resources.
     pub resources: ArrayVec<u32, 16>,
 }
