@@ -104,6 +104,15 @@ fn gpe_handlers_of_qemu_reach_what_they_should() {
     }
 }
 
+/// A value as ACPICA prints it: without what references refer to.
+fn unnamed(value: Value) -> Value {
+    match value {
+        Value::Reference(_) => Value::Reference(String::new()),
+        Value::Package(elements) => Value::Package(elements.into_iter().map(unnamed).collect()),
+        value => value,
+    }
+}
+
 /// Every method `\T...` of the ASL files gives the same answer here and in ACPICA, evaluated in the same
 /// order, with 64-bit and with 32-bit integers. Breaks with any difference in the meaning of an operator,
 /// a conversion, a store or a field access.
@@ -137,7 +146,8 @@ fn answers_are_those_of_acpica() {
                 for (method, theirs) in names.iter().zip(theirs) {
                     let ours = aml.evaluate(&mut host, method, &[]);
                     let reason = ours.as_ref().err().map(ToString::to_string).unwrap_or_default();
-                    let ours = ours.map_or(acpica::Answer::Failed, acpica::Answer::Value);
+                    let ours =
+                        ours.map_or(acpica::Answer::Failed, |value| acpica::Answer::Value(unnamed(value)));
                     compared += 1;
                     if ours != theirs {
                         different.push(format!("{name} {method}: ours {ours:?} {reason}; theirs {theirs:?}"));

@@ -55,7 +55,7 @@ impl Run<'_> {
         {
             return match without_prefix(text.trim_ascii_start()) {
                 (Prefix::Hex, digits) => Ok(hexadecimal(digits, self.core.width)),
-                (Prefix::None, digits) => Ok(decimal(digits)),
+                (Prefix::None, digits) => Ok(decimal(digits, self.core.width)),
             };
         }
         self.to_integer(value)
@@ -167,12 +167,13 @@ fn hexadecimal(text: &[u8], width: IntegerWidth) -> u64 {
     significant.fold(0, |number, digit| number << 4 | u64::from(digit))
 }
 
-fn decimal(text: &[u8]) -> u64 {
+/// The number that decimal digits at the start of `text` make, up to the last one with which it fits the width.
+fn decimal(text: &[u8], width: IntegerWidth) -> u64 {
     let mut number = 0u64;
     for digit in text.iter().map_while(|&byte| char::from(byte).to_digit(10)) {
         match number.checked_mul(10).and_then(|number| number.checked_add(u64::from(digit))) {
-            Some(next) => number = next,
-            None => break,
+            Some(next) if next <= width.mask() => number = next,
+            _ => break,
         }
     }
     number

@@ -6,6 +6,7 @@ use crate::object::{Obj, Ref, Val};
 use crate::opcode as op;
 use crate::place::{Calls, Place};
 use crate::run::{MAX_ARGS, Run};
+use crate::value::Kind;
 
 /// What AML's `True` is: all bits of an integer.
 const TRUE: u64 = u64::MAX;
@@ -274,7 +275,7 @@ impl Run<'_> {
                 self.int(number)
             }
         };
-        self.store_result(value)
+        self.set_result(value)
     }
 
     /// Stores an operator's result in the target that follows its operands.
@@ -282,6 +283,20 @@ impl Run<'_> {
         let place = self.target()?;
         if place != Place::None {
             self.store(place, value)?;
+        }
+        Ok(value)
+    }
+
+    /// The same for the operators that exist to convert: the target takes the result's type.
+    pub(crate) fn set_result(&mut self, value: Val) -> Result<Val, Error> {
+        let place = self.target()?;
+        match place {
+            Place::None => {}
+            // Only CopyObject replaces a package, as in ACPICA.
+            Place::Node(node) if self.kind_of(place)? == Kind::Package => {
+                self.store(Place::Node(node), value)?
+            }
+            place => self.copy_object(place, value)?,
         }
         Ok(value)
     }

@@ -17,7 +17,10 @@ impl Run<'_> {
         if let op::NOT | op::FIND_SET_LEFT_BIT | op::FIND_SET_RIGHT_BIT | op::FROM_BCD | op::TO_BCD = opcode {
             let result = self.unary(opcode, left)?;
             let result = self.int(result);
-            return self.store_result(result);
+            return match opcode {
+                op::FROM_BCD | op::TO_BCD => self.set_result(result),
+                _ => self.store_result(result),
+            };
         }
         let right = self.integer()?;
         let shift = u32::try_from(right).ok().filter(|&shift| shift < self.core.width.bits());
@@ -140,7 +143,7 @@ impl Run<'_> {
             }
         };
         let result = self.core.heap.add(result)?;
-        self.store_result(result)
+        if opcode == op::TO_STRING { self.set_result(result) } else { self.store_result(result) }
     }
 
     fn is_buffer(&self, value: Val) -> Result<bool, Error> {

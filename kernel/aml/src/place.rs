@@ -155,6 +155,9 @@ impl Run<'_> {
                 let path = crate::name::TextPath::parse(&text)?;
                 let scope = self.frame()?.scope;
                 let count = path.segments.len();
+                if text.is_empty() {
+                    return Err(ErrorKind::NotFound(text).into());
+                }
                 let segments = path.segments.into_iter().map(Ok);
                 match self.core.names.find(scope, path.start, segments, count)? {
                     Some(node) => self.value_of(node),
@@ -171,16 +174,7 @@ impl Run<'_> {
         match place {
             Place::None => Ok(()),
             Place::Debug => self.debug(value),
-            Place::Var(slot) => {
-                // An argument that refers to an object stands for that object (19.3.5.8).
-                let old = self.frame()?.vars.get(usize::from(slot)).copied();
-                if usize::from(slot) >= MAX_LOCALS
-                    && let Some(Val::Ref(reference @ (Ref::Var { .. } | Ref::Node(_)))) = old
-                {
-                    return self.copy_object(Place::Ref(reference), value);
-                }
-                self.set_variable(slot, value)
-            }
+            Place::Var(slot) => self.set_variable(slot, value),
             Place::Node(node) | Place::Ref(Ref::Node(node)) => self.store_named(node, value),
             Place::Ref(reference) => self.store_reference(reference, value),
             Place::Value(value) => Err(self.wrong_type("a target", value)),
@@ -188,6 +182,13 @@ impl Run<'_> {
     }
 
     fn set_variable(&mut self, slot: u8, value: Val) -> Result<(), Error> {
+        // An argument that refers to an object stands for that object (19.3.5.8).
+        let old = self.frame()?.vars.get(usize::from(slot)).copied();
+        if usize::from(slot) >= MAX_LOCALS
+            && let Some(Val::Ref(reference @ (Ref::Var { .. } | Ref::Node(_)))) = old
+        {
+            return self.copy_object(Place::Ref(reference), value);
+        }
         let value = self.copied(value)?;
         if let Some(var) = self.frame()?.vars.get_mut(usize::from(slot)) {
             *var = value;
@@ -323,8 +324,19 @@ impl Run<'_> {
     }
 
     pub(crate) fn size_of(&mut self, place: Place) -> Result<Val, Error> {
+        if let Place::Node(node) = place
+            && let thing @ (Thing::Field(_) | Thing::BufferField(_)) = self.core.names.thing(node)?
+        {
+            let found = thing.kind();
+            return Err(ErrorKind::WrongType { wanted: "a package, a buffer or a string", found }.into());
+        }
         let mut value = self.load(place)?;
         if let Val::Ref(reference) = value {
+            if let Ref::Index(id, _) = reference
+                && !matches!(self.core.heap.get(id)?, Obj::Package(_))
+            {
+                return Err(self.wrong_type("a package, a buffer or a string", value));
+            }
             value = self.load_reference(reference)?;
         }
         if let Val::Int(_) = value {

@@ -205,14 +205,14 @@ impl<'a> Run<'a> {
     #[inline(never)]
     pub(crate) fn call(&mut self, node: NodeId, method: Method, args: [Val; MAX_ARGS]) -> Result<Val, Error> {
         self.deeper(|run| {
-            let level = run.level;
+            let mut level_after = None;
             if let Serialized::Level(wanted) = method.serialized
                 && !run.frames.iter().any(|frame| frame.node == node)
             {
-                if level > wanted {
+                if run.level > wanted {
                     return Err(ErrorKind::MutexOrder(run.core.names.path(node)).into());
                 }
-                run.level = wanted;
+                level_after = Some(core::mem::replace(&mut run.level, wanted));
             }
             let mut vars = [Val::Uninit; MAX_LOCALS + MAX_ARGS];
             for (to, from) in vars.iter_mut().skip(MAX_LOCALS).zip(args) {
@@ -222,7 +222,8 @@ impl<'a> Run<'a> {
             let result = run.body();
             let result = run.with_place(result);
             run.pop_frame();
-            run.level = level;
+            // A method that is not serialized hands the mutexes that it still holds on to its caller.
+            run.level = level_after.unwrap_or(run.level);
             result
         })
     }

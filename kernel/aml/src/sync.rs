@@ -91,13 +91,13 @@ impl Run<'_> {
         let level = self.level;
         let is_global = self.core.global_lock() == Some(node);
         match self.core.names.thing_mut(node)? {
-            Thing::Mutex(mutex) if mutex.held > 1 => mutex.held = mutex.held.saturating_sub(1),
             Thing::Mutex(mutex) if mutex.held == 0 => {
                 return Err(ErrorKind::MutexNotHeld(self.core.names.path(node)).into());
             }
             Thing::Mutex(mutex) if mutex.level != level => {
                 return Err(ErrorKind::MutexOrder(self.core.names.path(node)).into());
             }
+            Thing::Mutex(mutex) if mutex.held > 1 => mutex.held = mutex.held.saturating_sub(1),
             Thing::Mutex(mutex) => {
                 mutex.held = 0;
                 self.level = mutex.before;
@@ -113,10 +113,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Text for the Debug object.
+    /// Text for the Debug object; what cannot be read is told as such, since nothing depends on it.
     pub(crate) fn debug(&mut self, value: Val) -> Result<(), Error> {
-        let value = self.export(value)?;
-        let text = alloc::format!("{value:?}");
+        let text = match self.export(value) {
+            Ok(value) => alloc::format!("{value:?}"),
+            Err(error) if *error.kind() == ErrorKind::TooManySteps => return Err(error),
+            Err(error) => alloc::format!("{error}"),
+        };
         self.host.debug(&text);
         Ok(())
     }

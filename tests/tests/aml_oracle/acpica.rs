@@ -82,14 +82,28 @@ fn object<'a>(lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) ->
     line.contains("[Null Object]").then_some(Value::Uninitialized)
 }
 
-/// acpiexec prints what is not printable as \xHH.
+/// acpiexec prints quotes, backslashes and control bytes as C does, and what else is not printable as \xHH.
 fn unescaped(text: &str) -> Option<String> {
-    let mut parts = text.split("\\x");
-    let mut plain = parts.next()?.to_owned();
-    for part in parts {
-        let code = u8::from_str_radix(part.get(..2)?, 16).ok()?;
-        plain.push(char::from(code));
-        plain.push_str(part.get(2..)?);
+    let mut plain = String::new();
+    let mut rest = text.chars();
+    while let Some(letter) = rest.next() {
+        plain.push(match letter {
+            '\\' => match rest.next()? {
+                'a' => '\x07',
+                'b' => '\x08',
+                'f' => '\x0c',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'v' => '\x0b',
+                'x' => {
+                    let digits: String = rest.by_ref().take(2).collect();
+                    char::from(u8::from_str_radix(&digits, 16).ok()?)
+                }
+                other => other,
+            },
+            other => other,
+        });
     }
     Some(plain)
 }
