@@ -1,5 +1,5 @@
 //! ACPICA as the judge: `iasl` compiles, `acpiexec` evaluates, and its printed answers are read back.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aml::Value;
@@ -21,11 +21,11 @@ pub fn compile(source: &str, directory: &Path, name: &str) -> Vec<u8> {
 }
 
 /// What acpiexec answers to the evaluation of each of `names`, in this order, in one run.
-pub fn evaluate(table: &Path, names: &[String]) -> Vec<Answer> {
+pub fn evaluate(tables: &[PathBuf], names: &[String]) -> Vec<Answer> {
     let commands: Vec<String> = names.iter().map(|name| format!("evaluate {name}")).collect();
     // More than about 1000 characters of commands are cut off; a run keeps no state between lines.
     let output =
-        Command::new("acpiexec").arg("-b").arg(commands.join(";")).arg(table).output().expect("acpiexec");
+        Command::new("acpiexec").arg("-b").arg(commands.join(";")).args(tables).output().expect("acpiexec");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut answers = Vec::new();
     for part in text.split("\nEvaluating ").skip(1) {
@@ -62,6 +62,9 @@ fn object<'a>(lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) ->
         let (length, mut rest) = rest.split_once('=')?;
         let length = usize::from_str_radix(length.trim(), 16).ok()?;
         let mut bytes = Vec::new();
+        if length > 16 {
+            rest = lines.next()?;
+        }
         while bytes.len() < length {
             let (_, dump) = rest.split_once(": ")?;
             let (hex, _) = dump.split_once("//")?;

@@ -31,6 +31,8 @@ pub struct FakeHost {
     pub slots: Vec<Dimm>,
     pub notes: Vec<(String, u64)>,
     pub debug: Vec<String>,
+    /// Accesses to ports, memory and configuration space.
+    pub accesses: usize,
     selected: usize,
     bytes: BTreeMap<(u8, u64), u8>,
     clock: u64,
@@ -52,13 +54,15 @@ impl FakeHost {
         std::mem::take(&mut self.notes)
     }
 
-    fn load(&self, space: u8, at: u64, width: Width) -> u64 {
+    fn load(&mut self, space: u8, at: u64, width: Width) -> u64 {
+        self.accesses += 1;
         let bytes = (0..u64::from(width.bytes())).rev();
         bytes
             .fold(0, |value, byte| value << 8 | u64::from(*self.bytes.get(&(space, at + byte)).unwrap_or(&0)))
     }
 
     fn save(&mut self, space: u8, at: u64, width: Width, value: u64) {
+        self.accesses += 1;
         for (byte, value) in value.to_le_bytes().into_iter().take(width.bytes() as usize).enumerate() {
             self.bytes.insert((space, at + byte as u64), value);
         }
