@@ -158,7 +158,7 @@ fn what_qemu_declares_is_what_acpica_sees() {
             for (path, theirs) in paths.iter().zip(acpica::evaluate(&files, paths)) {
                 let ours = aml.evaluate(&mut host, path, &[]).map(unnamed);
                 let ours = ours.map_or(acpica::Answer::Failed, acpica::Answer::Value);
-                if ours != theirs {
+                if ours != theirs && theirs != acpica::Answer::TooLong {
                     different.push(format!("{path}: ours {ours:?}; theirs {theirs:?}"));
                 }
             }

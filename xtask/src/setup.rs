@@ -180,6 +180,8 @@ fn install(workspace: &Workspace, missing: &[Missing]) -> Result<()> {
     }
     if lacks(Need::Acpica) {
         wanted.push("acpica-tools".to_owned());
+        // Not needed, but looked at where it is there.
+        wanted.push("ovmf".to_owned());
     }
     if lacks(Need::Lints) {
         rustup(workspace, &["component", "add", "rustfmt", "clippy"])?;

@@ -9,6 +9,8 @@ use aml::Value;
 pub enum Answer {
     Value(Value),
     Failed,
+    /// It is longer than acpiexec can tell.
+    TooLong,
 }
 
 /// Compiles an ASL source as it stands: without folding constants or shortening names.
@@ -38,6 +40,9 @@ pub fn evaluate(tables: &[PathBuf], names: &[String]) -> Vec<Answer> {
 }
 
 fn answer(text: &str) -> Option<Answer> {
+    if text.contains("failed with status AE_BUFFER_OVERFLOW") {
+        return Some(Answer::TooLong);
+    }
     if text.contains("failed with status") {
         return Some(Answer::Failed);
     }
