@@ -7,6 +7,9 @@
 
 use crate::guest::{Guest, Plan};
 use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// Where the tables of a guest are put: 48 MiB, above the shim, below the kernel's file.
 const ADDRESS: u64 = 0x300_0000;
@@ -18,6 +21,14 @@ pub const HEADER: usize = 36;
 const RSDP: usize = 20;
 const LENGTH_AT: usize = 4;
 const CHECKSUM_AT: usize = 9;
+/// Where Debian and others install OVMF as one file.
+const OVMF_PLACES: [&str; 3] =
+    ["/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd", "/usr/share/edk2/x64/OVMF.4m.fd"];
+/// Where OVMF puts the tables: near the end of the 512 MiB that guests have by default.
+const OVMF_FROM: u64 = 480 << 20;
+const OVMF_BYTES: u64 = 32 << 20;
+const OVMF_PAUSE: Duration = Duration::from_secs(2);
+const OVMF_TRIES: u32 = 120;
 /// Where the FADT names the DSDT, in 32 bits and, if it is long enough, in 64.
 const DSDT_AT: usize = 40;
 const X_DSDT_AT: usize = 140;
@@ -31,8 +42,36 @@ impl Tables {
     #[track_caller]
     pub fn of(guest: &mut Guest) -> Tables {
         let bios = read(guest, 0xe_0000, 0x2_0000);
-        let rsdp = bios.chunks(16).position(|chunk| chunk.starts_with(b"RSD PTR ")).expect("an RSDP") * 16;
-        let root = table(guest, word(&bios, rsdp + 16));
+        let rsdp = rsdp_in(&bios).expect("an RSDP");
+        Tables::from_root(guest, word(&bios, rsdp + 16))
+    }
+
+    /// The tables as OVMF, instead of QEMU's own firmware, leaves them in a guest of this plan. `None` where OVMF
+    /// is not installed. The guest is not used for anything else: OVMF boots no PVH kernel.
+    #[track_caller]
+    pub fn of_ovmf(plan: Plan) -> Option<Tables> {
+        let file = OVMF_PLACES.into_iter().find(|file| Path::new(file).exists())?;
+        let mut guest = plan.qemu(&["-bios", file]).start();
+        let mut seen = Vec::new();
+        for _ in 0..OVMF_TRIES {
+            thread::sleep(OVMF_PAUSE);
+            let memory = read(&mut guest, OVMF_FROM, OVMF_BYTES);
+            let Some(rsdp) = rsdp_in(&memory) else { continue };
+            // OVMF adds table by table: a root that is not empty and stays as it is has them all.
+            let root = word(&memory, rsdp + 16);
+            let now = table(&mut guest, root);
+            if now.len() > HEADER + 4 * 3 && now == seen {
+                return Some(Tables::from_root(&mut guest, root));
+            }
+            seen = now;
+        }
+        panic!("OVMF made no tables");
+    }
+
+    /// The tables that the RSDT at `root` leads to.
+    #[track_caller]
+    fn from_root(guest: &mut Guest, root: u64) -> Tables {
+        let root = table(guest, root);
         let pointers = root[HEADER..].chunks(4).map(|pointer| word(pointer, 0)).collect::<Vec<_>>();
         let mut tables: Vec<_> = pointers.into_iter().map(|at| table(guest, at)).collect();
         let fadt = tables.iter().find(|table| table.starts_with(b"FACP")).expect("a FADT");
@@ -92,6 +131,15 @@ impl Tables {
         let loader = format!("loader,file={path},addr={ADDRESS:#x},force-raw=on");
         plan.qemu(&["-device", &loader, "-append", &format!("acpi={ADDRESS:#x}+{ROOM:#x}")])
     }
+}
+
+/// Where an RSDP with a right checksum is.
+fn rsdp_in(memory: &[u8]) -> Option<usize> {
+    let is_rsdp = |at: usize| {
+        let bytes = memory.get(at..at + RSDP).filter(|bytes| bytes.starts_with(b"RSD PTR "));
+        bytes.is_some_and(|bytes| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)) == 0)
+    };
+    (0..memory.len()).step_by(16).find(|&at| is_rsdp(at))
 }
 
 fn put(table: &mut [u8], at: usize, bytes: &[u8]) {

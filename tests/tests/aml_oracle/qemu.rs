@@ -62,6 +62,7 @@ pub fn capture(firmware: Firmware, machine: &str, slots: usize) -> Vec<Vec<u8>> 
     let directory = tempfile::tempdir().expect("a directory");
     let started = Instant::now();
     let mut machine = Machine::start(firmware, machine, slots, directory.path());
+    let mut seen = Vec::new();
     loop {
         let area = match firmware {
             Firmware::SeaBios => (LOW, LOW_BYTES),
@@ -69,11 +70,13 @@ pub fn capture(firmware: Firmware, machine: &str, slots: usize) -> Vec<Vec<u8>> 
         };
         let memory = machine.read(area.0, area.1);
         let tables = rsdt_in(&memory).map(|rsdt| machine.tables(rsdt)).unwrap_or_default();
-        if !tables.is_empty() {
+        // OVMF adds table by table: they are complete when no more come.
+        if !tables.is_empty() && tables == seen {
             return tables;
         }
+        seen = tables;
         assert!(started.elapsed() < PATIENCE, "{firmware:?} made no tables");
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(500));
     }
 }
 

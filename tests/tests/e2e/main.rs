@@ -23,6 +23,7 @@ mod lsmem;
 mod machines;
 mod more_dimms;
 mod offline;
+mod ovmf;
 mod panic;
 mod pipe;
 mod policy;
