@@ -27,6 +27,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::quota::{self, Quota};
 use firmware::ranges::Ranges;
 use log::{Level, info, log, warn};
@@ -35,7 +36,7 @@ use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId, Resou
 use spin::Mutex;
 
 pub use error::{HotplugError, Why, why};
-pub use remove::{Patience, STEP, lose, lose_vanished, remove};
+pub use remove::{Patience, STEP, lose, remove};
 
 /// The most memory devices that are kept. QEMU has at most 256.
 pub const MAX_DEVICES: usize = 512;
@@ -113,6 +114,8 @@ pub struct Answer {
 }
 
 static DEVICES: Mutex<Vec<MemoryDevice>> = Mutex::new(Vec::new());
+/// Whether a device may be leaving or vanished: the list is not looked through whenever something wakes.
+static MAY_LEAVE: AtomicBool = AtomicBool::new(false);
 
 /// Puts a device into the list.
 ///
@@ -181,6 +184,7 @@ pub fn leave(id: DeviceId) -> Leave {
         DeviceState::Online | DeviceState::Refused(_) => {
             device.state = DeviceState::Leaving(turn);
             device.refusal = None;
+            MAY_LEAVE.store(true, Ordering::Relaxed);
             Leave::Begins
         }
         DeviceState::Leaving(_) => Leave::UnderWay,
@@ -188,9 +192,17 @@ pub fn leave(id: DeviceId) -> Leave {
     }
 }
 
-/// The device that was asked for first among those that are not gone yet.
+/// The device that was asked for first among those that are not gone yet. Before that, forgets the memory of those that
+/// are gone and had to wait for it.
 pub fn next_leaving() -> Option<DeviceId> {
+    if !MAY_LEAVE.load(Ordering::Relaxed) {
+        return None;
+    }
+    remove::lose_vanished();
     let devices = DEVICES.lock();
+    let is_vanished = |device: &MemoryDevice| matches!(device.state, DeviceState::Vanished);
+    let left = |device: &MemoryDevice| device.turn().is_some() || is_vanished(device);
+    MAY_LEAVE.store(devices.iter().any(left), Ordering::Relaxed);
     let leaving = devices.iter().enumerate().filter_map(|(at, device)| Some((device.turn()?, at)));
     leaving.min().map(|(_, at)| DeviceId(at as u32))
 }

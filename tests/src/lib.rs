@@ -18,6 +18,7 @@ pub mod guest;
 pub mod monitor;
 pub mod random;
 pub mod serial;
+mod sound;
 pub mod spoil;
 pub mod tables;
 pub mod xtask;

@@ -46,7 +46,6 @@ pub(super) fn request(namespace: &mut Namespace, id: DeviceId, path: &str) -> Re
 /// Serves eject requests for ever: a task of the executor.
 pub async fn ejections() {
     loop {
-        hotplug::lose_vanished();
         match hotplug::next_leaving() {
             Some(id) => eject(id).await,
             None => executor::woken().await,

@@ -9,9 +9,10 @@
 //! Invariants: nothing here waits for longer than [`PATIENCE_US`] without something having been done; after
 //! success nothing of the device's memory is mapped or known. Neighbour: `mm::remove` does the work.
 
-use super::{DEVICES, DeviceState, HotplugError, MemoryDevice, microseconds, why};
+use super::{DEVICES, DeviceState, HotplugError, MAY_LEAVE, MemoryDevice, microseconds, why};
 use crate::executor;
 use crate::memory::{core, window};
+use ::core::sync::atomic::Ordering;
 use log::{Level, info};
 use mm::info::DeviceId;
 use mm::remove::{Forgotten, RemoveError, RemoveStats, Removed};
@@ -94,7 +95,7 @@ pub fn lose(id: DeviceId) -> Result<(), HotplugError> {
 }
 
 /// Forgets the memory of one device that could not be forgotten when it went, if there is one.
-pub fn lose_vanished() {
+pub(super) fn lose_vanished() {
     let vanished = |device: &MemoryDevice| matches!(device.state, DeviceState::Vanished);
     let Some(at) = DEVICES.lock().iter().position(vanished) else { return };
     let id = DeviceId(at as u32);
@@ -128,7 +129,10 @@ fn note(id: DeviceId, attempt: Result<Forgotten, RemoveError>) -> Result<(), Hot
         // Whoever asked for it is answered when its turn comes.
         DeviceState::Leaving(turn) => DeviceState::Leaving(turn),
         _ if device.resources.is_empty() => DeviceState::Absent,
-        _ => DeviceState::Vanished,
+        _ => {
+            MAY_LEAVE.store(true, Ordering::Relaxed);
+            DeviceState::Vanished
+        }
     };
     result
 }
