@@ -5,9 +5,9 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::migrate::intact;
+use super::migrate::{intact, reverse_map};
 use super::*;
-use crate::info::{DeviceId, ResourceState};
+use crate::info::{DeviceId, Holder, ResourceState};
 use crate::remove::{Offlining, Removal, RemoveError, Target};
 use crate::window::{AllocError, AllocationId, Amount, Progress, Request, Shape, Window};
 
@@ -174,7 +174,9 @@ impl World {
             RemoveError::UnderWay { .. } => assert!(!idle),
             RemoveError::Absent { .. } => {}
             RemoveError::Pinned(pinned) => {
-                assert!(self.held.iter().any(|(_, kind)| *kind == Kind::Pinned), "{pinned}");
+                let Holder::Mapping(at) = pinned.holder else { panic!("{pinned}") };
+                let id = self.window.holding(at).unwrap().id;
+                assert!(self.held.contains(&(id, Kind::Pinned)), "{pinned}");
                 assert_eq!(self.memory.resource_of(pinned.pfn), Some(pinned.resource));
             }
             RemoveError::NoRoom { needed, free } => assert!(needed > free),
@@ -225,6 +227,9 @@ proptest! {
         for op in &ops {
             world.run(op);
             world.balance();
+            if matches!(world.going, Going::Nothing) {
+                reverse_map(&world.memory);
+            }
             sound(&world.memory);
         }
         intact(&world.memory, &world.window);
