@@ -234,7 +234,7 @@ impl Guest {
     /// Waits until the guest has said `text`.
     #[track_caller]
     pub fn wait_text(&mut self, text: &str) {
-        if let Err(silence) = self.serial().wait(LIMIT, |all| all.contains(text).then_some(())) {
+        if let Err(silence) = self.serial().wait(0, LIMIT, |all| all.contains(text).then_some(())) {
             self.silence(&format!("waiting for `{text}`"), &silence);
         }
     }

@@ -87,12 +87,17 @@ impl Serial {
         String::from_utf8_lossy(&heard.bytes).into_owned()
     }
 
-    /// Waits until `find` finds something in what was heard, which it is given whole.
-    pub fn wait<T>(&self, limit: Duration, mut find: impl FnMut(&str) -> Option<T>) -> Result<T, Silence> {
+    /// Waits until `find` finds something in what was heard from byte `from` on. (A long session is heard only once.)
+    pub fn wait<T>(
+        &self,
+        from: usize,
+        limit: Duration,
+        mut find: impl FnMut(&str) -> Option<T>,
+    ) -> Result<T, Silence> {
         let end = Instant::now() + limit;
         let mut heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(found) = find(&String::from_utf8_lossy(&heard.bytes)) {
+            if let Some(found) = find(&ascii(heard.bytes.get(from..).unwrap_or_default())) {
                 return Ok(found);
             }
             if heard.closed {
@@ -109,13 +114,13 @@ impl Serial {
     /// Waits for the first prompt from here on.
     pub fn wait_prompt(&mut self, limit: Duration) -> Result<(), Silence> {
         let from = self.at;
-        self.at = self.wait(limit, |text| prompt_at(text, from))?;
+        self.at = from + self.wait(from, limit, |text| prompt_at(text, 0))?;
         Ok(())
     }
 
     /// Forgets what was heard, as far as prompts go: the next one comes from now on.
     pub fn skip_to_now(&mut self) {
-        self.at = self.text().len();
+        self.at = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).bytes.len();
     }
 
     /// Sends bytes as they are.
@@ -132,10 +137,15 @@ impl Serial {
     /// Waits for the end of a command that was sent; the lines it answers.
     pub fn finish(&mut self, command: &str, limit: Duration) -> Result<Vec<String>, Silence> {
         let from = self.at;
-        let (at, answer) = self.wait(limit, |text| answer(text, from, command))?;
-        self.at = at;
+        let (at, answer) = self.wait(from, limit, |text| answer(text, 0, command))?;
+        self.at = from + at;
         Ok(answer)
     }
+}
+
+/// Bytes as text of the same length: the shell speaks ASCII, firmware need not.
+fn ascii(bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect()
 }
 
 /// Calls `attempt` until it succeeds or `limit` is over.

@@ -149,6 +149,9 @@ fn soak(machine: Machine) {
     let before = world.empty();
     for step in 1..=steps {
         world.step();
+        if step % 1000 == 0 {
+            println!("{step} steps");
+        }
         if step % THOROUGH == 0 {
             world.look();
             world.guest.assert_sound();
