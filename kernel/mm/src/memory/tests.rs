@@ -9,6 +9,7 @@ mod boot;
 mod check;
 mod comings;
 mod migrate;
+mod migrate_tables;
 mod offline;
 mod policy;
 mod random;
