@@ -9,7 +9,7 @@ use crate::load::Loaded;
 use crate::name::{NameSeg, Start, TextPath};
 use crate::namespace::{Mutex, Namespace, NodeId, ROOT, Thing};
 use crate::object::{Heap, Obj, Val};
-use crate::run::{Core, IntegerWidth, MAX_ARGS, Run};
+use crate::run::{Core, IntegerWidth, MAX_ARGS, Run, Trust};
 use crate::value::{Kind, Value};
 use crate::{Limits, Reach};
 
@@ -57,6 +57,7 @@ impl Aml {
             heap,
             limits,
             width: IntegerWidth::Bits64,
+            trust: Trust::new(),
             waiting: Vec::new(),
         };
         Self { core }
@@ -140,6 +141,7 @@ impl Aml {
         let result = run.top_level(node, args);
         run.finish();
         self.core.collect();
+        self.core.trust.learn(result.as_ref().map(drop).map_err(Error::kind));
         result.map_err(|error| error.at(|| path.into(), 0))
     }
 

@@ -7,7 +7,7 @@
 //!  Aml (interpreter, initialize, load) ── Run (run: frames, blocks, budget)
 //!                                         ├── statement, declare        what has no value
 //!                                         ├── expression, operator,     what has one
-//!                                         │   convert, place, sync
+//!                                         │   convert, place, kind, sync
 //!                                         └── field, region ── Host     what touches hardware
 //!  Core: namespace (names), object (strings, buffers, packages), code (tables)
 //!  walk, reach: the code looked at without running it        resources: _CRS, on its own
@@ -40,6 +40,7 @@ mod field;
 mod host;
 mod initialize;
 mod interpreter;
+mod kind;
 mod load;
 mod name;
 mod namespace;
@@ -62,7 +63,9 @@ pub use interpreter::Aml;
 pub use load::{Extent, Loaded, Refused};
 pub use value::{Kind, Value};
 
-/// The bounds of one load or evaluation.
+/// The bounds of one load or evaluation. An evaluation that spends all its steps or sleep leaves half as much to
+/// the next one, down to a sixteenth; each that does not gives a little back. So a table with thousands of endless
+/// methods cannot cost thousands of whole budgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Terms executed.

@@ -21,8 +21,37 @@ pub(crate) struct Core {
     pub(crate) heap: Heap,
     pub(crate) limits: Limits,
     pub(crate) width: IntegerWidth,
+    /// What of the budget the last evaluations have left to the next one.
+    pub(crate) trust: Trust,
     /// Declarations that name what no table has brought yet.
     pub(crate) waiting: Vec<Waiting>,
+}
+
+/// The part of steps and sleep that an evaluation gets, in 256ths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trust(u16);
+
+impl Trust {
+    const WHOLE: u16 = 256;
+    const LEAST: u16 = 16;
+
+    pub(crate) const fn new() -> Self {
+        Self(Self::WHOLE)
+    }
+
+    /// The part of `whole` that there is.
+    fn of(self, whole: u32) -> u32 {
+        let part = u64::from(whole).saturating_mul(u64::from(self.0)) / u64::from(Self::WHOLE);
+        u32::try_from(part).unwrap_or(whole)
+    }
+
+    /// After an evaluation.
+    pub(crate) fn learn(&mut self, result: Result<(), &ErrorKind>) {
+        self.0 = match result {
+            Err(ErrorKind::TooManySteps | ErrorKind::TooMuchSleep) => (self.0 / 2).max(Self::LEAST),
+            _ => self.0.saturating_add(1).min(Self::WHOLE),
+        };
+    }
 }
 
 /// The width of integers: 32 bits if the DSDT's revision is below 2 (19.6.28).
@@ -134,16 +163,17 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(crate) fn new(core: &'a mut Core, host: &'a mut dyn Host) -> Self {
         let limits = core.limits;
+        let (steps, sleep_ms) = (core.trust.of(limits.steps), core.trust.of(limits.sleep_ms));
         Run {
             core,
             host,
             frames: Vec::new(),
             held: Vec::new(),
             level: 0,
-            steps: limits.steps,
+            steps,
             spare: 0,
             depth: limits.depth,
-            sleep_ms: limits.sleep_ms,
+            sleep_ms,
             frame_ids: 0,
         }
     }

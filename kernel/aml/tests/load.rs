@@ -207,6 +207,27 @@ fn firmware_is_told_that_regions_can_be_used() {
     assert_eq!(found, [0x21, 0, 5].map(Some));
 }
 
+/// A thousand evaluations that sleep without end cost a small part of a thousand budgets; afterwards, whatever else
+/// is evaluated gives the whole budget back. Breaks if a table with many endless methods can stop the kernel.
+#[test]
+fn endless_methods_lose_their_budget() {
+    let (mut aml, mut host) = new();
+    let endless = method(&package(WHILE, b"\x01\x5b\x22\x0a\x0a")); // Method (METH) { While (1) { Sleep (10) } }
+    aml.load(&mut host, &table(&[endless, name("AAAA", 1)].concat())).expect("loads");
+    let slept = |aml: &mut Aml| {
+        let mut host = TestHost::default();
+        aml.evaluate(&mut host, "\\METH", &[]).expect_err("endless");
+        host.slept
+    };
+    let whole = slept(&mut aml);
+    let all: u64 = (0..1000).map(|_| slept(&mut aml)).sum();
+    assert!(whole > 9_000 && all < 70 * whole, "{all} after {whole}");
+    for _ in 0..256 {
+        assert_eq!(integer(&mut aml, "\\AAAA"), Some(1));
+    }
+    assert_eq!(slept(&mut aml), whole);
+}
+
 /// Many endless `_INI` end within one budget, and one that is not endless still runs if it comes in time.
 /// Breaks if each has a budget of its own.
 #[test]
