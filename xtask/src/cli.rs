@@ -36,10 +36,22 @@ pub enum Task {
     /// Measure: start to prompt, plugging, the allocator; beside Linux if asked to (`bench --help`).
     #[command(disable_help_flag = true)]
     Bench(BenchArgs),
+    /// Feed random inputs to what reads firmware's tables, shell lines and the kernel's file.
+    Fuzz(FuzzArgs),
     /// Find what is missing on this machine and install it.
     Setup,
     /// Remove everything that was built, and the accelerator's verdict.
     Clean,
+}
+
+/// What is fuzzed, and how long.
+#[derive(Debug, Args)]
+pub struct FuzzArgs {
+    /// aml, crs, tables, shell or boot; all of them, one after the other, if none is named.
+    pub target: Option<String>,
+    /// Seconds for each target.
+    #[arg(long, default_value_t = 60)]
+    pub time: u64,
 }
 
 /// How the guest looks.

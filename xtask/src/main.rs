@@ -12,6 +12,7 @@ mod cli;
 mod console;
 mod demo;
 mod dimm;
+mod fuzz;
 mod guests;
 mod packages;
 mod progress;
@@ -51,6 +52,7 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
         Task::Dimm(args) => return dimm::dimm(&args),
         Task::Bench(args) => return bench(&workspace, &args, installing),
+        Task::Fuzz(args) => fuzz::fuzz(&workspace, &args)?,
         Task::Setup => setup::report(&workspace, installing)?,
         Task::Clean => clean(&workspace)?,
     }

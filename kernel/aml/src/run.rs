@@ -41,8 +41,8 @@ impl Trust {
 
     /// The part of `whole` that there is.
     fn of(self, whole: u32) -> u32 {
-        let part = u64::from(whole).saturating_mul(u64::from(self.0)) / u64::from(Self::WHOLE);
-        u32::try_from(part).unwrap_or(whole)
+        let part = u64::from(whole).saturating_mul(self.0.into()).checked_div(Self::WHOLE.into());
+        part.and_then(|part| u32::try_from(part).ok()).unwrap_or(whole)
     }
 
     /// After an evaluation.
