@@ -15,8 +15,12 @@ impl<M: Machine> Memory<M> {
     /// A block of exactly `order`. Without `node`: boot memory first for pinned ones, else the node
     /// with most free frames. `None` when there is none.
     pub fn allocate_block(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
-        let want = Want { node, kind, amount: Amount::Order(order) };
-        self.nodes.choose(&self.slots, &want, |slot| {
+        if (order, node, kind) == (Order(0), None, Kind::Movable)
+            && let Some(head) = self.take_cached()
+        {
+            return Some(Block { head, order });
+        }
+        self.choose(node, kind, Amount::Order(order), |slot| {
             self.locked(slot, |_, buddy| {
                 let head = buddy.allocate(order, kind.state(), 0)?;
                 Some(Block { head, order })
@@ -27,8 +31,7 @@ impl<M: Machine> Memory<M> {
     /// The largest block up to order `most` that the node has which [`Memory::allocate_block`] would
     /// choose: a smaller one there is preferred to one of another node (or, if pinned, to hot-added memory).
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
-        let want = Want { node, kind, amount: Amount::UpTo(most) };
-        self.nodes.choose(&self.slots, &want, |slot| {
+        self.choose(node, kind, Amount::UpTo(most), |slot| {
             self.locked(slot, |_, buddy| {
                 let (head, order) = buddy.allocate_up_to(most, kind.state(), 0)?;
                 Some(Block { head, order })
@@ -40,8 +43,7 @@ impl<M: Machine> Memory<M> {
     /// blocks, each freed by itself or all by [`Memory::free_run`]; the first starts at the run's
     /// start, and [`Memory::block_at`] tells their orders.
     pub fn allocate_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
-        let want = Want { node, kind, amount: Amount::Pages(pages) };
-        self.nodes.choose(&self.slots, &want, |slot| {
+        self.choose(node, kind, Amount::Pages(pages), |slot| {
             self.locked(slot, |_, buddy| {
                 let run = PfnRange::of(buddy.find_run(pages)?, pages);
                 buddy.carve(run, kind.state(), 0)?;
@@ -74,6 +76,7 @@ impl<M: Machine> Memory<M> {
     #[inline]
     pub fn free_block(&self, head: Pfn) -> Result<Order, FreeError> {
         let freed = match Page::of(&self.machine, head).tag() {
+            Some(tag) if self.give_cached(head, tag) => return Ok(tag.order),
             Some(tag) => self.locked(tag.slot, |_, buddy| buddy.free(head)),
             None => None,
         };
@@ -93,6 +96,23 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
+    /// Offers regions to `try_slot` until it takes one; when none is left, once more with the cached frames
+    /// back in theirs.
+    fn choose<T>(
+        &self,
+        node: Option<NodeId>,
+        kind: Kind,
+        amount: Amount,
+        mut try_slot: impl FnMut(SlotNr) -> Option<T>,
+    ) -> Option<T> {
+        let want = Want { node, kind, amount };
+        let got = self.nodes.choose(&self.slots, &want, &mut try_slot);
+        if got.is_some() || !self.empty_cache() {
+            return got;
+        }
+        self.nodes.choose(&self.slots, &want, &mut try_slot)
+    }
+
     /// The slot of the region that has `pfn` in its usable run.
     #[inline]
     fn slot_of(&self, pfn: Pfn) -> Result<SlotNr, FreeError> {
@@ -101,7 +121,7 @@ impl<M: Machine> Memory<M> {
     }
 
     fn allocated(&self, head: Pfn) -> Result<Block, FreeError> {
-        let found = self.with_region(self.slot_of(head)?, |_, buddy| buddy.find(head)).flatten();
+        let found = self.locked(self.slot_of(head)?, |_, buddy| buddy.find(head)).flatten();
         match found {
             Some(found) if found.head == head && found.tag.state.is_allocated() => {
                 Ok(Block { head, order: found.tag.order })

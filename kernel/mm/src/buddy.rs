@@ -191,6 +191,12 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
+    /// Frees a single cached frame; whether it was one.
+    pub(crate) fn release_cached(&self, head: Pfn) -> bool {
+        let tag = self.tag(head).filter(|tag| tag.state == State::Cached);
+        tag.is_some_and(|tag| self.give_back(head, tag).is_ok())
+    }
+
     /// Splits the held block that reaches across `border`, if one does, so that a block begins there.
     /// `holder_at` tells the word of the holder for a frame so far into the block from its own.
     pub fn split_at(&self, border: Pfn, holder_at: impl Fn(u64, u64) -> u64) {
@@ -359,7 +365,7 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Adds to and takes from the counter of `state`. The free frames are in the summary alone.
     #[inline]
-    fn count(&self, state: State, more: u64, less: u64) {
+    pub(crate) fn count(&self, state: State, more: u64, less: u64) {
         if state == State::Free {
             self.summary.count(more, less);
         } else {

@@ -205,6 +205,7 @@ impl<M: Machine> Memory<M> {
             }
             before = entry.range;
         });
+        self.empty_cache();
         for nr in self.nodes.named() {
             let (node, counted) = (self.nodes.id(nr), self.nodes.free(nr));
             let mut found = 0;

@@ -274,6 +274,8 @@ impl<M: Machine> Memory<M> {
         if let Some(node) = self.nodes.find(region.node) {
             self.nodes.attach(slot, node, Rank::of(region.device, region.zone));
             self.nodes.changed(slot, &place.summary);
+            // From now on the choice may be another one.
+            self.empty_cache();
         }
         region.id
     }

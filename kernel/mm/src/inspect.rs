@@ -174,6 +174,7 @@ impl<M: Machine> Memory<M> {
 
     /// Free frames of all nodes: those that can be allocated.
     pub(crate) fn free_everywhere(&self) -> u64 {
+        self.empty_cache();
         self.nodes.named().map(|nr| self.nodes.free(nr)).sum()
     }
 

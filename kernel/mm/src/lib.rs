@@ -8,6 +8,7 @@
 //!   |-- boot, hotplug      bring resources; all or nothing
 //!   |-- remove             takes them away; all or nothing
 //!   |-- allocate           blocks and runs            window   allocations mapped for the shell
+//!   |    `-- frame_cache   single frames in front of the buddy
 //!   |-- inspect, check     what is there, and whether it is right
 //!   |
 //!   |-- node -> region     which region serves; slots and the index of ranges
@@ -34,6 +35,7 @@ pub mod check;
 pub mod early;
 pub mod error;
 pub mod firmware_map;
+mod frame_cache;
 mod holder;
 pub mod hotplug;
 pub mod info;

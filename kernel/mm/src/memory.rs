@@ -6,7 +6,7 @@
 //!  remove -'\-> page tables        `-- check               (check)
 //! ```
 //!
-//! Locks, always taken in this order: hotplug, page tables, index, region (one at a time). None is
+//! Locks, always taken in this order: hotplug, page tables, index, frame cache, region (one at a time). None is
 //! taken by an interrupt handler, and none is held while a caller's `tell` runs, so that a shell may
 //! print and allocate there. (What does run under a lock: the `clock` of an add, `left_out` of boot,
 //! the work of [`Memory::with_tables`].)
@@ -23,6 +23,7 @@ use crate::addr::{Order, Pfn, PfnRange};
 use crate::buddy::Buddy;
 use crate::early::Occupied;
 use crate::error::AddError;
+use crate::frame_cache::FrameCache;
 use crate::hotplug::Step;
 use crate::info::{BootRange, Policy, ResourceId};
 use crate::machine::{CpuFeatures, Machine};
@@ -44,6 +45,7 @@ pub struct Memory<M> {
     pub(crate) index: RwLock<Index>,
     pub(crate) slots: [Slot; MAX_REGIONS],
     pub(crate) nodes: Nodes,
+    pub(crate) cache: FrameCache,
     /// Frames of page tables outside of resources' own room.
     pub(crate) page_tables: AtomicU64,
     /// For each step: how many times it is to fail.
@@ -106,6 +108,7 @@ impl<M: Machine> Memory<M> {
             index: RwLock::new(Index::new()),
             slots: [const { Slot::new() }; MAX_REGIONS],
             nodes: Nodes::new(),
+            cache: FrameCache::new(),
             page_tables: AtomicU64::new(0),
             fail: [const { AtomicU32::new(0) }; Step::ALL.len()],
             policy: AtomicU8::new(0),
@@ -174,18 +177,19 @@ impl<M: Machine> Memory<M> {
         index.entries().get(place).copied()
     }
 
-    /// Runs `work` on a slot's region, under its lock; `None` when the slot is empty. What becomes of its
-    /// free frames is known to its node when the lock is dropped.
+    /// Runs `work` on a slot's region, under its lock; `None` when the slot is empty. No frame of it is
+    /// cached then, and what becomes of its free frames is known to its node when the lock is dropped.
     #[inline]
     pub(crate) fn with_region<T>(
         &self,
         slot: SlotNr,
         work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
     ) -> Option<T> {
+        self.settle(slot);
         self.locked(slot, work)
     }
 
-    /// [`Memory::with_region`] without looking at the cache.
+    /// [`Memory::with_region`] that leaves cached frames in the cache.
     #[inline]
     pub(crate) fn locked<T>(
         &self,

@@ -41,8 +41,9 @@ struct Node {
     free: AtomicU64,
     /// The slot that served last.
     hint: AtomicU16,
-    /// Its slots of each rank.
+    /// Its slots of each rank, and how many they are: no search for a rank it has not.
     members: [SlotSet; Rank::COUNT],
+    ranks: [AtomicU16; Rank::COUNT],
 }
 
 /// A set of slots, a bit each.
@@ -138,6 +139,7 @@ impl Nodes {
                     free: AtomicU64::new(0),
                     hint: AtomicU16::new(0),
                     members: [const { SlotSet::new() }; Rank::COUNT],
+                    ranks: [const { AtomicU16::new(0) }; Rank::COUNT],
                 }
             }; MAX_NODES],
             named: AtomicU8::new(0),
@@ -203,7 +205,9 @@ impl Nodes {
     pub fn attach(&self, slot: SlotNr, nr: NodeNr, rank: Rank) {
         self.rank_of[slot.0 as usize].store(rank as u8, Ordering::Relaxed);
         self.node_of[slot.0 as usize].store(nr.0, Ordering::Release);
-        self.nodes[nr.0 as usize].members[rank as usize].put(slot);
+        let node = &self.nodes[nr.0 as usize];
+        node.members[rank as usize].put(slot);
+        node.ranks[rank as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether a slot is on a node's list.
@@ -220,6 +224,7 @@ impl Nodes {
             node.free.fetch_sub(counted, Ordering::Relaxed);
             if let Some(members) = node.members.get(rank as usize) {
                 members.take(slot);
+                node.ranks[rank as usize].fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -306,7 +311,8 @@ impl Nodes {
         try_slot: &mut impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
         let node = &self.nodes[nr.0 as usize];
-        for &rank in ranks {
+        let present = ranks.iter().filter(|&&rank| node.ranks[rank as usize].load(Ordering::Relaxed) > 0);
+        for &rank in present {
             for amount in want.amount.passes().into_iter().flatten() {
                 let mut try_slot = |slot: SlotNr| {
                     if !slots.get(slot.0 as usize).is_some_and(|slot| amount.may_be_in(slot)) {

@@ -10,7 +10,7 @@
 //! only under the hotplug lock and the slot's own. No block spans two regions. A slot's summary is
 //! empty while the slot is. Both tables are static: plugging takes no memory for them.
 //!
-//! Lock order: hotplug, page tables, index, region (one at a time). Neighbours: `memory` is the only user.
+//! Lock order: hotplug, page tables, index, frame cache, region (one at a time). Neighbours: `memory` is the only user.
 
 use spin::Mutex;
 

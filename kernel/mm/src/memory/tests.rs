@@ -6,6 +6,7 @@
 mod add;
 mod allocate;
 mod boot;
+mod cache;
 mod check;
 mod comings;
 mod migrate;

@@ -81,6 +81,7 @@ impl<M: Machine> Memory<M> {
         for (slot, region) in &gone {
             let place = &self.slots[slot.0 as usize];
             self.index.write().remove(region.id);
+            self.cache.forget(*slot);
             *place.region.lock() = None;
             self.nodes.detach(*slot);
             place.summary.clear();

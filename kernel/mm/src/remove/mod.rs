@@ -291,7 +291,7 @@ impl<M: Machine> Memory<M> {
 
     /// The region of an entry, as it is now.
     pub(crate) fn region(&self, entry: Entry) -> Option<Region> {
-        self.with_region(entry.slot, |region, _| *region)
+        self.locked(entry.slot, |region, _| *region)
     }
 }
 

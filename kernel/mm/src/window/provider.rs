@@ -104,6 +104,7 @@ impl<M: Machine> FrameProvider for Memory<M> {
     }
 
     fn free_pages(&self, node: Option<NodeId>, kind: Kind) -> u64 {
+        self.empty_cache();
         let there = match node {
             Some(node) => self.nodes.find(node).map_or(0, |nr| self.nodes.free(nr)),
             None => self.free_everywhere(),
