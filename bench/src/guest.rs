@@ -98,7 +98,7 @@ impl Guest {
         let said = || fs::read_to_string(&errors).unwrap_or_default();
         let serial = Serial::connect(&directory.path().join("serial"), Duration::from_secs(20))
             .with_context(|| format!("QEMU does not start: {}", said()))?;
-        let found = serial.wait(BOOT, |text| after_prompt(text, 0, prompt));
+        let found = serial.wait(0, BOOT, |text| after_prompt(text, prompt));
         let boot = started.elapsed();
         found.map_err(|why| silence(&why, "the first prompt"))?;
         let monitor = Monitor::connect(&directory.path().join("qmp"))?;
@@ -110,9 +110,9 @@ impl Guest {
         let from = self.serial.text().len();
         self.serial.send(format!("{line}\n").as_bytes())?;
         let prompt = self.prompt;
-        let answer = self.serial.wait(COMMAND, |text| {
-            let end = after_prompt(text, from, prompt)?;
-            Some(text[from..end].to_owned())
+        let answer = self.serial.wait(from, COMMAND, |text| {
+            let end = after_prompt(text, prompt)?;
+            Some(text[..end].to_owned())
         });
         answer.map_err(|why| silence(&why, line))
     }
@@ -179,12 +179,11 @@ fn command(shape: &Shape, directory: &Path) -> Vec<String> {
     tests::xtask::qemu_command(&options, &shape.qemu, directory)
 }
 
-/// Where the first prompt at the start of a line ends, from `from` on.
-fn after_prompt(text: &str, from: usize, prompt: &str) -> Option<usize> {
-    let text = text.get(from..)?;
+/// Where the first prompt at the start of a line ends.
+fn after_prompt(text: &str, prompt: &str) -> Option<usize> {
     let starts = |&(at, _): &(usize, &str)| at == 0 || text[..at].ends_with('\n');
     let (at, found) = text.match_indices(prompt).find(starts)?;
-    Some(from + at + found.len())
+    Some(at + found.len())
 }
 
 fn silence(why: &Silence, what: &str) -> anyhow::Error {

@@ -18,6 +18,7 @@ mod faults;
 mod frames;
 mod hostile_tables;
 mod inspect;
+mod large_dimms;
 mod lies;
 mod lsmem;
 mod machines;
