@@ -1,0 +1,190 @@
+//! Single cases: borders, counters, and what is refused.
+
+use super::*;
+
+/// Single frames and then all blocks come back, and what is free is the first blocks again.
+fn use_and_free(pair: &mut Pair, singles: usize) {
+    for _ in 0..singles {
+        let Some(head) = pair.buddy().allocate(Order(0), State::Movable, 0) else { break };
+        pair.model.take(head, Order(0));
+    }
+    pair.compare();
+    while let Some((head, order)) = pair.buddy().allocate_up_to(Order::MAX, State::Pinned, 0) {
+        pair.model.take(head, order);
+    }
+    pair.compare();
+    assert_eq!(pair.model.free_pages(), 0);
+    while !pair.model.heads().is_empty() {
+        run(pair, &Op::Free(pair.usable.pages() / 2));
+    }
+    let first: Vec<_> = first_blocks(pair.usable).collect();
+    assert_eq!(pair.model.free(), first);
+    pair.compare();
+}
+
+/// Proves condition 4 at both ends of a run whose outermost blocks have buddies outside: freeing them
+/// reads no descriptor outside (the machine would panic) and merges nothing with it.
+#[test]
+fn merging_never_looks_outside_the_run() {
+    for (start, end) in [(1, 8), (3, 5), (7, 9), (0, 2), (0x401, 0x800), (512, 1023), (127, 129)] {
+        let usable = PfnRange::new(Pfn(start), Pfn(end));
+        use_and_free(&mut Pair::new(usable), usable.pages() as usize);
+    }
+}
+
+/// Proves condition 2: with everything held and everything free again the groups that were opened first are
+/// open still, and nothing is open but them. Fails when a group closes that is partly outside, or one stays.
+#[test]
+fn everything_comes_back() {
+    for (start, end) in [(1024, 65536), (0x100400, 0x110000), (0x3fff, 0x8001), (0x10000, 0x20000)] {
+        let mut pair = Pair::new(PfnRange::new(Pfn(start), Pfn(end)));
+        let groups = |pair: &Pair| {
+            let (buddy, mut groups) = (pair.buddy(), Vec::new());
+            for order in (0..=buddy.max.0).map(Order) {
+                let mut next = buddy.first(order);
+                while let Some(group) = next {
+                    groups.push(group);
+                    next = buddy.next(group);
+                }
+            }
+            groups.sort_by_key(|group| group.home());
+            groups
+        };
+        let before = groups(&pair);
+        use_and_free(&mut pair, 2000);
+        assert_eq!(groups(&pair), before);
+    }
+}
+
+/// Proves condition 8: homes are usable frames, and no two open groups share one, for any start of the run.
+/// Fails when a home leaves its group or a level's home falls onto another's.
+#[test]
+fn homes_are_usable_and_apart() {
+    for start in (0..400).chain(16_200..16_500) {
+        let usable = PfnRange::of(Pfn(start), 40_000);
+        let machine = Shadow::new(PfnRange::of(Pfn(0), 1));
+        let (max, summary) = (max_order(usable), Summary::new());
+        let buddy = Buddy {
+            machine: &machine,
+            header: HEADER,
+            usable,
+            max,
+            slot: SlotNr(0),
+            summary: &summary,
+            isolated: PfnRange::default(),
+        };
+        let mut homes = std::collections::BTreeSet::new();
+        for level in 0..=buddy.top() {
+            let child = Order(level * 7).pages();
+            let first = (usable.start.0.next_multiple_of(child)..usable.end.0).step_by(128 * child as usize);
+            let border = (level == 0).then_some(usable.start.0);
+            let mut groups: Vec<_> =
+                border.into_iter().chain(first).map(|at| buddy.group(Pfn(at), level)).collect();
+            groups.dedup();
+            for group in groups {
+                let span = PfnRange::of(group.start(), 128 * child);
+                assert!(usable.contains(group.home()) && span.contains(group.home()), "{start}: {group:?}");
+                assert!(homes.insert(group.home()), "{start}: {group:?} is not alone");
+            }
+        }
+    }
+}
+
+/// Proves condition 9: a held block split at any frame is made of proper held blocks with holders of their own,
+/// and they come back as one. Fails when a half is lost, or has the state or the holder of nobody.
+#[test]
+fn held_blocks_split() {
+    for at in [1u64, 64, 127, 128, 129, 5000, 16384, 16385, 32767] {
+        let mut pair = Pair::new(PfnRange::new(Pfn(0x8000), Pfn(0x18000)));
+        let head = pair.buddy().allocate(Order(15), State::Movable, 0x8000).unwrap();
+        assert_eq!(head, Pfn(0x8000));
+        pair.model.take(head, Order(15));
+        let pfn = head.offset(at);
+        pair.buddy().split_at(pfn, |holder, pages| holder + pages);
+        pair.model.split(pfn);
+        for head in pair.model.heads() {
+            let found = pair.buddy().find(head).unwrap();
+            assert_eq!((found.head, found.tag.state), (head, State::Movable));
+            assert_eq!(pair.buddy().page(head).holder(), head.0);
+        }
+        // What is free is left as it is.
+        pair.buddy().split_at(Pfn(0x17fff), |_, _| 0);
+        while !pair.model.heads().is_empty() {
+            run(&mut pair, &Op::Free(0));
+        }
+        pair.compare();
+    }
+}
+
+/// Proves condition 5: a head that merged into a larger block, from either side, is not taken for
+/// an allocated one. Fails when a free leaves "allocated" in the descriptor of what it merged.
+#[test]
+fn freeing_twice_is_refused() {
+    let pair = Pair::new(PfnRange::new(Pfn(0x1000), Pfn(0x1010)));
+    let buddy = pair.buddy();
+    let heads: Vec<_> = (0..16).filter_map(|_| buddy.allocate(Order(0), State::Movable, 0)).collect();
+    assert_eq!(heads.len(), 16);
+    for order in [[3usize, 0, 1, 2], [1, 2, 3, 0]] {
+        for place in order {
+            assert_eq!(buddy.free(heads[place]), Ok(Order(0)));
+        }
+        for place in order {
+            assert_eq!(buddy.free(heads[place]), Err(PageState::Free), "{:?}", heads[place]);
+        }
+        for _ in 0..4 {
+            assert!(buddy.allocate(Order(0), State::Movable, 0).is_some());
+        }
+    }
+    assert_eq!(buddy.free(Pfn(0xfff)), Err(PageState::Memmap));
+}
+
+/// Proves condition 6: a free block does not merge with a buddy in any state but free, though that has the
+/// same order. Fails when what is held leaves a free bit.
+#[test]
+fn nothing_merges_across_states() {
+    for state in [State::Cached, State::Isolated, State::Offline, State::Boot, State::Pinned] {
+        let pair = Pair::new(PfnRange::new(Pfn(0), Pfn(2)));
+        let buddy = pair.buddy();
+        let one = buddy.allocate(Order(0), State::Movable, 0).unwrap();
+        let other = buddy.allocate(Order(0), state, 0).unwrap();
+        buddy.free(one).unwrap();
+        assert_eq!((buddy.listed(Order(0)), buddy.listed(Order(1))), (1, 0));
+        assert_eq!(buddy.find(other).unwrap().tag.state, state);
+    }
+}
+
+/// Proves condition 7 on the proposal's DIMM: all 64512 usable frames, six blocks, come as one run of
+/// proper blocks, and go back to the same six. Fails when a run stops at a block's border.
+#[test]
+fn a_fresh_dimm_is_one_run() {
+    let usable = PfnRange::new(Pfn(0x100400), Pfn(0x110000));
+    let orders = [10u8, 11, 12, 13, 14, 15].map(Order);
+    let blocks: Vec<_> = first_blocks(usable).map(|(_, order)| order).collect();
+    assert_eq!(blocks, orders);
+    let pair = Pair::new(usable);
+    let buddy = pair.buddy();
+    assert_eq!(buddy.find_run(64512), Some(usable.start));
+    assert_eq!(buddy.find_run(64513), None);
+    buddy.carve(usable, State::Movable, 0).unwrap();
+    assert_eq!(buddy.summary.free(), 0);
+    let mut at = usable.start;
+    for order in orders {
+        assert_eq!(buddy.free(at), Ok(order));
+        at = at.offset(order.pages());
+    }
+    pair.compare();
+}
+
+/// Proves that carving refuses a run that is not wholly free or not wholly inside, changing nothing.
+/// Fails when it takes blocks before it has looked at all of them.
+#[test]
+fn carving_is_all_or_nothing() {
+    let mut pair = Pair::new(PfnRange::new(Pfn(0x800), Pfn(0xc00)));
+    pair.buddy().carve(PfnRange::new(Pfn(0x900), Pfn(0x901)), State::Movable, 0).unwrap();
+    pair.model.take(Pfn(0x900), Order(0));
+    for (start, end) in [(0x8ff, 0x901), (0x900, 0x902), (0x800, 0xc00), (0x7ff, 0x801), (0xbff, 0xc01)] {
+        let run = PfnRange::new(Pfn(start), Pfn(end));
+        assert_eq!(pair.buddy().carve(run, State::Pinned, 0), None, "{run:?}");
+        pair.compare();
+    }
+}
