@@ -199,6 +199,9 @@ fn print(runs: &[Run]) {
     for size in sizes(runs) {
         for guest in guests(runs) {
             let of = |pick| spread(runs, guest, Some(size), pick);
+            if of(MS).median.is_none() {
+                continue;
+            }
             let times_ours = |pick| {
                 let ours = spread(runs, OURS, Some(size), pick).median.filter(|_| guest != OURS);
                 let times = of(pick).median.zip(ours);
