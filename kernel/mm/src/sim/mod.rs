@@ -124,8 +124,18 @@ impl SimMachine {
         self.memory.borrow_mut().hollow(range);
     }
 
-    /// Unplugs memory: its contents are gone, and an access to it panics.
+    /// Unplugs memory: its contents are gone, and an access to it panics. Panics at once if a translation that
+    /// leads there, or a table that lies there, is still cached: a CPU may use it at any time.
     pub fn unplug(&self, range: PfnRange) {
+        assert!(
+            !self.tlb.borrow().leads_into(range),
+            "frames {range} are unplugged, and a cache leads there"
+        );
+        self.memory.borrow_mut().remove(range);
+    }
+
+    /// Takes memory away without notice, as [`SimMachine::unplug`] does but for what is cached: nobody had the time.
+    pub fn tear_out(&self, range: PfnRange) {
         self.memory.borrow_mut().remove(range);
     }
 

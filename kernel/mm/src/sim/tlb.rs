@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::addr::{PAGE_SHIFT, Pfn, PhysAddr, VirtAddr};
+use crate::addr::{PAGE_SHIFT, Pfn, PfnRange, PhysAddr, VirtAddr};
 use crate::sim::memory::Memory;
 
 pub(super) const PRESENT: u64 = 1;
@@ -123,6 +123,17 @@ impl Tlb {
         self.tables.iter_mut().for_each(HashMap::clear);
         // A copy may be of a large leaf: any of its pages.
         self.fast = [Fast::default(); FAST];
+    }
+
+    /// Whether something cached leads to a frame of `range`.
+    pub(super) fn leads_into(&self, range: PfnRange) -> bool {
+        let leaf = |level: usize, leaf: &Cached| {
+            let frames = 1 << (shift(level as u32 + 1) - PAGE_SHIFT);
+            PfnRange::of(PhysAddr(leaf.phys).pfn(), frames).overlaps(range)
+        };
+        let mut leaves = self.leaves.iter().enumerate();
+        leaves.any(|(level, leaves)| leaves.values().any(|cached| leaf(level, cached)))
+            || self.tables.iter().any(|tables| tables.values().any(|&table| range.contains(table)))
     }
 
     pub(super) fn flush_all(&mut self) {

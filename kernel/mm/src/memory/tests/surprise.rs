@@ -24,7 +24,7 @@ fn neighbours_go_on() {
             for (n, &range) in ranges.iter().enumerate() {
                 insert(&memory, n as u32, range, 10 + n as u32);
             }
-            memory.machine().unplug(ranges[victim]);
+            memory.machine().tear_out(ranges[victim]);
             let Forgotten { ids, pages, lost_pages, allocations } =
                 memory.forget(&window, DeviceId(victim as u32)).unwrap();
             assert_eq!((ids.len(), pages), (1, ranges[victim].pages()));
@@ -65,7 +65,7 @@ fn allocations_are_lost_by_name() {
     let rest = window.allocate(&memory, &all).unwrap();
     let there = |one| frames(&memory, one).iter().filter(|(pfn, _)| dimms[0].contains(*pfn)).count();
     assert!(there(&rest) > 0 && there(&kept) == 0);
-    memory.machine().unplug(dimms[0]);
+    memory.machine().tear_out(dimms[0]);
     let Forgotten { lost_pages, allocations, .. } = memory.forget(&window, DeviceId(1)).unwrap();
     assert_eq!((lost_pages, allocations), (gone_pages, 3));
     sound(&memory);
@@ -113,7 +113,7 @@ fn page_tables_are_lost_too() {
         assert_eq!(window.grow(&memory, &mut growing, 100), Ok(Progress::More));
         boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
         let removal = removing.then(|| memory.begin_remove(DeviceId(1), &|| 0).unwrap());
-        memory.machine().unplug(dimms[0]);
+        memory.machine().tear_out(dimms[0]);
         let Forgotten { lost_pages, allocations, .. } = memory.forget(&window, DeviceId(1)).unwrap();
         assert_eq!((lost_pages, allocations), (0, 2), "no frame of theirs, but their tables");
         sound(&memory);
