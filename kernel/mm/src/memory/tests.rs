@@ -29,6 +29,7 @@ use crate::layout::Layout;
 use crate::machine::Support;
 use crate::page::Kind;
 use crate::sim::SimMachine;
+use crate::sim::world::{intact, reverse_map, sound};
 
 const MIB: u64 = 256;
 const GIB: u64 = 1024 * MIB;
@@ -70,14 +71,6 @@ fn booted(gib_leaves: Support) -> Memory<SimMachine> {
     assert_eq!(left_out, [low], "too small for a memmap of its own");
     sound(&memory);
     memory
-}
-
-/// `check` finds nothing, and did look.
-fn sound(memory: &Memory<SimMachine>) {
-    let mut errors = Vec::new();
-    let checked = memory.check(&mut |error| errors.push(error));
-    assert!(errors.is_empty(), "{errors:?}");
-    assert!(checked > 0);
 }
 
 fn request(start: u64, pages: u64, node: u32) -> AddRequest {

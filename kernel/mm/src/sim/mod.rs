@@ -16,10 +16,11 @@
 //! - the CPU's accessed and dirty bits are set in the entries, as hardware does.
 //!
 //! The tables a loader would have built ([`SimMachine::boot`]) are made by a few lines of their own, not
-//! by `page_table`. Neighbours: the tests of every module of this crate.
+//! by `page_table`. Neighbours: the tests of every module of this crate; `world` is such a machine in use.
 
 mod memory;
 mod tlb;
+pub mod world;
 
 use core::cell::{Cell, RefCell};
 use core::fmt;

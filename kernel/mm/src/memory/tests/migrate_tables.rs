@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use super::migrate::{DIMM, allocate, intact};
+use super::migrate::{DIMM, allocate};
 use super::remove::insert;
 use super::*;
 use crate::info::{DeviceId, Policy};

@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use super::migrate::{allocate, intact};
+use super::migrate::allocate;
 use super::remove::{insert, remove};
 use super::*;
 use crate::addr::SECTION_PAGES;

@@ -1,0 +1,538 @@
+//! A machine in use, for tests that drive it at random or in every order: DIMMs of awkward sizes come, go and are
+//! torn out, steps fail, allocations are made and freed, and after every operation the simple truth is compared.
+//!
+//! ```text
+//!  who chooses the operations            World::run                       what must hold after each
+//!  proptest  (memory/tests/comings)  ──┐                                  refusals are true ones
+//!  libFuzzer (fuzz_targets/memory)   ──┼─> Memory and Window, simulated   every usable frame is accounted for
+//!  all of them (memory/tests/orders) ──┘                                  `check`; the reverse map; filled bytes
+//! ```
+//!
+//! Memory that is gone panics when it is touched, and so does a descriptor that is read before it was written. A
+//! [`World`] panics as soon as something does not hold. Neighbours: `sim` is the machine under it.
+
+use std::vec::Vec;
+
+use super::SimMachine;
+use crate::Memory;
+use crate::addr::{NodeId, Order, Pfn, PfnRange, SectionNr};
+use crate::early::{EarlyFrames, Occupied, Owner};
+use crate::error::AddError;
+use crate::hotplug::Step;
+use crate::info::{AddRequest, BootRange, DeviceId, Holder, PageState, Policy, ResourceState, Zone};
+use crate::machine::Support;
+use crate::memory::BootMemory;
+use crate::page::Kind;
+use crate::remove::{Offlining, OnlineError, Removal, RemoveError, Target};
+use crate::window::{
+    AllocError, AllocationId, AllocationState, Amount, Growing, Progress, Request, Shape, Verified, Window,
+};
+
+/// One behind the other from 4 GiB on, in units of 2 MiB: sections and GiBs are shared in every way.
+const UNITS: [u64; 7] = [1, 50, 31, 64, 14, 128, 5];
+/// How many DIMMs there are; their numbers are those below.
+pub const DIMMS: usize = UNITS.len();
+/// The nodes that DIMMs of even and of odd numbers belong to.
+pub const NODES: [NodeId; 2] = [NodeId(7), NodeId(8)];
+/// Pages of an allocation that are filled and looked at: not all of a large one, so that the simulation is fast.
+const FILLED: u64 = 5;
+
+/// The frames of a DIMM.
+fn dimm(number: usize) -> PfnRange {
+    let before: u64 = UNITS[..number].iter().sum();
+    PfnRange::of(Pfn(0x100000 + before * 512), UNITS[number] * 512)
+}
+
+/// What can be done. One that makes no sense at the moment (plugging what is there) does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Plugs a DIMM.
+    Plug(usize),
+    /// Begins to take a DIMM away.
+    Remove(usize),
+    /// Begins to take a section of it out of use.
+    Offline(usize, u64),
+    /// Goes on with what was begun, so often and so many frames at a time.
+    Steps(u8, u64),
+    /// Gives up what was begun.
+    GiveUp,
+    /// Takes it back into use, in this zone.
+    Online(usize, Option<Zone>),
+    /// Says what becomes of DIMMs that are plugged from now on.
+    Policy(Policy),
+    /// The next run of this step fails.
+    Fail(Step),
+    /// A DIMM goes without having been asked for.
+    TearOut(usize),
+    /// Makes an allocation.
+    Allocate(Request),
+    /// Begins to make one.
+    Begin(Request),
+    /// Goes on making it.
+    Grow(u64),
+    /// Gives it up.
+    Abandon,
+    /// Frees an allocation: one of those that are held.
+    Free(usize),
+    /// Takes a block, as the kernel does for itself: nobody can move it.
+    Take(Order, Kind),
+    /// Gives such a block back.
+    Give(usize),
+    /// Reads all that was filled.
+    Verify,
+}
+
+/// What is under way.
+#[derive(Debug)]
+enum Going {
+    Nothing,
+    Removal(Removal, usize),
+    Offlining(Offlining, PfnRange),
+}
+
+/// The machine, and what is known of it.
+#[derive(Debug)]
+pub struct World {
+    memory: Memory<SimMachine>,
+    window: Window,
+    present: [bool; DIMMS],
+    held: Vec<(AllocationId, Kind)>,
+    growing: Option<(Growing, Kind)>,
+    /// Blocks that no allocation has.
+    blocks: Vec<PfnRange>,
+    going: Going,
+    /// Steps that are to fail.
+    armed: Vec<Step>,
+    at_first: State,
+}
+
+/// What must be as at first when everything is freed and taken away.
+#[derive(Debug, PartialEq, Eq)]
+struct State {
+    leaves: Vec<super::SimLeaf>,
+    tables: std::collections::BTreeSet<Pfn>,
+    totals: crate::info::Totals,
+    blocks: Vec<Option<[u64; Order::COUNT]>>,
+}
+
+impl State {
+    fn of(memory: &Memory<SimMachine>) -> State {
+        let mut ids = Vec::new();
+        memory.resources(&mut |info| ids.push(info.id));
+        let blocks = ids.into_iter().map(|id| memory.free_blocks(id)).collect();
+        let machine = memory.machine();
+        State { leaves: machine.leaves(), tables: machine.tables(), totals: memory.totals(), blocks }
+    }
+}
+
+impl World {
+    /// A world on a machine that has booted.
+    pub fn new(memory: Memory<SimMachine>) -> World {
+        let at_first = State::of(&memory);
+        World {
+            memory,
+            window: Window::new(),
+            present: [false; DIMMS],
+            held: Vec::new(),
+            growing: None,
+            blocks: Vec::new(),
+            going: Going::Nothing,
+            armed: Vec::new(),
+            at_first,
+        }
+    }
+
+    /// A world of 128 MiB in two nodes: quick to make.
+    pub fn small(gib_leaves: Support) -> World {
+        let ram = PfnRange::new(Pfn(0x100), Pfn(0x8000));
+        let machine = SimMachine::boot(7, gib_leaves, &[ram]);
+        let memory = Memory::new(machine);
+        let machine = memory.machine();
+        let occupied = [Occupied { range: machine.boot_tables(), owner: Owner::PageTables }];
+        let mut early = EarlyFrames::new(&[ram], &occupied);
+        let middle = Pfn(0x4000);
+        let boot = BootMemory {
+            root: machine.root(),
+            features: machine.features(),
+            ranges: &[
+                BootRange { range: PfnRange::new(ram.start, middle), node: NodeId(0) },
+                BootRange { range: PfnRange::new(middle, ram.end), node: NodeId(1) },
+            ],
+            occupied: &occupied,
+            hotplug: &[PfnRange::of(dimm(0).start, 1 << 20)],
+        };
+        memory.boot(boot, &mut early, &mut |_| {}).expect("so much memory is enough");
+        World::new(memory)
+    }
+
+    /// Whether `op` would do something now: what is not tried in every order.
+    pub fn is_possible(&self, op: &Op) -> bool {
+        match *op {
+            Op::Plug(number) => !self.present[number],
+            Op::Remove(number) | Op::Offline(number, _) | Op::TearOut(number) | Op::Online(number, _) => {
+                self.present[number]
+            }
+            Op::Steps(..) | Op::GiveUp => !matches!(self.going, Going::Nothing),
+            Op::Begin(_) => self.growing.is_none(),
+            Op::Grow(_) | Op::Abandon => self.growing.is_some(),
+            Op::Free(_) => !self.held.is_empty(),
+            Op::Give(_) => !self.blocks.is_empty(),
+            Op::Fail(step) => !self.armed.contains(&step),
+            Op::Policy(_) | Op::Allocate(_) | Op::Take(..) | Op::Verify => true,
+        }
+    }
+
+    /// Does it, and compares.
+    ///
+    /// # Panics
+    /// When something does not hold.
+    pub fn run(&mut self, op: &Op) {
+        self.apply(op);
+        self.balance();
+        if matches!(self.going, Going::Nothing) && self.growing.is_none() {
+            reverse_map(&self.memory, &|pfn| self.blocks.iter().any(|block| block.contains(pfn)));
+        }
+        sound(&self.memory);
+    }
+
+    /// Frees all and takes all away: everything must be as it was at first.
+    ///
+    /// # Panics
+    /// When something does not hold.
+    pub fn finish(mut self) {
+        self.run(&Op::Verify);
+        self.run(&Op::Abandon);
+        while !self.held.is_empty() {
+            self.apply(&Op::Free(0));
+        }
+        while !self.blocks.is_empty() {
+            self.apply(&Op::Give(0));
+        }
+        self.run(&Op::GiveUp);
+        self.armed.drain(..).for_each(|step| self.memory.fail_at(step, 0));
+        for number in 0..DIMMS {
+            if self.present[number] {
+                self.run(&Op::Remove(number));
+                self.apply(&Op::Steps(u8::MAX, 9000));
+                assert!(!self.present[number], "nobody uses it");
+            }
+        }
+        sound(&self.memory);
+        let mut offline = 0;
+        self.memory.resources(&mut |info| offline += u64::from(info.state != ResourceState::Online));
+        assert_eq!(offline, 0);
+        assert!(State::of(&self.memory) == self.at_first, "something is left behind");
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match *op {
+            _ if !self.is_possible(op) && !matches!(op, Op::Remove(_) | Op::Offline(..)) => {}
+            Op::Plug(number) => self.plug(number),
+            Op::Remove(number) => match self.memory.begin_remove(DeviceId(number as u32), &|| 0) {
+                Ok(removal) => self.going = Going::Removal(removal, number),
+                Err(error) => self.expect(&error, Some(number)),
+            },
+            Op::Offline(number, section) => {
+                let range = SectionNr(dimm(number).start.section().0 + section).range();
+                match self.memory.begin_offline(Target::Frames(range), &|| 0) {
+                    Ok(offlining) => self.going = Going::Offlining(offlining, range),
+                    Err(error) => self.expect(&error, None),
+                }
+            }
+            Op::Steps(steps, pages) => (0..steps).for_each(|_| self.step(pages)),
+            Op::GiveUp => match core::mem::replace(&mut self.going, Going::Nothing) {
+                Going::Nothing => {}
+                Going::Removal(removal, _) => self.memory.abort_remove(&self.window, removal),
+                Going::Offlining(offlining, _) => self.memory.abort_offline(&self.window, offlining),
+            },
+            Op::Online(number, zone) => match self.memory.online(Target::Frames(dimm(number)), zone) {
+                Ok(_) => {}
+                Err(OnlineError::UnderWay { .. }) => assert!(!matches!(self.going, Going::Nothing)),
+                Err(OnlineError::OtherZone { zone: other, .. }) => {
+                    assert!(zone.is_some_and(|zone| zone != other));
+                }
+                Err(error) => panic!("{error}"),
+            },
+            Op::Policy(policy) => self.memory.set_policy(policy),
+            Op::Fail(step) => {
+                self.memory.fail_at(step, 1);
+                self.armed.push(step);
+            }
+            Op::TearOut(number) => self.tear_out(number),
+            Op::Allocate(request) => match self.window.allocate(&self.memory, &request) {
+                Ok(one) => self.hold(one.id, request.kind),
+                Err(error) => no_fault(&error),
+            },
+            Op::Begin(request) => match self.window.begin(&self.memory, &request) {
+                Ok(growing) => self.growing = Some((growing, request.kind)),
+                Err(error) => no_fault(&error),
+            },
+            Op::Grow(pages) => self.grow(pages),
+            Op::Abandon => {
+                if let Some((growing, _)) = self.growing.take() {
+                    self.window.cancel(&self.memory, growing).unwrap();
+                }
+            }
+            Op::Free(place) => {
+                let (id, _) = self.held.swap_remove(place % self.held.len());
+                self.window.free(&self.memory, id).unwrap();
+            }
+            Op::Take(order, kind) => {
+                if let Some(block) = self.memory.allocate_block(order, None, kind) {
+                    let range = block.range();
+                    assert!(!self.blocks.iter().any(|other| other.overlaps(range)), "{range} twice");
+                    self.blocks.push(range);
+                }
+            }
+            Op::Give(place) => {
+                // By its frames: at the border of a section that goes offline it may have been split.
+                let block = self.blocks.swap_remove(place % self.blocks.len());
+                self.memory.free_run(block).unwrap();
+                assert!(self.memory.free_block(block.start).is_err(), "{block} was freed twice");
+            }
+            Op::Verify => intact(&self.memory, &self.window),
+        }
+    }
+
+    fn plug(&mut self, number: usize) {
+        let range = dimm(number);
+        self.memory.machine().plug(range);
+        let size = range.pages() << 12;
+        let request = AddRequest { base: range.start.start(), size, node: NODES[number % 2] };
+        let before = self.memory.totals();
+        match self.memory.add(DeviceId(number as u32), &[request], &|| 0) {
+            Ok(added) => {
+                assert_eq!(added.stats.existing_pages_used, 0);
+                self.present[number] = true;
+            }
+            Err(AddError::Injected { step }) => {
+                self.failed(step);
+                assert_eq!(self.memory.totals(), before, "{step}: something changed");
+                self.memory.machine().unplug(range);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Others that leave are given up before: who is told of it late finds out late.
+    fn tear_out(&mut self, number: usize) {
+        let range = dimm(number);
+        let shares = |other: usize, frames: PfnRange| self.present[other] && dimm(other).overlaps(frames);
+        let others_leave = match &self.going {
+            Going::Nothing => false,
+            Going::Removal(_, leaving) => *leaving != number,
+            Going::Offlining(_, frames) => (0..DIMMS).any(|other| other != number && shares(other, *frames)),
+        };
+        if others_leave {
+            self.apply(&Op::GiveUp);
+        }
+        let lost_before = self.count_lost();
+        self.memory.machine().tear_out(range);
+        let forgotten = self.memory.forget(&self.window, DeviceId(number as u32)).unwrap();
+        assert_eq!((forgotten.ids.len(), forgotten.pages), (1, range.pages()));
+        assert_eq!(self.count_lost() - lost_before, forgotten.allocations);
+        self.present[number] = false;
+        self.blocks.retain(|block| !range.overlaps(*block));
+    }
+
+    fn grow(&mut self, pages: u64) {
+        let Some((mut growing, kind)) = self.growing.take() else { return };
+        match self.window.grow(&self.memory, &mut growing, pages) {
+            Ok(Progress::More) => self.growing = Some((growing, kind)),
+            Ok(Progress::Done) => {
+                let one = self.window.finish(&self.memory, growing).unwrap();
+                self.hold(one.id, kind);
+            }
+            Err(error) => {
+                assert!(!matches!(error, AllocError::Map(_) | AllocError::Corrupt { .. }), "{error}");
+                self.window.cancel(&self.memory, growing).unwrap();
+            }
+        }
+    }
+
+    fn hold(&mut self, id: AllocationId, kind: Kind) {
+        let pages = self.window.get(id).expect("it was just made").pages;
+        self.window.fill(&self.memory, id, 0, pages.min(FILLED)).unwrap();
+        self.held.push((id, kind));
+    }
+
+    fn step(&mut self, pages: u64) {
+        self.going = match core::mem::replace(&mut self.going, Going::Nothing) {
+            Going::Nothing => return,
+            Going::Removal(mut removal, number) => {
+                match self.memory.remove_step(&self.window, &mut removal, pages, &|| 0) {
+                    Ok(Progress::More) => Going::Removal(removal, number),
+                    Ok(Progress::Done) => {
+                        match self.memory.finish_remove(removal, &|| 0) {
+                            Ok(removed) => self.unplug(number, removed.pages),
+                            Err(error) => self.expect(&error, Some(number)),
+                        }
+                        return;
+                    }
+                    Err(error) => return self.expect(&error, Some(number)),
+                }
+            }
+            Going::Offlining(mut offlining, range) => {
+                match self.memory.offline_step(&self.window, &mut offlining, pages, &|| 0) {
+                    Ok(Progress::More) => Going::Offlining(offlining, range),
+                    Ok(Progress::Done) => {
+                        self.memory.finish_offline(offlining);
+                        return;
+                    }
+                    Err(error) => return self.expect(&error, None),
+                }
+            }
+        }
+    }
+
+    fn unplug(&mut self, number: usize, pages: u64) {
+        assert_eq!(pages, dimm(number).pages());
+        // Old bytes or new ones: what is plugged next must not care.
+        match number % 2 {
+            0 => self.memory.machine().pull(dimm(number)),
+            _ => self.memory.machine().unplug(dimm(number)),
+        }
+        self.present[number] = false;
+    }
+
+    /// A step failed that was told to.
+    fn failed(&mut self, step: Step) {
+        let place = self.armed.iter().position(|armed| *armed == step);
+        self.armed.swap_remove(place.unwrap_or_else(|| panic!("{step} was not told to fail")));
+        assert_eq!(self.memory.fails_at(step), 0);
+    }
+
+    /// A refusal is a true one.
+    fn expect(&mut self, error: &RemoveError, number: Option<usize>) {
+        let there = number.is_some_and(|number| self.present[number]);
+        match *error {
+            RemoveError::Unknown { .. } => assert!(!there),
+            // What was leaving was torn out.
+            RemoveError::Gone => assert!(number.is_none() || !there),
+            RemoveError::UnderWay { .. } => assert!(!matches!(self.going, Going::Nothing)),
+            RemoveError::Absent { .. } => {}
+            RemoveError::Pinned(pinned) => {
+                match pinned.holder {
+                    Holder::Mapping(at) => {
+                        let id = self.window.holding(at).unwrap().id;
+                        assert!(self.held.contains(&(id, Kind::Pinned)) || self.is_growing(id), "{pinned}");
+                    }
+                    Holder::None => {
+                        assert!(self.blocks.iter().any(|block| block.contains(pinned.pfn)), "{pinned}");
+                    }
+                    _ => panic!("{pinned}"),
+                }
+                assert_eq!(self.memory.resource_of(pinned.pfn), Some(pinned.resource));
+            }
+            RemoveError::NoRoom { needed, free } | RemoveError::NoTableRoom { needed, free } => {
+                assert!(needed > free);
+            }
+            RemoveError::NoRun { pages, longest, .. } => assert!(pages > longest),
+            RemoveError::Injected { step } => self.failed(step),
+            ref other => panic!("{other}"),
+        }
+    }
+
+    fn is_growing(&self, id: AllocationId) -> bool {
+        self.growing.as_ref().is_some_and(|(growing, _)| growing.id() == id)
+    }
+
+    fn count_lost(&self) -> u64 {
+        let mut lost = 0;
+        let mut last = None;
+        while let Some(one) = self.window.next_after(last) {
+            last = Some(one.id);
+            lost += u64::from(one.state == AllocationState::Lost);
+        }
+        lost
+    }
+
+    /// Every usable frame is free, offline, in an allocation, a block, or a page table of an allocation.
+    fn balance(&self) {
+        let totals = self.memory.totals();
+        let mut taken: u64 = self.blocks.iter().map(|block| block.pages()).sum();
+        let mut last = None;
+        while let Some(one) = self.window.next_after(last) {
+            last = Some(one.id);
+            taken += if one.state == AllocationState::Lost { 0 } else { one.pages };
+        }
+        let (mut movable, mut pinned) = (0, 0);
+        self.memory.resources(&mut |info| {
+            movable += info.movable_pages;
+            pinned += info.pinned_pages;
+        });
+        assert_eq!(totals.free_pages + totals.offline_pages + movable + pinned, totals.usable_pages);
+        // A contiguous allocation on its way has two runs.
+        assert!(movable + pinned >= taken);
+    }
+}
+
+/// An allocation was refused for want of something.
+fn no_fault(error: &AllocError) {
+    let wanting = matches!(
+        error,
+        AllocError::Empty
+            | AllocError::TooManyAllocations
+            | AllocError::NoAddresses { .. }
+            | AllocError::NotEnough { .. }
+            | AllocError::RanOut { .. }
+            | AllocError::NoRun { .. }
+    );
+    assert!(wanting, "{error}");
+}
+
+/// A wish for `pages` movable or pinned pages.
+pub fn wish(pages: u64, node: Option<NodeId>, kind: Kind, shape: Shape) -> Request {
+    Request { amount: Amount::Pages(pages), node, kind, shape }
+}
+
+/// `check` finds nothing, and did look.
+///
+/// # Panics
+/// When it finds something.
+pub fn sound(memory: &Memory<SimMachine>) {
+    let mut errors = Vec::new();
+    let checked = memory.check(&mut |error| errors.push(error));
+    assert!(errors.is_empty(), "{errors:?}");
+    assert!(checked > 0);
+}
+
+/// Every allocation that can be used has its bytes, and one that is lost says so.
+///
+/// # Panics
+/// When one does not.
+pub fn intact(memory: &Memory<SimMachine>, window: &Window) {
+    let mut last = None;
+    while let Some(one) = window.next_after(last) {
+        last = Some(one.id);
+        let expected = match one.state {
+            AllocationState::Ready => Ok(Verified { pages: one.filled, bad: None }),
+            AllocationState::Lost => Err(AllocError::Lost { id: one.id }),
+            AllocationState::Growing | AllocationState::Going => Err(AllocError::Busy { id: one.id }),
+        };
+        assert_eq!(window.verify(memory, one.id, 0, one.pages), expected, "{one:?}");
+    }
+}
+
+/// Every movable block knows where it is mapped, and is, but for those that are not mapped. (Not while a contiguous
+/// allocation is being made or on its way.)
+///
+/// # Panics
+/// When one does not.
+pub fn reverse_map(memory: &Memory<SimMachine>, is_unmapped: &dyn Fn(Pfn) -> bool) {
+    let mut ids = Vec::new();
+    memory.resources(&mut |info| ids.push(info.id));
+    for id in ids {
+        let mut movable = Vec::new();
+        memory.blocks(id, &mut |block| {
+            if block.state == PageState::Movable && !is_unmapped(block.range.start) {
+                movable.push(block);
+            }
+        });
+        for block in movable {
+            let Holder::Mapping(at) = block.holder else { panic!("{block:?} is held by nobody") };
+            let found = memory.with_tables(|tables, machine| tables.translate(machine, at)).flatten();
+            assert_eq!(found.map(|found| found.phys), Some(block.range.start.start()), "{block:?}");
+        }
+    }
+}
