@@ -1,150 +1,169 @@
-//! `cargo xtask test`: what runs on the host, and what boots the kernel.
+//! `cargo xtask test`: all tests, in tiers.
 //!
-//! Every step runs even if one before it failed, with its output on the terminal; the last lines say how each
-//! of them ended.
+//! ```text
+//!  lints   formatting, clippy, documentation          host    tests of the libraries
+//!  deps    other people's crates, by `cargo deny`     fuzz    each fuzz target: its corpus, some random inputs
+//!                                                     qemu    tests that boot the kernel
+//! ```
+//!
+//! Every step runs even if one before it failed, unless it needs what that was to make, with its output on the
+//! terminal; the last lines say how long each of them took and how it ended.
 
+mod steps;
+
+use std::fmt;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::build;
-use crate::cli::TestArgs;
+use crate::cli::{TestArgs, Tier};
+use crate::deps;
+use crate::fuzz;
 use crate::setup::{self, Installing, Need};
 use crate::workspace::Workspace;
 
-/// Guests at a time: each one keeps a processor busy.
-const GUESTS: &str = "--test-threads=2";
+use steps::Step;
 
-/// The members for bare metal, looked at apart from the others: with them their dependencies would have features
-/// that they have not.
-const BARE_METAL: &[&str] = &["--package=boot", "--package=kernel"];
-/// All other members.
-const HOST: &[&str] = &["--workspace", "--exclude=boot", "--exclude=kernel"];
-
-/// One cargo command.
-#[derive(Debug, PartialEq, Eq)]
-struct Step {
-    name: &'static str,
-    arguments: Vec<String>,
-    rustdoc_flags: Option<&'static str>,
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Well.
+    Passed,
+    /// Not well; its output says why.
+    Failed,
+    /// It could not be run, which is no fault of what is tested.
+    NotRun(&'static str),
 }
 
-/// Which halves of the tests run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Halves {
-    host: Half,
-    qemu: Half,
+/// What became of a step.
+#[derive(Debug)]
+struct Report {
+    name: String,
+    took: Duration,
+    outcome: Outcome,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
-    Runs,
-    LeftOut,
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, took, outcome } = self;
+        let seconds = took.as_secs_f64();
+        match outcome {
+            Outcome::Passed => write!(f, "passed   {seconds:>5.0} s  {name}"),
+            Outcome::Failed => write!(f, "FAILED   {seconds:>5.0} s  {name}"),
+            Outcome::NotRun(why) => write!(f, "not run  {seconds:>5.0} s  {name}: {why}"),
+        }
+    }
 }
 
-impl Halves {
-    fn asked_for(args: &TestArgs) -> Self {
-        let unless = |other| if other { Half::LeftOut } else { Half::Runs };
-        Self { host: unless(args.qemu), qemu: unless(args.host) }
+/// The tiers that were asked for, in the order they run.
+fn chosen(args: &TestArgs) -> Result<Vec<Tier>> {
+    let mut tiers = Tier::ALL.to_vec();
+    tiers.retain(|tier| match tier {
+        _ if !args.tier.is_empty() => args.tier.contains(tier),
+        Tier::Qemu => !args.host,
+        _ => !args.qemu,
+    });
+    if args.filter.is_some() {
+        tiers.retain(|tier| matches!(tier, Tier::Host | Tier::Qemu));
+    }
+    if tiers.is_empty() {
+        bail!("only the tiers `host` and `qemu` have tests with names");
+    }
+    Ok(tiers)
+}
+
+const fn needs(tier: Tier) -> &'static [Need] {
+    match tier {
+        Tier::Lints => &[Need::Lints],
+        Tier::Deps => &[Need::Deny],
+        Tier::Host => &[],
+        Tier::Fuzz => &[Need::Cxx],
+        Tier::Qemu => &[Need::Qemu, Need::BareMetal, Need::Acpica],
     }
 }
 
 /// Runs the tests that were asked for.
 pub fn test(workspace: &Workspace, args: &TestArgs, installing: Installing) -> Result<()> {
-    let halves = Halves::asked_for(args);
-    let mut needs = Vec::new();
-    if halves.host == Half::Runs && args.filter.is_none() {
-        needs.push(Need::Lints);
-    }
-    if halves.qemu == Half::Runs {
-        needs.extend([Need::Qemu, Need::BareMetal, Need::Acpica]);
-    }
+    let tiers = chosen(args)?;
+    let needs: Vec<Need> = tiers.iter().flat_map(|&tier| needs(tier)).copied().collect();
+    let started = Instant::now();
     setup::ensure(workspace, &needs, installing)?;
-    let filter = args.filter.as_deref();
-    let mut outcomes = Vec::new();
-    if halves.host == Half::Runs {
-        let boot_has_library = workspace.root.join("boot/src/lib.rs").is_file();
-        for step in host_steps(filter, boot_has_library) {
-            outcomes.push((step.name, cargo(workspace, &step)?));
-        }
-    }
-    if halves.qemu == Half::Runs {
-        build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?)?;
-        let step = qemu_step(filter);
-        outcomes.push((step.name, cargo(workspace, &step)?));
+    let mut reports =
+        vec![Report { name: "setup".into(), took: started.elapsed(), outcome: Outcome::Passed }];
+    for tier in tiers {
+        run(workspace, tier, args.filter.as_deref(), &mut reports);
     }
     eprintln!();
-    for (name, outcome) in &outcomes {
-        eprintln!("{}: {name}", outcome.word());
+    for report in &reports {
+        eprintln!("{report}");
     }
-    if outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Failed) {
+    eprintln!("{:>14.0} s  in all", started.elapsed().as_secs_f64());
+    if reports.iter().any(|report| report.outcome == Outcome::Failed) {
         bail!("not everything passed");
     }
     Ok(())
 }
 
-fn step(name: &'static str, words: &[&str]) -> Step {
-    Step { name, arguments: words.iter().map(|&word| word.to_owned()).collect(), rustdoc_flags: None }
-}
-
-fn host_steps(filter: Option<&str>, boot_has_library: bool) -> Vec<Step> {
-    let mut steps = Vec::new();
-    if filter.is_none() {
-        steps.push(step("formatting", &["fmt", "--all", "--check"]));
-        for (name, members) in [("lints", HOST), ("lints, bare metal", BARE_METAL)] {
-            let words = [&["clippy"], members, &["--all-targets", "--", "--deny=warnings"]].concat();
-            steps.push(step(name, &words));
+/// Runs a tier's steps.
+fn run(workspace: &Workspace, tier: Tier, filter: Option<&str>, reports: &mut Vec<Report>) {
+    match tier {
+        Tier::Lints | Tier::Host => {
+            let steps = if tier == Tier::Lints { steps::lints() } else { steps::host(filter) };
+            reports.extend(steps.iter().map(|step| report(step.name, || cargo(workspace, step))));
         }
-        for (name, members) in [("documentation", HOST), ("documentation, bare metal", BARE_METAL)] {
-            let mut documentation = step(name, &[&["doc", "--no-deps"], members].concat());
-            documentation.rustdoc_flags = Some("--deny=warnings");
-            steps.push(documentation);
+        Tier::Deps => {
+            for part in deps::PARTS {
+                reports.push(report(part.name(), || deps::check(workspace, part)));
+            }
         }
-    }
-    // Without a choice of packages cargo takes those that the workspace names as its host members.
-    let mut tests = step("tests on the host", &["test"]);
-    tests.arguments.extend(filter.map(str::to_owned));
-    steps.push(tests);
-    if boot_has_library {
-        let mut tests = step("tests of the boot shim's library", &["test", "--package=boot", "--lib"]);
-        tests.arguments.extend(filter.map(str::to_owned));
-        steps.push(tests);
-    }
-    steps
-}
-
-fn qemu_step(filter: Option<&str>) -> Step {
-    let mut tests = step("tests in QEMU", &["test", "--package=tests", "--", GUESTS]);
-    tests.arguments.extend(filter.map(str::to_owned));
-    tests
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Passed,
-    Failed,
-}
-
-impl Outcome {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Failed => "FAILED",
+        Tier::Fuzz => {
+            let built = report("fuzz targets are built", || passes(fuzz::build(workspace)));
+            let there = built.outcome == Outcome::Passed;
+            reports.push(built);
+            for target in fuzz::TARGETS.iter().filter(|_| there) {
+                let name = format!("fuzz target {}", target.name);
+                reports.push(report(&name, || passes(fuzz::check(workspace, target))));
+            }
+        }
+        Tier::Qemu => {
+            let built = report("boot shim and kernel are built", || {
+                passes(build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?))
+            });
+            let there = built.outcome == Outcome::Passed;
+            reports.push(built);
+            if there {
+                let step = steps::qemu(filter);
+                reports.push(report(step.name, || cargo(workspace, &step)));
+            }
         }
     }
+}
+
+/// What `work` was and how it went; an error is a failure, and is printed.
+fn report(name: &str, work: impl FnOnce() -> Result<Outcome>) -> Report {
+    eprintln!("\n== {name}");
+    let started = Instant::now();
+    let outcome = work().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Outcome::Failed
+    });
+    Report { name: name.to_owned(), took: started.elapsed(), outcome }
+}
+
+fn passes(result: Result<()>) -> Result<Outcome> {
+    result.map(|()| Outcome::Passed)
 }
 
 fn cargo(workspace: &Workspace, step: &Step) -> Result<Outcome> {
-    eprintln!("\n== {}: cargo {}", step.name, step.arguments.join(" "));
-    let started = Instant::now();
+    eprintln!("cargo {}", step.arguments.join(" "));
     let mut command = Command::new("cargo");
     command.args(&step.arguments).current_dir(&workspace.root);
     if let Some(flags) = step.rustdoc_flags {
         command.env("RUSTDOCFLAGS", flags);
     }
     let status = command.status().context("cannot start cargo")?;
-    eprintln!("== {}: {:.0} s", step.name, started.elapsed().as_secs_f64());
     Ok(if status.success() { Outcome::Passed } else { Outcome::Failed })
 }
 
@@ -152,43 +171,41 @@ fn cargo(workspace: &Workspace, step: &Step) -> Result<Outcome> {
 mod tests {
     use super::*;
 
-    fn args(host: bool, qemu: bool) -> TestArgs {
-        TestArgs { host, qemu, filter: None }
+    fn args(host: bool, qemu: bool, tier: &[Tier], filter: Option<&str>) -> TestArgs {
+        TestArgs { host, qemu, tier: tier.to_vec(), filter: filter.map(str::to_owned) }
     }
 
-    /// Without a choice everything runs; a choice leaves out the other half and nothing more.
+    /// Without a choice everything runs; a half leaves out the other and nothing more; a filter leaves what has no
+    /// tests to be named.
     #[test]
-    fn halves() {
-        let both = Halves { host: Half::Runs, qemu: Half::Runs };
-        assert_eq!(Halves::asked_for(&args(false, false)), both);
-        assert_eq!(Halves::asked_for(&args(true, false)), Halves { qemu: Half::LeftOut, ..both });
-        assert_eq!(Halves::asked_for(&args(false, true)), Halves { host: Half::LeftOut, ..both });
+    fn choices() {
+        use Tier::{Deps, Fuzz, Host, Lints, Qemu};
+        let chosen = |host, qemu, tier: &[Tier], filter| chosen(&args(host, qemu, tier, filter)).ok();
+        assert_eq!(chosen(false, false, &[], None), Some(Tier::ALL.to_vec()));
+        assert_eq!(chosen(true, false, &[], None), Some(vec![Lints, Deps, Host, Fuzz]));
+        assert_eq!(chosen(false, true, &[], None), Some(vec![Qemu]));
+        assert_eq!(chosen(false, false, &[Fuzz, Lints], None), Some(vec![Lints, Fuzz]));
+        assert_eq!(chosen(false, false, &[], Some("buddy")), Some(vec![Host, Qemu]));
+        assert_eq!(chosen(true, false, &[], Some("buddy")), Some(vec![Host]));
+        assert_eq!(chosen(false, false, &[Lints], Some("buddy")), None);
     }
 
-    /// The whole of the host's half denies warnings; a filter reaches every test command, and only those.
+    /// The last lines tell the three ends apart.
     #[test]
-    fn host_half() {
-        let whole = host_steps(None, true);
-        assert!(whole[0].arguments.contains(&"--check".to_owned()));
-        for (command, members) in
-            [("clippy", HOST), ("clippy", BARE_METAL), ("doc", HOST), ("doc", BARE_METAL)]
-        {
-            let of_these = |step: &&Step| {
-                step.arguments[0] == command
-                    && members.iter().all(|word| step.arguments.iter().any(|is| is == word))
-            };
-            let step = whole.iter().find(of_these).expect("every member is looked at");
-            let denies = step.arguments.last().is_some_and(|last| last == "--deny=warnings");
-            assert!(denies || step.rustdoc_flags == Some("--deny=warnings"), "{step:?}");
-        }
-        let filtered = host_steps(Some("buddy"), true);
-        assert!(filtered.iter().all(|step| step.arguments.contains(&"buddy".to_owned())));
-        assert_eq!(filtered.len(), 2);
+    fn reports() {
+        let line = |outcome| {
+            let report = Report { name: "it".into(), took: Duration::from_millis(61_400), outcome };
+            report.to_string()
+        };
+        assert_eq!(line(Outcome::Passed), "passed      61 s  it");
+        assert_eq!(line(Outcome::Failed), "FAILED      61 s  it");
+        assert_eq!(line(Outcome::NotRun("no net")), "not run     61 s  it: no net");
     }
 
-    /// Never more guests at a time than this machine was measured with, with a filter too.
+    /// A step that ends in an error has failed, and the next ones run.
     #[test]
-    fn guests_at_a_time() {
-        assert_eq!(qemu_step(Some("plug")).arguments, ["test", "--package=tests", "--", GUESTS, "plug"]);
+    fn errors_are_failures() {
+        assert_eq!(report("it", || bail!("broken")).outcome, Outcome::Failed);
+        assert_eq!(report("it", || passes(Ok(()))).outcome, Outcome::Passed);
     }
 }

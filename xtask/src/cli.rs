@@ -36,7 +36,7 @@ pub enum Task {
     /// Measure: start to prompt, plugging, the allocator; beside Linux if asked to (`bench --help`).
     #[command(disable_help_flag = true)]
     Bench(BenchArgs),
-    /// Feed random inputs to what reads firmware's tables, shell lines and the kernel's file.
+    /// Feed random inputs to what reads firmware's tables, shell lines and the kernel's file, and to the memory core.
     Fuzz(FuzzArgs),
     /// Find what is missing on this machine and install it.
     Setup,
@@ -47,11 +47,17 @@ pub enum Task {
 /// What is fuzzed, and how long.
 #[derive(Debug, Args)]
 pub struct FuzzArgs {
-    /// aml, crs, tables, shell or boot; all of them, one after the other, if none is named.
+    /// aml, boot, crs, elf, memory, shell or tables; all of them, one after the other, if none is named.
     pub target: Option<String>,
-    /// Seconds for each target.
-    #[arg(long, default_value_t = 60)]
-    pub time: u64,
+    /// Seconds for each target [default: 60, or no limit with --runs]
+    #[arg(long, value_name = "SECONDS")]
+    pub time: Option<u64>,
+    /// Inputs for each target, those of the corpus among them.
+    #[arg(long, value_name = "N")]
+    pub runs: Option<u32>,
+    /// Instead of running: put what earlier runs have found into fuzz/corpus, and take out what it does not need.
+    #[arg(long, conflicts_with_all = ["time", "runs"])]
+    pub minimise: bool,
 }
 
 /// How the guest looks.
@@ -202,14 +208,37 @@ pub struct BenchArgs {
 /// Which tests.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Only what runs on the host: formatting, lints, documentation, tests of the libraries.
+    /// Only what runs on the host: all tiers but `qemu`.
     #[arg(long, conflicts_with = "qemu")]
     pub host: bool,
     /// Only what boots the kernel in QEMU.
     #[arg(long)]
     pub qemu: bool,
-    /// Only tests whose name contains this (formatting, lints and documentation are left out then).
+    /// Only this tier, or these.
+    #[arg(long, value_enum, conflicts_with_all = ["host", "qemu"], value_delimiter = ',')]
+    pub tier: Vec<Tier>,
+    /// Only tests whose name contains this, of the tiers `host` and `qemu`.
     pub filter: Option<String>,
+}
+
+/// A part of the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tier {
+    /// Formatting, clippy, documentation.
+    Lints,
+    /// Licences, versions, sources and advisories of dependencies.
+    Deps,
+    /// Tests of the libraries.
+    Host,
+    /// Each fuzz target on its corpus and on a number of random inputs.
+    Fuzz,
+    /// Tests that boot the kernel in QEMU.
+    Qemu,
+}
+
+impl Tier {
+    /// All, in the order they run: what is quick to fail comes first.
+    pub const ALL: [Self; 5] = [Self::Lints, Self::Deps, Self::Host, Self::Fuzz, Self::Qemu];
 }
 
 #[cfg(test)]

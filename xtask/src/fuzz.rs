@@ -1,24 +1,44 @@
 //! `cargo xtask fuzz`: the targets in `fuzz/`, built with LLVM's coverage and run for a bounded time.
 //!
+//! ```text
+//!  fuzz/corpus/TARGET          in the repository: the smallest set of inputs that reaches what was ever reached
+//!  fuzz/target/corpus/TARGET   what runs on this machine have found beside it; `--minimise` merges it into the other
+//!  fuzz/artifacts/TARGET       inputs that crashed, hung, or took too much memory
+//! ```
+//!
 //! A stable compiler is enough: coverage is a pass of LLVM, and no sanitizer is asked for, since what is fuzzed has no
-//! `unsafe`. Every target is seeded with the tables that the tests of its crate use; what a run finds worth keeping
-//! stays in `fuzz/target/corpus`, an input that crashes in `fuzz/artifacts`.
+//! `unsafe`. The folders are those of `cargo fuzz`, which does the same with a nightly compiler. `check` runs every
+//! target on its corpus and on a number of random inputs, always the same ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::cli::FuzzArgs;
+use crate::setup::{self, Installing, Need};
 use crate::workspace::Workspace;
 
-/// The targets, each with where its seeds lie.
-const TARGETS: [(&str, Option<&str>); 5] = [
-    ("aml", Some("kernel/aml/tests/fixtures")),
-    ("crs", Some("kernel/aml/tests/fixtures")),
-    ("tables", None),
-    ("shell", None),
-    ("boot", None),
+/// A program in `fuzz/fuzz_targets`.
+#[derive(Debug)]
+pub struct Target {
+    /// Its name.
+    pub name: &'static str,
+    /// The longest input that is tried, in bytes.
+    longest: u32,
+    /// Inputs that the tests try: some seconds' worth.
+    runs: u32,
+}
+
+/// All targets. What an input may be long: two SSDTs, a DSDT of QEMU, a few lines, 64 operations.
+pub const TARGETS: [Target; 7] = [
+    Target { name: "aml", longest: 16 << 10, runs: 20_000 },
+    Target { name: "boot", longest: 8 << 10, runs: 200_000 },
+    Target { name: "crs", longest: 1 << 10, runs: 500_000 },
+    Target { name: "elf", longest: 12 << 10, runs: 100_000 },
+    Target { name: "memory", longest: 257, runs: 1_500 },
+    Target { name: "shell", longest: 4 << 10, runs: 50_000 },
+    Target { name: "tables", longest: 8 << 10, runs: 100_000 },
 ];
 
 /// What tells LLVM to note which code an input reaches, as libFuzzer wants it.
@@ -29,51 +49,140 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Ccodegen-units=1 \
 const HOST: &str = "x86_64-unknown-linux-gnu";
 /// An input that takes longer, in seconds, or more memory, in MiB, is a find.
 const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=1024"];
+/// Seconds for each target, unless a number of runs was asked for.
+const TIME: u64 = 60;
 
 /// Builds the targets and runs the one asked for, or all.
-pub fn fuzz(workspace: &Workspace, args: &FuzzArgs) -> Result<()> {
-    let names = TARGETS.map(|(name, _)| name);
-    if let Some(target) = args.target.as_deref()
-        && !names.contains(&target)
-    {
-        bail!("there is no target {target}; there are {}", names.join(", "));
+pub fn fuzz(workspace: &Workspace, args: &FuzzArgs, installing: Installing) -> Result<()> {
+    let chosen = choose(args.target.as_deref())?;
+    setup::ensure(workspace, &[Need::Cxx], installing)?;
+    build(workspace)?;
+    for target in chosen {
+        let places = Places::of(workspace, target);
+        if args.minimise {
+            places.minimise(target)?;
+            continue;
+        }
+        let mut command = places.command(target, &places.found)?;
+        command.arg("-print_final_stats=1").arg(format!("-runs={}", args.runs.map_or(-1, i64::from)));
+        if let Some(time) = args.time.or(args.runs.is_none().then_some(TIME)) {
+            command.arg(format!("-max_total_time={time}"));
+        }
+        run(&mut command, target)?;
     }
-    let folder = workspace.root.join("fuzz");
+    Ok(())
+}
+
+fn choose(name: Option<&str>) -> Result<Vec<&'static Target>> {
+    let chosen: Vec<_> =
+        TARGETS.iter().filter(|target| name.is_none_or(|name| name == target.name)).collect();
+    if chosen.is_empty() {
+        bail!("there is no such target; there are {}", TARGETS.map(|target| target.name).join(", "));
+    }
+    Ok(chosen)
+}
+
+/// Builds all targets.
+pub fn build(workspace: &Workspace) -> Result<()> {
     let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--target", HOST]).env("RUSTFLAGS", COVERAGE).current_dir(&folder);
-    run(&mut build, "the build of the fuzz targets")?;
-    let chosen =
-        TARGETS.iter().filter(|(name, _)| args.target.as_deref().is_none_or(|target| target == *name));
-    for (name, seeds) in chosen {
-        run_target(workspace, &folder, name, *seeds, args.time)?;
-    }
-    Ok(())
-}
-
-fn run_target(
-    workspace: &Workspace,
-    folder: &Path,
-    name: &str,
-    seeds: Option<&str>,
-    time: u64,
-) -> Result<()> {
-    let (corpus, artifacts) = (folder.join("target/corpus").join(name), folder.join("artifacts"));
-    for made in [&corpus, &artifacts] {
-        std::fs::create_dir_all(made).with_context(|| format!("{}", made.display()))?;
-    }
-    let mut command = Command::new(folder.join("target").join(HOST).join("release").join(name));
-    command.arg(&corpus).args(seeds.map(|seeds| workspace.root.join(seeds)));
-    command.args(LIMITS).args(["-print_final_stats=1", "-max_len=8192"]);
-    command
-        .arg(format!("-max_total_time={time}"))
-        .arg(format!("-artifact_prefix={}/{name}-", artifacts.display()));
-    run(&mut command, &format!("the fuzz target {name}"))
-}
-
-fn run(command: &mut Command, what: &str) -> Result<()> {
-    let status = command.status().with_context(|| format!("{what} cannot be started"))?;
+    build.args(["build", "--release", "--target", HOST, "--manifest-path"]);
+    build.arg(workspace.root.join("fuzz/Cargo.toml")).env("RUSTFLAGS", COVERAGE);
+    build.env_remove("CARGO_TARGET_DIR");
+    let status = build.status().context("cannot start cargo")?;
     if !status.success() {
-        bail!("{what} failed: {status}");
+        bail!("the fuzz targets cannot be built: {status}");
     }
     Ok(())
+}
+
+/// Runs a target on its corpus and on its number of random inputs, which are the same every time: what fails here is
+/// what was changed.
+pub fn check(workspace: &Workspace, target: &Target) -> Result<()> {
+    let places = Places::of(workspace, target);
+    // Nothing that was found on this machine alone.
+    let scratch = tempfile::tempdir().context("no folder for what is found")?;
+    let mut command = places.command(target, scratch.path())?;
+    command.args(["-seed=1", "-verbosity=0", "-print_final_stats=1"]).arg(format!("-runs={}", target.runs));
+    run(&mut command, target)
+}
+
+/// Where a target and its inputs lie.
+struct Places {
+    program: PathBuf,
+    kept: PathBuf,
+    found: PathBuf,
+    artifacts: PathBuf,
+}
+
+impl Places {
+    fn of(workspace: &Workspace, target: &Target) -> Self {
+        let fuzz = workspace.root.join("fuzz");
+        Self {
+            program: fuzz.join("target").join(HOST).join("release").join(target.name),
+            kept: fuzz.join("corpus").join(target.name),
+            found: fuzz.join("target/corpus").join(target.name),
+            artifacts: fuzz.join("artifacts").join(target.name),
+        }
+    }
+
+    /// The target on what is kept and what is in `found`, where it puts what it finds.
+    fn command(&self, target: &Target, found: &Path) -> Result<Command> {
+        for folder in [found, &self.artifacts] {
+            std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+        }
+        let mut command = Command::new(&self.program);
+        command.arg(found).arg(&self.kept).args(LIMITS).arg(format!("-max_len={}", target.longest));
+        command.arg(format!("-artifact_prefix={}/", self.artifacts.display()));
+        Ok(command)
+    }
+
+    /// Makes what is kept the smallest set that reaches all that it and what was found on this machine reach.
+    fn minimise(&self, target: &Target) -> Result<()> {
+        let new = self.kept.with_extension("new");
+        std::fs::create_dir_all(&new).with_context(|| format!("{}", new.display()))?;
+        let mut command = self.command(target, &new)?;
+        command.arg(&self.found).arg("-merge=1");
+        run(&mut command, target)?;
+        std::fs::remove_dir_all(&self.kept).with_context(|| format!("{}", self.kept.display()))?;
+        std::fs::rename(&new, &self.kept).with_context(|| format!("{}", new.display()))
+    }
+}
+
+fn run(command: &mut Command, target: &Target) -> Result<()> {
+    let status =
+        command.status().with_context(|| format!("fuzz target {} cannot be started", target.name))?;
+    if !status.success() {
+        bail!("fuzz target {} failed: {status}; the input is in fuzz/artifacts/{0}", target.name);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The targets are the programs of `fuzz/`, each with a corpus in the repository: one that is forgotten here
+    /// would never be run.
+    #[test]
+    fn targets_are_complete() {
+        let fuzz = Workspace::find().expect("this is in one").root.join("fuzz");
+        for (folder, suffix) in [("fuzz_targets", ".rs"), ("corpus", "")] {
+            let entries = std::fs::read_dir(fuzz.join(folder)).expect(folder).map(|entry| {
+                let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
+                name.strip_suffix(suffix).expect("nothing else").to_owned()
+            });
+            let mut names: Vec<_> = entries.collect();
+            names.sort_unstable();
+            assert_eq!(names, TARGETS.map(|target| target.name), "fuzz/{folder}");
+        }
+    }
+
+    /// A name chooses its target, none chooses all, and another one is refused with the names there are.
+    #[test]
+    fn targets_are_chosen_by_name() {
+        assert_eq!(choose(None).expect("all").len(), TARGETS.len());
+        assert_eq!(choose(Some("crs")).expect("one").iter().map(|one| one.name).collect::<Vec<_>>(), ["crs"]);
+        let error = choose(Some("dsdt")).expect_err("no such target").to_string();
+        assert!(error.contains("aml, boot, crs, elf, memory"), "{error}");
+    }
 }

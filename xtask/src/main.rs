@@ -11,6 +11,7 @@ mod child;
 mod cli;
 mod console;
 mod demo;
+mod deps;
 mod dimm;
 mod fuzz;
 mod guests;
@@ -52,7 +53,7 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
         Task::Dimm(args) => return dimm::dimm(&args),
         Task::Bench(args) => return bench(&workspace, &args, installing),
-        Task::Fuzz(args) => fuzz::fuzz(&workspace, &args)?,
+        Task::Fuzz(args) => fuzz::fuzz(&workspace, &args, installing)?,
         Task::Setup => setup::report(&workspace, installing)?,
         Task::Clean => clean(&workspace)?,
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::build::TARGET;
+use crate::deps;
 use crate::packages::{self, Apt};
 use crate::progress;
 use crate::toolchain::{self, ThisMachine, Toolchain};
@@ -24,11 +25,16 @@ pub enum Need {
     Acpica,
     /// `cargo fmt` and `cargo clippy`.
     Lints,
+    /// A C++ compiler: LLVM's fuzzer is written in it.
+    Cxx,
+    /// `cargo deny`: licences, versions and advisories of dependencies.
+    Deny,
 }
 
 impl Need {
     /// Everything.
-    pub const ALL: [Self; 4] = [Self::Qemu, Self::BareMetal, Self::Acpica, Self::Lints];
+    pub const ALL: [Self; 6] =
+        [Self::Qemu, Self::BareMetal, Self::Acpica, Self::Lints, Self::Cxx, Self::Deny];
 
     const fn name(self) -> &'static str {
         match self {
@@ -36,6 +42,8 @@ impl Need {
             Self::BareMetal => "bare-metal Rust",
             Self::Acpica => "ACPI tools",
             Self::Lints => "rustfmt, clippy",
+            Self::Cxx => "C++ compiler",
+            Self::Deny => "cargo deny",
         }
     }
 
@@ -60,6 +68,12 @@ impl Need {
                 packages::line_to_type(&["acpica-tools"])
             ),
             Self::Lints => "rustup component add rustfmt clippy".into(),
+            Self::Cxx => format!(
+                "Debian, Ubuntu: {}\n\
+                 Fedora: sudo dnf install gcc-c++    Arch: sudo pacman -S gcc",
+                packages::line_to_type(&["g++"])
+            ),
+            Self::Deny => format!("cargo {}", deny_arguments().join(" ")),
         }
     }
 }
@@ -148,8 +162,20 @@ fn describe(workspace: &Workspace, need: Need) -> Result<Vec<String>, Missing> {
             .into_iter()
             .map(|name| cargo_component(workspace, name))
             .collect::<Result<Vec<_>, _>>(),
+        Need::Cxx => program(&compiler(), "--version").map(|program| vec![line(program)]),
+        Need::Deny => cargo_component(workspace, "deny").map(|line| vec![line]),
     };
     found.map_err(|why| Missing { need, why })
+}
+
+/// The C++ compiler that crate `cc` takes.
+fn compiler() -> String {
+    std::env::var("CXX").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "c++".into())
+}
+
+/// Installs `cargo deny`, unoptimised: that takes a fraction of the time, and looks at our few crates as quickly.
+fn deny_arguments() -> [&'static str; 6] {
+    ["install", "--locked", "--debug", "--version", deps::VERSION, "cargo-deny"]
 }
 
 fn program(name: &str, version_flag: &str) -> Result<Program, String> {
@@ -183,8 +209,19 @@ fn install(workspace: &Workspace, missing: &[Missing]) -> Result<()> {
         // Not needed, but looked at where it is there.
         wanted.push("ovmf".to_owned());
     }
+    if lacks(Need::Cxx) {
+        wanted.push("g++".to_owned());
+    }
     if lacks(Need::Lints) {
         rustup(workspace, &["component", "add", "rustfmt", "clippy"])?;
+    }
+    if lacks(Need::Deny) {
+        let mut command = Command::new("cargo");
+        command.args(deny_arguments()).env("CARGO_PROFILE_DEV_DEBUG", "0").env_remove("CARGO_TARGET_DIR");
+        let finished = progress::watch(&mut command, "building cargo deny", None)?;
+        if !finished.status.success() {
+            finished.lines.iter().for_each(|line| eprintln!("{line}"));
+        }
     }
     if lacks(Need::BareMetal)
         && !rustup(workspace, &["target", "add", TARGET])?
@@ -231,7 +268,7 @@ fn may_install(missing: &[Missing]) -> Result<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(true);
     }
-    eprint!("Install what is missing now, with rustup or apt-get? [Y/n] ");
+    eprint!("Install what is missing now, with rustup, cargo or apt-get? [Y/n] ");
     io::stderr().flush()?;
     let mut answer = String::new();
     if io::stdin().lock().read_line(&mut answer)? == 0 {
@@ -272,6 +309,8 @@ mod tests {
             "rust-web-src",
             "acpica-tools",
             "rustup component add rustfmt clippy",
+            "g++",
+            "cargo install --locked --debug --version",
         ] {
             assert!(text.contains(needed), "{needed} in: {text}");
         }
