@@ -31,8 +31,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::quota::{self, Quota};
 use firmware::ranges::Ranges;
 use log::{Level, info, log, warn};
-use mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange};
-use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId, ResourceState};
+use mm::addr::{NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
+use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use spin::Mutex;
 
 pub use error::{HotplugError, Why, why};
@@ -89,6 +89,8 @@ pub struct MemoryDevice {
     pub aml_ns: u64,
     /// What it took to answer the Notify by which it was added; 0 for one that was there at boot.
     pub answer: Answer,
+    /// What the log has not told yet of its memory that came.
+    news: Option<Added>,
     /// What the log has had about it lately, beside memory that came.
     said: Quota,
 }
@@ -104,13 +106,15 @@ pub struct Description {
     pub aml_ns: u64,
 }
 
-/// What it took to answer a Notify, from the interrupt to the end of `_OST`.
+/// What it took to answer a Notify, from the interrupt to the end of `_OST`, and what it left behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// Nanoseconds in all.
     pub all_ns: u64,
     /// Nanoseconds of them in the firmware's code.
     pub aml_ns: u64,
+    /// Bytes of the heap that are in use after it and were not before.
+    pub heap_bytes: u64,
 }
 
 static DEVICES: Mutex<Vec<MemoryDevice>> = Mutex::new(Vec::new());
@@ -130,7 +134,7 @@ pub fn register(path: String, uid: Option<String>) -> Result<DeviceId, HotplugEr
     let id = DeviceId(devices.len() as u32);
     let (resources, said) = (ArrayVec::new(), Quota::default());
     let (state, refusal, answer) = (DeviceState::Absent, None, Answer::default());
-    devices.push(MemoryDevice { path, uid, state, refusal, resources, aml_ns: 0, answer, said });
+    devices.push(MemoryDevice { path, uid, state, refusal, resources, aml_ns: 0, answer, news: None, said });
     Ok(id)
 }
 
@@ -221,7 +225,7 @@ pub fn stay(id: DeviceId, error: &HotplugError) {
     }
 }
 
-/// Adds all memory of a device, or none. Logs one line, whatever happens.
+/// Adds all memory of a device, or none. What is refused is logged, what came waits for [`announce`].
 ///
 /// # Errors
 ///
@@ -246,7 +250,7 @@ pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugErro
             device.resources = added.ids.clone();
             device.aml_ns = description.aml_ns;
             device.answer = Answer::default();
-            report(device, &requests, added);
+            device.news = Some(added.clone());
         }
         Err(error) => device.refuse(error),
     }
@@ -306,6 +310,30 @@ impl MemoryDevice {
         log!(level, "{}: {text}", self.path);
     }
 
+    /// The log's lines for memory that came.
+    fn tell(&self, added: &Added) {
+        for info in added.ids.iter().filter_map(|&id| memory::core().resource(id)) {
+            info!(
+                "{}: {} MiB at {} {} on node {} as resource {}",
+                self.path,
+                info.range.pages() >> (20 - PAGE_SHIFT),
+                info.range.start.start(),
+                info.state,
+                info.node,
+                info.id
+            );
+        }
+        let stats = &added.stats;
+        info!(
+            "{}: {} usable frames; AML {} us, mapping {} us, online {} us",
+            self.path,
+            added.usable_pages,
+            self.aml_ns / 1000,
+            (stats.check_ns + stats.map_ns) / 1000,
+            stats.online_ns / 1000
+        );
+    }
+
     fn tell_left_out(&self, lines: u64) {
         warn!("{}: {lines} more lines like these, left out", self.path);
     }
@@ -328,27 +356,13 @@ pub fn settle() {
     }
 }
 
-/// The log's lines for memory that came.
-fn report(device: &MemoryDevice, requests: &[AddRequest], added: &Added) {
-    for (request, resource) in requests.iter().zip(&added.ids) {
-        let state = memory::core().resource(*resource).map_or(ResourceState::Online, |info| info.state);
-        info!(
-            "{}: {} MiB at {} {state} on node {} as resource {resource}",
-            device.path,
-            request.size >> 20,
-            request.base,
-            request.node
-        );
+/// Logs what memory has come, once the firmware has its answers: they do not wait for the log.
+pub fn announce() {
+    for device in DEVICES.lock().iter_mut() {
+        if let Some(added) = device.news.take() {
+            device.tell(&added);
+        }
     }
-    let stats = &added.stats;
-    info!(
-        "{}: {} usable frames; AML {} us, mapping {} us, online {} us",
-        device.path,
-        added.usable_pages,
-        device.aml_ns / 1000,
-        (stats.check_ns + stats.map_ns) / 1000,
-        stats.online_ns / 1000
-    );
 }
 
 /// The clock that adding is timed by.

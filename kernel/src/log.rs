@@ -255,6 +255,17 @@ pub fn flush() {
     PRINTING.store(false, Ordering::Release);
 }
 
+/// Does `work`, and prints what it logs behind it. Not for interrupt handlers.
+pub fn printed_afterwards<R>(work: impl FnOnce() -> R) -> R {
+    let somebody_prints = PRINTING.swap(true, Ordering::Acquire);
+    let result = work();
+    if !somebody_prints {
+        PRINTING.store(false, Ordering::Release);
+        flush();
+    }
+    result
+}
+
 /// Prints everything and waits until it is sent, before the machine goes off; gives up when the line
 /// takes nothing for a second.
 pub fn drain() {

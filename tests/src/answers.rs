@@ -43,6 +43,7 @@ pub struct Add {
     pub map_ns: u64,
     pub online_ns: u64,
     pub existing_pages_used: u64,
+    pub existing_heap_bytes_used: u64,
     pub entries_written: u64,
     pub tables: u64,
     pub descriptors_written: u64,

@@ -339,7 +339,7 @@ impl Guest {
         }
     }
 
-    /// Plugs a DIMM that has to come online; its resource.
+    /// Plugs a DIMM that has to come online; its resource. It takes nothing of what was there.
     #[track_caller]
     pub fn plug_online(&mut self, dimm: Dimm) -> Resource {
         let before = self.resources();
@@ -350,6 +350,8 @@ impl Guest {
         let [resource] = &new[..] else { panic!("one new resource, not {new:?}") };
         assert_eq!(resource.state, "online");
         assert_eq!(resource.node, u64::from(dimm.node));
+        let add = &resource.add;
+        assert_eq!((add.existing_pages_used, add.existing_heap_bytes_used), (0, 0), "{resource:?}");
         resource.clone()
     }
 

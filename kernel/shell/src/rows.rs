@@ -48,6 +48,8 @@ pub struct AddRow {
     pub online_ns: u64,
     /// Frames taken from memory that was there before.
     pub existing_pages_used: u64,
+    /// Bytes of the kernel's heap that are in use since and were not before; 0 where there was no `_OST`.
+    pub existing_heap_bytes_used: u64,
     /// Page-table entries written.
     pub entries_written: u64,
     /// Page-table pages made inside the resource.

@@ -36,6 +36,7 @@ fn resource(n: u64, device: &str) -> ResourceRow {
             map_ns: n,
             online_ns: n,
             existing_pages_used: n,
+            existing_heap_bytes_used: n,
             entries_written: n,
             tables: n,
             descriptors_written: n,

@@ -16,6 +16,7 @@ use crate::arch::apic::{self, Sci};
 use crate::arch::time;
 use crate::executor;
 use crate::hotplug::{self, Answer};
+use crate::memory::heap;
 use core::fmt;
 use core::future::poll_fn;
 use core::task::Poll;
@@ -76,6 +77,9 @@ pub(super) struct Began {
     at_ns: u64,
     /// What AML had taken by then.
     aml_ns: u64,
+    /// Bytes of the heap in use by then, until the first Notify is handled: what the event's method leaves behind
+    /// counts as that one's.
+    heap_bytes: Option<u64>,
 }
 
 /// Switches to ACPI mode if need be, enables the events that concern memory, and routes the SCI.
@@ -120,9 +124,12 @@ fn take_over(fixed: &Fixed) -> Result<(), ListenError> {
 pub async fn events() {
     let mut idle = 0u32;
     let mut last = Duration::ZERO;
+    // The first time without an SCI: AML may have told something while the devices were looked at, and of what
+    // came before a restart the status is gone.
+    let mut which = Which::EveryEdge;
     loop {
-        // The first time without an SCI: AML may have told something while the devices were looked at.
-        let any_news = serve_all().await;
+        let any_news = serve_all(which).await;
+        which = Which::Pending;
         let now = time::uptime();
         let apart = now.saturating_sub(last) > IN_A_ROW;
         last = now;
@@ -142,17 +149,30 @@ pub async fn events() {
         .await;
         super::with(|acpi| {
             acpi.interrupts = acpi.interrupts.saturating_add(1);
-            acpi.began = Began { at_ns: apic::sci_at_ns(), aml_ns: acpi.namespace.spent_ns };
+            let heap_bytes = Some(heap::stats().used);
+            acpi.began = Began { at_ns: apic::sci_at_ns(), aml_ns: acpi.namespace.spent_ns, heap_bytes };
         });
     }
 }
 
+/// Which events are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Those whose status is set.
+    Pending,
+    /// Those too whose status may have been lost: see [`Gpes::may_be_lost`](super::gpe::Gpes::may_be_lost).
+    EveryEdge,
+}
+
 /// Serves whatever is pending; whether anything was told.
-async fn serve_all() -> bool {
+async fn serve_all(which: Which) -> bool {
     let mut news = handle_all().await;
     let events = super::with(|acpi| acpi.gpes.handlers().len()).unwrap_or(0);
     for index in 0..events {
-        if super::with(|acpi| acpi.gpes.is_pending(index)).unwrap_or(false) {
+        let is_due = |acpi: &mut Acpi| {
+            acpi.gpes.is_pending(index) || (which == Which::EveryEdge && acpi.gpes.may_be_lost(index))
+        };
+        if super::with(is_due).unwrap_or(false) {
             news |= serve(index).await;
         }
     }
@@ -211,14 +231,21 @@ fn report_lost() {
 fn handle_one(acpi: &mut Acpi) -> bool {
     let Some(notification) = acpi.namespace.inbox.pop() else { return false };
     acpi.notifications = acpi.notifications.saturating_add(1);
-    // Memory may be exhausted just when a DIMM comes: all of this may use the heap's reserve.
-    crate::memory::heap::with_reserve(|| notify::handle(&mut acpi.namespace, acpi.srat, notification));
+    let heap_before = acpi.began.heap_bytes.take().unwrap_or_else(|| heap::stats().used);
+    // The firmware's answer does not wait for the serial line. Memory may be exhausted just when a DIMM comes: all
+    // of this may use the heap's reserve.
+    crate::log::printed_afterwards(|| {
+        heap::with_reserve(|| notify::handle(&mut acpi.namespace, acpi.srat, notification));
+    });
     if let Target::Device(number) = notification.target
         && acpi.began.at_ns > 0
     {
         let all_ns = hotplug::nanoseconds().saturating_sub(acpi.began.at_ns);
         let aml_ns = acpi.namespace.spent_ns.saturating_sub(acpi.began.aml_ns);
-        hotplug::answered(DeviceId(number), Answer { all_ns, aml_ns });
+        // What evaluations have left for the next collection is not in use.
+        acpi.namespace.tidy();
+        let heap_bytes = heap::stats().used.saturating_sub(heap_before);
+        hotplug::answered(DeviceId(number), Answer { all_ns, aml_ns, heap_bytes });
     }
     true
 }

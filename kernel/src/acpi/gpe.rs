@@ -134,6 +134,14 @@ impl Gpes {
         })
     }
 
+    /// Whether the event is one that tells of memory and whose status a restart of the machine loses, while what
+    /// it stands for is still to be told: an edge does not come again, a level does.
+    pub fn may_be_lost(&self, index: usize) -> bool {
+        self.handlers.get(index).is_some_and(|handler| {
+            handler.is_enabled() && handler.reach == Reach::Yes && handler.trigger == Trigger::Edge
+        })
+    }
+
     /// Whether any enabled event waits to be served.
     pub fn any_pending(&self) -> bool {
         (0..self.handlers.len()).any(|index| self.is_pending(index))

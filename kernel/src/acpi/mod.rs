@@ -26,6 +26,7 @@ pub mod register;
 pub mod sleep;
 pub mod tables;
 
+use crate::hotplug;
 use core::fmt;
 use events::ListenError;
 use firmware::srat::Srat;
@@ -93,6 +94,8 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     let gpes = Gpes::discover(&namespace, &fixed);
     let srat = tables.srat();
     let refused = memory_device::scan(&mut namespace, None, srat);
+    hotplug::announce();
+    memory_device::rehearse(&mut namespace, srat);
     if refused > 0 {
         info!("memory devices refused: {refused}");
     }

@@ -112,11 +112,16 @@ impl Namespace {
     /// A burst of events is over: frees what evaluations have left behind, and logs how many complaints were left
     /// out.
     pub fn settle(&mut self) {
-        // Looking for it takes a few bytes.
-        heap::with_reserve(|| self.aml.tidy());
+        self.tidy();
         if let Some(lines) = self.complaints.settle() {
             tell_left_out(lines);
         }
+    }
+
+    /// Frees what evaluations have left behind.
+    pub fn tidy(&mut self) {
+        // Looking for it takes a few bytes.
+        heap::with_reserve(|| self.aml.tidy());
     }
 
     /// The value of the object, or what the method returns.

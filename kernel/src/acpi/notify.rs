@@ -39,6 +39,7 @@ pub fn handle(namespace: &mut Namespace, srat: Option<Srat<'_>>, notification: N
     };
     let status = result.unwrap_or_else(|error| error.status());
     memory_device::answer(namespace, &path, notification.value, status.code());
+    hotplug::announce();
 }
 
 /// What a notification does to a memory device.

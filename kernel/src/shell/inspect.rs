@@ -70,6 +70,7 @@ fn resource_row(info: &ResourceInfo) -> ResourceRow {
             map_ns: info.add.map_ns,
             online_ns: info.add.online_ns,
             existing_pages_used: info.add.existing_pages_used,
+            existing_heap_bytes_used: answer.heap_bytes,
             entries_written: info.add.entries_written,
             tables: info.add.tables,
             descriptors_written: info.add.descriptors_written,

@@ -1,6 +1,8 @@
 //! The machine starts again when it is told to.
 
 use qapi::qmp;
+use tests::eject::Ended;
+use tests::guest::Dimm;
 use tests::{Machine, Plan};
 
 /// Proves that a running guest can be reset as often as one likes: the guard against kernels that
@@ -26,6 +28,26 @@ fn reboot_starts_again() {
         guest.send(b"reboot\n");
         guest.wait_text("carapace-boot: kernel of");
         guest.wait_prompt();
+        guest.assert_sound();
+        assert_eq!(guest.power_off(), 0);
+    }
+}
+
+/// Proves that a request the guest never heard of, since the machine started again in between, is served when the
+/// kernel is up: the event's status is gone by then, what the firmware has to tell is not. Fails when events are
+/// served by their status alone.
+#[test]
+fn a_request_survives_a_restart() {
+    for machine in [Machine::Q35, Machine::Pc] {
+        let mut guest = Plan::new(machine).boot();
+        guest.plug_online(Dimm { number: 0, size: "256M", node: 1 });
+        guest.monitor().execute(&qmp::stop {}).expect("QEMU stops the guest");
+        guest.monitor_line("device_del dimm0");
+        guest.skip_to_now();
+        guest.monitor().execute(&qmp::system_reset {}).expect("QEMU resets the machine");
+        guest.monitor().execute(&qmp::cont {}).expect("QEMU lets it go on");
+        guest.wait_prompt();
+        assert_eq!(guest.unplugged(0), Ended::Deleted);
         guest.assert_sound();
         assert_eq!(guest.power_off(), 0);
     }
