@@ -20,7 +20,7 @@ pub struct Cli {
     /// The DIMMs to plug, each into a fresh guest.
     #[arg(long, value_delimiter = ',', default_value = "256M,1G,4G,16G,64G,256G")]
     pub sizes: Vec<Size>,
-    /// Measure Linux too, in turns with ours: the directory that --prepare-linux filled.
+    /// Measure Linux too, in turns with ours or (--scale) behind it: the directory that --prepare-linux filled.
     #[arg(long, value_name = "DIR")]
     pub linux: Option<PathBuf>,
     /// The DIMMs that Linux gets (256G take it some minutes each).

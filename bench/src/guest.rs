@@ -140,6 +140,15 @@ impl Guest {
         Ok(Plugged { took: at.duration_since(start), status, resident, cpu })
     }
 
+    /// Bytes of memory that a Linux guest has.
+    pub fn memory_of_linux(&mut self) -> Result<u64> {
+        let answer = self.type_line("grep MemTotal /proc/meminfo")?;
+        let line = answer.lines().find(|line| line.starts_with("MemTotal:"));
+        let kilobytes =
+            line.and_then(|line| line.split_whitespace().nth(1)).and_then(|word| word.parse::<u64>().ok());
+        kilobytes.map(|kilobytes| kilobytes * 1024).with_context(|| format!("/proc/meminfo says {answer}"))
+    }
+
     /// Bytes of the DIMM's backing that are in the host's memory: those that were touched.
     fn resident(&mut self, dimm: &str) -> Result<u64> {
         let devices = self.monitor.execute("query-memory-devices", json!({}))?;

@@ -113,9 +113,9 @@ impl Run {
     /// Linux, booted and plugged. Its `_OST` says success whatever happened: what counts is the memory gained.
     fn linux(&mut self, shape: &Shape, linux: &Linux) -> Result<()> {
         let mut guest = Guest::linux(shape, linux)?;
-        let before = mem_total(&mut guest)?;
+        let before = guest.memory_of_linux()?;
         self.plug(&mut guest)?;
-        let gained = mem_total(&mut guest)?.saturating_sub(before);
+        let gained = guest.memory_of_linux()?.saturating_sub(before);
         let plugged = self.plugged.as_mut().context("it was plugged")?;
         plugged.gained = gained;
         ensure!(gained > self.size.0 / 2, "only {gained} bytes of it are usable");
@@ -135,14 +135,6 @@ impl Run {
         });
         Ok(())
     }
-}
-
-fn mem_total(guest: &mut Guest) -> Result<u64> {
-    let answer = guest.type_line("grep MemTotal /proc/meminfo")?;
-    let line = answer.lines().find(|line| line.starts_with("MemTotal:"));
-    let kilobytes =
-        line.and_then(|line| line.split_whitespace().nth(1)).and_then(|word| word.parse::<u64>().ok());
-    kilobytes.map(|kilobytes| kilobytes * 1024).with_context(|| format!("/proc/meminfo says {answer}"))
 }
 
 /// The guests of a run in the order they came.

@@ -2,7 +2,8 @@
 //!
 //! Under QEMU's `-icount shift=0` each instruction of the guest takes one nanosecond of the guest's clock, so the
 //! nanoseconds the kernel reports are instructions (to about 1 in 10,000: its clock is calibrated), whatever
-//! else the host does. Wall time is taken from a second guest without it.
+//! else the host does. Wall time is taken from a second guest without it, and so are Linux's figures: its clock
+//! under `-icount` would count the time it sleeps, too.
 //!
 //! ```text
 //!  SCI ──> AML: the firmware's scan of all slots, _STA, _CRS, _PXM ──> checks ──> mapping ──> region ──> AML: _OST
@@ -18,12 +19,17 @@ use tests::answers::{Add, Resource};
 use crate::cli::Cli;
 use crate::guest::{Guest, Shape};
 use crate::host::Host;
+use crate::linux::Linux;
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report;
 use crate::size::Size;
 
 /// A DIMM may take this long, also where each instruction is counted.
 const LIMIT: Duration = Duration::from_secs(120);
+/// Linux takes 256 GiB in some minutes.
+const LINUX_LIMIT: Duration = Duration::from_secs(900);
+/// Its lines' name.
+const LINUX: &str = "Linux";
 /// The CPU models: with leaves of 1 GiB, and QEMU's default one, which has none.
 const MODELS: [(&str, &str); 2] =
     [("1 GiB pages", "max,phys-bits=46"), ("2 MiB pages", "qemu64,phys-bits=46")];
@@ -35,6 +41,20 @@ const SLOTS: [u64; 2] = [32, 256];
 struct Data {
     host: Host,
     rows: Vec<Row>,
+    /// The package that Linux is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linux: Option<String>,
+    linux_rows: Vec<LinuxRow>,
+}
+
+/// A DIMM in a fresh Linux, in the machine of our first rows.
+#[derive(Debug, Serialize)]
+struct LinuxRow {
+    size: Size,
+    /// Bytes of the backing in the host's memory.
+    resident: u64,
+    /// `device_add` to `_OST`.
+    wall_ms: f64,
 }
 
 /// A number of a row.
@@ -71,26 +91,33 @@ pub fn bench(cli: &Cli) -> Result<()> {
     let host = Host::describe();
     host.print();
     let largest = cli.scale_sizes.iter().max().context("no sizes (--scale-sizes)")?;
-    let mut data = Data { host, rows: Vec::new() };
+    let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
+    let package = linux.as_ref().map(|linux| linux.package.clone());
+    let mut data = Data { host, rows: Vec::new(), linux: package, linux_rows: Vec::new() };
+    let shape = |model: &str, slots| Shape {
+        machine: cli.machine.clone(),
+        cpu: model.to_owned(),
+        slots,
+        max_memory: Size(largest.0 + (1 << 30)),
+        qemu: Vec::new(),
+    };
     for (name, model) in MODELS {
         for slots in SLOTS {
-            let shape = Shape {
-                machine: cli.machine.clone(),
-                cpu: model.to_owned(),
-                slots,
-                max_memory: Size(largest.0 + (1 << 30)),
-                qemu: Vec::new(),
-            };
             for &size in &cli.scale_sizes {
-                let row = measure(name, &shape, size);
+                let row = measure(name, &shape(model, slots), size);
                 data.rows.push(row.with_context(|| format!("{size}, {name}, {slots} slots"))?);
                 report::progress();
             }
         }
     }
+    for &size in linux.iter().flat_map(|_| &cli.linux_sizes).filter(|size| *size <= largest) {
+        let row = linux.as_ref().map(|linux| measure_linux(linux, &shape(MODELS[0].1, SLOTS[0]), size));
+        data.linux_rows.extend(row.transpose().with_context(|| format!("{size}, Linux"))?);
+        report::progress();
+    }
     report::keep(&cli.out(), "scale.json", &data)?;
-    print(&data.rows);
-    draw(&data.rows, &cli.out())
+    print(&data);
+    draw(&data, &cli.out())
 }
 
 fn measure(cpu: &'static str, shape: &Shape, size: Size) -> Result<Row> {
@@ -107,7 +134,18 @@ fn measure(cpu: &'static str, shape: &Shape, size: Size) -> Result<Row> {
     Ok(Row { cpu, slots: shape.slots, size, add, resident: plugged.resident, wall_ms })
 }
 
-fn print(rows: &[Row]) {
+/// Linux's `_OST` says success whatever happened, so that what counts is whether the memory is there.
+fn measure_linux(linux: &Linux, shape: &Shape, size: Size) -> Result<LinuxRow> {
+    let mut guest = Guest::linux(shape, linux)?;
+    let before = guest.memory_of_linux()?;
+    let plugged = guest.plug(0, size, LINUX_LIMIT)?;
+    let gained = guest.memory_of_linux()?.saturating_sub(before);
+    ensure!(gained > size.0 / 2, "only {gained} bytes of it are usable");
+    Ok(LinuxRow { size, resident: plugged.resident, wall_ms: plugged.took.as_secs_f64() * 1e3 })
+}
+
+fn print(data: &Data) {
+    let rows = &data.rows;
     println!("\ninstructions from the interrupt to the end of _OST, and what they wrote");
     let heads = [
         "CPU",
@@ -139,10 +177,17 @@ fn print(rows: &[Row]) {
         cells.push(format!("{:.1}", row.wall_ms));
         table.push(cells);
     }
+    for row in &data.linux_rows {
+        let mut cells = vec![LINUX.to_owned(), SLOTS[0].to_string(), row.size.to_string()];
+        cells.resize(heads.len() - 2, "-".to_owned());
+        cells.extend([(row.resident / 1024).to_string(), format!("{:.1}", row.wall_ms)]);
+        table.push(cells);
+    }
     report::table(&table);
 }
 
-fn draw(rows: &[Row], out: &std::path::Path) -> Result<()> {
+fn draw(data: &Data, out: &std::path::Path) -> Result<()> {
+    let rows = &data.rows;
     let mut lines: Vec<String> = rows.iter().map(Row::line).collect();
     lines.dedup();
     let series = |name: &str, of: &str, pick: &dyn Fn(&Row) -> f64| Series {
@@ -153,7 +198,12 @@ fn draw(rows: &[Row], out: &std::path::Path) -> Result<()> {
             .map(|row| (row.size.0 as f64, pick(row)))
             .collect(),
     };
-    let each = |pick: Pick| lines.iter().map(|line| series(line, line, pick)).collect();
+    let each = |pick: Pick| -> Vec<Series> { lines.iter().map(|line| series(line, line, pick)).collect() };
+    let and_linux = |pick: Pick, of_linux: &dyn Fn(&LinuxRow) -> f64| {
+        let points = data.linux_rows.iter().map(|row| (row.size.0 as f64, of_linux(row))).collect();
+        let linux = Series { name: LINUX.to_owned(), points };
+        each(pick).into_iter().chain((!linux.points.is_empty()).then_some(linux)).collect()
+    };
     let parts: [(&str, Pick); 5] = [
         ("AML", &|row| row.add.aml_ns as f64),
         ("checks", &|row| row.add.check_ns as f64),
@@ -176,12 +226,12 @@ fn draw(rows: &[Row], out: &std::path::Path) -> Result<()> {
         Chart {
             title: "device_add to _OST".into(),
             y: Axis::named("milliseconds"),
-            series: each(&|row| row.wall_ms),
+            series: and_linux(&|row| row.wall_ms, &|row| row.wall_ms),
         },
         Chart {
             title: "the DIMM's backing then".into(),
             y: Axis::named("KiB"),
-            series: each(&|row| row.resident as f64 / 1024.0),
+            series: and_linux(&|row| row.resident as f64 / 1024.0, &|row| row.resident as f64 / 1024.0),
         },
     ];
     plot::write(&out.join("scale.svg"), &charts)
