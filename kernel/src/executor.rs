@@ -1,7 +1,7 @@
 //! A tiny executor: a few pinned futures, polled in turn, no heap; the CPU sleeps while none is awake.
 //!
 //! ```text
-//!  loop {  awake?  yes: poll every future once (events first, then ejections, then the shell)
+//!  loop {  awake?  yes: poll every future once (events, ejections, the shell, the remote line)
 //!                  no:  sti; hlt until an interrupt wakes }
 //! ```
 //!
@@ -10,7 +10,7 @@
 //! its steps, and every other future is polled before it goes on. Invariant: the flag is looked at with
 //! interrupts off, and `hlt` follows before one can come, so no wake-up is slept through.
 
-use crate::arch::serial::{self, Input};
+use crate::arch::serial::{self, Input, Port};
 use crate::arch::{interrupts, time};
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
@@ -58,7 +58,7 @@ pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>]) {
 /// Sleeps until the next interrupt or the earliest deadline, unless something is awake. Without
 /// interrupts (no usable IO APIC) nothing would end the sleep: then the futures are polled on and on.
 fn idle() {
-    if serial::input() == Input::Polled {
+    if serial::input(Port::Console) == Input::Polled {
         wake();
         return;
     }
@@ -94,6 +94,21 @@ pub async fn sleep_until(deadline: Duration) {
         if time::uptime() >= deadline {
             return Poll::Ready(());
         }
+        let nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+        DEADLINE.fetch_min(nanos, Ordering::Relaxed);
+        Poll::Pending
+    })
+    .await;
+}
+
+/// As [`woken`], but no longer than until `deadline` of [`time::uptime`].
+pub async fn woken_until(deadline: Duration) {
+    let mut slept = false;
+    poll_fn(|_| {
+        if slept || time::uptime() >= deadline {
+            return Poll::Ready(());
+        }
+        slept = true;
         let nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
         DEADLINE.fetch_min(nanos, Ordering::Relaxed);
         Poll::Pending

@@ -23,6 +23,7 @@ mod remove;
 
 use crate::arch::time;
 use crate::memory;
+use crate::news;
 use alloc::string::String;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -250,6 +251,9 @@ pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugErro
             device.resources = added.ids.clone();
             device.aml_ns = description.aml_ns;
             device.answer = Answer::default();
+            for (request, &resource) in requests.iter().zip(&added.ids) {
+                news::added(&device.path, resource, request.base.0, request.size, request.node.0);
+            }
             device.news = Some(added.clone());
         }
         Err(error) => device.refuse(error),

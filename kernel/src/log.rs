@@ -62,6 +62,13 @@ static PRINTING: AtomicBool = AtomicBool::new(false);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(u64);
 
+impl Cursor {
+    /// Whether lines between this place and `line`, which ends at `next`, were dropped before they were read.
+    pub fn misses(self, next: Cursor, line: &Line) -> bool {
+        next.0.saturating_sub(line.length as u64 + 1) > self.0
+    }
+}
+
 /// A line of text of at most [`LINE`] bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
@@ -221,7 +228,7 @@ pub fn printable() -> Printable {
         return Printable::Nothing;
     }
     drop(ring);
-    if serial::room() > LEFT_TO_OTHERS { Printable::Now } else { Printable::Later }
+    if serial::room(serial::Port::Console) > LEFT_TO_OTHERS { Printable::Now } else { Printable::Later }
 }
 
 /// The oldest line that has not been printed, which counts as printed from now on.
@@ -292,6 +299,11 @@ pub fn report_waiting(out: &mut impl Write) {
 /// `None` at the end. `Cursor::default()` is the beginning.
 pub fn read(cursor: Cursor) -> Option<(Cursor, Line)> {
     STATE.lock().read(cursor.0).map(|(next, line)| (Cursor(next), line))
+}
+
+/// The place behind the last line: where the next one will be.
+pub fn end() -> Cursor {
+    Cursor(STATE.lock().end)
 }
 
 /// How many lines have been dropped because the ring was full.

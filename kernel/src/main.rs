@@ -12,12 +12,14 @@ mod executor;
 mod hotplug;
 mod log;
 mod memory;
+mod news;
 mod shell;
 mod sync;
 
 use ::log::{error, info, warn};
 use acpi::register::Register;
 use acpi::tables::StaticTables;
+use arch::serial::Port;
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig};
 use core::pin::pin;
@@ -47,7 +49,7 @@ fn main(info: &'static mut BootInfo) -> ! {
     arch::backtrace::init(info);
     let calibration = arch::time::init();
     log::init();
-    let serial = arch::serial::init();
+    let serial = arch::serial::init(Port::Console);
     let protections = arch::cpu::protect();
     info!("carapace {} on {}", env!("CARGO_PKG_VERSION"), arch::cpu::Name);
     if let Err(error) = serial {
@@ -66,7 +68,12 @@ fn main(info: &'static mut BootInfo) -> ! {
         Err(error) => panic!("the kernel cannot start: {error}"),
     }
     arch::restart_guard::up();
-    executor::run(&mut [pin!(acpi::events::events()), pin!(acpi::eject::ejections()), pin!(shell())]);
+    executor::run(&mut [
+        pin!(acpi::events::events()),
+        pin!(acpi::eject::ejections()),
+        pin!(shell()),
+        pin!(shell::remote::run()),
+    ]);
     arch::exit::park()
 }
 
@@ -106,8 +113,15 @@ fn devices(tables: Option<StaticTables>) {
         Ok((_, Err(error))) => error!("interrupt controllers: {error}"),
         Err(error) => error!("interrupt controllers: {error}"),
     }
-    if let Err(error) = arch::apic::route_serial() {
+    if let Err(error) = arch::apic::route_serial(Port::Console) {
         warn!("serial line: {error}; input is polled");
+    }
+    // A machine without a second one is an ordinary machine.
+    if arch::serial::init(Port::Remote).is_ok() {
+        match arch::apic::route_serial(Port::Remote) {
+            Ok(()) => info!("a second serial line, for programs"),
+            Err(error) => warn!("second serial line: {error}; it is not used"),
+        }
     }
     let timer = match tables.fixed().ok().and_then(|fixed| fixed.pm_timer) {
         Some(Register::Io(port)) => arch::time::calibrate_by_pm_timer(port),

@@ -1,8 +1,8 @@
 //! Locks, and the one order in which they are taken.
 //!
 //! ```text
-//!  hotplug > page tables > node > region > heap (general, reserve) > devices window > console > log
-//!          > IO APIC > serial > serial output
+//!  hotplug > page tables > node > region > heap (general, reserve) > devices window > remote > news > console
+//!          > log > IO APIC > serial > serial output
 //! ```
 //!
 //! A lock may be taken while locks to its left are held, never the other way round. The first five are

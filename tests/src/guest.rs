@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// After this something hangs: emulation on a busy machine is slow, but not that slow.
-pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(90);
 
 /// QEMU's machine types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

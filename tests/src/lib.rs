@@ -4,6 +4,7 @@
 //! ```text
 //!  test ── Guest ──┬── serial line (unix socket) ── shell commands, `-J` answers     serial, answers
 //!                  ├── QMP (unix socket) ── HMP lines, events                        monitor
+//!                  ├── second serial line, where a test wants one                    remote
 //!                  └── QEMU's exit status                                            guest
 //! ```
 //!
@@ -17,6 +18,7 @@ pub mod eject;
 pub mod guest;
 pub mod monitor;
 pub mod random;
+pub mod remote;
 pub mod serial;
 mod sound;
 pub mod spoil;

@@ -134,6 +134,7 @@ fn trial(
         serial: None,
         qmp: None,
         own_qmp: None,
+        own_remote: None,
         more: Vec::new(),
     };
     let line = guest.command()?;

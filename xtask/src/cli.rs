@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::completions::Shell;
 use crate::size::ByteSize;
 
 /// Carapace's tasks: set up, build, run and test the kernel.
@@ -33,6 +34,18 @@ pub enum Task {
     Demo(DemoArgs),
     /// Plug, list and unplug DIMMs of the guest that `cargo xtask run` has started on another terminal.
     Dimm(DimmArgs),
+    /// Show a running guest on the whole screen: its memory, free blocks, events; and plug DIMMs into it.
+    Watch(WatchArgs),
+    /// Print a script with which your shell completes `cargo xtask ...`.
+    ///
+    /// bash: `cargo xtask completions bash > ~/.cargo-xtask.bash`, and `source ~/.cargo-xtask.bash` in ~/.bashrc.
+    /// zsh: `cargo xtask completions zsh > DIR/_cargo-xtask` with a DIR of your $fpath, before compinit runs.
+    /// fish: `cargo xtask completions fish > ~/.config/fish/conf.d/cargo-xtask.fish`.
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
     /// Measure: start to prompt, plugging, the allocator; beside Linux if asked to (`bench --help`).
     #[command(disable_help_flag = true)]
     Bench(BenchArgs),
@@ -195,6 +208,14 @@ pub enum DimmTask {
         /// Its name in QEMU, such as dimm0.
         id: String,
     },
+}
+
+/// Which guest is watched.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// The guest's QMP socket [default: that of the only guest that runs]
+    #[arg(long, value_name = "PATH")]
+    pub qmp: Option<PathBuf>,
 }
 
 /// What is measured.

@@ -9,27 +9,28 @@ mod build;
 mod check;
 mod child;
 mod cli;
+mod completions;
 mod console;
 mod demo;
 mod deps;
 mod dimm;
 mod fuzz;
-mod guests;
 mod packages;
 mod progress;
 mod qemu;
 mod run;
 mod setup;
-mod size;
 mod toolchain;
 mod workspace;
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use control::{guests, size};
 
-use crate::cli::{BenchArgs, Cli, Task};
+use crate::cli::{BenchArgs, Cli, Task, WatchArgs};
 use crate::setup::{Installing, Need};
 use crate::workspace::Workspace;
 
@@ -52,6 +53,8 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Test(args) => check::test(&workspace, &args, installing)?,
         Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
         Task::Dimm(args) => return dimm::dimm(&args),
+        Task::Watch(args) => watch(&workspace, &args)?,
+        Task::Completions { shell } => completions::write(shell, &mut std::io::stdout())?,
         Task::Bench(args) => return bench(&workspace, &args, installing),
         Task::Fuzz(args) => fuzz::fuzz(&workspace, &args, installing)?,
         Task::Setup => setup::report(&workspace, installing)?,
@@ -78,6 +81,27 @@ fn bench(workspace: &Workspace, args: &BenchArgs, installing: Installing) -> Res
     eprintln!("compiling what measures; the first time takes some minutes");
     let status = command.status().context("cannot start cargo")?;
     Ok(child::exit_code(status))
+}
+
+/// The view is a program of its own: what it needs to draw is not compiled for those who only want `run`. It takes
+/// this process's place, so that signals and the terminal are its own.
+fn watch(workspace: &Workspace, args: &WatchArgs) -> Result<()> {
+    let mut build = Command::new("cargo");
+    build
+        .args(["build", "--quiet", "--package=watch", "--manifest-path"])
+        .arg(workspace.root.join("Cargo.toml"));
+    build.arg("--target-dir").arg(&workspace.target);
+    let program = workspace.target.join("debug").join("watch");
+    if !program.is_file() {
+        eprintln!("compiling the view; the first time takes a minute or two");
+    }
+    ensure!(build.status().context("cannot start cargo")?.success(), "the view cannot be built");
+    let mut view = Command::new(&program);
+    if let Some(path) = &args.qmp {
+        view.arg("--qmp").arg(path);
+    }
+    // Returns only if it fails.
+    Err(view.exec()).with_context(|| format!("cannot start {}", program.display()))
 }
 
 /// Cargo's target directory holds everything that was built, the bare-metal build and the verdict too.

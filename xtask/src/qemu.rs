@@ -11,6 +11,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use control::guests::REMOTE;
 
 use crate::cli::{MachineType, Serial};
 use crate::size::ByteSize;
@@ -126,6 +127,8 @@ pub struct Guest {
     pub qmp: Option<PathBuf>,
     /// Another one, for our own tasks: QMP has one client at a time.
     pub own_qmp: Option<PathBuf>,
+    /// The second serial port, on which our own tasks talk to the kernel: a listening socket.
+    pub own_remote: Option<PathBuf>,
     /// Arguments that come last.
     pub more: Vec<String>,
 }
@@ -173,6 +176,13 @@ impl Guest {
             }
             None => {}
         }
+        if let Some(path) = &self.own_remote {
+            // Without a first port this would be the first.
+            ensure!(self.serial.is_some(), "a guest without a serial port has no second one");
+            let path = escaped(&utf8(path)?);
+            add(&["-chardev", &format!("socket,id={REMOTE},path={path},server=on,wait=off")]);
+            add(&["-serial", &format!("chardev:{REMOTE}")]);
+        }
         add(&["-kernel", &utf8(&self.boot)?]);
         if let Some(kernel) = &self.kernel {
             add(&["-initrd", &utf8(kernel)?]);
@@ -209,6 +219,7 @@ mod tests {
             serial: Some(Serial::Stdio),
             qmp: None,
             own_qmp: None,
+            own_remote: None,
             more: Vec::new(),
         }
     }
@@ -245,6 +256,19 @@ mod tests {
         let serial = line.find("-chardev socket,id=console,path=/s/a,,b,server=on,wait=on").expect("serial");
         assert!(qmp < serial, "{line}");
         assert!(!line.contains("stdio"), "{line}");
+    }
+
+    /// The second serial port comes behind the first one, and nobody is waited for on it.
+    #[test]
+    fn second_serial_port() {
+        let mut guest = guest();
+        guest.own_remote = Some("/s/7.remote".into());
+        let line = line(&guest);
+        let first = line.find("-serial chardev:console").expect("the first one");
+        let second = line
+            .find("-chardev socket,id=remote,path=/s/7.remote,server=on,wait=off -serial chardev:remote")
+            .expect("the second one");
+        assert!(first < second, "{line}");
     }
 
     /// What the user gives QEMU stands last, so that it wins.

@@ -25,7 +25,8 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
         return Ok(0);
     }
     let listening = Listening::new()?;
-    guest.own_qmp = Some(listening.path().to_owned());
+    guest.own_qmp = Some(listening.qmp().to_owned());
+    guest.own_remote = Some(listening.remote().to_owned());
     let line = guest.command()?;
     if args.serial == Serial::Stdio && !io::stdin().is_terminal() {
         return from_pipe(&line);
@@ -85,6 +86,7 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         serial: Some(serial),
         qmp,
         own_qmp: None,
+        own_remote: None,
         more: args.qemu_args.clone(),
     })
 }

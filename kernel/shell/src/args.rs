@@ -164,6 +164,16 @@ impl<'a> Invocation<'a> {
         self.operands.get(number).copied()
     }
 
+    /// The same, with its output as JSON; `None` if the command has no such form.
+    pub fn as_json(mut self) -> Option<Invocation<'a>> {
+        if !self.has(Flag::Json) {
+            self.command.flags.contains(&Flag::Json).then_some(())?;
+            // No flag is there twice, so there is room.
+            self.flags.try_push((Flag::Json, "")).ok()?;
+        }
+        Some(self)
+    }
+
     /// The form in which the output is wanted.
     pub fn format(&self) -> Format {
         if self.has(Flag::Json) { Format::Json } else { Format::Table }

@@ -25,6 +25,7 @@ pub mod human;
 pub mod keys;
 pub mod number;
 pub mod picture;
+pub mod remote;
 pub mod report;
 pub mod rows;
 

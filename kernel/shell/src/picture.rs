@@ -39,7 +39,8 @@ pub enum Kind {
 pub const KINDS: [Kind; 5] = [Kind::Free, Kind::Used, Kind::Boot, Kind::Memmap, Kind::Offline];
 
 impl Kind {
-    const fn letter(self) -> char {
+    /// Its letter.
+    pub const fn letter(self) -> char {
         match self {
             Kind::Free => '.',
             Kind::Used => 'u',
@@ -72,11 +73,27 @@ impl Kind {
     }
 }
 
+/// What is in a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// What most of its frames are: its colour.
+    pub most: Kind,
+    /// The rarest kind in it: its letter.
+    pub rarest: Kind,
+}
+
+/// What a cell with so many frames of each kind shows; `None` where no frame is present.
+pub fn cell(counts: &[u64; KINDS.len()]) -> Option<Cell> {
+    let most = KINDS.into_iter().rev().max_by_key(|&kind| counts[kind as usize])?;
+    let rarest = KINDS.into_iter().rfind(|&kind| counts[kind as usize] > 0)?;
+    Some(Cell { most, rarest })
+}
+
 type Counts = [[u64; KINDS.len()]; CELLS];
 const NOTHING: Counts = [[0; KINDS.len()]; CELLS];
 const PLAIN: &str = "\x1b[0m";
 /// A cell without any present frame.
-const ABSENT: char = '-';
+pub const ABSENT: char = '-';
 
 /// A source of ranges: calls its argument with first frame and frames of each, ascending, and tells
 /// the same ones each time it is called.
@@ -184,11 +201,9 @@ impl<'a> Picture<'a> {
         let mut colour = None;
         let last = self.counts.iter().rposition(|counts| counts.iter().any(|&count| count > 0)).unwrap_or(0);
         for counts in &self.counts[..=last] {
-            let most = KINDS.into_iter().rev().max_by_key(|&kind| counts[kind as usize]);
-            let rarest = KINDS.into_iter().rfind(|&kind| counts[kind as usize] > 0);
-            let (wanted, letter) = match (most, rarest) {
-                (Some(most), Some(rarest)) => (Some(most), rarest.letter()),
-                _ => (None, ABSENT),
+            let (wanted, letter) = match cell(counts) {
+                Some(cell) => (Some(cell.most), cell.rarest.letter()),
+                None => (None, ABSENT),
             };
             if wanted != colour {
                 self.out.write_str(wanted.map_or(PLAIN, Kind::colour))?;

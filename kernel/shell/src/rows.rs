@@ -352,11 +352,13 @@ impl ExtentRow {
 
 mod kernel;
 mod lsmem;
+mod news;
 mod trial;
 mod zones;
 
 pub use kernel::{DeviceRow, DumpHead, EventRow, Leaves, Stat, TableRow, Uptime, WalkRow, WindowRow};
 pub use lsmem::{Joined, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit};
+pub use news::{LogRow, NewsRow};
 pub use trial::{FailRow, OfflineRow, OnlineRow, PolicyRow, StressRow};
 pub use zones::{BuddyRow, ORDERS_MAX, ZoneRow, buddy_line};
 

@@ -12,6 +12,7 @@
 
 use super::namespace::{Namespace, child, parent};
 use crate::hotplug::{self, Description, HotplugError};
+use crate::news;
 use alloc::format;
 use alloc::string::{String, ToString};
 use aml::Value;
@@ -256,7 +257,7 @@ pub fn answer(namespace: &mut Namespace, path: &str, source: u64, code: u64) {
     }
     let args = [Value::Integer(source), Value::Integer(code), Value::Buffer(alloc::vec::Vec::new())];
     match namespace.evaluate(&method, &args) {
-        Ok(_) => log::debug!("{path}: _OST({source:#x}, {code:#x})"),
+        Ok(_) => news::answered(path, source, code),
         Err(error) => namespace
             .complain(format_args!("{path}: the answer ({source:#x}, {code:#x}) did not arrive: {error}")),
     }

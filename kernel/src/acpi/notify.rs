@@ -15,6 +15,7 @@ use super::eject;
 use super::memory_device::{self, Found};
 use super::namespace::Namespace;
 use crate::hotplug::{self, HotplugError};
+use crate::news;
 use firmware::notify::{Event, Notification, Status, Target};
 use firmware::srat::Srat;
 use log::Level;
@@ -26,11 +27,13 @@ pub fn handle(namespace: &mut Namespace, srat: Option<Srat<'_>>, notification: N
         Target::Device(number) => {
             let id = DeviceId(number);
             let Some(path) = hotplug::with(id, |device| device.path.clone()) else { return };
+            news::notified(&path, notification.value);
             let result = on_device(namespace, srat, id, &path, notification.value);
             (path, result)
         }
         Target::Bus(number) => {
             let Some(path) = namespace.inbox.buses.get(number as usize).cloned() else { return };
+            news::notified(&path, notification.value);
             let refused = memory_device::scan(namespace, Some(&path), srat);
             let result =
                 if refused == 0 { Ok(Status::Success) } else { Err(HotplugError::Below { refused }) };

@@ -2,7 +2,7 @@
 //! control interrupt (SCI).
 //!
 //! ```text
-//!  UART --ISA 4--> IO APIC pin (by the MADT's overrides) --> vector SERIAL --> serial rings, wake
+//!  UARTs --ISA 4, 3--> IO APIC pins (by the MADT's overrides) --> vectors CONSOLE, REMOTE --> serial rings, wake
 //!  ACPI --SCI----> IO APIC pin, level --> vector SCI: mask the pin, note, wake
 //!                                         main loop: take_sci, serve the events, unmask_sci
 //! ```
@@ -11,7 +11,8 @@
 //! local APIC's are single accesses of this CPU and need none. A level interrupt is masked before its
 //! end is signalled, so it cannot come again before the main loop has looked.
 
-use super::{serial, time, vectors};
+use super::serial::{self, Port};
+use super::{time, vectors};
 use crate::sync::IrqMutex;
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -262,17 +263,21 @@ fn start_local(
     Ok(())
 }
 
-/// Routes the serial line's interrupt and switches the line to it.
+/// Routes a serial line's interrupt and switches the line to it.
 ///
 /// # Errors
 ///
 /// When no IO APIC has its pin: the line stays polled.
-pub fn route_serial() -> Result<(), ApicError> {
+pub fn route_serial(port: Port) -> Result<(), ApicError> {
     let mut controllers = CONTROLLERS.lock();
-    let (gsi, polarity, trigger) = controllers.wiring(serial::ISA_IRQ, (Polarity::High, Trigger::Edge));
-    controllers.route(gsi, polarity, trigger, vectors::SERIAL)?;
+    let (gsi, polarity, trigger) = controllers.wiring(port.isa_irq(), (Polarity::High, Trigger::Edge));
+    let vector = match port {
+        Port::Console => vectors::CONSOLE,
+        Port::Remote => vectors::REMOTE,
+    };
+    controllers.route(gsi, polarity, trigger, vector)?;
     drop(controllers);
-    serial::use_interrupts();
+    serial::use_interrupts(port);
     Ok(())
 }
 

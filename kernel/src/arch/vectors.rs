@@ -1,7 +1,8 @@
 //! Which interrupt vector means what, and what its handler does: note, and wake the main loop.
 //! Handlers do no work of their own; they share only atomics and `IrqMutex`es with the rest.
 
-use super::{apic, percpu, serial};
+use super::serial::{self, Port};
+use super::{apic, percpu};
 use core::sync::atomic::{AtomicU32, Ordering};
 use log::warn;
 
@@ -12,12 +13,14 @@ pub struct Vector(pub u8);
 /// Where the legacy interrupt controllers are moved to, 16 vectors; all masked, so only their spurious
 /// interrupts can come.
 pub const PIC: Vector = Vector(0x20);
-/// The serial line has received something or can take more.
-pub const SERIAL: Vector = Vector(0x30);
+/// The first serial line has received something or can take more.
+pub const CONSOLE: Vector = Vector(0x30);
 /// ACPI's system control interrupt.
 pub const SCI: Vector = Vector(0x31);
 /// The local APIC's timer.
 pub const TIMER: Vector = Vector(0x32);
+/// The second serial line has received something or can take more.
+pub const REMOTE: Vector = Vector(0x33);
 /// The local APIC found an error in itself.
 pub const APIC_ERROR: Vector = Vector(0xfe);
 /// The local APIC withdrew an interrupt; needs no end-of-interrupt. Bits 3:0 must be ones on old CPUs.
@@ -50,7 +53,8 @@ pub(super) fn handle(vector: u8) {
     let spurious = vector == SPURIOUS.0 || (PIC.0..PIC.0 + 16).contains(&vector);
     match Vector(vector) {
         _ if spurious => {}
-        SERIAL => serial::on_interrupt(),
+        CONSOLE => serial::on_interrupt(Port::Console),
+        REMOTE => serial::on_interrupt(Port::Remote),
         SCI => apic::on_sci(),
         TIMER => {} // waking is all it is for
         APIC_ERROR => apic::on_error(),

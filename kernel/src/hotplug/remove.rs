@@ -12,8 +12,10 @@
 use super::{DEVICES, DeviceState, HotplugError, MAY_LEAVE, MemoryDevice, microseconds, why};
 use crate::executor;
 use crate::memory::{core, window};
+use crate::news;
 use ::core::sync::atomic::Ordering;
 use log::{Level, info};
+use mm::addr::PAGE_SIZE;
 use mm::info::DeviceId;
 use mm::remove::{Forgotten, RemoveError, RemoveStats, Removed};
 use mm::window::Progress;
@@ -67,6 +69,7 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
             device.path,
             removed.pages >> 8
         );
+        news::removed(&device.path, removed.pages.saturating_mul(PAGE_SIZE));
     });
     Ok(())
 }
@@ -111,6 +114,9 @@ fn note(id: DeviceId, attempt: Result<Forgotten, RemoveError>) -> Result<(), Hot
     let mut devices = DEVICES.lock();
     let Some(device) = devices.get_mut(id.0 as usize) else { return Ok(()) };
     let gone = "gone without having been asked for";
+    if let Ok(forgotten) = &attempt {
+        news::removed(&device.path, forgotten.pages.saturating_mul(PAGE_SIZE));
+    }
     let result = match attempt {
         Ok(Forgotten { lost_pages: 0, allocations: 0, pages, .. }) => {
             device.say(Level::Warn, format_args!("{gone}; its {} MiB were not in use", pages >> 8));

@@ -11,7 +11,8 @@
 //! serial line. The log calls `on_log` when there is something to print. Lock order (`sync`): console
 //! before log before serial. Not for interrupt handlers; fatal reports go past this module.
 
-use crate::arch::serial;
+use super::{remote, session};
+use crate::arch::serial::{self, Port};
 use crate::log::{self, Printable};
 use arrayvec::{ArrayString, ArrayVec};
 use core::fmt;
@@ -52,13 +53,18 @@ impl fmt::Write for Raw {
     }
 }
 
-/// What commands write to.
+/// What commands write to: the line of whoever runs them.
 pub struct Out;
 
 impl fmt::Write for Out {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if let Some(console) = CONSOLE.lock().as_mut() {
-            console.write(text);
+        match session::port() {
+            Port::Console => {
+                if let Some(console) = CONSOLE.lock().as_mut() {
+                    console.write(text);
+                }
+            }
+            Port::Remote => remote::put(text),
         }
         Ok(())
     }

@@ -2,12 +2,12 @@
 //! it, tested on the host) to the memory core, hotplug, the log and the CPU.
 //!
 //! ```text
-//!  serial --input--> console (editor) --line--> run --> inspect | memory | map | ...
+//!  COM1 ----input--> console (editor) --line--> run --> inspect | memory | map | ...
 //!                       ^                                   |  (rows)
 //!   log lines ----------'<----------------------------------'
 //! ```
 //!
-//! Invariants: one command at a time, and the prompt comes when it is done; long commands work in steps
+//! On COM2, where there is one, programs use the same commands (`remote`). Invariants: one command a line at a time, and the prompt comes when it is done; long commands work in steps
 //! with [`input::step`] between them, so that a DIMM is answered meanwhile and Ctrl-C is heard; no heap,
 //! so that the shell works when the heap is exhausted; no reference into the memory core is kept across
 //! a step.
@@ -27,6 +27,8 @@ mod map;
 mod memory;
 mod offline;
 mod paging;
+pub mod remote;
+mod session;
 mod stream;
 mod system;
 mod trial;

@@ -29,6 +29,7 @@ mod panic;
 mod pipe;
 mod policy;
 mod readme;
+mod remote;
 mod restart;
 mod soak;
 mod unread_serial;

@@ -1,7 +1,7 @@
 //! Output that takes no lock: for fatal reports, which may have interrupted the holder of the line's
 //! lock, and for the time before [`super::init`]. It needs two stateless register accesses, no more.
 
-use super::{ABSENT, COM1, DATA, LINE, LINE_STATUS, OUTGOING, SERIAL};
+use super::{ABSENT, COM1, DATA, LINE_STATUS, Port};
 use crate::arch::port;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ enum Came {
 impl Emergency {
     /// Writes all of `bytes`, or gives up on a line that takes none.
     pub fn write(&mut self, bytes: &[u8]) {
-        if LINE.load(Ordering::Relaxed) == ABSENT {
+        if Port::Console.is(ABSENT) {
             return;
         }
         for &byte in bytes {
@@ -42,7 +42,7 @@ impl Emergency {
 
     /// Waits until the last byte has left the UART, or gives up on a line that takes none.
     pub fn finish(&mut self) {
-        if LINE.load(Ordering::Relaxed) != ABSENT {
+        if !Port::Console.is(ABSENT) {
             wait_for(LSR::TRANSMITTER_EMPTY);
         }
     }
@@ -79,7 +79,8 @@ impl fmt::Write for Emergency {
 /// Sends what was written before a fatal report and waits in the ring, so that it stands before the
 /// report: unless the report interrupted just that, or the line takes nothing.
 pub fn send_waiting() {
-    let (Some(_line), Some(mut ring)) = (SERIAL.try_lock(), OUTGOING.try_lock()) else { return };
+    let port = Port::Console;
+    let (Some(_line), Some(mut ring)) = (port.line().try_lock(), port.outgoing().try_lock()) else { return };
     while ring.waiting() > 0 {
         let count = ring.front().len();
         Emergency.write(ring.front());

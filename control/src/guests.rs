@@ -1,7 +1,9 @@
-//! The guests that `cargo xtask run` has started: each listens for QMP on a socket that other tasks find.
+//! The guests that `cargo xtask run` has started: each listens for QMP on a socket that other tasks find, and on
+//! another one, which is its second serial port.
 //!
 //! ```text
 //! $XDG_RUNTIME_DIR/carapace/PID.qmp      or, without that directory,      /tmp/carapace-UID/PID.qmp
+//!                           PID.remote                                                      PID.remote
 //! ```
 //!
 //! The directory is its owner's alone: whoever may write to a QMP socket may do what QEMU may do. A socket that
@@ -17,13 +19,18 @@ use std::{env, process};
 use anyhow::{Context, Result, bail, ensure};
 
 const ENDING: &str = "qmp";
+/// QEMU's name for what the second serial port is connected to, and the ending of that socket.
+pub const REMOTE: &str = "remote";
 
-/// A place for this process's guest to listen at; the socket is removed when this is dropped.
+/// Places for this process's guest to listen at; the sockets are removed when this is dropped.
 #[derive(Debug)]
-pub struct Listening(PathBuf);
+pub struct Listening {
+    qmp: PathBuf,
+    remote: PathBuf,
+}
 
 impl Listening {
-    /// The place, and the directory for it.
+    /// The places, and the directory for them.
     ///
     /// # Errors
     /// The directory cannot be made, or is somebody else's.
@@ -38,19 +45,26 @@ impl Listening {
         let about = fs::symlink_metadata(&directory)?;
         let ours = about.is_dir() && about.uid() == rustix::process::geteuid().as_raw();
         ensure!(ours && about.mode() & 0o077 == 0, "{} is not this user's alone", directory.display());
-        Ok(Self(directory.join(format!("{}.{ENDING}", process::id()))))
+        let path = |ending| directory.join(format!("{}.{ending}", process::id()));
+        Ok(Self { qmp: path(ENDING), remote: path(REMOTE) })
     }
 
-    /// The socket's path.
-    pub fn path(&self) -> &Path {
-        &self.0
+    /// The socket for QMP.
+    pub fn qmp(&self) -> &Path {
+        &self.qmp
+    }
+
+    /// The socket that is the guest's second serial port.
+    pub fn remote(&self) -> &Path {
+        &self.remote
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // QEMU removes it itself when it ends well.
-        let _ = fs::remove_file(&self.0);
+        // QEMU removes them itself when it ends well.
+        let _ = fs::remove_file(&self.qmp);
+        let _ = fs::remove_file(&self.remote);
     }
 }
 
@@ -61,13 +75,21 @@ fn directory() -> PathBuf {
     }
 }
 
-/// Connects to the socket at `path`, or, without one, to the only guest that runs.
+/// Connects to the socket at `path`.
 ///
 /// # Errors
-/// Nobody listens there; no guest runs; several do, and their sockets are named.
-pub fn connect(path: Option<&Path>) -> Result<UnixStream> {
+/// Nobody listens there.
+pub fn connect(path: &Path) -> Result<UnixStream> {
+    UnixStream::connect(path).with_context(|| format!("nobody listens at {}", path.display()))
+}
+
+/// The QMP socket at `path`, or, without one, that of the only guest that runs.
+///
+/// # Errors
+/// No guest runs; several do, and their sockets are named.
+pub fn find(path: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = path {
-        return UnixStream::connect(path).with_context(|| format!("nobody listens at {}", path.display()));
+        return Ok(path.to_owned());
     }
     let mut found = Vec::new();
     for entry in fs::read_dir(directory()).into_iter().flatten().flatten() {
@@ -76,14 +98,17 @@ pub fn connect(path: Option<&Path>) -> Result<UnixStream> {
             continue;
         }
         match UnixStream::connect(&path) {
-            Ok(stream) => found.push((path, stream)),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => drop(fs::remove_file(&path)),
+            Ok(_) => found.push(path),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                drop(fs::remove_file(&path));
+                drop(fs::remove_file(path.with_extension(REMOTE)));
+            }
             Err(_) => {}
         }
     }
-    let names: Vec<String> = found.iter().map(|(path, _)| format!("    {}", path.display())).collect();
+    let names: Vec<String> = found.iter().map(|path| format!("    {}", path.display())).collect();
     match (found.pop(), names.len()) {
-        (Some((_, stream)), 1) => Ok(stream),
+        (Some(path), 1) => Ok(path),
         (None, _) => bail!("no guest runs; start one by `cargo xtask run`, on another terminal"),
         _ => bail!("several guests run; say which one by --qmp, with one of\n{}", names.join("\n")),
     }

@@ -1,0 +1,234 @@
+//! The second serial line, on which programs talk (crate `shell`'s module of that name has the language): a task of
+//! the executor beside the shell, with the same commands.
+//!
+//! ```text
+//!  COM2 --input--> Lines --line--> read --> execute (as the shell's) --Out--> {"answer":...} --.
+//!                                                                                              |--offer--> COM2
+//!  news, log ------- while somebody listens, between answers -------> {"event":...} -----------'
+//! ```
+//!
+//! Invariants: nobody but this task ever waits for whoever reads the line. A command begins with half of the ring
+//! free and gives up when nobody has read for [`PATIENCE`]; what finds no room within a step is left out, and said so;
+//! news wait in their list and log lines in the log, and are counted when they are dropped there. While nobody
+//! listens not a byte is sent. Where the machine has no second line, the task sleeps for ever.
+
+use super::input::{self, ROOM};
+use super::{Failure, execute, session};
+use crate::arch::serial::{self, Port, Taken};
+use crate::arch::time;
+use crate::executor;
+use crate::log::{self, Cursor};
+use crate::news::{self, Listener};
+use arrayvec::ArrayString;
+use core::fmt::{Display, Write};
+use core::time::Duration;
+use shell::remote::{Ended, Events, FRAME_MAX, Lines, Wish, frame, read};
+use shell::report::{self, Format, Text};
+use shell::rows::{LogRow, NewsRow};
+use spin::Mutex;
+
+/// How long a command waits for a reader, and how long events are told to one that says nothing.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Room that an answer leaves for its end.
+const TAIL: usize = FRAME_MAX;
+
+/// What is being sent. Only this task and its commands take the lock.
+static TALK: Mutex<Talk> = Mutex::new(Talk { id: None, stage: Stage::Idle, left_out: 0, log: None });
+
+struct Talk {
+    /// The number that the answer is to have.
+    id: Option<u32>,
+    stage: Stage,
+    /// Bytes of the answer that found no room.
+    left_out: u64,
+    /// Up to where the log has been told; `None` while nobody listens.
+    log: Option<Cursor>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// No answer has begun: events may be told.
+    Idle,
+    /// In an answer's line.
+    Begun,
+}
+
+/// Serves the line for ever.
+pub async fn run() {
+    if !serial::is_up(Port::Remote) {
+        core::future::pending::<()>().await;
+    }
+    session::on(Port::Remote, serve()).await;
+}
+
+async fn serve() {
+    let mut lines = Lines::new();
+    loop {
+        let Some(ended) = lines.feed(byte().await) else { continue };
+        if news::listener() == Listener::There {
+            listen();
+        }
+        match ended {
+            Ended::Line => answer(lines.line()).await,
+            Ended::TooLong => refuse(&"the line is too long"),
+            Ended::NoText => refuse(&"the line has bytes that are no text"),
+        }
+    }
+}
+
+/// The next byte; tells what there is to tell while none comes.
+async fn byte() -> u8 {
+    loop {
+        tell();
+        if let Some(byte) = input::take(Port::Remote) {
+            return byte;
+        }
+        executor::woken().await;
+    }
+}
+
+fn listen() {
+    news::listen(time::uptime().saturating_add(PATIENCE));
+}
+
+async fn answer(line: &str) {
+    let (id, wish) = read(line);
+    TALK.lock().id = id;
+    let outcome = match wish {
+        Ok(Wish::Command(invocation)) => execute(&invocation).await,
+        Ok(Wish::Events(Events::On)) => {
+            listen();
+            let seconds = PATIENCE.as_secs();
+            write(format_args!("{{\"events\":\"on\",\"seconds\":{seconds}}}"));
+            Ok(())
+        }
+        Ok(Wish::Events(Events::Off)) => {
+            news::listen(Duration::ZERO);
+            write(format_args!("{{\"events\":\"off\"}}"));
+            Ok(())
+        }
+        Err(error) => Err(Failure::of(error)),
+    };
+    TALK.lock().end(outcome);
+}
+
+fn refuse(reason: &dyn Display) {
+    let mut talk = TALK.lock();
+    talk.id = None;
+    talk.end(Err(Failure::of(reason)));
+}
+
+fn write(text: core::fmt::Arguments<'_>) {
+    // `Out` takes everything.
+    let _ = super::console::Out.write_fmt(text);
+}
+
+/// A part of the answer: what a command writes, in one line.
+pub fn put(text: &str) {
+    let mut talk = TALK.lock();
+    for piece in text.split('\n').filter(|piece| !piece.is_empty()) {
+        talk.put(piece);
+    }
+}
+
+/// Tells what there is to tell, as far as there is room, if somebody listens; never within an answer.
+pub fn tell() {
+    let mut talk = TALK.lock();
+    if talk.stage == Stage::Idle {
+        talk.tell();
+    }
+}
+
+impl Talk {
+    fn put(&mut self, piece: &str) {
+        if self.stage == Stage::Idle {
+            self.stage = Stage::Begun;
+            let mut head = ArrayString::<64>::new();
+            let _ = match self.id {
+                Some(id) => write!(head, "{{\"id\":{id},\"answer\":"),
+                None => write!(head, "{{\"answer\":"),
+            };
+            self.offer(&head);
+        }
+        self.offer(piece);
+    }
+
+    /// A part of an answer; once one found no room the rest is left out too.
+    fn offer(&mut self, piece: &str) {
+        let fits = serial::room(Port::Remote) >= piece.len() + TAIL;
+        if self.left_out > 0 || !fits || serial::offer(Port::Remote, piece.as_bytes()) == Taken::Nothing {
+            self.left_out += piece.len() as u64;
+        }
+    }
+
+    /// Ends the answer. There is room: parts of it have left some, and a command begins with more.
+    fn end(&mut self, outcome: Result<(), Failure>) {
+        let left_out = core::mem::take(&mut self.left_out);
+        let outcome = match outcome {
+            Ok(()) if left_out > 0 => Err(Failure::of(format_args!(
+                "the answer is longer than what can be kept for the reader: {left_out} bytes were left out"
+            ))),
+            outcome => outcome,
+        };
+        if outcome.is_ok() && self.stage == Stage::Idle {
+            self.put("null");
+        }
+        let mut tail = ArrayString::<TAIL>::new();
+        let begun = core::mem::replace(&mut self.stage, Stage::Idle) == Stage::Begun;
+        // An error's text is cut to what fits, with room to spare.
+        let _ = match outcome {
+            Ok(()) => tail.write_str("}\n"),
+            Err(Failure(reason)) => self.write_error(&mut tail, begun, &reason),
+        };
+        serial::offer(Port::Remote, tail.as_bytes());
+    }
+
+    fn write_error(
+        &self,
+        tail: &mut ArrayString<TAIL>,
+        begun: bool,
+        reason: &dyn Display,
+    ) -> core::fmt::Result {
+        if begun {
+            tail.write_char('\n')?;
+        }
+        let mut error = ArrayString::<TAIL>::new();
+        report::error(&mut error, Format::Json, &Text::<200>::of(reason))?;
+        match (self.id, error.strip_prefix('{')) {
+            (Some(id), Some(rest)) => write!(tail, "{{\"id\":{id},{rest}"),
+            _ => tail.write_str(&error),
+        }
+    }
+
+    fn tell(&mut self) {
+        if news::listener() == Listener::None {
+            self.log = None;
+            return;
+        }
+        let mut place = *self.log.get_or_insert_with(log::end);
+        while serial::room(Port::Remote) >= ROOM
+            && let Some(row) = news::next()
+        {
+            send(frame(&row));
+        }
+        let mut pieces = if serial::room(Port::Remote) >= ROOM { news::take_lost() } else { 0 };
+        while serial::room(Port::Remote) >= ROOM
+            && let Some((next, line)) = log::read(place)
+        {
+            pieces += u64::from(place.misses(next, &line));
+            send(frame(&LogRow { line: line.as_str() }));
+            place = next;
+        }
+        if pieces > 0 {
+            send(frame(&NewsRow::Lost { pieces }));
+        }
+        self.log = Some(place);
+    }
+}
+
+/// Sends a line that nobody has asked for; there is room.
+fn send(frame: Option<ArrayString<FRAME_MAX>>) {
+    if let Some(frame) = frame {
+        serial::offer(Port::Remote, frame.as_bytes());
+    }
+}

@@ -1,0 +1,105 @@
+//! The second serial line: programs ask and are told, and nobody else notices.
+
+use serde_json::{Value, json};
+use tests::guest::Dimm;
+use tests::remote::{Remote, with_second_port};
+use tests::{Machine, Plan};
+
+const DIMM: Dimm = Dimm { number: 0, size: "256M", node: 1 };
+const DEVICE: &str = "\\_SB.MHPC.MP00";
+
+/// Proves that the answers are those of `-J` on the shell, that errors are JSON with the same number, that what
+/// happens to a DIMM is told in its order, to nobody who has not asked for it, and that the shell beside it
+/// shows nothing of all this.
+#[test]
+fn answers_and_events() {
+    let mut guest = with_second_port(Plan::new(Machine::Q35)).boot();
+    let mut remote = Remote::connect(&guest);
+    assert_eq!(remote.ask("resources"), guest.json::<Value>("resources -J"));
+    assert_eq!(remote.ask("map -J"), guest.json::<Value>("map -J"));
+    assert_eq!(remote.ask("policy movable"), json!({ "policy": "movable" }));
+    remote.ask("policy online");
+    assert!(remote.refused("no-such-command").contains("unknown command"));
+    assert!(remote.refused("help").contains("no answer in JSON"));
+    assert!(remote.refused("page").contains("something is missing"));
+    assert!(remote.refused("free 99").contains("no allocation 99"));
+
+    guest.plug_online(DIMM);
+    assert_eq!(remote.ask("resources").as_array().map(Vec::len), Some(2));
+    assert_eq!(remote.events(), Vec::<Value>::new(), "nobody has asked for events");
+    remote.ask("events on");
+    guest.take_away(0);
+    let notify = remote.event("notify");
+    assert_eq!((&notify["device"], &notify["value"]), (&json!(DEVICE), &json!(3)));
+    let ost = remote.event("ost");
+    assert_eq!((&ost["source"], &ost["status"]), (&json!(3), &json!(0x84)));
+    assert_eq!(remote.event("removed")["size"], 256 << 20);
+    let ost = remote.event("ost");
+    assert_eq!((&ost["source"], &ost["status"]), (&json!(3), &json!(0)));
+
+    remote.ask("events on");
+    guest.plug_online(DIMM);
+    assert_eq!(remote.event("notify")["value"], 1);
+    let added = remote.event("added");
+    assert_eq!((&added["base"], &added["node"]), (&json!(4_u64 << 30), &json!(1)));
+    let ost = remote.event("ost");
+    assert_eq!((&ost["device"], &ost["source"], &ost["status"]), (&json!(DEVICE), &json!(1), &json!(0)));
+    let line = remote.event("log")["line"].clone();
+    assert!(line.as_str().is_some_and(|line| line.contains("INFO")), "{line}");
+    remote.ask("events off");
+    guest.assert_sound();
+    assert!(!guest.log().contains("\"event\""), "the first line has nothing of the second one's");
+}
+
+/// Proves that a long command of the shell and commands of the second line run side by side without harm, that
+/// each is stopped by the Ctrl-C of its own line, and that a DIMM is answered meanwhile.
+#[test]
+fn side_by_side() {
+    let mut guest = with_second_port(Plan::new(Machine::Pc).option("--memory", "3G")).boot();
+    let mut remote = Remote::connect(&guest);
+    let before = guest.meminfo();
+    guest.send(b"alloc 2G\n");
+    guest.wait_text("carapace> alloc 2G\r\n");
+    let alloc = remote.ask("alloc 100M");
+    assert_eq!(alloc["pages"], 25600);
+    // Only what is there to its end by now is compared.
+    assert_eq!(remote.ask("verify")["bad_pages"], 0);
+    assert_eq!(remote.ask(&format!("free {}", alloc["id"]))["pages"], 25600);
+    let ost = guest.plug(DIMM);
+    assert_eq!((ost.source, ost.status), (1, 0));
+    remote.send("@1000 alloc 500M\n");
+    remote.send("\x03");
+    let stopped = remote.answer(1000);
+    assert!(stopped["error"].as_str().is_some_and(|error| error.contains("Ctrl-C")), "{stopped}");
+    guest.send(b"\x03");
+    guest.wait_text("error: stopped by Ctrl-C");
+    guest.skip_to_now();
+    guest.send(b"\n");
+    guest.wait_prompt();
+    assert_eq!(guest.meminfo().free_pages, before.free_pages + 64512);
+    guest.assert_sound();
+}
+
+/// Proves that a program that asks and does not read stops nothing but its own answers, that what it missed is
+/// counted, and that whoever connects after it is served.
+#[test]
+fn nobody_reads() {
+    let mut guest = with_second_port(Plan::new(Machine::Q35)).boot();
+    let mut remote = Remote::connect(&guest);
+    remote.ask("events on");
+    // More than the kernel and two sockets hold.
+    for _ in 0..400 {
+        remote.send("acpi\n");
+    }
+    for number in 0..8 {
+        guest.plug_online(Dimm { number, ..DIMM });
+    }
+    guest.assert_sound();
+    drop(remote);
+    let mut remote = Remote::connect(&guest);
+    assert_eq!(remote.ask("resources").as_array().map(Vec::len), Some(9));
+    remote.ask("events on");
+    guest.plug_online(Dimm { number: 8, ..DIMM });
+    // What was told to nobody comes first: the kernel cannot know that its reader is another one.
+    while remote.event("added")["resource"] != 9 {}
+}
