@@ -1,69 +1,6 @@
 //! `cargo xtask dimm`, as a user types it beside a guest that `cargo xtask run` has started.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use tempfile::TempDir;
-use tests::xtask;
-
-/// A guest with commands from a pipe, and a runtime directory of its own, so that it is the only one there.
-struct Session {
-    runtime: TempDir,
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Session {
-    fn start() -> Session {
-        let runtime = tempfile::tempdir().expect("a directory for sockets");
-        let mut command = task(&["run", "--accel", "tcg"], &runtime);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("cargo can be started");
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
-        let mut session = Session { runtime, child, stdin, stdout };
-        // The first prompt has come: the guest listens to events.
-        session.ask("meminfo -J");
-        session
-    }
-
-    #[track_caller]
-    fn tell(&mut self, line: &str) {
-        let stdin = self.stdin.as_mut().expect("open until the end");
-        writeln!(stdin, "{line}").expect("xtask reads its input");
-    }
-
-    /// The answer to a `-J` command.
-    #[track_caller]
-    fn ask(&mut self, line: &str) -> String {
-        self.tell(line);
-        let answer = std::io::Read::by_ref(&mut self.stdout).lines().map_while(Result::ok);
-        answer
-            .into_iter()
-            .find(|line| line.starts_with('{') || line.starts_with("[{"))
-            .expect("an answer in JSON")
-    }
-
-    /// `cargo xtask dimm` with these words: its exit status and what it prints.
-    #[track_caller]
-    fn dimm(&self, words: &[&str]) -> (Option<i32>, String) {
-        let all = ["dimm"].iter().chain(words).copied().collect::<Vec<_>>();
-        let output = task(&all, &self.runtime).stdin(Stdio::null()).output().expect("cargo can be started");
-        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        (output.status.code(), text.concat())
-    }
-}
-
-fn task(words: &[&str], runtime: &TempDir) -> Command {
-    let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-    let mut command = xtask::command(&words);
-    command.env("XDG_RUNTIME_DIR", runtime.path());
-    command
-}
+use tests::session::Session;
 
 /// Proves that a DIMM that `dimm add` plugs is online in the guest when the task says so, that `dimm list` shows
 /// it with the kernel's answer, that a refusal is an exit status of 1 with its words, that what QEMU refuses
@@ -100,8 +37,7 @@ fn dimms_from_another_terminal() {
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("there is no DIMM nothing"), "{text}");
 
-    drop(session.stdin.take());
-    assert_eq!(session.child.wait().expect("it can be waited for").code(), Some(0));
+    assert_eq!(session.end(), Some(0));
     let (status, text) = session.dimm(&["list"]);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("no guest runs; start one by `cargo xtask run`"), "{text}");

@@ -33,3 +33,4 @@ mod remote;
 mod restart;
 mod soak;
 mod unread_serial;
+mod watch;
