@@ -304,7 +304,7 @@ impl App {
                     3 => "eject request",
                     _ => "unknown",
                 };
-                (uptime_us, Tone::Plain, format!("Notify {value:#x} ({word}) on {}", short(&device)))
+                (uptime_us, Tone::Plain, format!("{}: Notify {value}, {word}", short(&device)))
             }
             Event::Ost { uptime_us, device, source, status } => {
                 let told = words(i64::try_from(source).unwrap_or(-1), i64::try_from(status).unwrap_or(-1));
@@ -313,21 +313,21 @@ impl App {
                     0x84 => Tone::Plain,
                     _ => Tone::Bad,
                 };
-                (uptime_us, tone, format!("_OST ({source:#x}, {status:#x}) {}: {told}", short(&device)))
+                (uptime_us, tone, format!("{}: _OST {source},{status:#x} {told}", short(&device)))
             }
             Event::Added { uptime_us, device, resource, base, size, node } => (
                 uptime_us,
                 Tone::Good,
                 format!(
-                    "+ {} at {base:#x}, node {node}: resource {resource}, {}",
-                    ShortSize(size),
-                    short(&device)
+                    "{}: +{} node {node} resource {resource} at {base:#x}",
+                    short(&device),
+                    ShortSize(size)
                 ),
             ),
             Event::Removed { uptime_us, device, size } => {
-                (uptime_us, Tone::Good, format!("- {} of {} given up", ShortSize(size), short(&device)))
+                (uptime_us, Tone::Good, format!("{}: -{} given up", short(&device), ShortSize(size)))
             }
-            Event::Lost { pieces } => (last, Tone::Bad, format!("{pieces} or more events are missing here")),
+            Event::Lost { pieces } => (last, Tone::Bad, format!("{pieces} or more events missing")),
             Event::Log { line } => return self.log(&line),
         };
         self.look_now();

@@ -26,7 +26,7 @@ use crate::model::{Extent, Resource};
 /// The smallest screen on which all of it has room.
 const LEAST: (u16, u16) = (60, 16);
 /// Columns of the free blocks.
-const BARS: u16 = 38;
+const BARS: u16 = 36;
 /// Columns in front of a row of cells: its address.
 const ADDRESS: u16 = 15;
 
@@ -47,7 +47,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Constraint::Length(1),
         Constraint::Min(6),
         Constraint::Length(rows),
-        Constraint::Length(area.height / 3),
+        Constraint::Length(area.height * 3 / 10),
         Constraint::Length(1),
         Constraint::Length(1),
     ])

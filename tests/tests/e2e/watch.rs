@@ -47,9 +47,9 @@ fn a_dimm_by_keys() {
         view.look(|screen| screen.cell(u16::try_from(at).unwrap_or(0), column).map(vt100::Cell::bgcolor))
     };
     assert!(colour(15) == colour(18) && colour(18) != colour(19), "memmap and free memory look different");
-    view.wait_text("Notify 0x1 (device check) on MP00");
-    view.wait_text("+ 256M at 0x100000000, node 1");
-    view.wait_text("_OST (0x1, 0x0) MP00: online");
+    view.wait_text("MP00: Notify 1, device check");
+    view.wait_text("MP00: +256M node 1 resource 1");
+    view.wait_text("MP00: _OST 1,0x0 online");
 
     // 100M in any node, from where node 0 has most.
     view.press("m");
@@ -70,8 +70,8 @@ fn a_dimm_by_keys() {
     view.wait_text("dimm0");
     view.press(ENTER);
     view.wait_text("dimm0: unplugged");
-    view.wait_text("_OST (0x3, 0x84) MP00: being ejected");
-    view.wait_text("- 256M of MP00 given up");
+    view.wait_text("MP00: _OST 3,0x84 being ejected");
+    view.wait_text("MP00: -256M given up");
     let rows = view.wait("one resource", |rows| rows[0].contains("in 1 resource,"));
     assert!(!rows.iter().any(|row| row.starts_with("  1 MP00") || row.starts_with("node 1:")), "{rows:#?}");
     view.press("v");
