@@ -11,8 +11,10 @@ use clap_complete::generate;
 
 use crate::cli::Cli;
 
-/// The name under which a shell knows the script.
+/// The name under which zsh and fish know the script: cargo's own completion looks for it.
 const NAME: &str = "cargo-xtask";
+/// The same for bash: clap's script for it takes a hyphen apart (`clap_complete` 4.6).
+const BASH_NAME: &str = "cargo_xtask";
 
 /// The shells for which `cargo xtask` can be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,7 +29,7 @@ pub enum Shell {
 
 /// What was bound to `cargo` before is asked for everything that is not `cargo xtask`.
 const BASH: &str = r#"
-# `cargo xtask ...` is completed as `cargo-xtask ...`; any other `cargo` as before.
+# `cargo xtask ...` is completed as `cargo_xtask ...`; any other `cargo` as before.
 if declare -F _comp_load >/dev/null; then _comp_load cargo 2>/dev/null
 elif declare -F _completion_loader >/dev/null; then _completion_loader cargo 2>/dev/null
 fi
@@ -35,9 +37,9 @@ _carapace_cargo_before=$(complete -p cargo 2>/dev/null | sed -n 's/.*-F \([^ ]*\
 if [ "$_carapace_cargo_before" = _carapace_cargo ]; then _carapace_cargo_before=; fi
 _carapace_cargo() {
     if [ "${COMP_WORDS[1]}" = xtask ] && [ "$COMP_CWORD" -ge 2 ]; then
-        local words=(cargo-xtask "${COMP_WORDS[@]:2}") at=$((COMP_CWORD - 1))
+        local words=(cargo_xtask "${COMP_WORDS[@]:2}") at=$((COMP_CWORD - 1))
         local COMP_WORDS=("${words[@]}") COMP_CWORD=$at
-        _cargo-xtask cargo-xtask "$2" "$3"
+        _cargo_xtask cargo_xtask "$2" "$3"
     elif [ -n "$_carapace_cargo_before" ]; then
         "$_carapace_cargo_before" "$@"
     else
@@ -54,14 +56,13 @@ complete -c cargo -n '__fish_seen_subcommand_from xtask' -f -a '(complete -C (st
 
 /// Writes the script for `shell`.
 pub fn write(shell: Shell, out: &mut dyn Write) -> Result<()> {
-    let mut command = Cli::command();
     let mut script = Vec::new();
-    let (kind, more) = match shell {
-        Shell::Bash => (clap_complete::Shell::Bash, BASH),
-        Shell::Zsh => (clap_complete::Shell::Zsh, ""),
-        Shell::Fish => (clap_complete::Shell::Fish, FISH),
+    let (kind, name, more) = match shell {
+        Shell::Bash => (clap_complete::Shell::Bash, BASH_NAME, BASH),
+        Shell::Zsh => (clap_complete::Shell::Zsh, NAME, ""),
+        Shell::Fish => (clap_complete::Shell::Fish, NAME, FISH),
     };
-    generate(kind, &mut command, NAME, &mut script);
+    generate(kind, &mut Cli::command().name(name), name, &mut script);
     script.extend_from_slice(more.as_bytes());
     out.write_all(&script)?;
     Ok(())
