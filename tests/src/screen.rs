@@ -15,7 +15,6 @@ use std::time::Instant;
 const SIZE: (u16, u16) = (24, 80);
 
 /// The terminal. Dropping it ends the program.
-#[derive(Debug)]
 pub struct Terminal {
     child: Child,
     pty: Arc<Pty>,
@@ -27,9 +26,9 @@ struct Shown {
     more: Condvar,
 }
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for Terminal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shown").finish_non_exhaustive()
+        f.debug_struct("Terminal").field("child", &self.child).finish_non_exhaustive()
     }
 }
 
