@@ -8,25 +8,24 @@
 //!
 //! Pure: nothing here waits, reads or writes; `main` does what an [`Action`] says.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use control::dimm::{Dimm, words};
+use control::dimm::Dimm;
 use control::size::ByteSize;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::Value;
-use shell::human::{ShortSize, Size};
+use shell::human::Size;
 
+use crate::entries::{Entries, Tone};
 use crate::look::Look;
 use crate::map::PAGE;
-use crate::model::{Buddy, Event, Extent, Line, Resource, short};
+use crate::model::{Buddy, Event, Extent, Line, Resource};
 
 /// Between two looks at the guest; what happens there is looked at once it is told.
 const POLL: Duration = Duration::from_secs(1);
 /// A kernel that does not answer for so long is asked again: it may have been started anew.
 const SILENCE: Duration = Duration::from_secs(6);
-/// Entries of the list of events that are kept.
-const KEPT: usize = 1000;
 
 /// What the main program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,32 +62,6 @@ pub enum What {
     Events,
     /// A command of the user's, as typed.
     Command(String),
-}
-
-/// How something is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
-    /// As it is.
-    Plain,
-    /// It went well.
-    Good,
-    /// It did not.
-    Bad,
-    /// It matters less.
-    Quiet,
-}
-
-/// An entry of the list of events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Microseconds since the guest's start.
-    pub at: u64,
-    /// What happened.
-    pub text: String,
-    /// How it is shown.
-    pub tone: Tone,
-    /// Whether it is a line of the log that matters only to whoever wants the whole log.
-    pub chatter: bool,
 }
 
 /// What is in front of the view.
@@ -135,8 +108,8 @@ pub struct App {
     pub map: Vec<Extent>,
     /// The bars.
     pub buddy: Vec<Buddy>,
-    /// Events, the oldest first.
-    pub entries: VecDeque<Entry>,
+    /// What has happened.
+    pub entries: Entries,
     /// Whether the whole log is shown among them.
     pub whole_log: bool,
     /// What is in front.
@@ -152,6 +125,8 @@ pub struct App {
     /// Since when the kernel has not answered, if it has been asked.
     pub asked: Option<Instant>,
     waiting: HashMap<u32, What>,
+    /// Whether the user has asked for the end of a command, which has not come yet.
+    stopping: bool,
     next_poll: Option<Instant>,
 }
 
@@ -164,7 +139,7 @@ impl App {
             resources: Vec::new(),
             map: Vec::new(),
             buddy: Vec::new(),
-            entries: VecDeque::new(),
+            entries: Entries::default(),
             whole_log: false,
             dialog: Dialog::None,
             status: (Tone::Quiet, "asking the kernel ...".to_owned()),
@@ -173,6 +148,7 @@ impl App {
             ended: false,
             asked: None,
             waiting: HashMap::new(),
+            stopping: false,
             next_poll: None,
         }
     }
@@ -185,6 +161,7 @@ impl App {
         if self.silent(now) {
             // Answers that come late belong to numbers that nobody waits for any more.
             self.waiting.clear();
+            self.stopping = false;
             self.next_poll = None;
             self.status = (Tone::Bad, "the kernel does not answer on its second serial port".to_owned());
         }
@@ -203,10 +180,10 @@ impl App {
         asked.map(|(what, command)| Action::Ask(what, command.to_owned())).to_vec()
     }
 
-    /// A command of the user's may take as long as it likes.
+    /// A command of the user's may take as long as it likes, until it is to stop.
     fn silent(&self, now: Instant) -> bool {
-        let command = self.waiting.values().any(|what| matches!(what, What::Command(_)));
-        !command && !self.waiting.is_empty() && self.asked.is_some_and(|asked| now > asked + SILENCE)
+        let patient = self.running().is_some() && !self.stopping;
+        !patient && !self.waiting.is_empty() && self.asked.is_some_and(|asked| now > asked + SILENCE)
     }
 
     /// The command of the user's that runs.
@@ -233,12 +210,18 @@ impl App {
                     self.answer(what, answer);
                 }
             }
-            Line::Event(event) => self.event(event),
+            Line::Event(event) => {
+                if !matches!(event, Event::Log { .. }) {
+                    self.look_now();
+                }
+                self.entries.take(event);
+            }
         }
     }
 
     fn answer(&mut self, what: What, answer: Result<Value, String>) {
         self.asked = Some(Instant::now());
+        self.stopping = false;
         let read = match (what, answer) {
             (What::Command(command), answer) => {
                 self.done(&command, answer);
@@ -292,75 +275,6 @@ impl App {
     /// Looks at the guest as soon as nothing is being waited for.
     fn look_now(&mut self) {
         self.next_poll = None;
-    }
-
-    fn event(&mut self, event: Event) {
-        let last = self.entries.back().map_or(0, |entry| entry.at);
-        let (at, tone, text) = match event {
-            Event::Notify { uptime_us, device, value } => {
-                let word = match value {
-                    0 => "bus check",
-                    1 => "device check",
-                    3 => "eject request",
-                    _ => "unknown",
-                };
-                (uptime_us, Tone::Plain, format!("{}: Notify {value}, {word}", short(&device)))
-            }
-            Event::Ost { uptime_us, device, source, status } => {
-                let told = words(i64::try_from(source).unwrap_or(-1), i64::try_from(status).unwrap_or(-1));
-                let tone = match status {
-                    0 => Tone::Good,
-                    0x84 => Tone::Plain,
-                    _ => Tone::Bad,
-                };
-                (uptime_us, tone, format!("{}: _OST {source},{status:#x} {told}", short(&device)))
-            }
-            Event::Added { uptime_us, device, resource, base, size, node } => (
-                uptime_us,
-                Tone::Good,
-                format!(
-                    "{}: +{} node {node} resource {resource} at {base:#x}",
-                    short(&device),
-                    ShortSize(size)
-                ),
-            ),
-            Event::Removed { uptime_us, device, size } => {
-                (uptime_us, Tone::Good, format!("{}: -{} given up", short(&device), ShortSize(size)))
-            }
-            Event::Lost { pieces } => (last, Tone::Bad, format!("{pieces} or more events missing")),
-            Event::Log { line } => return self.log(&line),
-        };
-        self.look_now();
-        self.enter(Entry { at, text, tone, chatter: false });
-    }
-
-    /// A line of the log: `[    0.141466] WARN  text`.
-    fn log(&mut self, line: &str) {
-        let parts = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
-        let (time, text) = parts.unwrap_or(("0", line));
-        let micros = |time: &str| {
-            let (seconds, micros) = time.trim().split_once('.')?;
-            Some(seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?)
-        };
-        let at = micros(time).unwrap_or_else(|| self.entries.back().map_or(0, |entry| entry.at));
-        let (level, text) = text.split_once(' ').unwrap_or(("", text));
-        let (tone, chatter) = match level {
-            "ERROR" | "WARN" => (Tone::Bad, false),
-            _ => (Tone::Quiet, true),
-        };
-        let text = if chatter { text.trim().to_owned() } else { format!("{level} {}", text.trim()) };
-        self.enter(Entry { at, text, tone, chatter });
-    }
-
-    /// Puts an entry where its time says: the log and the events come by different ways.
-    fn enter(&mut self, entry: Entry) {
-        // A guest that has started anew counts from zero again: only what is near is put in order.
-        let near = |other: &&Entry| other.at > entry.at && other.at - entry.at < 1_000_000;
-        let later = self.entries.iter().rev().take_while(near).count();
-        self.entries.insert(self.entries.len() - later, entry);
-        if self.entries.len() > KEPT {
-            self.entries.pop_front();
-        }
     }
 
     /// QEMU has closed the line.
@@ -489,7 +403,11 @@ impl App {
             KeyCode::Char('m') => self.dialog = Dialog::Allocate(Choice { size: 4, node: None }),
             KeyCode::Char('f') => self.dialog = Dialog::Free(0),
             KeyCode::Char('v') => return command("verify".to_owned()),
-            KeyCode::Char('s') | KeyCode::Esc if self.running().is_some() => return vec![Action::Stop],
+            KeyCode::Char('s') | KeyCode::Esc if self.running().is_some() => {
+                self.asked = Some(Instant::now());
+                self.stopping = true;
+                return vec![Action::Stop];
+            }
             _ => {}
         }
         Vec::new()

@@ -18,7 +18,8 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 use shell::human::{ShortSize, Size};
 use shell::picture::KINDS;
 
-use crate::app::{ALLOCATION_SIZES, App, Choice, DIMM_SIZES, Dialog, Entry, Tone};
+use crate::app::{ALLOCATION_SIZES, App, Choice, DIMM_SIZES, Dialog};
+use crate::entries::{Entry, Tone};
 use crate::look::Look;
 use crate::map::{self, PAGE};
 use crate::model::{Extent, Resource};
@@ -243,7 +244,7 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let text = if app.whole_log { "events and log" } else { "events (l: log too)" };
     let room = usize::from(area.height).saturating_sub(1);
     let wanted = |entry: &&Entry| app.whole_log || !entry.chatter;
-    let mut shown: Vec<&Entry> = app.entries.iter().rev().filter(wanted).take(room).collect();
+    let mut shown: Vec<&Entry> = app.entries.newest().filter(wanted).take(room).collect();
     shown.reverse();
     let mut lines = vec![title(app.look, text, area.width)];
     if shown.is_empty() {

@@ -11,6 +11,7 @@
 
 mod app;
 mod draw;
+mod entries;
 mod link;
 mod look;
 mod map;
@@ -173,7 +174,7 @@ impl View<'_> {
             Action::Ask(what, command) => self.link.ask(&command).map(|id| app.sent(id, what)),
             Action::Stop => self.link.stop(),
             Action::Plug { size, node } => {
-                app.status = (app::Tone::Plain, format!("plugging {size} into node {node} ..."));
+                app.status = (entries::Tone::Plain, format!("plugging {size} into node {node} ..."));
                 self.work(move |monitor| {
                     let id = monitor.free_id()?;
                     Ok(match monitor.add(&id, size, node)? {
@@ -184,7 +185,7 @@ impl View<'_> {
                 Ok(())
             }
             Action::Unplug(id) => {
-                app.status = (app::Tone::Plain, format!("asking the kernel for {id} ..."));
+                app.status = (entries::Tone::Plain, format!("asking the kernel for {id} ..."));
                 self.work(move |monitor| {
                     Ok(match monitor.remove(&id)? {
                         Outcome::Done => Ok(format!("{id}: unplugged")),
@@ -206,7 +207,7 @@ impl View<'_> {
         if let Err(error) = written
             && !app.ended
         {
-            app.status = (app::Tone::Bad, format!("the second serial port takes nothing: {error}"));
+            app.status = (entries::Tone::Bad, format!("the second serial port takes nothing: {error}"));
         }
     }
 

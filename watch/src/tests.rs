@@ -207,8 +207,8 @@ fn events_in_order() {
     );
     event(&mut app, r#"{"event":"log","line":"[    1.900000] INFO  isolated"}"#);
     event(&mut app, r#"{"event":"log","line":"[    2.100000] WARN  not ejected: busy"}"#);
-    let texts: Vec<_> = app.entries.iter().map(|entry| entry.text.as_str()).collect();
-    assert_eq!(texts, ["isolated", "MP00: _OST 3,0x82 busy", "WARN not ejected: busy"]);
+    let texts: Vec<_> = app.entries.newest().map(|entry| entry.text.as_str()).collect();
+    assert_eq!(texts, ["WARN not ejected: busy", "MP00: _OST 3,0x82 busy", "isolated"]);
     let has = |app: &App, text: &str| screen(app, 80, 24).0.iter().any(|line| line.contains(text));
     assert!(!has(&app, "isolated") && has(&app, "   2.000 MP00: _OST 3,0x82 busy"));
     press(&mut app, KeyCode::Char('l'));
@@ -229,6 +229,13 @@ fn polling() {
     assert_eq!(app.poll(now + Duration::from_secs(3)), []);
     assert_eq!(app.poll(now + Duration::from_secs(30)).len(), 4);
     assert!(app.status.1.contains("does not answer"));
+    // A command may take long; one that is to stop, and does not, is of a kernel that was started anew.
+    app.sent(21, What::Command("alloc 4G".into()));
+    app.sent(22, What::Map);
+    assert_eq!(app.poll(now + Duration::from_secs(600)), []);
+    assert_eq!(press(&mut app, KeyCode::Char('s')), [Action::Stop]);
+    assert_eq!(app.poll(Instant::now() + Duration::from_secs(30)).len(), 4);
+    assert_eq!(app.running(), None);
     app.end();
     assert_eq!(app.poll(now + Duration::from_secs(60)), []);
     let (lines, _) = screen(&app, 80, 24);
