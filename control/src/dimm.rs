@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use qapi::qmp::{self, Event, MemoryDeviceInfo};
 use qapi::{Qmp, Stream};
 use serde_json::json;
@@ -79,6 +79,9 @@ impl Monitor {
     /// QEMU refuses (then nothing of the DIMM is left), or no answer comes (it stays plugged).
     pub fn add(&mut self, id: &str, size: ByteSize, node: u64) -> Result<Outcome> {
         let id = id.to_owned();
+        ensure!(size.bytes() > 0, "a DIMM of 0 bytes is none");
+        let taken = self.dimms()?.into_iter().any(|dimm| dimm.id.as_deref() == Some(id.as_str()));
+        ensure!(!taken, "there is a DIMM {id} already; `cargo xtask dimm list` shows those that are");
         let memory = memory_of(&id);
         let properties = qmp::MemoryBackendProperties {
             size: size.bytes(),

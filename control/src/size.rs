@@ -52,8 +52,8 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
         match units.iter().find(|(shift, _)| self.0 != 0 && self.0.is_multiple_of(1 << shift)) {
-            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
-            None => write!(f, "{}B", self.0),
+            Some((shift, unit)) => f.pad(&format!("{}{unit}", self.0 >> shift)),
+            None => f.pad(&format!("{}B", self.0)),
         }
     }
 }

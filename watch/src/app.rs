@@ -125,6 +125,8 @@ pub struct App {
     /// Since when the kernel has not answered, if it has been asked.
     pub asked: Option<Instant>,
     waiting: HashMap<u32, What>,
+    /// Whether the status is only that an answer is missing: the next one takes it away.
+    complaint: bool,
     /// Whether the user has asked for the end of a command, which has not come yet.
     stopping: bool,
     next_poll: Option<Instant>,
@@ -148,6 +150,7 @@ impl App {
             ended: false,
             asked: None,
             waiting: HashMap::new(),
+            complaint: true,
             stopping: false,
             next_poll: None,
         }
@@ -163,7 +166,7 @@ impl App {
             self.waiting.clear();
             self.stopping = false;
             self.next_poll = None;
-            self.status = (Tone::Bad, "the kernel does not answer on its second serial port".to_owned());
+            self.complain("no answer on the second serial port; is another view connected to it?".to_owned());
         }
         let busy = self.waiting.values().any(|what| !matches!(what, What::Command(_)));
         if busy || self.next_poll.is_some_and(|next| now < next) {
@@ -197,7 +200,7 @@ impl App {
     /// A command was sent under this number.
     pub fn sent(&mut self, id: u32, what: What) {
         if let What::Command(command) = &what {
-            self.status = (Tone::Plain, format!("{command} ..."));
+            self.tell(Tone::Plain, format!("{command} ..."));
         }
         self.waiting.insert(id, what);
     }
@@ -234,17 +237,28 @@ impl App {
             (What::Buddy, Ok(value)) => serde_json::from_value(value).map(|rows| self.buddy = rows),
         };
         if let Err(error) = read {
-            self.status = (Tone::Bad, format!("an answer of the kernel's is not understood: {error}"));
-        } else if self.status.1.starts_with("asking the kernel") {
-            self.status = (Tone::Quiet, String::new());
+            self.complain(format!("an answer of the kernel's is not understood: {error}"));
+        } else if self.complaint {
+            self.tell(Tone::Quiet, String::new());
         }
+    }
+
+    /// Says what was done, or is being done.
+    pub fn tell(&mut self, tone: Tone, text: String) {
+        self.status = (tone, text);
+        self.complaint = false;
+    }
+
+    fn complain(&mut self, text: String) {
+        self.status = (Tone::Bad, text);
+        self.complaint = true;
     }
 
     /// A command of the user's has ended.
     fn done(&mut self, command: &str, answer: Result<Value, String>) {
         self.look_now();
         let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64).unwrap_or(0);
-        self.status = match answer {
+        let (tone, text) = match answer {
             Err(error) => (Tone::Bad, format!("{command}: {error}")),
             Ok(value) if command.starts_with("alloc") => {
                 let (id, bytes) = (number(&value, "id"), number(&value, "pages") * PAGE);
@@ -270,6 +284,7 @@ impl App {
                 }
             }
         };
+        self.tell(tone, text);
     }
 
     /// Looks at the guest as soon as nothing is being waited for.
@@ -282,16 +297,16 @@ impl App {
         self.ended = true;
         self.waiting.clear();
         self.dialog = Dialog::None;
-        self.status = (Tone::Bad, "the guest has ended; `cargo xtask run` starts another one".to_owned());
+        self.tell(Tone::Bad, "the guest has ended; `cargo xtask run` starts another one".to_owned());
     }
 
     /// QEMU has plugged or unplugged a DIMM, or not.
     pub fn dimm_done(&mut self, result: Result<String, String>) {
         self.look_now();
-        self.status = match result {
-            Ok(text) => (Tone::Good, text),
-            Err(text) => (Tone::Bad, text),
-        };
+        match result {
+            Ok(text) => self.tell(Tone::Good, text),
+            Err(text) => self.tell(Tone::Bad, text),
+        }
     }
 
     /// QEMU has said which DIMMs there are.
@@ -302,7 +317,7 @@ impl App {
         match result {
             Ok(dimms) if dimms.is_empty() => {
                 self.dialog = Dialog::None;
-                self.status = (Tone::Bad, "there is no DIMM to remove; a adds one".to_owned());
+                self.tell(Tone::Bad, "there is no DIMM to remove; a adds one".to_owned());
             }
             Ok(dimms) => {
                 let rows = dimms.iter().map(|dimm| {
@@ -313,7 +328,7 @@ impl App {
             }
             Err(text) => {
                 self.dialog = Dialog::None;
-                self.status = (Tone::Bad, text);
+                self.tell(Tone::Bad, text);
             }
         }
     }

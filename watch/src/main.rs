@@ -141,6 +141,8 @@ impl View<'_> {
         let mut changed = true;
         loop {
             for action in app.poll(Instant::now()) {
+                // It may also have found that nobody answers.
+                changed = true;
                 self.act(app, action);
             }
             if changed {
@@ -174,7 +176,7 @@ impl View<'_> {
             Action::Ask(what, command) => self.link.ask(&command).map(|id| app.sent(id, what)),
             Action::Stop => self.link.stop(),
             Action::Plug { size, node } => {
-                app.status = (entries::Tone::Plain, format!("plugging {size} into node {node} ..."));
+                app.tell(entries::Tone::Plain, format!("plugging {size} into node {node} ..."));
                 self.work(move |monitor| {
                     let id = monitor.free_id()?;
                     Ok(match monitor.add(&id, size, node)? {
@@ -185,7 +187,7 @@ impl View<'_> {
                 Ok(())
             }
             Action::Unplug(id) => {
-                app.status = (entries::Tone::Plain, format!("asking the kernel for {id} ..."));
+                app.tell(entries::Tone::Plain, format!("asking the kernel for {id} ..."));
                 self.work(move |monitor| {
                     Ok(match monitor.remove(&id)? {
                         Outcome::Done => Ok(format!("{id}: unplugged")),
@@ -207,7 +209,7 @@ impl View<'_> {
         if let Err(error) = written
             && !app.ended
         {
-            app.status = (entries::Tone::Bad, format!("the second serial port takes nothing: {error}"));
+            app.tell(entries::Tone::Bad, format!("the second serial port takes nothing: {error}"));
         }
     }
 

@@ -228,7 +228,10 @@ fn polling() {
     app.sent(20, What::Map);
     assert_eq!(app.poll(now + Duration::from_secs(3)), []);
     assert_eq!(app.poll(now + Duration::from_secs(30)).len(), 4);
-    assert!(app.status.1.contains("does not answer"));
+    assert!(app.status.1.contains("no answer"));
+    app.sent(23, What::Map);
+    app.heard(read(&format!("{{\"id\":23,\"answer\":{}}}", MAP.replace('\n', ""))).expect("an answer"));
+    assert_eq!(app.status.1, "", "it answers again");
     // A command may take long; one that is to stop, and does not, is of a kernel that was started anew.
     app.sent(21, What::Command("alloc 4G".into()));
     app.sent(22, What::Map);

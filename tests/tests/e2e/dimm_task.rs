@@ -27,10 +27,14 @@ fn dimms_from_another_terminal() {
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("dimm1: 128M online on node 0"), "{text}");
 
+    let (status, text) = session.dimm(&["add", "128M", "--id", "dimm1"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("error: there is a DIMM dimm1 already"), "{text}");
+
     let (status, text) = session.dimm(&["list"]);
     assert_eq!(status, Some(0), "{text}");
     let row = |id: &str| text.lines().find(|line| line.starts_with(id)).unwrap_or_default().to_owned();
-    assert!(row("dimm0").ends_with("256M      0x100000000  online"), "{text}");
+    assert!(row("dimm0").ends_with("    1     256M      0x100000000  online"), "{text}");
     assert!(row("mine").contains("failed"), "{text}");
 
     let (status, text) = session.dimm(&["remove", "nothing"]);

@@ -11,6 +11,9 @@ use uart_16550::backend::PioBackend;
 use uart_16550::spec::registers::{FifoTriggerLevel, IER, LSR, MCR};
 use uart_16550::{Config, InitError, Uart16550};
 
+/// ECMA-48's CANCEL.
+const CUT: u8 = 0x18;
+
 /// A line. See the module's head.
 pub struct Line {
     port: Port,
@@ -68,7 +71,10 @@ impl Line {
         // QEMU hands over as many bytes at once as the trigger level asks for; fewer are announced
         // after four characters' time.
         let config = Config { fifo_trigger_level: Some(FifoTriggerLevel::Fourteen), ..config };
-        self.save_early_bytes();
+        match self.port {
+            Port::Console => self.save_early_bytes(),
+            Port::Remote => self.mark_early_bytes(),
+        }
         self.uart.init(config)?;
         let status = port::read8(self.port.base().offset(LINE_STATUS));
         if status & LSR::DATA_READY.bits() == 0 {
@@ -89,6 +95,16 @@ impl Line {
                 return;
             }
             self.incoming.put(&[port::read8(self.port.base().offset(DATA))]);
+        }
+    }
+
+    /// What has come before the line is set up may be the end of a line whose beginning went with the kernel before
+    /// a restart, or with the FIFOs: in front of what comes next stands a byte that is no text, so that this line is
+    /// refused, and not taken for another one.
+    fn mark_early_bytes(&mut self) {
+        let status = port::read8(self.port.base().offset(LINE_STATUS));
+        if status != u8::MAX && status & LSR::DATA_READY.bits() != 0 {
+            self.incoming.put(&[CUT]);
         }
     }
 
