@@ -8,24 +8,26 @@
 //! One flag for all of them: whoever wakes one wakes all, and polling a future that has nothing to do
 //! costs a few loads. Interrupt handlers call [`wake`]; work that takes long calls [`give_way`] between
 //! its steps, and every other future is polled before it goes on. Invariant: the flag is looked at with
-//! interrupts off, and `hlt` follows before one can come, so no wake-up is slept through.
+//! interrupts off, and `hlt` follows before one can come, so no wake-up is slept through (crate `interrupt`).
 
+use crate::arch::interrupts::ThisCpu;
 use crate::arch::serial::{self, Input, Port};
-use crate::arch::{interrupts, time};
+use crate::arch::time;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use core::time::Duration;
+use interrupt::Wake;
 
 /// Whether a future may have something to do.
-static AWAKE: AtomicBool = AtomicBool::new(true);
+static AWAKE: Wake = Wake::new();
 /// The earliest time somebody sleeps until, in nanoseconds of uptime; `u64::MAX`: nobody does.
 static DEADLINE: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Lets every future be polled once more. Callable from everywhere, interrupt handlers included.
 pub fn wake() {
-    AWAKE.store(true, Ordering::Release);
+    AWAKE.wake();
 }
 
 const VTABLE: RawWakerVTable =
@@ -38,7 +40,7 @@ pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>]) {
     let waker = unsafe { Waker::from_raw(RawWaker::new(core::ptr::null(), &VTABLE)) };
     let mut context = Context::from_waker(&waker);
     loop {
-        while AWAKE.swap(false, Ordering::Acquire) {
+        while AWAKE.take() {
             // Whoever still sleeps says so again when it is polled.
             DEADLINE.store(u64::MAX, Ordering::Relaxed);
             for future in futures.iter_mut() {
@@ -63,15 +65,11 @@ fn idle() {
         return;
     }
     let deadline = DEADLINE.load(Ordering::Relaxed);
-    interrupts::disable();
-    if AWAKE.load(Ordering::Acquire) {
-        interrupts::enable();
-        return;
-    }
-    if deadline != u64::MAX {
-        time::wake_at(Duration::from_nanos(deadline));
-    }
-    interrupts::sleep_until_interrupt();
+    AWAKE.sleep_unless_awake::<ThisCpu>(|| {
+        if deadline != u64::MAX {
+            time::wake_at(Duration::from_nanos(deadline));
+        }
+    });
 }
 
 /// Gives every other future a turn.

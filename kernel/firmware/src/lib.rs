@@ -2,8 +2,10 @@
 //! answers to it. No hardware, no allocation, no panic for any input; tested on the host.
 //!
 //! ```text
+//!  physical memory  --> tables   the chain from the RSDP to every table
 //!  bytes of a table --> srat     which memory belongs to which node, which may be hot-plugged
-//!                       madt     whether the list of interrupt controllers can be walked
+//!                       madt     the interrupt controllers
+//!                       fadt     where the registers of events, power and reset are
 //!  bytes of a _CRS  --> ranges   the memory of a device
 //!  registers        --> gpe      which bit is which event
 //!  Notify           --> notify   what waits to be handled, and the codes of the answers
@@ -29,6 +31,7 @@
 extern crate std;
 
 pub mod bytes;
+pub mod fadt;
 pub mod gpe;
 pub mod madt;
 pub mod notify;
@@ -36,3 +39,4 @@ pub mod quota;
 pub mod ranges;
 pub mod rsdp;
 pub mod srat;
+pub mod tables;

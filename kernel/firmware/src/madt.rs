@@ -1,12 +1,13 @@
-//! The Multiple APIC Description Table (ACPI 6.5, section 5.2.12), looked over before it is walked.
+//! The Multiple APIC Description Table (ACPI 6.5, section 5.2.12): interrupt controllers and processors.
 //!
-//! Crate `acpi` decodes its entries, but trusts their length bytes: an entry of length zero keeps it
-//! busy for ever, one that is too long leads it beyond the table. So [`check`] first.
+//! ```text
+//!  header (36) | local APIC (4) | flags (4) | entry: type, length, ... | entry | ...
+//! ```
 //!
-//! What the kernel wants to know of it is a [`Madt`]: plain data, filled by the kernel's `acpi::tables`,
-//! read by its interrupt controllers' code.
+//! The whole list is looked over first ([`check`]): a table with one entry that cannot be is not believed at all.
+//! What the kernel wants to know of it is a [`Madt`]: plain data, read by its interrupt controllers' code.
 
-use crate::bytes::u8_at;
+use crate::bytes::{u8_at, u16_at, u32_at, u64_at};
 use arrayvec::ArrayVec;
 use core::fmt;
 use mm::addr::PhysAddr;
@@ -29,6 +30,8 @@ pub struct Madt {
     pub overrides: ArrayVec<SourceOverride, MAX_OVERRIDES>,
     /// How many processors are enabled, the one that runs this code included.
     pub processors: u32,
+    /// IO APICs and source overrides beyond those that are kept.
+    pub left_out: u32,
 }
 
 /// Whether the machine has the two 8259 interrupt controllers of a PC (flag PCAT_COMPAT).
@@ -93,6 +96,12 @@ pub const fn inti(flags: u16) -> (Polarity, Trigger) {
 
 /// Where the first entry starts.
 const ENTRIES: usize = 44;
+/// Flag of the table: the machine has the two 8259 controllers of a PC.
+const PCAT_COMPAT: u32 = 1;
+/// Flag of a processor.
+const ENABLED: u32 = 1;
+/// The bus of source overrides that count.
+const ISA: u8 = 0;
 
 /// Why the table must not be walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +152,55 @@ pub fn check(table: &[u8]) -> Result<(), BadMadtEntry> {
     Ok(())
 }
 
+impl Madt {
+    /// Reads the table (whole, with its header).
+    ///
+    /// # Errors
+    /// An entry cannot be.
+    pub fn read(table: &[u8]) -> Result<Madt, BadMadtEntry> {
+        check(table)?;
+        let flags = u32_at(table, 40).unwrap_or(0);
+        let mut madt = Madt {
+            local_apic: PhysAddr(u32_at(table, 36).unwrap_or(0).into()),
+            legacy_pics: if flags & PCAT_COMPAT == 0 { LegacyPics::Absent } else { LegacyPics::Present },
+            ..Madt::default()
+        };
+        let mut rest = table.get(ENTRIES..).unwrap_or_default();
+        while let Some(length) = u8_at(rest, 1)
+            && let Some((entry, behind)) = rest.split_at_checked(length.into())
+        {
+            // `check` saw that the entry is as long as its kind must be.
+            if madt.take(entry).is_none() {
+                madt.left_out = madt.left_out.saturating_add(1);
+            }
+            rest = behind;
+        }
+        Ok(madt)
+    }
+
+    /// Puts one entry where it belongs; `None` when there is no room.
+    fn take(&mut self, entry: &[u8]) -> Option<()> {
+        let enabled = |flags: u32| flags & ENABLED;
+        match u8_at(entry, 0)? {
+            0 => self.processors = self.processors.saturating_add(enabled(u32_at(entry, 4)?)),
+            9 => self.processors = self.processors.saturating_add(enabled(u32_at(entry, 8)?)),
+            5 => self.local_apic = PhysAddr(u64_at(entry, 4)?),
+            1 => {
+                let registers = PhysAddr(u32_at(entry, 4)?.into());
+                let io = IoApic { id: u8_at(entry, 2)?, registers, gsi_base: u32_at(entry, 8)? };
+                self.io_apics.try_push(io).ok()?;
+            }
+            2 if u8_at(entry, 2)? == ISA => {
+                let (polarity, trigger) = inti(u16_at(entry, 8)?);
+                let (irq, gsi) = (u8_at(entry, 3)?, u32_at(entry, 4)?);
+                self.overrides.try_push(SourceOverride { irq, gsi, polarity, trigger }).ok()?;
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +233,37 @@ mod tests {
         assert_eq!(inti(0b0011), (Polarity::Low, Trigger::Edge));
     }
 
-    // Proves that what would lead crate `acpi` astray is refused: length 0 (endless), shorter than the
+    // Proves that every kind of entry ends where the kernel looks for it, and that what is not asked for is no harm.
+    #[test]
+    fn entries_are_read() {
+        let mut bytes = table(&[
+            &[0, 8, 0, 0, 1, 0, 0, 0],
+            &[0, 8, 1, 1, 0, 0, 0, 0],
+            &[9, 16, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 12, 7, 0, 0, 0, 0xc0, 0xfe, 24, 0, 0, 0],
+            &[2, 10, 0, 9, 20, 0, 0, 0, 0b1101, 0],
+            &[2, 10, 1, 9, 21, 0, 0, 0, 0, 0],
+            &[4, 6, 0xff, 0, 0, 1],
+            &[0x80, 2],
+        ]);
+        bytes[36..44].copy_from_slice(&[0, 0, 0xe0, 0xfe, 1, 0, 0, 0]);
+        let mut madt = Madt::read(&bytes).unwrap();
+        assert_eq!((madt.processors, madt.left_out), (2, 0));
+        assert_eq!((madt.local_apic, madt.legacy_pics), (PhysAddr(0xfee0_0000), LegacyPics::Present));
+        let io = IoApic { id: 7, registers: PhysAddr(0xfec0_0000), gsi_base: 24 };
+        assert_eq!(madt.io_apics.as_slice(), [io]);
+        let source = SourceOverride { irq: 9, gsi: 20, polarity: Polarity::High, trigger: Trigger::Level };
+        assert_eq!(madt.overrides.as_slice(), [source]);
+        bytes.extend([5, 12, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+        (0..20).for_each(|_| bytes.extend([1, 12, 7, 0, 0, 0, 0xc0, 0xfe, 24, 0, 0, 0]));
+        madt = Madt::read(&bytes).unwrap();
+        assert_eq!(madt.local_apic, PhysAddr(1 << 32));
+        assert_eq!((madt.io_apics.len(), madt.left_out), (MAX_IO_APICS, 5));
+        bytes.extend([0, 7, 0, 0, 0, 0, 0]);
+        assert!(Madt::read(&bytes).is_err());
+    }
+
+    // Proves that no length leads the reader astray: length 0 (endless), shorter than the
     // kind (reads the neighbour), beyond the end, and a table shorter than its own fixed part.
     #[test]
     fn bad_lengths_are_refused() {

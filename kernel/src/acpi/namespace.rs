@@ -4,7 +4,7 @@
 //! open, so that it works when memory is exhausted and ends when the firmware's code does not.
 
 use super::aml_host::{Inbox, KernelHost};
-use super::tables::{Signature, StaticTables};
+use super::tables::{Bytes, Signature, StaticTables};
 use crate::hotplug;
 use crate::memory::heap;
 use alloc::collections::BTreeSet;

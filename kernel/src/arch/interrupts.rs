@@ -13,3 +13,25 @@ pub fn without<R>(work: impl FnOnce() -> R) -> R {
 pub fn sleep_until_interrupt() {
     x86_64::instructions::interrupts::enable_and_hlt();
 }
+
+/// The flag as crate `interrupt` wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct ThisCpu;
+
+impl interrupt::Cpu for ThisCpu {
+    fn are_on() -> bool {
+        are_enabled()
+    }
+
+    fn off() {
+        disable();
+    }
+
+    fn on() {
+        enable();
+    }
+
+    fn sleep() {
+        sleep_until_interrupt();
+    }
+}

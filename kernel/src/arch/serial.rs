@@ -22,15 +22,14 @@
 
 mod line;
 mod report;
-mod ring;
 
 use super::port::{self, PortNumber};
 use super::time;
 use crate::sync::IrqMutex;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
+use interrupt::ring::Ring;
 use line::{Intake, Line, Progress};
-use ring::Ring;
 use uart_16550::spec::registers::{IER, LSR};
 use uart_16550::{BaudRate, Config, InitError};
 

@@ -1,0 +1,34 @@
+//! What the kernel's main program shares with its interrupt handlers: a lock, a wake-up flag, a ring.
+//!
+//! ```text
+//!  handler:  note it (a lock, interrupts are off anyway), wake
+//!  main:     take the lock with interrupts off;  sleep unless awake, without missing a wake-up
+//! ```
+//!
+//! One CPU: a handler runs in the midst of the main program wherever interrupts are on, and to its end. The CPU is
+//! behind a trait, so that `tests/orders.rs` tries every order in which the two can meet. Neighbours: the kernel's
+//! `sync`, `executor` and `arch::serial`.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod mutex;
+pub mod ring;
+mod wake;
+
+pub use mutex::{IrqGuard, IrqMutex};
+pub use wake::Wake;
+
+/// The interrupt flag of the CPU that runs this.
+pub trait Cpu {
+    /// Whether interrupts come.
+    fn are_on() -> bool;
+
+    /// Lets none come until [`Cpu::on`].
+    fn off();
+
+    /// Lets them come; those that wait come at once.
+    fn on();
+
+    /// Lets them come and waits for one, which may have been waiting already. To be called with interrupts off.
+    fn sleep();
+}
