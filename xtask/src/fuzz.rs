@@ -48,7 +48,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Ccodegen-units=1 \
 /// Named, so that build scripts are built without coverage.
 const HOST: &str = "x86_64-unknown-linux-gnu";
 /// An input that takes longer, in seconds, or more memory, in MiB, is a find.
-const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=1024"];
+const LIMITS: [&str; 2] = ["-timeout=30", "-rss_limit_mb=1024"];
 /// Seconds for each target, unless a number of runs was asked for.
 const TIME: u64 = 60;
 

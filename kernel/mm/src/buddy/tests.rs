@@ -4,6 +4,7 @@
 //! was not written before panics with its address, which is stricter than memory full of junk.
 
 mod cases;
+mod every;
 mod long;
 mod model;
 

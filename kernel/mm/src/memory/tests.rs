@@ -12,6 +12,7 @@ mod comings;
 mod migrate;
 mod migrate_tables;
 mod offline;
+mod orders;
 mod policy;
 mod random;
 mod remove;

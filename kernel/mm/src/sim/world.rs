@@ -101,6 +101,8 @@ pub struct World {
     /// Blocks that no allocation has.
     blocks: Vec<PfnRange>,
     going: Going,
+    /// What was under way when it was torn out.
+    torn: bool,
     /// Steps that are to fail.
     armed: Vec<Step>,
     at_first: State,
@@ -137,6 +139,7 @@ impl World {
             growing: None,
             blocks: Vec::new(),
             going: Going::Nothing,
+            torn: false,
             armed: Vec::new(),
             at_first,
         }
@@ -229,13 +232,13 @@ impl World {
             _ if !self.is_possible(op) && !matches!(op, Op::Remove(_) | Op::Offline(..)) => {}
             Op::Plug(number) => self.plug(number),
             Op::Remove(number) => match self.memory.begin_remove(DeviceId(number as u32), &|| 0) {
-                Ok(removal) => self.going = Going::Removal(removal, number),
+                Ok(removal) => self.begin(Going::Removal(removal, number)),
                 Err(error) => self.expect(&error, Some(number)),
             },
             Op::Offline(number, section) => {
                 let range = SectionNr(dimm(number).start.section().0 + section).range();
                 match self.memory.begin_offline(Target::Frames(range), &|| 0) {
-                    Ok(offlining) => self.going = Going::Offlining(offlining, range),
+                    Ok(offlining) => self.begin(Going::Offlining(offlining, range)),
                     Err(error) => self.expect(&error, None),
                 }
             }
@@ -294,6 +297,10 @@ impl World {
         }
     }
 
+    fn begin(&mut self, going: Going) {
+        (self.going, self.torn) = (going, false);
+    }
+
     fn plug(&mut self, number: usize) {
         let range = dimm(number);
         self.memory.machine().plug(range);
@@ -332,6 +339,7 @@ impl World {
         assert_eq!((forgotten.ids.len(), forgotten.pages), (1, range.pages()));
         assert_eq!(self.count_lost() - lost_before, forgotten.allocations);
         self.present[number] = false;
+        self.torn = !matches!(self.going, Going::Nothing);
         self.blocks.retain(|block| !range.overlaps(*block));
     }
 
@@ -407,8 +415,7 @@ impl World {
         let there = number.is_some_and(|number| self.present[number]);
         match *error {
             RemoveError::Unknown { .. } => assert!(!there),
-            // What was leaving was torn out.
-            RemoveError::Gone => assert!(number.is_none() || !there),
+            RemoveError::Gone => assert!(self.torn),
             RemoveError::UnderWay { .. } => assert!(!matches!(self.going, Going::Nothing)),
             RemoveError::Absent { .. } => {}
             RemoveError::Pinned(pinned) => {

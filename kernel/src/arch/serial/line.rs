@@ -4,7 +4,7 @@
 //! has no state but the configuration, so what is missing in it (modem control, interrupts one by one) is written
 //! beside it. The outgoing ring has a lock of its own (`Port::outgoing`).
 
-use super::ring::Ring;
+use interrupt::ring::Ring;
 use super::{DATA, FIFO, INCOMING_BYTES, INTERRUPT_ENABLE, LINE_STATUS, MODEM_CONTROL, Port, READY};
 use crate::arch::port;
 use uart_16550::backend::PioBackend;
