@@ -4,9 +4,9 @@
 //! has no state but the configuration, so what is missing in it (modem control, interrupts one by one) is written
 //! beside it. The outgoing ring has a lock of its own (`Port::outgoing`).
 
-use interrupt::ring::Ring;
 use super::{DATA, FIFO, INCOMING_BYTES, INTERRUPT_ENABLE, LINE_STATUS, MODEM_CONTROL, Port, READY};
 use crate::arch::port;
+use interrupt::ring::Ring;
 use uart_16550::backend::PioBackend;
 use uart_16550::spec::registers::{FifoTriggerLevel, IER, LSR, MCR};
 use uart_16550::{Config, InitError, Uart16550};
