@@ -103,3 +103,37 @@ fn nobody_reads() {
     // What was told to nobody comes first: the kernel cannot know that its reader is another one.
     while remote.event("added")["resource"] != 9 {}
 }
+
+/// Proves that a program whose guest starts anew in the midst of its lines is answered by the new kernel, and never
+/// with the answer of another line.
+#[test]
+fn across_a_restart() {
+    let mut guest = with_second_port(Plan::new(Machine::Q35)).boot();
+    let mut remote = Remote::connect(&guest);
+    assert_eq!(remote.ask("resources").as_array().map(Vec::len), Some(1));
+    guest.skip_to_now();
+    guest.send(b"reboot\n");
+    // They meet the old kernel, the firmware and the new kernel; those with an even number ask for something else.
+    for number in 2000..2400 {
+        let command = if number % 2 == 0 { "policy" } else { "uptime" };
+        remote.send(&format!("@{number} {command}\n"));
+    }
+    guest.wait_prompt();
+    remote.send("\n@3000 resources\n");
+    let mut answered = 0;
+    loop {
+        let line = remote.line();
+        let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
+        match value["id"].as_u64() {
+            Some(3000) => break,
+            Some(id) if value["error"].is_null() => {
+                let field = if id % 2 == 0 { "policy" } else { "uptime_us" };
+                assert!(!value["answer"][field].is_null(), "{value}");
+                answered += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(answered > 0, "what came after the restart is answered");
+    guest.assert_sound();
+}
