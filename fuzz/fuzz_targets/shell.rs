@@ -3,14 +3,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use shell::editor::Editor;
-use shell::{args, commands, number};
+use shell::{args, complete, number, pattern, pipeline};
 
 fuzz_target!(|input: &[u8]| {
     let mut editor = Editor::new();
     let mut out = String::new();
     editor.begin(&mut out);
     for &byte in input {
-        if editor.feed(byte, commands::complete, &mut out).is_some() {
+        if editor.feed(byte, complete::complete, &mut out).is_some() {
             drop(args::parse(editor.line()));
             editor.begin(&mut out);
         }

@@ -135,6 +135,7 @@ fn trial(
         qmp: None,
         own_qmp: None,
         own_remote: None,
+        terminal_rows: None,
         more: Vec::new(),
     };
     let line = guest.command()?;

@@ -17,6 +17,8 @@ use crate::cli::{MachineType, Serial};
 use crate::size::ByteSize;
 use crate::workspace::utf8;
 
+/// The file of QEMU's by which the kernel hears of a terminal (`kernel/src/shell/pager.rs`).
+const PAGER: &str = "opt/carapace/pager";
 /// The I/O port by which the guest ends QEMU: value v gives exit status 2v + 1.
 const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
 /// Above this QEMU moves hot-plugged memory to 1 TiB, which its default CPU model cannot address.
@@ -129,6 +131,8 @@ pub struct Guest {
     pub own_qmp: Option<PathBuf>,
     /// The second serial port, on which our own tasks talk to the kernel: a listening socket.
     pub own_remote: Option<PathBuf>,
+    /// Rows of the terminal that the serial port is, where it is one: the shell then stops at each screen.
+    pub terminal_rows: Option<u16>,
     /// Arguments that come last.
     pub more: Vec<String>,
 }
@@ -160,6 +164,9 @@ impl Guest {
             add(&["-numa", &format!("node,nodeid={node}")]);
         }
         add(&["-device", DEBUG_EXIT]);
+        if let Some(rows) = self.terminal_rows {
+            add(&["-fw_cfg", &format!("name={PAGER},string={rows}")]);
+        }
         // QMP before the serial port: it must listen already while QEMU waits for the serial connection.
         for path in [&self.qmp, &self.own_qmp].into_iter().flatten() {
             add(&["-qmp", &format!("unix:{},server=on,wait=off", escaped(&utf8(path)?))]);
@@ -220,6 +227,7 @@ mod tests {
             qmp: None,
             own_qmp: None,
             own_remote: None,
+            terminal_rows: None,
             more: Vec::new(),
         }
     }
@@ -243,6 +251,14 @@ mod tests {
              -chardev stdio,id=console,mux=on,signal=off -serial chardev:console \
              -mon chardev=console,mode=readline -kernel /t/carapace-boot -initrd /t/carapace"
         );
+    }
+
+    /// A terminal is told of, with its rows, and only where there is one.
+    #[test]
+    fn terminal() {
+        let on_a_terminal = Guest { terminal_rows: Some(50), ..guest() };
+        assert!(line(&on_a_terminal).contains(" -fw_cfg name=opt/carapace/pager,string=50 "));
+        assert!(!line(&guest()).contains("fw_cfg"));
     }
 
     /// With sockets: QMP stands before the serial port on which QEMU waits; a comma in a path is doubled.

@@ -27,6 +27,10 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
     let listening = Listening::new()?;
     guest.own_qmp = Some(listening.qmp().to_owned());
     guest.own_remote = Some(listening.remote().to_owned());
+    // A person's terminal, at both ends: only then may output stop at each screen and wait for a key.
+    if args.serial == Serial::Stdio && io::stdin().is_terminal() && io::stdout().is_terminal() {
+        guest.terminal_rows = child::terminal_rows();
+    }
     let line = guest.command()?;
     if args.serial == Serial::Stdio && !io::stdin().is_terminal() {
         return from_pipe(&line);
@@ -87,6 +91,7 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         qmp,
         own_qmp: None,
         own_remote: None,
+        terminal_rows: None,
         more: args.qemu_args.clone(),
     })
 }

@@ -38,5 +38,6 @@ pub mod notify;
 pub mod quota;
 pub mod ranges;
 pub mod rsdp;
+pub mod slit;
 pub mod srat;
 pub mod tables;

@@ -51,6 +51,8 @@ impl Signature {
     pub const MADT: Signature = Signature(*b"APIC");
     /// The System Resource Affinity Table.
     pub const SRAT: Signature = Signature(*b"SRAT");
+    /// The System Locality Information Table.
+    pub const SLIT: Signature = Signature(*b"SLIT");
     const RSDT: Signature = Signature(*b"RSDT");
     const XSDT: Signature = Signature(*b"XSDT");
 }

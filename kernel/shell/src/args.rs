@@ -8,11 +8,11 @@ use core::fmt;
 use getargs::{Arg, Opt, Options};
 
 /// Words a line may have.
-const WORDS_MAX: usize = 32;
+pub const WORDS_MAX: usize = 32;
 /// Operands any command takes at most.
 const OPERANDS_MAX: usize = 4;
-/// Flags there are.
-const FLAGS: usize = 21;
+/// Flags any command takes at most.
+const FLAGS: usize = 10;
 
 /// A flag that some command takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,20 @@ pub enum Flag {
     Zone,
     /// `--verbose`, `-v`.
     Verbose,
+    /// `--ignore-case`, `-i`.
+    IgnoreCase,
+    /// `--invert-match`, `-v`.
+    Invert,
+    /// `--count`, `-c`: as `grep` has it.
+    Count,
+    /// `--lines N`, `-n N`: as `head` and `tail` have it.
+    Lines,
+    /// `--lines`, `-l`: as `wc` has it.
+    LineCount,
+    /// `--interval SECONDS`, `-n SECONDS`.
+    Interval,
+    /// `--count N`: as `watch` has it.
+    Times,
 }
 
 impl Flag {
@@ -86,6 +100,11 @@ impl Flag {
             Flag::Blocks => "--blocks",
             Flag::Zone => "--zone",
             Flag::Verbose => "--verbose",
+            Flag::IgnoreCase => "--ignore-case",
+            Flag::Invert => "--invert-match",
+            Flag::Count | Flag::Times => "--count",
+            Flag::Lines | Flag::LineCount => "--lines",
+            Flag::Interval => "--interval",
         }
     }
 
@@ -96,22 +115,27 @@ impl Flag {
             Flag::Pairs => Some('P'),
             Flag::Raw => Some('r'),
             Flag::All => Some('a'),
-            // No command takes both.
+            // No command takes two of a letter.
             Flag::Bytes | Flag::Blocks => Some('b'),
-            Flag::NoHeadings => Some('n'),
+            Flag::NoHeadings | Flag::Lines | Flag::Interval => Some('n'),
             Flag::Output => Some('o'),
             Flag::Enable => Some('e'),
             Flag::Disable => Some('d'),
             Flag::Zone => Some('z'),
-            Flag::Verbose => Some('v'),
+            Flag::Verbose | Flag::Invert => Some('v'),
+            Flag::IgnoreCase => Some('i'),
+            Flag::Count => Some('c'),
+            Flag::LineCount => Some('l'),
             Flag::Split => Some('S'),
             _ => None,
         }
     }
 
-    const fn value(self) -> FlagValue {
+    /// Whether it takes a value.
+    pub const fn value(self) -> FlagValue {
         match self {
             Flag::Node | Flag::Output | Flag::Split | Flag::Zone => FlagValue::Needed,
+            Flag::Lines | Flag::Interval | Flag::Times => FlagValue::Needed,
             Flag::Summary => FlagValue::Optional,
             _ => FlagValue::None,
         }
@@ -130,7 +154,8 @@ impl Flag {
 const LONG_JSON: &str = "json";
 
 /// Whether a flag takes a value.
-enum FlagValue {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagValue {
     /// It takes none.
     None,
     /// Behind '=' only.
@@ -232,14 +257,24 @@ pub fn format_of(line: &str) -> Format {
     if line.split_ascii_whitespace().any(json) { Format::Json } else { Format::Table }
 }
 
-/// Reads a line: words between blanks, the first one names the command.
+/// Reads one command without anything in front of it or behind it: words between blanks, the first one names it.
+///
+/// # Errors
+/// As [`ArgError`] says.
 pub fn parse(line: &str) -> Result<Invocation<'_>, ArgError<'_>> {
     let mut words = ArrayVec::<&str, WORDS_MAX>::new();
     for word in line.split_ascii_whitespace() {
         words.try_push(word).map_err(|_| ArgError::TooManyWords)?;
     }
     let (name, rest) = words.split_first().ok_or(ArgError::Empty)?;
-    let command = find(name).ok_or(ArgError::UnknownCommand(name))?;
+    parse_words(find(name).ok_or(ArgError::UnknownCommand(name))?, rest)
+}
+
+/// Reads the words behind a command's name.
+///
+/// # Errors
+/// As [`ArgError`] says.
+pub fn parse_words<'a>(command: &'static Command, rest: &[&'a str]) -> Result<Invocation<'a>, ArgError<'a>> {
     let mut invocation = Invocation { command, flags: ArrayVec::new(), operands: ArrayVec::new() };
     let mut options = Options::new(rest.iter().copied());
     loop {

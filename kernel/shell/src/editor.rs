@@ -18,7 +18,7 @@
 //! cannot swallow them); the terminal's width is taken as 80 and never asked for. Plain text that is
 //! typed at the end is echoed as it is, so that a pipe sees what it sent.
 
-use crate::history::History;
+use crate::history::{History, Which, recall};
 use crate::keys::{Key, Keys, Refused};
 use arrayvec::ArrayVec;
 use core::fmt::Write;
@@ -49,6 +49,8 @@ pub enum Event {
     /// A line has ended that held something that is neither text nor an editing key. It is not run:
     /// it could mean something else than what was sent.
     Refused(Refused),
+    /// A line has ended that asks for one of the history, which is not there or makes the line too long.
+    NotRecalled,
     /// Ctrl-C: the line is given up.
     Interrupted,
 }
@@ -154,8 +156,48 @@ impl Editor {
         if let Some(refused) = refused {
             return Event::Refused(refused);
         }
+        if self.line().trim_ascii_start().starts_with('!') {
+            if !self.recall() {
+                return Event::NotRecalled;
+            }
+            // What is run is shown, and cannot be taken for a prompt.
+            put(out, "-> ");
+            put(out, self.line());
+            put(out, "\r\n");
+        }
         self.history.push(&self.line);
         Event::Line
+    }
+
+    /// Puts the line in the place of this one that this one asks for.
+    fn recall(&mut self) -> bool {
+        // No longer needed: the line that was being typed when somebody began to browse.
+        self.draft.clear();
+        let Some(asked) = recall(core::str::from_utf8(&self.line).unwrap_or_default()) else { return false };
+        let Some(line) = self.history.find(asked.which) else { return false };
+        let parts = [line, asked.behind.as_bytes()];
+        if parts.iter().any(|part| self.draft.try_extend_from_slice(part).is_err()) {
+            return false;
+        }
+        core::mem::swap(&mut self.line, &mut self.draft);
+        true
+    }
+
+    /// Whether `byte` is the newline that belongs to a line that ended in a carriage return: it ends no other one. For
+    /// whoever takes bytes between a line and the next prompt.
+    pub fn ends_last_line(&mut self, byte: u8) -> bool {
+        core::mem::take(&mut self.after_return) && byte == b'\n'
+    }
+
+    /// The line of that number that was typed before, if it is still known.
+    pub fn earlier(&self, number: u64) -> Option<&str> {
+        let line = self.history.find(Which::Number(number))?;
+        core::str::from_utf8(line).ok()
+    }
+
+    /// The number of the line that was typed last.
+    pub fn newest(&self) -> u64 {
+        self.history.newest()
     }
 
     fn clear(&mut self) {
@@ -306,7 +348,7 @@ impl Editor {
     /// lists them. Where there is nothing to complete behind a word it counts as a blank.
     fn complete(&mut self, again: bool, complete: Completer, out: &mut dyn Write) {
         let text = core::str::from_utf8(&self.line[..self.cursor]).unwrap_or_default();
-        let (before, word) = text.split_at(text.rfind(' ').map_or(0, |at| at + 1));
+        let (before, word) = text.split_at(text.rfind([' ', '|']).map_or(0, |at| at + 1));
         let mut count = 0;
         let mut agreed: &'static str = "";
         complete(before, &mut |candidate| {
@@ -332,10 +374,16 @@ impl Editor {
             }
             (_, true) if again => {
                 put(out, "\r\n");
+                let mut column = 0;
                 complete(before, &mut |candidate| {
                     if candidate.starts_with(word) {
+                        if column + candidate.len() + 2 >= 80 {
+                            put(out, "\r\n");
+                            column = 0;
+                        }
                         put(out, candidate);
                         put(out, "  ");
+                        column += candidate.len() + 2;
                     }
                 });
                 put(out, "\r\n");

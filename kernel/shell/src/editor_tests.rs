@@ -8,7 +8,7 @@ use std::vec;
 use std::vec::Vec;
 
 fn names(before: &str, candidate: &mut dyn FnMut(&'static str)) {
-    if before.trim().is_empty() {
+    if before.trim().is_empty() || before.ends_with('|') {
         ["help", "meminfo", "memory", "map"].into_iter().for_each(candidate);
     }
 }
@@ -123,6 +123,22 @@ fn history() {
     assert_eq!(session.send("ee\r\x10\x10\r"), [ok("three"), ok("two")]);
 }
 
+// `!!` and `!N` put an earlier line in the place of this one, with what stands behind it, and show it; what is not
+// there is refused and not kept.
+#[test]
+fn recalled() {
+    let mut session = Session::new();
+    session.send("one\rtwo\r");
+    assert_eq!(session.send("!!\r!1 | head\r"), [ok("two"), ok("one | head")]);
+    assert!(session.terminal.bytes.contains("!1 | head\r\n-> one | head\r\n"));
+    assert_eq!((session.editor.newest(), session.editor.earlier(3)), (3, Some("one | head")));
+    assert_eq!(session.send("!9\r!x\r!\r"), vec![Err(Event::NotRecalled); 3]);
+    assert_eq!(session.send("!-2\r"), [ok("two")]);
+    session.send([&b"y".repeat(LINE_MAX)[..], b"\r"].concat());
+    assert_eq!(session.send("!!y\r"), [Err(Event::NotRecalled)]);
+    session.assert_shown();
+}
+
 // A line of the limit passes; one byte more, or 64 KiB, is one error after its end, the bytes counted,
 // and the next line is whole. The echo of a long line stays within a few times its length.
 #[test]
@@ -205,6 +221,9 @@ fn completion() {
     assert!(session.terminal.bytes.contains("\r\nmeminfo  memory  \r\ncarapace> mem"));
     session.send("i\t");
     assert_eq!(session.editor.line(), "meminfo ");
+    // A '|' ends a word too.
+    session.send("\x15x|he\t");
+    assert_eq!(session.editor.line(), "x|help ");
     // Behind a word that nothing completes it is a blank: text from a file with tabs works.
     assert_eq!(session.send("\x15free\tall\t\n"), [ok("free all ")]);
 }
@@ -243,7 +262,7 @@ proptest! {
 
     // Text without control bytes comes through as it was sent, in any chunks, with any ends.
     #[test]
-    fn text_comes_through(lines in prop::collection::vec("[ -~]{0,200}", 1..20), end in "\r|\n|\r\n") {
+    fn text_comes_through(lines in prop::collection::vec("( *[\"-~][ -~]{0,200})?", 1..20), end in "\r|\n|\r\n") {
         let mut session = Session::new();
         let got = session.send(lines.iter().map(|line| [line, end.as_str()].concat()).collect::<String>());
         prop_assert_eq!(got, lines.iter().map(|line| ok(line)).collect::<Vec<_>>());

@@ -1,4 +1,5 @@
-//! The lines typed before, in fixed memory: newest kept, oldest dropped when room is needed.
+//! The lines typed before, in fixed memory: newest kept, oldest dropped when room is needed. Each has a number, from
+//! 1 on, that stays its own.
 
 use arrayvec::ArrayVec;
 
@@ -9,12 +10,46 @@ const CAPACITY: usize = 4096;
 #[derive(Debug, Default)]
 pub struct History {
     text: ArrayVec<u8, CAPACITY>,
+    /// Lines ever kept: the number of the newest.
+    newest: u64,
+}
+
+/// A line of the history that another one asks for, and what stands behind that: `!! | head`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recall<'a> {
+    /// Which.
+    pub which: Which,
+    /// What stands behind it.
+    pub behind: &'a str,
+}
+
+/// Which line is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// `!N`: that of this number.
+    Number(u64),
+    /// `!!` (1) and `!-N`: the line so many lines ago.
+    Back(u64),
+}
+
+/// What a line that starts with `!` asks for. `None`: it does not start so, or asks for nothing.
+pub fn recall(line: &str) -> Option<Recall<'_>> {
+    let asked = line.trim_ascii_start().strip_prefix('!')?;
+    if let Some(behind) = asked.strip_prefix('!') {
+        return Some(Recall { which: Which::Back(1), behind });
+    }
+    let digits = asked.strip_prefix('-').unwrap_or(asked);
+    let (number, behind) =
+        digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
+    let number = number.parse().ok()?;
+    let which = if digits.len() < asked.len() { Which::Back(number) } else { Which::Number(number) };
+    Some(Recall { which, behind })
 }
 
 impl History {
     /// An empty history.
     pub const fn new() -> History {
-        History { text: ArrayVec::new_const() }
+        History { text: ArrayVec::new_const(), newest: 0 }
     }
 
     /// Keeps `line` as the newest one. Not kept: an empty line, one equal to the newest, one with a
@@ -32,6 +67,22 @@ impl History {
         // Cannot fail: the room was made above.
         let _ = self.text.try_extend_from_slice(line);
         let _ = self.text.try_push(b'\n');
+        self.newest += 1;
+    }
+
+    /// The number of the newest line; 0 where none was ever kept.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// The line that is asked for, if it is still there.
+    pub fn find(&self, which: Which) -> Option<&[u8]> {
+        let back = match which {
+            Which::Number(number) if number > 0 => self.newest.checked_sub(number)?,
+            Which::Number(_) => return None,
+            Which::Back(lines) => lines.checked_sub(1)?,
+        };
+        self.get(usize::try_from(back).ok()?)
     }
 
     /// The line `back` lines ago; 0 is the newest.
@@ -57,6 +108,50 @@ mod tests {
         }
         let lines: Vec<_> = (0..).map_while(|back| history.get(back)).collect();
         assert_eq!(lines, [b"a", b"b", b"a"]);
+    }
+
+    // A line keeps its number, whatever is typed behind it, as long as it is there.
+    #[test]
+    fn numbers() {
+        let mut history = History::new();
+        assert_eq!(
+            (history.newest(), history.find(Which::Back(1)), history.find(Which::Number(0))),
+            (0, None, None)
+        );
+        for line in ["a", "b", "b", "c"] {
+            history.push(line.as_bytes());
+        }
+        assert_eq!(history.newest(), 3);
+        for (which, line) in [
+            (Which::Number(1), Some("a")),
+            (Which::Number(3), Some("c")),
+            (Which::Number(4), None),
+            (Which::Number(0), None),
+            (Which::Back(1), Some("c")),
+            (Which::Back(3), Some("a")),
+            (Which::Back(4), None),
+            (Which::Back(0), None),
+        ] {
+            assert_eq!(history.find(which), line.map(str::as_bytes), "{which:?}");
+        }
+        for n in 0..1000 {
+            history.push(format!("line number {n}").as_bytes());
+        }
+        assert_eq!((history.newest(), history.find(Which::Number(1))), (1003, None));
+        assert_eq!(history.find(Which::Number(1003)), Some(&b"line number 999"[..]));
+    }
+
+    // What asks for a line, and what does not.
+    #[test]
+    fn recalls() {
+        let found = |which, behind| Some(Recall { which, behind });
+        assert_eq!(recall("!!"), found(Which::Back(1), ""));
+        assert_eq!(recall(" !! | head"), found(Which::Back(1), " | head"));
+        assert_eq!(recall("!12 -J"), found(Which::Number(12), " -J"));
+        assert_eq!(recall("!-2"), found(Which::Back(2), ""));
+        for line in ["", "x !!", "!", "!x", "!-", "!99999999999999999999999"] {
+            assert_eq!(recall(line), None, "{line}");
+        }
     }
 
     // With the room used up the oldest lines go, whole ones, and the newest is always there.

@@ -13,6 +13,21 @@ pub struct Size(pub u64);
 #[derive(Clone, Copy, Debug)]
 pub struct ShortSize(pub u64);
 
+/// A time in nanoseconds as people read it: `12.345 ms`, three decimals, rounded down.
+#[derive(Clone, Copy, Debug)]
+pub struct Elapsed(pub u64);
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, name) = match self.0 {
+            0..1_000_000 => (1_000, "us"),
+            1_000_000..1_000_000_000 => (1_000_000, "ms"),
+            _ => (1_000_000_000, "s"),
+        };
+        write!(f, "{}.{:03} {name}", self.0 / unit, self.0 % unit / (unit / 1000))
+    }
+}
+
 /// The unit's index (0 bytes, 1 KiB, ...), whole units, and tenths of the rest.
 fn split(bytes: u64) -> (usize, u64, u64) {
     let unit = if bytes == 0 { 0 } else { (bytes.ilog2() / 10) as usize };
@@ -61,6 +76,20 @@ impl fmt::Display for ShortSize {
 mod tests {
     use super::*;
     use std::format;
+
+    // Three decimals of the unit that leaves a digit in front of them.
+    #[test]
+    fn times() {
+        for (nanos, text) in [
+            (0, "0.000 us"),
+            (999_999, "999.999 us"),
+            (12_345_678, "12.345 ms"),
+            (1_000_000_000, "1.000 s"),
+            (u64::MAX, "18446744073.709 s"),
+        ] {
+            assert_eq!(format!("{}", Elapsed(nanos)), text);
+        }
+    }
 
     // Whole units have no decimal, parts have one, and the ends of the range of u64 are written too.
     #[test]

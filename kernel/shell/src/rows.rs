@@ -353,12 +353,16 @@ impl ExtentRow {
 mod kernel;
 mod lsmem;
 mod news;
+mod pagetype;
+mod session;
 mod trial;
 mod zones;
 
 pub use kernel::{DeviceRow, DumpHead, EventRow, Leaves, Stat, TableRow, Uptime, WalkRow, WindowRow};
 pub use lsmem::{Joined, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit};
 pub use news::{LogRow, NewsRow};
+pub use pagetype::{ByType, PAGE_BLOCK_ORDER, PageBlocks, PageBlocksRow, PageTypeRow, Type};
+pub use session::{HistoryRow, PagerRow, TimeRow};
 pub use trial::{FailRow, OfflineRow, OnlineRow, PolicyRow, StressRow};
 pub use zones::{BuddyRow, ORDERS_MAX, ZoneRow, buddy_line};
 

@@ -12,6 +12,7 @@ use crate::memory::devices::{self, Caching, DeviceMapError};
 use core::fmt;
 use firmware::fadt::Fadt;
 use firmware::madt::Madt;
+use firmware::slit::Slit;
 use firmware::srat::Srat;
 use firmware::tables::{Chain, Physical};
 use log::warn;
@@ -87,6 +88,11 @@ impl StaticTables {
     /// Which memory belongs to which node; `None` where the firmware tells nothing (one node then).
     pub fn srat(&self) -> Option<Srat<'static>> {
         self.find(Signature::SRAT).ok().map(|table| Srat(table.bytes()))
+    }
+
+    /// How far nodes are from each other; `None` where the firmware tells nothing that makes sense.
+    pub fn slit(&self) -> Option<Slit<'static>> {
+        self.find(Signature::SLIT).ok().map(|table| Slit(table.bytes())).filter(Slit::is_valid)
     }
 
     /// The interrupt controllers.

@@ -20,6 +20,7 @@ pub mod cpu;
 mod descriptors;
 mod exceptions;
 pub mod exit;
+pub mod fw_cfg;
 mod idt;
 pub mod interrupts;
 mod machine_check;

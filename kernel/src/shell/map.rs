@@ -81,7 +81,7 @@ async fn json() -> Outcome {
             }
         };
         stream::blocks(&info, &mut put).await?;
-        input::step().await?;
+        input::telling_step().await?;
     }
     result?;
     if let Some(run) = open {

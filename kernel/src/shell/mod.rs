@@ -2,13 +2,13 @@
 //! it, tested on the host) to the memory core, hotplug, the log and the CPU.
 //!
 //! ```text
-//!  COM1 ----input--> console (editor) --line--> run --> inspect | memory | map | ...
-//!                       ^                                   |  (rows)
-//!   log lines ----------'<----------------------------------'
+//!  COM1 ----input--> console (editor) --line--> run (time, repeat, watch) --> inspect | memory | map | ...
+//!                       ^                                                       |  (rows)
+//!   log lines ----------'<-- screen (pager) <-- filters (grep, head, ...) <-----'
 //! ```
 //!
-//! On COM2, where there is one, programs use the same commands (`remote`). Invariants: one command a line at a time, and the prompt comes when it is done; long commands work in steps
-//! with [`input::step`] between them, so that a DIMM is answered meanwhile and Ctrl-C is heard; no heap,
+//! On COM2, where there is one, programs use the same commands (`remote`). Invariants: one command a line at a time,
+//! and the prompt comes when it is done; long commands work in steps with [`input::step`] between them, so that a DIMM is answered meanwhile and Ctrl-C is heard; no heap,
 //! so that the shell works when the heap is exhausted; no reference into the memory core is kept across
 //! a step.
 
@@ -26,8 +26,11 @@ mod lsmem;
 mod map;
 mod memory;
 mod offline;
+mod pager;
 mod paging;
+mod prompt;
 pub mod remote;
+mod run;
 mod session;
 mod stream;
 mod system;
@@ -36,18 +39,36 @@ mod zones;
 
 use arrayvec::ArrayString;
 use core::fmt::Display;
-use shell::args::{Invocation, format_of, parse};
+use shell::args::{Invocation, format_of};
 use shell::commands::Id;
 use shell::editor::{Event, LINE_MAX};
 use shell::report::{self, Format, Text};
 
-/// Why a command did not do what was asked: the text of its `error:` line.
+/// Why a command ended before it was done.
+#[allow(clippy::large_enum_variant, reason = "an error's text is on the stack: there may be no heap")]
 #[derive(Clone, Copy, Debug)]
-struct Failure(Text<320>);
+enum Failure {
+    /// It did not do what was asked: the text of its `error:` line.
+    Error(Text<320>),
+    /// Ctrl-C.
+    Stopped,
+    /// Nobody wants to hear more: no error.
+    Enough,
+}
 
 impl Failure {
     fn of(reason: impl Display) -> Failure {
-        Failure(Text::of(&reason))
+        Failure::Error(Text::of(&reason))
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Failure::Error(reason) => reason.fmt(f),
+            Failure::Stopped => f.write_str("stopped by Ctrl-C"),
+            Failure::Enough => f.write_str("nobody wants to hear more"),
+        }
     }
 }
 
@@ -62,6 +83,7 @@ type Outcome = Result<(), Failure>;
 
 /// The shell: shows the prompt, and runs line after line for ever.
 pub async fn run() -> ! {
+    pager::start();
     console::start();
     loop {
         let byte = input::byte().await;
@@ -70,12 +92,13 @@ pub async fn run() -> ! {
             Event::Line => {
                 // The editor belongs to the console, whose lock is free while a command runs.
                 let line: ArrayString<LINE_MAX> = console::line();
-                command(&line).await;
+                run::line(&line).await;
             }
             Event::TooLong { bytes } => {
                 refuse(&format_args!("the line has {bytes} bytes, at most {LINE_MAX} are taken"));
             }
             Event::Refused(what) => refuse(&format_args!("the line has {what}; it was not run")),
+            Event::NotRecalled => refuse(&"there is no such line (history lists them), or it gets too long"),
             Event::Interrupted => {}
         }
         console::prompt();
@@ -84,7 +107,7 @@ pub async fn run() -> ! {
 
 fn fail(format: Format, reason: &dyn Display) {
     // An error's text is cut to what fits.
-    let _ = report::error(&mut console::Out, format, reason);
+    let _ = report::error(&mut console::Errors, format, reason);
 }
 
 /// Refuses the line that the editor has, in the form that it asks for as far as it is known.
@@ -93,24 +116,17 @@ fn refuse(reason: &dyn Display) {
     fail(format, reason);
 }
 
-async fn command(line: &str) {
-    let (format, outcome) = match parse(line) {
-        Ok(invocation) => (invocation.format(), execute(&invocation).await),
-        Err(error) => (format_of(line), Err(Failure::of(error))),
-    };
-    console::end_line();
-    if let Err(Failure(reason)) = outcome {
-        fail(format, &reason);
-    }
-}
-
 async fn execute(invocation: &Invocation<'_>) -> Outcome {
     match invocation.command.id {
         Id::Help => system::help(invocation),
         Id::Resources => inspect::resources(invocation).await,
         Id::Sections => inspect::sections(invocation).await,
+        Id::History => prompt::history(invocation).await,
+        Id::Pager => prompt::pager(invocation),
         Id::Meminfo => inspect::meminfo(invocation),
         Id::Buddyinfo => zones::buddyinfo(invocation),
+        Id::Pagetypeinfo => zones::pagetypeinfo(invocation).await,
+        Id::Numa => zones::numa(invocation),
         Id::Zoneinfo => zones::zoneinfo(invocation),
         Id::Lsmem => lsmem::lsmem(invocation).await,
         Id::Page => inspect::page(invocation),
@@ -134,5 +150,7 @@ async fn execute(invocation: &Invocation<'_>) -> Outcome {
         Id::Reboot => system::reboot(invocation),
         Id::Poweroff => system::poweroff(invocation),
         Id::Panic => system::panic(invocation),
+        // `pipeline` takes them for what they are.
+        Id::Time | Id::Repeat | Id::Watch | Id::Grep | Id::Head | Id::Tail | Id::Wc | Id::More => Ok(()),
     }
 }

@@ -178,7 +178,7 @@ impl Talk {
         // An error's text is cut to what fits, with room to spare.
         let _ = match outcome {
             Ok(()) => tail.write_str("}\n"),
-            Err(Failure(reason)) => self.write_error(&mut tail, begun, &reason),
+            Err(failure) => self.write_error(&mut tail, begun, &failure),
         };
         serial::offer(Port::Remote, tail.as_bytes());
     }

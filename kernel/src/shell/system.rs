@@ -12,32 +12,32 @@ use crate::memory::core;
 use ::core::fmt::Write;
 use mm::info::{DeviceId, ResourceId, ResourceState};
 use shell::args::Invocation;
-use shell::commands::{COMMANDS, FAULTS, find};
+use shell::commands::{FAULTS, GROUPS, find};
 use shell::report::{self, Array, Format, Text};
 use shell::rows::{Device, DeviceRow, EventRow, Stat, TableRow, Uptime, Word};
 
 /// `help [COMMAND]`
 pub fn help(invocation: &Invocation<'_>) -> Outcome {
     let Some(name) = invocation.operand(0) else {
-        let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or(0);
-        for command in COMMANDS {
-            writeln!(Out, "{:width$}  {}", command.name, command.summary)?;
+        let names = GROUPS.iter().flat_map(|group| group.commands).map(|command| command.name.len());
+        let width = names.max().unwrap_or(0);
+        for group in GROUPS {
+            writeln!(Out, "{}:", group.title)?;
+            for command in group.commands {
+                writeln!(Out, "  {:width$}  {}", command.name, command.summary)?;
+            }
         }
         writeln!(
             Out,
-            "\nhelp COMMAND shows its usage and an example. -J makes a command that shows something"
+            "\nhelp COMMAND tells all about one. -J makes a command that shows something print one"
         )?;
-        writeln!(
-            Out,
-            "print one line of JSON. Sizes take K, M, G, T. Tab completes, Ctrl-C stops a command."
-        )?;
+        writeln!(Out, "line of JSON. Sizes take K, M, G, T. Tab completes, Ctrl-C stops a command.")?;
         return Ok(());
     };
     let unknown = || Failure::of(format_args!("there is no command '{name}' (help lists them)"));
     let command = find(name).ok_or_else(unknown)?;
     writeln!(Out, "usage:    {}", command.usage)?;
     writeln!(Out, "          {}", command.summary)?;
-    writeln!(Out, "example:  {}", command.example)?;
     Ok(())
 }
 
@@ -54,7 +54,7 @@ pub async fn dmesg(invocation: &Invocation<'_>) -> Outcome {
     while let Some((next, line)) = log::read(place) {
         writeln!(Out, "{}", line.as_str())?;
         place = next;
-        input::step().await?;
+        input::telling_step().await?;
     }
     Ok(())
 }
@@ -67,7 +67,7 @@ async fn dmesg_json(dropped: u64) -> Outcome {
     while let Some((next, line)) = log::read(place) {
         lines.item(&mut Out, &line.as_str())?;
         place = next;
-        input::step().await?;
+        input::telling_step().await?;
     }
     Ok(Out.write_str("]}\n")?)
 }

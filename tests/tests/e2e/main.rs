@@ -27,6 +27,7 @@ mod offline;
 mod ovmf;
 mod panic;
 mod pipe;
+mod pipeline;
 mod policy;
 mod readme;
 mod remote;
