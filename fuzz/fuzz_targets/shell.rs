@@ -1,9 +1,25 @@
-//! Bytes typed at the shell, and lines as commands: each line is taken or refused.
+//! Bytes typed at the shell, and lines as commands: each line is taken or refused, and what goes through its filters
+//! comes out in whole lines.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use shell::editor::Editor;
-use shell::{args, complete, number, pattern, pipeline};
+use shell::filter::Chain;
+use shell::pages::Page;
+use shell::pattern::{Case, Pattern};
+use shell::{args, complete, number, pipeline};
+
+/// Lets `text` through the filters of `line`.
+fn run(line: &str, text: &str) {
+    let Ok(pipeline) = pipeline::parse(line).map_err(|error| error.to_string()) else { return };
+    let (mut chain, mut out) = (Chain::new(), String::new());
+    chain.start(&pipeline.filters);
+    for piece in text.split_inclusive(' ') {
+        chain.write(piece, &mut out).expect("a string takes everything");
+    }
+    let filtered = chain.finish(&mut out).is_ok() && !pipeline.filters.is_empty();
+    assert!(!filtered || out.is_empty() || out.ends_with('\n'));
+}
 
 fuzz_target!(|input: &[u8]| {
     let mut editor = Editor::new();
@@ -11,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
     editor.begin(&mut out);
     for &byte in input {
         if editor.feed(byte, complete::complete, &mut out).is_some() {
-            drop(args::parse(editor.line()));
+            run(editor.line(), "one two\nthree four\nfive");
             editor.begin(&mut out);
         }
         out.clear();
@@ -21,6 +37,12 @@ fuzz_target!(|input: &[u8]| {
     if let Err(error) = args::parse(&text) {
         let _text = error.to_string();
     }
+    run(&text, &text);
+    if let Ok(pattern) = Pattern::new(&text, Case::Ignored) {
+        pattern.matches(&text);
+    }
+    assert!(Page::of(3).take(&text) <= text.len());
+    complete::complete(&text, &mut |name| assert!(!name.is_empty()));
     let _size = number::size(&text);
     let _range = number::id_or_range(&text);
 });

@@ -76,6 +76,8 @@ pub struct Editor {
     history: History,
     /// How many lines back the shown line is, and the line that was being typed.
     browsing: Option<usize>,
+    /// The last key was a Ctrl-R: the next one goes on with what that looked for.
+    after_search: bool,
     draft: ArrayVec<u8, LINE_MAX>,
 }
 
@@ -99,6 +101,7 @@ impl Editor {
             after_tab: false,
             history: History::new(),
             browsing: None,
+            after_search: false,
             draft: ArrayVec::new(),
         }
     }
@@ -207,6 +210,7 @@ impl Editor {
         self.beyond = 0;
         self.refused = None;
         self.after_tab = false;
+        self.after_search = false;
         self.browsing = None;
     }
 
@@ -224,6 +228,7 @@ impl Editor {
             return;
         }
         let after_tab = core::mem::replace(&mut self.after_tab, false);
+        let after_search = core::mem::replace(&mut self.after_search, false);
         match key {
             Key::Text(byte) => self.insert(byte, out),
             Key::Refused(what) => self.refuse(what, out),
@@ -254,6 +259,7 @@ impl Editor {
                 Some(back) => self.browse(back - 1, out),
                 None => put(out, BELL),
             },
+            Key::Search => self.search(after_search, out),
             Key::Complete => self.complete(after_tab, complete, out),
             Key::ClearScreen => {
                 put(out, "\x1b[H\x1b[2J");
@@ -325,6 +331,29 @@ impl Editor {
         // Lines come from here, so they fit.
         let _ = self.line.try_extend_from_slice(line);
         self.go_to_end(out);
+    }
+
+    /// The newest line with the typed text in it, or, once more, the next older one.
+    fn search(&mut self, again: bool, out: &mut dyn Write) {
+        let (wanted, first) = match self.browsing.filter(|_| again) {
+            Some(back) => (&self.draft, back + 1),
+            None => (&self.line, 0),
+        };
+        let has =
+            |line: &[u8]| wanted.is_empty() || line.windows(wanted.len()).any(|part| part == &wanted[..]);
+        let lines = (first..).map_while(|back| self.history.get(back).map(|line| (back, line)));
+        let found = lines.filter(|(_, line)| has(line)).map(|(back, _)| back).next();
+        self.after_search = true;
+        match found {
+            Some(back) => {
+                if !again {
+                    // What is looked for is what comes back with cursor down.
+                    self.browsing = None;
+                }
+                self.browse(back, out);
+            }
+            None => put(out, BELL),
+        }
     }
 
     fn go_to_end(&mut self, out: &mut dyn Write) {

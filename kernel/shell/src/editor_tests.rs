@@ -139,6 +139,26 @@ fn recalled() {
     session.assert_shown();
 }
 
+// Ctrl-R finds the newest line with the typed text in it, again an older one; cursor down brings the text back.
+#[test]
+fn search() {
+    let mut session = Session::new();
+    session.send("sections 1\rmeminfo\rsections 2\rpage 5\r");
+    session.send("sec\x12");
+    assert_eq!(session.editor.line(), "sections 2");
+    session.send("\x12");
+    assert_eq!(session.editor.line(), "sections 1");
+    session.send("\x12");
+    assert_eq!(session.editor.line(), "sections 1");
+    session.assert_shown();
+    session.send("\x1b[B\x1b[B\x1b[B\x1b[B");
+    assert_eq!(session.editor.line(), "sec");
+    session.send("\x15info\x12");
+    assert_eq!(session.send("\r\x12\r"), [ok("meminfo"), ok("meminfo")]);
+    session.send("nothing\x12");
+    assert_eq!(session.editor.line(), "nothing");
+}
+
 // A line of the limit passes; one byte more, or 64 KiB, is one error after its end, the bytes counted,
 // and the next line is whole. The echo of a long line stays within a few times its length.
 #[test]

@@ -40,6 +40,8 @@ pub enum Key {
     Older,
     /// Cursor down, Ctrl-N.
     Newer,
+    /// Ctrl-R.
+    Search,
     /// Tab.
     Complete,
     /// Ctrl-L.
@@ -170,6 +172,7 @@ impl Perform for Sink {
             0x0c => Key::ClearScreen,
             0x0e => Key::Newer,
             0x10 => Key::Older,
+            0x12 => Key::Search,
             0x15 => Key::KillToStart,
             0x17 => Key::KillWord,
             0x80.. => Key::Refused(Refused::NotAscii),

@@ -26,6 +26,7 @@ pub mod history;
 pub mod human;
 pub mod kept;
 pub mod keys;
+pub mod manual;
 pub mod number;
 pub mod pages;
 pub mod pattern;

@@ -12,7 +12,7 @@ mod table;
 pub use table::{Align, Column, Picked, Row, Table, left, right};
 
 /// Bytes of JSON that a single row or object can have (asserted by `rows`' tests with the longest).
-pub const VALUE_MAX: usize = 2048;
+pub const VALUE_MAX: usize = 2304;
 
 /// How output is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,6 +95,24 @@ impl ResourceRow {
     }
 }
 
+impl ResourceRow {
+    /// The lines of `-v`: its frames, and how they are divided.
+    pub fn write_frames(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let (first, frames) = (self.base / PAGE, self.size / PAGE);
+        let last = (first + frames).saturating_sub(1);
+        writeln!(
+            out,
+            "{}: {frames} frames, {first:#x} to {last:#x}; {first:#x} is {:#x} / 4096",
+            self.id, self.base
+        )?;
+        writeln!(out, "   {} carry its own data, or are pinned since boot", self.memmap_pages)?;
+        writeln!(out, "   {} are usable, the first one is {:#x}", self.usable_pages, self.usable_start_pfn)?;
+        let (free, movable) = (self.free_pages, self.movable_pages);
+        let (pinned, offline) = (self.pinned_pages, self.offline_pages);
+        writeln!(out, "   {free} of them free, {movable} movable, {pinned} pinned, {offline} offline")
+    }
+}
+
 impl Row for ResourceRow {
     const COLUMNS: &'static [Column] = &[
         right("ID"),
@@ -257,33 +275,14 @@ pub struct PageRow {
     pub mapped_at: Option<u64>,
     /// What it is pinned for since boot.
     pub owner: Option<Word>,
-}
-
-impl PageRow {
-    /// Writes the answer for people.
-    pub fn write(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        writeln!(out, "frame       {:#x}", self.pfn)?;
-        writeln!(out, "address     {:#x}, in section {}", self.phys, self.section)?;
-        writeln!(out, "descriptor  {:#x}", self.descriptor)?;
-        writeln!(out, "state       {}", self.state)?;
-        if let Some((order, head)) = self.order.zip(self.head_pfn) {
-            let size = pages(1 << order.min(51));
-            writeln!(out, "block       order {order} ({size}) at frame {head:#x}")?;
-        }
-        if let Some(at) = self.mapped_at {
-            writeln!(out, "mapped      its block at {at:#x}")?;
-        }
-        if let Some(allocation) = self.allocation {
-            writeln!(out, "held by     allocation {allocation}")?;
-        }
-        if let Some(owner) = self.owner {
-            writeln!(out, "held by     {owner}, since boot")?;
-        }
-        match self.resource {
-            Some(resource) => writeln!(out, "resource    {resource}"),
-            None => writeln!(out, "resource    none"),
-        }
-    }
+    /// Which of its section's frames it is.
+    pub section_offset: u64,
+    /// Where its descriptor lies; `None` where nothing is mapped there.
+    pub descriptor_phys: Option<u64>,
+    /// Frames of its block.
+    pub block_pages: Option<u64>,
+    /// For a frame of the memmap: the first frame whose descriptor it has room for.
+    pub describes_pfn: Option<u64>,
 }
 
 /// The answer of `alloc`.
@@ -353,14 +352,18 @@ impl ExtentRow {
 mod kernel;
 mod lsmem;
 mod news;
+mod page;
 mod pagetype;
 mod session;
 mod trial;
 mod zones;
 
-pub use kernel::{DeviceRow, DumpHead, EventRow, Leaves, Stat, TableRow, Uptime, WalkRow, WindowRow};
+pub use kernel::{
+    DeviceRow, DumpHead, EventRow, Leaves, LevelRow, Stat, TableRow, Uptime, WalkRow, WindowRow,
+};
 pub use lsmem::{Joined, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit};
 pub use news::{LogRow, NewsRow};
+pub use page::{PageNote, PageResource};
 pub use pagetype::{ByType, PAGE_BLOCK_ORDER, PageBlocks, PageBlocksRow, PageTypeRow, Type};
 pub use session::{HistoryRow, PagerRow, TimeRow};
 pub use trial::{FailRow, OfflineRow, OnlineRow, PolicyRow, StressRow};

@@ -115,6 +115,10 @@ fn page() {
         allocation: None,
         mapped_at: None,
         owner: None,
+        section_offset: 5,
+        descriptor_phys: None,
+        block_pages: None,
+        describes_pfn: None,
     };
     let mut out = String::new();
     object(&mut out, &absent).unwrap();
@@ -125,8 +129,56 @@ fn page() {
     );
     assert_eq!(value["descriptor"], 1u64 << 63);
     out.clear();
-    PageRow { order: Some(255), head_pfn: Some(4), ..absent }.write(&mut out).unwrap();
-    assert!(out.starts_with("frame       0x5\naddress     0x5000, in section 0\n"));
+    let note = PageNote { vmemmap: 0xffff_c000_0000_0000, resource: None };
+    absent.write(&note, &mut out).unwrap();
+    assert!(
+        out.contains("is not there")
+            && out.ends_with("state       absent: no resource has it\nresource    none\n")
+    );
+    out.clear();
+    PageRow { order: Some(255), head_pfn: Some(4), ..absent }.write(&note, &mut out).unwrap();
+    assert!(out.contains("this one is number 1 of them"), "{out}");
+}
+
+// The proposal's first usable frame, spelled out: every number follows from the frame's, in 80 columns.
+#[test]
+fn page_spelled_out() {
+    let row = PageRow {
+        pfn: 1_049_600,
+        phys: 0x1_0040_0000,
+        section: 32,
+        descriptor: 0xffff_c000_0401_0000,
+        state: Word::of(&"free"),
+        order: Some(10),
+        head_pfn: Some(1_049_600),
+        resource: Some(1),
+        allocation: None,
+        mapped_at: None,
+        owner: None,
+        section_offset: 1024,
+        descriptor_phys: Some(0x1_0001_0000),
+        block_pages: Some(1024),
+        describes_pfn: None,
+    };
+    let device = Device::of(&"\\_SB.MHPC.MP00");
+    let resource = PageResource { device, start: 0x10_0000, end: 0x11_0000, zone: Word::of(&"any") };
+    let note = PageNote { vmemmap: 0xffff_c000_0000_0000, resource: Some(resource) };
+    let mut out = String::new();
+    row.write(&note, &mut out).unwrap();
+    assert_eq!(
+        out,
+        "frame       0x100400 (1049600)\n\
+         address     0x100400000 = 4096 * 1049600\n\
+         section     32 = 1049600 / 32768; its frame 1024 of 32768\n\
+         descriptor  0xffffc00004010000 = 0xffffc00000000000 + 64 * 1049600\n\
+         \x20           lies at 0x100010000, in frame 0x100010 of the memmap\n\
+         state       free: it can be allocated\n\
+         block       order 10 (4 MiB) at frame 0x100400\n\
+         \x20           2^10 = 1024 frames, to 0x1007ff; this one is its head\n\
+         resource    1: \\_SB.MHPC.MP00, zone any\n\
+         \x20           frames 0x100000 to 0x10ffff; this is its frame 1024\n"
+    );
+    assert!(out.lines().all(|line| line.len() <= 80));
 }
 
 // map -J: blocks that follow each other and are alike become one run.

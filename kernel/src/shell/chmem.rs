@@ -66,7 +66,8 @@ fn order(invocation: &Invocation<'_>) -> Result<Order, Failure> {
     let change = match (invocation.has(Flag::Enable), invocation.has(Flag::Disable)) {
         (true, false) => Change::Enable,
         (false, true) => Change::Disable,
-        _ => {
+        (true, true) => return Err(Failure::of("mutually exclusive arguments: --disable --enable")),
+        (false, false) => {
             let usage = invocation.command.usage;
             return Err(Failure::of(format_args!("bad usage: one of -e and -d is needed; usage: {usage}")));
         }

@@ -8,13 +8,18 @@ use super::{Failure, Outcome, stream};
 use crate::hotplug::{self, Answer};
 use crate::memory::{core, heap, window};
 use ::core::fmt::Write;
-use mm::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, SECTION_PAGES, SectionNr};
-use mm::info::{DeviceId, Holder, ResourceId, ResourceInfo};
+use mm::addr::{MAX_PFN, Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, SECTION_PAGES, SectionNr, VirtAddr};
+use mm::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor};
+use mm::info::{DeviceId, Holder, PageState, ResourceId, ResourceInfo};
 use mm::remove::Pinned;
-use shell::args::Invocation;
+use shell::args::{Flag, Invocation};
+use shell::commands::Id;
+use shell::manual;
 use shell::number::{self, IdOrRange};
 use shell::report::{self, Format};
-use shell::rows::{self, AddRow, Device, Meminfo, NodeRow, PageRow, ResourceRow, SectionRow, Word};
+use shell::rows::{
+    self, AddRow, Device, Meminfo, NodeRow, PageNote, PageResource, PageRow, ResourceRow, SectionRow, Word,
+};
 
 /// The resource that an operand names.
 pub fn resource(text: &str) -> Result<ResourceInfo, Failure> {
@@ -112,6 +117,17 @@ pub async fn resources(invocation: &Invocation<'_>) -> Outcome {
         .await?;
         result?;
     }
+    if invocation.format() == Format::Table && invocation.has(Flag::Verbose) {
+        Out.write_char('\n')?;
+        manual::legend(&mut Out, Id::Resources)?;
+        Out.write_char('\n')?;
+        let mut result = Ok(());
+        stream::resources(&mut |info| {
+            result = result.and_then(|()| resource_row(info).write_frames(&mut Out));
+        })
+        .await?;
+        result?;
+    }
     Ok(())
 }
 
@@ -149,7 +165,17 @@ pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
         })
         .await
     })
-    .await
+    .await?;
+    if invocation.format() == Format::Table && invocation.has(Flag::Verbose) {
+        Out.write_char('\n')?;
+        manual::legend(&mut Out, Id::Sections)?;
+        writeln!(
+            Out,
+            "\nsection n: {SECTION_PAGES} frames from n * {SECTION_PAGES} on, 128 MiB from n * 128 MiB on"
+        )?;
+        writeln!(Out, "its descriptors: 2 MiB from {} + n * 2 MiB on", VMEMMAP.start)?;
+    }
+    Ok(())
 }
 
 /// The frames of the sections from `from` to `to`, as far as there can be any.
@@ -227,10 +253,44 @@ pub fn page(invocation: &Invocation<'_>) -> Outcome {
             Holder::Boot(owner) => Some(Word::of(&owner)),
             _ => None,
         },
+        section_offset: pfn.0 % SECTION_PAGES,
+        descriptor_phys: physical(info.descriptor).map(|at| at.0),
+        block_pages: info.order.map(Order::pages),
+        describes_pfn: None,
     };
+    let resource = info.resource.and_then(|id| core().resource(id));
+    let described = resource.as_ref().filter(|_| info.state == PageState::Memmap);
+    let row = PageRow { describes_pfn: described.and_then(|of| describes(of, pfn)).map(|pfn| pfn.0), ..row };
     match invocation.format() {
         Format::Json => report::object(&mut Out, &row)?,
-        Format::Table => row.write(&mut Out)?,
+        Format::Table => {
+            let resource = resource.map(|of| PageResource {
+                device: device(of.device).0,
+                start: of.range.start.0,
+                end: of.range.end.0,
+                zone: Word::of(&of.zone),
+            });
+            row.write(&PageNote { vmemmap: VMEMMAP.start.0, resource }, &mut Out)?;
+        }
     }
     Ok(())
 }
+
+/// What a virtual address is mapped to.
+fn physical(at: VirtAddr) -> Option<PhysAddr> {
+    let found = core().with_tables(|tables, machine| tables.translate(machine, at)).flatten();
+    found.map(|found| found.phys)
+}
+
+/// The first frame whose descriptor a frame of the memmap has room for, if it is one of those: found from where the
+/// memmap starts, and looked up.
+fn describes(of: &ResourceInfo, frame: Pfn) -> Option<Pfn> {
+    let number = frame.0.checked_sub(of.memmap_start.0)?;
+    let first = of.range.start.0 / DESCRIPTORS * DESCRIPTORS;
+    let first = Pfn(first.checked_add(number.checked_mul(DESCRIPTORS)?)?);
+    let is_there = first < of.range.end && physical(descriptor(first)) == Some(frame.start());
+    is_there.then_some(first)
+}
+
+/// Descriptors in a frame of the memmap.
+const DESCRIPTORS: u64 = PAGE_SIZE / DESCRIPTOR_SIZE;

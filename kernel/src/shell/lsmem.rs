@@ -42,7 +42,7 @@ enum Parts {
 
 fn unknown_column(word: &str) -> Failure {
     Failure::of(format_args!(
-        "'{word}' is no column, or there twice: RANGE, SIZE, STATE, REMOVABLE, BLOCK, NODE, ZONES"
+        "unknown column: {word}; each of RANGE, SIZE, STATE, REMOVABLE, BLOCK, NODE, ZONES once"
     ))
 }
 
@@ -82,7 +82,9 @@ impl Wanted {
             (Some("" | "only"), Form::Table) => Parts::Sums,
             (Some("" | "only"), Form::Line(_)) => return Err(exclusive("--pairs --raw --summary=only")),
             (Some(other), _) => {
-                return Err(Failure::of(format_args!("--summary is never, always or only, not '{other}'")));
+                return Err(Failure::of(format_args!(
+                    "unsupported --summary argument: {other}; never, always or only"
+                )));
             }
         };
         let unit = if invocation.has(Flag::Bytes) { Unit::Bytes } else { Unit::Suffix };

@@ -6,18 +6,21 @@ use super::console::Out;
 use super::{Failure, Outcome};
 use crate::memory::{core, protection};
 use ::core::fmt::Write;
-use arrayvec::ArrayVec;
+use arrayvec::{ArrayString, ArrayVec};
 use mm::addr::VirtAddr;
 use mm::address_space::{WINDOWS, window_of};
-use mm::page_table::{Caching, LeafSize, Rights};
+use mm::page_table::{Caching, Leads, LeafSize, PathStep, Rights};
 use shell::args::Invocation;
 use shell::number;
-use shell::report::{self, Format};
-use shell::rows::{DumpHead, Leaves, WalkRow, WindowRow};
+use shell::report::{self, Format, Text};
+use shell::rows::{DumpHead, Leaves, LevelRow, WalkRow, WindowRow};
 
 /// What lies in no window: anything in the lower half, and gaps between windows.
 const ELSEWHERE: &str = "elsewhere";
 const ROWS: usize = WINDOWS.len() + 1;
+
+/// Tables on the way to an address.
+const LEVELS: usize = 4;
 
 /// `None` is what a loader left: writable and executable.
 fn rights(rights: Option<Rights>) -> &'static str {
@@ -36,6 +39,28 @@ fn caching(caching: Caching) -> &'static str {
     }
 }
 
+fn level_row(step: &PathStep) -> LevelRow {
+    let mut flags = ArrayString::<96>::new();
+    step.words(&mut |word| {
+        // All words there are fit.
+        let _ = write!(flags, "{}{word}", if flags.is_empty() { "" } else { ", " });
+    });
+    let (kind, leads_to) = match step.leads {
+        Leads::Nowhere => ("absent", None),
+        Leads::Table(table) => ("table", Some(table.start().0)),
+        Leads::Leaf(_, at) => ("leaf", Some(at.0)),
+    };
+    LevelRow {
+        level: step.level.name(),
+        index: step.index,
+        table: step.table.start().0,
+        entry: step.entry,
+        kind,
+        leads_to,
+        flags: Text::of(&flags),
+    }
+}
+
 /// `ptwalk VADDR [-J]`
 pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
     let text = invocation.operand(0).unwrap_or_default();
@@ -44,7 +69,15 @@ pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
     if !matches!(virt >> 47, 0 | 0x1_ffff) {
         return Err(Failure::of(format_args!("{virt:#x} is no address: bits 63 to 47 differ")));
     }
-    let found = core().with_tables(|tables, machine| tables.translate(machine, VirtAddr(virt))).flatten();
+    let mut levels: ArrayVec<LevelRow, LEVELS> = ArrayVec::new();
+    let found = core().with_tables(|tables, machine| {
+        // There are no more levels than that.
+        tables.path(machine, VirtAddr(virt), &mut |step| {
+            let _ = levels.try_push(level_row(&step));
+        });
+        tables.translate(machine, VirtAddr(virt))
+    });
+    let found = found.flatten();
     let row = WalkRow {
         virt,
         window: window_of(VirtAddr(virt)).map(|window| window.name),
@@ -54,8 +87,18 @@ pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
         caching: found.map(|found| caching(found.caching)),
     };
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &row)?,
-        Format::Table => row.write(&mut Out)?,
+        Format::Json => {
+            let mut rows = |tell: &mut dyn FnMut(&LevelRow)| levels.iter().for_each(tell);
+            report::object_with(&mut Out, "levels", &mut rows, &mut || row)?;
+        }
+        Format::Table => {
+            row.write(&mut Out)?;
+            if let Some(last) = levels.last().filter(|last| !last.flags.as_str().is_empty()) {
+                writeln!(Out, "entry     {}", last.flags)?;
+            }
+            Out.write_char('\n')?;
+            report::table(&mut Out, &mut |tell: &mut dyn FnMut(&LevelRow)| levels.iter().for_each(tell))?;
+        }
     }
     Ok(())
 }

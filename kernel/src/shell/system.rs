@@ -13,6 +13,7 @@ use ::core::fmt::Write;
 use mm::info::{DeviceId, ResourceId, ResourceState};
 use shell::args::Invocation;
 use shell::commands::{FAULTS, GROUPS, find};
+use shell::manual;
 use shell::report::{self, Array, Format, Text};
 use shell::rows::{Device, DeviceRow, EventRow, Stat, TableRow, Uptime, Word};
 
@@ -36,8 +37,7 @@ pub fn help(invocation: &Invocation<'_>) -> Outcome {
     };
     let unknown = || Failure::of(format_args!("there is no command '{name}' (help lists them)"));
     let command = find(name).ok_or_else(unknown)?;
-    writeln!(Out, "usage:    {}", command.usage)?;
-    writeln!(Out, "          {}", command.summary)?;
+    manual::write(&mut Out, command)?;
     Ok(())
 }
 

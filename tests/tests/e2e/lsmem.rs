@@ -46,7 +46,7 @@ fn as_util_linux() {
         ("lsmem -J -P", "mutually exclusive arguments: --json --pairs --raw"),
         ("lsmem -J -a -S NODE", "mutually exclusive arguments: --split --all"),
         ("lsmem -J --summary=always", "one line of JSON has no summary"),
-        ("lsmem -J -o RANGE,COLOUR", "'COLOUR' is no column"),
+        ("lsmem -J -o RANGE,COLOUR", "unknown column: COLOUR"),
     ] {
         let refused: Value = guest.json(line);
         assert!(refused["error"].as_str().is_some_and(|error| error.contains(reason)), "{line}: {refused}");

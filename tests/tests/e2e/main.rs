@@ -16,6 +16,7 @@ mod example;
 mod failures;
 mod faults;
 mod frames;
+mod help;
 mod hostile_tables;
 mod inspect;
 mod large_dimms;

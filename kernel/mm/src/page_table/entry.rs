@@ -15,8 +15,11 @@ use crate::page_table::{Caching, LeafSize, Lifetime, Rights};
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
 const WRITE_THROUGH: u64 = 1 << 3;
 const CACHE_DISABLE: u64 = 1 << 4;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
 const LEAF: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const PERMANENT: u64 = 1 << 9;
@@ -40,6 +43,16 @@ pub enum Level {
 }
 
 impl Level {
+    /// Its table's name in Intel's manual.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Pt => "PT",
+            Level::Pd => "PD",
+            Level::Pdpt => "PDPT",
+            Level::Pml4 => "PML4",
+        }
+    }
+
     /// The level below.
     pub(super) const fn below(self) -> Option<Level> {
         match self {
@@ -145,6 +158,24 @@ impl Entry {
             (false, false) => Some(Rights::Code),
             (true, false) => None,
         }
+    }
+
+    /// What the bits of a link say.
+    pub(super) fn table_words(self, tell: &mut dyn FnMut(&'static str)) {
+        let words = [(USER, "user"), (ACCESSED, "accessed"), (PERMANENT, "permanent")];
+        words.iter().filter(|(bit, _)| self.0 & bit != 0).for_each(|(_, word)| tell(word));
+    }
+
+    /// What the bits of a leaf say.
+    pub(super) fn leaf_words(self, tell: &mut dyn FnMut(&'static str)) {
+        tell(if self.0 & WRITABLE != 0 { "writable" } else { "read only" });
+        tell(if self.0 & NO_EXECUTE != 0 { "no execute" } else { "executable" });
+        let words = [(USER, "user"), (GLOBAL, "global"), (ACCESSED, "accessed"), (DIRTY, "dirty")];
+        words.iter().filter(|(bit, _)| self.0 & bit != 0).for_each(|(_, word)| tell(word));
+        tell(match self.caching() {
+            Caching::Memory => "write-back",
+            Caching::Device => "uncached",
+        });
     }
 
     /// A leaf's caching.

@@ -49,7 +49,7 @@ pub use forget::Hole;
 pub use need::TableNeed;
 pub use replace::ReplaceError;
 pub use unmap::{UnmapError, UnmapStats};
-pub use walk::{Leaf, Translation};
+pub use walk::{Leads, Leaf, PathStep, Translation};
 
 /// The size of a leaf: what one entry maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -407,3 +407,29 @@ proptest! {
         prop_assert_eq!((sim.leaves(), sim.tables()), empty);
     }
 }
+
+// The way to an address has a step for each table, down to the leaf that `translate` finds; its words are those of
+// the leaf's bits; and where nothing is mapped it ends with the entry that is not there.
+#[test]
+fn path() {
+    let (sim, mut tables) = machine(Support::No);
+    let range = PfnRange::of(DIMM, 65536);
+    let mut pool = Pool::limited(DIMM, 64);
+    tables.map(&sim, direct_map(range), &mut pool).unwrap();
+    let steps = |at| {
+        let mut steps = Vec::new();
+        tables.path(&sim, at, &mut |step| steps.push(step));
+        steps
+    };
+    let at = direct(DIMM.start()).offset((5 << 21) + 24);
+    let found = steps(at);
+    assert_eq!(found.iter().map(|step| step.level.name()).collect::<Vec<_>>(), ["PML4", "PDPT", "PD"]);
+    assert_eq!(found.iter().map(|step| step.index).collect::<Vec<_>>(), [256, 4, 5]);
+    assert_eq!(found[2].leads, Leads::Leaf(LeafSize::M2, PhysAddr(DIMM.start().0 + (5 << 21))));
+    assert!(found.windows(2).all(|pair| pair[0].leads == Leads::Table(pair[1].table)));
+    let mut words = Vec::new();
+    found[2].words(&mut |word| words.push(word));
+    assert_eq!(words, ["writable", "no execute", "global", "write-back"]);
+    let nothing = steps(direct(Pfn(DIMM.0 + 65536).start()));
+    assert_eq!(nothing.last().map(|step| (step.level, step.leads)), Some((Level::Pd, Leads::Nowhere)));
+}

@@ -37,6 +37,44 @@ pub struct Leaf {
     pub caching: Caching,
 }
 
+/// A step on the way to an address: the entry that it chooses in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathStep {
+    /// The table's level.
+    pub level: Level,
+    /// The table.
+    pub table: Pfn,
+    /// Which entry of it.
+    pub index: u64,
+    /// What stands there.
+    pub entry: u64,
+    /// Where that leads.
+    pub leads: Leads,
+}
+
+/// Where an entry leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// Nowhere: nothing is mapped.
+    Nowhere,
+    /// To a table of the next level.
+    Table(Pfn),
+    /// To memory: a leaf of that size, which begins there.
+    Leaf(LeafSize, PhysAddr),
+}
+
+impl PathStep {
+    /// Tells what the entry's bits say, a word for each.
+    pub fn words(&self, tell: &mut dyn FnMut(&'static str)) {
+        let entry = Entry(self.entry);
+        match self.leads {
+            Leads::Nowhere => {}
+            Leads::Table(_) => entry.table_words(tell),
+            Leads::Leaf(..) => entry.leaf_words(tell),
+        }
+    }
+}
+
 /// The entry of `table` (linked, of `level`) that covers `at`, as an address to load and store.
 pub(super) fn slot_of(table: Pfn, level: Level, at: VirtAddr) -> VirtAddr {
     direct(table.start()).offset(level.index(at) * 8)
@@ -68,6 +106,24 @@ impl PageTables {
                     table = next;
                     level = level.below()?;
                 }
+            }
+        }
+    }
+
+    /// Calls `each` with every step on the way to `at`, from the topmost table down, the last one included.
+    pub fn path<M: Machine>(&self, machine: &M, at: VirtAddr, each: &mut dyn FnMut(PathStep)) {
+        let (mut table, mut level) = (self.root, Level::Pml4);
+        loop {
+            let entry = entry_of(machine, table, level, at);
+            let leads = match entry.kind(level) {
+                Kind::Absent => Leads::Nowhere,
+                Kind::Leaf(size) => Leads::Leaf(size, entry.leaf_phys(size)),
+                Kind::Table(next) => Leads::Table(next),
+            };
+            each(PathStep { level, table, index: level.index(at), entry: entry.0, leads });
+            match (leads, level.below()) {
+                (Leads::Table(next), Some(below)) => (table, level) = (next, below),
+                _ => return,
             }
         }
     }

@@ -132,6 +132,41 @@ impl WalkRow {
     }
 }
 
+/// A step of `ptwalk`: the entry that the address chooses in a table.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LevelRow {
+    /// The table's name.
+    pub level: &'static str,
+    /// Which entry.
+    pub index: u64,
+    /// Where the table lies.
+    pub table: u64,
+    /// What stands there.
+    pub entry: u64,
+    /// "table", "leaf" or "absent".
+    pub kind: &'static str,
+    /// Where the next table lies, or the leaf's memory begins.
+    pub leads_to: Option<u64>,
+    /// What the entry's bits say, in words.
+    pub flags: Text<96>,
+}
+
+impl Row for LevelRow {
+    const COLUMNS: &'static [Column] =
+        &[left("LEVEL"), right("INDEX"), right("TABLE"), right("ENTRY"), left("LEADS TO")];
+
+    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
+        cell(&self.level);
+        cell(&self.index);
+        cell(&Hex(self.table));
+        cell(&Hex(self.entry));
+        match self.leads_to {
+            Some(at) => cell(&Text::<32>::of(&format_args!("{} at {at:#x}", self.kind))),
+            None => cell(&self.kind),
+        }
+    }
+}
+
 /// Leaves by their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Leaves {
