@@ -10,7 +10,7 @@ use tests::{Guest, Machine, Plan};
 /// gets into one.
 #[test]
 fn filters_and_prefixes() {
-    let mut guest = Plan::new(Machine::Q35).boot();
+    let mut guest = Plan::new(Machine::Q35).option("--slots", "64").boot();
     guest.plug_online(Dimm { number: 0, size: "256M", node: 1 });
     let sections = guest.sh("sections");
     assert_eq!(guest.sh("sections | wc -l"), [sections.len().to_string()]);

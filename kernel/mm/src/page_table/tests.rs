@@ -414,8 +414,7 @@ proptest! {
 fn path() {
     let (sim, mut tables) = machine(Support::No);
     let range = PfnRange::of(DIMM, 65536);
-    let mut pool = Pool::limited(DIMM, 64);
-    tables.map(&sim, direct_map(range), &mut pool).unwrap();
+    plug(&sim, &mut tables, range);
     let steps = |at| {
         let mut steps = Vec::new();
         tables.path(&sim, at, &mut |step| steps.push(step));

@@ -41,7 +41,7 @@ pub const RESOURCES: Page = Page {
         ),
         (
             "add",
-            "What adding it cost: aml_us, map_us, online_us in microseconds; answer_ns (from the interrupt to the end of _OST) with its parts aml_ns, check_ns, map_ns, online_ns; existing_pages_used (frames taken from other memory: 0), entries_written, tables, descriptors_written.",
+            "What adding it cost: aml_us, map_us, online_us in microseconds; answer_ns (from the interrupt to the end of _OST) with its parts aml_ns, check_ns, map_ns, online_ns; existing_pages_used (frames taken from other memory: 0), existing_heap_bytes_used (of the heap), entries_written, tables, descriptors_written.",
         ),
     ],
     words: &[
