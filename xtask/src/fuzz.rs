@@ -35,7 +35,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "aml", longest: 16 << 10, runs: 20_000 },
     Target { name: "boot", longest: 8 << 10, runs: 200_000 },
     Target { name: "crs", longest: 1 << 10, runs: 500_000 },
-    Target { name: "elf", longest: 12 << 10, runs: 100_000 },
+    Target { name: "elf", longest: 12 << 10, runs: 500_000 },
     Target { name: "memory", longest: 257, runs: 1_500 },
     Target { name: "shell", longest: 4 << 10, runs: 50_000 },
     Target { name: "tables", longest: 8 << 10, runs: 100_000 },
