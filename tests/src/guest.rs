@@ -94,11 +94,18 @@ impl Plan {
     #[track_caller]
     fn command(&self, directory: &Path) -> Vec<String> {
         let mut command = xtask::qemu_command(&self.arguments, &self.qemu, directory);
-        let initrd = command.iter().position(|word| word == "-initrd").expect("the command names a kernel");
+        let initrd =
+            || command.iter().position(|word| word == "-initrd").expect("the command names a kernel");
         match &self.kernel {
             Kernel::Built => {}
-            Kernel::None => drop(command.drain(initrd..initrd + 2)),
-            Kernel::File(file) => command[initrd + 1].clone_from(file),
+            Kernel::None => {
+                let initrd = initrd();
+                drop(command.drain(initrd..initrd + 2));
+            }
+            Kernel::File(file) => {
+                let initrd = initrd();
+                command[initrd + 1].clone_from(file);
+            }
         }
         command
     }

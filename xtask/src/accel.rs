@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::progress;
-use crate::qemu::{Accelerator, Guest, Shape};
+use crate::qemu::{Accelerator, Guest, Shape, Start};
 use crate::size::ByteSize;
 use crate::workspace::Workspace;
 
@@ -129,8 +129,7 @@ fn trial(
         qemu: qemu.to_owned(),
         shape,
         accelerator,
-        boot: boot.to_owned(),
-        kernel: None,
+        start: Start::Shim { boot: boot.to_owned(), kernel: None },
         serial: None,
         qmp: None,
         own_qmp: None,

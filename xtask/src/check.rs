@@ -3,7 +3,7 @@
 //! ```text
 //!  lints   formatting, clippy, documentation          host    tests of the libraries
 //!  deps    other people's crates, by `cargo deny`     fuzz    each fuzz target: its corpus, some random inputs
-//!                                                     qemu    tests that boot the kernel
+//!  image   the disk image, only if asked for          qemu    tests that boot the kernel
 //! ```
 //!
 //! Every step runs even if one before it failed, unless it needs what that was to make, with its output on the
@@ -60,6 +60,7 @@ impl fmt::Display for Report {
 /// The tiers that were asked for, in the order they run.
 fn chosen(args: &TestArgs) -> Result<Vec<Tier>> {
     let mut tiers = Tier::ALL.to_vec();
+    tiers.extend(args.tier.contains(&Tier::Image).then_some(Tier::Image));
     tiers.retain(|tier| match tier {
         _ if !args.tier.is_empty() => args.tier.contains(tier),
         Tier::Qemu => !args.host,
@@ -81,6 +82,7 @@ const fn needs(tier: Tier) -> &'static [Need] {
         Tier::Host => &[],
         Tier::Fuzz => &[Need::Cxx],
         Tier::Qemu => &[Need::Qemu, Need::BareMetal, Need::Acpica],
+        Tier::Image => &[Need::Qemu, Need::BareMetal, Need::Ovmf, Need::LibrarySource, Need::LlvmTools],
     }
 }
 
@@ -126,6 +128,10 @@ fn run(workspace: &Workspace, tier: Tier, filter: Option<&str>, reports: &mut Ve
                 let name = format!("fuzz target {}", target.name);
                 reports.push(report(&name, || passes(fuzz::check(workspace, target))));
             }
+        }
+        Tier::Image => {
+            let step = steps::image();
+            reports.push(report(step.name, || cargo(workspace, &step)));
         }
         Tier::Qemu => {
             let built = report("boot shim and kernel are built", || {

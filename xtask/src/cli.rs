@@ -51,6 +51,8 @@ pub enum Task {
     Bench(BenchArgs),
     /// Feed random inputs to what reads firmware's tables, shell lines and the kernel's file, and to the memory core.
     Fuzz(FuzzArgs),
+    /// Make a disk image that boots this kernel on a machine with UEFI (or a BIOS), by crate `bootloader`.
+    Image(ImageArgs),
     /// Find what is missing on this machine and install it.
     Setup,
     /// Remove everything that was built, and the accelerator's verdict.
@@ -71,6 +73,36 @@ pub struct FuzzArgs {
     /// Instead of running: put what earlier runs have found into fuzz/corpus, and take out what it does not need.
     #[arg(long, conflicts_with_all = ["time", "runs"])]
     pub minimise: bool,
+}
+
+/// Which image.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// The firmware that is to boot it.
+    #[arg(long, value_enum, default_value_t = Firmware::Uefi)]
+    pub firmware: Firmware,
+    /// Where it goes [default: target/image/carapace-uefi.img, or -bios.img]
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+}
+
+/// The kinds of firmware that a disk image can be made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Firmware {
+    /// UEFI; in QEMU, OVMF.
+    Uefi,
+    /// A BIOS; in QEMU, SeaBIOS.
+    Bios,
+}
+
+impl Firmware {
+    /// Its name on command lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uefi => "uefi",
+            Self::Bios => "bios",
+        }
+    }
 }
 
 /// How the guest looks.
@@ -106,6 +138,9 @@ pub struct RunArgs {
     /// Let QEMU listen for QMP on this socket.
     #[arg(long, value_name = "PATH")]
     pub qmp: Option<PathBuf>,
+    /// Boot from the disk image that `cargo xtask image` makes, by this firmware, instead of by PVH.
+    #[arg(long, value_enum, value_name = "FIRMWARE")]
+    pub image: Option<Firmware>,
     /// Build everything, then print the QEMU command as a JSON array instead of running it.
     #[arg(long)]
     pub dry_run: bool,
@@ -255,10 +290,12 @@ pub enum Tier {
     Fuzz,
     /// Tests that boot the kernel in QEMU.
     Qemu,
+    /// The disk image, booted by UEFI and by a BIOS; only where it is asked for, for its loaders take minutes to build.
+    Image,
 }
 
 impl Tier {
-    /// All, in the order they run: what is quick to fail comes first.
+    /// All that run where none is named, in the order they run: what is quick to fail comes first.
     pub const ALL: [Self; 5] = [Self::Lints, Self::Deps, Self::Host, Self::Fuzz, Self::Qemu];
 }
 

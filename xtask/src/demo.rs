@@ -44,6 +44,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         accel: args.accel,
         serial: Serial::Stdio,
         qmp: Some(qmp.clone()),
+        image: None,
         dry_run: false,
         qemu_args: Vec::new(),
     };

@@ -15,6 +15,7 @@ mod demo;
 mod deps;
 mod dimm;
 mod fuzz;
+mod image;
 mod packages;
 mod progress;
 mod qemu;
@@ -57,6 +58,7 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Completions { shell } => completions::write(shell, &mut std::io::stdout())?,
         Task::Bench(args) => return bench(&workspace, &args, installing),
         Task::Fuzz(args) => fuzz::fuzz(&workspace, &args, installing)?,
+        Task::Image(args) => image::image(&workspace, &args, installing)?,
         Task::Setup => setup::report(&workspace, installing)?,
         Task::Clean => clean(&workspace)?,
     }

@@ -110,6 +110,25 @@ impl Shape {
     }
 }
 
+/// How the kernel gets into the guest.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// By PVH, without firmware of any size.
+    Shim {
+        /// The boot shim, as QEMU's kernel.
+        boot: PathBuf,
+        /// The kernel, as QEMU's initial RAM disk; without it the shim ends with a status that says so.
+        kernel: Option<PathBuf>,
+    },
+    /// From a disk, which is never written to.
+    Disk {
+        /// The image.
+        image: PathBuf,
+        /// The firmware, where it is not QEMU's own.
+        firmware: Option<PathBuf>,
+    },
+}
+
 /// A guest and everything around it.
 #[derive(Clone, Debug)]
 pub struct Guest {
@@ -119,10 +138,8 @@ pub struct Guest {
     pub shape: Shape,
     /// The accelerator.
     pub accelerator: Accelerator,
-    /// The boot shim, as QEMU's kernel.
-    pub boot: PathBuf,
-    /// The kernel, as QEMU's initial RAM disk; without it the shim ends with a status that says so.
-    pub kernel: Option<PathBuf>,
+    /// Where the kernel comes from.
+    pub start: Start,
     /// Where the serial port goes; nowhere if there is none.
     pub serial: Option<Serial>,
     /// A QMP socket.
@@ -190,9 +207,25 @@ impl Guest {
             add(&["-chardev", &format!("socket,id={REMOTE},path={path},server=on,wait=off")]);
             add(&["-serial", &format!("chardev:{REMOTE}")]);
         }
-        add(&["-kernel", &utf8(&self.boot)?]);
-        if let Some(kernel) = &self.kernel {
-            add(&["-initrd", &utf8(kernel)?]);
+        match &self.start {
+            Start::Shim { boot, kernel } => {
+                add(&["-kernel", &utf8(boot)?]);
+                if let Some(kernel) = kernel {
+                    add(&["-initrd", &utf8(kernel)?]);
+                }
+            }
+            Start::Disk { image, firmware } => {
+                if let Some(firmware) = firmware {
+                    add(&["-bios", &utf8(firmware)?]);
+                }
+                // A machine with a disk has a screen: crate `bootloader`'s BIOS loader does not start without.
+                add(&[
+                    "-vga",
+                    "std",
+                    "-drive",
+                    &format!("format=raw,snapshot=on,file={}", escaped(&utf8(image)?)),
+                ]);
+            }
         }
         line.extend(self.more.iter().cloned());
         Ok(line)
@@ -221,8 +254,7 @@ mod tests {
                 cpu: None,
             },
             accelerator: Accelerator::Tcg,
-            boot: "/t/carapace-boot".into(),
-            kernel: Some("/t/carapace".into()),
+            start: Start::Shim { boot: "/t/carapace-boot".into(), kernel: Some("/t/carapace".into()) },
             serial: Some(Serial::Stdio),
             qmp: None,
             own_qmp: None,
@@ -285,6 +317,21 @@ mod tests {
             .find("-chardev socket,id=remote,path=/s/7.remote,server=on,wait=off -serial chardev:remote")
             .expect("the second one");
         assert!(first < second, "{line}");
+    }
+
+    /// A disk takes the place of the shim; the firmware is named only where it is not QEMU's own.
+    #[test]
+    fn disks() {
+        let mut guest = guest();
+        guest.start = Start::Disk { image: "/t/a,b.img".into(), firmware: Some("/f/OVMF.fd".into()) };
+        let uefi = line(&guest);
+        assert!(
+            uefi.ends_with("-bios /f/OVMF.fd -vga std -drive format=raw,snapshot=on,file=/t/a,,b.img"),
+            "{uefi}"
+        );
+        guest.start = Start::Disk { image: "/t/c.img".into(), firmware: None };
+        let bios = line(&guest);
+        assert!(!bios.contains("-bios") && !bios.contains("-kernel"), "{bios}");
     }
 
     /// What the user gives QEMU stands last, so that it wins.

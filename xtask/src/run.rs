@@ -13,7 +13,8 @@ use crate::child::{self, TerminalSettings};
 use crate::cli::{AccelChoice, RunArgs, Serial};
 use crate::console::{Console, Event, PromptWatch};
 use crate::guests::Listening;
-use crate::qemu::{Accelerator, Guest, Shape};
+use crate::image;
+use crate::qemu::{Accelerator, Guest, Shape, Start};
 use crate::setup::{self, Installing, Need};
 use crate::workspace::Workspace;
 
@@ -81,12 +82,15 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
             verdict.accelerator
         }
     };
+    let start = match args.image {
+        None => Start::Shim { boot, kernel: Some(workspace.bare_binary(KERNEL)) },
+        Some(firmware) => image::disk(workspace, firmware, installing)?,
+    };
     Ok(Guest {
         qemu: qemu.path,
         shape,
         accelerator,
-        boot,
-        kernel: Some(workspace.bare_binary(KERNEL)),
+        start,
         serial: Some(serial),
         qmp,
         own_qmp: None,

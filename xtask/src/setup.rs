@@ -11,7 +11,7 @@ use crate::build::TARGET;
 use crate::deps;
 use crate::packages::{self, Apt};
 use crate::progress;
-use crate::toolchain::{self, ThisMachine, Toolchain};
+use crate::toolchain::{self, ThisMachine, Toolchain, Wanted};
 use crate::workspace::Workspace;
 
 /// Something that a task needs.
@@ -29,10 +29,16 @@ pub enum Need {
     Cxx,
     /// `cargo deny`: licences, versions and advisories of dependencies.
     Deny,
+    /// A toolchain with its library's source: what crate `bootloader`'s loaders are built with.
+    LibrarySource,
+    /// LLVM's `objcopy`, which the loader for a BIOS needs beside it.
+    LlvmTools,
+    /// UEFI firmware for QEMU.
+    Ovmf,
 }
 
 impl Need {
-    /// Everything.
+    /// Everything, but for what only disk images need: that is asked for when one is made.
     pub const ALL: [Self; 6] =
         [Self::Qemu, Self::BareMetal, Self::Acpica, Self::Lints, Self::Cxx, Self::Deny];
 
@@ -44,6 +50,9 @@ impl Need {
             Self::Lints => "rustfmt, clippy",
             Self::Cxx => "C++ compiler",
             Self::Deny => "cargo deny",
+            Self::LibrarySource => "Rust library's source",
+            Self::LlvmTools => "LLVM tools",
+            Self::Ovmf => "OVMF",
         }
     }
 
@@ -56,12 +65,17 @@ impl Need {
                 packages::line_to_type(&["qemu-system-x86"])
             ),
             Self::BareMetal => {
-                let debian = packages::toolchain().unwrap_or_else(|| {
-                    let names = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22"];
-                    names.map(str::to_owned).to_vec()
-                });
-                format!("rustup target add {TARGET}\nor, on Debian 12: {}", packages::line_to_type(&debian))
+                format!("rustup target add {TARGET}\nor, on Debian 12: {}", debian_toolchain())
             }
+            Self::LibrarySource => {
+                format!("rustup component add rust-src\nor, on Debian 12: {}", debian_toolchain())
+            }
+            Self::LlvmTools => "rustup component add llvm-tools".into(),
+            Self::Ovmf => format!(
+                "Debian, Ubuntu: {}\n\
+                 Fedora: sudo dnf install edk2-ovmf    Arch: sudo pacman -S edk2-ovmf",
+                packages::line_to_type(&["ovmf"])
+            ),
             Self::Acpica => format!(
                 "Debian, Ubuntu: {}\n\
                  Fedora: sudo dnf install acpica-tools    Arch: sudo pacman -S acpica",
@@ -76,6 +90,14 @@ impl Need {
             Self::Deny => format!("cargo {}", deny_arguments().join(" ")),
         }
     }
+}
+
+/// The line that installs Debian's toolchain, which can build for bare metal.
+fn debian_toolchain() -> String {
+    let names = packages::toolchain().unwrap_or_else(|| {
+        ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22"].map(str::to_owned).to_vec()
+    });
+    packages::line_to_type(&names)
 }
 
 /// Whether the machine may be changed.
@@ -139,7 +161,38 @@ pub fn qemu() -> Result<Program> {
 
 /// The bare-metal toolchain, which `ensure` has seen to.
 pub fn bare_metal_toolchain(workspace: &Workspace) -> Result<Toolchain> {
-    toolchain::choose(&ThisMachine(&workspace.root)).map_err(|reasons| anyhow::anyhow!(reasons.join("; ")))
+    chosen(workspace, Wanted::Target).map_err(anyhow::Error::msg)
+}
+
+/// A toolchain with the library's source, which `ensure` has seen to.
+pub fn source_toolchain(workspace: &Workspace) -> Result<Toolchain> {
+    chosen(workspace, Wanted::Source).map_err(anyhow::Error::msg)
+}
+
+fn chosen(workspace: &Workspace, wanted: Wanted) -> Result<Toolchain, String> {
+    toolchain::choose(&ThisMachine(&workspace.root), wanted).map_err(|reasons| reasons.join("; "))
+}
+
+/// Where Debian and others install OVMF as one file.
+const OVMF_PLACES: [&str; 4] = [
+    "/usr/share/ovmf/OVMF.fd",
+    "/usr/share/qemu/OVMF.fd",
+    "/usr/share/edk2/ovmf/OVMF.fd",
+    "/usr/share/edk2/x64/OVMF.4m.fd",
+];
+
+/// OVMF's file, which `ensure` has seen to.
+pub fn ovmf() -> Result<PathBuf> {
+    let found = OVMF_PLACES.into_iter().map(PathBuf::from).find(|path| path.is_file());
+    found.ok_or_else(|| anyhow::anyhow!("there is none of {}", OVMF_PLACES.join(", ")))
+}
+
+/// LLVM's `objcopy` of the toolchain that builds loaders: rustup's component has it, Debian's toolchain does not.
+fn objcopy(workspace: &Workspace) -> Result<PathBuf, String> {
+    let hosts = chosen(workspace, Wanted::Source)?.sysroot.join("lib/rustlib");
+    let entries = std::fs::read_dir(&hosts).into_iter().flatten().flatten();
+    let mut places = entries.map(|host| host.path().join("bin/llvm-objcopy"));
+    places.find(|path| path.is_file()).ok_or_else(|| format!("no llvm-objcopy in {}", hosts.display()))
 }
 
 fn look_for(workspace: &Workspace, needs: &[Need]) -> Vec<Missing> {
@@ -151,9 +204,10 @@ fn describe(workspace: &Workspace, need: Need) -> Result<Vec<String>, Missing> {
     let line = |program: Program| format!("{}  {}", program.path.display(), program.version);
     let found = match need {
         Need::Qemu => program("qemu-system-x86_64", "--version").map(|program| vec![line(program)]),
-        Need::BareMetal => toolchain::choose(&ThisMachine(&workspace.root))
-            .map(|toolchain| vec![toolchain.to_string()])
-            .map_err(|reasons| reasons.join("; ")),
+        Need::BareMetal => chosen(workspace, Wanted::Target).map(|toolchain| vec![toolchain.to_string()]),
+        Need::LibrarySource => chosen(workspace, Wanted::Source).map(|toolchain| vec![toolchain.to_string()]),
+        Need::LlvmTools => objcopy(workspace).map(|path| vec![path.display().to_string()]),
+        Need::Ovmf => ovmf().map(|path| vec![path.display().to_string()]).map_err(|why| why.to_string()),
         Need::Acpica => ["iasl", "acpiexec"]
             .into_iter()
             .map(|name| program(name, "-v").map(line))
@@ -223,10 +277,15 @@ fn install(workspace: &Workspace, missing: &[Missing]) -> Result<()> {
             finished.lines.iter().for_each(|line| eprintln!("{line}"));
         }
     }
-    if lacks(Need::BareMetal)
-        && !rustup(workspace, &["target", "add", TARGET])?
-        && let Some(apt) = apt
-    {
+    if lacks(Need::Ovmf) {
+        wanted.push("ovmf".to_owned());
+    }
+    let mut debian = lacks(Need::BareMetal) && !rustup(workspace, &["target", "add", TARGET])?;
+    debian |= lacks(Need::LibrarySource) && !rustup(workspace, &["component", "add", "rust-src"])?;
+    if lacks(Need::LlvmTools) {
+        rustup(workspace, &["component", "add", "llvm-tools"])?;
+    }
+    if debian && let Some(apt) = apt {
         if packages::toolchain().is_none() {
             apt.update()?;
         }

@@ -74,11 +74,20 @@ pub trait Probe {
     fn has_program(&self, origin: Origin, name: &str) -> bool;
 }
 
+/// What a toolchain is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// To build for [`TARGET`], in whichever way.
+    Target,
+    /// To build for other bare-metal targets too: with the library's source.
+    Source,
+}
+
 /// The first toolchain in the order above that can do it, or why each cannot.
-pub fn choose(probe: &impl Probe) -> Result<Toolchain, Vec<String>> {
+pub fn choose(probe: &impl Probe, wanted: Wanted) -> Result<Toolchain, Vec<String>> {
     let mut refusals = Vec::new();
     for origin in [Origin::Path, Origin::System] {
-        match examine(probe, origin) {
+        match examine(probe, origin, wanted) {
             Ok(toolchain) => return Ok(toolchain),
             Err(reason) => refusals.push(reason),
         }
@@ -86,7 +95,7 @@ pub fn choose(probe: &impl Probe) -> Result<Toolchain, Vec<String>> {
     Err(refusals)
 }
 
-fn examine(probe: &impl Probe, origin: Origin) -> Result<Toolchain, String> {
+fn examine(probe: &impl Probe, origin: Origin, wanted: Wanted) -> Result<Toolchain, String> {
     let place = match origin {
         Origin::Path => "on PATH",
         Origin::System => "in /usr/bin",
@@ -100,12 +109,18 @@ fn examine(probe: &impl Probe, origin: Origin) -> Result<Toolchain, String> {
         sysroot: rustc.sysroot.clone(),
     };
     let precompiled = |name: &String| name.starts_with("libcore-") && name.ends_with(".rlib");
-    if origin == Origin::Path && probe.names(&rustc.target_libdir).iter().any(precompiled) {
+    if origin == Origin::Path
+        && wanted == Wanted::Target
+        && probe.names(&rustc.target_libdir).iter().any(precompiled)
+    {
         return Ok(toolchain(Library::Precompiled));
     }
     let source = rustc.sysroot.join("lib/rustlib/src/rust/library");
     if !probe.is_file(&source.join("core/Cargo.toml")) || !probe.is_file(&source.join("Cargo.lock")) {
-        return refuse(&format!("neither the target {TARGET} nor the library's source"));
+        return refuse(&match wanted {
+            Wanted::Target => format!("neither the target {TARGET} nor the library's source"),
+            Wanted::Source => "no source of the library".into(),
+        });
     }
     if !probe.has_program(origin, "cargo") {
         return refuse(&format!("no cargo {place}"));
@@ -235,7 +250,7 @@ mod tests {
     const DEBIAN_LINKER: &[&str] = &["/usr/bin/rust-lld"];
 
     fn chosen(files: &[&[&'static str]]) -> Option<(Origin, Library)> {
-        choose(&Fake::with(files)).ok().map(|toolchain| (toolchain.origin, toolchain.library))
+        choose(&Fake::with(files), Wanted::Target).ok().map(|toolchain| (toolchain.origin, toolchain.library))
     }
 
     /// The order: a precompiled library beats the source, and the toolchain in use beats the system's.
@@ -249,6 +264,16 @@ mod tests {
         assert_eq!(chosen(&[&system]), Some((Origin::System, Library::FromSource)));
     }
 
+    /// Where the source is wanted, a target's library is not enough.
+    #[test]
+    fn source_where_it_is_wanted() {
+        let with = |files: &[&[&'static str]]| choose(&Fake::with(files), Wanted::Source);
+        let found = with(&[RUSTUP, TARGET_LIBRARY, RUST_SRC]).map(|found| (found.origin, found.library));
+        assert_eq!(found, Ok((Origin::Path, Library::FromSource)));
+        let reasons = with(&[RUSTUP, TARGET_LIBRARY]).expect_err("there is no source");
+        assert!(reasons[0].contains("source"), "{reasons:?}");
+    }
+
     /// A directory for the target without a library in it is no target: rustup leaves such directories behind.
     #[test]
     fn empty_target_directory_is_no_target() {
@@ -258,10 +283,11 @@ mod tests {
     /// Half of the system's packages is refused, with the missing half in the reason.
     #[test]
     fn reasons_name_what_is_missing() {
-        let reasons = choose(&Fake::with(&[RUSTUP, DEBIAN])).expect_err("there is no linker in /usr");
+        let reasons =
+            choose(&Fake::with(&[RUSTUP, DEBIAN]), Wanted::Target).expect_err("there is no linker in /usr");
         assert!(reasons[0].contains("x86_64-unknown-none"), "{reasons:?}");
         assert!(reasons[1].contains("rust-lld"), "{reasons:?}");
-        let reasons = choose(&Fake::with(&[])).expect_err("there is nothing at all");
+        let reasons = choose(&Fake::with(&[]), Wanted::Target).expect_err("there is nothing at all");
         assert_eq!(reasons, ["no rustc on PATH", "no rustc in /usr/bin"]);
     }
 }

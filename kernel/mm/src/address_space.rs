@@ -9,7 +9,7 @@
 //! ffff_f100_0000_0000  stacks       512 GiB   each with an unmapped guard page below
 //! ffff_f200_0000_0000  devices      512 GiB   device registers and firmware tables
 //! ffff_f300_0000_0000  fixmap       512 GiB   single pages: the first write into an unmapped frame
-//! ffff_f400_0000_0000  boot info    512 GiB   what the loader hands over
+//! ffff_f400_0000_0000  boot info      4 TiB   what the loader hands over, and whatever else it maps
 //! ffff_ffff_8000_0000  kernel image   2 GiB
 //! ```
 //!
@@ -61,9 +61,10 @@ pub const DEVICES: Window =
     Window { name: "devices", start: VirtAddr(0xffff_f200_0000_0000), size: 512 * GIB };
 /// Single pages mapped for the moment, see `page_table`.
 pub const FIXMAP: Window = Window { name: "fixmap", start: VirtAddr(0xffff_f300_0000_0000), size: 512 * GIB };
-/// What the loader hands over.
+/// What the loader hands over; and, where crate `bootloader`'s maps more (a frame buffer), each such thing in an
+/// entry of the topmost table of its own.
 pub const BOOT_INFO: Window =
-    Window { name: "boot info", start: VirtAddr(0xffff_f400_0000_0000), size: 512 * GIB };
+    Window { name: "boot info", start: VirtAddr(0xffff_f400_0000_0000), size: 4 * TIB };
 /// The kernel image, in the top 2 GiB as the code model asks.
 pub const KERNEL: Window =
     Window { name: "kernel image", start: VirtAddr(0xffff_ffff_8000_0000), size: 2 * GIB };

@@ -69,7 +69,8 @@ pub struct EarlyMemory {
     frames: EarlyFrames,
 }
 
-/// Takes memory over from the loader: sorts its map, and makes the window for firmware tables.
+/// Takes memory over from the loader: sorts its map, lets the direct map have that and no more, and makes the
+/// window for firmware tables.
 ///
 /// # Errors
 ///
@@ -80,7 +81,8 @@ pub fn take_over(boot: &BootInfo) -> Result<EarlyMemory, StartError> {
     }
     let map = FirmwareMap::new(boot.memory_regions.iter().map(entry)).map_err(StartError::Map)?;
     let mut frames = EarlyFrames::new(map.ranges(), map.occupied());
-    let tables = PageTables::new(cpu::root(), cpu::features());
+    let mut tables = PageTables::new(cpu::root(), cpu::features());
+    tables.tidy_direct_map(core().machine(), map.ranges(), &mut frames).map_err(StartError::Tables)?;
     devices::init(tables, &mut frames).map_err(StartError::Tables)?;
     Ok(EarlyMemory { map, frames })
 }

@@ -29,6 +29,10 @@ pub fn lints() -> Vec<Step> {
     let mut steps = vec![step("formatting", &["fmt", "--all", "--check"])];
     steps
         .push(step("formatting of the fuzz targets", &["fmt", "--manifest-path=fuzz/Cargo.toml", "--check"]));
+    steps.push(step(
+        "formatting of the disk image's maker",
+        &["fmt", "--manifest-path=image/Cargo.toml", "--check"],
+    ));
     for (name, members) in [("lints", HOST), ("lints, bare metal", BARE_METAL)] {
         let words = [&["clippy"], members, &["--all-targets", "--", "--deny=warnings"]].concat();
         steps.push(step(name, &words));
@@ -57,6 +61,14 @@ pub fn qemu(filter: Option<&str>) -> Step {
     let mut tests = step("tests in QEMU", &["test", "--package=tests", "--", GUESTS]);
     tests.arguments.extend(filter.map(str::to_owned));
     tests
+}
+
+/// Tests that boot the disk image. They are ignored in every other run.
+pub fn image() -> Step {
+    step(
+        "tests of the disk image",
+        &["test", "--package=tests", "--test=image", "--", "--ignored", "--test-threads=1"],
+    )
 }
 
 #[cfg(test)]

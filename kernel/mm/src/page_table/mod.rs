@@ -36,6 +36,7 @@ mod leave;
 mod need;
 mod prepare;
 mod replace;
+mod tidy;
 mod unmap;
 mod walk;
 

@@ -105,7 +105,7 @@ impl PageTables {
     }
 
     /// Puts a table of smaller leaves in the place of the leaf of `level` that covers `at`.
-    fn split_leaf<M: Machine>(
+    pub(super) fn split_leaf<M: Machine>(
         &self,
         machine: &M,
         table: Pfn,
