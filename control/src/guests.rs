@@ -91,6 +91,22 @@ pub fn find(path: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = path {
         return Ok(path.to_owned());
     }
+    let mut found = listening();
+    let names: Vec<String> = found.iter().map(|path| format!("    {}", path.display())).collect();
+    match (found.pop(), names.len()) {
+        (Some(path), 1) => Ok(path),
+        (None, _) => bail!("no guest runs; start one by `cargo xtask run`, on another terminal"),
+        _ => bail!("several guests run; say which one by --qmp, with one of\n{}", names.join("\n")),
+    }
+}
+
+/// How many guests run.
+pub fn running() -> usize {
+    listening().len()
+}
+
+/// The sockets of all guests that listen.
+fn listening() -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory()).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -106,10 +122,5 @@ pub fn find(path: Option<&Path>) -> Result<PathBuf> {
             Err(_) => {}
         }
     }
-    let names: Vec<String> = found.iter().map(|path| format!("    {}", path.display())).collect();
-    match (found.pop(), names.len()) {
-        (Some(path), 1) => Ok(path),
-        (None, _) => bail!("no guest runs; start one by `cargo xtask run`, on another terminal"),
-        _ => bail!("several guests run; say which one by --qmp, with one of\n{}", names.join("\n")),
-    }
+    found
 }

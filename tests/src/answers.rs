@@ -8,7 +8,7 @@ pub const PAGE: u64 = 4096;
 pub const SECTION_PAGES: u64 = 32768;
 
 /// An object of `resources -J`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the interface")]
 pub struct Resource {
     pub id: u64,
@@ -50,7 +50,7 @@ pub struct Add {
 }
 
 /// An object of `sections -J`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the interface")]
 pub struct Section {
     pub section: u64,
@@ -66,7 +66,7 @@ pub struct Section {
 }
 
 /// `meminfo -J`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the interface")]
 pub struct Meminfo {
     pub total_pages: u64,
@@ -81,7 +81,7 @@ pub struct Meminfo {
 }
 
 /// A node of `meminfo -J`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the interface")]
 pub struct Node {
     pub node: u64,
@@ -90,13 +90,24 @@ pub struct Node {
 }
 
 /// An object of `buddyinfo -J`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the interface")]
 pub struct Buddyinfo {
     pub resource: u64,
     pub node: u64,
     pub zone: String,
     pub free: Vec<u64>,
+}
+
+/// An object of `map -J`.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words of the interface")]
+pub struct Extent {
+    pub start_pfn: u64,
+    pub pages: u64,
+    pub node: u64,
+    pub resource: u64,
+    pub kind: String,
 }
 
 /// `page PFN -J`.

@@ -11,9 +11,9 @@ use crate::size::ByteSize;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; without one, a greeting says what there is to do.
     #[command(subcommand)]
-    pub command: Task,
+    pub command: Option<Task>,
     /// Never install anything: say what is missing and how to get it.
     #[arg(long, global = true)]
     pub no_install: bool,
@@ -53,6 +53,9 @@ pub enum Task {
     Fuzz(FuzzArgs),
     /// Make a disk image that boots this kernel on a machine with UEFI (or a BIOS), by crate `bootloader`.
     Image(ImageArgs),
+    /// Play a scenario and make a page of it: maps, free blocks, costs (target/report/index.html; `report --help`).
+    #[command(disable_help_flag = true)]
+    Report(BenchArgs),
     /// Find what is missing on this machine and install it.
     Setup,
     /// Remove everything that was built, and the accelerator's verdict.
@@ -253,10 +256,10 @@ pub struct WatchArgs {
     pub qmp: Option<PathBuf>,
 }
 
-/// What is measured.
+/// What a program of its own is told.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// For the program that measures.
+    /// For that program.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<String>,
 }
@@ -307,7 +310,7 @@ mod tests {
     fn run_args(line: &[&str]) -> RunArgs {
         let whole = ["cargo xtask", "run"].iter().chain(line);
         match Cli::try_parse_from(whole).expect("a good command line").command {
-            Task::Run(args) => args,
+            Some(Task::Run(args)) => args,
             other => panic!("parsed as {other:?}"),
         }
     }

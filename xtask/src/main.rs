@@ -22,6 +22,7 @@ mod qemu;
 mod run;
 mod setup;
 mod toolchain;
+mod welcome;
 mod workspace;
 
 use std::os::unix::process::CommandExt;
@@ -48,7 +49,11 @@ fn main() -> ExitCode {
 fn task(cli: Cli) -> Result<u8> {
     let workspace = Workspace::find()?;
     let installing = if cli.no_install { Installing::Refused } else { Installing::Allowed };
-    match cli.command {
+    let Some(command) = cli.command else {
+        welcome::greet(&workspace);
+        return Ok(0);
+    };
+    match command {
         Task::Run(args) => return run::run(&workspace, &args, installing),
         Task::Build => build(&workspace, installing)?,
         Task::Test(args) => check::test(&workspace, &args, installing)?,
@@ -59,6 +64,7 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Bench(args) => return bench(&workspace, &args, installing),
         Task::Fuzz(args) => fuzz::fuzz(&workspace, &args, installing)?,
         Task::Image(args) => image::image(&workspace, &args, installing)?,
+        Task::Report(args) => return report(&workspace, &args, installing),
         Task::Setup => setup::report(&workspace, installing)?,
         Task::Clean => clean(&workspace)?,
     }
@@ -104,6 +110,17 @@ fn watch(workspace: &Workspace, args: &WatchArgs) -> Result<()> {
     }
     // Returns only if it fails.
     Err(view.exec()).with_context(|| format!("cannot start {}", program.display()))
+}
+
+/// So is the page of `report`, which has crates that nothing else needs either.
+fn report(workspace: &Workspace, args: &BenchArgs, installing: Installing) -> Result<u8> {
+    setup::ensure(workspace, &[Need::Qemu, Need::BareMetal], installing)?;
+    let mut command = Command::new("cargo");
+    command.args(["run", "--quiet", "--package=report", "--manifest-path"]);
+    command.arg(workspace.root.join("Cargo.toml")).arg("--").args(&args.arguments);
+    eprintln!("booting, plugging, drawing; the first time it is compiled before");
+    let status = command.status().context("cannot start cargo")?;
+    Ok(child::exit_code(status))
 }
 
 /// Cargo's target directory holds everything that was built, the bare-metal build and the verdict too.

@@ -154,6 +154,11 @@ pub fn report(workspace: &Workspace, installing: Installing) -> Result<()> {
     outcome
 }
 
+/// What of `need` this machine lacks, in words.
+pub fn lacks(workspace: &Workspace, need: Need) -> Option<String> {
+    describe(workspace, need).err().map(|missing| format!("{} ({})", need.name(), missing.why))
+}
+
 /// QEMU, which `ensure` has seen to.
 pub fn qemu() -> Result<Program> {
     program("qemu-system-x86_64", "--version").map_err(anyhow::Error::msg)

@@ -32,6 +32,7 @@ mod pipeline;
 mod policy;
 mod readme;
 mod remote;
+mod report;
 mod restart;
 mod soak;
 mod unread_serial;

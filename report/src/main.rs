@@ -1,0 +1,64 @@
+//! The program behind `cargo xtask report`: plays the scenario, or reads what one found, and writes the page.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use report::{data::Data, figures, page, scenario};
+
+/// Plays a scenario (a DIMM of 256 MiB is plugged, filled, and taken away; one of 1 TiB) and makes one HTML page of it.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask report", bin_name = "cargo xtask report")]
+struct Cli {
+    /// Where the page goes; its raw data go beside it [default: target/report/index.html in the project]
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// Make the page from raw data, and boot nothing.
+    #[arg(long, value_name = "DATA.JSON")]
+    from: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    // What the guest's side of crate `tests` has to say when a guest does not answer.
+    std::panic::set_hook(Box::new(|why| {
+        eprintln!("error: the scenario broke off: {why}");
+        std::process::exit(1);
+    }));
+    match make(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make(cli: &Cli) -> Result<()> {
+    let target = tests::xtask::root().join("target");
+    let out = match &cli.out {
+        Some(out) => std::path::absolute(out)?,
+        None => target.join("report/index.html"),
+    };
+    let kept = figures::kept()?;
+    let own = figures::own(&target.join("bench/plug.json"))?;
+    let data: Data = match &cli.from {
+        Some(from) => {
+            let text = fs::read_to_string(from).with_context(|| format!("{}", from.display()))?;
+            serde_json::from_str(&text)
+                .with_context(|| format!("{} is no data of a report", from.display()))?
+        }
+        None => scenario::play()?,
+    };
+    let folder = out.parent().context("the page lies in a directory")?;
+    fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+    let write =
+        |path: &PathBuf, text: &str| fs::write(path, text).with_context(|| format!("{}", path.display()));
+    if cli.from.is_none() {
+        write(&folder.join("data.json"), &serde_json::to_string(&data)?)?;
+    }
+    write(&out, &page::render(&data, &kept, own.as_ref()))?;
+    println!("{}", out.display());
+    Ok(())
+}

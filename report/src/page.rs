@@ -1,0 +1,184 @@
+//! The page: one file of HTML with its style and pictures inside, from what a scenario found.
+//!
+//! Invariants: nothing in it is fetched from anywhere and nothing in it runs; it is well-formed XML; every picture has
+//! a title and its content in words; what it says in numbers comes from [`Data`] and [`Figures`].
+
+mod costs;
+mod notice;
+mod tables;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::data::{Data, Event, Snapshot, Step};
+use crate::figures::Figures;
+use crate::{map, orders, words};
+
+/// The page, whole.
+pub fn render(data: &Data, kept: &Figures, own: Option<&Figures>) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                // Closed as XML has it, which HTML allows.
+                (PreEscaped(r#"<meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>"#))
+                title { "Carapace: a DIMM comes, is used, and goes" }
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body {
+                header {
+                    h1 { "A DIMM comes, is used, and goes" }
+                    p.lead {
+                        "Carapace is a kernel whose one subject is memory hotplug. All that it keeps about a DIMM lies in the "
+                        "DIMM itself, so that plugging takes nothing from the memory that was there. This page shows that, "
+                        "step by step, as it happened in QEMU."
+                    }
+                    (tiles(data))
+                    nav aria-label="Contents" {
+                        ol {
+                            @for (index, step) in data.steps.iter().enumerate() {
+                                li { a href=(format!("#step-{}", index + 1)) { (heading(step)) } }
+                            }
+                            li { a href="#beside-linux" { "Beside Linux" } }
+                            li { a href="#how" { "How this page was made" } }
+                        }
+                    }
+                }
+                main {
+                    section aria-labelledby="reading" {
+                        h2 id="reading" { "Reading the pictures" }
+                        (legend())
+                        p {
+                            "A frame is 4 KiB of memory; a descriptor, the 64 bytes the kernel keeps for a frame; the memmap, all "
+                            "descriptors; a section, 128 MiB; a resource, one range of memory that came and goes as a whole; a "
+                            "block of order n, 2ⁿ frames that are free together."
+                        }
+                    }
+                    @for (index, step) in data.steps.iter().enumerate() { (one(index + 1, step, data)) }
+                    (costs::beside_linux(kept, own))
+                    (how(data))
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// The figures that matter, in front of everything.
+fn tiles(data: &Data) -> Markup {
+    let plugged: Vec<_> = data
+        .steps
+        .iter()
+        .filter_map(|step| match &step.event {
+            Event::Plugged(resource) => Some(resource),
+            Event::Allocated { .. } | Event::Ejected { .. } => None,
+        })
+        .collect();
+    html! {
+        ul.tiles {
+            @for resource in &plugged {
+                li {
+                    strong { (words::number(resource.usable_pages)) " frames" }
+                    "of a DIMM of " (words::size(resource.size)) " can be used, in one run: all but the 64th part that its memmap takes"
+                }
+            }
+            li {
+                strong { (words::count(plugged.iter().map(|r| r.add.existing_pages_used).sum(), "frame", "frames")) }
+                "of the memory that was there were taken for that, and "
+                (words::count(plugged.iter().map(|r| r.add.existing_heap_bytes_used).sum(), "byte", "bytes")) " of the heap"
+            }
+            @for step in &data.steps {
+                @if let Event::Ejected { migrated, .. } = step.event {
+                    li { strong { (words::number(migrated)) " frames" } "in use moved out of a DIMM that left, every byte of them as it was" }
+                }
+            }
+        }
+    }
+}
+
+fn legend() -> Markup {
+    html! {
+        ul.legend aria-label="What the colours mean" {
+            @for (kind, meaning) in map::KINDS { li { span class={ "key " (kind) } aria-hidden="true" {} b { (kind) } ", " (meaning) } }
+            li { span.key.absent aria-hidden="true" {} b { "absent" } ", no memory there" }
+        }
+    }
+}
+
+/// What a step is called.
+fn heading(step: &Step) -> String {
+    match &step.event {
+        Event::Plugged(resource) => format!("A DIMM of {} is plugged", words::size(resource.size)),
+        Event::Allocated { pages, .. } => format!("{} are allocated in it", words::frames(*pages)),
+        Event::Ejected { .. } => "It is taken away while it is full".to_owned(),
+    }
+}
+
+fn one(number: usize, step: &Step, data: &Data) -> Markup {
+    let id = format!("step-{number}");
+    html! {
+        section aria-labelledby=(id) {
+            h2 id=(id) { (number) ". " (heading(step)) }
+            pre { code { (step.typed.join("\n")) } }
+            @if !step.said.is_empty() {
+                p.soft { "The kernel's log:" }
+                pre { code { (step.said.join("\n")) } }
+            }
+            h3 { "What to notice" }
+            ul { @for line in notice::lines(step, data) { li { (line) } } }
+            div.pair {
+                figure { figcaption { "Memory before" } (map::draw(&step.before, &format!("{id}-before"), "Physical memory before the step")) }
+                figure { figcaption { "Memory after" } (map::draw(&step.after, &format!("{id}-after"), "Physical memory after the step")) }
+            }
+            (free_blocks(&id, step))
+            (costs::of(step))
+            (tables::resources(&step.after))
+            (tables::sections(&step.after))
+        }
+    }
+}
+
+/// Free blocks by order of what the step changed, before and after it.
+fn free_blocks(id: &str, step: &Step) -> Markup {
+    let changed = |snapshot: &Snapshot, other: &Snapshot, resource: u64| {
+        let free = |snapshot: &Snapshot| {
+            snapshot.buddies.iter().find(|buddy| buddy.resource == resource).map(|buddy| buddy.free.clone())
+        };
+        free(snapshot) != free(other)
+    };
+    let side = |snapshot: &Snapshot, other: &Snapshot, when: &str| {
+        let mine: Vec<_> =
+            snapshot.buddies.iter().filter(|buddy| changed(snapshot, other, buddy.resource)).collect();
+        html! {
+            @if mine.is_empty() { p.soft { "The DIMM was not there " (when) " the step, and nothing else changed." } }
+            @for buddy in mine {
+                @let title = format!("Free blocks of resource {} {when} the step", buddy.resource);
+                figure {
+                    figcaption { (title) }
+                    (orders::draw(buddy, &format!("{id}-{when}-{}", buddy.resource), &title))
+                }
+            }
+        }
+    };
+    html! {
+        h3 { "Free blocks by order, where they changed" }
+        div.pair {
+            div { (side(&step.before, &step.after, "before")) }
+            div { (side(&step.after, &step.before, "after")) }
+        }
+    }
+}
+
+fn how(data: &Data) -> Markup {
+    html! {
+        section aria-labelledby="how" {
+            h2 id="how" { "How this page was made" }
+            p {
+                "By " code { "cargo xtask report" } ", which boots two guests, types and plugs what stands above, checks each figure it "
+                "can know beforehand, and lets the kernel's own " code { "check" } " look at everything after each step. The kernel: "
+                (data.kernel) ". QEMU " (data.qemu) ", machine q35, emulated, under " code { "-icount shift=0" } ": there a nanosecond of the "
+                "guest's clock is an instruction, so the figures are the same on a busy machine as on an idle one."
+            }
+            p.soft { "The raw data lie beside this page, in data.json; " code { "cargo xtask report --from data.json" } " makes the page again." }
+        }
+    }
+}
