@@ -5,6 +5,7 @@
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange, VirtAddr};
 use crate::error::FreeError;
+use crate::frame_cache::Class;
 use crate::info::PageState;
 use crate::machine::Machine;
 use crate::memory::{Block, Memory};
@@ -14,12 +15,20 @@ use crate::page::{Kind, Page, SlotNr};
 impl<M: Machine> Memory<M> {
     /// A block of exactly `order`. Without `node`: boot memory first for pinned ones, else the node
     /// with most free frames. `None` when there is none.
+    #[inline]
     pub fn allocate_block(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
-        if (order, node, kind) == (Order(0), None, Kind::Movable)
-            && let Some(head) = self.take_cached()
+        if (node, kind) == (None, Kind::Movable)
+            && let Some(class) = Class::of(order)
+            && let Some(head) = self.take_cached(class)
         {
             return Some(Block { head, order });
         }
+        self.allocate_chosen(order, node, kind)
+    }
+
+    /// The same past the cache.
+    #[inline(never)]
+    fn allocate_chosen(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
         self.choose(node, kind, Amount::Order(order), |slot| {
             self.locked(slot, |_, buddy| {
                 let head = buddy.allocate(order, kind.state(), 0)?;
@@ -31,6 +40,11 @@ impl<M: Machine> Memory<M> {
     /// The largest block up to order `most` that the node has which [`Memory::allocate_block`] would
     /// choose: a smaller one there is preferred to one of another node (or, if pinned, to hot-added memory).
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
+        if (node, kind) == (None, Kind::Movable)
+            && let Some(head) = Class::of(most).and_then(|class| self.pop_cached(class))
+        {
+            return Some(Block { head, order: most });
+        }
         self.choose(node, kind, Amount::UpTo(most), |slot| {
             self.locked(slot, |_, buddy| {
                 let (head, order) = buddy.allocate_up_to(most, kind.state(), 0)?;
@@ -75,13 +89,18 @@ impl<M: Machine> Memory<M> {
     /// When `head` is not the head of an allocated block; nothing changes then.
     #[inline]
     pub fn free_block(&self, head: Pfn) -> Result<Order, FreeError> {
-        let freed = match Page::of(&self.machine, head).tag() {
-            Some(tag) if self.give_cached(head, tag) => return Ok(tag.order),
-            Some(tag) => self.locked(tag.slot, |_, buddy| buddy.free(head)),
-            None => None,
-        };
-        let freed = freed.unwrap_or(Err(PageState::Absent));
-        freed.map_err(|state| self.refusal(head, state))
+        match self.give_cached(head) {
+            Some(order) => Ok(order),
+            None => self.free_past_cache(head),
+        }
+    }
+
+    #[inline(never)]
+    fn free_past_cache(&self, head: Pfn) -> Result<Order, FreeError> {
+        let cached = self.cache.slot_of(head);
+        let slot = cached.or_else(|| Page::of(&self.machine, head).tag().map(|tag| tag.slot));
+        let freed = slot.and_then(|slot| self.locked(slot, |_, buddy| buddy.free(head)));
+        freed.unwrap_or(Err(PageState::Absent)).map_err(|state| self.refusal(head, state))
     }
 
     /// Frees all blocks of a run that [`Memory::allocate_run`] gave.

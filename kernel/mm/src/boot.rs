@@ -145,6 +145,7 @@ impl<M: Machine> Memory<M> {
             node: named.node,
             zone: Zone::Kernel,
             layout,
+            room: layout.room(),
             max: layout.max_order(),
             stats,
             leaving: PfnRange::default(),

@@ -3,34 +3,36 @@
 //! ```text
 //!  usable run   |8|  16  |      32      |              64               | 4 |
 //!  first blocks  greedy from the left: each as large as alignment and the run's end allow
-//!  groups        128 frames, 128 of those, ...: which children are free and where held blocks start, in two
-//!                words of 128 bits each (`group`). What is free as a whole is one bit further up.
+//!  groups        128 frames, 128 of those, ...: two bits a child say which are free, where held blocks start, and
+//!                which are groups themselves (`group`). What is free as a whole is one bit further up.
+//!  descriptors   of the heads of held blocks: state, order, region, holder
 //! ```
 //!
 //! A split opens groups down to the size that is asked for, a merge closes them: seven orders a step. What
-//! blocks are free follows from the bits, so that nothing is linked but groups, and a frame freed at
-//! random touches its own descriptor and that of its group.
+//! blocks there are follows from the bits, so that nothing is linked but groups, and a frame freed at
+//! random touches the words of its group and not its descriptor.
 //!
-//! **A descriptor's words are written when something comes into being there: a held block at its head, an
-//! open group at its home; no descriptor is read that was not written.** The memory need not be zero. It
+//! **A word is written when something comes into being there: a descriptor when a held block starts at its frame, a
+//! group's words when it opens; no word is read that was not written.** The memory need not be zero. It
 //! holds because (the named tests hold each, on a machine where reading what was not written panics):
 //!
 //! 1. Blocks are aligned to their size by absolute frame number, and no order is capped below the
 //!    region's highest: `first_blocks_are_greedy_and_maximal`.
 //! 2. The groups that [`Buddy::init`] opens follow from the usable run alone: all that are partly outside
-//!    of it, and the topmost, each with its first blocks free. They stay open: `everything_comes_back`.
-//! 3. A group further down is open exactly when its bit one level up says neither free nor held. So descent
-//!    (from the top, a level a step) meets open groups and held heads only:
+//!    of it, the topmost among them, what they have of it free. They stay open: `everything_comes_back`.
+//! 3. A group further down is open exactly when its child's bits one level up say so. So descent
+//!    (from the top, a level a step) meets open groups only, and knows every block without its descriptor:
 //!    `random_operations_match_the_eager_model`.
-//! 4. A group closes when all its children are free, so never one that is partly outside, and no buddy
-//!    outside of the run is ever looked at: `merging_never_looks_outside_the_run`.
-//! 5. A freed head says "free" until it is allocated again, and is no head in its group's words, so
-//!    freeing twice is refused: `freeing_twice_is_refused`.
-//! 6. Bits are free or held, and free ones merge by themselves; what is cached, isolated or offline is
+//! 4. A group closes when all its children are free. Those outside of the run never are, so it is never one that is
+//!    partly outside, and no buddy outside of the run is ever looked at: `merging_never_looks_outside_the_run`.
+//! 5. What is free says so in the bits of its group, where freeing looks first: what is not the head of
+//!    an allocated block, or is no more, is not freed, whatever its descriptor says: `freeing_twice_is_refused`.
+//! 6. Children are free or held, and free ones merge by themselves; what is cached, isolated or offline is
 //!    held: `nothing_merges_across_states`. A part of a region is isolated in `isolate`.
 //! 7. Runs of odd size are made of proper blocks: `a_fresh_dimm_is_one_run`.
-//! 8. Frames of the memmap are outside the usable run (boot memory: blocks pinned since boot), so
-//!    their slots, which hold header and tables, are never read as descriptors: `homes_are_usable_and_apart`.
+//! 8. Header and groups lie apart from each other and from all descriptors of the usable run, in the slots of the
+//!    memmap's own frames (boot memory: in pages of their own): `groups_lie_apart_in_their_room`, and `layout`'s
+//!    `every_dimm_has_a_layout`.
 //! 9. A held block that is split is held by the same state on both sides: `held_blocks_split`.
 //!
 //! The header (lists and counters) lies in the resource and is read and written through the
@@ -46,17 +48,19 @@ mod runs;
 mod summary;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
+use crate::addr::{Order, Pfn, PfnRange};
 use crate::info::PageState;
 use crate::machine::Machine;
 use crate::page::{Page, SlotNr, State, Tag};
 
 use bits::SHIFT;
 pub use first::{first_blocks, max_order};
-pub use group::first_homes;
-use group::{Group, LEVELS, level_of, sub_of};
+pub(crate) use group::Group;
+pub use group::Room;
+use group::{Children, Start, first_groups, sub_of};
+pub(crate) use group::{LEVELS, hand_out, hold_back, level_of, level_of_block};
 pub use isolate::Walk;
 pub use summary::Summary;
 
@@ -66,7 +70,10 @@ const LISTS: u64 = 8;
 /// Words of an order in the header: the first group of its list, and the number of free blocks.
 const LIST_WORDS: u64 = 2;
 
-/// Bytes of the header of a region whose highest order is `max`.
+/// So many blocks of a group are given back one after the other; more are counted anew, all together.
+const FEW: usize = 4;
+
+/// Bytes of the header of a region whose highest order is `max`; the words of its groups come behind it ([`Room`]).
 pub const fn header_bytes(max: Order) -> u64 {
     8 * (LISTS + LIST_WORDS * (max.0 as u64 + 1))
 }
@@ -90,11 +97,47 @@ impl Found {
     }
 }
 
+/// Where a frame is, as the bits of the groups say: a block of 2^`sub` children of `group`.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    group: Group,
+    first: u8,
+    sub: u8,
+    is: Is,
+}
+
+/// What a block is, as far as bits tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Is {
+    Free,
+    /// Held; its descriptor says for what.
+    Held,
+    /// Held as movable.
+    Movable,
+}
+
+impl Spot {
+    #[inline]
+    const fn head(&self) -> Pfn {
+        self.group.child(self.first)
+    }
+
+    #[inline]
+    const fn order(&self) -> Order {
+        self.group.order(self.sub)
+    }
+
+    #[inline]
+    const fn end(&self) -> Pfn {
+        self.head().offset(self.order().pages())
+    }
+}
+
 /// The buddy allocator of one region: a view of its header and memmap, to be used under its lock.
 #[derive(Debug)]
 pub struct Buddy<'a, M> {
     pub(crate) machine: &'a M,
-    pub(crate) header: VirtAddr,
+    pub(crate) room: Room,
     pub(crate) usable: PfnRange,
     pub(crate) max: Order,
     pub(crate) slot: SlotNr,
@@ -104,10 +147,10 @@ pub struct Buddy<'a, M> {
 }
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Writes header, first groups and first blocks, all free. Returns how many descriptors it wrote.
+    /// Writes header and first groups, all frames free. Returns how many groups it wrote.
     pub fn init(&self) -> u64 {
         for counter in 0..LISTS {
-            self.machine.store(self.header.offset(8 * counter), 0);
+            self.machine.store(self.room.header.offset(8 * counter), 0);
         }
         for order in 0..=self.max.0 {
             self.set_first(Order(order), None);
@@ -115,17 +158,10 @@ impl<M: Machine> Buddy<'_, M> {
         }
         self.summary.clear();
         let mut written = 0;
-        // Blocks ascend, so those of one level meet its groups (two at most) one after the other.
-        let mut last = [None; LEVELS];
-        for (head, order) in first_blocks(self.usable) {
-            let group = self.group(head, level_of(order));
-            let before = &mut last[level_of(order) as usize];
-            if *before != Some(group) {
-                self.open(group, 0);
-                *before = Some(group);
-                written += 1;
-            }
-            self.release(head, order);
+        for group in first_groups(self.usable) {
+            self.open_first(group);
+            self.count_anew(group, &[0; 8], &bits::tally(self.free_bits(group)));
+            written += 1;
         }
         self.count(State::Free, self.usable.pages(), 0);
         written
@@ -143,9 +179,10 @@ impl<M: Machine> Buddy<'_, M> {
         }
         let group = self.first(Order(fitting.trailing_zeros() as u8))?;
         let least = if group.level == level_of(order) { sub_of(order) } else { 0 };
-        let (place, sub) = bits::smallest(self.free_bits(group), least)?;
+        let children = self.children(group);
+        let (place, sub) = bits::smallest(children.free(), least)?;
         let head = group.child(place);
-        self.claim(group, head, order, group.order(sub));
+        self.claim(group, children, head, order, group.order(sub));
         self.take(head, order, state, holder);
         Some(head)
     }
@@ -164,17 +201,17 @@ impl<M: Machine> Buddy<'_, M> {
     /// The state the frame is in when it is not the head of an allocated block; nothing changes then.
     #[inline]
     pub fn free(&self, head: Pfn) -> Result<Order, PageState> {
-        if !self.usable.contains(head) {
-            return Err(PageState::Memmap);
-        }
-        let tag = self.tag(head).ok_or(PageState::Absent)?;
-        if !tag.state.is_allocated() {
-            return Err(page_state(tag.state));
+        let spot = self.locate(head).ok_or(PageState::Memmap)?;
+        let state = self.state_of(&spot).ok_or(PageState::Absent)?;
+        if !state.is_allocated() || spot.head() != head {
+            return Err(page_state(state));
         }
         if self.isolated.contains(head) {
-            return self.keep(head, tag);
+            self.restate(&spot, state, State::Isolated);
+        } else {
+            self.give_back(&spot, state);
         }
-        self.give_back(head, tag)
+        Ok(spot.order())
     }
 
     /// Frees a held block whatever it is held for (offline, isolated, cached). Returns its order.
@@ -182,111 +219,118 @@ impl<M: Machine> Buddy<'_, M> {
     /// # Errors
     /// The state the frame is in when it is not the head of a held block; nothing changes then.
     pub fn release_held(&self, head: Pfn) -> Result<Order, PageState> {
-        match self.find(head) {
-            Some(found) if found.head == head && found.tag.state != State::Free => {
-                self.give_back(head, found.tag)
-            }
-            Some(found) => Err(page_state(found.tag.state)),
-            None => Err(PageState::Memmap),
+        let spot = self.locate(head).ok_or(PageState::Memmap)?;
+        let state = self.state_of(&spot).ok_or(PageState::Absent)?;
+        if spot.is == Is::Free || spot.head() != head {
+            return Err(page_state(state));
         }
-    }
-
-    /// Frees a single cached frame; whether it was one.
-    pub(crate) fn release_cached(&self, head: Pfn) -> bool {
-        let tag = self.tag(head).filter(|tag| tag.state == State::Cached);
-        tag.is_some_and(|tag| self.give_back(head, tag).is_ok())
+        self.give_back(&spot, state);
+        Ok(spot.order())
     }
 
     /// Splits the held block that reaches across `border`, if one does, so that a block begins there.
     /// `holder_at` tells the word of the holder for a frame so far into the block from its own.
     pub fn split_at(&self, border: Pfn, holder_at: impl Fn(u64, u64) -> u64) {
-        while let Some((group, found)) =
-            self.locate(border).filter(|(_, found)| found.tag.state != State::Free && found.head < border)
-        {
-            self.halve(group, &found, &holder_at);
-        }
+        while let Some(spot) = self.locate(border).filter(|spot| spot.is != Is::Free && spot.head() < border)
+            && self.halve(&spot, &holder_at).is_some()
+        {}
     }
 
-    /// Makes two blocks of a held one, which is in `group`; both have its state.
-    fn halve(&self, group: Group, found: &Found, holder_at: &impl Fn(u64, u64) -> u64) {
-        let Found { head, tag: Tag { state, order, .. } } = *found;
-        debug_assert!(order.0 > 0 && state != State::Free);
-        let mut group = group;
-        if sub_of(order) == 0 {
+    /// Makes two blocks of a held one; both have its state.
+    fn halve(&self, spot: &Spot, holder_at: &impl Fn(u64, u64) -> u64) -> Option<()> {
+        let (head, half) = (spot.head(), Order(spot.order().0.checked_sub(1)?));
+        let state = self.state_of(spot)?;
+        if spot.sub == 0 {
             // One child: it becomes a group, held as a whole.
-            self.page(group.home()).drop_head(group.place(head));
-            group = self.group(head, group.level - 1);
-            self.open(group, 0);
-            self.page(group.home()).put_head(group.place(head));
+            self.start_block(spot.group, spot.first, Start::Open);
+            self.open(Group::of(head, spot.group.level - 1), Children { first: 0, second: 0 });
         }
-        let half = Order(order.0 - 1);
         let middle = head.offset(half.pages());
-        self.page(group.home()).put_head(group.place(middle));
-        self.set_tag(head, state, half);
-        self.set_tag(middle, state, half);
+        self.hold(head, half, state);
+        self.hold(middle, half, state);
         self.page(middle).set_holder(holder_at(self.page(head).holder(), half.pages()));
+        Some(())
     }
 
     /// The block that `pfn` is in: from the topmost group down. `None` for a frame outside the usable
-    /// run, or when a head was overwritten (`check` tells).
+    /// run, or when bits or a head were overwritten (`check` tells).
     pub fn find(&self, pfn: Pfn) -> Option<Found> {
-        self.locate(pfn).map(|(_, found)| found)
+        let spot = self.locate(pfn)?;
+        let (head, order, slot) = (spot.head(), spot.order(), self.slot);
+        if spot.is != Is::Free {
+            let tag = self.tag(head)?;
+            if (tag.order, tag.slot) != (order, slot) || spot.is == Is::Movable && tag.state != State::Movable
+            {
+                return None;
+            }
+        }
+        Some(Found { head, tag: Tag { state: self.state_of(&spot)?, order, slot } })
     }
 
-    /// The block that `pfn` is in, and the group it is in.
-    fn locate(&self, pfn: Pfn) -> Option<(Group, Found)> {
+    /// What a block is. `None` when its descriptor does not say it.
+    #[inline]
+    fn state_of(&self, spot: &Spot) -> Option<State> {
+        match spot.is {
+            Is::Free => Some(State::Free),
+            Is::Movable => Some(State::Movable),
+            Is::Held => match self.tag(spot.head())?.state {
+                State::Free => None,
+                // It was freed into the cache, which leaves the descriptor as it is.
+                State::Movable if spot.order() == Order(0) || spot.group.level > 0 => Some(State::Cached),
+                state => Some(state),
+            },
+        }
+    }
+
+    /// The block that `pfn` is in, without a look at its descriptor. `None` for a frame outside the usable run, or
+    /// when the bits make no sense.
+    #[inline]
+    fn locate(&self, pfn: Pfn) -> Option<Spot> {
         if !self.usable.contains(pfn) {
             return None;
         }
-        let mut level = self.top();
-        loop {
-            // A child partly outside is open or, when the group has no whole one, there is no group.
-            let child = Order(level * SHIFT);
-            if self.usable.contains_range(PfnRange::of(pfn.align_down(child), child.pages())) {
-                let group = self.group(pfn, level);
-                let place = group.place(pfn);
-                if let Some((first, sub)) = bits::around(self.free_bits(group), place) {
-                    let tag = Tag { state: State::Free, order: group.order(sub), slot: self.slot };
-                    return Some((group, Found { head: group.child(first), tag }));
-                }
-                // The block that starts last, up to here: if it does not reach here, the child is open.
-                let heads = self.heads(group) & u128::MAX >> (127 - place);
-                if heads != 0 {
-                    let head = group.child(127 - heads.leading_zeros() as u8);
-                    let found = Found { head, tag: self.tag(head)? };
-                    if found.range().contains(pfn) {
-                        let right = level_of(found.tag.order) == level && found.tag.state != State::Free;
-                        return right.then_some((group, found));
-                    }
-                }
-            }
-            level = level.checked_sub(1)?;
+        let level = level_of_block(|level| self.room.level(level), self.machine, self.top(), pfn);
+        let group = Group::of(pfn, level);
+        let (place, children) = (group.place(pfn), self.children(group));
+        if let Some((first, sub)) = bits::around(children.free(), place) {
+            return Some(Spot { group, first, sub, is: Is::Free });
         }
+        if children.is_single(place) {
+            return Some(Spot { group, first: place, sub: 0, is: Is::Movable });
+        }
+        let (first, sub) = children.held(place)?;
+        let movable = level > 0 && self.is_movable(group, first);
+        Some(Spot { group, first, sub, is: if movable { Is::Movable } else { Is::Held } })
     }
 
-    /// The free block that `pfn` is in, and the group it is in; `None` when `pfn` is not free.
-    fn free_block(&self, pfn: Pfn) -> Option<(Group, Found)> {
-        self.locate(pfn).filter(|(_, found)| found.tag.state == State::Free)
+    /// The free block that `pfn` is in; `None` when `pfn` is not free.
+    fn free_block(&self, pfn: Pfn) -> Option<Spot> {
+        self.locate(pfn).filter(|spot| spot.is == Is::Free)
     }
 
     /// Takes the block of `order` at `head` out of the free block of order `from` around it, which is in
-    /// `group`. The other halves stay free.
+    /// `group`, whose bits are `children`. The other halves stay free.
     #[inline]
-    fn claim(&self, group: Group, head: Pfn, order: Order, from: Order) {
-        let taken = |group: Group| {
-            let sub = if group.level == level_of(order) { sub_of(order) } else { 0 };
-            bits::block(group.place(head), sub)
+    fn claim(&self, group: Group, children: Children, head: Pfn, order: Order, from: Order) {
+        let level = level_of(order);
+        // On the block's level its places are no longer free; above, the child that has it is open.
+        let without = |group: Group, children: Children| {
+            let place = group.place(head);
+            if group.level == level {
+                Children { first: children.first & !bits::block(place, sub_of(order)), ..children }
+            } else {
+                Children { second: children.second | 1 << place, ..children }
+            }
         };
-        let left = self.free_bits(group) & !taken(group);
-        let page = self.page(group.home());
-        page.set_free_bits(left);
+        let left = without(group, children);
+        self.set_children(group, left);
         // What was not of the largest leaves the largest as it was.
-        if page.list() == Some(sub_of(from)) {
-            self.relist(group, bits::largest(left));
+        if self.list_of(group) == Some(sub_of(from)) {
+            self.relist(group, bits::largest(left.free()));
         }
-        for level in (level_of(order)..group.level).rev() {
-            let inner = self.group(head, level);
-            self.open(inner, !taken(inner));
+        for level in (level..group.level).rev() {
+            let inner = Group::of(head, level);
+            self.open(inner, without(inner, Children { first: !0, second: 0 }));
         }
         self.count_split(from, order);
     }
@@ -294,45 +338,148 @@ impl<M: Machine> Buddy<'_, M> {
     /// Makes a block that nobody holds free, merged as far as it goes. Counts no frames.
     #[inline]
     fn release(&self, head: Pfn, order: Order) {
-        let (mut at, mut level, mut sub) = (head, level_of(order), sub_of(order));
-        loop {
-            let group = self.group(at, level);
-            let (page, place) = (self.page(group.home()), group.place(at));
-            let free = page.free_bits() | bits::block(place, sub);
-            if free != u128::MAX {
-                page.set_free_bits(free);
-                let merged = bits::around(free, place).map_or(sub, |(_, merged)| merged);
-                self.relist(group, page.list().max(Some(merged)));
-                self.count_merge(order, group.order(merged));
-                return;
+        let (group, sub) = (Group::of(head, level_of(order)), sub_of(order));
+        let place = group.place(head);
+        if sub < SHIFT - 1 {
+            // Where its half of the group does not become free as a whole, two words say all.
+            let at = self.room.pair(group, place);
+            let block = bits::block(place % 64, sub) as u64;
+            let (first, second) = (self.machine.load(at) | block, self.machine.load(at.offset(8)) & !block);
+            let free = first & !second;
+            if free != u64::MAX {
+                self.machine.store(at, first);
+                self.machine.store(at.offset(8), second);
+                return self.released(group, bits::around_in_half(free, place % 64, sub), order);
             }
-            // Wholly free: from now on it is a bit of the group above.
-            self.relist(group, None);
-            (at, level, sub) = (group.start(), level + 1, 0);
         }
+        self.release_far(group, place, sub, order);
+    }
+
+    /// The same where it may close groups.
+    #[inline(never)]
+    fn release_far(&self, mut group: Group, mut place: u8, mut sub: u8, order: Order) {
+        loop {
+            let (children, block) = (self.children(group), bits::block(place, sub));
+            let children = Children { first: children.first | block, second: children.second & !block };
+            let free = children.free();
+            if free != u128::MAX {
+                self.set_children(group, children);
+                let merged = bits::around(free, place).map_or(sub, |(_, merged)| merged);
+                return self.released(group, merged, order);
+            }
+            // Wholly free: from now on it is a child of the group above that is free.
+            self.relist(group, None);
+            let above = Group::of(group.start(), group.level + 1);
+            (place, sub) = (above.place(group.start()), 0);
+            group = above;
+        }
+    }
+
+    /// Notes that a block of `order` became part of a free one of 2^merged children of `group`.
+    #[inline]
+    fn released(&self, group: Group, merged: u8, order: Order) {
+        if self.list_of(group) < Some(merged) {
+            self.relist(group, Some(merged));
+        }
+        self.count_merge(order, group.order(merged));
     }
 
     /// Makes a held block free.
     #[inline]
-    fn give_back(&self, head: Pfn, tag: Tag) -> Result<Order, PageState> {
-        let group = self.group(head, level_of(tag.order));
-        let page = self.page(group.home());
-        if !page.has_head(group.place(head)) {
-            return Err(PageState::Free);
+    fn give_back(&self, spot: &Spot, state: State) {
+        let (head, order) = (spot.head(), spot.order());
+        self.count(state, 0, order.pages());
+        self.count(State::Free, order.pages(), 0);
+        self.release(head, order);
+    }
+
+    /// Takes blocks of `order`, `wanted` at most, for the cache: they are held by it, and `each` is called with each.
+    pub(crate) fn take_some(&self, order: Order, wanted: usize, mut each: impl FnMut(Pfn)) {
+        let (mut wanted, sub) = (wanted as u32, sub_of(order));
+        while wanted > 0 && order <= self.max {
+            let fitting = self.summary.orders() & (!0 << order.0);
+            let smallest = Order(fitting.trailing_zeros() as u8);
+            let Some(group) = (fitting != 0).then(|| self.first(smallest)).flatten() else { return };
+            if group.level > level_of(order) {
+                // It opens a group, where the others come from.
+                let Some(head) = self.allocate(order, State::Cached, 0) else { return };
+                each(head);
+                wanted -= 1;
+                continue;
+            }
+            let children = self.children(group);
+            let (mut free, mut starts) = (children.free(), 0);
+            while wanted > 0
+                && let Some((place, larger)) = bits::smallest(free, sub)
+            {
+                let many = wanted.min(1 << (larger - sub));
+                let some = bits::first_of(place, sub, many);
+                (free, starts) = (free & !some, starts | bits::starts(some, sub));
+                wanted -= many;
+                self.count_part(group, larger, many << sub);
+            }
+            if starts == 0 {
+                return;
+            }
+            let (first, second) = (children.first & (free | children.second), children.second | starts);
+            self.set_children(group, Children { first, second });
+            self.relist(group, bits::largest(free));
+            let pages = u64::from(starts.count_ones()) << order.0;
+            self.count(State::Free, 0, pages);
+            self.count(State::Cached, pages, 0);
+            while starts != 0 {
+                let head = group.child(starts.trailing_zeros() as u8);
+                starts &= starts - 1;
+                if group.level > 0 {
+                    self.hold(head, order, State::Cached);
+                } else {
+                    self.set_tag(head, State::Cached, order);
+                }
+                each(head);
+            }
         }
-        page.drop_head(group.place(head));
-        self.set_tag(head, State::Free, tag.order);
-        self.count(tag.state, 0, tag.order.pages());
-        self.count(State::Free, tag.order.pages(), 0);
-        self.release(head, tag.order);
-        Ok(tag.order)
+    }
+
+    /// Frees blocks of `order` that the cache holds: those of `heads` from the first on that are in the same group.
+    /// Returns how many. Counts no frames.
+    pub(crate) fn return_some(&self, order: Order, mut heads: impl Iterator<Item = Pfn>) -> usize {
+        let Some(head) = heads.next() else { return 0 };
+        let (level, sub) = (level_of(order), sub_of(order));
+        let group = Group::of(head, level);
+        let (mut back, mut many) = (bits::block(group.place(head), sub), 1);
+        for next in heads.take_while(|&next| Group::of(next, level) == group) {
+            back |= bits::block(group.place(next), sub);
+            many += 1;
+        }
+        if many <= FEW {
+            let mut starts = bits::starts(back, sub);
+            while starts != 0 {
+                let head = group.child(starts.trailing_zeros() as u8);
+                starts &= starts - 1;
+                self.release(head, order);
+            }
+            return many;
+        }
+        let children = self.children(group);
+        let (were, free) = (children.free(), children.free() | back);
+        if free != u128::MAX {
+            let (first, second) = (children.first | back, children.second & !back);
+            self.set_children(group, Children { first, second });
+            self.relist(group, bits::largest(free));
+            self.count_anew(group, &bits::tally(were), &bits::tally(free));
+        } else {
+            self.relist(group, None);
+            self.count_anew(group, &bits::tally(were), &[0; 8]);
+            self.release(group.start(), group.order(SHIFT));
+        }
+        many
     }
 
     /// Frames in `state`.
     pub fn pages_in(&self, state: State) -> u64 {
         match state {
             State::Free => self.summary.free(),
-            _ => self.machine.load(self.header.offset(8 * state as u64)),
+            _ => self.machine.load(self.room.header.offset(8 * state as u64)),
         }
     }
 
@@ -343,7 +490,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     #[inline]
-    fn tag(&self, pfn: Pfn) -> Option<Tag> {
+    pub(crate) fn tag(&self, pfn: Pfn) -> Option<Tag> {
         self.page(pfn).tag()
     }
 
@@ -355,12 +502,23 @@ impl<M: Machine> Buddy<'_, M> {
     /// Makes a block that is no longer free one that is held, and counts it.
     #[inline]
     fn take(&self, head: Pfn, order: Order, state: State, holder: u64) {
-        let group = self.group(head, level_of(order));
-        self.page(group.home()).put_head(group.place(head));
-        self.set_tag(head, state, order);
+        self.hold(head, order, state);
         self.page(head).set_holder(holder);
         self.count(State::Free, 0, order.pages());
         self.count(state, order.pages(), 0);
+    }
+
+    /// Notes in bits and descriptor that a held block starts at `head`, whose places are nobody's or its own.
+    #[inline]
+    fn hold(&self, head: Pfn, order: Order, state: State) {
+        let group = Group::of(head, level_of(order));
+        let start = match (state, order) {
+            (State::Movable, Order(0)) => Start::Single,
+            (State::Movable, _) => Start::Movable,
+            _ => Start::Held,
+        };
+        self.start_block(group, group.place(head), start);
+        self.set_tag(head, state, order);
     }
 
     /// Adds to and takes from the counter of `state`. The free frames are in the summary alone.
@@ -369,8 +527,8 @@ impl<M: Machine> Buddy<'_, M> {
         if state == State::Free {
             self.summary.count(more, less);
         } else {
-            let at = self.header.offset(8 * state as u64);
-            self.machine.store(at, self.machine.load(at) + more - less);
+            let at = self.room.header.offset(8 * state as u64);
+            self.machine.store(at, self.machine.load(at).wrapping_add(more).wrapping_sub(less));
         }
     }
 }

@@ -308,14 +308,14 @@ fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mu
     let mut at = usable.start;
     while at < usable.end {
         let Some(Found { head, tag }) = buddy.find(at) else {
-            return findings.expect(false, CheckError::NoDescriptor { resource, pfn: at });
+            let error = match buddy.tag(at).filter(|tag| tag.state != State::Free) {
+                Some(tag) => CheckError::BadBlock { resource, pfn: at, order: tag.order },
+                None => CheckError::NoDescriptor { resource, pfn: at },
+            };
+            return findings.expect(false, error);
         };
         let range = PfnRange::of(head, tag.order.pages());
-        let fits = head == at
-            && head.is_aligned(tag.order)
-            && usable.contains_range(range)
-            && tag.slot == buddy.slot
-            && buddy.is_whole(head, tag);
+        let fits = head == at && usable.contains_range(range);
         findings.expect(fits, CheckError::BadBlock { resource, pfn: at, order: tag.order });
         if !fits {
             return;
@@ -352,22 +352,24 @@ fn check_lists<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut
     for order in (0..=region.max.0).map(Order) {
         let (mut next, mut before) = (buddy.first(order), None);
         let known = buddy.summary.orders() >> order.0 & 1 == u64::from(next.is_some());
-        let first = next.map_or(region.layout.usable.start, |group| group.home());
+        let first = next.map_or(region.layout.usable.start, |group| group.start());
         findings.expect(known, CheckError::Link { resource, order, pfn: first });
         while let Some(group) = next {
-            let home = group.home();
+            let pfn = group.start();
+            if !region.layout.usable.overlaps(group.frames()) {
+                return findings.expect(false, CheckError::Link { resource, order, pfn });
+            }
             if let Some(whole) = buddy.is_unmerged(group) {
                 let error = CheckError::Unmerged { resource, pfn: whole.0, order: whole.1 };
                 return findings.expect(false, error);
             }
-            let usable = region.layout.usable.contains(home);
-            let right = usable && buddy.page(home).prev() == before && buddy.belongs(group, order);
-            findings.expect(right, CheckError::Link { resource, order, pfn: home });
+            let right = buddy.prev(group) == before && buddy.belongs(group, order);
+            findings.expect(right, CheckError::Link { resource, order, pfn });
             if !right {
                 return;
             }
             listed += buddy.free_blocks_of(group).map(|(_, order)| order.pages()).sum::<u64>();
-            before = Some(home);
+            before = Some(group);
             next = buddy.next(group);
         }
     }

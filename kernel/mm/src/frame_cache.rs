@@ -1,123 +1,276 @@
-//! A small cache of single frames in front of the buddy, for movable allocations that name no node.
+//! A small cache of single frames and of blocks of 2 MiB in front of the buddy, for movable allocations that name no
+//! node. (Linux keeps lists of such orders for each CPU too: the smallest ones, and that of a large leaf.)
 //!
 //! ```text
-//!  allocate --> cache (at most 64 frames of one region) --32 at once--> buddy     free: the same way back
+//!  allocate --> at most 128 single frames --64 at once--> buddy     free: the same way back
+//!               at most 16 blocks of 2 MiB -8 at once---> of one region
 //! ```
 //!
-//! A frame goes in and out under the cache's own lock, without choosing a region, locking it or changing its
-//! groups. There is one, for the one CPU that runs; each further CPU would have one of its own.
+//! A block goes in and out by a push and a pop and one bit of its group's words ([`hold_back`]): without choosing a
+//! region, without a lock, a counter or, on the way in, its descriptor. The bits of the groups say enough to refuse what
+//! is not a movable block in use of just that order.
 //!
-//! Invariants: cached frames are held blocks of the buddy in the state `Cached` and count as free to everybody:
+//! It belongs to the one CPU that runs, and no interrupt handler allocates: so it is a few plain words, atomic only
+//! to be shared by the type's rules, and nobody else ever looks at them. Each further CPU would have one of its own,
+//! and would be asked to empty it.
+//!
+//! Invariants: cached blocks are held blocks of the buddy in the state `Cached` and count as free to everybody:
 //! whoever looks at a region ([`Memory::with_region`]) or finds nothing left empties the cache first. It has
-//! frames of one region only, the one that the choice named when it was filled, and of none that is leaving, even
-//! in part. What went in and out since is in the region's counters when the cache is emptied. Lock order: cache,
-//! then region. Neighbours: `allocate` uses it, `buddy` fills it.
+//! blocks of one region only, the one that the choice named when it was filled, and of none that is leaving, even
+//! in part. The region's counters learn what went in and out when some go back: frames that were cached then
+//! and are not now are movable. Neighbours: `allocate` uses it, `buddy` fills it.
 
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use arrayvec::ArrayVec;
-use spin::Mutex;
-
-use crate::addr::{Order, Pfn, PfnRange};
+use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
+use crate::buddy::{Buddy, Group, LEVELS, hand_out, hold_back, level_of, level_of_block};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::node::{Amount, Want};
 use crate::page::{Kind, Page, SlotNr, State, Tag};
 
-/// Frames that it has at most.
-const MOST: usize = 64;
-/// Frames that come from or go to the buddy at once.
-const BATCH: usize = MOST / 2;
+/// A kind of blocks that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Single frames.
+    Single,
+    /// Blocks of 2 MiB, for large leaves.
+    Large,
+}
+
+impl Class {
+    const ALL: [Class; 2] = [Class::Single, Class::Large];
+
+    /// The class whose blocks have `order`.
+    #[inline]
+    pub(crate) const fn of(order: Order) -> Option<Class> {
+        match order.0 {
+            0 => Some(Class::Single),
+            9 => Some(Class::Large),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    const fn order(self) -> Order {
+        match self {
+            Class::Single => Order(0),
+            Class::Large => Order(9),
+        }
+    }
+
+    /// Blocks that there are at most; half as many come from or go to the buddy at once.
+    #[inline]
+    const fn most(self) -> usize {
+        match self {
+            Class::Single => MOST,
+            Class::Large => 16,
+        }
+    }
+}
+
+/// Blocks of a class at most.
+const MOST: usize = 128;
+/// No group.
+const NO_GROUP: u64 = u64::MAX;
 /// No slot.
 const NOBODY: u16 = u16::MAX;
 
 /// The cache.
 #[derive(Debug)]
 pub(crate) struct FrameCache {
-    /// The slot whose frames it has, to be read without the lock.
+    /// The slot whose frames it has.
     slot: AtomicU16,
-    frames: Mutex<Frames>,
+    /// The region's usable run, empty while there is no slot.
+    usable: [AtomicU64; 2],
+    /// Where the words of its groups lie, and the level of the topmost.
+    levels: [AtomicU64; LEVELS],
+    top: AtomicU8,
+    /// The number of a group of level 0 that is known to be open: since the cache gave something back the last time, a
+    /// frame of it went out or came in, so one is held.
+    open: AtomicU64,
+    stacks: [Stack; Class::ALL.len()],
 }
 
+/// The blocks of a class: the last is the next to go.
 #[derive(Debug)]
-struct Frames {
-    list: ArrayVec<Pfn, MOST>,
-    /// The region's usable run.
-    usable: PfnRange,
-    /// Frames that went out and came in since the region's counters were told.
-    out: u64,
-    back: u64,
+struct Stack {
+    len: AtomicUsize,
+    heads: [AtomicU64; MOST],
+}
+
+impl Stack {
+    const fn new() -> Stack {
+        Stack { len: AtomicUsize::new(0), heads: [const { AtomicU64::new(0) }; MOST] }
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.len.load(Relaxed)
+    }
+
+    #[inline]
+    fn push(&self, head: Pfn) {
+        let len = self.len();
+        if let Some(place) = self.heads.get(len) {
+            place.store(head.0, Relaxed);
+            self.len.store(len + 1, Relaxed);
+        }
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<Pfn> {
+        let last = self.len().checked_sub(1)?;
+        self.len.store(last, Relaxed);
+        Some(Pfn(self.heads.get(last)?.load(Relaxed)))
+    }
+
+    fn get(&self, n: usize) -> Pfn {
+        Pfn(self.heads[n].load(Relaxed))
+    }
+
+    /// The first `n` are gone.
+    fn drop_first(&self, n: usize) {
+        let len = self.len();
+        (n..len).for_each(|from| self.heads[from - n].store(self.get(from).0, Relaxed));
+        self.len.store(len - n, Relaxed);
+    }
+
+    fn reverse(&self) {
+        let len = self.len();
+        for n in 0..len / 2 {
+            let (one, other) = (self.get(n), self.get(len - 1 - n));
+            self.heads[n].store(other.0, Relaxed);
+            self.heads[len - 1 - n].store(one.0, Relaxed);
+        }
+    }
 }
 
 impl FrameCache {
     /// An empty one.
     pub(crate) const fn new() -> Self {
-        let frames = Frames {
-            list: ArrayVec::new_const(),
-            usable: PfnRange { start: Pfn(0), end: Pfn(0) },
-            out: 0,
-            back: 0,
-        };
-        FrameCache { slot: AtomicU16::new(NOBODY), frames: Mutex::new(frames) }
+        FrameCache {
+            slot: AtomicU16::new(NOBODY),
+            usable: [const { AtomicU64::new(0) }; 2],
+            levels: [const { AtomicU64::new(0) }; LEVELS],
+            top: AtomicU8::new(0),
+            open: AtomicU64::new(NO_GROUP),
+            stacks: [const { Stack::new() }; Class::ALL.len()],
+        }
     }
 
     #[inline]
     fn has(&self, slot: SlotNr) -> bool {
-        self.slot.load(Ordering::Relaxed) == slot.0
+        self.slot.load(Relaxed) == slot.0
     }
 
     fn slot(&self) -> Option<SlotNr> {
-        let slot = self.slot.load(Ordering::Relaxed);
+        let slot = self.slot.load(Relaxed);
         (slot != NOBODY).then_some(SlotNr(slot))
+    }
+
+    /// The slot whose region has `pfn` in its usable run, if that is the cache's.
+    #[inline]
+    pub(crate) fn slot_of(&self, pfn: Pfn) -> Option<SlotNr> {
+        let [start, end] = &self.usable;
+        let usable = PfnRange { start: Pfn(start.load(Relaxed)), end: Pfn(end.load(Relaxed)) };
+        usable.contains(pfn).then(|| SlotNr(self.slot.load(Relaxed)))
+    }
+
+    #[inline(always)]
+    fn level(&self, level: u8) -> VirtAddr {
+        VirtAddr(self.levels[level as usize].load(Relaxed))
+    }
+
+    #[inline(always)]
+    fn stack(&self, class: Class) -> &Stack {
+        &self.stacks[class as usize]
+    }
+
+    /// Frames that it has.
+    fn pages(&self) -> u64 {
+        Class::ALL.iter().map(|&class| (self.stack(class).len() as u64) << class.order().0).sum()
+    }
+
+    /// Has frames of nobody: what it had is given back or gone.
+    fn leave(&self) {
+        self.slot.store(NOBODY, Relaxed);
+        self.usable.iter().for_each(|border| border.store(0, Relaxed));
+        self.open.store(NO_GROUP, Relaxed);
+        self.stacks.iter().for_each(|stack| stack.len.store(0, Relaxed));
     }
 
     /// Forgets the frames of a region whose memory is gone, which is not touched.
     pub(crate) fn forget(&self, slot: SlotNr) {
-        let mut frames = self.frames.lock();
         if self.has(slot) {
-            self.slot.store(NOBODY, Ordering::Relaxed);
-            (frames.out, frames.back) = (0, 0);
-            frames.list.clear();
+            self.leave();
         }
     }
 }
 
 impl<M: Machine> Memory<M> {
-    /// A single frame for a movable allocation, from whichever region the choice names.
-    #[inline]
-    pub(crate) fn take_cached(&self) -> Option<Pfn> {
-        let mut frames = self.cache.frames.lock();
-        if frames.list.is_empty() {
-            self.fill(&mut frames)?;
+    /// A block for a movable allocation, from whichever region the choice names.
+    #[inline(always)]
+    pub(crate) fn take_cached(&self, class: Class) -> Option<Pfn> {
+        match self.pop_cached(class) {
+            None => self.fetch(class),
+            got => got,
         }
-        let (slot, head) = (self.cache.slot()?, frames.list.pop()?);
+    }
+
+    /// The same when the cache has one.
+    #[inline(always)]
+    pub(crate) fn pop_cached(&self, class: Class) -> Option<Pfn> {
+        // Each class for itself, so that order and level are known when this is compiled.
+        match class {
+            Class::Single => self.pop_of(Class::Single),
+            Class::Large => self.pop_of(Class::Large),
+        }
+    }
+
+    #[inline(always)]
+    fn pop_of(&self, class: Class) -> Option<Pfn> {
+        let (cache, order) = (&self.cache, class.order());
+        let head = cache.stack(class).pop()?;
+        hand_out(&self.machine, cache.level(level_of(order)), head, order);
         let page = Page::of(&self.machine, head);
-        page.set_tag(Tag { state: State::Movable, order: Order(0), slot });
+        page.set_tag(Tag { state: State::Movable, order, slot: SlotNr(cache.slot.load(Relaxed)) });
         page.set_holder(0);
-        frames.out += 1;
+        if class == Class::Single {
+            cache.open.store(Group::of(head, 0).nr(), Relaxed);
+        }
         Some(head)
     }
 
-    /// Puts a single frame that is being freed into the cache; whether it did. `tag` is what its descriptor says.
-    #[inline]
-    pub(crate) fn give_cached(&self, head: Pfn, tag: Tag) -> bool {
-        let wanted = Tag { state: State::Movable, order: Order(0), ..tag };
-        if tag != wanted || !self.cache.has(tag.slot) {
-            return false;
+    /// Puts a block that is being freed into the cache, and tells its order. `None`: it is of another region, or not a
+    /// movable block in use of one of the orders that the cache has.
+    #[inline(always)]
+    pub(crate) fn give_cached(&self, head: Pfn) -> Option<Order> {
+        let (cache, machine) = (&self.cache, &self.machine);
+        let group = Group::of(head, 0).nr();
+        if cache.open.load(Relaxed) == group {
+            return self.push_of(Class::Single, head);
         }
-        let mut frames = self.cache.frames.lock();
-        let page = Page::of(&self.machine, head);
-        // Nobody may have freed it meanwhile.
-        if !self.cache.has(tag.slot) || !frames.usable.contains(head) || page.tag() != Some(wanted) {
-            return false;
+        cache.slot_of(head)?;
+        match level_of_block(|level| cache.level(level), machine, cache.top.load(Relaxed), head) {
+            0 => self.push_of(Class::Single, head).inspect(|_| cache.open.store(group, Relaxed)),
+            1 => self.push_of(Class::Large, head),
+            _ => None,
         }
-        if frames.list.is_full() {
-            self.return_some(&mut frames, tag.slot, BATCH);
+    }
+
+    /// The same when the block's group is known to be open.
+    #[inline(always)]
+    fn push_of(&self, class: Class, head: Pfn) -> Option<Order> {
+        let (order, stack) = (class.order(), self.cache.stack(class));
+        if !hold_back(&self.machine, self.cache.level(level_of(order)), head, order) {
+            return None;
         }
-        page.set_tag(Tag { state: State::Cached, ..wanted });
-        frames.list.push(head);
-        frames.back += 1;
-        true
+        if stack.len() >= class.most() {
+            self.give_back_half(class);
+        }
+        stack.push(head);
+        Some(order)
     }
 
     /// Empties the cache when it has frames of `slot`.
@@ -128,53 +281,91 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Gives all cached frames back. Whether there were any.
+    /// Gives all cached blocks back. Whether there were any.
     pub(crate) fn empty_cache(&self) -> bool {
-        let mut frames = self.cache.frames.lock();
-        let had = !frames.list.is_empty();
-        if let Some(slot) = self.cache.slot() {
-            self.return_some(&mut frames, slot, MOST);
-            self.cache.slot.store(NOBODY, Ordering::Relaxed);
+        let cache = &self.cache;
+        let had = cache.pages();
+        if let Some(slot) = cache.slot() {
+            self.locked(slot, |_, buddy| {
+                tell_counters(buddy, had);
+                Class::ALL.iter().for_each(|&class| give_back(buddy, cache.stack(class), class, MOST));
+            });
+            cache.leave();
         }
-        had
+        had > 0
     }
 
-    /// Fills the empty cache from the region that a single frame would come from now.
-    fn fill(&self, frames: &mut Frames) -> Option<()> {
-        if let Some(slot) = self.cache.slot() {
-            self.return_some(frames, slot, MOST);
-            self.cache.slot.store(NOBODY, Ordering::Relaxed);
-        }
-        let want = Want { node: None, kind: Kind::Movable, amount: Amount::Order(Order(0)) };
-        let slot = self.nodes.choose(&self.slots, &want, |slot| {
+    /// A block of a class that it has none of.
+    #[cold]
+    #[inline(never)]
+    fn fetch(&self, class: Class) -> Option<Pfn> {
+        self.fill(class).then(|| self.pop_cached(class)).flatten()
+    }
+
+    /// Fills in blocks of a class that it has none of, from the region that such a block would come from now. Whether
+    /// there were any.
+    fn fill(&self, class: Class) -> bool {
+        let (cache, order) = (&self.cache, class.order());
+        let stack = cache.stack(class);
+        let want = Want { node: None, kind: Kind::Movable, amount: Amount::Order(order) };
+        let filled = self.nodes.choose(&self.slots, &want, |slot| {
+            if !cache.has(slot) {
+                self.empty_cache();
+            }
             self.locked(slot, |region, buddy| {
                 if !region.leaving.is_empty() {
                     return None;
                 }
-                frames.usable = buddy.usable;
-                for _ in 0..BATCH {
-                    frames.list.extend(buddy.allocate(Order(0), State::Cached, 0));
+                buddy.take_some(order, class.most() / 2, |head| stack.push(head));
+                if stack.len() == 0 {
+                    return None;
                 }
-                (!frames.list.is_empty()).then_some(slot)
+                cache.slot.store(slot.0, Relaxed);
+                cache.usable[0].store(buddy.usable.start.0, Relaxed);
+                cache.usable[1].store(buddy.usable.end.0, Relaxed);
+                cache.top.store(level_of(buddy.max), Relaxed);
+                let levels = cache.levels.iter().zip(buddy.room.levels());
+                levels.for_each(|(level, at)| level.store(at.0, Relaxed));
+                Some(())
             })?
-        })?;
+        });
         // The first that came is the first to go.
-        frames.list.reverse();
-        self.cache.slot.store(slot.0, Ordering::Relaxed);
-        Some(())
+        stack.reverse();
+        filled.is_some()
     }
 
-    /// Gives the `most` oldest cached frames back to their region, and tells its counters.
-    fn return_some(&self, frames: &mut Frames, slot: SlotNr, most: usize) {
-        let most = most.min(frames.list.len());
-        let (out, back) = (core::mem::take(&mut frames.out), core::mem::take(&mut frames.back));
-        self.locked(slot, |_, buddy| {
-            buddy.count(State::Movable, out, back);
-            buddy.count(State::Cached, back, out);
-            for head in frames.list.drain(..most) {
-                let freed = buddy.release_cached(head);
-                debug_assert!(freed, "{head:?} is cached");
-            }
-        });
+    /// Gives the older half of a class's blocks back.
+    #[cold]
+    #[inline(never)]
+    fn give_back_half(&self, class: Class) {
+        let cache = &self.cache;
+        cache.open.store(NO_GROUP, Relaxed);
+        if let Some(slot) = cache.slot() {
+            self.locked(slot, |_, buddy| {
+                tell_counters(buddy, cache.pages());
+                give_back(buddy, cache.stack(class), class, class.most() / 2);
+            });
+        }
     }
+}
+
+/// Tells the region's counters what went out and came in: `cached` frames are in the cache now.
+fn tell_counters<M: Machine>(buddy: &Buddy<'_, M>, cached: u64) {
+    // More may have come in than went out: the difference wraps, and so do the counters.
+    let out = buddy.pages_in(State::Cached).wrapping_sub(cached);
+    buddy.count(State::Movable, out, 0);
+    buddy.count(State::Cached, 0, out);
+}
+
+/// Gives the `most` oldest blocks of a class, or as many as there are, back to their region.
+fn give_back<M: Machine>(buddy: &Buddy<'_, M>, stack: &Stack, class: Class, most: usize) {
+    let (order, many) = (class.order(), most.min(stack.len()));
+    let pages = (many as u64) << order.0;
+    buddy.count(State::Cached, 0, pages);
+    buddy.count(State::Free, pages, 0);
+    let mut back = 0;
+    while back < many {
+        back += buddy.return_some(order, (back..many).map(|n| stack.get(n)));
+    }
+    stack.drop_first(many);
 }

@@ -301,6 +301,7 @@ fn region(plan: &Plan, device: DeviceId, id: ResourceId, zone: Zone) -> Region {
         node: plan.node,
         zone,
         layout: plan.layout,
+        room: plan.layout.room(),
         max: plan.layout.max_order(),
         stats: plan.stats,
         leaving: PfnRange::default(),

@@ -135,7 +135,8 @@ pub struct AddStats {
     pub entries_written: u64,
     /// Page-table pages made inside the resource.
     pub tables: u64,
-    /// Descriptors written (one for each first block).
+    /// Descriptors written: those of the memmap's own frames that the allocator's first groups lie in, one for each
+    /// group. No other is written, as nothing is held yet.
     pub descriptors_written: u64,
     /// Frames of all other resources that the add took: free ones before less free ones after,
     /// measured for each add.

@@ -11,7 +11,8 @@
 //!
 //! * The array's slot n describes frame `range.start + n`. The slots of the memmap's own frames
 //!   ("own slots") are never read as descriptors, since those frames are known from here; they hold
-//!   the header (in the first page) and page tables (in the other pages that are own slots only).
+//!   the header and the words of the buddy's groups (from the first slot on, a third of the room) and page
+//!   tables (in the other pages that are own slots only).
 //! * Front frames exist only where shifting the array by less than 2 MiB makes its virtual and
 //!   physical addresses congruent modulo 2 MiB and costs fewer frames than the tables it saves;
 //!   extra frames only where own slots are too few (small DIMMs). Both count as memmap and hold tables.
@@ -19,14 +20,14 @@
 //!   that table alone: a table that exists already lies in the page that a neighbour reserved for it, and is
 //!   handed over into ours when the neighbour leaves, so a hand-over cannot fail.
 //!
-//! A boot range has its data (a header page, tables, the array) in a hole somewhere inside; its
+//! A boot range has its data (pages for header and groups, tables, the array) in a hole somewhere inside; its
 //! usable run is the whole range, out of which the data is carved.
 //!
 //! Neighbours: `hotplug` and `boot` follow the layout, `region` keeps it, `buddy` reads the header.
 
-use crate::addr::{Order, Pfn, PfnRange, SECTION_PAGES, SectionNr, VirtAddr};
+use crate::addr::{Order, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, SECTION_PAGES, SectionNr, VirtAddr};
 use crate::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor, direct};
-use crate::buddy;
+use crate::buddy::{self, Room};
 use crate::machine::{CpuFeatures, Support};
 use crate::page_table::{LeafSize, Level};
 use crate::section;
@@ -51,7 +52,7 @@ pub struct Layout {
     pub array: PfnRange,
     /// The frames that the buddy manages: behind `data` in a hot-added resource, all of a boot range.
     pub usable: PfnRange,
-    /// Where the header is.
+    /// Where the buddy's header is, with the words of its groups behind it.
     pub header: VirtAddr,
     /// Page tables it may need or share, each with a page of its own (see [`Layout::table_page`]).
     pub tables: u64,
@@ -152,17 +153,19 @@ impl Layout {
 
         // At most `tables` extra frames, and those only in small DIMMs: the loop is short.
         let mut data = PfnRange::new(range.start, array.end);
-        while front + room_pages(data.pages()) + (data.end.0 - array.end.0) < tables {
-            data.end = data.end.offset(1);
-            if data.end >= range.end {
+        loop {
+            let usable = PfnRange::new(data.end, range.end);
+            let header = descriptor(range.start);
+            let layout = Layout { range, data, array, usable, header, tables, direct_tables };
+            if usable.is_empty() {
                 return None;
             }
+            let pages = front + layout.room_for_tables() + (data.end.0 - array.end.0);
+            if pages >= tables && Room::bytes(usable) <= layout.own_slot_bytes() {
+                return Some(layout);
+            }
+            data.end = data.end.offset(1);
         }
-        let usable = PfnRange::new(data.end, range.end);
-        let header = descriptor(range.start);
-        let layout = Layout { range, data, array, usable, header, tables, direct_tables };
-        let header_bytes = buddy::header_bytes(buddy::max_order(usable));
-        (!usable.is_empty() && header_bytes <= data.pages() * DESCRIPTORS_PER_PAGE).then_some(layout)
     }
 
     /// The layout of boot memory `range` with its data in `hole`, a part of it that nothing occupies.
@@ -171,10 +174,11 @@ impl Layout {
         // The descriptor pages are mapped whole: slots in front of the range are just never read.
         let first = descriptor_page(range.start);
         let array_pages = range.end.0.div_ceil(DESCRIPTORS_PER_PAGE) - first;
+        let words = room_pages(range);
         let fits = |array_start: u64| {
             let array = PfnRange::of(Pfn(array_start), array_pages);
             let tables = vmemmap_tables(range, array.start);
-            let data = PfnRange::new(Pfn(array.start.0.checked_sub(1 + tables)?), array.end);
+            let data = PfnRange::new(Pfn(array.start.0.checked_sub(words + tables)?), array.end);
             hole.contains_range(data).then_some(Layout {
                 range,
                 data,
@@ -186,7 +190,7 @@ impl Layout {
             })
         };
         // Large leaves where the first congruent place leaves enough of the hole, else the first place.
-        let most = 1 + section::touched_count(range);
+        let most = words + section::touched_count(range);
         let first_place = hole.start.0.checked_add(most)?;
         let congruent = first_place.checked_add(first.wrapping_sub(first_place) % LARGE_PAGES)?;
         if whole_sections(range) > 0
@@ -200,15 +204,15 @@ impl Layout {
     /// The frame of the `n`th page that is kept for page tables; `None` when there are no more.
     pub fn table_page(&self, n: u64) -> Option<Pfn> {
         if self.is_boot() {
-            let page = self.data.start.offset(1).offset(n);
+            let page = self.data.start.offset(room_pages(self.usable)).offset(n);
             return (n < self.tables && page < self.array.start).then_some(page);
         }
         let front = self.array.start.0 - self.data.start.0;
-        let room = room_pages(self.data.pages());
+        let room = self.room_for_tables();
         let page = if n < front {
             self.data.start.offset(n)
         } else if n - front < room {
-            self.array.start.offset(1 + (n - front))
+            self.array.start.offset(room_pages(self.usable) + (n - front))
         } else {
             self.array.end.offset(n - front - room)
         };
@@ -274,6 +278,22 @@ impl Layout {
         self.usable == self.range
     }
 
+    /// Where the words of its allocator lie.
+    pub fn room(&self) -> Room {
+        Room::of(self.usable, self.header)
+    }
+
+    /// Bytes of a hot-added resource's own slots.
+    const fn own_slot_bytes(&self) -> u64 {
+        self.data.pages() * DESCRIPTOR_SIZE
+    }
+
+    /// Pages of a hot-added resource's own slots that may hold page tables: those that are own slots from end to end,
+    /// without those of header and groups.
+    fn room_for_tables(&self) -> u64 {
+        (self.own_slot_bytes() >> PAGE_SHIFT).saturating_sub(room_pages(self.usable))
+    }
+
     /// The highest order a block of the usable run can have.
     pub fn max_order(&self) -> Order {
         buddy::max_order(self.usable)
@@ -294,14 +314,13 @@ impl Layout {
 
     /// Where the vmemmap has the resource's descriptors, in whole pages: start and bytes.
     pub fn vmemmap(&self) -> (VirtAddr, u64) {
-        (descriptor(described(self.range).start), self.array.pages() << crate::addr::PAGE_SHIFT)
+        (descriptor(described(self.range).start), self.array.pages() << PAGE_SHIFT)
     }
 }
 
-/// Pages of own slots that may hold page tables, in a memmap of `data_pages` frames: those that are
-/// own slots from end to end, without the header's.
-const fn room_pages(data_pages: u64) -> u64 {
-    (data_pages / DESCRIPTORS_PER_PAGE).saturating_sub(1)
+/// Pages that header and groups of a region with this usable run take, the last one in part.
+fn room_pages(usable: PfnRange) -> u64 {
+    Room::bytes(usable).div_ceil(PAGE_SIZE)
 }
 
 #[cfg(test)]

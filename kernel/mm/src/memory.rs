@@ -6,7 +6,7 @@
 //!  remove -'\-> page tables        `-- check               (check)
 //! ```
 //!
-//! Locks, always taken in this order: hotplug, page tables, index, frame cache, region (one at a time). None is
+//! Locks, always taken in this order: hotplug, page tables, index, region (one at a time). None is
 //! taken by an interrupt handler, and none is held while a caller's `tell` runs, so that a shell may
 //! print and allocate there. (What does run under a lock: the `clock` of an add, `left_out` of boot,
 //! the work of [`Memory::with_tables`].)

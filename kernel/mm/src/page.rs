@@ -2,20 +2,15 @@
 //!
 //! ```text
 //!  word 0   bits 0..8 state | 8..16 order | 16..32 slot of the region | 32..64 MARK
-//!  word 1   next group of the list (its home's frame number, or NONE)
-//!  word 2   previous group of the list (its home's frame number, or NONE for the first) and, in bits
-//!           56..64, which list: the largest free block is of 2^n children (or NO_LIST: nothing is free)
-//!  word 3   holder: a virtual address (reverse map), an owner's code (pinned since boot), or 0
-//!  word 4,5 the group's free children, a bit each
-//!  word 6,7 the group's children that are the first of a held block, a bit each
+//!  word 1   holder: a virtual address (reverse map), an owner's code (pinned since boot), or 0
+//!  word 2.. not used: the size is that of Linux's `struct page`, so that a memmap is as large as there
 //! ```
 //!
-//! Words 0 and 3 are those of the held block that starts at the frame, words 1, 2 and 4 to 7 those of the
-//! group of the buddy that has its *home* here (often neither is, sometimes both). Each is written when
-//! block or group comes into being; what may be read, and why, stands in the head of `buddy`.
+//! It is written when a held block begins at the frame, and means something only while the bits of the frame's
+//! group say that one does (`buddy::group`); a free frame's says whatever it said before.
 //!
 //! A descriptor is a view: words read and written through the [`Machine`], so that the simulation
-//! sees each access. Neighbours: `buddy` alone writes descriptors.
+//! sees each access. Neighbours: `buddy` and the cache in front of it write descriptors.
 
 use core::fmt;
 
@@ -29,41 +24,24 @@ use crate::machine::Machine;
 pub struct PageLayout {
     /// State, order, slot, mark.
     tag: u64,
-    /// The next group.
-    next: u64,
-    /// The previous group.
-    prev: u64,
     /// Who holds it.
     holder: u64,
-    /// The free children.
-    free: [u64; 2],
-    /// The children where held blocks start.
-    heads: [u64; 2],
+    /// Not used.
+    rest: [u64; 6],
 }
 
 const _: () = assert!(size_of::<PageLayout>() as u64 == DESCRIPTOR_SIZE);
 const TAG: u64 = core::mem::offset_of!(PageLayout, tag) as u64;
-const NEXT: u64 = core::mem::offset_of!(PageLayout, next) as u64;
-const PREV: u64 = core::mem::offset_of!(PageLayout, prev) as u64;
 const HOLDER: u64 = core::mem::offset_of!(PageLayout, holder) as u64;
-const FREE: u64 = core::mem::offset_of!(PageLayout, free) as u64;
-const HEADS: u64 = core::mem::offset_of!(PageLayout, heads) as u64;
 
 /// Marks a tag that this kernel wrote, so that `check` knows junk from a descriptor.
 const MARK: u64 = 0xca2a_9ace << 32;
-/// "No frame" in the links.
-const NONE: u64 = u64::MAX;
-/// Where word 2 has the list, and the bits below.
-const LIST_SHIFT: u32 = 56;
-const PREV_BITS: u64 = (1 << LIST_SHIFT) - 1;
-/// "In no list".
-const NO_LIST: u8 = u8::MAX;
 
 /// What a block is. A block's state is that of all its frames, and nothing merges across states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// In no held block: the bits of its group say so, and a head that was held before.
+    /// In no held block: the bits of its group say so, and no tag does.
     Free = 1,
     /// Allocated, reached only through a mapping the kernel owns.
     Movable = 2,
@@ -75,7 +53,7 @@ pub enum State {
     Offline = 5,
     /// Allocated or free while its section goes offline.
     Isolated = 6,
-    /// A single free frame kept in front of the buddy.
+    /// A single free frame kept in front of the buddy. One that was movable before keeps that tag; its bits say more.
     Cached = 7,
 }
 
@@ -184,107 +162,6 @@ impl<'m, M: Machine> Page<'m, M> {
         self.machine.store(self.at.offset(TAG), tag.to_word());
     }
 
-    /// The next group of the list.
-    #[inline]
-    pub fn next(&self) -> Option<Pfn> {
-        link(self.machine.load(self.at.offset(NEXT)))
-    }
-
-    /// Links the next group.
-    #[inline]
-    pub fn set_next(&self, next: Option<Pfn>) {
-        self.machine.store(self.at.offset(NEXT), word(next));
-    }
-
-    /// The previous group of the list.
-    #[inline]
-    pub fn prev(&self) -> Option<Pfn> {
-        let prev = self.machine.load(self.at.offset(PREV)) & PREV_BITS;
-        (prev != PREV_BITS).then_some(Pfn(prev))
-    }
-
-    /// Links the previous group.
-    #[inline]
-    pub fn set_prev(&self, prev: Option<Pfn>) {
-        let list = self.machine.load(self.at.offset(PREV)) & !PREV_BITS;
-        self.machine.store(self.at.offset(PREV), word(prev) & PREV_BITS | list);
-    }
-
-    /// The list that the group is in.
-    #[inline]
-    pub fn list(&self) -> Option<u8> {
-        let list = (self.machine.load(self.at.offset(PREV)) >> LIST_SHIFT) as u8;
-        (list != NO_LIST).then_some(list)
-    }
-
-    /// Makes the group one of this list, its first, or one of none.
-    #[inline]
-    pub fn set_list(&self, list: Option<u8>) {
-        let list = list.unwrap_or(NO_LIST);
-        self.machine.store(self.at.offset(PREV), u64::from(list) << LIST_SHIFT | PREV_BITS);
-    }
-
-    /// Whether a held block starts at the child at `place`.
-    #[inline]
-    pub fn has_head(&self, place: u8) -> bool {
-        self.machine.load(self.head_word(place)) >> (place % 64) & 1 == 1
-    }
-
-    /// Notes that a held block starts at the child at `place`.
-    #[inline]
-    pub fn put_head(&self, place: u8) {
-        let at = self.head_word(place);
-        self.machine.store(at, self.machine.load(at) | 1 << (place % 64));
-    }
-
-    /// Notes that no held block starts at the child at `place`.
-    #[inline]
-    pub fn drop_head(&self, place: u8) {
-        let at = self.head_word(place);
-        self.machine.store(at, self.machine.load(at) & !(1 << (place % 64)));
-    }
-
-    #[inline]
-    fn head_word(&self, place: u8) -> VirtAddr {
-        self.at.offset(HEADS + 8 * u64::from(place / 64))
-    }
-
-    /// The free children of the group.
-    #[inline]
-    pub fn free_bits(&self) -> u128 {
-        self.wide(FREE)
-    }
-
-    /// Notes the free children of the group.
-    #[inline]
-    pub fn set_free_bits(&self, free: u128) {
-        self.set_wide(FREE, free);
-    }
-
-    /// The children of the group where held blocks start.
-    #[inline]
-    pub fn heads(&self) -> u128 {
-        self.wide(HEADS)
-    }
-
-    /// Notes the children of the group where held blocks start.
-    #[inline]
-    pub fn set_heads(&self, heads: u128) {
-        self.set_wide(HEADS, heads);
-    }
-
-    #[inline]
-    fn wide(&self, at: u64) -> u128 {
-        let (low, high) = (self.machine.load(self.at.offset(at)), self.machine.load(self.at.offset(at + 8)));
-        u128::from(low) | u128::from(high) << 64
-    }
-
-    #[inline]
-    fn set_wide(&self, at: u64, bits: u128) {
-        self.machine.store(self.at.offset(at), bits as u64);
-        self.machine.store(self.at.offset(at + 8), (bits >> 64) as u64);
-    }
-
     /// The holder's word: see the module's head.
     #[inline]
     pub fn holder(&self) -> u64 {
@@ -296,21 +173,6 @@ impl<'m, M: Machine> Page<'m, M> {
     pub fn set_holder(&self, holder: u64) {
         self.machine.store(self.at.offset(HOLDER), holder);
     }
-}
-
-/// A link as a word.
-#[inline]
-pub(crate) const fn word(pfn: Option<Pfn>) -> u64 {
-    match pfn {
-        Some(pfn) => pfn.0,
-        None => NONE,
-    }
-}
-
-/// A word as a link.
-#[inline]
-pub(crate) const fn link(word: u64) -> Option<Pfn> {
-    if word == NONE { None } else { Some(Pfn(word)) }
 }
 
 #[cfg(test)]

@@ -3,16 +3,16 @@
 //! An empty bus reads as all ones and forgets what is written: a page table put there would be
 //! garbage, and the next walk over it the end of the kernel. So two patterns are written and read back
 //! in the range's first and last frame and in each frame that is written before the add is complete: header,
-//! page tables, and the descriptors that the buddy begins with. The cost does not grow with the range but with its
+//! page tables, and the groups that the buddy begins with. The cost does not grow with the range but with its
 //! page tables, as mapping does; what lies between stays untouched, so that a huge DIMM takes no
 //! memory of a host that gives it on demand. Nothing is restored: the memory is new.
 //!
 //! Neighbours: `hotplug` asks, the fixmap (`page_table`) is the way to frames that nothing maps yet.
 
-use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
-use crate::buddy;
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
+use crate::buddy::Room;
 use crate::error::AddError;
-use crate::layout::{DESCRIPTORS_PER_PAGE, Layout};
+use crate::layout::Layout;
 use crate::machine::Machine;
 use crate::memory::Memory;
 
@@ -43,9 +43,8 @@ fn frames(layout: &Layout) -> impl Iterator<Item = Pfn> {
     let Layout { range, array, tables, .. } = *layout;
     let ends = [range.start, array.start, Pfn(range.end.0.saturating_sub(1))];
     let tables = (0..tables).filter_map(|n| layout.table_page(n));
-    let homes = buddy::first_homes(layout.usable)
-        .map(move |home| array.start.offset((home.0 - range.start.0) / DESCRIPTORS_PER_PAGE));
-    ends.into_iter().chain(tables).chain(homes)
+    let words = Room::first_written(layout.usable).map(move |at| array.start.offset(at >> PAGE_SHIFT));
+    ends.into_iter().chain(tables).chain(words)
 }
 
 /// Writes to the first and the last word of the page at `at` in turn and reads both back, so that a bus

@@ -10,12 +10,12 @@
 //! only under the hotplug lock and the slot's own. No block spans two regions. A slot's summary is
 //! empty while the slot is. Both tables are static: plugging takes no memory for them.
 //!
-//! Lock order: hotplug, page tables, index, frame cache, region (one at a time). Neighbours: `memory` is the only user.
+//! Lock order: hotplug, page tables, index, region (one at a time). Neighbours: `memory` is the only user.
 
 use spin::Mutex;
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange};
-use crate::buddy::{Buddy, Summary};
+use crate::buddy::{Buddy, Room, Summary};
 use crate::info::{AddStats, DeviceId, ResourceId, Zone};
 use crate::layout::Layout;
 use crate::machine::Machine;
@@ -37,6 +37,8 @@ pub struct Region {
     pub zone: Zone,
     /// Where its own data lies.
     pub layout: Layout,
+    /// Where its allocator's words lie.
+    pub room: Room,
     /// The highest order of its blocks.
     pub max: Order,
     /// What adding it cost.
@@ -56,7 +58,7 @@ impl Region {
     pub fn buddy<'a, M: Machine>(&self, machine: &'a M, slot: SlotNr, summary: &'a Summary) -> Buddy<'a, M> {
         Buddy {
             machine,
-            header: self.layout.header,
+            room: self.room,
             usable: self.layout.usable,
             max: self.max,
             slot,

@@ -54,7 +54,7 @@ pub struct AddRow {
     pub entries_written: u64,
     /// Page-table pages made inside the resource.
     pub tables: u64,
-    /// Page descriptors written.
+    /// Descriptors written: those that the allocator's first groups lie in.
     pub descriptors_written: u64,
 }
 

@@ -35,6 +35,16 @@ impl FlatMachine {
     fn place(&self, at: VirtAddr) -> Option<&Cell<u64>> {
         self.words.get((at.0.wrapping_sub(descriptor(FIRST).0) / 8) as usize)
     }
+
+    #[cold]
+    fn load_elsewhere(&self, at: VirtAddr) -> u64 {
+        self.rest.load(at)
+    }
+
+    #[cold]
+    fn store_elsewhere(&self, at: VirtAddr, value: u64) {
+        self.rest.store(at, value);
+    }
 }
 
 impl Machine for FlatMachine {
@@ -42,7 +52,7 @@ impl Machine for FlatMachine {
     fn load(&self, at: VirtAddr) -> u64 {
         match self.place(at) {
             Some(word) => word.get(),
-            None => self.rest.load(at),
+            None => self.load_elsewhere(at),
         }
     }
 
@@ -50,7 +60,7 @@ impl Machine for FlatMachine {
     fn store(&self, at: VirtAddr, value: u64) {
         match self.place(at) {
             Some(word) => word.set(value),
-            None => self.rest.store(at, value),
+            None => self.store_elsewhere(at, value),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Nanoseconds of the frame allocator on the host, beside `buddy_system_allocator` and a plain list.
 //!
 //! ```text
-//!  cargo bench -p mm --bench allocator [-- ALLOCATOR [ROW]]     one JSON object a line, on standard output
+//!  cargo bench -p mm --bench allocator [-- ALLOCATOR [ROW [REGIONS]]]     one JSON object a line
 //! ```
 //!
 //! All allocators serve the same 8 GiB of simulated frames; this kernel's goes the whole way through
@@ -48,6 +48,7 @@ fn main() {
     // What cargo itself passes ("--bench") is no filter.
     let mut words = env::args().skip(1).filter(|word| !word.starts_with("--"));
     let (allocator, row) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let only: Option<usize> = words.next().and_then(|word| word.parse().ok());
     let wanted = |name: &str| name.starts_with(&allocator);
     let all: Vec<&Row> = ROWS.iter().filter(|other| other.name.contains(&row)).collect();
     if wanted("list") {
@@ -58,7 +59,8 @@ fn main() {
         }
     }
     if wanted("carapace") {
-        [1, 16, 256].into_iter().for_each(|regions| print("carapace", regions, &all, Carapace::new(regions)));
+        let regions = [1, 16, 256].into_iter().filter(|&regions| only.is_none_or(|only| only == regions));
+        regions.for_each(|regions| print("carapace", regions, &all, Carapace::new(regions)));
     }
     if wanted("buddy_system_allocator") {
         print("buddy_system_allocator", 1, &all, SystemBuddy::new());

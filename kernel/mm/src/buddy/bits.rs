@@ -34,6 +34,12 @@ pub(super) const fn block(place: u8, sub: u8) -> u128 {
     (u128::MAX >> (128 - (1 << sub))) << place
 }
 
+/// The bits of the places from `from` on that are below `to`; beyond the last there are none.
+pub(super) fn between(from: u64, to: u64) -> u128 {
+    let below = |n: u64| if n < 128 { !(u128::MAX << n) } else { u128::MAX };
+    below(to) & !below(from)
+}
+
 /// Where the free blocks of 2^(SUB+1) places start, merged or not, when `starts` has those of 2^SUB.
 /// The shift is known when this is compiled, which is what makes two words as cheap as one.
 #[inline(always)]
@@ -104,6 +110,22 @@ pub(super) fn smallest(free: u128, least: u8) -> Option<(u8, u8)> {
     found
 }
 
+/// The size of the free block that the free places of 2^sub at `place` are in, when only these 64 places are looked at,
+/// of which not all are free.
+#[inline]
+pub(super) const fn around_in_half(free: u64, place: u8, sub: u8) -> u8 {
+    let (mut first, mut sub) = (place, sub);
+    loop {
+        let larger = first & !(1 << sub);
+        let both = (u64::MAX >> (64 - (2u32 << sub))) << larger;
+        if free & both != both {
+            return sub;
+        }
+        first = larger;
+        sub += 1;
+    }
+}
+
 /// The free block that `place` is in: its first place and `sub`; `None` when the place is not free.
 #[inline]
 pub(super) const fn around(free: u128, place: u8) -> Option<(u8, u8)> {
@@ -129,6 +151,34 @@ pub(super) const fn around(free: u128, place: u8) -> Option<(u8, u8)> {
         first = larger;
         sub += 1;
     }
+}
+
+/// How many free blocks there are of each size.
+#[inline]
+pub(super) fn tally(free: u128) -> [u8; SHIFT as usize + 1] {
+    let mut blocks = [0; SHIFT as usize + 1];
+    let mut many = free.count_ones();
+    each_size(free, |sub, _, larger| {
+        // Each larger one was counted as two halves.
+        let halves = larger.count_ones();
+        blocks[sub as usize] = (many - 2 * halves) as u8;
+        many = halves;
+        true
+    });
+    blocks
+}
+
+/// The first places of `many` blocks of 2^sub places, side by side from `place` on.
+#[inline]
+pub(super) const fn first_of(place: u8, sub: u8, many: u32) -> u128 {
+    let places = many << sub;
+    if places < 128 { !(u128::MAX << places) << place } else { u128::MAX }
+}
+
+/// The first places of the blocks of 2^sub places that `places` is made of.
+#[inline]
+pub(super) const fn starts(places: u128, sub: u8) -> u128 {
+    places & STARTS[sub as usize]
 }
 
 #[cfg(test)]
@@ -173,6 +223,19 @@ mod tests {
             prop_assert_eq!(smallest(free, least), fitting.copied().min_by_key(|&(_, sub)| sub));
             let here = all.iter().find(|&&(first, sub)| block(first, sub) >> place & 1 == 1);
             prop_assert_eq!(around(free, place), here.copied());
+            let of_size = |sub| all.iter().filter(|&&(_, other)| other == sub).count() as u8;
+            prop_assert_eq!(tally(free), core::array::from_fn(|sub| of_size(sub as u8)));
+        }
+
+        /// Proves that both ways to the block around a place say the same, where the short one may be asked.
+        #[test]
+        fn half_of_the_places_say_the_same(free in bits(), place in 0u8..128, sub in 0u8..6) {
+            let place = place & !((1 << sub) - 1);
+            let (half, all) = ((free >> (place & 64)) as u64, block(place, sub));
+            if half != u64::MAX && free & all == all {
+                let said = around_in_half(half, place % 64, sub);
+                prop_assert_eq!(Some(said), around(free, place).map(|(_, sub)| sub));
+            }
         }
     }
 }

@@ -12,10 +12,9 @@
 //! goes off its node's list. Neighbours: `remove` asks, `Buddy::free` keeps what comes back.
 
 use crate::addr::{Order, Pfn, PfnRange};
-use crate::buddy::{Buddy, Found};
-use crate::info::PageState;
+use crate::buddy::{Buddy, Found, Spot};
 use crate::machine::Machine;
-use crate::page::{State, Tag};
+use crate::page::State;
 
 impl<M: Machine> Buddy<'_, M> {
     /// Calls `each` with the blocks that have a frame in `part`, in the order of addresses, until it says that it
@@ -36,25 +35,17 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Splits an allocated block until the part at its head has `order`; `holder_at` as for [`Buddy::split_at`].
     pub fn split_to(&self, head: Pfn, order: Order, holder_at: impl Fn(u64, u64) -> u64) {
-        while let Some((group, found)) = self.locate(head).filter(|(_, found)| found.tag.order > order) {
-            self.halve(group, &found, &holder_at);
-        }
+        while let Some(spot) = self.locate(head).filter(|spot| spot.order() > order)
+            && self.halve(&spot, &holder_at).is_some()
+        {}
     }
 
-    /// Frees a block into an isolated part.
-    pub(super) fn keep(&self, head: Pfn, tag: Tag) -> Result<Order, PageState> {
-        if self.find(head).is_none_or(|found| found.head != head || found.tag != tag) {
-            return Err(PageState::Free);
-        }
-        self.restate(head, tag, State::Isolated);
-        Ok(tag.order)
-    }
-
-    /// Makes a held block one of `state`.
-    fn restate(&self, head: Pfn, tag: Tag, state: State) {
-        self.set_tag(head, state, tag.order);
-        self.count(tag.state, 0, tag.order.pages());
-        self.count(state, tag.order.pages(), 0);
+    /// Makes a held block one of another state.
+    pub(super) fn restate(&self, spot: &Spot, from: State, to: State) {
+        let pages = spot.order().pages();
+        self.hold(spot.head(), spot.order(), to);
+        self.count(from, 0, pages);
+        self.count(to, pages, 0);
     }
 
     /// Takes what is free in `part` out of the lists: it becomes `state`. Returns how many frames.
@@ -77,8 +68,10 @@ impl<M: Machine> Buddy<'_, M> {
     pub fn change(&self, part: PfnRange, from: State, to: State) -> u64 {
         let mut changed = 0;
         self.walk(part, |found| {
-            if found.tag.state == from {
-                self.restate(found.head, found.tag, to);
+            if found.tag.state == from
+                && let Some(spot) = self.locate(found.head)
+            {
+                self.restate(&spot, from, to);
                 changed += found.tag.order.pages();
             }
             Walk::On

@@ -18,14 +18,14 @@ impl<M: Machine> Buddy<'_, M> {
         }
         let mut at = run.start;
         while at < run.end {
-            at = self.free_block(at)?.1.range().end;
+            at = self.free_block(at)?.end();
         }
         let mut at = run.start;
         while at < run.end {
-            let (group, free) = self.free_block(at)?;
+            let free = self.free_block(at)?;
             // The largest block that starts here, in both the run and what is free.
-            let order = first_order(at, run.end.min(free.range().end));
-            self.claim(group, at, order, free.tag.order);
+            let order = first_order(at, run.end.min(free.end()));
+            self.claim(free.group, self.children(free.group), at, order, free.order());
             self.take(at, order, state, holder);
             at = at.offset(order.pages());
         }
@@ -76,15 +76,15 @@ impl<M: Machine> Buddy<'_, M> {
     fn run_around(&self, block: (Pfn, Order), fits: impl Fn(PfnRange) -> Option<Pfn>) -> Option<Pfn> {
         let mut run = PfnRange::of(block.0, block.1.pages());
         while fits(run).is_none()
-            && let Some((_, free)) = self.free_block(run.end)
+            && let Some(free) = self.free_block(run.end)
         {
-            run.end = free.range().end;
+            run.end = free.end();
         }
         while fits(run).is_none()
             && run.start > self.usable.start
-            && let Some((_, free)) = self.free_block(Pfn(run.start.0 - 1))
+            && let Some(free) = self.free_block(Pfn(run.start.0 - 1))
         {
-            run.start = free.head;
+            run.start = free.head();
         }
         fits(run)
     }

@@ -6,7 +6,8 @@
 mod cases;
 mod every;
 mod long;
-mod model;
+pub(crate) mod model;
+pub(crate) mod random;
 
 use std::cell::Cell;
 use std::vec;
@@ -15,33 +16,38 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::addr::VirtAddr;
 use crate::address_space::{DESCRIPTOR_SIZE, descriptor, direct};
+use group::LEVELS;
 use model::Model;
 
-/// Where the header lies: a page of its own.
+/// Where header and groups lie: in pages of their own.
 const HEADER: VirtAddr = direct(Pfn(1).start());
 
-/// The descriptors of one run and a header, with a shadow that tells which words were written.
+/// The descriptors of one run, a header and groups, with a shadow that tells which words were written.
 struct Shadow {
     first: VirtAddr,
+    room: u64,
     words: Vec<Cell<u64>>,
     written: Vec<Cell<bool>>,
 }
 
 impl Shadow {
     fn new(usable: PfnRange) -> Shadow {
-        let words = 512 + (usable.pages() * DESCRIPTOR_SIZE / 8) as usize;
+        let room = Room::bytes(usable) / 8;
+        let words = (room + usable.pages() * DESCRIPTOR_SIZE / 8) as usize;
         Shadow {
             first: descriptor(usable.start),
+            room,
             words: vec![Cell::new(0x6a6a_6a6a_6a6a_6a6a); words],
             written: vec![Cell::new(false); words],
         }
     }
 
-    /// The place of a word: the header's page, then the descriptors of the run. There is nothing else.
+    /// The place of a word: header and groups, then the descriptors of the run. There is nothing else.
     fn place(&self, at: VirtAddr) -> usize {
         let (header, descriptor) = (at.0.wrapping_sub(HEADER.0) / 8, at.0.wrapping_sub(self.first.0) / 8);
-        let place = if header < 512 { header } else { 512 + descriptor } as usize;
+        let place = if header < self.room { header } else { self.room + descriptor } as usize;
         assert!(place < self.words.len(), "{at} is no word of the region");
         place
     }
@@ -78,14 +84,14 @@ impl Pair {
         let pair =
             Pair { machine: Shadow::new(usable), summary: Summary::new(), usable, model: Model::new(usable) };
         let written = pair.buddy().init();
-        assert!(written <= 2 * LEVELS as u64, "{written} descriptors");
+        assert!(written <= 2 * LEVELS as u64, "{written} groups");
         pair
     }
 
     fn buddy(&self) -> Buddy<'_, Shadow> {
         Buddy {
             machine: &self.machine,
-            header: HEADER,
+            room: Room::of(self.usable, HEADER),
             usable: self.usable,
             max: max_order(self.usable),
             slot: SlotNr(7),

@@ -58,7 +58,7 @@ fn examine(layout: &Layout, hot: bool) {
     let Layout { range, data, array, usable, .. } = *layout;
     assert!(range.contains_range(data) && data.contains_range(array));
     assert!(array.pages() * DESCRIPTORS_PER_PAGE >= range.pages());
-    let header = buddy::header_bytes(layout.max_order());
+    let words = Room::bytes(usable);
     let mut tables = BTreeSet::new();
     let mut n = 0;
     while let Some(page) = layout.table_page(n) {
@@ -69,21 +69,22 @@ fn examine(layout: &Layout, hot: bool) {
     assert!(n >= layout.tables, "{n} pages kept, {} may be needed", layout.tables);
     if !hot {
         assert_eq!(usable, range);
-        assert!(tables.iter().all(|page| *page < array.start && *page > data.start));
+        assert!(tables.iter().all(|page| *page < array.start));
+        assert!(tables.iter().all(|page| page.0 - data.start.0 >= words.div_ceil(4096)));
         return;
     }
     assert_eq!((data.start, data.end, usable.end), (range.start, usable.start, range.end));
     assert!(!usable.is_empty());
-    // Header and tables in the array stay below the first slot that describes a usable frame.
-    assert!(header <= data.pages() * 64);
+    // Header, groups and tables in the array stay below the first slot that describes a usable frame.
+    assert!(words <= data.pages() * 64);
     for page in tables.iter().filter(|page| array.contains(**page)) {
         let slots_end = (page.0 - array.start.0 + 1) * DESCRIPTORS_PER_PAGE;
         assert!(slots_end <= data.pages(), "{page:?} has descriptors of usable frames");
-        assert!(*page > array.start, "the header's page is no table");
+        assert!(page.0 - array.start.0 >= words.div_ceil(4096), "a page of header or groups is no table");
     }
-    if range.pages() < SECTION_PAGES {
-        assert!(data.pages() <= range.pages() / 64 + 4, "{layout:?}");
-    }
+    let whole = section::whole_count(range, SECTION_PAGES) > 0;
+    let front = array.start.0 - data.start.0;
+    assert!(data.pages() - front <= range.pages() / 64 + if whole { 0 } else { 4 }, "{layout:?}");
 }
 
 proptest! {
@@ -111,7 +112,7 @@ proptest! {
                 prop_assert!(hole.contains_range(layout.data));
                 examine(&layout, false);
             }
-            None => prop_assert!(hole.pages() < pages.div_ceil(64) + 4 + 2 * section::touched_count(range)),
+            None => prop_assert!(hole.pages() < pages.div_ceil(64) + 4 + 2 * section::touched_count(range) + Room::bytes(range) / 4096),
         }
     }
 }

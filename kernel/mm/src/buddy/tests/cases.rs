@@ -47,7 +47,7 @@ fn everything_comes_back() {
                     next = buddy.next(group);
                 }
             }
-            groups.sort_by_key(|group| group.home());
+            groups.sort();
             groups
         };
         let before = groups(&pair);
@@ -56,37 +56,28 @@ fn everything_comes_back() {
     }
 }
 
-/// Proves condition 8: homes are usable frames, and no two open groups share one, for any start of the run.
-/// Fails when a home leaves its group or a level's home falls onto another's.
+/// Proves condition 8: the words of no two groups meet, nor any the header, and all lie in the room, for any start
+/// of the run. Fails when a level is counted one group short.
 #[test]
-fn homes_are_usable_and_apart() {
+fn groups_lie_apart_in_their_room() {
     for start in (0..400).chain(16_200..16_500) {
         let usable = PfnRange::of(Pfn(start), 40_000);
-        let machine = Shadow::new(PfnRange::of(Pfn(0), 1));
-        let (max, summary) = (max_order(usable), Summary::new());
-        let buddy = Buddy {
-            machine: &machine,
-            header: HEADER,
-            usable,
-            max,
-            slot: SlotNr(0),
-            summary: &summary,
-            isolated: PfnRange::default(),
-        };
-        let mut homes = std::collections::BTreeSet::new();
-        for level in 0..=buddy.top() {
-            let child = Order(level * 7).pages();
-            let first = (usable.start.0.next_multiple_of(child)..usable.end.0).step_by(128 * child as usize);
-            let border = (level == 0).then_some(usable.start.0);
-            let mut groups: Vec<_> =
-                border.into_iter().chain(first).map(|at| buddy.group(Pfn(at), level)).collect();
-            groups.dedup();
-            for group in groups {
-                let span = PfnRange::of(group.start(), 128 * child);
-                assert!(usable.contains(group.home()) && span.contains(group.home()), "{start}: {group:?}");
-                assert!(homes.insert(group.home()), "{start}: {group:?} is not alone");
+        let (room, top) = (Room::of(usable, HEADER), level_of(max_order(usable)));
+        let mut words = std::collections::BTreeSet::new();
+        let header = header_bytes(max_order(usable)) / 8;
+        assert!((0..header).all(|word| words.insert(HEADER.offset(8 * word))));
+        for level in 0..=top {
+            let groups = usable.start.0 >> (7 * (level + 1))..=(usable.end.0 - 1) >> (7 * (level + 1));
+            for nr in groups {
+                let at = room.group(Group { level, nr });
+                let many = if level == 0 { 5 } else { 7 };
+                assert!((0..many).all(|word| words.insert(at.offset(8 * word))), "{start}: {nr} of {level}");
             }
         }
+        assert_eq!(words.len() as u64 * 8, Room::bytes(usable));
+        assert_eq!(words.last(), Some(&HEADER.offset(Room::bytes(usable) - 8)));
+        let written: Vec<_> = Room::first_written(usable).collect();
+        assert!(written.iter().all(|&at| at < Room::bytes(usable)));
     }
 }
 

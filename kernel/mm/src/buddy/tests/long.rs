@@ -1,10 +1,10 @@
 //! A million random operations and more against the model, on runs of awkward size and start.
 //!
-//! The seed is printed, and fails again when it is given: `MM_SEED=n`. `MM_OPERATIONS=n` asks for a longer (or
-//! shorter) run than CI's million.
+//! For seed and length see `random`. Neighbour: `memory`'s own long test, over many regions.
 
-use std::{env, println};
+use std::println;
 
+use super::random::{Random, setting};
 use super::*;
 
 /// Operations, unless the environment says otherwise.
@@ -14,29 +14,7 @@ const ON_ONE_RUN: u64 = 20_000;
 /// Operations between two looks at everything.
 const BETWEEN_LOOKS: u64 = 1_000;
 
-/// A number that the environment has, or else this one.
-fn setting(name: &str, otherwise: u64) -> u64 {
-    match env::var(name) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
-        Err(_) => otherwise,
-    }
-}
-
-/// SplitMix64: every seed is a good one.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let value = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ value >> 31
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
     /// Any start, some beside a multiple of what a group has; a length of any magnitude up to 2^17 frames.
     fn usable(&mut self) -> PfnRange {
         let order = [0, 7, 14, 17][self.below(4) as usize];

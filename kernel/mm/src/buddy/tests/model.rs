@@ -7,7 +7,7 @@ use std::vec::Vec;
 use crate::addr::{Order, Pfn, PfnRange};
 
 /// What is free and what is held in one usable run.
-pub(super) struct Model {
+pub(crate) struct Model {
     usable: PfnRange,
     free: BTreeMap<Pfn, Order>,
     held: BTreeMap<Pfn, Order>,
@@ -18,7 +18,7 @@ pub(super) struct Model {
 
 impl Model {
     /// All of `usable` is free.
-    pub(super) fn new(usable: PfnRange) -> Model {
+    pub(crate) fn new(usable: PfnRange) -> Model {
         let mut model = Model {
             usable,
             free: BTreeMap::new(),
@@ -53,7 +53,7 @@ impl Model {
     }
 
     /// Takes a block; every frame of it must be free.
-    pub(super) fn take(&mut self, head: Pfn, order: Order) {
+    pub(crate) fn take(&mut self, head: Pfn, order: Order) {
         assert!(head.is_aligned(order), "{head:?} of {order:?}");
         let (at, mut have) = self.free_at(head).unwrap_or_else(|| panic!("{head:?} is not free"));
         assert!(have >= order, "not all of {head:?}, {order:?}, is free");
@@ -70,7 +70,7 @@ impl Model {
     }
 
     /// Frees a held block, and tells its order.
-    pub(super) fn give(&mut self, head: Pfn) -> Order {
+    pub(crate) fn give(&mut self, head: Pfn) -> Order {
         let order = self.held.remove(&head).unwrap();
         let (mut at, mut have) = (head, order);
         loop {
@@ -87,7 +87,7 @@ impl Model {
     }
 
     /// Splits a held block until `pfn` is a head.
-    pub(super) fn split(&mut self, pfn: Pfn) {
+    pub(crate) fn split(&mut self, pfn: Pfn) {
         let (&head, &order) = self.held.range(..=pfn).next_back().unwrap();
         let (mut at, mut have) = (head, order);
         while at != pfn {
@@ -102,49 +102,49 @@ impl Model {
     }
 
     /// The free block that has `pfn`.
-    pub(super) fn free_at(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
+    pub(crate) fn free_at(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
         around(&self.free, pfn)
     }
 
     /// The held block that has `pfn`.
-    pub(super) fn held_at(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
+    pub(crate) fn held_at(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
         around(&self.held, pfn)
     }
 
     /// The held block that has `pfn`, else the next one, else the last.
-    pub(super) fn head_near(&self, pfn: Pfn) -> Option<Pfn> {
+    pub(crate) fn head_near(&self, pfn: Pfn) -> Option<Pfn> {
         let (here, mut next) = (self.held_at(pfn), self.held.range(pfn..));
         let head = here.map(|(head, _)| head).or_else(|| next.next().map(|(&head, _)| head));
         head.or_else(|| self.held.keys().next_back().copied())
     }
 
     /// All free blocks, ascending.
-    pub(super) fn free(&self) -> Vec<(Pfn, Order)> {
+    pub(crate) fn free(&self) -> Vec<(Pfn, Order)> {
         self.free.iter().map(|(&head, &order)| (head, order)).collect()
     }
 
     /// The heads of all held blocks, ascending.
-    pub(super) fn heads(&self) -> Vec<Pfn> {
+    pub(crate) fn heads(&self) -> Vec<Pfn> {
         self.held.keys().copied().collect()
     }
 
     /// Free blocks of each order.
-    pub(super) fn blocks(&self) -> &[u64; Order::COUNT] {
+    pub(crate) fn blocks(&self) -> &[u64; Order::COUNT] {
         &self.blocks
     }
 
     /// The highest order a free block has.
-    pub(super) fn highest(&self) -> Option<Order> {
+    pub(crate) fn highest(&self) -> Option<Order> {
         (0..=Order::MAX.0).rev().map(Order).find(|order| self.blocks[order.0 as usize] > 0)
     }
 
     /// Free frames.
-    pub(super) fn free_pages(&self) -> u64 {
+    pub(crate) fn free_pages(&self) -> u64 {
         self.free_pages
     }
 
     /// The longest run of free frames.
-    pub(super) fn longest(&self) -> u64 {
+    pub(crate) fn longest(&self) -> u64 {
         let (mut longest, mut run) = (0, PfnRange::default());
         for (&head, &order) in &self.free {
             if run.end != head {

@@ -1,8 +1,9 @@
-//! The cache of single frames: faster, and seen by nobody.
+//! The cache of single frames and of blocks of 2 MiB: faster, and seen by nobody.
 
 use std::vec::Vec;
 
 use super::*;
+use crate::error::FreeError;
 use crate::info::PageState;
 
 /// Proves that a freed single frame stays in the cache and comes again first, while every figure, `page` and `check`
@@ -49,5 +50,72 @@ fn the_cache_follows_the_choice() {
     assert_eq!(memory.resource_of(named.head), memory.resource_of(first.head));
     let pinned = memory.allocate_block(Order(0), None, Kind::Pinned).unwrap();
     assert_eq!(memory.page(pinned.head).state, PageState::Pinned);
+    sound(&memory);
+}
+
+/// Proves that the cache takes movable blocks of its two orders in use and nothing else: blocks of other orders and
+/// pinned ones go past it, and what was freed, or lies inside of a block, is refused with a reason, cached or not. Fails
+/// when the bits of one kind of block look like those of another.
+#[test]
+fn only_movable_blocks_of_its_orders_are_cached() {
+    let memory = booted(Support::No);
+    plug(&memory, 0x100000, GIB, 7);
+    let before = memory.totals();
+    // From now on the cache has frames of the DIMM, until somebody looks.
+    let single = memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
+    let mut heads = Vec::new();
+    for order in [0u8, 1, 6, 7, 8, 9, 10, 14, 15].map(Order) {
+        for kind in [Kind::Movable, Kind::Pinned] {
+            let node = (kind == Kind::Pinned).then_some(NodeId(7));
+            let held: Vec<_> = (0..3).map(|_| memory.allocate_block(order, node, kind).unwrap()).collect();
+            assert!(held.iter().all(|block| block.range().start >= Pfn(0x100000)));
+            for block in &held {
+                if order > Order(0) {
+                    for inside in [1, order.pages() / 2, order.pages() - 1] {
+                        let inside = block.head.offset(inside);
+                        let no_head = FreeError::NoHead { pfn: inside, head: block.head };
+                        assert_eq!(memory.free_block(inside), Err(no_head), "{block:?}");
+                    }
+                }
+                assert_eq!(memory.free_block(block.head), Ok(order));
+                assert!(memory.free_block(block.head).is_err(), "{block:?} is free");
+                heads.push(block.head);
+            }
+        }
+    }
+    heads.iter().for_each(|&head| assert!(memory.free_block(head).is_err(), "{head:?} is free"));
+    assert_eq!(memory.free_block(single.head), Ok(Order(0)));
+    assert_eq!(memory.totals(), before);
+    sound(&memory);
+}
+
+/// Proves that blocks of 2 MiB come from the cache and go back into it, that counters know of them when somebody looks,
+/// and that a run which needs their frames gets them. Fails when they are counted as single frames.
+#[test]
+fn large_blocks_are_cached_too() {
+    let memory = booted(Support::No);
+    let dimm = plug(&memory, 0x100000, GIB, 1).ids[0];
+    let before = memory.totals();
+    let large = || memory.allocate_block(Order(9), None, Kind::Movable).unwrap();
+    let held: Vec<_> = (0..30).map(|_| large()).collect();
+    assert_eq!(memory.resource(dimm).unwrap().movable_pages, 30 * 512);
+    sound(&memory);
+    let block = large();
+    assert_eq!(memory.free_block(block.head), Ok(Order(9)));
+    assert_eq!(large(), block, "the block that was freed last");
+    assert_eq!(memory.allocate_up_to(Order(9), None, Kind::Movable).unwrap().order, Order(9));
+    assert_eq!(memory.resource(dimm).unwrap().movable_pages, 32 * 512);
+    let mut all: Vec<_> = Vec::new();
+    memory.blocks(dimm, &mut |block| {
+        if block.state == PageState::Movable {
+            all.push(block.range.start);
+        }
+    });
+    assert_eq!(all.len(), 32);
+    assert!(held.iter().all(|block| all.contains(&block.head)));
+    all.iter().for_each(|&head| assert_eq!(memory.free_block(head), Ok(Order(9))));
+    let run = memory.allocate_run(GIB - GIB / 64, Some(NodeId(1)), Kind::Pinned).unwrap();
+    memory.free_run(run).unwrap();
+    assert_eq!(memory.totals(), before);
     sound(&memory);
 }

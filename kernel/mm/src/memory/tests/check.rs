@@ -4,14 +4,15 @@ use std::vec::Vec;
 
 use super::*;
 use crate::address_space::{descriptor, direct};
+use crate::buddy::{Group, Room};
 use crate::check::CheckError;
 use crate::page_table::{Mapping, NoFrames};
 
 const DIMM: u64 = 0x100000;
-/// The words of a descriptor: see `page`.
-const PREV: u64 = 8 * 2;
-const FREE: u64 = 8 * 4;
-const HEADS: u64 = 8 * 6;
+/// The words of a group: see `buddy::group`.
+const FIRST: u64 = 0;
+const SECOND: u64 = 8;
+const LINK: u64 = 32;
 /// The first word of a list in the header is behind 8 counters: see `buddy`.
 const LISTS: u64 = 8 * 8;
 
@@ -36,8 +37,9 @@ fn change(memory: &Memory<SimMachine>, at: crate::addr::VirtAddr, change: impl F
 fn each_kind_of_damage_is_told() {
     let first = Pfn(DIMM + 1024);
     let header = descriptor(Pfn(DIMM));
-    // The usable run starts inside a group of level 1, whose home is a frame behind; its largest block is of order 13.
-    let group = descriptor(first.offset(1));
+    // The usable run starts inside a group of level 1, whose largest block is of order 13.
+    let room = Room::of(PfnRange::new(first, Pfn(DIMM + 256 * MIB)), header);
+    let [single, group] = [0, 1].map(|level| room.group(Group::of(first, level)));
     let is = |errors: &[CheckError], wanted: fn(&CheckError) -> bool| {
         assert!(errors.iter().any(wanted), "{errors:?}");
     };
@@ -50,8 +52,8 @@ fn each_kind_of_damage_is_told() {
     is(&damaged(|m| change(m, header.offset(LISTS + 16 * 13), |_| u64::MAX)), |error| {
         matches!(error, CheckError::Counter { name: "free frames in lists", found: 49152, .. })
     });
-    is(&damaged(|m| change(m, group.offset(PREV), |word| word & !0xff_ffff | DIMM)), |error| {
-        matches!(error, CheckError::Link { pfn: Pfn(0x100401), order: Order(13), .. })
+    is(&damaged(|m| change(m, group.offset(LINK), |link| link & !(0xff << 28))), |error| {
+        matches!(error, CheckError::Link { pfn: Pfn(0x100000), order: Order(13), .. })
     });
     // Counters of movable frames.
     is(&damaged(|m| change(m, header.offset(8 * 2), |n| n + 1)), |error| {
@@ -61,7 +63,7 @@ fn each_kind_of_damage_is_told() {
     is(
         &damaged(|m| {
             (0..8).for_each(|word| m.machine().store(descriptor(first).offset(8 * word), 0));
-            change(m, group.offset(FREE), |bits| bits & !(1 << 8));
+            change(m, group.offset(FIRST), |bits| bits & !(1 << 8));
         }),
         |error| matches!(error, CheckError::NoDescriptor { pfn: Pfn(0x100400), .. }),
     );
@@ -82,15 +84,15 @@ fn each_kind_of_damage_is_told() {
     is(&held(&|m| change(m, descriptor(first), |tag| tag - 1)), |error| {
         matches!(error, CheckError::NoDescriptor { pfn: Pfn(0x100400), .. })
     });
-    for words in [FREE, HEADS] {
-        is(&held(&|m| change(m, descriptor(first).offset(words), |bits| bits | 4)), |error| {
+    for words in [FIRST, SECOND] {
+        is(&held(&|m| change(m, single.offset(words), |bits| bits | 4)), |error| {
             matches!(error, CheckError::BadBlock { pfn: Pfn(0x100400), order: Order(3), .. })
         });
     }
     // An open group with nothing held.
     is(
         &held(&|m| {
-            [FREE, FREE + 8].iter().for_each(|&at| change(m, descriptor(first).offset(at), |_| u64::MAX))
+            (0..4).for_each(|word| change(m, single.offset(8 * word), |_| [u64::MAX, 0][word as usize % 2]))
         }),
         |error| matches!(error, CheckError::Unmerged { pfn: Pfn(0x100400), order: Order(7), .. }),
     );

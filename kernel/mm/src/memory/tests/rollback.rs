@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::address_space::{descriptor, direct};
+use crate::buddy::Room;
 use crate::info::MAX_DEVICE_RANGES;
 use crate::page_table::{FrameSource, Mapping};
 
@@ -145,9 +146,9 @@ fn no_memory_behind() {
             let range = PfnRange::of(Pfn(start), pages);
             let layout = Layout::plan(range, booted(gib_leaves).machine().features()).unwrap();
             let tables = (0..layout.tables).map(|n| layout.table_page(n).unwrap());
-            let first_block = layout.array.start.offset((layout.usable.start.0 - start) / 64);
-            let ends = [range.start, Pfn(range.end.0 - 1), layout.array.start, first_block];
-            for pfn in ends.into_iter().chain(tables) {
+            let words = Room::first_written(layout.usable).map(|at| layout.array.start.offset(at >> 12));
+            let ends = [range.start, Pfn(range.end.0 - 1), layout.array.start];
+            for pfn in ends.into_iter().chain(tables).chain(words) {
                 let memory = booted(gib_leaves);
                 plug(&memory, 0x100000, 100 * MIB, 1);
                 let good = request(0x300000, 128 * MIB, 1);
