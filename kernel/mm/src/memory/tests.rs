@@ -9,6 +9,7 @@ mod boot;
 mod cache;
 mod check;
 mod comings;
+mod long;
 mod migrate;
 mod migrate_tables;
 mod offline;
