@@ -421,7 +421,8 @@ impl World {
             RemoveError::Pinned(pinned) => {
                 match pinned.holder {
                     Holder::Mapping(at) => {
-                        let id = self.window.holding(at).unwrap().id;
+                        // What is growing may have a run that is not mapped yet.
+                        let id = self.window.holding(at).map(|one| one.id).or(self.window.growing()).unwrap();
                         assert!(self.held.contains(&(id, Kind::Pinned)) || self.is_growing(id), "{pinned}");
                     }
                     Holder::None => {
