@@ -45,9 +45,12 @@ pub fn of(step: &Step) -> Markup {
     }
 }
 
-/// Microseconds of a clock that counts instructions.
+/// Whole microseconds of a clock that counts instructions: no more is known than their thousands.
 fn thousands(us: u64) -> String {
-    format!("{} instructions", words::number(us * 1000))
+    match us {
+        0 => "under 1,000 instructions".to_owned(),
+        us => format!("about {} instructions", words::number(us.saturating_mul(1000))),
+    }
 }
 
 fn plugged(add: &Add) -> Vec<(&'static str, String, &'static str)> {
