@@ -71,6 +71,11 @@ impl FrameCache {
         (slot != NOBODY).then_some(SlotNr(slot))
     }
 
+    /// How many frames it has; `None` while it is locked.
+    pub(crate) fn count(&self) -> Option<u64> {
+        self.frames.try_lock().map(|frames| frames.list.len() as u64)
+    }
+
     /// Forgets the frames of a region whose memory is gone, which is not touched.
     pub(crate) fn forget(&self, slot: SlotNr) {
         let mut frames = self.frames.lock();
@@ -95,6 +100,7 @@ impl<M: Machine> Memory<M> {
         page.set_tag(Tag { state: State::Movable, order: Order(0), slot });
         page.set_holder(0);
         frames.out += 1;
+        self.poison.taken(&self.machine, PfnRange::of(head, 1));
         Some(head)
     }
 
@@ -115,6 +121,7 @@ impl<M: Machine> Memory<M> {
             self.return_some(&mut frames, tag.slot, BATCH);
         }
         page.set_tag(Tag { state: State::Cached, ..wanted });
+        self.poison.freed(&self.machine, PfnRange::of(head, 1));
         frames.list.push(head);
         frames.back += 1;
         true
