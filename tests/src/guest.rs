@@ -4,6 +4,7 @@ use crate::answers::{Alloc, Meminfo, Page, Resource, Section, Verify};
 use crate::monitor::{Monitor, Ost};
 use crate::serial::{Reading, Serial, Silence};
 use crate::xtask;
+use qapi::qmp;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -16,6 +17,9 @@ use tempfile::TempDir;
 
 /// After this something hangs: emulation on a busy machine is slow, but not that slow.
 pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// What a machine says first.
+const STARTS: &str = "carapace-boot: kernel of";
 
 /// QEMU's machine types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,6 +235,18 @@ impl Guest {
     /// From here on only what comes now counts as a prompt: for a guest that is about to restart.
     pub fn skip_to_now(&mut self) {
         self.serial().skip_to_now();
+    }
+
+    /// Resets the machine and waits until it has started again. What the guest says until it notices is passed over, a
+    /// prompt too.
+    #[track_caller]
+    pub fn reset(&mut self) {
+        let starts = self.log().matches(STARTS).count();
+        self.monitor().execute(&qmp::system_reset {}).expect("QEMU resets the machine");
+        if let Err(silence) = self.serial().skip_to(STARTS, starts, LIMIT) {
+            self.silence("waiting for the start after a reset", &silence);
+        }
+        self.wait_prompt();
     }
 
     /// Stops or goes on reading the serial line.

@@ -123,6 +123,12 @@ impl Serial {
         self.at = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).bytes.len();
     }
 
+    /// Waits until `text` has come for the `n`th time (from 0), and goes on from there.
+    pub fn skip_to(&mut self, text: &str, n: usize, limit: Duration) -> Result<(), Silence> {
+        self.at = self.wait(0, limit, |all| all.match_indices(text).nth(n).map(|(at, _)| at))?;
+        Ok(())
+    }
+
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
