@@ -144,8 +144,8 @@ pub struct RunArgs {
     /// Boot from the disk image that `cargo xtask image` makes, by this firmware, instead of by PVH.
     #[arg(long, value_enum, value_name = "FIRMWARE")]
     pub image: Option<Firmware>,
-    /// Stop before the first instruction and wait for gdb on this port [1234]; boots a kernel with debug information
-    /// and says what to type (docs/DEBUGGING.md).
+    /// Stop before the first instruction and wait for gdb on this port, 1234 if none is given; boots a kernel with debug
+    /// information and says what to type (docs/DEBUGGING.md).
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234", conflicts_with = "image",
           value_parser = clap::value_parser!(u16).range(1..))]
     pub gdb: Option<u16>,
