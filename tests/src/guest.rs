@@ -217,10 +217,24 @@ impl Guest {
     }
 
     #[track_caller]
-    fn silence(&self, what: &str, silence: &Silence) -> ! {
+    fn silence(&mut self, what: &str, silence: &Silence) -> ! {
         match silence {
-            Silence::Timeout => self.fail(&format!("{what}: nothing in {} s", LIMIT.as_secs())),
+            Silence::Timeout => {
+                self.ask_where_it_is();
+                self.fail(&format!("{what}: nothing in {} s", LIMIT.as_secs()))
+            }
             Silence::Closed => self.fail(&format!("{what}: the guest has ended")),
+        }
+    }
+
+    /// Makes a guest that does not answer say where it is: by the report of a non-maskable interrupt, in its log.
+    fn ask_where_it_is(&mut self) {
+        let nmi = qmp::human_monitor_command { cpu_index: None, command_line: "nmi".to_owned() };
+        if self.monitor.as_mut().is_some_and(|monitor| monitor.execute(&nmi).is_ok()) {
+            let end = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
+                thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 
@@ -384,7 +398,10 @@ impl Guest {
         let end = Instant::now() + LIMIT;
         loop {
             match self.child.try_wait().expect("QEMU can be waited for") {
-                Some(status) => return code(status),
+                Some(status) => {
+                    self.serial().hear_the_rest(LIMIT);
+                    return code(status);
+                }
                 None if Instant::now() > end => self.fail("QEMU does not end"),
                 None => thread::sleep(Duration::from_millis(10)),
             }

@@ -81,6 +81,15 @@ impl Serial {
         self.heard.1.notify_all();
     }
 
+    /// Waits until all is heard of a guest that has ended; at once, when nobody reads.
+    pub fn hear_the_rest(&self, limit: Duration) {
+        let read = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).reading == Reading::On;
+        if read {
+            // Nothing is looked for: the end of the line is what is waited for.
+            let _ = self.wait(usize::MAX, limit, |_| None::<()>);
+        }
+    }
+
     /// Everything heard so far.
     pub fn text(&self) -> String {
         let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
