@@ -1,7 +1,7 @@
 //! A tiny executor: a few pinned futures, polled in turn, no heap; the CPU sleeps while none is awake.
 //!
 //! ```text
-//!  loop {  awake?  yes: poll every future once (events, ejections, the shell, the remote line)
+//!  loop {  awake?  yes: poll every future once (events, ejections, the shell, the remote line, the CPU's errors)
 //!                  no:  sti; hlt until an interrupt wakes }
 //! ```
 //!
@@ -50,6 +50,7 @@ pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>]) {
             }
             // What waits to be sent, and what had to wait for that: the log's lines, also those of
             // interrupt handlers.
+            crate::memory::tell_findings();
             serial::pump();
             crate::log::flush();
         }

@@ -295,6 +295,40 @@ pub fn report_waiting(out: &mut impl Write) {
     }
 }
 
+/// Writes the last `most` lines there are, for a fatal report; `Err` when the report interrupted the log.
+///
+/// # Errors
+/// [`Interrupted`]; nothing was written then.
+pub fn write_last(out: &mut impl Write, most: u64) -> Result<fmt::Result, Interrupted> {
+    let ring = STATE.try_lock().ok_or(Interrupted)?;
+    let lines = (ring.oldest..ring.end).filter(|&place| ring.at(place) == b'\n').count() as u64;
+    let (mut place, mut before) = (ring.oldest, lines.saturating_sub(most));
+    while let Some((next, line)) = ring.read(place) {
+        place = next;
+        if before > 0 {
+            before -= 1;
+        } else if let error @ Err(_) = writeln!(out, "    {}", line.as_str()) {
+            return Ok(error);
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Whether the log's lock is held: for a fatal report.
+pub fn is_being_written() -> bool {
+    STATE.try_lock().is_none()
+}
+
+/// The log was being written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+/// Runs `work` with the log's lock held.
+pub fn while_writing(work: impl FnOnce()) {
+    let _ring = STATE.lock();
+    work();
+}
+
 /// The line at `cursor` (or the oldest there is, when that is gone) and where the next one starts;
 /// `None` at the end. `Cursor::default()` is the beginning.
 pub fn read(cursor: Cursor) -> Option<(Cursor, Line)> {

@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod news;
 mod shell;
+mod situation;
 mod sync;
 
 use ::log::{error, info, warn};
@@ -73,6 +74,7 @@ fn main(info: &'static mut BootInfo) -> ! {
         pin!(acpi::eject::ejections()),
         pin!(shell()),
         pin!(shell::remote::run()),
+        pin!(arch::machine_check::watch()),
     ]);
     arch::exit::park()
 }

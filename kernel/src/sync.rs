@@ -10,6 +10,9 @@
 //! that handlers share (log, IO APIC, serial and its output) are [`IrqMutex`]es: interrupts are off
 //! while one is held, so that a handler on the same CPU cannot wait for what it interrupted. A fatal
 //! report (exception, panic) waits for no lock at all.
+//!
+//! So no handler ever waits: on the one CPU that runs, a lock that a handler finds taken would be held by what it
+//! interrupted, for ever. `ThisCpu` makes that a panic with a backtrace instead of a silent end.
 
 use crate::arch::interrupts::ThisCpu;
 

@@ -4,6 +4,7 @@ use crate::answers::{Alloc, Meminfo, Page, Resource, Section, Verify};
 use crate::monitor::{Monitor, Ost};
 use crate::serial::{Reading, Serial, Silence};
 use crate::xtask;
+use qapi::qmp;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -16,6 +17,9 @@ use tempfile::TempDir;
 
 /// After this something hangs: emulation on a busy machine is slow, but not that slow.
 pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// What a machine says first.
+const STARTS: &str = "carapace-boot: kernel of";
 
 /// QEMU's machine types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,10 +217,24 @@ impl Guest {
     }
 
     #[track_caller]
-    fn silence(&self, what: &str, silence: &Silence) -> ! {
+    fn silence(&mut self, what: &str, silence: &Silence) -> ! {
         match silence {
-            Silence::Timeout => self.fail(&format!("{what}: nothing in {} s", LIMIT.as_secs())),
+            Silence::Timeout => {
+                self.ask_where_it_is();
+                self.fail(&format!("{what}: nothing in {} s", LIMIT.as_secs()))
+            }
             Silence::Closed => self.fail(&format!("{what}: the guest has ended")),
+        }
+    }
+
+    /// Makes a guest that does not answer say where it is: by the report of a non-maskable interrupt, in its log.
+    fn ask_where_it_is(&mut self) {
+        let nmi = qmp::human_monitor_command { cpu_index: None, command_line: "nmi".to_owned() };
+        if self.monitor.as_mut().is_some_and(|monitor| monitor.execute(&nmi).is_ok()) {
+            let end = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
+                thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 
@@ -231,6 +249,18 @@ impl Guest {
     /// From here on only what comes now counts as a prompt: for a guest that is about to restart.
     pub fn skip_to_now(&mut self) {
         self.serial().skip_to_now();
+    }
+
+    /// Resets the machine and waits until it has started again. What the guest says until it notices is passed over, a
+    /// prompt too.
+    #[track_caller]
+    pub fn reset(&mut self) {
+        let starts = self.log().matches(STARTS).count();
+        self.monitor().execute(&qmp::system_reset {}).expect("QEMU resets the machine");
+        if let Err(silence) = self.serial().skip_to(STARTS, starts, LIMIT) {
+            self.silence("waiting for the start after a reset", &silence);
+        }
+        self.wait_prompt();
     }
 
     /// Stops or goes on reading the serial line.
@@ -368,7 +398,10 @@ impl Guest {
         let end = Instant::now() + LIMIT;
         loop {
             match self.child.try_wait().expect("QEMU can be waited for") {
-                Some(status) => return code(status),
+                Some(status) => {
+                    self.serial().hear_the_rest(LIMIT);
+                    return code(status);
+                }
                 None if Instant::now() > end => self.fail("QEMU does not end"),
                 None => thread::sleep(Duration::from_millis(10)),
             }

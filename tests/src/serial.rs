@@ -81,6 +81,15 @@ impl Serial {
         self.heard.1.notify_all();
     }
 
+    /// Waits until all is heard of a guest that has ended; at once, when nobody reads.
+    pub fn hear_the_rest(&self, limit: Duration) {
+        let read = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).reading == Reading::On;
+        if read {
+            // Nothing is looked for: the end of the line is what is waited for.
+            let _ = self.wait(usize::MAX, limit, |_| None::<()>);
+        }
+    }
+
     /// Everything heard so far.
     pub fn text(&self) -> String {
         let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,6 +130,12 @@ impl Serial {
     /// Forgets what was heard, as far as prompts go: the next one comes from now on.
     pub fn skip_to_now(&mut self) {
         self.at = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).bytes.len();
+    }
+
+    /// Waits until `text` has come for the `n`th time (from 0), and goes on from there.
+    pub fn skip_to(&mut self, text: &str, n: usize, limit: Duration) -> Result<(), Silence> {
+        self.at = self.wait(0, limit, |all| all.match_indices(text).nth(n).map(|(at, _)| at))?;
+        Ok(())
     }
 
     /// Sends bytes as they are.

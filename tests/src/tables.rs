@@ -16,11 +16,14 @@ const ADDRESS: u64 = 0x300_0000;
 /// Bytes for all of them.
 const ROOM: usize = 128 << 10;
 const ALIGNMENT: usize = 64;
+/// Where the RSDT lies behind the RSDP.
+pub const ROOT: usize = ALIGNMENT;
 /// Bytes of a table's header; its length is at 4, its checksum at 9.
 pub const HEADER: usize = 36;
 const RSDP: usize = 20;
 const LENGTH_AT: usize = 4;
-const CHECKSUM_AT: usize = 9;
+/// Where a table's checksum is.
+pub const CHECKSUM_AT: usize = 9;
 /// Where Debian and others install OVMF as one file.
 const OVMF_PLACES: [&str; 3] =
     ["/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd", "/usr/share/edk2/x64/OVMF.4m.fd"];
@@ -92,7 +95,13 @@ impl Tables {
     }
 
     /// A guest of this plan that sees these tables.
-    pub fn plan(mut self, mut plan: Plan) -> Plan {
+    pub fn plan(self, plan: Plan) -> Plan {
+        self.plan_with_root(plan, |_| {})
+    }
+
+    /// The same with something done to what leads to the tables: RSDP and RSDT, at [`ROOT`] of the bytes that `change`
+    /// is given. Their checksums are as `change` leaves them.
+    pub fn plan_with_root(mut self, mut plan: Plan, change: impl FnOnce(&mut [u8])) -> Plan {
         let root_length = HEADER + 4 * (self.0.len() - 1);
         let mut at = (ALIGNMENT + root_length).next_multiple_of(ALIGNMENT);
         let places: Vec<u32> = (self.0.iter())
@@ -118,6 +127,11 @@ impl Tables {
         rsdp.extend((ADDRESS as u32 + ALIGNMENT as u32).to_le_bytes());
         assert_eq!(rsdp.len(), RSDP);
         seal(&mut rsdp, 8);
+        rsdp.resize(ROOT, 0);
+        let root_at = rsdp.len();
+        rsdp.append(&mut root);
+        change(&mut rsdp);
+        root = rsdp.split_off(root_at);
 
         let mut file = Vec::new();
         for part in [&rsdp, &root].into_iter().chain(&self.0) {
@@ -148,8 +162,8 @@ fn put(table: &mut [u8], at: usize, bytes: &[u8]) {
     }
 }
 
-/// Makes the bytes sum up to zero.
-fn seal(table: &mut [u8], checksum: usize) {
+/// Makes the bytes sum up to zero, by the one at `checksum`.
+pub fn seal(table: &mut [u8], checksum: usize) {
     table[checksum] = 0;
     let sum = table.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
     table[checksum] = sum.wrapping_neg();

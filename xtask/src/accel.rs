@@ -135,6 +135,7 @@ fn trial(
         own_qmp: None,
         own_remote: None,
         terminal_rows: None,
+        gdb: None,
         more: Vec::new(),
     };
     let line = guest.command()?;

@@ -3,13 +3,14 @@
 //! One profile, one target directory and no RUSTFLAGS, because a library built from source is cached by them.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::progress;
 use crate::toolchain::{Library, Origin, Toolchain, system_command};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, utf8};
 
 /// The target that boot shim and kernel are built for.
 pub const TARGET: &str = "x86_64-unknown-none";
@@ -18,9 +19,12 @@ pub const BOOT: &str = "carapace-boot";
 /// The kernel's file name.
 pub const KERNEL: &str = "carapace";
 
+/// The file name of the kernel that has its debug information with it.
+pub const KERNEL_FOR_GDB: &str = "carapace.debug";
+
 /// Builds both, shows progress while that takes long, and prints what the compiler has to say.
 pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
-    let mut command = command(workspace, toolchain);
+    let mut command = command(workspace, toolchain, &["build", "--package=boot", "--package=kernel"]);
     command.arg(if io::stderr().is_terminal() { "--color=always" } else { "--color=never" });
     let built_before = workspace.bare().join(TARGET).join("release").join(KERNEL).exists();
     let title = match toolchain.library {
@@ -40,9 +44,28 @@ pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
+/// Builds the kernel once more, with its debug information in its file; the file's path. Only the last step of the
+/// build differs: what QEMU loads by default is stripped for its size. The other kernel's file is not touched, so that
+/// guests can be started from it meanwhile.
+///
+/// It is a program of its own, since the compiler may place functions elsewhere: it is to be booted itself.
+pub fn with_debug_information(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
+    let file = workspace.bare_binary(KERNEL_FOR_GDB);
+    let mut command = command(workspace, toolchain, &["rustc", "--package=kernel"]);
+    command.args(["--", "-Cstrip=none"]).arg(format!("--emit=link={}", utf8(&file)?));
+    let finished = progress::watch(&mut command, "building a kernel with debug information", None)?;
+    if !finished.status.success() {
+        finished.lines.iter().for_each(|line| eprintln!("{line}"));
+        bail!("the build of a kernel with debug information failed, with {toolchain}");
+    }
+    // Cargo does not know of this file, and does not make it again when somebody has removed it.
+    ensure!(file.exists(), "{} is gone; `cargo xtask clean` makes it be built again", file.display());
+    Ok(file)
+}
+
 /// The cargo command for this toolchain. RUSTC_BOOTSTRAP, which lets a stable cargo build the library, is set
 /// for this one command; our own crates deny unstable features.
-fn command(workspace: &Workspace, toolchain: &Toolchain) -> Command {
+fn command(workspace: &Workspace, toolchain: &Toolchain, what: &[&str]) -> Command {
     let mut command = match toolchain.origin {
         Origin::Path => Command::new("cargo"),
         Origin::System => system_command("cargo"),
@@ -51,7 +74,7 @@ fn command(workspace: &Workspace, toolchain: &Toolchain) -> Command {
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS"] {
         command.env_remove(name);
     }
-    command.args(["build", "--release", "--package=boot", "--package=kernel", "--target", TARGET]);
+    command.args(what).args(["--release", "--target", TARGET]);
     command.arg("--target-dir").arg(workspace.bare());
     if toolchain.library == Library::FromSource {
         command.env("RUSTC_BOOTSTRAP", "1");
@@ -92,7 +115,8 @@ mod tests {
 
     fn sample(origin: Origin, library: Library) -> Command {
         let workspace = Workspace { root: "/src/carapace".into(), target: "/src/carapace/target".into() };
-        command(&workspace, &Toolchain { origin, library, version: "rustc".into(), sysroot: PathBuf::new() })
+        let toolchain = Toolchain { origin, library, version: "rustc".into(), sysroot: PathBuf::new() };
+        command(&workspace, &toolchain, &["build"])
     }
 
     fn environment(command: &Command) -> HashMap<String, Option<String>> {

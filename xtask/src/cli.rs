@@ -144,6 +144,11 @@ pub struct RunArgs {
     /// Boot from the disk image that `cargo xtask image` makes, by this firmware, instead of by PVH.
     #[arg(long, value_enum, value_name = "FIRMWARE")]
     pub image: Option<Firmware>,
+    /// Stop before the first instruction and wait for gdb on this port, 1234 if none is given; boots a kernel with debug
+    /// information and says what to type (docs/DEBUGGING.md).
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234", conflicts_with = "image",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub gdb: Option<u16>,
     /// Build everything, then print the QEMU command as a JSON array instead of running it.
     #[arg(long)]
     pub dry_run: bool,
@@ -337,6 +342,16 @@ mod tests {
         let args = run_args(&["--memory", "1G", "--", "--memory", "-cpu", "max"]);
         assert_eq!(args.memory.to_string(), "1G");
         assert_eq!(args.qemu_args, ["--memory", "-cpu", "max"]);
+    }
+
+    /// A port for gdb is one that can be typed or left out, and 0 is none.
+    #[test]
+    fn gdb_port() {
+        assert_eq!(run_args(&[]).gdb, None);
+        assert_eq!(run_args(&["--gdb"]).gdb, Some(1234));
+        assert_eq!(run_args(&["--gdb", "--memory", "1G"]).gdb, Some(1234));
+        assert_eq!(run_args(&["--gdb", "4321", "--", "-S"]).gdb, Some(4321));
+        assert!(Cli::try_parse_from(["cargo xtask", "run", "--gdb", "0"]).is_err());
     }
 
     /// A serial port is one of the two kinds, and nothing else is taken for one.

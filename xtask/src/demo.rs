@@ -45,6 +45,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         serial: Serial::Stdio,
         qmp: Some(qmp.clone()),
         image: None,
+        gdb: None,
         dry_run: false,
         qemu_args: Vec::new(),
     };

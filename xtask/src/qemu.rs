@@ -21,6 +21,8 @@ use crate::workspace::utf8;
 const PAGER: &str = "opt/carapace/pager";
 /// The I/O port by which the guest ends QEMU: value v gives exit status 2v + 1.
 const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
+/// Where gdb is waited for: nobody else is to reach it, since it has all of the guest.
+pub const LOCALHOST: &str = "127.0.0.1";
 /// Above this QEMU moves hot-plugged memory to 1 TiB, which its default CPU model cannot address.
 const HYPERTRANSPORT: u64 = 0xfd_0000_0000;
 /// The model for guests that need more address bits; it also has 1 GiB pages.
@@ -150,6 +152,8 @@ pub struct Guest {
     pub own_remote: Option<PathBuf>,
     /// Rows of the terminal that the serial port is, where it is one: the shell then stops at each screen.
     pub terminal_rows: Option<u16>,
+    /// The port on which QEMU waits for gdb, with the guest stopped.
+    pub gdb: Option<u16>,
     /// Arguments that come last.
     pub more: Vec<String>,
 }
@@ -207,6 +211,9 @@ impl Guest {
             add(&["-chardev", &format!("socket,id={REMOTE},path={path},server=on,wait=off")]);
             add(&["-serial", &format!("chardev:{REMOTE}")]);
         }
+        if let Some(port) = self.gdb {
+            add(&["-gdb", &format!("tcp:{LOCALHOST}:{port}"), "-S"]);
+        }
         match &self.start {
             Start::Shim { boot, kernel } => {
                 add(&["-kernel", &utf8(boot)?]);
@@ -260,6 +267,7 @@ mod tests {
             own_qmp: None,
             own_remote: None,
             terminal_rows: None,
+            gdb: None,
             more: Vec::new(),
         }
     }
@@ -332,6 +340,14 @@ mod tests {
         guest.start = Start::Disk { image: "/t/c.img".into(), firmware: None };
         let bios = line(&guest);
         assert!(!bios.contains("-bios") && !bios.contains("-kernel"), "{bios}");
+    }
+
+    /// A guest for gdb listens on this machine alone, and does not run before gdb says so.
+    #[test]
+    fn waits_for_gdb() {
+        let mut guest = guest();
+        guest.gdb = Some(1234);
+        assert!(line(&guest).contains(" -gdb tcp:127.0.0.1:1234 -S -kernel"), "{}", line(&guest));
     }
 
     /// What the user gives QEMU stands last, so that it wins.

@@ -1,6 +1,7 @@
 //! `cargo xtask run`: everything that is needed is there and built, then QEMU has the terminal.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
@@ -14,9 +15,9 @@ use crate::cli::{AccelChoice, RunArgs, Serial};
 use crate::console::{Console, Event, PromptWatch};
 use crate::guests::Listening;
 use crate::image;
-use crate::qemu::{Accelerator, Guest, Shape, Start};
+use crate::qemu::{Accelerator, Guest, LOCALHOST, Shape, Start};
 use crate::setup::{self, Installing, Need};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, utf8};
 
 /// Boots the guest; the result is QEMU's exit status.
 pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Result<u8> {
@@ -70,11 +71,19 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
     let qmp = args.qmp.as_ref().map(absolute).transpose()?;
 
     setup::ensure(workspace, &[Need::Qemu, Need::BareMetal], installing)?;
-    build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?)?;
+    let toolchain = setup::bare_metal_toolchain(workspace)?;
+    let mut kernel = workspace.bare_binary(KERNEL);
+    if let Some(port) = args.gdb {
+        kernel = build::with_debug_information(workspace, &toolchain)?;
+        eprintln!("{}", gdb_advice(&kernel, port)?);
+    }
+    build::bare_metal(workspace, &toolchain)?;
     let qemu = setup::qemu()?;
     let boot = workspace.bare_binary(BOOT);
     let accelerator = match args.accel {
         AccelChoice::Tcg => Accelerator::Tcg,
+        // Breakpoints then need no memory that is mapped, so that they can be set before there is any.
+        AccelChoice::Auto if args.gdb.is_some() => Accelerator::Tcg,
         AccelChoice::Kvm => Accelerator::Kvm,
         AccelChoice::Auto => {
             let verdict = accel::choose(workspace, &qemu.path, &qemu.version, &shape, &boot)?;
@@ -83,7 +92,7 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         }
     };
     let start = match args.image {
-        None => Start::Shim { boot, kernel: Some(workspace.bare_binary(KERNEL)) },
+        None => Start::Shim { boot, kernel: Some(kernel) },
         Some(firmware) => image::disk(workspace, firmware, installing)?,
     };
     Ok(Guest {
@@ -96,8 +105,19 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         own_qmp: None,
         own_remote: None,
         terminal_rows: None,
+        gdb: args.gdb,
         more: args.qemu_args.clone(),
     })
+}
+
+/// What to type for gdb. The path is quoted for a shell.
+fn gdb_advice(kernel: &Path, port: u16) -> Result<String> {
+    let path = utf8(kernel)?.replace('\'', r"'\''");
+    Ok(format!(
+        "\nThe guest waits for gdb. On another terminal:\n\n    \
+         gdb -ex 'target remote {LOCALHOST}:{port}' '{path}'\n\n\
+         and there, for instance, `break carapace::main`, `continue`, `backtrace`.\n"
+    ))
 }
 
 /// Says how to reach the monitor and what to type there. The last node is the one to plug into: node 0 has
@@ -175,4 +195,17 @@ pub fn show(bytes: &[u8]) {
     let mut output = io::stdout().lock();
     // With nobody reading any more the guest still runs to its end, and its exit status is ours.
     let _ = output.write_all(bytes).and_then(|()| output.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The line for gdb can be pasted into a shell whatever the path.
+    #[test]
+    fn gdb_line() {
+        let advice = gdb_advice(Path::new("/a b/it's/carapace.debug"), 77).expect("UTF-8");
+        let line = r"    gdb -ex 'target remote 127.0.0.1:77' '/a b/it'\''s/carapace.debug'";
+        assert!(advice.lines().any(|one| one == line), "{advice}");
+    }
 }

@@ -29,6 +29,10 @@ pub trait Cpu {
     /// Lets them come; those that wait come at once.
     fn on();
 
+    /// A lock that is asked for is taken. In a handler, on the one CPU, its holder is what was interrupted, and the wait
+    /// would have no end: whoever knows where it runs says so here instead.
+    fn found_taken() {}
+
     /// Lets them come and waits for one, which may have been waiting already. To be called with interrupts off.
     fn sleep();
 }

@@ -31,6 +31,9 @@ impl<T, C: Cpu> IrqMutex<T, C> {
     /// Takes the lock. Hold it shortly: no interrupt is served meanwhile.
     pub fn lock(&self) -> IrqGuard<'_, T, C> {
         let restore = Restore::off();
+        if self.inner.is_locked() {
+            C::found_taken();
+        }
         IrqGuard { guard: self.inner.lock(), _restore: restore }
     }
 

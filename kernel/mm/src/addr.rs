@@ -129,6 +129,11 @@ pub struct PfnRange {
 }
 
 impl PfnRange {
+    /// Each of its frames.
+    pub fn each(self) -> impl Iterator<Item = Pfn> {
+        (self.start.0..self.end.0).map(Pfn)
+    }
+
     /// `start` up to `end`; empty (at `start`) when `end` lies below.
     pub const fn new(start: Pfn, end: Pfn) -> PfnRange {
         if end.0 < start.0 { PfnRange { start, end: start } } else { PfnRange { start, end } }

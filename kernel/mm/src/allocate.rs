@@ -11,6 +11,7 @@ use crate::machine::Machine;
 use crate::memory::{Block, Memory};
 use crate::node::{Amount, Want};
 use crate::page::{Kind, Page, SlotNr};
+use crate::poison::Mode;
 
 impl<M: Machine> Memory<M> {
     /// A block of exactly `order`. Without `node`: boot memory first for pinned ones, else the node
@@ -32,7 +33,7 @@ impl<M: Machine> Memory<M> {
         self.choose(node, kind, Amount::Order(order), |slot| {
             self.locked(slot, |_, buddy| {
                 let head = buddy.allocate(order, kind.state(), 0)?;
-                Some(Block { head, order })
+                self.handed_out(Block { head, order })
             })?
         })
     }
@@ -48,7 +49,7 @@ impl<M: Machine> Memory<M> {
         self.choose(node, kind, Amount::UpTo(most), |slot| {
             self.locked(slot, |_, buddy| {
                 let (head, order) = buddy.allocate_up_to(most, kind.state(), 0)?;
-                Some(Block { head, order })
+                self.handed_out(Block { head, order })
             })?
         })
     }
@@ -61,6 +62,7 @@ impl<M: Machine> Memory<M> {
             self.locked(slot, |_, buddy| {
                 let run = PfnRange::of(buddy.find_run(pages)?, pages);
                 buddy.carve(run, kind.state(), 0)?;
+                self.poison.taken(&self.machine, run);
                 Some(run)
             })?
         })
@@ -83,12 +85,30 @@ impl<M: Machine> Memory<M> {
 
     /// Frees the allocated block at `head`, and tells its order. `head` must be a frame that an
     /// allocation gave as a block's head, now or earlier: its descriptor names the region, so no
-    /// search is needed, and a frame that never headed a block has none.
+    /// search is needed, and a frame that never headed a block has none. While freed memory is poisoned, any
+    /// frame may be given: it is looked up first, as by [`Memory::free_suspect`].
     ///
     /// # Errors
     /// When `head` is not the head of an allocated block; nothing changes then.
     #[inline]
     pub fn free_block(&self, head: Pfn) -> Result<Order, FreeError> {
+        if self.poison.mode() == Mode::On {
+            return self.free_suspect(head);
+        }
+        self.free_known(head)
+    }
+
+    /// Frees the allocated block at `head`, whatever `head` is: it is looked for among all resources.
+    ///
+    /// # Errors
+    /// When `head` is not the head of an allocated block; nothing changes then.
+    pub fn free_suspect(&self, head: Pfn) -> Result<Order, FreeError> {
+        self.allocated(head)?;
+        self.free_known(head)
+    }
+
+    #[inline]
+    fn free_known(&self, head: Pfn) -> Result<Order, FreeError> {
         match self.give_cached(head) {
             Some(order) => Ok(order),
             None => self.free_past_cache(head),
@@ -99,7 +119,13 @@ impl<M: Machine> Memory<M> {
     fn free_past_cache(&self, head: Pfn) -> Result<Order, FreeError> {
         let cached = self.cache.slot_of(head);
         let slot = cached.or_else(|| Page::of(&self.machine, head).tag().map(|tag| tag.slot));
-        let freed = slot.and_then(|slot| self.locked(slot, |_, buddy| buddy.free(head)));
+        let freed = slot.and_then(|slot| {
+            self.locked(slot, |_, buddy| {
+                let order = buddy.free(head)?;
+                self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
+                Ok(order)
+            })
+        });
         freed.unwrap_or(Err(PageState::Absent)).map_err(|state| self.refusal(head, state))
     }
 
@@ -113,6 +139,13 @@ impl<M: Machine> Memory<M> {
             at = at.offset(self.free_block(at)?.pages());
         }
         Ok(())
+    }
+
+    /// Notes that a block goes to somebody.
+    #[inline]
+    fn handed_out(&self, block: Block) -> Option<Block> {
+        self.poison.taken(&self.machine, block.range());
+        Some(block)
     }
 
     /// Offers regions to `try_slot` until it takes one; when none is left, once more with the cached frames

@@ -22,6 +22,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page::State;
 use crate::page_table::{Caching, Leaf, Mapping, Rights};
+use crate::poison::Finding;
 use crate::region::{Entry, Region};
 
 /// An invariant that does not hold.
@@ -114,6 +115,8 @@ pub enum CheckError {
         /// The resource.
         resource: ResourceId,
     },
+    /// Memory that nobody has was written to.
+    Poison(Finding),
     /// The sorted ranges are out of order, overlap, or name a slot that has another range.
     Index {
         /// The range.
@@ -155,6 +158,7 @@ impl fmt::Display for CheckError {
             CheckError::Leaving { resource } => {
                 write!(f, "resource {resource}: what is leaving and what is isolated do not fit")
             }
+            CheckError::Poison(finding) => finding.fmt(f),
             CheckError::Index { range } => write!(f, "the index of ranges is wrong at {range}"),
         }
     }
@@ -184,7 +188,12 @@ impl<M: Machine> Memory<M> {
     /// Walks every invariant, tells what is broken, and returns how many things were looked at.
     pub fn check(&self, tell: &mut dyn FnMut(CheckError)) -> u64 {
         let mut checked = self.check_sums(tell);
-        self.each_entry(|entry| checked += self.check_entry(entry, tell));
+        self.each_entry(|entry| {
+            checked += self.check_entry(entry, tell);
+            let (looked, _) = self
+                .check_poison(entry.id, entry.range.start, u64::MAX, &mut |f| tell(CheckError::Poison(f)));
+            checked += looked;
+        });
         checked
     }
 

@@ -188,7 +188,7 @@ impl FrameCache {
     }
 
     /// Frames that it has.
-    fn pages(&self) -> u64 {
+    pub(crate) fn pages(&self) -> u64 {
         Class::ALL.iter().map(|&class| (self.stack(class).len() as u64) << class.order().0).sum()
     }
 
@@ -239,6 +239,7 @@ impl<M: Machine> Memory<M> {
         if class == Class::Single {
             cache.open.store(Group::of(head, 0).nr(), Relaxed);
         }
+        self.poison.taken(&self.machine, PfnRange::of(head, order.pages()));
         Some(head)
     }
 
@@ -269,6 +270,7 @@ impl<M: Machine> Memory<M> {
         if stack.len() >= class.most() {
             self.give_back_half(class);
         }
+        self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
         stack.push(head);
         Some(order)
     }

@@ -8,8 +8,9 @@
 //!   |-- boot, hotplug      bring resources; all or nothing
 //!   |-- remove             takes them away; all or nothing
 //!   |-- allocate           blocks and runs            window   allocations mapped for the shell
-//!   |    `-- frame_cache   single frames in front of the buddy
-//!   |-- inspect, check     what is there, and whether it is right
+//!   |    |-- frame_cache   single frames in front of the buddy
+//!   |    `-- poison        watches what was freed, when asked to
+//!   |-- inspect, check     what is there, and whether it is right; glance: in short, without waiting
 //!   |
 //!   |-- node -> region     which region serves; slots and the index of ranges
 //!   |    `-- buddy         one region's allocator, over a lazily initialised memmap
@@ -36,6 +37,7 @@ pub mod early;
 pub mod error;
 pub mod firmware_map;
 mod frame_cache;
+pub mod glance;
 mod holder;
 pub mod hotplug;
 pub mod info;
@@ -46,6 +48,7 @@ pub mod memory;
 pub mod node;
 pub mod page;
 pub mod page_table;
+pub mod poison;
 mod probe;
 pub mod region;
 pub mod remove;

@@ -51,6 +51,18 @@ pub trait Machine {
         }
     }
 
+    /// Makes every word of the 4 KiB page at `at` be `word`.
+    fn fill_page(&self, at: VirtAddr, word: u64) {
+        for index in 0..512 {
+            self.store(at.offset(index * 8), word);
+        }
+    }
+
+    /// The number of the first word of the page at `at` that is not `word`.
+    fn first_other(&self, at: VirtAddr, word: u64) -> Option<u64> {
+        (0..512).find(|index| self.load(at.offset(index * 8)) != word)
+    }
+
     /// Copies `pages` pages of 4 KiB from `from` on to `to` on, which do not overlap.
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
         for word in 0..512 * pages {

@@ -6,7 +6,7 @@
 //!  remove -'\-> page tables        `-- check               (check)
 //! ```
 //!
-//! Locks, always taken in this order: hotplug, page tables, index, region (one at a time). None is
+//! Locks, always taken in this order: hotplug, page tables, index, region (one at a time), poison. None is
 //! taken by an interrupt handler, and none is held while a caller's `tell` runs, so that a shell may
 //! print and allocate there. (What does run under a lock: the `clock` of an add, `left_out` of boot,
 //! the work of [`Memory::with_tables`].)
@@ -30,6 +30,7 @@ use crate::machine::{CpuFeatures, Machine};
 use crate::node::Nodes;
 use crate::page::SlotNr;
 use crate::page_table::PageTables;
+use crate::poison::Poison;
 use crate::region::{Entry, Index, MAX_REGIONS, Region, Slot};
 
 /// Hot-pluggable ranges that are kept (SRAT has one on QEMU, a handful elsewhere).
@@ -46,6 +47,7 @@ pub struct Memory<M> {
     pub(crate) slots: [Slot; MAX_REGIONS],
     pub(crate) nodes: Nodes,
     pub(crate) cache: FrameCache,
+    pub(crate) poison: Poison,
     /// Frames of page tables outside of resources' own room.
     pub(crate) page_tables: AtomicU64,
     /// For each step: how many times it is to fail.
@@ -109,6 +111,7 @@ impl<M: Machine> Memory<M> {
             slots: [const { Slot::new() }; MAX_REGIONS],
             nodes: Nodes::new(),
             cache: FrameCache::new(),
+            poison: Poison::new(),
             page_tables: AtomicU64::new(0),
             fail: [const { AtomicU32::new(0) }; Step::ALL.len()],
             policy: AtomicU8::new(0),

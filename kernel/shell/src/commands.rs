@@ -29,6 +29,8 @@ pub enum Id {
     Policy,
     Stress,
     Fail,
+    Poison,
+    Misuse,
     Acpi,
     Ptwalk,
     Ptdump,
@@ -114,7 +116,26 @@ pub const STEPS: &[&str] = &[
     "remove",
 ];
 /// What `panic` takes; proven likewise.
-pub const FAULTS: &[&str] = &["stack", "null", "absent", "descriptor", "code", "data"];
+pub const FAULTS: &[&str] = &[
+    "stack",
+    "null",
+    "absent",
+    "descriptor",
+    "code",
+    "data",
+    "code-alias",
+    "run-alias",
+    "heap-end",
+    "page-tables",
+    "region",
+    "heap",
+    "log",
+    "serial",
+    "handler",
+];
+
+/// What `misuse` takes; proven likewise.
+pub const MISUSES: &[&str] = &["double-free", "middle-free", "foreign-free", "absent-free", "write-freed"];
 
 #[allow(clippy::too_many_arguments, reason = "a row of the table below, where each stands under its like")]
 const fn command(
@@ -199,7 +220,12 @@ pub const GROUPS: &[Group] = &[
             "makes a step of the next N adds or removals fail"),
         command(Id::Stress, "stress", "stress heap|off [-J]", JSON, (1, 1), &["heap", "off"],
             "uses the kernel's heap up to its reserve; off gives it back"),
-        command(Id::Panic, "panic", "panic [stack|null|absent|descriptor|code|data]", &[], (0, 1), FAULTS,
+        command(Id::Poison, "poison", "poison [on|off] [-J]", JSON, (0, 1), &["on", "off"],
+            "fills what is freed, and tells of what writes to it"),
+        command(Id::Misuse, "misuse", "misuse double-free|middle-free|foreign-free|absent-free|write-freed [-J]",
+            JSON, (1, 1), MISUSES,
+            "uses memory wrongly, to see that it is noticed"),
+        command(Id::Panic, "panic", "panic [FAULT|LOCK]", &[], (0, 1), FAULTS,
             "stops the kernel by a panic or a fault, to see the report"),
     ] },
     Group { title: "the machine", commands: &[

@@ -69,6 +69,8 @@ pub fn page(id: Id) -> &'static Page {
         Id::Check => &using::CHECK,
         Id::Fail => &turn::FAIL,
         Id::Stress => &using::STRESS,
+        Id::Poison => &using::POISON,
+        Id::Misuse => &using::MISUSE,
         Id::Panic => &machine::PANIC,
         Id::Acpi => &machine::ACPI,
         Id::Stat => &machine::STAT,

@@ -366,7 +366,7 @@ pub use news::{LogRow, NewsRow};
 pub use page::{PageNote, PageResource};
 pub use pagetype::{ByType, PAGE_BLOCK_ORDER, PageBlocks, PageBlocksRow, PageTypeRow, Type};
 pub use session::{HistoryRow, PagerRow, TimeRow};
-pub use trial::{FailRow, OfflineRow, OnlineRow, PolicyRow, StressRow};
+pub use trial::{FailRow, MisuseRow, OfflineRow, OnlineRow, PoisonRow, PolicyRow, StressRow};
 pub use zones::{BuddyRow, ORDERS_MAX, ZoneRow, buddy_line};
 
 #[cfg(test)]

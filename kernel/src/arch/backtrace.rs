@@ -11,13 +11,15 @@
 //! a return address may be of a call that is long over, left in a frame's unused part. So each caller has to
 //! fit: the call in front of its address goes to the very function that was reached so far. Where none does,
 //! that function was called through a pointer, or jumped to: then the nearest word that may be right is taken
-//! and marked with `?`. Invariants: no lock, no heap, nothing is written; only a stack that is known is read,
+//! and marked with `?`. Where an interrupt came in between, the frame that it saved has what was interrupted. Invariants: no lock, no heap, nothing is written; only a stack that is known is read,
 //! the image's code, and the kernel's file through the direct map.
 
+use super::idt::{self, TrapFrame};
 use super::stacks;
 use bootloader_api::BootInfo;
 use core::arch::asm;
 use core::fmt::{self, Write};
+use core::mem::offset_of;
 use core::ops::Range;
 use elf::ElfBytes;
 use elf::abi::STT_FUNC;
@@ -217,8 +219,31 @@ pub(super) fn write(out: &mut impl Write, at: u64, stack_pointer: u64) -> fmt::R
         writeln!(out, "    {mark} {address:016x}  {}", Name(VirtAddr(call)))?;
         function = start_of(call);
         stack.start = place + 8;
+        if let Some((at, stack_pointer)) = function.and_then(|function| interrupted(function, &stack)) {
+            writeln!(out, "    interrupted:")?;
+            writeln!(out, "      {at:016x}  {}", Name(VirtAddr(at)))?;
+            function = start_of(at);
+            stack.start = stack_pointer;
+        }
     }
     Ok(())
+}
+
+/// What was interrupted, when `function` is what an interrupt calls first: the instruction, and the stack pointer then,
+/// which is above the frame in the same stack. An exception that switched stacks is reported from its frame.
+fn interrupted(function: u64, stack: &Range<u64>) -> Option<(u64, u64)> {
+    let frame = stack.start;
+    if !idt::saves_frame(function) || frame.checked_add(size_of::<TrapFrame>() as u64)? > stack.end {
+        return None;
+    }
+    let word = |offset: usize| {
+        // SAFETY: aligned, since it is a word behind a return address that was found at an aligned place, and
+        // inside of a stack, as just asked; any bytes are an integer.
+        unsafe { ((frame + offset as u64) as *const u64).read_volatile() }
+    };
+    let stack_pointer = word(offset_of!(TrapFrame, rsp));
+    let in_stack = (frame..stack.end).contains(&stack_pointer);
+    in_stack.then(|| (word(offset_of!(TrapFrame, rip)), stack_pointer))
 }
 
 /// Where the function that holds `address` begins.

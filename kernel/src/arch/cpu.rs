@@ -4,7 +4,7 @@ use core::fmt;
 use mm::addr::{MAX_PHYS_BITS, Pfn, PhysAddr};
 use mm::machine::{CpuFeatures, Support};
 use raw_cpuid::CpuId;
-use x86_64::registers::control::{Cr0, Cr0Flags, Cr3, Cr4, Cr4Flags};
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags};
 
 /// Physical address bits of a CPU that does not say (Intel SDM vol. 3, section 4.1.4).
@@ -107,6 +107,19 @@ impl fmt::Display for Protections {
             }
         }
         Ok(())
+    }
+}
+
+/// The control registers as they are, and EFER, as text for a report.
+#[derive(Clone, Copy, Debug)]
+pub struct ControlRegisters;
+
+impl fmt::Display for ControlRegisters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (frame, flags) = Cr3::read_raw();
+        let cr3 = frame.start_address().as_u64() | u64::from(flags);
+        write!(f, "cr0 {:08x}  cr2 {:016x}  cr3 {cr3:016x}", Cr0::read_raw(), Cr2::read_raw())?;
+        write!(f, "  cr4 {:08x}  efer {:04x}", Cr4::read_raw(), Efer::read_raw())
     }
 }
 

@@ -1,12 +1,16 @@
 //! Fatal reports: what an exception or a panic was, in words, with every register and a backtrace, on the
 //! serial line; then the end ([`exit`]).
 //!
-//! A report waits for no lock and allocates nothing: it may have interrupted anything. A fault in the
+//! A report waits for no lock and allocates nothing: it may have interrupted anything. First comes what needs
+//! nothing but the CPU, last what is read out of the rest of the kernel ([`crate::situation`]). A fault in the
 //! midst of a report ends at once with one line.
 
 use super::idt::{HAS_ERROR_CODE, TrapFrame};
 use super::serial::{self, Emergency};
-use super::{backtrace, exit, interrupts, machine_check, percpu, stacks};
+use super::{backtrace, cpu, exit, interrupts, machine_check, percpu, stacks};
+use crate::memory::heap;
+use crate::situation;
+use core::arch::asm;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::Ordering;
@@ -103,21 +107,64 @@ pub(super) fn report(frame: &TrapFrame) -> ! {
 
 /// Reports a panic and ends the kernel with QEMU's exit status 33.
 pub fn panic_report(info: &PanicInfo<'_>) -> ! {
+    let kept = kept_registers();
+    let here = backtrace::here();
     begin("panic");
-    let uptime = super::time::uptime();
-    let _ = write!(
-        Emergency,
-        "\n[{:5}.{:06}] kernel panic: {}\n",
-        uptime.as_secs(),
-        uptime.subsec_micros(),
-        info.message()
-    );
-    if let Some(place) = info.location() {
-        let _ = writeln!(Emergency, "  at {place}");
-    }
-    let (here, stack_pointer) = backtrace::here();
-    let _ = backtrace::write(&mut Emergency, here, stack_pointer);
+    // The serial writer does not fail.
+    let _ = write_panic(&mut Emergency, info, here, &kept);
     exit::panic_exit()
+}
+
+/// The registers that a call keeps, as the caller of the panic's handler left them, or a function between it and
+/// the one that panicked: rbx, rbp, r12, r13, r14, r15. The others are lost by then.
+#[inline(always)]
+fn kept_registers() -> [u64; 6] {
+    let mut kept = [0; 6];
+    // SAFETY: six words are written to the six words that `rax` points to; nothing else changes.
+    unsafe {
+        asm!(
+            "mov [rax], rbx",
+            "mov [rax + 8], rbp",
+            "mov [rax + 16], r12",
+            "mov [rax + 24], r13",
+            "mov [rax + 32], r14",
+            "mov [rax + 40], r15",
+            in("rax") kept.as_mut_ptr(), options(nostack, preserves_flags)
+        );
+    }
+    kept
+}
+
+fn write_panic(
+    out: &mut impl Write,
+    info: &PanicInfo<'_>,
+    (here, stack_pointer): (u64, u64),
+    kept: &[u64; 6],
+) -> fmt::Result {
+    let uptime = super::time::uptime();
+    let (seconds, micros) = (uptime.as_secs(), uptime.subsec_micros());
+    writeln!(out, "\n[{seconds:5}.{micros:06}] kernel panic: {}", info.message())?;
+    if let Some(place) = info.location() {
+        writeln!(out, "  at {place}")?;
+    }
+    let [rbx, rbp, r12, r13, r14, r15] = kept;
+    writeln!(out, "  rip {here:016x}  rsp {stack_pointer:016x}  rbx {rbx:016x}  rbp {rbp:016x}")?;
+    writeln!(out, "  r12 {r12:016x}  r13 {r13:016x}  r14 {r14:016x}  r15 {r15:016x}")?;
+    writeln!(out, "  {}{}", cpu::ControlRegisters, Handler)?;
+    backtrace::write(out, here, stack_pointer)?;
+    situation::write(out)
+}
+
+/// Says that an interrupt handler was running, if one was.
+struct Handler;
+
+impl fmt::Display for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match context() {
+            InterruptContext::Handler => "  in an interrupt handler",
+            InterruptContext::Main => "",
+        })
+    }
 }
 
 fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Result {
@@ -150,13 +197,12 @@ fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Res
         writeln!(out)?;
     }
     writeln!(out, "  cs {:04x}  ss {:04x}  rflags {:08x}", frame.cs, frame.ss, frame.rflags)?;
-    if frame.vector != PAGE_FAULT && frame.vector != DOUBLE_FAULT {
-        writeln!(out, "  cr2 {:016x}", address.0)?;
-    }
+    writeln!(out, "  {}{}", cpu::ControlRegisters, Handler)?;
     if frame.vector == MACHINE_CHECK {
         machine_check::write_banks(out)?;
     }
-    backtrace::write(out, frame.rip, frame.rsp)
+    backtrace::write(out, frame.rip, frame.rsp)?;
+    situation::write(out)
 }
 
 /// The error code of a frame, in words.
@@ -233,7 +279,7 @@ struct Place(VirtAddr, Mapped);
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(guard) = stacks::guard_page(self.0) {
+        if let Some(guard) = stacks::guard_page(self.0).or_else(|| heap::guard_page(self.0)) {
             return f.write_str(guard);
         }
         let Some(window) = window_of(self.0) else {

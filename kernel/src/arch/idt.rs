@@ -128,6 +128,12 @@ extern "C" fn common() {
     )
 }
 
+/// Whether the function that begins at `address` is the one that saves a [`TrapFrame`] and calls Rust with it: what
+/// lies above its return address on the stack is then the frame.
+pub(super) fn saves_frame(address: u64) -> bool {
+    address == common as *const () as u64
+}
+
 /// From the stubs: exceptions are reported and end the kernel, everything else goes to its handler.
 extern "C" fn dispatch(frame: &TrapFrame) {
     match u8::try_from(frame.vector) {

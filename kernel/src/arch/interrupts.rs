@@ -1,5 +1,7 @@
 //! The CPU's interrupt flag: off for a while, on, and the sleep that misses no interrupt.
 
+use super::{InterruptContext, context};
+
 pub use x86_64::instructions::interrupts::{are_enabled, disable, enable};
 
 /// Runs `work` with interrupts off and restores the flag as it was.
@@ -31,7 +33,20 @@ impl interrupt::Cpu for ThisCpu {
         enable();
     }
 
+    /// # Panics
+    /// In an interrupt handler.
+    fn found_taken() {
+        if context() == InterruptContext::Handler {
+            taken_in_handler();
+        }
+    }
+
     fn sleep() {
         sleep_until_interrupt();
     }
+}
+
+#[cold]
+fn taken_in_handler() -> ! {
+    panic!("an interrupt handler waits for a lock that the code it interrupted holds")
 }

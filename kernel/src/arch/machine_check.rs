@@ -1,6 +1,19 @@
 //! The banks in which the CPU says what a machine check was (Intel SDM vol. 3, chapter 16).
+//!
+//! ```text
+//!  uncorrected  --exception--> fatal report: write_banks
+//!  corrected    --nothing----> bank --poll()--> a line of the log, the bank is free again
+//! ```
+//!
+//! Of what the CPU has corrected it says nothing by itself, and a bank that nobody empties has no room for the next
+//! error. So [`watch`] looks every few seconds, and `check` at once. Invariant: [`poll`] empties banks of corrected
+//! errors only; what is uncorrected is left for the report. One CPU runs: it is its banks that are looked at.
 
+use crate::arch::time;
+use crate::executor::sleep_until;
 use core::fmt::{self, Write};
+use core::time::Duration;
+use log::warn;
 use mm::addr::PhysAddr;
 use raw_cpuid::CpuId;
 use x86_64::registers::model_specific::Msr;
@@ -12,36 +25,89 @@ const STATUS: u32 = 0x17a;
 const BANK_STATUS: u32 = 0x401;
 const VALID: u64 = 1 << 63;
 const ADDRESS_VALID: u64 = 1 << 58;
+const UNCORRECTED: u64 = 1 << 61;
 /// What else the upper bits say, in words.
 const MEANINGS: [(u64, &str); 3] =
-    [(1 << 62, "others are lost"), (1 << 61, "uncorrected"), (1 << 57, "what ran cannot go on")];
+    [(1 << 62, "others are lost"), (UNCORRECTED, "uncorrected"), (1 << 57, "what ran cannot go on")];
+
+/// How long a corrected error may wait to be told.
+const INTERVAL: Duration = Duration::from_secs(10);
 
 fn read(register: u32) -> u64 {
-    // SAFETY: called by `write_banks` only, which asks CPUID for the architecture (MCA) and the count
-    // of banks first; reading these has no effect.
+    // SAFETY: called where CPUID has the architecture (MCA), for banks that the CPU has counted; reading
+    // these has no effect.
     unsafe { Msr::new(register).read() }
+}
+
+/// Whether the CPU has banks.
+fn has_banks() -> bool {
+    CpuId::new().get_feature_info().is_some_and(|features| features.has_mca())
+}
+
+/// A bank with an error in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bank {
+    number: u32,
+    status: u64,
+    address: Option<PhysAddr>,
+}
+
+impl Bank {
+    /// All that have an error. Only for a CPU that has banks.
+    fn filled() -> impl Iterator<Item = Bank> {
+        (0..(read(CAPABILITIES) & 0xff) as u32).filter_map(|number| {
+            let status = read(BANK_STATUS + 4 * number);
+            let has_address = status & ADDRESS_VALID != 0;
+            let address = has_address.then(|| PhysAddr(read(BANK_STATUS + 1 + 4 * number)));
+            (status & VALID != 0).then_some(Bank { number, status, address })
+        })
+    }
+
+    /// Makes room for the next error.
+    fn empty(self) {
+        // SAFETY: the bank is one that the CPU has counted; writing 0 to its status is how software says that it has
+        // read it (SDM vol. 3, section 16.3.2.2), and has no other effect.
+        unsafe { Msr::new(BANK_STATUS + 4 * self.number).write(0) };
+    }
+}
+
+impl fmt::Display for Bank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bank {}: status {:#018x}", self.number, self.status)?;
+        if let Some(at) = self.address {
+            write!(f, ", address {at}, section {}", at.pfn().section())?;
+        }
+        let meant = MEANINGS.iter().filter(|(bit, _)| self.status & bit != 0);
+        meant.map(|(_, meaning)| meaning).try_for_each(|meaning| write!(f, ", {meaning}"))
+    }
 }
 
 /// Writes the overall status and every bank that holds an error.
 pub(super) fn write_banks(out: &mut impl Write) -> fmt::Result {
-    if !CpuId::new().get_feature_info().is_some_and(|features| features.has_mca()) {
+    if !has_banks() {
         return Ok(());
     }
     writeln!(out, "  machine check status {:#x}", read(STATUS))?;
-    for bank in 0..(read(CAPABILITIES) & 0xff) as u32 {
-        let status = read(BANK_STATUS + 4 * bank);
-        if status & VALID == 0 {
-            continue;
+    Bank::filled().try_for_each(|bank| writeln!(out, "  {bank}"))
+}
+
+/// Tells the log of every error that the CPU has corrected since the last time.
+pub fn poll() {
+    if has_banks() {
+        for bank in Bank::filled().filter(|bank| bank.status & UNCORRECTED == 0) {
+            warn!("machine check, corrected: {bank}");
+            bank.empty();
         }
-        write!(out, "  bank {bank}: status {status:#018x}")?;
-        if status & ADDRESS_VALID != 0 {
-            let at = PhysAddr(read(BANK_STATUS + 1 + 4 * bank));
-            write!(out, ", address {at}, section {}", at.pfn().section())?;
-        }
-        for (_, meaning) in MEANINGS.iter().filter(|(bit, _)| status & bit != 0) {
-            write!(out, ", {meaning}")?;
-        }
-        writeln!(out)?;
     }
-    Ok(())
+}
+
+/// Polls now and then: a task of the main loop, which never ends.
+pub async fn watch() {
+    if !has_banks() {
+        return core::future::pending().await;
+    }
+    loop {
+        poll();
+        sleep_until(time::uptime() + INTERVAL).await;
+    }
 }

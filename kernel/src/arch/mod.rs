@@ -23,7 +23,7 @@ pub mod exit;
 pub mod fw_cfg;
 mod idt;
 pub mod interrupts;
-mod machine_check;
+pub mod machine_check;
 pub mod percpu;
 mod pic;
 pub mod port;

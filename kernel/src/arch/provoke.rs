@@ -1,10 +1,15 @@
-//! Faults on purpose: what the shell's `panic` offers, so that a person and the tests see what the kernel
-//! reports of each. Every one of them is a real fault of this CPU, and ends as such.
+//! Faults and panics on purpose: what the shell's `panic` offers, so that a person and the tests see what the
+//! kernel reports of each. Every fault is a real one of this CPU, and ends as such; a panic with a lock's name is
+//! one while that lock is held, which the report must not wait for.
 
-use core::arch::asm;
-use core::hint::black_box;
+use super::serial;
+use crate::log;
+use crate::memory::{core, heap};
+use ::core::arch::asm;
+use ::core::hint::black_box;
 use mm::addr::{MAX_PFN, Pfn, VirtAddr};
-use mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP};
+use mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, direct};
+use mm::info::ResourceId;
 
 /// What can be done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +26,45 @@ pub enum Fault {
     Code,
     /// A jump to what is data.
     Data,
+    /// A write to the kernel's code where the direct map has it.
+    CodeAlias,
+    /// A jump to the kernel's code where the direct map has it.
+    RunAlias,
+    /// A write behind the heap's end.
+    HeapEnd,
+    /// A panic under the page tables' lock.
+    PageTables,
+    /// A panic under the lock of the first region.
+    Region,
+    /// A panic under the heap's locks.
+    Heap,
+    /// A panic under the log's lock.
+    Log,
+    /// A panic under the serial line's locks.
+    Serial,
+    /// An interrupt handler that finds a lock taken.
+    Handler,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 6] =
-        [Fault::Stack, Fault::Null, Fault::Absent, Fault::Descriptor, Fault::Code, Fault::Data];
+    pub const ALL: [Fault; 15] = [
+        Fault::Stack,
+        Fault::Null,
+        Fault::Absent,
+        Fault::Descriptor,
+        Fault::Code,
+        Fault::Data,
+        Fault::CodeAlias,
+        Fault::RunAlias,
+        Fault::HeapEnd,
+        Fault::PageTables,
+        Fault::Region,
+        Fault::Heap,
+        Fault::Log,
+        Fault::Serial,
+        Fault::Handler,
+    ];
 
     /// As it is typed.
     pub const fn name(self) -> &'static str {
@@ -37,6 +75,15 @@ impl Fault {
             Fault::Descriptor => "descriptor",
             Fault::Code => "code",
             Fault::Data => "data",
+            Fault::CodeAlias => "code-alias",
+            Fault::RunAlias => "run-alias",
+            Fault::HeapEnd => "heap-end",
+            Fault::PageTables => "page-tables",
+            Fault::Region => "region",
+            Fault::Heap => "heap",
+            Fault::Log => "log",
+            Fault::Serial => "serial",
+            Fault::Handler => "handler",
         }
     }
 
@@ -66,10 +113,25 @@ pub fn provoke(fault: Fault) -> ! {
         Fault::Data => {
             // One instruction: return.
             let data = black_box([0xc3_u8; 16]);
-            run(&data);
+            run(data.as_ptr() as usize);
         }
+        Fault::CodeAlias => alias(returning as fn() as usize).into_iter().for_each(write_back),
+        Fault::RunAlias => alias(returning as fn() as usize).into_iter().for_each(run),
+        // The general part's end; a heap that is not there has none, and nothing happens.
+        Fault::HeapEnd => heap::general().into_iter().for_each(|part| write_back(part.end as usize)),
+        Fault::PageTables => core().with_tables(|_, _| asked_for()).unwrap_or_default(),
+        Fault::Region => core().hold_region(ResourceId(0), asked_for).unwrap_or_default(),
+        Fault::Heap => heap::while_locked(asked_for),
+        Fault::Log => log::while_writing(asked_for),
+        Fault::Serial => serial::while_sending(asked_for),
+        Fault::Handler => serial::collide_with_handler(),
     }
     panic!("nothing has stopped the fault '{}'", fault.name());
+}
+
+/// With a lock held, as the report will say.
+fn asked_for() {
+    panic!("asked for by the shell, with a lock held");
 }
 
 /// A call that is not the last thing its caller does, without end.
@@ -94,9 +156,22 @@ fn write_back(at: usize) {
     unsafe { asm!("lock or byte ptr [{at}], 0", at = in(reg) at, options(nostack)) }
 }
 
-/// Calls `data` as if it were code.
-fn run(data: &[u8; 16]) {
-    // SAFETY: no data is executable, so that the first instruction's fetch faults and nothing after it runs;
-    // where it is executable, it returns at once and changes nothing.
-    unsafe { asm!("call {at}", at = in(reg) data.as_ptr()) }
+/// Calls what is not to be run: a return instruction in data, or [`returning`] by another address.
+fn run(at: usize) {
+    // SAFETY: neither is executable there, so that the first instruction's fetch faults and nothing after it runs;
+    // where it is executable, it returns at once and changes nothing but what a call may change.
+    unsafe { asm!("call {at}", at = in(reg) at, clobber_abi("C")) }
+}
+
+/// A function that does nothing.
+#[inline(never)]
+fn returning() {
+    black_box(());
+}
+
+/// Where the direct map has what the image has at `at`.
+fn alias(at: usize) -> Option<usize> {
+    let found =
+        core().with_tables(|tables, machine| tables.translate(machine, VirtAddr(at as u64))).flatten()?;
+    Some(direct(found.phys).0 as usize)
 }

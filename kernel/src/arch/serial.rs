@@ -24,12 +24,12 @@ mod line;
 mod report;
 
 use super::port::{self, PortNumber};
-use super::time;
+use super::{interrupts, time};
 use crate::sync::IrqMutex;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 use interrupt::ring::Ring;
-use line::{Intake, Line, Progress};
+use line::{Announcement, Intake, Line, Progress};
 use uart_16550::spec::registers::{IER, LSR};
 use uart_16550::{BaudRate, Config, InitError};
 
@@ -273,4 +273,36 @@ pub(super) fn on_interrupt(port: Port) {
     // and on again makes a new edge of whatever is pending.
     port::write8(port.base().offset(INTERRUPT_ENABLE), IER::empty().bits());
     line.set_interrupts();
+}
+
+/// Calls `tell` with the name of each lock of the lines' that is held: for fatal reports.
+pub fn held_locks(tell: &mut dyn FnMut(&'static str)) {
+    for (port, names) in [
+        (Port::Console, ["serial", "serial output"]),
+        (Port::Remote, ["second serial", "second serial output"]),
+    ] {
+        let held = [port.line().try_lock().is_none(), port.outgoing().try_lock().is_none()];
+        held.into_iter().zip(names).filter(|(held, _)| *held).for_each(|(_, name)| tell(name));
+    }
+}
+
+/// Runs `work` with both locks of the console's line held, as when it is interrupted while it sends.
+pub fn while_sending(work: impl FnOnce()) {
+    let _line = Port::Console.line().lock();
+    let _ring = Port::Console.outgoing().lock();
+    work();
+}
+
+/// Lets the line's interrupt come while its lock is held, which no code may do that is meant to work: the
+/// handler must not wait for ever then. Returns when none comes within a second.
+pub fn collide_with_handler() {
+    let mut line = Port::Console.line().lock();
+    // The transmitter has nothing to do and says so.
+    line.announce(Announcement::On);
+    let end = time::uptime() + PATIENCE;
+    interrupts::enable();
+    while time::uptime() < end {
+        core::hint::spin_loop();
+    }
+    interrupts::disable();
 }

@@ -19,7 +19,7 @@ use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use firmware::srat::Srat;
 use log::{info, warn};
 use mm::addr::{NodeId, PAGE_SIZE, PfnRange, PhysAddr};
-use mm::address_space::{DIRECT_MAP, HEAP, direct};
+use mm::address_space::{DIRECT_MAP, direct};
 use mm::early::{EarlyFrames, Owner};
 use mm::error::BootError;
 use mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
@@ -144,7 +144,7 @@ fn by_node(
     if full { Err(StartError::Map(mm::firmware_map::MapError::TooManyEntries)) } else { Ok(ranges) }
 }
 
-/// Maps the heap, all of it, and gives it to the allocator.
+/// Maps the heap, all of it but its guard pages, and gives it to the allocator.
 fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
     let share = early.map.pages() * PAGE_SIZE / 64;
     let general = share.clamp(*HEAP_BYTES.start(), *HEAP_BYTES.end()).next_multiple_of(PAGE_SIZE);
@@ -152,11 +152,16 @@ fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
     let frames = early.frames.take_run(pages, LeafSize::M2.pages(), Owner::Heap);
     let frames = frames.ok_or(StartError::OutOfMemory(Owner::Heap))?;
     let mut tables = PageTables::new(cpu::root(), cpu::features());
-    let mapping = Mapping::data(HEAP.start, frames.start.start(), pages).permanent();
-    tables.map(core().machine(), &mapping, &mut early.frames).map_err(StartError::Tables)?;
-    // SAFETY: the pages were just mapped, at the start of a window that is the heap's alone, and the
-    // frames were just taken from memory nobody uses; `finish` runs once.
-    unsafe { heap::init(HEAP.start, general) };
+    let parts = heap::Parts::with(general);
+    let mut phys = frames.start.start();
+    for (start, bytes) in [parts.general, parts.reserve] {
+        let mapping = Mapping::data(start, phys, bytes / PAGE_SIZE).permanent();
+        tables.map(core().machine(), &mapping, &mut early.frames).map_err(StartError::Tables)?;
+        phys = PhysAddr(phys.0 + bytes);
+    }
+    // SAFETY: the pages were just mapped, in a window that is the heap's alone, and the frames were just taken
+    // from memory nobody uses; `finish` runs once.
+    unsafe { heap::init(parts) };
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! The kernel heap: `linked_list_allocator` over memory that is mapped at boot and never grows.
 //!
 //! ```text
-//!  HEAP window  [ general part .................. ][ reserve ... ]
-//!                 every allocation                   AML only, when the general part is full
+//!  HEAP window  hole [ general part .................. ] hole [ reserve ... ] hole
+//!                      every allocation                        AML only, when the general part is full
 //! ```
+//!
+//! The holes are guard pages, so that what runs over an end of either part faults there and then instead of
+//! changing something else.
 //!
 //! Why two parts: a DIMM must be answered when memory is exhausted, and answering runs AML, which
 //! needs a few kilobytes. So evaluation runs inside [`with_reserve`]; nothing else can take a byte
@@ -16,11 +19,13 @@
 
 use crate::arch::percpu;
 use core::alloc::{GlobalAlloc, Layout};
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 use linked_list_allocator::Heap;
-use mm::addr::VirtAddr;
-use spin::Mutex;
+use mm::addr::{PAGE_SIZE, VirtAddr};
+use mm::address_space::HEAP as WINDOW;
+use spin::{Mutex, Once};
 
 /// Bytes kept for AML evaluation, see the module's head: the interpreter's limit counts objects, names and
 /// tables; operands in flight and open blocks of calls come on top, at most as much again (its
@@ -49,30 +54,98 @@ pub struct HeapStats {
     pub left: u64,
 }
 
-/// Gives the heap its memory: `general` bytes from `start` on, the reserve behind them.
+/// Where the two parts lie in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// The first byte of the general part, and how many it has.
+    pub general: (VirtAddr, u64),
+    /// The same of the reserve.
+    pub reserve: (VirtAddr, u64),
+}
+
+impl Parts {
+    /// With a general part of `general` bytes, a multiple of the page's size.
+    pub const fn with(general: u64) -> Parts {
+        let start = WINDOW.start.offset(PAGE_SIZE);
+        Parts { general: (start, general), reserve: (start.offset(general + PAGE_SIZE), RESERVE_BYTES) }
+    }
+}
+
+/// Set by [`init`].
+static PARTS: Once<Parts> = Once::new();
+
+/// The pages that must not be mapped: in front of, between and behind the two parts. None before [`init`].
+pub fn guard_pages() -> impl Iterator<Item = VirtAddr> {
+    let holes = |parts: &Parts| {
+        let end = |(start, bytes): (VirtAddr, u64)| start.offset(bytes);
+        [WINDOW.start, end(parts.general), end(parts.reserve)]
+    };
+    PARTS.get().map(holes).into_iter().flatten()
+}
+
+/// What is said of a fault at `at`, when that is in a guard page of the heap.
+pub fn guard_page(at: VirtAddr) -> Option<&'static str> {
+    let in_page = |page: VirtAddr| page.0 <= at.0 && at.0 - page.0 < PAGE_SIZE;
+    let place = guard_pages().position(in_page)?;
+    Some(match place {
+        0 => "guard page in front of the kernel's heap",
+        1 => "guard page behind the general part of the kernel's heap: something ran over its end",
+        _ => "guard page behind the reserve of the kernel's heap: something ran over its end",
+    })
+}
+
+/// Where the general part's bytes are.
+pub fn general() -> Option<Range<u64>> {
+    PARTS.get().map(|parts| parts.general.0.0..parts.general.0.0 + parts.general.1)
+}
+
+/// Gives the heap its memory.
 ///
 /// # Safety
 ///
-/// `general` + [`RESERVE_BYTES`] bytes from `start` on are mapped, writable, used by nothing else for
-/// ever, and this is called once.
-pub unsafe fn init(start: VirtAddr, general: u64) {
-    let reserve = start.offset(general);
-    // SAFETY: the caller's promise for the first part of the range.
-    unsafe { HEAP.general.lock().init(start.0 as *mut u8, general as usize) };
-    // SAFETY: the caller's promise for the second.
-    unsafe { HEAP.reserve.lock().init(reserve.0 as *mut u8, RESERVE_BYTES as usize) };
+/// Both parts are mapped, writable, used by nothing else for ever, and this is called once.
+pub unsafe fn init(parts: Parts) {
+    let (start, bytes) = parts.general;
+    // SAFETY: the caller's promise for the general part.
+    unsafe { HEAP.general.lock().init(start.0 as *mut u8, bytes as usize) };
+    let (start, bytes) = parts.reserve;
+    // SAFETY: the caller's promise for the reserve.
+    unsafe { HEAP.reserve.lock().init(start.0 as *mut u8, bytes as usize) };
+    PARTS.call_once(|| parts);
 }
 
 /// Sizes and use of the heap.
 pub fn stats() -> HeapStats {
-    let (general, general_used) = {
-        let heap = HEAP.general.lock();
+    let sums = |heap: &Mutex<Heap>| {
+        let heap = heap.lock();
         (heap.size(), heap.used())
     };
-    let (reserve, reserve_used) = {
-        let heap = HEAP.reserve.lock();
-        (heap.size(), heap.used())
-    };
+    of(sums(&HEAP.general), sums(&HEAP.reserve))
+}
+
+/// The same where nobody holds its locks: for fatal reports.
+pub fn try_stats() -> Option<HeapStats> {
+    let sums = |heap: &Mutex<Heap>| heap.try_lock().map(|heap| (heap.size(), heap.used()));
+    Some(of(sums(&HEAP.general)?, sums(&HEAP.reserve)?))
+}
+
+/// Calls `tell` with the name of each lock of the heap's that is held: for fatal reports.
+pub fn held_locks(tell: &mut dyn FnMut(&'static str)) {
+    for (lock, name) in [(&HEAP.general, "heap"), (&HEAP.reserve, "heap's reserve")] {
+        if lock.is_locked() {
+            tell(name);
+        }
+    }
+}
+
+/// Runs `work`, which must not allocate, with the heap's locks held.
+pub fn while_locked(work: impl FnOnce()) {
+    let _general = HEAP.general.lock();
+    let _reserve = HEAP.reserve.lock();
+    work();
+}
+
+fn of((general, general_used): (usize, usize), (reserve, reserve_used): (usize, usize)) -> HeapStats {
     HeapStats {
         bytes: (general + reserve) as u64,
         used: (general_used + reserve_used) as u64,

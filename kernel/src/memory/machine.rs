@@ -49,6 +49,16 @@ impl Machine for KernelMachine {
         unsafe { word.write_volatile(value) }
     }
 
+    fn fill_page(&self, at: VirtAddr, word: u64) {
+        debug_assert!(at.0.is_multiple_of(mm::addr::PAGE_SIZE));
+        // SAFETY: as for `store`, of the 512 words of a page; the direction flag is clear, as the calling
+        // convention has it.
+        unsafe {
+            core::arch::asm!("rep stosq", inout("rcx") 512u64 => _, inout("rdi") at.0 => _, in("rax") word,
+                options(nostack, preserves_flags));
+        }
+    }
+
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
         let bytes = pages * mm::addr::PAGE_SIZE;
         debug_assert!(from.0.abs_diff(to.0) >= bytes);

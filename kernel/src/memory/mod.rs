@@ -8,13 +8,14 @@
 //!
 //! Neighbours: crate `mm` is the memory core, which knows no hardware; `machine` is its door to this
 //! CPU, `heap` and `devices` are the two windows that live outside of it; `ballast` holds the heap full,
-//! `protection` verifies who may do what.
+//! `protection` verifies who may do what, `misuse` does what must not be done.
 
 pub mod ballast;
 pub mod boot;
 pub mod devices;
 pub mod heap;
 mod machine;
+pub mod misuse;
 pub mod protection;
 
 pub use machine::KernelMachine;
@@ -29,6 +30,13 @@ static WINDOW: mm::window::Window = mm::window::Window::new();
 /// The allocations in the alloc window.
 pub fn window() -> &'static mm::window::Window {
     &WINDOW
+}
+
+/// Tells the log of freed memory that was found written to. To be called by the main loop in each turn.
+pub fn tell_findings() {
+    while let Some(finding) = core().next_finding() {
+        log::error!("{finding}");
+    }
 }
 
 /// The memory core.

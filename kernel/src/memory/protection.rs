@@ -5,12 +5,13 @@
 //!  image        text: read and execute | constants: read | data: read and write      executable here alone
 //!  direct map   the image's frames once more: text and constants must not be writable there either
 //!  stacks       the page below each is absent
+//!  heap         so are the pages in front of, between and behind its two parts
 //! ```
 //!
 //! Invariant: nothing here changes anything. Neighbours: the loader made the image's leaves and the direct map of
 //! boot memory, `mm::page_table` everything else; `check` and `ptdump` ask.
 
-use super::core;
+use super::{core, heap};
 use crate::arch::{cpu, stacks};
 use ::core::fmt;
 use mm::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
@@ -90,7 +91,7 @@ pub fn verify(tell: &mut dyn FnMut(Unprotected)) -> u64 {
                 read_only_everywhere(tables, machine, &leaf, tell);
             }
         });
-        for guard in stacks::guard_pages() {
+        for guard in stacks::guard_pages().chain(heap::guard_pages()) {
             looked += 1;
             if tables.translate(machine, guard).is_some() {
                 tell(Unprotected::Guard(guard));

@@ -2,6 +2,7 @@
 
 use super::console::Out;
 use super::{Failure, Outcome, input};
+use crate::arch::machine_check;
 use crate::memory::core;
 use crate::memory::protection::{self, Unprotected};
 use ::core::fmt::Write;
@@ -11,6 +12,8 @@ use shell::args::Invocation;
 use shell::report::{self, Format, Text};
 use shell::rows::CheckHead;
 
+/// Freed frames compared in a step.
+const POISON_STEP: u64 = 4096;
 /// Broken things that are named one by one.
 const NAMED: usize = 64;
 
@@ -23,12 +26,21 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
         // Those that do not fit are counted.
         let _ = named.try_push(error);
     };
+    machine_check::poll();
     checked += core().check_sums(&mut note);
     let mut after = None;
     while let Some(info) = core().resource_after(after) {
         after = Some(info.range.start);
         checked += core().check_resource(info.id, &mut note);
         input::step().await?;
+        let mut from = Some(info.range.start);
+        while let Some(at) = from {
+            let mut damaged = |finding| note(CheckError::Poison(finding));
+            let (looked, next) = core().check_poison(info.id, at, POISON_STEP, &mut damaged);
+            checked += looked;
+            from = next;
+            input::step().await?;
+        }
     }
     let mut unprotected: ArrayVec<Unprotected, NAMED> = ArrayVec::new();
     checked += protection::verify(&mut |missing| {

@@ -127,8 +127,9 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
             let mut list = Array::new();
             Out.write_str("{\"memory\":")?;
             Array::begin(&mut Out)?;
-            walk(&mut |row| write(list.item(&mut Out, row))).await?;
+            let walked = walk(&mut |row| write(list.item(&mut Out, row))).await;
             write(Out.write_str("]}\n"));
+            walked?;
         }
         (_, form) => {
             if form == Form::Table {

@@ -59,8 +59,14 @@ async fn node(totals: &NodeTotals) -> Outcome {
 
 /// Runs of frames that are alike.
 async fn json() -> Outcome {
-    let mut list = Array::new();
     Array::begin(&mut Out)?;
+    let walked = items().await;
+    Out.write_str("]\n")?;
+    walked
+}
+
+async fn items() -> Outcome {
+    let mut list = Array::new();
     let mut result = Ok(());
     let mut open: Option<ExtentRow> = None;
     let mut after = None;
@@ -87,7 +93,7 @@ async fn json() -> Outcome {
     if let Some(run) = open {
         list.item(&mut Out, &run)?;
     }
-    Ok(Out.write_str("]\n")?)
+    Ok(())
 }
 
 fn resources(node: NodeId, tell: &mut dyn FnMut(&ResourceInfo)) {

@@ -141,6 +141,8 @@ async fn execute(invocation: &Invocation<'_>) -> Outcome {
         Id::Policy => trial::policy(invocation),
         Id::Stress => trial::stress(invocation),
         Id::Fail => trial::fail(invocation),
+        Id::Poison => trial::poison(invocation),
+        Id::Misuse => trial::misuse(invocation),
         Id::Acpi => system::acpi(invocation),
         Id::Ptwalk => paging::ptwalk(invocation),
         Id::Ptdump => paging::ptdump(invocation),

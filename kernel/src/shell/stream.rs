@@ -1,6 +1,7 @@
 //! Lists that are walked in steps, so that a DIMM is answered and Ctrl-C is heard while a terabyte is told.
 //!
-//! A table is walked twice, first for its widths; what comes or goes between two steps is told or left out.
+//! A table is walked twice, first for its widths; what comes or goes between two steps is told or left out. A list
+//! that is stopped in its midst ends there, closed: no half line stands in front of the error.
 
 use super::console::Out;
 use super::{Outcome, input};
@@ -25,9 +26,11 @@ pub async fn list<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R))
     }
     list.begin(&mut Out)?;
     let mut result = Ok(());
-    walk(&mut |row| result = result.and_then(|()| list.row(&mut Out, row))).await?;
+    let walked = walk(&mut |row| result = result.and_then(|()| list.row(&mut Out, row))).await;
     result?;
-    Ok(list.end(&mut Out)?)
+    // Also of a walk that was stopped: its line of JSON ends as one, and the error is a line of its own.
+    list.end(&mut Out)?;
+    walked
 }
 
 /// Tells each resource, by ascending address.

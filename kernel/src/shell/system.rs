@@ -64,12 +64,16 @@ async fn dmesg_json(dropped: u64) -> Outcome {
     let mut lines = Array::new();
     Array::begin(&mut Out)?;
     let mut place = Cursor::default();
-    while let Some((next, line)) = log::read(place) {
+    let mut walked = Ok(());
+    while walked.is_ok()
+        && let Some((next, line)) = log::read(place)
+    {
         lines.item(&mut Out, &line.as_str())?;
         place = next;
-        input::telling_step().await?;
+        walked = input::telling_step().await;
     }
-    Ok(Out.write_str("]}\n")?)
+    Out.write_str("]}\n")?;
+    walked
 }
 
 fn microseconds() -> u64 {

@@ -1,18 +1,20 @@
 //! Commands that set what becomes of new memory, or make things go wrong to see that they go right:
-//! `policy`, `fail`, `stress`.
+//! `policy`, `fail`, `stress`, `poison`, `misuse`.
 
 use super::console::Out;
 use super::{Failure, Outcome};
+use crate::memory::misuse::Misuse;
 use crate::memory::{ballast, core, heap};
 use ::core::fmt::Write;
 use mm::hotplug::Step;
 use mm::info::Policy;
+use mm::poison::Mode;
 use shell::args::Invocation;
-use shell::commands::{POLICIES, STEPS};
+use shell::commands::{MISUSES, POLICIES, STEPS};
 use shell::human::Size;
 use shell::number;
 use shell::report::{self, Format};
-use shell::rows::{FailRow, PolicyRow, StressRow, Word};
+use shell::rows::{FailRow, MisuseRow, PoisonRow, PolicyRow, StressRow, Word};
 
 // The words that completion offers are the memory core's.
 const _: () = {
@@ -25,6 +27,12 @@ const _: () = {
     let mut place = 0;
     while place < STEPS.len() {
         assert!(same(STEPS[place], Step::ALL[place].name()));
+        place += 1;
+    }
+    assert!(MISUSES.len() == Misuse::ALL.len());
+    let mut place = 0;
+    while place < MISUSES.len() {
+        assert!(same(MISUSES[place], Misuse::ALL[place].name()));
         place += 1;
     }
 };
@@ -117,6 +125,46 @@ pub fn stress(invocation: &Invocation<'_>) -> Outcome {
             }
             writeln!(Out, "; {} left, and {} of reserve for hotplug", Size(left), Size(reserve_bytes))?;
         }
+    }
+    Ok(())
+}
+
+/// `poison [on|off] [-J]`
+pub fn poison(invocation: &Invocation<'_>) -> Outcome {
+    match invocation.operand(0) {
+        None => {}
+        Some("on") => core().set_poison(Mode::On),
+        Some("off") => core().set_poison(Mode::Off),
+        Some(other) => return Err(Failure::of(format_args!("'{other}' is neither on nor off"))),
+    }
+    let info = core().poison_info();
+    let row = PoisonRow {
+        on: info.mode == Mode::On,
+        watched_pages: info.watched_pages,
+        damaged_pages: info.damaged_pages,
+    };
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &row)?,
+        Format::Table => {
+            let on = if row.on { "on" } else { "off" };
+            let (watched, damaged) = (row.watched_pages, row.damaged_pages);
+            writeln!(Out, "{on}; {watched} freed pages are watched, {damaged} were found written to")?;
+        }
+    }
+    Ok(())
+}
+
+/// `misuse WHAT [-J]`
+pub fn misuse(invocation: &Invocation<'_>) -> Outcome {
+    let name = invocation.operand(0).unwrap_or_default();
+    let misuse = Misuse::named(name).ok_or_else(|| {
+        let usage = invocation.command.usage;
+        Failure::of(format_args!("there is no misuse '{name}'; usage: {usage}"))
+    })?;
+    let pfn = misuse.commit().map_err(Failure::of)?.0;
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &MisuseRow { pfn })?,
+        Format::Table => writeln!(Out, "frame {pfn:#x} was written to while it was free")?,
     }
     Ok(())
 }

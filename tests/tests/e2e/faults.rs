@@ -13,7 +13,7 @@ fn report(mut guest: Guest) -> String {
 
 /// Proves that what the kernel's layout forbids is forbidden (the page below the stack, the null page, memory
 /// that is not there, writing to code, running data), and that the report names each: the address, what lies
-/// there, and the function that did it. Fails where a window is mapped too far, a protection is off, or a
+/// there, the function that did it, the log's last lines and memory in short. Fails where a window is mapped too far, a protection is off, or a
 /// report breaks.
 #[test]
 fn faults_are_named() {
@@ -24,14 +24,47 @@ fn faults_are_named() {
         ("descriptor", &["descriptor of frame 0x3ffffffff, section 524287, where no memory is present"]),
         ("code", &["write to a page that forbids it", "kernel image + 0x"]),
         ("data", &["instruction fetch from a page that forbids it", "stacks + 0x"]),
+        ("code-alias", &["write to a page that forbids it", "direct map + 0x"]),
+        ("run-alias", &["instruction fetch from a page that forbids it", "direct map + 0x"]),
+        (
+            "heap-end",
+            &["guard page behind the general part of the kernel's heap: something ran over its end"],
+        ),
     ] {
         let mut guest = Plan::new(Machine::Q35).boot();
         guest.send(format!("panic {fault}\n").as_bytes());
         let report = report(guest);
-        for word in words.iter().chain(&["backtrace, innermost first", "carapace::arch::provoke::"]) {
+        let always = [
+            "backtrace, innermost first",
+            "carapace::arch::provoke::",
+            "cr3 0",
+            "locks held: none",
+            "ACPI events on, SCI 9",
+            "MiB free; resources: 1; heap: ",
+        ];
+        for word in words.iter().chain(&always) {
             assert!(report.contains(word), "panic {fault}: `{word}` is missing in\n{report}");
         }
     }
+}
+
+/// Proves that an error which the CPU has corrected is told once, with bank and address, though nothing interrupts for
+/// it, that the kernel goes on, and that the bank takes the next one. Fails when banks are not looked at or not
+/// emptied.
+#[test]
+fn corrected_machine_checks() {
+    let mut guest = Plan::new(Machine::Q35).option("--cpu", "max").boot();
+    for address in ["0x123456000", "0x654321000"] {
+        // processor 0, bank 3: valid, enabled, with an address
+        guest.monitor_line(&format!("mce 0 3 0x9400000000000000 0x0 {address} 0"));
+        guest.assert_sound();
+        let told =
+            format!("WARN  machine check, corrected: bank 3: status 0x9400000000000000, address {address}");
+        guest.wait_text(&told);
+        guest.assert_sound();
+        assert_eq!(guest.log().matches(&told).count(), 1);
+    }
+    assert_eq!(guest.power_off(), 0);
 }
 
 /// Proves that a non-maskable interrupt and a machine check are reported as what they are, the latter with the

@@ -8,7 +8,7 @@ use std::env;
 use std::ops::Range;
 use std::sync::LazyLock;
 use tests::guest::Dimm;
-use tests::tables::{HEADER, Tables};
+use tests::tables::{CHECKSUM_AT, HEADER, ROOT, Tables, seal};
 use tests::{Machine, Plan};
 
 static Q35: LazyLock<Tables> = LazyLock::new(|| Tables::of(&mut Plan::new(Machine::Q35).boot()));
@@ -16,6 +16,10 @@ static Q35: LazyLock<Tables> = LazyLock::new(|| Tables::of(&mut Plan::new(Machin
 /// Bytes that mean something in AML or are a border.
 const PITHY: [u8; 16] =
     [0x00, 0x01, 0x3f, 0x40, 0x7f, 0x80, 0xff, 0x08, 0x0e, 0x10, 0x12, 0x14, 0x5b, 0x70, 0xa0, 0xa2];
+
+/// Bytes of an RSDP of revision 0, and where its checksum is.
+const RSDP: usize = 20;
+const RSDP_CHECKSUM_AT: usize = 8;
 
 /// Changes a table's body in one to four places.
 fn spoil(table: &mut Vec<u8>, random: &mut Rng) {
@@ -67,7 +71,44 @@ fn survive(signature: &str, seed: u64) {
     assert!(guest.meminfo().free_pages >= free);
 }
 
+/// The same with what leads to the tables spoilt: a byte or a bit of RSDP or RSDT, mostly with a checksum that is
+/// right all the same.
+fn survive_root(_: &str, seed: u64) {
+    println!("root, CARAPACE_SEED={seed}");
+    let mut random = Rng::with_seed(seed);
+    let plan = Q35.clone().plan_with_root(Plan::new(Machine::Q35), |bytes| {
+        let (rsdp, root) = bytes.split_at_mut(ROOT);
+        let (part, length, checksum) = match random.u8(0..4) {
+            0 => (rsdp, RSDP, RSDP_CHECKSUM_AT),
+            _ => {
+                let length = root.len();
+                (root, length, CHECKSUM_AT)
+            }
+        };
+        for _ in 0..random.usize(1..=3) {
+            let at = random.usize(0..length);
+            match random.bool() {
+                true => part[at] ^= 1 << random.u8(0..8),
+                false => part[at] = random.u8(..),
+            }
+        }
+        if random.u8(0..4) > 0 {
+            seal(&mut part[..length], checksum);
+        }
+    });
+    let mut guest = plan.boot();
+    guest.assert_sound();
+    assert_eq!(guest.alloc("16M").pages, 4096);
+    assert!(guest.verify().ok);
+    guest.sh("free all");
+    guest.assert_sound();
+}
+
 fn survive_all(signature: &str, seeds: Range<u64>) {
+    all(signature, seeds, survive);
+}
+
+fn all(signature: &str, seeds: Range<u64>, survive: fn(&str, u64)) {
     match env::var("CARAPACE_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => survive(signature, seed),
         None => seeds.for_each(|seed| survive(signature, seed)),
@@ -108,6 +149,25 @@ fn hostile_srats_1() {
 #[test]
 fn hostile_srats_2() {
     survive_all("SRAT", 50..100);
+}
+
+/// Proves for 30 spoilt FADTs, which tell where the ACPI hardware and the DSDT are, that the kernel boots, allocates and
+/// is sound after a DIMM was plugged, whatever it can make of that.
+#[test]
+fn hostile_fadts() {
+    survive_all("FACP", 0..30);
+}
+
+/// The same for 30 spoilt MADTs, which tell where the interrupt controllers are and how they are wired.
+#[test]
+fn hostile_madts() {
+    survive_all("APIC", 0..30);
+}
+
+/// The same for 30 spoilt RSDPs and RSDTs, without which there may be no table at all.
+#[test]
+fn hostile_roots() {
+    all("root", 0..30, survive_root);
 }
 
 /// Proves that the guest with the same tables, unspoilt, is one in which DIMMs come online: else the tests above

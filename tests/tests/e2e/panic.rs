@@ -38,6 +38,40 @@ fn panic_ends_with_33() {
     }
 }
 
+/// Proves that a panic under each lock that a report could want, and one in an interrupt handler, is told all the
+/// same: once, with its reason and place, registers, a backtrace, the locks that are held, the log's last lines and
+/// memory in short, `?` for what the held lock guards and nothing else; and that QEMU ends. Fails when a report waits
+/// for a lock, or leaves out a part.
+#[test]
+fn panics_under_locks() {
+    let last_line = "ACPI events on, SCI 9";
+    let (memory, usable_unknown) = ("MiB free; resources: 1; heap: ", "MiB present, ? usable, ");
+    for (lock, reason, held, log, memory) in [
+        ("page-tables", "with a lock held", "page tables", last_line, memory),
+        ("region", "with a lock held", "region of resource 0", last_line, usable_unknown),
+        ("heap", "with a lock held", "heap, heap's reserve", last_line, "resources: 1; heap: ? of ? in use"),
+        ("log", "with a lock held", "log", "    ?\r\n", memory),
+        ("serial", "with a lock held", "serial, serial output", last_line, memory),
+        ("handler", "an interrupt handler waits for a lock", "serial", "in an interrupt handler", memory),
+    ] {
+        let mut guest = Plan::new(Machine::Q35).boot();
+        guest.send(format!("panic {lock}\n").as_bytes());
+        assert_eq!(guest.wait_exit(), 33, "panic {lock}");
+        let said = guest.log();
+        let (_, report) = said.split_once("kernel panic: ").expect("a report");
+        assert!(!report.contains("kernel panic: ") && !report.contains("giving up"), "told twice:\n{report}");
+        let held = format!("  locks held: {held}\r\n");
+        for words in
+            [reason, "  at kernel/src/", "  rip ", "  cr0 ", "backtrace, innermost first", &held, log]
+        {
+            assert!(report.contains(words), "panic {lock}: `{words}` is missing in\n{report}");
+        }
+        let (_, end) = report.split_once("the log's last lines:").expect("the log");
+        assert!(end.contains("  memory: ") && end.contains(memory), "panic {lock}:\n{report}");
+        assert!(report.contains("carapace::main + "), "panic {lock}: no way back to main in\n{report}");
+    }
+}
+
 /// Proves that `poweroff` ends QEMU with status 0 on both machines.
 #[test]
 fn poweroff_ends_with_0() {

@@ -11,9 +11,7 @@ use tests::{Machine, Plan};
 fn system_reset_starts_again() {
     let mut guest = Plan::new(Machine::Q35).boot();
     for _ in 0..5 {
-        guest.skip_to_now();
-        guest.monitor().execute(&qmp::system_reset {}).expect("QEMU resets the machine");
-        guest.wait_prompt();
+        guest.reset();
     }
     guest.assert_sound();
     assert_eq!(guest.power_off(), 0);

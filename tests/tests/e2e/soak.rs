@@ -1,15 +1,25 @@
 //! Random steps, many of them: DIMMs come and go in 32 slots while memory is taken, freed, compared, taken offline
-//! and online. `CARAPACE_SEED` repeats a run, `CARAPACE_SOAK` sets the number of steps.
+//! and online.
+//!
+//! ```text
+//!  CARAPACE_SOAK=300        so many steps             CARAPACE_SEED=17   the steps of an earlier run again
+//!  CARAPACE_SOAK=1h         so long (s, m or h)       (it is printed, with the number of steps, in any case)
+//! ```
+//!
+//! `CARAPACE_SOAK=1h cargo xtask test --qemu soak_on_q35` is a soak by hand. In CI it is a minute on each machine, on
+//! q35 with freed memory poisoned.
 
 use serde_json::Value;
+use std::io::Write;
+use std::time::{Duration, Instant};
 use tests::answers::{Check, Meminfo, SECTION_PAGES};
 use tests::eject::{BUSY, Ended};
 use tests::guest::Dimm;
 use tests::random::Random;
 use tests::{Guest, Machine, Plan};
 
-/// Steps without `CARAPACE_SOAK`.
-const STEPS: usize = 300;
+/// How long without `CARAPACE_SOAK`.
+const SHORT: Until = Until::Time(Duration::from_secs(60));
 const SLOTS: u32 = 32;
 /// After so many steps everything is compared with everything.
 const THOROUGH: usize = 40;
@@ -17,6 +27,59 @@ const THOROUGH: usize = 40;
 const SIZES: [&str; 12] =
     ["2M", "4M", "30M", "62M", "64M", "100M", "126M", "128M", "130M", "192M", "256M", "258M"];
 const AMOUNTS: [&str; 9] = ["4K", "12K", "60K", "1M", "2M", "5M", "17M", "40M", "90M"];
+
+/// How long it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Steps(usize),
+    Time(Duration),
+}
+
+impl Until {
+    /// What the environment says, or [`SHORT`].
+    #[track_caller]
+    fn asked_for() -> Until {
+        std::env::var("CARAPACE_SOAK").map_or(SHORT, |text| {
+            Until::parse(&text).expect("a number of steps, or a time such as 90s, 20m, 1h")
+        })
+    }
+
+    fn parse(text: &str) -> Option<Until> {
+        let seconds =
+            |unit| Some(Until::Time(Duration::from_secs(unit * text[..text.len() - 1].parse::<u64>().ok()?)));
+        match text.chars().last()? {
+            's' => seconds(1),
+            'm' => seconds(60),
+            'h' => seconds(3600),
+            _ => text.parse().ok().map(Until::Steps),
+        }
+    }
+
+    fn over(self, steps: usize, start: Instant) -> bool {
+        match self {
+            Until::Steps(most) => steps >= most,
+            Until::Time(most) => start.elapsed() >= most,
+        }
+    }
+}
+
+/// Says something also while the test passes, when its other output is not shown.
+fn tell(text: &str) {
+    // Nobody may be there to read it.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Proves that numbers and times are told apart.
+#[test]
+fn soak_lengths() {
+    let time = |seconds| Some(Until::Time(Duration::from_secs(seconds)));
+    assert_eq!(Until::parse("300"), Some(Until::Steps(300)));
+    assert_eq!(
+        [Until::parse("90s"), Until::parse("20m"), Until::parse("1h")],
+        [time(90), time(1200), time(3600)]
+    );
+    assert_eq!([Until::parse(""), Until::parse("h"), Until::parse("-1"), Until::parse("1 h")], [None; 4]);
+}
 
 /// What the test knows of the guest.
 struct World {
@@ -130,13 +193,19 @@ impl World {
     }
 }
 
+/// After so many it says how far it has come.
+const REPORTED: usize = 5000;
+
 /// Proves that after hundreds of random steps nothing is lost: every allocation has had its bytes, every request was
-/// answered, and free frames and the heap are at the end what they were at the start.
+/// answered, and free frames and the heap are at the end what they were at the start, and no freed memory was written to.
 fn soak(machine: Machine) {
-    let steps = std::env::var("CARAPACE_SOAK").map_or(STEPS, |text| text.parse().expect("a number"));
+    let until = Until::asked_for();
+    let random = Random::seeded();
+    let (name, seed) = (machine.name(), random.seed());
+    tell(&format!("soak on {name}: CARAPACE_SEED={seed}"));
     let mut world = World {
         guest: Plan::new(machine).option("--slots", &SLOTS.to_string()).boot(),
-        random: Random::seeded(),
+        random,
         plugged: Vec::new(),
         held: Vec::new(),
         deleted: 0,
@@ -147,19 +216,33 @@ fn soak(machine: Machine) {
         world.plug();
     }
     let before = world.empty();
-    for step in 1..=steps {
+    if machine == Machine::Q35 {
+        world.guest.sh("poison on");
+    }
+    let start = Instant::now();
+    let mut steps = 0;
+    while !until.over(steps, start) {
         world.step();
-        if step % 1000 == 0 {
-            println!("{step} steps");
-        }
-        if step % THOROUGH == 0 {
+        steps += 1;
+        println!("after {steps} steps (CARAPACE_SEED={seed} CARAPACE_SOAK={steps})");
+        if steps % THOROUGH == 0 {
             world.look();
             world.guest.assert_sound();
         }
+        if steps % REPORTED == 0 {
+            tell(&format!("soak on {name}: {steps} steps in {} s", start.elapsed().as_secs()));
+        }
     }
     let after = world.empty();
-    println!("{steps} steps: {} removals, {} refused", world.deleted, world.refused);
+    let World { deleted, refused, .. } = world;
+    tell(&format!(
+        "soak on {name}: {steps} steps in {} s, {deleted} removals, {refused} refused; again with CARAPACE_SEED={seed} \
+         CARAPACE_SOAK={steps}",
+        start.elapsed().as_secs()
+    ));
     assert_eq!(after, before);
+    let poison: Value = world.guest.json("poison -J");
+    assert_eq!((&poison["damaged_pages"], &poison["on"]), (&0.into(), &(machine == Machine::Q35).into()));
     assert_eq!(world.guest.power_off(), 0);
 }
 

@@ -82,6 +82,7 @@ impl<M: Machine> Memory<M> {
             let place = &self.slots[slot.0 as usize];
             self.index.write().remove(region.id);
             self.cache.forget(*slot);
+            self.poison.forget(region.layout.range);
             *place.region.lock() = None;
             self.nodes.detach(*slot);
             place.summary.clear();

@@ -67,6 +67,7 @@ impl<M: Machine> Memory<M> {
                     self.with_region(slot, |_, buddy| {
                         let run = PfnRange::of(buddy.find_run_at(pages, unit, rest)?, pages);
                         buddy.carve(run, State::Movable, 0)?;
+                        self.poison.taken(&self.machine, run);
                         Some(run)
                     })?
                 })

@@ -35,6 +35,7 @@ impl<M: Machine> Memory<M> {
         for (slot, region) in &gone {
             self.index.write().remove(region.id);
             *self.slots[slot.0 as usize].region.lock() = None;
+            self.poison.forget(region.layout.range);
         }
         match self.unmap_all(&gone) {
             Ok(entries) => stats.entries_cleared = entries,

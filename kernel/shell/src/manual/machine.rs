@@ -4,7 +4,7 @@ use super::{EMPTY, Page};
 
 pub const PANIC: Page = Page {
     what: &[
-        "Stops the kernel on purpose, to see what it reports: the error, registers, and the way that led there. QEMU ends with status 33.",
+        "Stops the kernel on purpose, to see what it reports: the error, registers, the way that led there, locks that are held, the log's last lines, memory in short. QEMU ends with status 33.",
     ],
     given: &[
         ("stack", "Uses up the stack, and touches the guard page below it."),
@@ -16,8 +16,16 @@ pub const PANIC: Page = Page {
         ),
         ("code", "Writes to the kernel's own code."),
         ("data", "Runs data as code."),
+        ("code-alias", "Writes to the kernel's code where the direct map has it."),
+        ("run-alias", "Runs the kernel's code where the direct map has it."),
+        ("heap-end", "Writes behind the heap's end."),
+        (
+            "page-tables, region, heap, log, serial",
+            "Panics while that lock is held: the report waits for none.",
+        ),
+        ("handler", "Lets an interrupt handler find a lock taken."),
     ],
-    errors: &["Another word. Without one it is a plain panic."],
+    errors: &["Another word is refused. Without one it is a plain panic."],
     examples: &[("panic descriptor", "A page fault, and which section the missing memory would be of.")],
     see: &["reboot", "poweroff"],
     ..EMPTY

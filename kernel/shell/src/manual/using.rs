@@ -83,6 +83,50 @@ pub const CHECK: Page = Page {
     ..EMPTY
 };
 
+pub const POISON: Page = Page {
+    what: &[
+        "Finds what writes to memory that it has freed. While it is on, freed memory is filled with da bytes and compared when it is allocated again, and by check: what was written is told in the log, as an ERROR, with frame, offset and what was found.",
+        "What was never allocated is not touched, blocks of more than 256 MiB are left alone, and each frame that is freed is looked up first, so that any wrong one is refused.",
+    ],
+    given: &[
+        ("on", "From now on what is freed is watched."),
+        ("off", "Nothing is watched any more. Without either: how it stands."),
+    ],
+    fields: &[
+        ("on", "Whether it is on."),
+        ("watched_pages", "Freed pages that are watched now."),
+        ("damaged_pages", "Pages that were found written to, since boot."),
+    ],
+    errors: &["Another word than on or off."],
+    examples: &[("poison", "How it stands."), ("poison on", "Watches what is freed from now on.")],
+    see: &["misuse", "check"],
+    ..EMPTY
+};
+
+pub const MISUSE: Page = Page {
+    what: &[
+        "Uses memory wrongly, to see that it is noticed, and under which name. What a free may not have is refused, and nothing changes.",
+    ],
+    given: &[
+        ("double-free", "Frees a block twice."),
+        ("middle-free", "Frees a frame inside of an allocated block."),
+        ("foreign-free", "Frees a frame of boot memory's memmap."),
+        ("absent-free", "Frees a frame that is not there."),
+        (
+            "write-freed",
+            "Writes to a frame that is free, while poison is on: check tells, and so does the log when it is allocated.",
+        ),
+    ],
+    fields: &[("pfn", "The frame that was written to.")],
+    errors: &[
+        "The refusal of a wrong free, which is what is to be seen.",
+        "write-freed while poison is off: nobody would notice.",
+    ],
+    examples: &[("misuse write-freed", "With poison on: the next check tells of it.")],
+    see: &["poison", "check", "fail"],
+    ..EMPTY
+};
+
 pub const STRESS: Page = Page {
     what: &[
         "Uses the kernel's heap up to its reserve, to see that the shell and hotplug work without it: the shell uses no heap, and hotplug has the reserve.",

@@ -50,6 +50,22 @@ impl Row for FailRow {
     }
 }
 
+/// The answer of `poison`.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the words are the interface")]
+pub struct PoisonRow {
+    pub on: bool,
+    pub watched_pages: u64,
+    pub damaged_pages: u64,
+}
+
+/// The answer of `misuse`, where the misuse is one that nobody can refuse.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the words are the interface")]
+pub struct MisuseRow {
+    pub pfn: u64,
+}
+
 /// The answer of `stress`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct StressRow {

@@ -36,7 +36,7 @@ pub enum Intake {
 
 /// Whether the UART tells by an interrupt that it can take bytes again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Announcement {
+pub enum Announcement {
     Off,
     On,
 }
@@ -116,7 +116,7 @@ impl Line {
         port::write8(self.port.base().offset(INTERRUPT_ENABLE), wanted.bits());
     }
 
-    fn announce(&mut self, announcement: Announcement) {
+    pub fn announce(&mut self, announcement: Announcement) {
         if self.announcement != announcement {
             self.announcement = announcement;
             self.set_interrupts();

@@ -77,10 +77,10 @@ impl fmt::Write for Emergency {
 }
 
 /// Sends what was written before a fatal report and waits in the ring, so that it stands before the
-/// report: unless the report interrupted just that, or the line takes nothing.
+/// report: unless the report interrupted just that (the report tells that lock among those held), or the line
+/// takes nothing. The line's own lock may be held: its holder changes the ring under the ring's lock only.
 pub fn send_waiting() {
-    let port = Port::Console;
-    let (Some(_line), Some(mut ring)) = (port.line().try_lock(), port.outgoing().try_lock()) else { return };
+    let Some(mut ring) = Port::Console.outgoing().try_lock() else { return };
     while ring.waiting() > 0 {
         let count = ring.front().len();
         Emergency.write(ring.front());

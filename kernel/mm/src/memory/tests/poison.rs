@@ -1,0 +1,161 @@
+//! Freed memory that is watched.
+
+use super::*;
+use crate::address_space::direct;
+use crate::check::CheckError;
+use crate::error::FreeError;
+use crate::info::PageState;
+use crate::machine::Machine;
+use crate::poison::{Finding, MOST_PAGES, Mode, POISON};
+use crate::window::{Progress, Window};
+
+fn word(memory: &Memory<SimMachine>, pfn: Pfn, offset: u64) -> u64 {
+    memory.machine().load(direct(pfn.start()).offset(offset))
+}
+
+fn write(memory: &Memory<SimMachine>, pfn: Pfn, offset: u64, value: u64) {
+    memory.machine().store(direct(pfn.start()).offset(offset), value);
+}
+
+fn poisoned() -> Memory<SimMachine> {
+    let memory = booted(Support::Yes);
+    memory.set_poison(Mode::On);
+    memory
+}
+
+fn block(memory: &Memory<SimMachine>, order: u8) -> Block {
+    memory.allocate_block(Order(order), None, Kind::Movable).expect("there is room")
+}
+
+/// Proves that a word written into a freed frame is told with frame, offset and what is there, by `check` while the
+/// frame is free and once more when it is allocated again, through every door: single frames from the cache, blocks,
+/// runs. Fails when a door is left open.
+#[test]
+fn a_write_after_the_free_is_told() {
+    for order in [0, 3] {
+        let memory = poisoned();
+        let freed = block(&memory, order);
+        memory.free_block(freed.head).unwrap();
+        let pfn = Pfn(freed.range().end.0 - 1);
+        assert_eq!((word(&memory, pfn, 0), word(&memory, pfn, 4088)), (POISON, POISON));
+        sound(&memory);
+        write(&memory, pfn, 16, 77);
+        let finding = Finding { pfn, offset: 16, found: 77 };
+        let mut told = Vec::new();
+        memory.check(&mut |error| told.push(error));
+        assert_eq!(told, [CheckError::Poison(finding)]);
+        assert_eq!(memory.next_finding(), None, "check lets nothing go");
+        // All that is free, by blocks or as runs.
+        let whole = |kind| memory.allocate_up_to(Order::MAX, None, kind);
+        if order == 0 {
+            assert_eq!(block(&memory, 0), freed, "the cache gives back what it got last");
+        } else {
+            while whole(Kind::Movable).is_some() {}
+        }
+        assert_eq!((memory.next_finding(), memory.next_finding()), (Some(finding), None));
+        assert_eq!(memory.poison_info().damaged_pages, 1);
+        sound(&memory);
+    }
+    let memory = poisoned();
+    plug(&memory, 0x100000, 64 * MIB, 5);
+    let run = memory.allocate_run(3000, Some(NodeId(5)), Kind::Movable).unwrap();
+    memory.free_run(run).unwrap();
+    assert_eq!(memory.poison_info().watched_pages, 3000);
+    write(&memory, run.start.offset(2999), 4088, 0);
+    let all = memory.allocate_run(4000, Some(NodeId(5)), Kind::Movable).unwrap();
+    assert!(all.contains_range(run));
+    let finding = Finding { pfn: run.start.offset(2999), offset: 4088, found: 0 };
+    assert_eq!((memory.next_finding(), memory.poison_info().watched_pages), (Some(finding), 0));
+}
+
+/// Proves that what was never allocated is neither written nor read, that more than 256 MiB in one block are left
+/// alone, and that with the mode off nothing is touched or remembered. Fails when a fresh DIMM costs a page of
+/// backing, or a terabyte that nobody touched is filled.
+#[test]
+fn only_what_was_allocated_is_touched() {
+    let memory = poisoned();
+    plug(&memory, 0x100000, 4 * GIB, 5);
+    let before = memory.machine().counts();
+    let large = memory.allocate_block(Order(17), Some(NodeId(5)), Kind::Movable).unwrap();
+    assert!(large.order.pages() > MOST_PAGES);
+    memory.free_block(large.head).unwrap();
+    assert_eq!(memory.poison_info().watched_pages, 0);
+    let after = memory.machine().counts();
+    assert!(after.stores - before.stores < 200, "{before:?} {after:?}");
+    memory.set_poison(Mode::Off);
+    let quiet = memory.allocate_block(Order(4), Some(NodeId(5)), Kind::Pinned).unwrap();
+    write(&memory, quiet.head, 0, 5);
+    memory.free_block(quiet.head).unwrap();
+    assert_eq!((word(&memory, quiet.head, 0), memory.poison_info().watched_pages), (5, 0));
+}
+
+/// Proves that a DIMM whose freed frames are watched can leave and come back full of other bytes without an alarm,
+/// asked for or not, and that what migrates out of it and the frames it leaves behind are poisoned as any others.
+/// Fails when something of a DIMM that is gone is still watched, or looked at.
+#[test]
+fn what_is_gone_is_not_watched() {
+    for asked_for in [true, false] {
+        let memory = poisoned();
+        let window = Window::new();
+        plug(&memory, 0x100000, 64 * MIB, 5);
+        let used = memory.allocate_run(500, Some(NodeId(5)), Kind::Movable).unwrap();
+        memory.free_run(used).unwrap();
+        assert_eq!(memory.poison_info().watched_pages, 500);
+        if asked_for {
+            let mut removal = memory.begin_remove(DeviceId(3), &|| 0).unwrap();
+            while memory.remove_step(&window, &mut removal, 100, &|| 0).unwrap() == Progress::More {}
+            memory.finish_remove(removal, &|| 0).unwrap();
+        } else {
+            memory.forget(&window, DeviceId(3)).unwrap();
+        }
+        assert_eq!(memory.poison_info().watched_pages, 0);
+        memory.machine().unplug(PfnRange::of(Pfn(0x100000), 64 * MIB));
+        plug(&memory, 0x100000, 64 * MIB, 5);
+        memory.allocate_run(1000, Some(NodeId(5)), Kind::Movable).unwrap();
+        assert_eq!((memory.next_finding(), memory.poison_info().damaged_pages), (None, 0));
+        sound(&memory);
+    }
+}
+
+/// Proves that more ranges than are kept cost no finding: the one that is let go is compared. Fails when a damaged
+/// frame drops out of the list unseen, or the list loses its order.
+#[test]
+fn more_than_can_be_watched() {
+    let memory = poisoned();
+    let frames: Vec<_> = (0..1400).map(|_| block(&memory, 0).head).collect();
+    // Every other one, so that no two touch: more than the list and the cache have room for.
+    let freed: Vec<_> = frames.iter().copied().step_by(2).collect();
+    memory.free_block(freed[0]).unwrap();
+    write(&memory, freed[0], 0, 9);
+    freed[1..].iter().for_each(|&pfn| assert_eq!(memory.free_block(pfn), Ok(Order(0))));
+    assert_eq!(memory.next_finding(), Some(Finding { pfn: freed[0], offset: 0, found: 9 }));
+    assert_eq!(memory.next_finding(), None);
+    assert_eq!(memory.poison_info().watched_pages, 256);
+    sound(&memory);
+    frames.iter().skip(1).step_by(2).for_each(|&pfn| assert_eq!(memory.free_block(pfn), Ok(Order(0))));
+    while memory.allocate_up_to(Order::MAX, None, Kind::Movable).is_some() {}
+    assert_eq!((memory.next_finding(), memory.poison_info().watched_pages), (None, 0));
+}
+
+/// Proves that each wrong free is refused under its own name with the mode on, where any frame may be given, and that
+/// nothing changes. Fails when a refusal needs a descriptor that was never written (the simulation stops then).
+#[test]
+fn wrong_frees_have_names() {
+    let memory = poisoned();
+    let taken = block(&memory, 4);
+    let inside = taken.head.offset(5);
+    assert_eq!(memory.free_block(inside), Err(FreeError::NoHead { pfn: inside, head: taken.head }));
+    let absent = Pfn(0x200000);
+    assert_eq!(memory.free_block(absent), Err(FreeError::Absent { pfn: absent }));
+    let memmap = memory.resource(ResourceId(0)).unwrap().memmap_start;
+    let pinned = FreeError::NotAllocated { pfn: memmap, state: PageState::Pinned };
+    assert_eq!(memory.free_block(memmap), Err(pinned));
+    memory.free_block(taken.head).unwrap();
+    let again = memory.free_block(taken.head).unwrap_err();
+    assert!(matches!(
+        again,
+        FreeError::NotAllocated { state: PageState::Free, .. } | FreeError::NoHead { .. }
+    ));
+    assert_eq!(memory.poison_info().watched_pages, 16);
+    sound(&memory);
+}
