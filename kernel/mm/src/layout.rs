@@ -54,6 +54,8 @@ pub struct Layout {
     pub usable: PfnRange,
     /// Where the buddy's header is, with the words of its groups behind it.
     pub header: VirtAddr,
+    /// Pages that header and groups take, the last one in part.
+    words: u64,
     /// Page tables it may need or share, each with a page of its own (see [`Layout::table_page`]).
     pub tables: u64,
     /// How many of them are page directories of the direct map; the rest are lowest tables of the vmemmap.
@@ -156,7 +158,8 @@ impl Layout {
         loop {
             let usable = PfnRange::new(data.end, range.end);
             let header = descriptor(range.start);
-            let layout = Layout { range, data, array, usable, header, tables, direct_tables };
+            let words = room_pages(usable);
+            let layout = Layout { range, data, array, usable, header, words, tables, direct_tables };
             if usable.is_empty() {
                 return None;
             }
@@ -185,6 +188,7 @@ impl Layout {
                 array,
                 usable: range,
                 header: direct(data.start.start()),
+                words,
                 tables,
                 direct_tables: 0,
             })
@@ -204,7 +208,7 @@ impl Layout {
     /// The frame of the `n`th page that is kept for page tables; `None` when there are no more.
     pub fn table_page(&self, n: u64) -> Option<Pfn> {
         if self.is_boot() {
-            let page = self.data.start.offset(room_pages(self.usable)).offset(n);
+            let page = self.data.start.offset(self.words).offset(n);
             return (n < self.tables && page < self.array.start).then_some(page);
         }
         let front = self.array.start.0 - self.data.start.0;
@@ -212,7 +216,7 @@ impl Layout {
         let page = if n < front {
             self.data.start.offset(n)
         } else if n - front < room {
-            self.array.start.offset(room_pages(self.usable) + (n - front))
+            self.array.start.offset(self.words + (n - front))
         } else {
             self.array.end.offset(n - front - room)
         };
@@ -290,8 +294,8 @@ impl Layout {
 
     /// Pages of a hot-added resource's own slots that may hold page tables: those that are own slots from end to end,
     /// without those of header and groups.
-    fn room_for_tables(&self) -> u64 {
-        (self.own_slot_bytes() >> PAGE_SHIFT).saturating_sub(room_pages(self.usable))
+    const fn room_for_tables(&self) -> u64 {
+        (self.own_slot_bytes() >> PAGE_SHIFT).saturating_sub(self.words)
     }
 
     /// The highest order a block of the usable run can have.
