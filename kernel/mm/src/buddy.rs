@@ -29,7 +29,7 @@
 //!    an allocated block, or is no more, is not freed, whatever its descriptor says: `freeing_twice_is_refused`.
 //! 6. Children are free or held, and free ones merge by themselves; what is cached, isolated or offline is
 //!    held: `nothing_merges_across_states`. A part of a region is isolated in `isolate`.
-//! 7. Runs of odd size are made of proper blocks: `a_fresh_dimm_is_one_run`.
+//! 7. Runs of odd size are made of proper blocks: `a_fresh_dimm_is_one_run`, `runs_grow_to_both_sides`.
 //! 8. Header and groups lie apart from each other and from all descriptors of the usable run, in the slots of the
 //!    memmap's own frames (boot memory: in pages of their own): `groups_lie_apart_in_their_room`, and `layout`'s
 //!    `every_dimm_has_a_layout`.
