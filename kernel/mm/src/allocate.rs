@@ -11,7 +11,6 @@ use crate::machine::Machine;
 use crate::memory::{Block, Memory};
 use crate::node::{Amount, Want};
 use crate::page::{Kind, Page, SlotNr};
-use crate::poison::Mode;
 
 impl<M: Machine> Memory<M> {
     /// A block of exactly `order`. Without `node`: boot memory first for pinned ones, else the node
@@ -83,32 +82,13 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Frees the allocated block at `head`, and tells its order. `head` must be a frame that an
-    /// allocation gave as a block's head, now or earlier: its descriptor names the region, so no
-    /// search is needed, and a frame that never headed a block has none. While freed memory is poisoned, any
-    /// frame may be given: it is looked up first, as by [`Memory::free_suspect`].
+    /// Frees the allocated block at `head`, and tells its order. `head` may be any frame: its region is looked for in the
+    /// index, and that region's bits say what is at the frame. No descriptor is read that was not written.
     ///
     /// # Errors
     /// When `head` is not the head of an allocated block; nothing changes then.
     #[inline]
     pub fn free_block(&self, head: Pfn) -> Result<Order, FreeError> {
-        if self.poison.mode() == Mode::On {
-            return self.free_suspect(head);
-        }
-        self.free_known(head)
-    }
-
-    /// Frees the allocated block at `head`, whatever `head` is: it is looked for among all resources.
-    ///
-    /// # Errors
-    /// When `head` is not the head of an allocated block; nothing changes then.
-    pub fn free_suspect(&self, head: Pfn) -> Result<Order, FreeError> {
-        self.allocated(head)?;
-        self.free_known(head)
-    }
-
-    #[inline]
-    fn free_known(&self, head: Pfn) -> Result<Order, FreeError> {
         match self.give_cached(head) {
             Some(order) => Ok(order),
             None => self.free_past_cache(head),
@@ -117,14 +97,14 @@ impl<M: Machine> Memory<M> {
 
     #[inline(never)]
     fn free_past_cache(&self, head: Pfn) -> Result<Order, FreeError> {
-        let cached = self.cache.slot_of(head);
-        let slot = cached.or_else(|| Page::of(&self.machine, head).tag().map(|tag| tag.slot));
-        let freed = slot.and_then(|slot| {
-            self.locked(slot, |_, buddy| {
-                let order = buddy.free(head)?;
-                self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
-                Ok(order)
-            })
+        let slot = match self.cache.slot_of(head) {
+            Some(slot) => slot,
+            None => self.slot_of(head)?,
+        };
+        let freed = self.locked(slot, |_, buddy| {
+            let order = buddy.free(head)?;
+            self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
+            Ok(order)
         });
         freed.unwrap_or(Err(PageState::Absent)).map_err(|state| self.refusal(head, state))
     }

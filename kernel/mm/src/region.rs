@@ -12,6 +12,8 @@
 //!
 //! Lock order: hotplug, page tables, index, region (one at a time). Neighbours: `memory` is the only user.
 
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use spin::Mutex;
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange};
@@ -105,12 +107,14 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Index {
     entries: arrayvec::ArrayVec<Entry, MAX_REGIONS>,
+    /// The place that was found last, where the next search looks first: only a guess, which is looked at like any other.
+    last: AtomicUsize,
 }
 
 impl Index {
     /// No region.
     pub const fn new() -> Self {
-        Index { entries: arrayvec::ArrayVec::new_const() }
+        Index { entries: arrayvec::ArrayVec::new_const(), last: AtomicUsize::new(0) }
     }
 
     /// All entries, ascending.
@@ -121,8 +125,14 @@ impl Index {
     /// The entry whose range has `pfn`.
     #[inline]
     pub fn find(&self, pfn: Pfn) -> Option<&Entry> {
-        let after = self.entries.partition_point(|entry| entry.range.start <= pfn);
-        self.entries.get(after.checked_sub(1)?).filter(|entry| entry.range.contains(pfn))
+        let has = |entry: &&Entry| entry.range.contains(pfn);
+        if let Some(entry) = self.entries.get(self.last.load(Relaxed)).filter(has) {
+            return Some(entry);
+        }
+        let place = self.entries.partition_point(|entry| entry.range.start <= pfn).checked_sub(1)?;
+        let entry = self.entries.get(place).filter(has)?;
+        self.last.store(place, Relaxed);
+        Some(entry)
     }
 
     /// An entry that shares a frame with `range`.

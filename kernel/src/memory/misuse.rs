@@ -109,17 +109,17 @@ impl Misuse {
             Misuse::MiddleFree => {
                 let block = take(Order(2))?;
                 let inside = block.head.offset(1);
-                let refused = wrongly(core().free_suspect(inside), inside);
+                let refused = wrongly(core().free_block(inside), inside);
                 core().free_block(block.head).map_err(Refused::Free)?;
                 Err(refused)
             }
             Misuse::ForeignFree => {
                 let boot = core().resource(ResourceId(0)).ok_or(Refused::NoMemory)?;
-                Err(wrongly(core().free_suspect(boot.memmap_start), boot.memmap_start))
+                Err(wrongly(core().free_block(boot.memmap_start), boot.memmap_start))
             }
             Misuse::AbsentFree => {
                 let absent = Pfn(MAX_PFN.0 - 1);
-                Err(wrongly(core().free_suspect(absent), absent))
+                Err(wrongly(core().free_block(absent), absent))
             }
             Misuse::WriteFreed => write_freed(),
         }

@@ -101,7 +101,7 @@ impl World {
             3 => self.take_offline(),
             4 | 5 => self.bring_online(),
             6..36 => self.look_up(),
-            36..76 => self.free_again(),
+            36..76 => self.free_wrongly(),
             76..92 => self.allocate_run(),
             92..110 => self.allocate_up_to(),
             _ if self.random.below(8) < free => self.free_any(),
@@ -248,10 +248,12 @@ impl World {
         }
     }
 
-    /// What was freed is not freed again, nor a frame inside of what came after it.
-    fn free_again(&mut self) {
-        let Some(&head) = self.past.get(self.random.below(PAST as u64) as usize) else { return };
-        if !self.allocated.contains_key(&head) {
+    /// What heads no allocation is not freed: what was freed before, nor any other frame, junk in its descriptor or not.
+    fn free_wrongly(&mut self) {
+        let past = self.past.get(self.random.below(PAST as u64) as usize).copied();
+        let range = self.parts[self.random.below(self.parts.len() as u64) as usize].range;
+        let any = range.start.offset(self.random.below(range.pages() + 10));
+        for head in past.into_iter().chain([any]).filter(|head| !self.allocated.contains_key(head)) {
             assert!(self.memory.free_block(head).is_err(), "{head:?} is not allocated");
         }
     }
