@@ -176,6 +176,9 @@ pub fn parse(line: &str) -> Result<Pipeline<'_>, LineError<'_>> {
             || prefixes.last().map_or(ArgError::Empty.into(), |last: &Prefix| no_command(last.id()));
         let (name, behind) = words.split_first().ok_or_else(missing)?;
         let command = find(name).ok_or(ArgError::UnknownCommand(name))?;
+        if let (["-h" | "--help"], Some(help)) = (behind, find("help")) {
+            break parse_words(help, &[name])?;
+        }
         match command.role {
             Role::Command => break parse_words(command, behind)?,
             Role::Filter => return Err(LineError::Filter(command)),

@@ -32,6 +32,22 @@ fn parts() {
     }
 }
 
+// `--help` alone behind any command asks for its page, and is a flag that no command has beside other words.
+#[test]
+fn help_is_asked_for() {
+    for (line, name) in [
+        ("lsmem --help", "lsmem"),
+        ("grep -h", "grep"),
+        ("watch --help", "watch"),
+        ("help --help | head -2", "help"),
+    ] {
+        let command = parse(line).unwrap().command;
+        assert_eq!((command.command.id, command.operand(0)), (Id::Help, Some(name)), "{line}");
+    }
+    let given = parse("watch alloc --help").unwrap();
+    assert_eq!((given.command.command.id, given.command.operand(0)), (Id::Help, Some("alloc")));
+}
+
 // Everything else is refused, and the message says what is wrong.
 #[test]
 fn refused() {
@@ -53,6 +69,8 @@ fn refused() {
         ("watch -n 0 meminfo", "'0' is no number of seconds"),
         ("watch -n 1.2345 meminfo", "'1.2345' is no number of seconds"),
         ("watch -n 99999999999999999999 meminfo", "'99999999999999999999' is no number of seconds"),
+        ("alloc 1M --help", "alloc has no flag '--help'"),
+        ("nonsense --help", "unknown command 'nonsense'"),
         ("watch -x meminfo", "watch has no flag '-x'"),
         ("watch -n", "--interval needs a value"),
         ("time time meminfo", "time stands there twice"),

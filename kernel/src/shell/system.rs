@@ -28,11 +28,9 @@ pub fn help(invocation: &Invocation<'_>) -> Outcome {
                 writeln!(Out, "  {:width$}  {}", command.name, command.summary)?;
             }
         }
-        writeln!(
-            Out,
-            "\nhelp COMMAND tells all about one. -J makes a command that shows something print one"
-        )?;
-        writeln!(Out, "line of JSON. Sizes take K, M, G, T. Tab completes, Ctrl-C stops a command.")?;
+        writeln!(Out, "\nhelp COMMAND, or COMMAND --help, tells all about one. -J makes a command that")?;
+        writeln!(Out, "shows something print one line of JSON. Sizes take K, M, G, T. Tab completes,")?;
+        writeln!(Out, "Ctrl-C stops a command.")?;
         return Ok(());
     };
     let unknown = || Failure::of(format_args!("there is no command '{name}' (help lists them)"));

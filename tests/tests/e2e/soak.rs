@@ -28,6 +28,9 @@ const SIZES: [&str; 12] =
     ["2M", "4M", "30M", "62M", "64M", "100M", "126M", "128M", "130M", "192M", "256M", "258M"];
 const AMOUNTS: [&str; 9] = ["4K", "12K", "60K", "1M", "2M", "5M", "17M", "40M", "90M"];
 
+/// So many steps memory fills, and as many it empties.
+const TIDE: usize = 100;
+
 /// How long it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
@@ -170,12 +173,14 @@ impl World {
         assert!(check.ok, "{check:?}");
     }
 
-    fn step(&mut self) {
+    /// Memory fills for a while and empties for a while: were it always full, no DIMM could ever be emptied.
+    fn step(&mut self, steps: usize) {
+        let allocs_of_9 = if (steps / TIDE).is_multiple_of(2) { 6 } else { 2 };
         match self.random.below(20) {
             0..5 => self.plug(),
             5..9 => self.unplug(),
-            9..14 => self.alloc(),
-            14..18 => self.free(),
+            9..18 if self.random.below(9) < allocs_of_9 => self.alloc(),
+            9..18 => self.free(),
             18 => self.offline(),
             _ => self.look(),
         }
@@ -222,7 +227,7 @@ fn soak(machine: Machine) {
     let start = Instant::now();
     let mut steps = 0;
     while !until.over(steps, start) {
-        world.step();
+        world.step(steps);
         steps += 1;
         println!("after {steps} steps (CARAPACE_SEED={seed} CARAPACE_SOAK={steps})");
         if steps % THOROUGH == 0 {

@@ -4,13 +4,17 @@ use super::{EMPTY, Page};
 
 pub const HELP: Page = Page {
     what: &[
-        "Lists the commands by subject, or tells all about one: what it does, its operands and flags, its columns, fields and words, what it refuses, and examples that can be typed as they are.",
+        "Lists the commands by subject, or tells all about one, which COMMAND --help does too: what it does, its operands and flags, its columns, fields and words, what it refuses, and examples that can be typed as they are.",
         "Keys: Tab completes, twice lists what there is; up and down (Ctrl-P, Ctrl-N) find earlier lines, Ctrl-R those with the typed text in them; Ctrl-A, E, B, F, K, U, W edit as in bash; Ctrl-L empties the screen; Ctrl-C gives up a line, and stops a command that runs.",
         "A line: [time] [repeat N] [watch] COMMAND [| FILTER]... A word that starts with a quote (\" or ') goes to the next one, so that it may hold blanks and |. Log lines come above the prompt whenever they come.",
     ],
     given: &[("COMMAND", "Its name.")],
     errors: &["There is no such command."],
-    examples: &[("help page", "All about page."), ("help | grep memory", "Commands about memory.")],
+    examples: &[
+        ("help page", "All about page."),
+        ("lsmem --help | head -5", "What lsmem is, and how it is typed."),
+        ("help | grep memory", "Commands about memory."),
+    ],
     see: &["history", "pager", "grep", "watch"],
     ..EMPTY
 };
