@@ -316,7 +316,8 @@ impl<M: Machine> Memory<M> {
             }
             self.locked(slot, |region, buddy| {
                 if !region.leaving.is_empty() {
-                    return None;
+                    // It is still the one that the block should come from, past the cache.
+                    return Some(Filled::No);
                 }
                 buddy.take_some(order, class.most() / 2, |head| stack.push(head));
                 if stack.len() == 0 {
@@ -328,12 +329,12 @@ impl<M: Machine> Memory<M> {
                 cache.top.store(level_of(buddy.max), Relaxed);
                 let levels = cache.levels.iter().zip(buddy.room.levels());
                 levels.for_each(|(level, at)| level.store(at.0, Relaxed));
-                Some(())
+                Some(Filled::Yes)
             })?
         });
         // The first that came is the first to go.
         stack.reverse();
-        filled.is_some()
+        filled == Some(Filled::Yes)
     }
 
     /// Gives the older half of a class's blocks back.
@@ -349,6 +350,13 @@ impl<M: Machine> Memory<M> {
             });
         }
     }
+}
+
+/// Whether blocks came into the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    Yes,
+    No,
 }
 
 /// Tells the region's counters what went out and came in: `cached` frames are in the cache now.

@@ -3,8 +3,11 @@
 use std::vec::Vec;
 
 use super::*;
+use crate::addr::SECTION_PAGES;
 use crate::error::FreeError;
 use crate::info::PageState;
+use crate::remove::Target;
+use crate::window::Window;
 
 /// Proves that a freed single frame stays in the cache and comes again first, while every figure, `page` and `check`
 /// say that it is free, and that it is given back for a run that needs it. Fails when the cache is not emptied
@@ -50,6 +53,35 @@ fn the_cache_follows_the_choice() {
     assert_eq!(memory.resource_of(named.head), memory.resource_of(first.head));
     let pinned = memory.allocate_block(Order(0), None, Kind::Pinned).unwrap();
     assert_eq!(memory.page(pinned.head).state, PageState::Pinned);
+    sound(&memory);
+}
+
+/// Proves that a frame which is freed while its section is being taken offline is taken with it, and is not handed out
+/// again, though single frames still come from the same region. Fails when the cache has frames of a region of which a
+/// part leaves.
+#[test]
+fn a_region_that_leaves_in_part_fills_no_cache() {
+    let (memory, window) = (booted(Support::No), Window::new());
+    plug(&memory, 0x100000, 4 * GIB, 1);
+    let before = memory.totals();
+    let single = || memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
+    let held: Vec<_> = (0..100).map(|_| single()).collect();
+    let section = PfnRange::of(Pfn(0x100000), SECTION_PAGES);
+    assert!(held.iter().all(|block| section.contains_range(block.range())));
+    let offlining = memory.begin_offline(Target::Frames(section), &|| 0).unwrap();
+    let other = single();
+    assert_eq!(memory.resource_of(other.head), memory.resource_of(held[0].head), "that of most free frames");
+    for block in held {
+        assert_eq!(memory.free_block(block.head), Ok(Order(0)));
+        assert_eq!(memory.page(block.head).state, PageState::Offline);
+        let next = single();
+        assert!(!section.contains_range(next.range()), "{next:?}");
+        memory.free_block(next.head).unwrap();
+    }
+    sound(&memory);
+    memory.abort_offline(&window, offlining);
+    memory.free_block(other.head).unwrap();
+    assert_eq!(memory.totals(), before);
     sound(&memory);
 }
 
