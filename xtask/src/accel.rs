@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::child::Colours;
 use crate::progress;
 use crate::qemu::{Accelerator, Guest, Shape, Start};
 use crate::size::ByteSize;
@@ -135,6 +136,7 @@ fn trial(
         own_qmp: None,
         own_remote: None,
         terminal_rows: None,
+        colours: Colours::Welcome,
         gdb: None,
         more: Vec::new(),
     };

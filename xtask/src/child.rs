@@ -1,6 +1,7 @@
 //! QEMU as a child process: it ends when we end, and the terminal is as it was before.
 
-use std::io;
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
@@ -56,4 +57,48 @@ pub fn terminal_rows() -> Option<u16> {
     let size = termios::tcgetwinsize(io::stdout()).ok().filter(|_| redraws)?;
     // The range that the shell takes; a terminal that tells no size has 0.
     (4..=1000).contains(&size.ws_row).then_some(size.ws_row)
+}
+
+/// Whether colours are welcome on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// They are.
+    Welcome,
+    /// Nobody would see them, or somebody does not want them.
+    Unwelcome,
+}
+
+impl Colours {
+    /// By standard output and the environment: `NO_COLOR` (<https://no-color.org>) and `TERM`.
+    pub fn wanted() -> Colours {
+        let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::of(io::stdout().is_terminal(), value("NO_COLOR").is_some(), value("TERM").as_deref())
+    }
+
+    fn of(terminal: bool, refused: bool, term: Option<&OsStr>) -> Colours {
+        if terminal && !refused && term.is_some_and(|term| term != "dumb") {
+            Colours::Welcome
+        } else {
+            Colours::Unwelcome
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Colours go to a terminal that has them, unless somebody has said that there are to be none.
+    #[test]
+    fn colours() {
+        for (terminal, refused, term, wanted) in [
+            (true, false, Some("xterm"), Colours::Welcome),
+            (false, false, Some("xterm"), Colours::Unwelcome),
+            (true, true, Some("xterm"), Colours::Unwelcome),
+            (true, false, Some("dumb"), Colours::Unwelcome),
+            (true, false, None, Colours::Unwelcome),
+        ] {
+            assert_eq!(Colours::of(terminal, refused, term.map(OsStr::new)), wanted, "{term:?}");
+        }
+    }
 }

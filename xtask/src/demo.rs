@@ -12,6 +12,7 @@ use qapi::qmp;
 use serde_json::Value;
 
 use crate::child;
+use crate::child::Colours;
 use crate::cli::{DemoArgs, RunArgs, Serial};
 use crate::console::{Console, Event, PromptWatch};
 use crate::run;
@@ -49,7 +50,9 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         dry_run: false,
         qemu_args: Vec::new(),
     };
-    let line = run::prepare(workspace, &run_args, installing)?.command()?;
+    let mut guest = run::prepare(workspace, &run_args, installing)?;
+    guest.colours = Colours::wanted();
+    let line = guest.command()?;
     let (events, incoming) = mpsc::channel();
     let console = Console::start(&line, events)?;
     let mut shell = Shell { console, incoming, watch: PromptWatch::default() };

@@ -13,12 +13,15 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use control::guests::REMOTE;
 
+use crate::child::Colours;
 use crate::cli::{MachineType, Serial};
 use crate::size::ByteSize;
 use crate::workspace::utf8;
 
 /// The file of QEMU's by which the kernel hears of a terminal (`kernel/src/shell/pager.rs`).
 const PAGER: &str = "opt/carapace/pager";
+/// The one by which it hears that colours are not wanted (`kernel/src/shell/map.rs`).
+const COLOUR: &str = "opt/carapace/colour";
 /// The I/O port by which the guest ends QEMU: value v gives exit status 2v + 1.
 const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
 /// Where gdb is waited for: nobody else is to reach it, since it has all of the guest.
@@ -152,6 +155,8 @@ pub struct Guest {
     pub own_remote: Option<PathBuf>,
     /// Rows of the terminal that the serial port is, where it is one: the shell then stops at each screen.
     pub terminal_rows: Option<u16>,
+    /// Whether whoever reads the serial port wants colours.
+    pub colours: Colours,
     /// The port on which QEMU waits for gdb, with the guest stopped.
     pub gdb: Option<u16>,
     /// Arguments that come last.
@@ -187,6 +192,9 @@ impl Guest {
         add(&["-device", DEBUG_EXIT]);
         if let Some(rows) = self.terminal_rows {
             add(&["-fw_cfg", &format!("name={PAGER},string={rows}")]);
+        }
+        if self.colours == Colours::Unwelcome {
+            add(&["-fw_cfg", &format!("name={COLOUR},string=never")]);
         }
         // QMP before the serial port: it must listen already while QEMU waits for the serial connection.
         for path in [&self.qmp, &self.own_qmp].into_iter().flatten() {
@@ -267,6 +275,7 @@ mod tests {
             own_qmp: None,
             own_remote: None,
             terminal_rows: None,
+            colours: Colours::Welcome,
             gdb: None,
             more: Vec::new(),
         }
@@ -298,6 +307,8 @@ mod tests {
     fn terminal() {
         let on_a_terminal = Guest { terminal_rows: Some(50), ..guest() };
         assert!(line(&on_a_terminal).contains(" -fw_cfg name=opt/carapace/pager,string=50 "));
+        let plain = Guest { colours: Colours::Unwelcome, ..guest() };
+        assert!(line(&plain).contains(" -fw_cfg name=opt/carapace/colour,string=never "));
         assert!(!line(&guest()).contains("fw_cfg"));
     }
 

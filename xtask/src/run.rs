@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::accel;
 use crate::build::{self, BOOT, KERNEL};
-use crate::child::{self, TerminalSettings};
+use crate::child::{self, Colours, TerminalSettings};
 use crate::cli::{AccelChoice, RunArgs, Serial};
 use crate::console::{Console, Event, PromptWatch};
 use crate::guests::Listening;
@@ -32,6 +32,9 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
     // A person's terminal, at both ends: only then may output stop at each screen and wait for a key.
     if args.serial == Serial::Stdio && io::stdin().is_terminal() && io::stdout().is_terminal() {
         guest.terminal_rows = child::terminal_rows();
+    }
+    if args.serial == Serial::Stdio {
+        guest.colours = Colours::wanted();
     }
     let line = guest.command()?;
     if args.serial == Serial::Stdio && !io::stdin().is_terminal() {
@@ -105,6 +108,7 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         own_qmp: None,
         own_remote: None,
         terminal_rows: None,
+        colours: Colours::Welcome,
         gdb: args.gdb,
         more: args.qemu_args.clone(),
     })

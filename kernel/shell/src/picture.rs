@@ -134,10 +134,31 @@ impl Scale {
     }
 }
 
+/// Whether a picture has colours beside its letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// It has.
+    Shown,
+    /// Letters alone.
+    None,
+}
+
+impl Colours {
+    /// What is written in front of cells of which most is `kind`; `None`: nothing is there.
+    const fn of(self, kind: Option<Kind>) -> &'static str {
+        match (self, kind) {
+            (Colours::None, _) => "",
+            (Colours::Shown, Some(kind)) => kind.colour(),
+            (Colours::Shown, None) => PLAIN,
+        }
+    }
+}
+
 /// Writes what the letters and colours mean.
-pub fn legend(out: &mut dyn Write) -> fmt::Result {
+pub fn legend(out: &mut dyn Write, colours: Colours) -> fmt::Result {
     for kind in KINDS {
-        write!(out, "{} {} {PLAIN} {}  ", kind.colour(), kind.letter(), kind.name())?;
+        let (colour, plain) = (colours.of(Some(kind)), colours.of(None));
+        write!(out, "{colour} {} {plain} {}  ", kind.letter(), kind.name())?;
     }
     writeln!(out, " {ABSENT}  absent")
 }
@@ -146,6 +167,7 @@ pub fn legend(out: &mut dyn Write) -> fmt::Result {
 pub struct Picture<'a> {
     out: &'a mut dyn Write,
     scale: Scale,
+    colours: Colours,
     /// The row that is being counted.
     row: Option<u64>,
     counts: Counts,
@@ -160,8 +182,8 @@ impl fmt::Debug for Picture<'_> {
 
 impl<'a> Picture<'a> {
     /// An empty picture.
-    pub fn new(out: &'a mut dyn Write, scale: Scale) -> Picture<'a> {
-        Picture { out, scale, row: None, counts: NOTHING, result: Ok(()) }
+    pub fn new(out: &'a mut dyn Write, scale: Scale, colours: Colours) -> Picture<'a> {
+        Picture { out, scale, colours, row: None, counts: NOTHING, result: Ok(()) }
     }
 
     /// Draws `pages` frames of one kind from frame `start` on; extents come in ascending order.
@@ -206,13 +228,13 @@ impl<'a> Picture<'a> {
                 None => (None, ABSENT),
             };
             if wanted != colour {
-                self.out.write_str(wanted.map_or(PLAIN, Kind::colour))?;
+                self.out.write_str(self.colours.of(wanted))?;
                 colour = wanted;
             }
             self.out.write_char(letter)?;
         }
         if colour.is_some() {
-            self.out.write_str(PLAIN)?;
+            self.out.write_str(self.colours.of(None))?;
         }
         self.out.write_char('\n')
     }
@@ -230,12 +252,33 @@ mod tests {
         let scale = Scale::fit(&mut |tell| ranges.iter().for_each(|&(start, pages)| tell(start, pages)));
         let mut terminal = Terminal::default();
         let mut text = String::new();
-        legend(&mut text).unwrap();
-        let mut picture = Picture::new(&mut text, scale);
+        legend(&mut text, Colours::Shown).unwrap();
+        let mut picture = Picture::new(&mut text, scale, Colours::Shown);
         extents.iter().for_each(|&(start, pages, kind)| picture.extent(start, pages, kind));
         picture.finish().unwrap();
         terminal.write_str(&text.replace('\n', "\r\n")).unwrap();
         (scale, terminal)
+    }
+
+    // Without colours the letters are the same, and nothing else is there.
+    #[test]
+    fn letters_alone() {
+        let scale = Scale::fit(&mut |tell| tell(0, 4096));
+        let drawn = |colours| {
+            let mut text = String::new();
+            legend(&mut text, colours).unwrap();
+            let mut picture = Picture::new(&mut text, scale, colours);
+            picture.extent(0, 1024, Kind::Memmap);
+            picture.extent(2048, 2048, Kind::Free);
+            picture.finish().unwrap();
+            text
+        };
+        let (coloured, plain) = (drawn(Colours::Shown), drawn(Colours::None));
+        assert!(coloured.contains("\x1b[44;97m") && !plain.contains('\x1b'), "{plain}");
+        let mut terminal = Terminal::default();
+        terminal.write_str(&coloured.replace('\n', "\r\n")).unwrap();
+        let rows = terminal.rows();
+        assert!(plain.lines().zip(&rows).all(|(line, row)| line.trim_end() == row.trim_end()), "{plain}");
     }
 
     // The proposal's DIMM at 4 GiB: 4 MiB of memmap in front, the rest free, absent rows left out.

@@ -2,6 +2,7 @@
 
 use super::console::Out;
 use super::{Outcome, input, stream};
+use crate::arch::fw_cfg;
 use crate::memory::core;
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;
@@ -11,16 +12,17 @@ use mm::info::{BlockInfo, Holder, NodeTotals, PageState, ResourceInfo};
 use mm::node::MAX_NODES;
 use shell::args::Invocation;
 use shell::human::Size;
-use shell::picture::{Kind, Picture, Scale, legend};
+use shell::picture::{Colours, Kind, Picture, Scale, legend};
 use shell::report::{Array, Format};
 use shell::rows::{ExtentRow, Joined};
+use spin::Once;
 
 /// `map [-J]`
 pub async fn map(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => json().await,
         Format::Table => {
-            legend(&mut Out)?;
+            legend(&mut Out, colours())?;
             let mut nodes: ArrayVec<NodeTotals, MAX_NODES> = ArrayVec::new();
             // There are no more nodes than that.
             core().nodes(&mut |totals| nodes.extend((!nodes.is_full()).then_some(totals)));
@@ -30,6 +32,18 @@ pub async fn map(invocation: &Invocation<'_>) -> Outcome {
             Ok(())
         }
     }
+}
+
+/// QEMU's name for the file that says whether there are colours: `never`, or they are shown.
+const OPTION: &str = "opt/carapace/colour";
+
+/// Whether whoever started the machine has a terminal with colours; where nothing is said, it has.
+fn colours() -> Colours {
+    static COLOURS: Once<Colours> = Once::new();
+    *COLOURS.call_once(|| match fw_cfg::read::<8>(OPTION) {
+        Some(text) if text.starts_with(b"never\0") => Colours::None,
+        _ => Colours::Shown,
+    })
 }
 
 async fn node(totals: &NodeTotals) -> Outcome {
@@ -42,7 +56,7 @@ async fn node(totals: &NodeTotals) -> Outcome {
     let cell = Size(scale.bytes());
     writeln!(Out, "\nnode {}: {present} present, {free} free; a cell is {cell}", totals.node)?;
     let mut out = Out;
-    let mut picture = Picture::new(&mut out, scale);
+    let mut picture = Picture::new(&mut out, scale, colours());
     let mut after = None;
     // Both walks go by ascending address, as the picture needs it.
     while let Some(info) = core().resource_after(after) {

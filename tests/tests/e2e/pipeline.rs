@@ -148,13 +148,22 @@ fn pager() {
     guest.assert_sound();
 }
 
-/// Proves that whoever starts QEMU can say that there is a terminal, and that a value that is none is left alone.
+/// Proves that whoever starts QEMU can say that there is a terminal, and that it has no colours; and that a value that
+/// means nothing is left alone.
 #[test]
 fn terminal_by_fw_cfg() {
-    for (value, answer) in [("40", "on: output stops where 40 lines are full"), ("0", "off"), ("many", "off")]
-    {
-        let option = format!("name=opt/carapace/pager,string={value}");
-        let mut guest = Plan::new(Machine::Pc).qemu(&["-fw_cfg", &option]).boot();
-        assert!(guest.sh("pager")[0].starts_with(answer), "{value}");
+    for (rows, answer, colour, coloured) in [
+        ("40", "on: output stops where 40 lines are full", "never", false),
+        ("0", "off", "nevermore", true),
+        ("many", "off", "always", true),
+    ] {
+        let rows = format!("name=opt/carapace/pager,string={rows}");
+        let colour = format!("name=opt/carapace/colour,string={colour}");
+        let mut guest = Plan::new(Machine::Pc).qemu(&["-fw_cfg", &rows, "-fw_cfg", &colour]).boot();
+        assert!(guest.sh("pager")[0].starts_with(answer), "{rows}");
+        guest.sh("pager off");
+        let map = guest.sh("map");
+        assert!(map.iter().any(|line| line.contains("0x000000000000 ")), "{map:?}");
+        assert_eq!(map.iter().any(|line| line.contains('\x1b')), coloured, "{map:?}");
     }
 }

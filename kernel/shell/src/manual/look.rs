@@ -283,6 +283,7 @@ pub const LSMEM: Page = Page {
 pub const MAP: Page = Page {
     what: &[
         "Draws physical memory, a node after the other: 64 cells in a row behind the address of the first. The letter is the rarest kind of frame in a cell, so that a single used frame is seen; the colour is what most of it is. Each node has its own scale, and rows without memory are left out.",
+        "There are letters alone where QEMU was started with -fw_cfg name=opt/carapace/colour,string=never, which `cargo xtask run` adds where its output goes to no terminal, or NO_COLOR or TERM=dumb says so.",
     ],
     fields: &[
         (".", "All of it is free."),

@@ -2,6 +2,7 @@
 
 use std::vec::Vec;
 
+use super::remove::insert;
 use super::*;
 use crate::addr::SECTION_PAGES;
 use crate::error::FreeError;
@@ -82,6 +83,25 @@ fn a_region_that_leaves_in_part_fills_no_cache() {
     memory.abort_offline(&window, offlining);
     memory.free_block(other.head).unwrap();
     assert_eq!(memory.totals(), before);
+    sound(&memory);
+}
+
+/// Proves that frames of memory that was torn out are in the cache no longer: they are not touched and not handed out.
+#[test]
+fn what_is_gone_is_not_cached() {
+    let (memory, window) = (booted(Support::No), Window::new());
+    let dimm = PfnRange::of(Pfn(0x100000), 4 * GIB);
+    insert(&memory, 1, dimm, 7);
+    let single = || memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
+    let cached = single();
+    assert!(dimm.contains(cached.head));
+    memory.free_block(cached.head).unwrap();
+    memory.machine().tear_out(dimm);
+    memory.forget(&window, DeviceId(1)).unwrap();
+    assert!(memory.free_block(cached.head).is_err());
+    let held = single();
+    assert!(!dimm.contains(held.head), "{held:?}");
+    memory.free_block(held.head).unwrap();
     sound(&memory);
 }
 
