@@ -39,7 +39,8 @@ pub enum Task {
     /// Print a script with which your shell completes `cargo xtask ...`.
     ///
     /// bash: `cargo xtask completions bash > ~/.cargo-xtask.bash`, and `source ~/.cargo-xtask.bash` in ~/.bashrc.
-    /// zsh: `cargo xtask completions zsh > DIR/_cargo-xtask` with a DIR of your $fpath, before compinit runs.
+    /// zsh: `cargo xtask completions zsh > DIR/_cargo-xtask` with a DIR of your $fpath, before compinit runs; cargo's own
+    /// completion, which looks for it there, is `rustup completions zsh cargo > DIR/_cargo`.
     /// fish: `cargo xtask completions fish > ~/.config/fish/conf.d/cargo-xtask.fish`.
     #[command(verbatim_doc_comment)]
     Completions {

@@ -7,7 +7,12 @@
 //!
 //! Every address is asked for with an error for what cannot be ([`Physical`]), and every length is looked at before it
 //! is believed. Invariants: a [`Table`] in the list was there, whole, and its bytes summed up to zero; what is broken
-//! is left out and told. Neighbours: `rsdp`, `fadt`, `madt` and `srat` read single tables; the kernel's `acpi::tables`
+//! is left out and told.
+//!
+//! Crate `acpi` reads such tables too. Its releases from 6.1 on need an unstable compiler, and 5.2 lays structs over
+//! mapped bytes by `unsafe`; here every table stays a slice of bytes, so that all of it is safe code that can be fuzzed.
+//!
+//! Neighbours: `rsdp`, `fadt`, `madt` and `srat` read single tables; the kernel's `acpi::tables`
 //! maps them.
 
 use crate::madt::BadMadtEntry;
