@@ -1,22 +1,17 @@
 //! The memory devices: which there are and what became of each.
 //!
 //! ```text
-//!              add               leave                    remove, _EJ0
-//!   Absent ──────────────> Online ─────────> Leaving(turn) ─────────────> Absent
-//!      '──> Refused(why)     | ^                 | refused: nothing has changed, `refusal` says why
-//!                            | '─────────────────'
-//!                            '─> Vanished ─> Absent     gone without having been asked for
-//!
 //!  acpi ── register ──> list ── shell: name of a resource's device, times, state
 //!       ── add ───────> mm::Memory::add (all ranges of a device or none)
-//!       ── remove ────> mm, in steps        error::HotplugError: status() for _OST, Display for log and shell
+//!       ── leave ─────> its turn comes (next_leaving), remove: mm, in steps, then _EJ0
+//!                       error::HotplugError: status() for _OST, Display for log and shell
 //! ```
 //!
 //! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for
-//! ever; a device is `Online`, `Leaving` or `Vanished` exactly while all its ranges are resources of the memory
-//! core (a refused one that is asked for back is `Leaving` too, and has none). Neighbours: `acpi::memory_device` finds out what a
-//! device is, `acpi::eject` drives removals, crate `mm` does the adding and removing. Lock order: the list's
-//! lock comes before the memory core's locks.
+//! ever; a device is `Online` or `Vanished`, or `Leaving` and was online before, exactly while all its ranges are
+//! resources of the memory core. Neighbours: `firmware::lifecycle` says what leads from one state to another,
+//! `acpi::memory_device` finds out what a device is, `acpi::eject` drives removals, crate `mm` does the adding and
+//! removing. Lock order: the list's lock comes before the memory core's locks.
 
 mod error;
 mod remove;
@@ -29,6 +24,7 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
+use firmware::lifecycle::{Memory, State, first, next_turn};
 use firmware::quota::{self, Quota};
 use firmware::ranges::Ranges;
 use log::{Level, info, log, warn};
@@ -36,42 +32,16 @@ use mm::addr::{NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use spin::Mutex;
 
+pub use firmware::lifecycle::Leave;
+
 pub use error::{HotplugError, Why, why};
 pub use remove::{Patience, STEP, lose, remove};
 
 /// The most memory devices that are kept. QEMU has at most 256.
 pub const MAX_DEVICES: usize = 512;
 
-/// What became of a device.
-#[derive(Clone, Debug)]
-pub enum DeviceState {
-    /// Nothing is plugged.
-    Absent,
-    /// All its memory is there; what of it may be allocated its resources tell (`policy`).
-    Online,
-    /// It was refused; none of its memory is in use.
-    Refused(HotplugError),
-    /// It was asked for back, and is not gone yet.
-    Leaving(Turn),
-    /// It is gone, and its memory cannot be forgotten yet: other memory is just being taken out of use.
-    Vanished,
-}
-
-/// When a device was asked for back: those asked for earlier have lower ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Turn(u64);
-
-impl fmt::Display for DeviceState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DeviceState::Absent => f.write_str("absent"),
-            DeviceState::Online => f.write_str("online"),
-            DeviceState::Refused(error) => write!(f, "refused: {error}"),
-            DeviceState::Leaving(_) => f.write_str("leaving"),
-            DeviceState::Vanished => f.write_str("gone, still to be forgotten"),
-        }
-    }
-}
+/// What became of a device; what of an online one may be allocated its resources tell (`policy`).
+pub type DeviceState = State<HotplugError>;
 
 /// A memory device of the firmware's namespace.
 #[derive(Clone, Debug)]
@@ -158,43 +128,25 @@ pub fn count() -> u32 {
 
 /// Whether the device is online or on its way out.
 pub fn is_in_use(id: DeviceId) -> bool {
-    let in_use =
-        |device: &MemoryDevice| matches!(device.state, DeviceState::Online | DeviceState::Leaving(_));
-    with(id, in_use).unwrap_or(false)
+    with(id, |device| device.state.is_in_use()).unwrap_or(false)
 }
 
 /// Whether the device is gone and its memory is still to be forgotten.
 pub fn is_vanished(id: DeviceId) -> bool {
-    with(id, |device| matches!(device.state, DeviceState::Vanished)).unwrap_or(false)
-}
-
-/// What becomes of a request for a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
-    /// It is served when its turn comes ([`next_leaving`]).
-    Begins,
-    /// One is under way already.
-    UnderWay,
-    /// There is no device.
-    Absent,
+    with(id, |device| device.state.is_vanished()).unwrap_or(false)
 }
 
 /// Somebody asks for the device back.
 pub fn leave(id: DeviceId) -> Leave {
     let mut devices = DEVICES.lock();
-    let turns = devices.iter().filter_map(MemoryDevice::turn);
-    let turn = turns.max().map_or(Turn(0), |Turn(last)| Turn(last.saturating_add(1)));
+    let turn = next_turn(devices.iter().map(|device| &device.state));
     let Some(device) = devices.get_mut(id.0 as usize) else { return Leave::Absent };
-    match device.state {
-        DeviceState::Online | DeviceState::Refused(_) => {
-            device.state = DeviceState::Leaving(turn);
-            device.refusal = None;
-            MAY_LEAVE.store(true, Ordering::Relaxed);
-            Leave::Begins
-        }
-        DeviceState::Leaving(_) => Leave::UnderWay,
-        DeviceState::Absent | DeviceState::Vanished => Leave::Absent,
+    let leave = device.state.leave(turn);
+    if leave == Leave::Begins {
+        device.refusal = None;
+        MAY_LEAVE.store(true, Ordering::Relaxed);
     }
+    leave
 }
 
 /// The device that was asked for first among those that are not gone yet. Before that, forgets the memory of those that
@@ -205,11 +157,9 @@ pub fn next_leaving() -> Option<DeviceId> {
     }
     remove::lose_vanished();
     let devices = DEVICES.lock();
-    let is_vanished = |device: &MemoryDevice| matches!(device.state, DeviceState::Vanished);
-    let left = |device: &MemoryDevice| device.turn().is_some() || is_vanished(device);
+    let left = |device: &MemoryDevice| device.state.turn().is_some() || device.state.is_vanished();
     MAY_LEAVE.store(devices.iter().any(left), Ordering::Relaxed);
-    let leaving = devices.iter().enumerate().filter_map(|(at, device)| Some((device.turn()?, at)));
-    leaving.min().map(|(_, at)| DeviceId(at as u32))
+    first(devices.iter().map(|device| &device.state)).map(|at| DeviceId(at as u32))
 }
 
 /// Notes and logs that a device was asked for and is not given back: where its memory is in use it stays in use.
@@ -218,12 +168,8 @@ pub fn stay(id: DeviceId, error: &HotplugError) {
     let Some(device) = devices.get_mut(id.0 as usize) else { return };
     device.say(Level::Warn, format_args!("not ejected: {error}"));
     device.refusal = Some(error.clone());
-    if device.turn().is_some() {
-        device.state = match device.resources.is_empty() {
-            true => DeviceState::Refused(error.clone()),
-            false => DeviceState::Online,
-        };
-    }
+    let memory = device.memory();
+    device.state.stay(memory, error.clone());
 }
 
 /// Adds all memory of a device, or none. What is refused is logged, what came waits for [`announce`].
@@ -294,11 +240,8 @@ pub fn vacate(id: DeviceId) {
 }
 
 impl MemoryDevice {
-    fn turn(&self) -> Option<Turn> {
-        match self.state {
-            DeviceState::Leaving(turn) => Some(turn),
-            _ => None,
-        }
+    fn memory(&self) -> Memory {
+        if self.resources.is_empty() { Memory::None } else { Memory::Some }
     }
 
     fn refuse(&mut self, error: &HotplugError) {

@@ -9,6 +9,7 @@
 //!  bytes of a _CRS  --> ranges   the memory of a device
 //!  registers        --> gpe      which bit is which event
 //!  Notify           --> notify   what waits to be handled, and the codes of the answers
+//!                       lifecycle  what becomes of a device that comes, is asked for, or goes
 //! ```
 //!
 //! Neighbours: the kernel's `acpi` folder maps the tables and does what is told here.
@@ -33,6 +34,7 @@ extern crate std;
 pub mod bytes;
 pub mod fadt;
 pub mod gpe;
+pub mod lifecycle;
 pub mod madt;
 pub mod notify;
 pub mod quota;

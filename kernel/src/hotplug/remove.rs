@@ -9,7 +9,7 @@
 //! Invariants: nothing here waits for longer than [`PATIENCE_US`] without something having been done; after
 //! success nothing of the device's memory is mapped or known. Neighbour: `mm::remove` does the work.
 
-use super::{DEVICES, DeviceState, HotplugError, MAY_LEAVE, MemoryDevice, microseconds, why};
+use super::{DEVICES, HotplugError, MAY_LEAVE, microseconds, why};
 use crate::executor;
 use crate::memory::{core, window};
 use crate::news;
@@ -99,8 +99,7 @@ pub fn lose(id: DeviceId) -> Result<(), HotplugError> {
 
 /// Forgets the memory of one device that could not be forgotten when it went, if there is one.
 pub(super) fn lose_vanished() {
-    let vanished = |device: &MemoryDevice| matches!(device.state, DeviceState::Vanished);
-    let Some(at) = DEVICES.lock().iter().position(vanished) else { return };
+    let Some(at) = DEVICES.lock().iter().position(|device| device.state.is_vanished()) else { return };
     let id = DeviceId(at as u32);
     match core().forget(window(), id) {
         Err(RemoveError::UnderWay { .. }) => {}
@@ -131,14 +130,10 @@ fn note(id: DeviceId, attempt: Result<Forgotten, RemoveError>) -> Result<(), Hot
         device.say(Level::Error, format_args!("{gone}: {error}"));
     }
     device.resources.retain(|resource| core().resource(*resource).is_some());
-    device.state = match device.state {
-        // Whoever asked for it is answered when its turn comes.
-        DeviceState::Leaving(turn) => DeviceState::Leaving(turn),
-        _ if device.resources.is_empty() => DeviceState::Absent,
-        _ => {
-            MAY_LEAVE.store(true, Ordering::Relaxed);
-            DeviceState::Vanished
-        }
-    };
+    let left = device.memory();
+    device.state.forgotten(left);
+    if device.state.is_vanished() {
+        MAY_LEAVE.store(true, Ordering::Relaxed);
+    }
     result
 }
