@@ -1,8 +1,10 @@
 //! A guest: QEMU with the kernel, its serial line and its monitor, for as long as a test holds it.
 
+mod stuck;
+
 use crate::answers::{Alloc, Meminfo, Page, Resource, Section, Verify};
 use crate::monitor::{Monitor, Ost};
-use crate::serial::{Reading, Serial, Silence};
+use crate::serial::{Reading, Serial};
 use crate::xtask;
 use qapi::qmp;
 use serde::de::DeserializeOwned;
@@ -216,48 +218,6 @@ impl Guest {
         panic!("{why}");
     }
 
-    #[track_caller]
-    fn silence(&mut self, what: &str, silence: &Silence) -> ! {
-        match silence {
-            Silence::Timeout => {
-                let state = self.state_of_the_silent();
-                self.ask_where_it_is();
-                self.fail(&format!("{what}: nothing in {} s ({state})", LIMIT.as_secs()))
-            }
-            Silence::Closed => self.fail(&format!("{what}: the guest has ended")),
-        }
-    }
-
-    /// What a guest that does not answer does: it works, it sleeps and should not, or the host does not let it run.
-    fn state_of_the_silent(&mut self) -> String {
-        let before = cpu_time(self.child.id());
-        thread::sleep(Duration::from_secs(1));
-        let used = cpu_time(self.child.id()).zip(before).map(|(after, before)| after.saturating_sub(before));
-        let used = used.map_or("an unknown time".to_owned(), |ticks| format!("{ticks} ticks"));
-        let registers =
-            qmp::human_monitor_command { cpu_index: None, command_line: "info registers".to_owned() };
-        let answer = self.monitor.as_mut().map(|monitor| monitor.execute(&registers));
-        let halted = match answer {
-            Some(Ok(text)) => {
-                text.split_whitespace().find(|word| word.starts_with("HLT=")).map(str::to_owned)
-            }
-            _ => None,
-        };
-        let halted = halted.unwrap_or("its monitor does not answer".to_owned());
-        format!("QEMU used {used} of the CPU in a second; asleep is HLT=1: {halted}")
-    }
-
-    /// Makes a guest that does not answer say where it is: by the report of a non-maskable interrupt, in its log.
-    fn ask_where_it_is(&mut self) {
-        let nmi = qmp::human_monitor_command { cpu_index: None, command_line: "nmi".to_owned() };
-        if self.monitor.as_mut().is_some_and(|monitor| monitor.execute(&nmi).is_ok()) {
-            let end = Instant::now() + Duration::from_secs(5);
-            while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
-                thread::sleep(Duration::from_millis(20));
-            }
-        }
-    }
-
     /// Waits for a prompt that has not been seen yet.
     #[track_caller]
     pub fn wait_prompt(&mut self) {
@@ -434,15 +394,6 @@ impl Guest {
         self.send(b"poweroff\n");
         self.wait_exit()
     }
-}
-
-/// The CPU time of a process so far, in the kernel's clock ticks (proc(5): fields 14 and 15 of `stat`).
-fn cpu_time(process: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; the state behind it is field 3.
-    let (_, fields) = text.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(14 - 3);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
 fn code(status: ExitStatus) -> i32 {
