@@ -284,6 +284,27 @@ mod tests {
         assert_eq!(dsdt(&elsewhere), Ok(Some(PhysAddr(0x7fe0000))));
     }
 
+    /// Proves that what the table does not say it has is not used, whatever stands in the fields of it: no restart
+    /// without its flag, no timer of another length, no command without a port or a value; and that the second block of
+    /// events has a length and a first event of its own.
+    #[test]
+    fn what_is_not_there_is_not_used() {
+        let without = |at: usize| {
+            let mut table = q35();
+            table[at..at + 2].fill(0);
+            Fadt::read(&table).unwrap()
+        };
+        assert_eq!(without(FLAGS).reset, None);
+        assert_eq!((without(91).pm_timer, without(52).enable, without(48).enable), (None, None, None));
+        assert_eq!(without(92).gpe, [None, None]);
+        let mut second = q35();
+        second[84..88].copy_from_slice(&0xafe0u32.to_le_bytes());
+        (second[93], second[94]) = (4, 0x20);
+        let block = GpeBlock::new(0x20, 4).unwrap();
+        let gpe = GpeRegisters { start: Address::Io(0xafe0), block };
+        assert_eq!(Fadt::read(&second).unwrap().gpe[1], Some(gpe));
+    }
+
     /// Proves that registers in other spaces, or beyond the ports, are refused by name, but for the reset register.
     #[test]
     fn impossible_registers_are_refused() {

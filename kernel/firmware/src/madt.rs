@@ -263,6 +263,19 @@ mod tests {
         assert!(Madt::read(&bytes).is_err());
     }
 
+    // Proves that an entry which is a byte too short for what is read of it makes the table one that is not believed: the
+    // kinds that are read, by the specification's lengths.
+    #[test]
+    fn each_kind_has_its_length() {
+        for (kind, length) in [(0, 8), (1, 12), (2, 10), (3, 8), (4, 6), (5, 12), (9, 16)] {
+            for (length, fits) in [(length, true), (length - 1, false)] {
+                let mut entry = std::vec![0; length];
+                (entry[0], entry[1]) = (kind, length as u8);
+                assert_eq!(Madt::read(&table(&[&entry])).is_ok(), fits, "kind {kind}, {length} bytes");
+            }
+        }
+    }
+
     // Proves that no length leads the reader astray: length 0 (endless), shorter than the
     // kind (reads the neighbour), beyond the end, and a table shorter than its own fixed part.
     #[test]

@@ -279,6 +279,22 @@ mod tests {
         assert_eq!(pieces(&bytes, 0x4_1000, 0x4_1000), []);
     }
 
+    // Proves that only whole frames of a range count: one that begins or ends within a frame loses that frame, one that
+    // has no whole frame is no place for a DIMM, and one that wraps ends with the last address.
+    #[test]
+    fn frames_are_whole() {
+        let frames = |base, length| {
+            let entry = memory(0, base, length, ENABLED | HOT_PLUGGABLE);
+            let hot: Vec<_> = Srat(&table(&[entry])).hot_pluggable().collect();
+            hot.first().map(|range| (range.start.0, range.end.0))
+        };
+        assert_eq!(frames(0x1000, 0x2000), Some((1, 3)));
+        assert_eq!(frames(0x1001, 0x2000), Some((2, 3)));
+        assert_eq!(frames(0xfff, 0x2000), Some((1, 2)));
+        assert_eq!(frames(0x1001, 0x1ffe), None);
+        assert_eq!(frames(u64::MAX - 0x1fff, u64::MAX), Some(((1 << 52) - 2, (1 << 52) - 1)));
+    }
+
     // Proves that revision 1 has proximity domains of eight bits.
     #[test]
     fn revision_one_domains_are_bytes() {

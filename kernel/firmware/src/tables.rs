@@ -361,6 +361,31 @@ mod tests {
         assert_eq!(chain.find::<()>(Signature::SSDT), Err(TableError::Missing(Signature::SSDT)));
     }
 
+    /// Proves that an RSDP of ACPI 2.0 leads to the XSDT, whose pointers have eight bytes, and that the RSDT beside it
+    /// does not count; without an XSDT it does.
+    #[test]
+    fn the_xsdt_comes_first() {
+        let mut image = Image::good();
+        let mut rsdp = *b"RSD PTR \0MAKER \x02\x40\0\0\0\x24\0\0\0\0\x06\0\0\0\0\0\0\0\0\0\0";
+        let seal = |rsdp: &mut [u8; 36]| {
+            (rsdp[8], rsdp[32]) = (0, 0);
+            rsdp[8] = 0u8.wrapping_sub(bytes::sum(&rsdp[..20]));
+            rsdp[32] = 0u8.wrapping_sub(bytes::sum(&rsdp[..]));
+        };
+        seal(&mut rsdp);
+        image.put(0, &rsdp);
+        let pointers: Vec<u8> = [1024u64, 256].into_iter().flat_map(u64::to_le_bytes).collect();
+        image.table(0x600, b"XSDT", &pointers);
+        let (chain, left_out) = image.read();
+        assert_eq!(chain.unwrap().to_string(), "RSDP at 0x0, revision 2; tables XSDT SRAT FACP DSDT");
+        assert_eq!(left_out, []);
+        rsdp[24..32].fill(0);
+        seal(&mut rsdp);
+        image.put(0, &rsdp);
+        let (chain, _) = image.read();
+        assert_eq!(chain.unwrap().to_string(), "RSDP at 0x0, revision 2; tables RSDT FACP SRAT DSDT");
+    }
+
     /// Proves that each broken link is told by its reason, and that what does not hang on it is found.
     #[test]
     fn broken_links_are_left_out() {
@@ -375,6 +400,12 @@ mod tests {
         assert_eq!((chain, told.as_str()), (Ok(3), "SRAT at 0x400 has a wrong checksum; left out"));
         let (chain, told) = spoilt(&|image| image.put(1028, &35u32.to_le_bytes()));
         assert_eq!((chain, told.as_str()), (Ok(3), "SRAT at 0x400 claims a length of 35 bytes; left out"));
+        // More than is asked for in one piece, whether or not there is so much memory.
+        let (chain, told) = spoilt(&|image| image.put(1028, &(MAX_TABLE_BYTES + 1).to_le_bytes()));
+        assert_eq!(
+            (chain, told.as_str()),
+            (Ok(3), "SRAT at 0x400 claims a length of 4194305 bytes; left out")
+        );
         let (chain, told) = spoilt(&|image| image.put(1028, &4096u32.to_le_bytes()));
         assert_eq!(chain, Ok(3));
         assert_eq!(told, "the table at 0x400 cannot be mapped: no memory; left out");

@@ -142,6 +142,28 @@ fn no_wake_up_is_slept_through() {
     });
 }
 
+/// Proves that what is to be done before sleeping is done then, with interrupts off, and only where it comes to sleeping;
+/// and that interrupts are on afterwards in any case. Fails when the alarm is set too late to wake anybody.
+#[test]
+fn the_alarm_is_set_before_sleeping() {
+    every_order(|| {
+        let wake = Wake::new();
+        Simulated::off();
+        wake.sleep_unless_awake::<Simulated>(|| panic!("it is awake"));
+        assert!(Simulated::are_on());
+        assert!(wake.take());
+        let alarm = Arc::new(IrqMutex::<Option<thread::JoinHandle<()>>, Simulated>::new(None));
+        wake.sleep_unless_awake::<Simulated>(|| {
+            assert!(!Simulated::are_on());
+            // The only interrupt there is: without it the sleep has no end.
+            *alarm.lock() = Some(thread::spawn(|| interrupt(|| {})));
+        });
+        assert!(Simulated::are_on());
+        let rung = alarm.lock().take();
+        rung.expect("it came to sleeping").join().unwrap();
+    });
+}
+
 /// Proves that a handler finds no lock taken, wherever it comes, also of two locks that are held one in the other, and
 /// that interrupts are on again when the last is free, and no sooner. Fails when a lock is taken before interrupts are
 /// off, or they are on again before it is free.
@@ -180,6 +202,11 @@ fn no_handler_meets_a_taken_lock() {
         point();
         handler.join().unwrap();
         assert!(Simulated::are_on());
+        let held = shared.0.lock();
+        Simulated::on();
+        assert!(shared.0.try_lock().is_none());
+        assert!(Simulated::are_on(), "as it was, not as the lock wants it");
+        drop(held);
         assert_eq!((*shared.0.lock(), *shared.1.lock()), (11, 11));
     });
 }

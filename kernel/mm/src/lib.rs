@@ -11,6 +11,7 @@
 //!   |    |-- frame_cache   single frames in front of the buddy
 //!   |    `-- poison        watches what was freed, when asked to
 //!   |-- inspect, check     what is there, and whether it is right; glance: in short, without waiting
+//!   |    `-- protection    what may be done with memory, leaf by leaf
 //!   |
 //!   |-- node -> region     which region serves; slots and the index of ranges
 //!   |    `-- buddy         one region's allocator, over a lazily initialised memmap
@@ -50,6 +51,7 @@ pub mod page;
 pub mod page_table;
 pub mod poison;
 mod probe;
+pub mod protection;
 pub mod region;
 pub mod remove;
 pub mod section;

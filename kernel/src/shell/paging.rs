@@ -9,7 +9,8 @@ use ::core::fmt::Write;
 use arrayvec::{ArrayString, ArrayVec};
 use mm::addr::VirtAddr;
 use mm::address_space::{WINDOWS, window_of};
-use mm::page_table::{Caching, Leads, LeafSize, PathStep, Rights};
+use mm::page_table::{Caching, Leads, PathStep, Rights};
+use mm::protection::LeafCounts;
 use shell::args::Invocation;
 use shell::number;
 use shell::report::{self, Format, Text};
@@ -105,22 +106,16 @@ pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
 
 /// `ptdump [-J]`
 pub fn ptdump(invocation: &Invocation<'_>) -> Outcome {
-    let empty = |window: &'static str, start: u64| WindowRow {
-        window,
-        start,
-        leaves: Leaves::default(),
-        writable_executable: 0,
-        executable: 0,
-    };
-    let mut windows: ArrayVec<WindowRow, ROWS> =
-        WINDOWS.iter().map(|window| empty(window.name, window.start.0)).collect();
-    windows.push(empty(ELSEWHERE, 0));
+    let mut counts = [LeafCounts::default(); ROWS];
     protection::leaves(&mut |leaf| {
         let place = WINDOWS.iter().position(|window| window.contains(leaf.virt));
-        if let Some(row) = windows.get_mut(place.unwrap_or(WINDOWS.len())) {
-            count(row, leaf.size, leaf.rights);
+        if let Some(counts) = counts.get_mut(place.unwrap_or(WINDOWS.len())) {
+            counts.add(&leaf);
         }
     });
+    let names = WINDOWS.iter().map(|window| (window.name, window.start.0)).chain([(ELSEWHERE, 0)]);
+    let windows: ArrayVec<WindowRow, ROWS> =
+        names.zip(&counts).map(|((window, start), counts)| window_row(window, start, counts)).collect();
     let mut head = DumpHead { writable_executable: 0, leaves: Leaves::default() };
     for row in &windows {
         head.writable_executable += row.writable_executable;
@@ -139,18 +134,7 @@ pub fn ptdump(invocation: &Invocation<'_>) -> Outcome {
     Ok(())
 }
 
-fn count(row: &mut WindowRow, size: LeafSize, rights: Option<Rights>) {
-    match size {
-        LeafSize::K4 => row.leaves.small += 1,
-        LeafSize::M2 => row.leaves.large += 1,
-        LeafSize::G1 => row.leaves.huge += 1,
-    }
-    match rights {
-        None => {
-            row.writable_executable += 1;
-            row.executable += 1;
-        }
-        Some(Rights::Code) => row.executable += 1,
-        Some(Rights::Data | Rights::ReadOnly) => {}
-    }
+fn window_row(window: &'static str, start: u64, counts: &LeafCounts) -> WindowRow {
+    let LeafCounts { small, large, huge, executable, writable_executable } = *counts;
+    WindowRow { window, start, leaves: Leaves { small, large, huge }, writable_executable, executable }
 }
