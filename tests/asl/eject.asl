@@ -102,6 +102,20 @@ Scope (\_SB) {
         Method (_OST, 3) { TELL (0x04, Arg0, Arg1) }
     }
 
+    // Lies in something that knows the node: SRAT, which says 1 of these addresses, is not asked.
+    Device (HOME) {
+        Name (_HID, "ACPI0004")
+        Name (_PXM, 0)
+        Device (KNOW) {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, "KNOW")
+            Name (_CRS, ResourceTemplate () {
+                QWordMemory (ResourceConsumer, , MinFixed, MaxFixed, Cacheable, ReadWrite,
+                    0, 0x244000000, 0x245FFFFFF, 0, 0x2000000)
+            })
+        }
+    }
+
     // An empty slot.
     Device (GONE) {
         Name (_HID, EisaId ("PNP0C80"))

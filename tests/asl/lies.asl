@@ -513,6 +513,15 @@ Scope (\_SB) {
         })
     }
 
+    // writes to memory that the kernel hands out
+    Device (RAMW) {
+        Name (_HID, EisaId ("PNP0C80"))
+        Name (_UID, "RAMW")
+        OperationRegion (MINE, SystemMemory, 0x10000000, 8)
+        Field (MINE, ByteAcc, NoLock, Preserve) { BYTE, 8 }
+        Method (_CRS) { BYTE = 0x41; Return (Buffer () { 0x79, 0x00 }) }
+    }
+
     // writes to the serial line, on which the kernel speaks
     Device (SERL) {
         Name (_HID, EisaId ("PNP0C80"))

@@ -59,6 +59,11 @@ fn long_lines() {
     assert_eq!(through("meminfo | tail -n 2", &[&longer]).unwrap(), "y\nz\n");
     let many = "a line\n".repeat(TAIL);
     assert_eq!(through("meminfo | tail -n 5", &[&many]).unwrap(), "a line\n".repeat(5));
+    // Lines that fit one by one, and three of them not together: the last three are not to be had, the last two are.
+    let lines = ["a", "b", "c", "d"].map(|sign| sign.repeat(TAIL / 3) + "\n");
+    let all = lines.concat();
+    assert_eq!(through("meminfo | tail -n 3", &[&all]), Err(FilterError::LongTail { lines: 3 }));
+    assert_eq!(through("meminfo | tail -n 2", &[&all]).unwrap(), lines[2..].concat());
     assert!(FilterError::LongLine.to_string().contains("4096"));
 }
 

@@ -14,17 +14,18 @@ fn told(answers: &[u8], device: u8) -> Vec<(u8, u8)> {
     answers.filter(|answer| answer[0] == device).map(|answer| (answer[1], answer[2])).collect()
 }
 
-/// The devices of the SSDT that have memory in use, each as often as it has resources.
+/// The devices of the SSDT that have memory in use, each as often as it has resources, with the nodes of these.
 #[track_caller]
-fn in_use(guest: &mut Guest) -> Vec<String> {
+fn in_use(guest: &mut Guest) -> Vec<(String, u64)> {
     let rows = guest.resources().into_iter().filter(|row| row.device != "boot");
-    rows.map(|row| row.device.trim_start_matches("\\_SB.").to_owned()).collect()
+    rows.map(|row| (row.device.trim_start_matches("\\_SB.").to_owned(), row.node)).collect()
 }
 
 /// Proves that a device of three ranges goes as a whole, once, though it is asked for twice; that one which is still there
 /// after `_EJ0`, and one whose `_EJ0` fails, are answered by a failure and are in use again; that without `_EJ0` a
 /// request is answered as not supported and nothing is tried; that of an empty slot nothing can be had;
-/// that a device which is gone without having been asked for is forgotten; and that each request has one end.
+/// that a device which is gone without having been asked for is forgotten; that each request has one end; and that
+/// the node of a device without `_PXM` is that of what it lies in, or SRAT's.
 #[test]
 fn devices_of_an_ssdt() {
     let directory = TempDir::new().expect("a temporary directory");
@@ -51,7 +52,9 @@ fn devices_of_an_ssdt() {
     assert_eq!(told(&heard, 5), [(3, 1)]);
     // gone without having been asked for, with nothing of it in use
     assert_eq!(told(&heard, 6), [(1, 0)]);
-    assert_eq!(in_use(&mut guest), ["STAY", "DIVZ", "NOEJ"]);
+    // Of those without a `_PXM` SRAT tells the node, unless something above them does.
+    let expected = [("HOME.KNOW", 0), ("STAY", 1), ("DIVZ", 1), ("NOEJ", 1)];
+    assert_eq!(in_use(&mut guest), expected.map(|(device, node)| (device.to_owned(), node)));
     let log = guest.log();
     for line in
         ["STAY: not ejected: _EJ0 was evaluated, and the device is still there", "NOEJ: asked for back"]

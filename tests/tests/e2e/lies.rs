@@ -6,7 +6,7 @@ use tests::guest::Dimm;
 use tests::{Guest, Machine, Plan, asl};
 
 /// The devices of `lies.asl`, and what the log's line must say of each.
-const LIES: [(&str, &str); 45] = [
+const LIES: [(&str, &str); 46] = [
     ("ALLM", "hold a firmware table"),
     ("BITS", "is beyond the 40 physical address bits"),
     ("BOOT", "frames [0x800, 0xa00) overlap resource 0"),
@@ -37,6 +37,7 @@ const LIES: [(&str, &str); 45] = [
     ("ODDL", "not aligned to 2 MiB"),
     ("PART", "no memory answers at 0x300000000"),
     ("PXMP", "_PXM is not a proximity domain"),
+    ("RAMW", "register at 0x10000000: frame 0x10000 is RAM"),
     ("RECS", "nested too deeply"),
     ("RECU", "nested too deeply"),
     ("REGS", "frames [0xc0400, 0xc0401) hold a firmware table, or what AML uses as registers"),

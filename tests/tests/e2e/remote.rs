@@ -1,19 +1,24 @@
 //! The second serial line: programs ask and are told, and nobody else notices.
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tests::guest::Dimm;
 use tests::remote::{Remote, with_second_port};
-use tests::{Machine, Plan};
+use tests::{Machine, Plan, asl};
 
 const DIMM: Dimm = Dimm { number: 0, size: "256M", node: 1 };
 const DEVICE: &str = "\\_SB.MHPC.MP00";
 
 /// Proves that the answers are those of `-J` on the shell, that errors are JSON with the same number, that what
-/// happens to a DIMM is told in its order, to nobody who has not asked for it, and that the shell beside it
-/// shows nothing of all this.
+/// happens to a DIMM is told in its order, to nobody who has not asked for it, that the shell beside it
+/// shows nothing of all this, and that firmware cannot write into the midst of it.
 #[test]
 fn answers_and_events() {
-    let mut guest = with_second_port(Plan::new(Machine::Q35)).boot();
+    let directory = TempDir::new().expect("a temporary directory");
+    let table = asl::compile("ports", directory.path());
+    let plan = Plan::new(Machine::Q35).qemu(&["-acpitable", &format!("file={}", table.display())]);
+    let mut guest = with_second_port(plan).boot();
+    assert!(guest.log().contains("I/O port 0x2f8 is the kernel's serial line"));
     let mut remote = Remote::connect(&guest);
     assert_eq!(remote.ask("resources"), guest.json::<Value>("resources -J"));
     assert_eq!(remote.ask("map -J"), guest.json::<Value>("map -J"));

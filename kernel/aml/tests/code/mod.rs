@@ -19,5 +19,10 @@ pub fn package(opcode: &[u8], contents: &[u8]) -> Vec<u8> {
 
 /// Method (METH, 0) with this body.
 pub fn method(body: &[u8]) -> Vec<u8> {
-    package(&[0x14], &[b"METH\0", body].concat())
+    named_method("METH", body)
+}
+
+/// Method (`name`, 0) with this body.
+pub fn named_method(name: &str, body: &[u8]) -> Vec<u8> {
+    package(&[0x14], &[name.as_bytes(), &[0], body].concat())
 }

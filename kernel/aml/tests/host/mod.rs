@@ -6,6 +6,14 @@ use aml::{Host, HostError, PciAddress, Width};
 pub struct TestHost {
     /// Refuse all ports from now on.
     pub refuse_ports: bool,
+    /// Refuse the global lock from now on.
+    pub refuse_lock: bool,
+    /// How often the global lock was taken, and given back.
+    pub taken: u32,
+    /// See `taken`.
+    pub given_back: u32,
+    /// Address and value of each write to memory.
+    pub written: Vec<(u64, u64)>,
     /// Milliseconds asked for.
     pub slept: u64,
     /// Reads of configuration space.
@@ -36,7 +44,8 @@ impl Host for TestHost {
         Ok(pattern(phys, width))
     }
 
-    fn mem_write(&mut self, _: u64, _: Width, _: u64) -> Result<(), HostError> {
+    fn mem_write(&mut self, phys: u64, _: Width, value: u64) -> Result<(), HostError> {
+        self.written.push((phys, value));
         Ok(())
     }
 
@@ -64,5 +73,17 @@ impl Host for TestHost {
 
     fn timer(&mut self) -> u64 {
         0
+    }
+
+    fn acquire_global_lock(&mut self) -> Result<(), HostError> {
+        if self.refuse_lock {
+            return Err(HostError::new("the test refuses the lock"));
+        }
+        self.taken += 1;
+        Ok(())
+    }
+
+    fn release_global_lock(&mut self) {
+        self.given_back += 1;
     }
 }
