@@ -17,12 +17,13 @@ use crate::arch::{self, InterruptContext, serial, time};
 use crate::sync::IrqMutex;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
+use interrupt::lines::{Line, Lines};
 use log::{LevelFilter, Metadata, Record};
+
+pub use interrupt::lines::Cursor;
 
 /// Bytes kept for `dmesg`.
 const RING: usize = 64 * 1024;
-/// The longest line, its end not counted; what is longer is cut and ends in "...".
-pub const LINE: usize = 400;
 
 /// Room on the serial line that the log leaves to the rest: a line is printed only with more than
 /// that, so that a shell whose log lines nobody reads still answers.
@@ -31,136 +32,16 @@ const LEFT_TO_OTHERS: usize = serial::OUTGOING_BYTES / 4 * 3;
 /// Prints what [`next_to_print`] has.
 pub type Console = fn();
 
-struct Ring {
-    bytes: [u8; RING],
-    /// Bytes ever written, and the place of the oldest line that is still there.
-    end: u64,
-    oldest: u64,
-    /// Lines no longer there, and how many of them nobody has seen.
-    dropped: u64,
-    unseen: u64,
-    /// Up to where the console has printed.
-    printed: u64,
-    /// `None`: [`print_plainly`] (and so the ring is all zeros at first, and not in the kernel's file).
+struct State {
+    lines: Lines<RING>,
+    /// `None`: [`print_plainly`] (and so all of this is zeros at first, and not in the kernel's file).
     console: Option<Console>,
 }
 
-static STATE: IrqMutex<Ring> = IrqMutex::new(Ring {
-    bytes: [0; RING],
-    end: 0,
-    oldest: 0,
-    dropped: 0,
-    unseen: 0,
-    printed: 0,
-    console: None,
-});
+static STATE: IrqMutex<State> = IrqMutex::new(State { lines: Lines::new(), console: None });
 
 /// Whether somebody prints: whoever logs meanwhile leaves it to them.
 static PRINTING: AtomicBool = AtomicBool::new(false);
-
-/// A place in the log, for reading on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor(u64);
-
-impl Cursor {
-    /// Whether lines between this place and `line`, which ends at `next`, were dropped before they were read.
-    pub fn misses(self, next: Cursor, line: &Line) -> bool {
-        next.0.saturating_sub(line.length as u64 + 1) > self.0
-    }
-}
-
-/// A line of text of at most [`LINE`] bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Line {
-    bytes: [u8; LINE],
-    length: usize,
-    cut: bool,
-}
-
-impl Line {
-    const fn new() -> Line {
-        Line { bytes: [0; LINE], length: 0, cut: false }
-    }
-
-    /// The text, without a line's end.
-    pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.bytes[..self.length]).unwrap_or("(a line that is not UTF-8)")
-    }
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            // A line is one line, and none can steer the terminal.
-            let character = if character.is_control() { ' ' } else { character };
-            let room = LINE - 3 - self.length.min(LINE - 3);
-            if self.cut || character.len_utf8() > room {
-                self.cut = true;
-                break;
-            }
-            self.length += character.encode_utf8(&mut self.bytes[self.length..]).len();
-        }
-        Ok(())
-    }
-}
-
-impl Ring {
-    fn at(&self, place: u64) -> u8 {
-        self.bytes[(place % RING as u64) as usize]
-    }
-
-    fn push(&mut self, line: &str) {
-        let needed = line.len() as u64 + 1;
-        while self.end + needed - self.oldest > RING as u64 {
-            if self.oldest >= self.printed {
-                self.unseen += 1;
-            }
-            while self.at(self.oldest) != b'\n' {
-                self.oldest += 1;
-            }
-            self.oldest += 1;
-            self.dropped += 1;
-        }
-        for byte in line.bytes().chain([b'\n']) {
-            self.bytes[(self.end % RING as u64) as usize] = byte;
-            self.end += 1;
-        }
-    }
-
-    fn read(&self, from: u64) -> Option<(u64, Line)> {
-        let mut place = from.max(self.oldest);
-        if place >= self.end {
-            return None;
-        }
-        let mut line = Line::new();
-        loop {
-            let byte = self.at(place);
-            place += 1;
-            if byte == b'\n' || line.length == LINE {
-                return Some((place, line));
-            }
-            line.bytes[line.length] = byte;
-            line.length += 1;
-        }
-    }
-
-    fn next_to_print(&mut self) -> Option<Line> {
-        if self.unseen > 0 {
-            let mut line = Line::new();
-            // `Line` takes everything.
-            let _ = write!(
-                line,
-                "(lines of the log that are missing here, since the serial line was not read: {})",
-                self.unseen
-            );
-            self.unseen = 0;
-            return Some(line);
-        }
-        let (next, line) = self.read(self.printed)?;
-        self.printed = next;
-        Some(line)
-    }
-}
 
 struct KernelLog;
 
@@ -184,11 +65,8 @@ impl log::Log for KernelLog {
             record.level(),
             record.args()
         );
-        if line.cut {
-            line.bytes[line.length..line.length + 3].copy_from_slice(b"...");
-            line.length += 3;
-        }
-        STATE.lock().push(line.as_str());
+        line.finish();
+        STATE.lock().lines.push(&line);
         flush();
     }
 
@@ -223,17 +101,15 @@ pub enum Printable {
 
 /// Whether a line can be printed.
 pub fn printable() -> Printable {
-    let ring = STATE.lock();
-    if ring.unseen == 0 && ring.printed.max(ring.oldest) >= ring.end {
+    if !STATE.lock().lines.has_unprinted() {
         return Printable::Nothing;
     }
-    drop(ring);
     if serial::room(serial::Port::Console) > LEFT_TO_OTHERS { Printable::Now } else { Printable::Later }
 }
 
 /// The oldest line that has not been printed, which counts as printed from now on.
 pub fn next_to_print() -> Option<Line> {
-    STATE.lock().next_to_print()
+    STATE.lock().lines.next_to_print()
 }
 
 /// Prints a line on the serial line as it is.
@@ -288,8 +164,8 @@ pub fn drain() {
 /// Prints, before a fatal report, what is not printed yet, each line behind a newline: unless the report
 /// interrupted the log.
 pub fn report_waiting(out: &mut impl Write) {
-    let Some(mut ring) = STATE.try_lock() else { return };
-    while let Some(line) = ring.next_to_print() {
+    let Some(mut state) = STATE.try_lock() else { return };
+    while let Some(line) = state.lines.next_to_print() {
         // The report itself matters more.
         let _ = write!(out, "\n{}", line.as_str());
     }
@@ -300,14 +176,11 @@ pub fn report_waiting(out: &mut impl Write) {
 /// # Errors
 /// [`Interrupted`]; nothing was written then.
 pub fn write_last(out: &mut impl Write, most: u64) -> Result<fmt::Result, Interrupted> {
-    let ring = STATE.try_lock().ok_or(Interrupted)?;
-    let lines = (ring.oldest..ring.end).filter(|&place| ring.at(place) == b'\n').count() as u64;
-    let (mut place, mut before) = (ring.oldest, lines.saturating_sub(most));
-    while let Some((next, line)) = ring.read(place) {
+    let state = STATE.try_lock().ok_or(Interrupted)?;
+    let mut place = state.lines.last(most);
+    while let Some((next, line)) = state.lines.read(place) {
         place = next;
-        if before > 0 {
-            before -= 1;
-        } else if let error @ Err(_) = writeln!(out, "    {}", line.as_str()) {
+        if let error @ Err(_) = writeln!(out, "    {}", line.as_str()) {
             return Ok(error);
         }
     }
@@ -325,22 +198,22 @@ pub struct Interrupted;
 
 /// Runs `work` with the log's lock held.
 pub fn while_writing(work: impl FnOnce()) {
-    let _ring = STATE.lock();
+    let _state = STATE.lock();
     work();
 }
 
 /// The line at `cursor` (or the oldest there is, when that is gone) and where the next one starts;
 /// `None` at the end. `Cursor::default()` is the beginning.
 pub fn read(cursor: Cursor) -> Option<(Cursor, Line)> {
-    STATE.lock().read(cursor.0).map(|(next, line)| (Cursor(next), line))
+    STATE.lock().lines.read(cursor)
 }
 
 /// The place behind the last line: where the next one will be.
 pub fn end() -> Cursor {
-    Cursor(STATE.lock().end)
+    STATE.lock().lines.end()
 }
 
 /// How many lines have been dropped because the ring was full.
 pub fn dropped() -> u64 {
-    STATE.lock().dropped
+    STATE.lock().lines.dropped()
 }

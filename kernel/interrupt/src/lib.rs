@@ -1,4 +1,5 @@
-//! What the kernel's main program shares with its interrupt handlers: a lock, a wake-up flag, a ring.
+//! What the kernel's main program shares with its interrupt handlers: a lock, a wake-up flag, a ring of bytes, the log's
+//! lines.
 //!
 //! ```text
 //!  handler:  note it (a lock, interrupts are off anyway), wake
@@ -7,10 +8,11 @@
 //!
 //! One CPU: a handler runs in the midst of the main program wherever interrupts are on, and to its end. The CPU is
 //! behind a trait, so that `tests/orders.rs` tries every order in which the two can meet. Neighbours: the kernel's
-//! `sync`, `executor` and `arch::serial`.
+//! `sync`, `executor`, `log` and `arch::serial`.
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod lines;
 mod mutex;
 pub mod ring;
 mod wake;
