@@ -118,6 +118,29 @@ fn unusable_files() {
     assert_eq!(parse(&many), Err(KernelError::TooManySegments));
 }
 
+/// Proves the borders of what is allowed, from both sides: an entry at the last byte of the code, none behind it or in
+/// data; segments in neighbouring pages, none in the same page though their bytes are apart; an image up to the end of
+/// the lower half, none across it; one that is linked for its addresses above page 0, none at it.
+#[test]
+fn borders() {
+    let entry = |at| KernelFile::parse(&elf_with(&[text(), data()], at)).map(|_| ());
+    assert_eq!(entry(BASE + 0xfff), Ok(()));
+    for at in [BASE + 0x1000, BASE - 1, BASE + 0x2018] {
+        assert_eq!(entry(at), Err(KernelError::Entry(at)));
+    }
+    let short = Ph { filesz: 0x10, memsz: 0x800, ..text() };
+    let next_page = Ph { vaddr: BASE + 0x1000, ..data() };
+    assert_eq!(parse(&[short, next_page]), Ok(()));
+    let same_page = Ph { vaddr: BASE + 0x900, ..data() };
+    assert_eq!(parse(&[short, same_page]), Err(KernelError::SharedPage(BASE + 0x900)));
+    let at = |vaddr: u64| {
+        let code = Ph { vaddr, ..text() };
+        KernelFile::parse(&elf_with(&[code, Ph { vaddr: vaddr + 0x1000, ..data() }], vaddr)).map(|_| ())
+    };
+    assert_eq!((at((1 << 47) - 0x4000), at((1 << 47) - 0x3000)), (Ok(()), Err(KernelError::Span)));
+    assert_eq!((at(0x1000), at(0)), (Ok(()), Err(KernelError::Span)));
+}
+
 /// Proves that other files are told apart: no ELF, 32 bits, another machine, an object file, no
 /// configuration.
 #[test]

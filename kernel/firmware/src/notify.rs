@@ -5,6 +5,8 @@
 //!  AML: Notify(device, value) --> Queue --> handled one by one --> _OST(value, Status)
 //! ```
 
+use mm::remove::RemoveError;
+
 /// What a device is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -46,6 +48,27 @@ pub enum Status {
 }
 
 impl Status {
+    /// What firmware is told of a removal that was refused: that the device cannot go at all, that it cannot go now,
+    /// which may be otherwise later, or that something went wrong.
+    pub const fn of_removal(error: &RemoveError) -> Status {
+        match error {
+            RemoveError::Boot | RemoveError::Unknown { .. } => Status::EjectNotSupported,
+            RemoveError::UnderWay { .. }
+            | RemoveError::Pinned(_)
+            | RemoveError::NoRoom { .. }
+            | RemoveError::NoTableRoom { .. }
+            | RemoveError::NoRun { .. }
+            | RemoveError::Busy { .. }
+            | RemoveError::InUse { .. } => Status::EjectBusy,
+            RemoveError::NotStarted
+            | RemoveError::NoResource { .. }
+            | RemoveError::Absent { .. }
+            | RemoveError::Gone
+            | RemoveError::Corrupt { .. }
+            | RemoveError::Injected { .. } => Status::Failure,
+        }
+    }
+
     /// The number that firmware expects.
     pub const fn code(self) -> u64 {
         match self {
@@ -135,6 +158,10 @@ impl<const N: usize> Queue<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mm::addr::{Pfn, PfnRange, VirtAddr};
+    use mm::info::{DeviceId, Holder, ResourceId};
+    use mm::remove::Pinned;
+    use mm::window::AllocationId;
 
     fn device(number: u32) -> Notification {
         Notification { target: Target::Device(number), value: 1 }
@@ -173,6 +200,39 @@ mod tests {
     fn no_room_at_all() {
         assert_eq!(Queue::<0>::new().push(device(1)), Err(Overflow));
         assert_eq!(Queue::<0>::new().pop(), None);
+    }
+
+    // Proves that firmware is told "busy" exactly where the same request may go well later, "not supported" where it never
+    // can, and a failure where something went wrong: QEMU and whoever manages it act on that.
+    #[test]
+    fn refused_removals_have_their_status() {
+        let resource = ResourceId(1);
+        let id = AllocationId(1);
+        let (needed, free, pages) = (2, 1, 1);
+        let pinned = Pinned { resource, pfn: Pfn(1), pages, holder: Holder::None };
+        for error in [
+            RemoveError::UnderWay { resource },
+            RemoveError::Pinned(pinned),
+            RemoveError::NoRoom { needed, free },
+            RemoveError::NoTableRoom { needed, free },
+            RemoveError::NoRun { id, pages, longest: 0 },
+            RemoveError::Busy { id },
+            RemoveError::InUse { resource, pages },
+        ] {
+            assert_eq!(Status::of_removal(&error), Status::EjectBusy, "{error}");
+        }
+        for error in [RemoveError::Boot, RemoveError::Unknown { device: DeviceId(1) }] {
+            assert_eq!(Status::of_removal(&error), Status::EjectNotSupported, "{error}");
+        }
+        for error in [
+            RemoveError::NotStarted,
+            RemoveError::NoResource { resource },
+            RemoveError::Absent { range: PfnRange::of(Pfn(1), 1) },
+            RemoveError::Gone,
+            RemoveError::Corrupt { at: VirtAddr(0) },
+        ] {
+            assert_eq!(Status::of_removal(&error), Status::Failure, "{error}");
+        }
     }
 
     // Proves the numbers that QEMU turns into ACPI_DEVICE_OST events.

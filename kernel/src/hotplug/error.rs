@@ -69,7 +69,7 @@ impl HotplugError {
     pub const fn status(&self) -> Status {
         match self {
             HotplugError::EjectNotSupported => Status::EjectNotSupported,
-            HotplugError::Remove(why) => removal(&why.error),
+            HotplugError::Remove(why) => Status::of_removal(&why.error),
             HotplugError::Aml(_)
             | HotplugError::Missing(_)
             | HotplugError::BadValue { .. }
@@ -115,26 +115,6 @@ impl fmt::Display for Why {
             }
             (error, _) => error.fmt(f),
         }
-    }
-}
-
-/// What `_OST` tells of a removal that was refused.
-const fn removal(error: &RemoveError) -> Status {
-    match error {
-        RemoveError::Boot | RemoveError::Unknown { .. } => Status::EjectNotSupported,
-        RemoveError::UnderWay { .. }
-        | RemoveError::Pinned(_)
-        | RemoveError::NoRoom { .. }
-        | RemoveError::NoTableRoom { .. }
-        | RemoveError::NoRun { .. }
-        | RemoveError::Busy { .. }
-        | RemoveError::InUse { .. } => Status::EjectBusy,
-        RemoveError::NotStarted
-        | RemoveError::NoResource { .. }
-        | RemoveError::Absent { .. }
-        | RemoveError::Gone
-        | RemoveError::Corrupt { .. }
-        | RemoveError::Injected { .. } => Status::Failure,
     }
 }
 
