@@ -35,14 +35,17 @@ impl Listening {
     /// # Errors
     /// The directory cannot be made, or is somebody else's.
     pub fn new() -> Result<Self> {
-        let directory = directory();
-        let made = DirBuilder::new().mode(0o700).create(&directory);
+        Self::in_directory(&directory())
+    }
+
+    fn in_directory(directory: &Path) -> Result<Self> {
+        let made = DirBuilder::new().mode(0o700).create(directory);
         if let Err(error) = made
             && error.kind() != ErrorKind::AlreadyExists
         {
             return Err(error).with_context(|| format!("cannot make {}", directory.display()));
         }
-        let about = fs::symlink_metadata(&directory)?;
+        let about = fs::symlink_metadata(directory)?;
         let ours = about.is_dir() && about.uid() == rustix::process::geteuid().as_raw();
         ensure!(ours && about.mode() & 0o077 == 0, "{} is not this user's alone", directory.display());
         let path = |ending| directory.join(format!("{}.{ending}", process::id()));
@@ -107,8 +110,12 @@ pub fn running() -> usize {
 
 /// The sockets of all guests that listen.
 fn listening() -> Vec<PathBuf> {
+    listening_in(&directory())
+}
+
+fn listening_in(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory()).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.extension().is_none_or(|ending| ending != ENDING) {
             continue;
@@ -123,4 +130,50 @@ fn listening() -> Vec<PathBuf> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// Proves that sockets are made only where nobody else can reach them: in a directory that is made so, or was. Fails
+    /// when somebody else's, or one that others may enter, is taken: whoever writes there does what QEMU may do.
+    #[test]
+    fn the_directory_is_its_owners_alone() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mine = place.path().join("mine");
+        assert!(Listening::in_directory(&mine).is_ok());
+        assert_eq!(fs::metadata(&mine).expect("it was made").mode() & 0o777, 0o700);
+        assert!(Listening::in_directory(&mine).is_ok(), "a second time");
+        for mode in [0o710, 0o702, 0o755] {
+            fs::set_permissions(&mine, Permissions::from_mode(mode)).expect("mode");
+            let refused = Listening::in_directory(&mine).expect_err("others may enter").to_string();
+            assert!(refused.ends_with("is not this user's alone"), "{refused}");
+        }
+        let link = place.path().join("link");
+        fs::set_permissions(&mine, Permissions::from_mode(0o700)).expect("mode");
+        std::os::unix::fs::symlink(&mine, &link).expect("a link");
+        assert!(Listening::in_directory(&link).is_err(), "a link may lead elsewhere tomorrow");
+    }
+
+    /// Proves that guests that listen are found, that the sockets of one that is gone are removed with its second
+    /// port's, and that other files are left alone.
+    #[test]
+    fn dead_guests_are_cleared_away() {
+        let place = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| place.path().join(name);
+        let _lives = UnixListener::bind(at("1.qmp")).expect("a socket");
+        for dead in ["2.qmp", "2.remote"] {
+            drop(UnixListener::bind(at(dead)).expect("a socket"));
+        }
+        fs::write(at("notes"), "mine").expect("a file");
+        assert_eq!(listening_in(place.path()), [at("1.qmp")]);
+        let left = ["1.qmp", "2.qmp", "2.remote", "notes"].map(|name| at(name).exists());
+        assert_eq!(left, [true, false, false, true]);
+        assert!(listening_in(&at("nowhere")).is_empty());
+    }
 }

@@ -8,6 +8,8 @@
 //!
 //! The width is that of a phone, so that letters can be read there; on a larger screen it grows with its column.
 
+use std::ops::RangeInclusive;
+
 use ::tests::answers::{Extent, PAGE, Resource};
 use maud::{Markup, html};
 
@@ -48,6 +50,11 @@ fn row_bytes(resource: &Resource) -> u64 {
     row
 }
 
+/// The rows that a resource lies in, each a multiple of `row` bytes; it has at least one byte.
+fn rows_of(base: u64, size: u64, row: u64) -> RangeInclusive<u64> {
+    base / row..=(base + size - 1) / row
+}
+
 /// A part of a row.
 #[derive(Debug)]
 struct Cell<'a> {
@@ -69,9 +76,7 @@ pub fn draw(snapshot: &Snapshot, id: &str, title: &str) -> Markup {
         let row = row_bytes(resource);
         heads.push((y + 11.0, head(resource, row)));
         y += HEAD;
-        let first = resource.base / row;
-        let last = (resource.base + resource.size - 1) / row;
-        for index in first..=last {
+        for index in rows_of(resource.base, resource.size, row) {
             rows.push((y, index * row));
             let mut mine: Vec<Cell<'_>> = snapshot
                 .extents
@@ -144,4 +149,35 @@ fn describe(snapshot: &Snapshot) -> String {
         format!("Resource {} at {:#x}: {}.", resource.id, resource.base, parts.join(", "))
     };
     snapshot.resources.iter().map(of).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Proves that a resource has a row for each piece of it and none behind its end.
+    #[test]
+    fn rows_end_with_the_resource() {
+        assert_eq!(rows_of(4096 * MIB, 256 * MIB, 64 * MIB), 64..=67);
+        assert_eq!(rows_of(4096 * MIB, 256 * MIB + 1, 64 * MIB), 64..=68);
+        assert_eq!(rows_of(MIB, 63 * MIB, 64 * MIB), 0..=0);
+    }
+
+    /// Proves that of an extent over several rows each shows its own part, from the bar's beginning and to its end; that
+    /// one frame in 64 MiB is seen, also at the very end; and that other rows have nothing of it.
+    #[test]
+    fn a_row_shows_its_own_part() {
+        let row = 64 * MIB;
+        let part = |start_pfn: u64, pages: u64, index: u64| {
+            let extent = Extent { start_pfn, pages, node: 0, resource: 0, kind: "used".to_owned() };
+            cell(&extent, index * row, row, 0.0).map(|cell| (cell.x, cell.x + cell.width))
+        };
+        let middle = (LEFT + WIDTH) / 2.0;
+        let over_three = [0, 1, 2, 3].map(|index| part(0x2000, 0x8000, index));
+        assert_eq!(over_three, [Some((middle, WIDTH)), Some((LEFT, WIDTH)), Some((LEFT, middle)), None]);
+        assert_eq!(part(0, 1, 0), Some((LEFT, LEFT + THINNEST)));
+        assert_eq!(part(0x3fff, 1, 0), Some((WIDTH - THINNEST, WIDTH)));
+    }
 }
