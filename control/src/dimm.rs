@@ -80,6 +80,10 @@ impl Monitor {
     pub fn add(&mut self, id: &str, size: ByteSize, node: u64) -> Result<Outcome> {
         let id = id.to_owned();
         ensure!(size.bytes() > 0, "a DIMM of 0 bytes is none");
+        ensure!(
+            size.bytes().is_multiple_of(2 << 20),
+            "a DIMM of {size} is not a multiple of 2M, as QEMU's are"
+        );
         let taken = self.dimms()?.into_iter().any(|dimm| dimm.id.as_deref() == Some(id.as_str()));
         ensure!(!taken, "there is a DIMM {id} already; `cargo xtask dimm list` shows those that are");
         let memory = memory_of(&id);

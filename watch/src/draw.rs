@@ -14,7 +14,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph};
+use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use shell::human::{ShortSize, Size};
 use shell::picture::KINDS;
 
@@ -39,7 +39,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
             "This terminal is too small: {} x {}.\nThe view needs {} x {}, and 80 x 24 to be read with ease.\nq quits.",
             area.width, area.height, LEAST.0, LEAST.1
         );
-        frame.render_widget(Paragraph::new(text), area);
+        frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }), area);
         return;
     }
     let most = usize::from(area.height / 6);
@@ -262,6 +262,7 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, app: &App) {
 
 fn draw_keys(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let text = match (&app.dialog, app.running().is_some()) {
+        (Dialog::None, _) if app.ended => " l log  ? help  q quit",
         (Dialog::None, true) => " s stop  |  l log  ? help  q quit",
         (Dialog::None, false) => " a add DIMM  d remove  m alloc  f free  v verify  l log  ? help  q quit",
         (Dialog::Help, _) => " any key goes back",

@@ -74,7 +74,7 @@ impl Entries {
                 uptime_us,
                 Tone::Good,
                 format!(
-                    "{}: +{} node {node} resource {resource} at {base:#x}",
+                    "{}: +{} node {node} at {base:#x}, resource {resource}",
                     short(&device),
                     ShortSize(size)
                 ),

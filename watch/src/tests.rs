@@ -72,7 +72,7 @@ fn eighty_by_twenty_four() {
     assert!(row.contains("256M    1 any     online       4M   252M    52M #.."), "{row}");
     let bars = lines.iter().find(|line| line.starts_with("n1 MP00")).expect("its bars");
     assert!(bars.starts_with("n1 MP00    ..........1.11.. 32M"), "{bars}");
-    assert!(lines.iter().any(|line| line.ends_with("   0.149 MP00: +256M node 1 resource 1 at")));
+    assert!(lines.iter().any(|line| line.ends_with("   0.149 MP00: +256M node 1 at 0x100000000")));
     assert!(lines[23].starts_with(" a add DIMM  d remove"));
     assert!(lines.iter().all(|line| line.is_ascii()));
 }

@@ -140,7 +140,8 @@ fn explain(args: &RunArgs) {
          object_add memory-backend-ram,id=ram0,size=256M\n    \
          device_add pc-dimm,id=dimm0,memdev=ram0,node={}\n\n\
          then Ctrl-a c again for the shell. Ctrl-a x ends QEMU at once.\n\
-         `cargo xtask dimm add 256M --node {}` on another terminal does the same, and `cargo xtask watch` shows it.\n",
+         `cargo xtask dimm add 256M --node {}` on another terminal does the same, and\n\
+         `cargo xtask watch` shows it.\n",
         args.nodes - 1,
         args.nodes - 1
     );

@@ -43,7 +43,7 @@ fn a_dimm_by_keys() {
     };
     assert!(colour(15) == colour(18) && colour(18) != colour(19), "memmap and free memory look different");
     view.wait_text("MP00: Notify 1, device check");
-    view.wait_text("MP00: +256M node 1 resource 1");
+    view.wait_text("MP00: +256M node 1 at 0x100000000");
     view.wait_text("MP00: _OST 1,0x0 online");
 
     // 100M in any node, from where node 0 has most.
