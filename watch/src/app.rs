@@ -15,7 +15,7 @@ use control::dimm::Dimm;
 use control::size::ByteSize;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::Value;
-use shell::human::Size;
+use shell::human::{AsFilled, Size};
 
 use crate::entries::{Entries, Tone};
 use crate::look::Look;
@@ -277,7 +277,7 @@ impl App {
             Ok(value) => {
                 let (pages, bad) = (number(&value, "pages"), number(&value, "bad_pages"));
                 match bad {
-                    0 => (Tone::Good, format!("{command}: {pages} pages are as they were filled")),
+                    0 => (Tone::Good, format!("{command}: {}", AsFilled(pages))),
                     bad => {
                         (Tone::Bad, format!("{command}: {bad} of {pages} pages are NOT as they were filled"))
                     }

@@ -11,6 +11,7 @@
 //! guard pages and the CPU's switches, its `check` and `ptdump` ask.
 
 use core::fmt;
+use core::ops::ControlFlow;
 
 use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::address_space::{KERNEL, direct};
@@ -61,12 +62,30 @@ impl fmt::Display for Unprotected {
     }
 }
 
-/// Calls `each` with every leaf there is.
-pub fn leaves<M: Machine>(tables: &PageTables, machine: &M, each: &mut dyn FnMut(Leaf)) {
+/// Calls `each` with the next `most` leaves from `from` on; where the one behind them is, if there is one.
+pub fn leaves<M: Machine>(
+    tables: &PageTables,
+    machine: &M,
+    from: VirtAddr,
+    most: usize,
+    each: &mut dyn FnMut(Leaf),
+) -> Option<VirtAddr> {
+    let (mut left, mut next) = (most, None);
     // Without the last page, behind which there is no address.
-    for (start, pages) in [(0, HALF_PAGES), (UPPER_HALF, HALF_PAGES - 1)] {
-        tables.leaves(machine, VirtAddr(start), pages, each);
-    }
+    let _ = [(0, HALF_PAGES), (UPPER_HALF, HALF_PAGES - 1)].into_iter().try_for_each(|(start, pages)| {
+        let at = VirtAddr(from.0.max(start));
+        let pages = pages.saturating_sub((at.0 - start) / PAGE_SIZE);
+        tables.leaves_until(machine, at, pages, &mut |leaf| {
+            if left == 0 {
+                next = Some(leaf.virt);
+                return ControlFlow::Break(());
+            }
+            left -= 1;
+            each(leaf);
+            ControlFlow::Continue(())
+        })
+    });
+    next
 }
 
 /// How many leaves there are of each size, and how many of them may be executed.
@@ -111,7 +130,7 @@ pub fn verify<M: Machine>(
     tell: &mut dyn FnMut(Unprotected),
 ) -> u64 {
     let mut looked = 0;
-    leaves(tables, machine, &mut |leaf| {
+    leaves(tables, machine, VirtAddr(0), usize::MAX, &mut |leaf| {
         looked += 1;
         if let Some(missing) = fault_of(&leaf) {
             tell(missing);
@@ -222,7 +241,13 @@ mod tests {
         /// Leaves that may be executed, and those of them that may be written.
         fn executable(&self) -> (u64, u64) {
             let mut counts = LeafCounts::default();
-            leaves(&self.tables, &self.sim, &mut |leaf| counts.add(&leaf));
+            let all = leaves(&self.tables, &self.sim, VirtAddr(0), usize::MAX, &mut |leaf| counts.add(&leaf));
+            // Some at a time, they are the same.
+            let (mut steps, mut from) = (LeafCounts::default(), Some(VirtAddr(0)));
+            while let Some(at) = from {
+                from = leaves(&self.tables, &self.sim, at, 3, &mut |leaf| steps.add(&leaf));
+            }
+            assert_eq!((all, steps), (None, counts));
             assert!(counts.small > 4 && counts.large > 4 && counts.huge == 0, "{counts:?}");
             (counts.executable, counts.writable_executable)
         }

@@ -2,6 +2,7 @@
 //! what a command does not know is an error, and so is a flag given twice.
 
 use crate::commands::{Command, find};
+use crate::meant::{self, Instead};
 use crate::report::Format;
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -234,10 +235,19 @@ impl fmt::Display for ArgError<'_> {
             ArgError::Empty => f.write_str("the line is empty (help lists the commands)"),
             ArgError::TooManyWords => write!(f, "more than {WORDS_MAX} words"),
             ArgError::UnknownCommand(name) => {
-                write!(f, "unknown command '{name}' (help lists the commands)")
+                write!(f, "unknown command '{name}'{}", Instead(name))
             }
             ArgError::UnknownFlag(command, flag) => {
-                write!(f, "{} has no flag '{flag}'; usage: {}", command.name, command.usage)
+                write!(f, "{} has no flag '{flag}'; ", command.name)?;
+                let mut letter = [0; 4];
+                let word = match *flag {
+                    Opt::Short(short) => short.encode_utf8(&mut letter),
+                    Opt::Long(name) => name,
+                };
+                if let Some(meant) = meant::flag(command, word) {
+                    write!(f, "is --{meant} meant? ")?;
+                }
+                write!(f, "usage: {}", command.usage)
             }
             ArgError::FlagTwice(flag) => write!(f, "{} is given twice", flag.spelling()),
             ArgError::NoValue(flag) => write!(f, "{} needs a value", flag.spelling()),

@@ -39,6 +39,7 @@ pub enum Id {
     Uptime,
     History,
     Pager,
+    Clear,
     Reboot,
     Poweroff,
     Panic,
@@ -50,6 +51,28 @@ pub enum Id {
     Tail,
     Wc,
     More,
+}
+
+impl Id {
+    /// Whether it changes nothing, and is done soon whatever else runs.
+    pub const fn only_looks(self) -> bool {
+        matches!(
+            self,
+            Id::Resources
+                | Id::Sections
+                | Id::Meminfo
+                | Id::Numa
+                | Id::Lsmem
+                | Id::Map
+                | Id::Buddyinfo
+                | Id::Pagetypeinfo
+                | Id::Zoneinfo
+                | Id::Page
+                | Id::Ptwalk
+                | Id::Stat
+                | Id::Uptime
+        )
+    }
 }
 
 /// Where on a line a command stands.
@@ -197,7 +220,7 @@ pub const GROUPS: &[Group] = &[
             &[Flag::All, Flag::Node, Flag::Pinned, Flag::Contiguous, Flag::NoFill, Flag::Json], (0, 1), &[],
             "takes memory, maps it, fills it with a pattern for `verify`"),
         command(Id::Free, "free", "free ID|all [-J]", JSON, (1, 1), &["all"],
-            "gives back one allocation, or all of them"),
+            "gives back one allocation, or all (meminfo: how much is free)"),
         command(Id::Verify, "verify", "verify [-J]", JSON, (0, 0), &[],
             "compares each filled allocation with its pattern"),
     ] },
@@ -249,6 +272,8 @@ pub const GROUPS: &[Group] = &[
             "the lines typed before; !N and !! run one again"),
         command(Id::Pager, "pager", "pager [on|off|LINES] [-J]", JSON, (0, 1), &["on", "off"],
             "whether long output stops at each screen"),
+        command(Id::Clear, "clear", "clear", &[], (0, 0), &[],
+            "empties the screen, as Ctrl-L does"),
     ] },
     Group { title: "in front of a command", commands: &[
         prefix(command(Id::Time, "time", "time COMMAND", &[], (0, 0), &[],
@@ -273,12 +298,16 @@ pub const GROUPS: &[Group] = &[
 ];
 
 /// All commands.
-pub fn commands() -> impl Iterator<Item = &'static Command> {
+pub fn commands() -> impl Iterator<Item = &'static Command> + Clone {
     GROUPS.iter().flat_map(|group| group.commands)
 }
 
+/// Other names by which people know commands.
+const ALIASES: &[(&str, &str)] = &[("man", "help"), ("?", "help"), ("less", "more")];
+
 /// The command of that name.
 pub fn find(name: &str) -> Option<&'static Command> {
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
     commands().find(|command| command.name == name)
 }
 
@@ -310,6 +339,9 @@ mod tests {
                 "{}",
                 command.name
             );
+        }
+        for (alias, name) in ALIASES {
+            assert!(!names.contains(alias) && find(alias).is_some_and(|command| command.name == *name));
         }
     }
 }

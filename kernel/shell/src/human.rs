@@ -17,6 +17,30 @@ pub struct ShortSize(pub u64);
 #[derive(Clone, Copy, Debug)]
 pub struct Elapsed(pub u64);
 
+/// A number of pages: `1 page`, `64512 pages`.
+#[derive(Clone, Copy, Debug)]
+pub struct Pages(pub u64);
+
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} page{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+/// What `verify` says of so many pages that have kept their pattern.
+#[derive(Clone, Copy, Debug)]
+pub struct AsFilled(pub u64);
+
+impl fmt::Display for AsFilled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("nothing is filled that could have changed"),
+            1 => f.write_str("1 page is as it was filled"),
+            pages => write!(f, "{pages} pages are as they were filled"),
+        }
+    }
+}
+
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, name) = match self.0 {
@@ -76,6 +100,12 @@ impl fmt::Display for ShortSize {
 mod tests {
     use super::*;
     use std::format;
+
+    // One of them is one.
+    #[test]
+    fn pages() {
+        assert_eq!([0, 1, 2].map(|pages| format!("{}", Pages(pages))), ["0 pages", "1 page", "2 pages"]);
+    }
 
     // Three decimals of the unit that leaves a digit in front of them.
     #[test]

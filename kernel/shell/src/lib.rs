@@ -27,6 +27,7 @@ pub mod human;
 pub mod kept;
 pub mod keys;
 pub mod manual;
+pub mod meant;
 pub mod number;
 pub mod pages;
 pub mod pattern;

@@ -81,6 +81,7 @@ pub fn page(id: Id) -> &'static Page {
         Id::Help => &line::HELP,
         Id::History => &line::HISTORY,
         Id::Pager => &line::PAGER,
+        Id::Clear => &line::CLEAR,
         Id::Time => &line::TIME,
         Id::Repeat => &line::REPEAT,
         Id::Watch => &line::WATCH,

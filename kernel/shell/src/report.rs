@@ -49,7 +49,7 @@ pub fn table<R: Row>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
     result
 }
 
-/// Rows that come one by one, in either form: as [`list`] writes them.
+/// Rows that come one by one, in either form: as [`table`] and [`array()`] write them.
 #[derive(Debug)]
 pub enum Listing<R> {
     /// A table: measure all rows first.
@@ -83,11 +83,11 @@ impl<R: Row> Listing<R> {
         }
     }
 
-    /// Writes what stands behind the rows.
+    /// Writes what stands behind the rows: of an array not the line's end, since it may be a part of a larger value.
     pub fn end(&mut self, out: &mut dyn Write) -> fmt::Result {
         match self {
             Listing::Table(_) => Ok(()),
-            Listing::Json(_) => out.write_str("]\n"),
+            Listing::Json(_) => out.write_char(']'),
         }
     }
 }
@@ -296,7 +296,10 @@ mod tests {
     fn listings() {
         for format in [Format::Table, Format::Json] {
             let (mut whole, mut out) = (String::new(), String::new());
-            list(&mut whole, format, &mut pairs).unwrap();
+            match format {
+                Format::Table => table(&mut whole, &mut pairs).unwrap(),
+                Format::Json => array(&mut whole, &mut pairs).unwrap(),
+            }
             let mut listing = Listing::new(format);
             if let Listing::Table(table) = &mut listing {
                 pairs(&mut |pair| table.measure(pair));

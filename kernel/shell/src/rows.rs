@@ -19,6 +19,10 @@ const fn pages(count: u64) -> Size {
     Size(count.saturating_mul(PAGE))
 }
 
+const fn short(pages: u64) -> ShortSize {
+    ShortSize(pages.saturating_mul(PAGE))
+}
+
 struct Hex(u64);
 
 impl Display for Hex {
@@ -138,9 +142,9 @@ impl Row for ResourceRow {
         cell(&self.node);
         cell(&self.zone);
         cell(&self.state);
-        cell(&ShortSize(self.memmap_pages.saturating_mul(PAGE)));
-        cell(&ShortSize(self.usable_pages.saturating_mul(PAGE)));
-        cell(&ShortSize(self.free_pages.saturating_mul(PAGE)));
+        cell(&short(self.memmap_pages));
+        cell(&short(self.usable_pages));
+        cell(&short(self.free_pages));
     }
 }
 
@@ -176,10 +180,10 @@ impl Row for SectionRow {
     fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
         cell(&self.section);
         cell(&Hex(self.start_pfn));
-        cell(&pages(self.present_pages));
-        cell(&pages(self.memmap_pages));
-        cell(&pages(self.usable_pages));
-        cell(&pages(self.free_pages));
+        cell(&short(self.present_pages));
+        cell(&short(self.memmap_pages));
+        cell(&short(self.usable_pages));
+        cell(&short(self.free_pages));
         cell(&self.node);
         cell(&self.state);
         cell(&self.resource);

@@ -85,6 +85,27 @@ fn fields() {
     assert_eq!(read(&section), expected);
 }
 
+// The widest rows that memory can make: within 80 columns.
+#[test]
+fn section_table() {
+    let row = SectionRow {
+        section: 131071,
+        start_pfn: 131071 * 32768,
+        pages: 32768,
+        present_pages: 32767,
+        memmap_pages: 25701,
+        usable_pages: 25701,
+        free_pages: 25701,
+        node: 1023,
+        state: Word::of(&"offline"),
+        resource: 99999999,
+    };
+    let mut out = String::new();
+    list(&mut out, Format::Table, &mut |tell: &mut dyn FnMut(&SectionRow)| tell(&row)).unwrap();
+    assert!(out.contains("128M  100.4M  100.4M  100.4M"), "{out}");
+    assert!(out.lines().all(|line| line.len() <= 80), "{out}");
+}
+
 // The proposal's DIMM in `resources`' table: sizes for people, within 80 columns.
 #[test]
 fn resource_table() {

@@ -13,6 +13,7 @@
 use super::{core, heap};
 use crate::arch::{cpu, stacks};
 use ::core::fmt;
+use mm::addr::VirtAddr;
 use mm::page_table::Leaf;
 use mm::protection;
 
@@ -34,9 +35,10 @@ impl fmt::Display for Unprotected {
     }
 }
 
-/// Calls `each` with every leaf there is; nothing before boot memory was taken over.
-pub fn leaves(each: &mut dyn FnMut(Leaf)) {
-    core().with_tables(|tables, machine| protection::leaves(tables, machine, each));
+/// Calls `each` with the next `most` leaves from `from` on; where the one behind them is, if there is one. There is
+/// none before boot memory was taken over.
+pub fn leaves(from: VirtAddr, most: usize, each: &mut dyn FnMut(Leaf)) -> Option<VirtAddr> {
+    core().with_tables(|tables, machine| protection::leaves(tables, machine, from, most, each)).flatten()
 }
 
 /// Looks at every leaf and at the CPU's switches; how many things were looked at.

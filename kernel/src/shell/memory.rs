@@ -13,7 +13,7 @@ use mm::window::{
     AllocError, Allocation, AllocationId, AllocationState, Amount, Growing, Progress, Request, Shape,
 };
 use shell::args::{Flag, Invocation};
-use shell::human::Size;
+use shell::human::{AsFilled, Pages, Size};
 use shell::number;
 use shell::report::{self, Format};
 use shell::rows::{AllocRow, FreeRow, VerifyRow};
@@ -45,8 +45,8 @@ pub async fn alloc(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => report::object(&mut Out, &row)?,
         Format::Table => {
-            let (pages, size) = (row.pages, Size(row.pages * PAGE_SIZE));
-            writeln!(Out, "allocation {}: {size} at {}, {pages} pages", row.id, allocation.start)?;
+            let (pages, size) = (Pages(row.pages), Size(row.pages * PAGE_SIZE));
+            writeln!(Out, "allocation {}: {size} at {}, {pages}", row.id, allocation.start)?;
         }
     }
     Ok(())
@@ -159,7 +159,7 @@ pub async fn free(invocation: &Invocation<'_>) -> Outcome {
         Format::Json => report::object(&mut Out, &row)?,
         Format::Table => {
             let (size, s) = (Size(row.pages * PAGE_SIZE), if row.allocations == 1 { "" } else { "s" });
-            writeln!(Out, "{} allocation{s} freed: {size}, {} pages", row.allocations, row.pages)?;
+            writeln!(Out, "{} allocation{s} freed: {size}, {}", row.allocations, Pages(row.pages))?;
         }
     }
     Ok(())
@@ -199,7 +199,7 @@ pub async fn verify(invocation: &Invocation<'_>) -> Outcome {
     row.ok = row.bad_pages == 0;
     match (invocation.format(), row.ok) {
         (Format::Json, _) => report::object(&mut Out, &row)?,
-        (Format::Table, true) => writeln!(Out, "ok: {} pages are as they were filled", row.pages)?,
+        (Format::Table, true) => writeln!(Out, "ok: {}", AsFilled(row.pages))?,
         (Format::Table, false) => {
             return Err(Failure::of(format_args!(
                 "{} of {} pages are not as they were filled",

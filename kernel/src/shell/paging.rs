@@ -1,15 +1,15 @@
 //! Commands that look at the page tables: `ptwalk`, `ptdump`.
 //!
-//! Both hold the page tables' lock while they look and not while they print.
+//! Both hold the page tables' lock while they look and not while they print; ptdump looks in steps.
 
 use super::console::Out;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, input};
 use crate::memory::{core, protection};
 use ::core::fmt::Write;
 use arrayvec::{ArrayString, ArrayVec};
 use mm::addr::VirtAddr;
 use mm::address_space::{WINDOWS, window_of};
-use mm::page_table::{Caching, Leads, PathStep, Rights};
+use mm::page_table::{Caching, Leads, Leaf, PathStep, Rights};
 use mm::protection::LeafCounts;
 use shell::args::Invocation;
 use shell::number;
@@ -18,6 +18,8 @@ use shell::rows::{DumpHead, Leaves, LevelRow, WalkRow, WindowRow};
 
 /// What lies in no window: anything in the lower half, and gaps between windows.
 const ELSEWHERE: &str = "elsewhere";
+/// Leaves counted in a step.
+const LEAVES_STEP: usize = 4096;
 const ROWS: usize = WINDOWS.len() + 1;
 
 /// Tables on the way to an address.
@@ -105,14 +107,19 @@ pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
 }
 
 /// `ptdump [-J]`
-pub fn ptdump(invocation: &Invocation<'_>) -> Outcome {
+pub async fn ptdump(invocation: &Invocation<'_>) -> Outcome {
     let mut counts = [LeafCounts::default(); ROWS];
-    protection::leaves(&mut |leaf| {
+    let mut count = |leaf: Leaf| {
         let place = WINDOWS.iter().position(|window| window.contains(leaf.virt));
         if let Some(counts) = counts.get_mut(place.unwrap_or(WINDOWS.len())) {
             counts.add(&leaf);
         }
-    });
+    };
+    let mut from = Some(VirtAddr(0));
+    while let Some(at) = from {
+        from = protection::leaves(at, LEAVES_STEP, &mut count);
+        input::telling_step().await?;
+    }
     let names = WINDOWS.iter().map(|window| (window.name, window.start.0)).chain([(ELSEWHERE, 0)]);
     let windows: ArrayVec<WindowRow, ROWS> =
         names.zip(&counts).map(|((window, start), counts)| window_row(window, start, counts)).collect();

@@ -1,6 +1,6 @@
-//! Commands about the prompt itself: `history`, `pager`.
+//! Commands about the prompt and its screen: `history`, `pager`, `clear`.
 
-use super::console::{self, Out};
+use super::console::{self, Errors, Out};
 use super::{Failure, Outcome, input, pager as paging};
 use ::core::fmt::Write;
 use shell::args::Invocation;
@@ -59,4 +59,10 @@ pub fn pager(invocation: &Invocation<'_>) -> Outcome {
         (Format::Table, None) => writeln!(Out, "off: output never stops; COMMAND | more does")?,
     }
     Ok(())
+}
+
+/// `clear`
+pub fn clear() -> Outcome {
+    // As the editor's Ctrl-L, and past filters, which are for lines.
+    Ok(Errors.write_str("\x1b[H\x1b[2J")?)
 }

@@ -6,6 +6,7 @@
 use super::console::Out;
 use super::{Outcome, input};
 use crate::memory::core;
+use ::core::fmt::Write;
 use mm::addr::{MAX_PFN, Pfn, PfnRange};
 use mm::info::{BlockInfo, ResourceInfo, SectionRow};
 use mm::section::touched;
@@ -20,6 +21,15 @@ const BLOCKS_STEP: u32 = 256;
 
 /// Writes the rows that `walk` tells, which gives way between them.
 pub async fn list<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R)) -> Outcome) -> Outcome {
+    let walked = part(format, walk).await;
+    if format == Format::Json {
+        Out.write_char('\n')?;
+    }
+    walked
+}
+
+/// The same as a part of something larger: an array without its line's end.
+pub async fn part<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R)) -> Outcome) -> Outcome {
     let mut list = Listing::new(format);
     if let Listing::Table(table) = &mut list {
         walk(&mut |row| table.measure(row)).await?;

@@ -2,7 +2,7 @@
 
 use super::console::Out;
 use super::trial::same;
-use super::{Failure, Outcome, input};
+use super::{Failure, Outcome, input, stream};
 use crate::acpi::{self, sleep};
 use crate::arch::provoke::{Fault, provoke};
 use crate::arch::time;
@@ -11,7 +11,7 @@ use crate::log::{self, Cursor};
 use crate::memory::core;
 use ::core::fmt::Write;
 use mm::info::{DeviceId, ResourceId, ResourceState};
-use shell::args::Invocation;
+use shell::args::{ArgError, Invocation};
 use shell::commands::{FAULTS, GROUPS, find};
 use shell::manual;
 use shell::report::{self, Array, Format, Text};
@@ -33,8 +33,7 @@ pub fn help(invocation: &Invocation<'_>) -> Outcome {
         writeln!(Out, "Ctrl-C stops a command.")?;
         return Ok(());
     };
-    let unknown = || Failure::of(format_args!("there is no command '{name}' (help lists them)"));
-    let command = find(name).ok_or_else(unknown)?;
+    let command = find(name).ok_or_else(|| Failure::of(ArgError::UnknownCommand(name)))?;
     manual::write(&mut Out, command)?;
     Ok(())
 }
@@ -106,31 +105,32 @@ pub fn stat(invocation: &Invocation<'_>) -> Outcome {
 }
 
 /// `acpi [-J]`
-pub fn acpi(invocation: &Invocation<'_>) -> Outcome {
-    let (tables, events, devices) = (&mut tables, &mut events, &mut devices);
-    match invocation.format() {
-        Format::Json => {
-            Out.write_str("{\"tables\":")?;
-            report::array(&mut Out, tables)?;
-            Out.write_str(",\"events\":")?;
-            report::array(&mut Out, events)?;
-            Out.write_str(",\"devices\":")?;
-            report::array(&mut Out, devices)?;
-            Out.write_str("}\n")?;
-        }
-        Format::Table => {
-            report::table(&mut Out, tables)?;
-            Out.write_char('\n')?;
-            report::table(&mut Out, events)?;
-            Out.write_char('\n')?;
-            report::table(&mut Out, devices)?;
-        }
+pub async fn acpi(invocation: &Invocation<'_>) -> Outcome {
+    let format = invocation.format();
+    let told = parts(format).await;
+    if format == Format::Json {
+        Out.write_str("}\n")?;
     }
-    Ok(())
+    told
 }
 
-// One row at a time, so that ACPI is free while a row is written.
-fn tables(tell: &mut dyn FnMut(&TableRow)) {
+async fn parts(format: Format) -> Outcome {
+    let between = |json, table| {
+        Out.write_str(match format {
+            Format::Json => json,
+            Format::Table => table,
+        })
+    };
+    between("{\"tables\":", "")?;
+    stream::part(format, tables).await?;
+    between(",\"events\":", "\n")?;
+    stream::part(format, events).await?;
+    between(",\"devices\":", "\n")?;
+    stream::part(format, devices).await
+}
+
+// One row at a time, with a step behind it: ACPI is free while a row is written.
+async fn tables(tell: &mut dyn FnMut(&TableRow)) -> Outcome {
     let row = |number: usize| {
         acpi::with(|acpi| {
             acpi.tables.all().get(number).map(|table| TableRow {
@@ -143,10 +143,14 @@ fn tables(tell: &mut dyn FnMut(&TableRow)) {
         })
         .flatten()
     };
-    (0..).map_while(row).for_each(|row| tell(&row));
+    for row in (0..).map_while(row) {
+        tell(&row);
+        input::telling_step().await?;
+    }
+    Ok(())
 }
 
-fn events(tell: &mut dyn FnMut(&EventRow)) {
+async fn events(tell: &mut dyn FnMut(&EventRow)) -> Outcome {
     let row = |number: usize| {
         acpi::with(|acpi| {
             acpi.gpes.handlers().get(number).map(|handler| EventRow {
@@ -158,10 +162,14 @@ fn events(tell: &mut dyn FnMut(&EventRow)) {
         })
         .flatten()
     };
-    (0..).map_while(row).for_each(|row| tell(&row));
+    for row in (0..).map_while(row) {
+        tell(&row);
+        input::telling_step().await?;
+    }
+    Ok(())
 }
 
-fn devices(tell: &mut dyn FnMut(&DeviceRow)) {
+async fn devices(tell: &mut dyn FnMut(&DeviceRow)) -> Outcome {
     let row = |number: u32| {
         hotplug::with(DeviceId(number), |device| DeviceRow {
             device: Device::of(&device.path),
@@ -171,7 +179,11 @@ fn devices(tell: &mut dyn FnMut(&DeviceRow)) {
             resources: device.resources.iter().map(|id| id.0).collect(),
         })
     };
-    (0..hotplug::count()).filter_map(row).for_each(|row| tell(&row));
+    for row in (0..hotplug::count()).filter_map(row) {
+        tell(&row);
+        input::telling_step().await?;
+    }
+    Ok(())
 }
 
 /// What became of a device; of one whose memory is there, whether it may be allocated.

@@ -8,6 +8,7 @@ use crate::address_space::direct;
 use crate::machine::Machine;
 use crate::page_table::entry::{Entry, Kind, Level, Piece};
 use crate::page_table::{Caching, LeafSize, PageTables, Rights};
+use core::ops::ControlFlow;
 
 /// What an address translates to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +132,21 @@ impl PageTables {
     /// Calls `each` with every leaf that maps a part of the `pages` pages from `virt` on, in ascending
     /// order; a leaf at the border is given whole.
     pub fn leaves<M: Machine>(&self, machine: &M, virt: VirtAddr, pages: u64, each: &mut dyn FnMut(Leaf)) {
-        leaves_of(machine, self.root, Level::Pml4, Piece::of(virt, pages), each);
+        let _ = self.leaves_until(machine, virt, pages, &mut |leaf| {
+            each(leaf);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// As [`PageTables::leaves`], as long as `each` goes on.
+    pub fn leaves_until<M: Machine>(
+        &self,
+        machine: &M,
+        virt: VirtAddr,
+        pages: u64,
+        each: &mut dyn FnMut(Leaf) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        leaves_of(machine, self.root, Level::Pml4, Piece::of(virt, pages), each)
     }
 
     /// The tables that the path to a 4 KiB leaf at `virt` still lacks (0 to 3; 0 too when a larger leaf
@@ -149,7 +164,13 @@ impl PageTables {
     }
 }
 
-fn leaves_of<M: Machine>(machine: &M, table: Pfn, level: Level, piece: Piece, each: &mut dyn FnMut(Leaf)) {
+fn leaves_of<M: Machine>(
+    machine: &M,
+    table: Pfn,
+    level: Level,
+    piece: Piece,
+    each: &mut dyn FnMut(Leaf) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     for part in piece.entries(level) {
         let entry = entry_of(machine, table, level, part.virt);
         match (entry.kind(level), level.below()) {
@@ -159,11 +180,12 @@ fn leaves_of<M: Machine>(machine: &M, table: Pfn, level: Level, piece: Piece, ea
                 size,
                 rights: entry.rights(),
                 caching: entry.caching(),
-            }),
-            (Kind::Table(next), Some(below)) => leaves_of(machine, next, below, part, each),
+            })?,
+            (Kind::Table(next), Some(below)) => leaves_of(machine, next, below, part, each)?,
             _ => {}
         }
     }
+    ControlFlow::Continue(())
 }
 
 const _: () = assert!(PAGE_SIZE == 512 * 8, "a table is one page of 512 entries");

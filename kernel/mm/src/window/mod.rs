@@ -202,7 +202,8 @@ impl fmt::Display for AllocError {
                 write!(f, "no {pages} pages of free addresses in the {}", ALLOC.name)
             }
             AllocError::NotEnough { pages, free } => {
-                write!(f, "{pages} pages wanted, {free} of that kind are free there")
+                let s = if *pages == 1 { "" } else { "s" };
+                write!(f, "{pages} page{s} wanted, {free} of that kind are free there")
             }
             AllocError::RanOut { pages, got } => {
                 write!(f, "memory ran out at page {got} of {pages} (page tables need frames too)")

@@ -4,7 +4,7 @@ use super::{EMPTY, Page};
 
 pub const HELP: Page = Page {
     what: &[
-        "Lists the commands by subject, or tells all about one, which COMMAND --help does too: what it does, its operands and flags, its columns, fields and words, what it refuses, and examples that can be typed as they are.",
+        "Lists the commands by subject, or tells all about one, which COMMAND --help and man COMMAND do too: what it does, its operands and flags, its columns, fields and words, what it refuses, and examples that can be typed as they are.",
         "Keys: Tab completes, twice lists what there is; up and down (Ctrl-P, Ctrl-N) find earlier lines, Ctrl-R those with the typed text in them; Ctrl-A, E, B, F, K, U, W edit as in bash; Ctrl-L empties the screen; Ctrl-C gives up a line, and stops a command that runs.",
         "A line: [time] [repeat N] [watch] COMMAND [| FILTER]... A word that starts with a quote (\" or ') goes to the next one, so that it may hold blanks and |. Log lines come above the prompt whenever they come.",
     ],
@@ -15,7 +15,7 @@ pub const HELP: Page = Page {
         ("lsmem --help | head -5", "What lsmem is, and how it is typed."),
         ("help | grep memory", "Commands about memory."),
     ],
-    see: &["history", "pager", "grep", "watch"],
+    see: &["history", "pager", "clear", "grep", "watch"],
     ..EMPTY
 };
 
@@ -50,6 +50,15 @@ pub const PAGER: Page = Page {
     errors: &["Something else."],
     examples: &[("pager", "on or off."), ("pager off", "As for programs.")],
     see: &["more", "watch", "head"],
+    ..EMPTY
+};
+
+pub const CLEAR: Page = Page {
+    what: &[
+        "Empties the terminal's screen; Ctrl-L does it without giving up the line that is being typed. The prompt comes in the second row: it always stands behind a line's end, for programs.",
+    ],
+    examples: &[("clear", "An empty screen.")],
+    see: &["pager", "help"],
     ..EMPTY
 };
 
@@ -159,7 +168,7 @@ pub const WC: Page = Page {
 
 pub const MORE: Page = Page {
     what: &[
-        "Stops the output of this one command at each screen, whatever pager is set to. It is the last filter. The screen has as many lines as pager says, or 24; the keys are pager's.",
+        "Stops the output of this one command at each screen, whatever pager is set to; less is the same. It is the last filter. The screen has as many lines as pager says, or 24; the keys are pager's.",
     ],
     errors: &["Something behind it."],
     examples: &[("uptime | more", "What fits a screen does not stop.")],

@@ -332,10 +332,6 @@ pub const PAGE: Page = Page {
             "describes_pfn",
             "Of a frame of the memmap: the first of the 64 frames whose descriptors it has room for. Those of the memmap's own frames are never written: header and page tables lie there.",
         ),
-        (
-            "describes_pfn",
-            "Of a frame of the memmap: the first of the 64 frames whose descriptors it has room for. Those of the memmap's own frames are never written: header and page tables lie there.",
-        ),
     ],
     words: &[
         ("free", "In no one's use: it can be allocated."),

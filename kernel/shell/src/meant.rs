@@ -1,0 +1,111 @@
+//! What a word may mean that nothing here is called by: a habit from elsewhere, a slip of the finger, a name that is
+//! not typed to its end. Only said, never done: a line does what stands there, or nothing.
+
+use crate::commands::{Command, commands};
+use core::fmt;
+
+/// Words that people type by habit, and what there is instead.
+const HABITS: &[(&[&str], &str)] = &[
+    (
+        &["cat", "ls", "cd", "pwd", "vi"],
+        "there are no files; buddyinfo, zoneinfo, meminfo and pagetypeinfo are commands",
+    ),
+    (&["numactl"], "numa shows what numactl -H does"),
+    (&["exit", "quit", "logout", "halt", "shutdown"], "poweroff turns the machine off"),
+    (&["reset"], "clear empties the screen, reboot starts the machine again"),
+    (&["top", "htop", "ps", "vmstat"], "there are no processes; watch meminfo shows memory as it changes"),
+    (&["uname", "version"], "the log begins with that: dmesg | head"),
+    (&["sudo", "su", "bash", "sh"], "there are no users and no programs; help lists the commands"),
+    (
+        &["device_add", "device_del", "object_add", "object_del", "info"],
+        "that is for QEMU's monitor: in `cargo xtask run`, Ctrl-a c leads there and back",
+    ),
+    (&["cargo", "dimm"], "that is for another terminal: cargo xtask dimm add 256M"),
+];
+
+/// What is said of an unknown command, behind its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Instead<'a>(pub &'a str);
+
+impl fmt::Display for Instead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((_, instead)) = HABITS.iter().find(|(words, _)| words.contains(&self.0)) {
+            return write!(f, ": {instead}");
+        }
+        match meant(self.0, commands().map(|command| command.name)) {
+            Some(name) => write!(f, "; is {name} meant? (help lists the commands)"),
+            None => f.write_str(" (help lists the commands)"),
+        }
+    }
+}
+
+/// The long flag of `command` that is meant by `word`, the name of a flag that it does not have.
+pub fn flag(command: &Command, word: &str) -> Option<&'static str> {
+    meant(word, command.flags.iter().filter_map(|flag| flag.spelling().strip_prefix("--")))
+}
+
+/// The one of `names` that is one slip away from `word`, or else the only one that begins with it.
+fn meant(word: &str, names: impl Iterator<Item = &'static str> + Clone) -> Option<&'static str> {
+    let mut longer = names.clone().filter(|name| name.starts_with(word));
+    let only = longer.next().filter(|_| longer.next().is_none());
+    names.clone().filter(|_| word.len() > 1).find(|name| one_slip(word, name)).or(only)
+}
+
+/// Whether a letter too many, too few or another one, or two in the wrong order, lie between two words, or less.
+/// Capitals are none.
+fn one_slip(a: &str, b: &str) -> bool {
+    let same = |(a, b): &(&u8, &u8)| a.eq_ignore_ascii_case(b);
+    let front = a.bytes().zip(b.bytes()).take_while(|(a, b)| same(&(a, b))).count();
+    let (a, b) = (&a.as_bytes()[front..], &b.as_bytes()[front..]);
+    let back = a.iter().rev().zip(b.iter().rev()).take_while(same).count();
+    match (&a[..a.len() - back], &b[..b.len() - back]) {
+        ([] | [_], [] | [_]) => true,
+        ([a, b], [c, d]) => same(&(a, d)) && same(&(b, c)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::find;
+    use std::string::ToString;
+
+    // A slip, a capital and a name cut short lead to the command; what may be several things, or nothing, does not.
+    #[test]
+    fn slips() {
+        for (word, name) in [
+            ("HELP", "help"),
+            ("lsmemm", "lsmem"),
+            ("lmsem", "lsmem"),
+            ("pag", "page"),
+            ("buddy", "buddyinfo"),
+            ("resoruces", "resources"),
+            ("mem", "meminfo"),
+        ] {
+            assert!(Instead(word).to_string().starts_with(&std::format!("; is {name} meant?")), "{word}");
+        }
+        for word in ["p", "frob", "off-line-it", "", "é", "x"] {
+            assert_eq!(Instead(word).to_string(), " (help lists the commands)", "{word}");
+        }
+    }
+
+    // Habits are answered with what there is; none of them is a command here.
+    #[test]
+    fn habits() {
+        assert_eq!(Instead("numactl").to_string(), ": numa shows what numactl -H does");
+        for word in HABITS.iter().flat_map(|(words, _)| *words) {
+            assert!(find(word).is_none(), "{word}");
+        }
+    }
+
+    // A flag of one letter is the only one that begins with it; of more letters, one slip away.
+    #[test]
+    fn flags() {
+        let flag = |command: &str, word| flag(find(command).unwrap(), word);
+        assert_eq!(flag("watch", "c"), Some("count"));
+        assert_eq!(flag("alloc", "contigous"), Some("contiguous"));
+        assert_eq!(flag("alloc", "pin"), Some("pinned"));
+        assert_eq!((flag("alloc", "n"), flag("watch", "color"), flag("page", "x")), (None, None, None));
+    }
+}
