@@ -23,11 +23,14 @@ const TYPED_MAX: usize = 4096;
 const CTRL_C: u8 = 0x03;
 
 /// What was typed while a command ran, by line. Only the line's task takes its lock.
-static TYPED: [Mutex<Typed>; 2] = [const { Mutex::new(Typed { bytes: ArrayVec::new_const(), taken: 0 }) }; 2];
+static TYPED: [Mutex<Typed>; 2] =
+    [const { Mutex::new(Typed { bytes: ArrayVec::new_const(), taken: 0, interrupted: false }) }; 2];
 
 struct Typed {
     bytes: ArrayVec<u8, TYPED_MAX>,
     taken: usize,
+    /// A Ctrl-C has come that nobody was stopped by yet.
+    interrupted: bool,
 }
 
 impl Typed {
@@ -44,6 +47,9 @@ impl Typed {
 
     /// Takes in what has come until a Ctrl-C, which is kept out, or until there is no room.
     fn look_for_interrupt(&mut self, port: Port) -> Option<Interrupt> {
+        if core::mem::take(&mut self.interrupted) {
+            return Some(Interrupt);
+        }
         self.bytes.drain(..self.taken);
         self.taken = 0;
         while !self.bytes.is_full() {
@@ -69,6 +75,16 @@ pub fn take(port: Port) -> Option<u8> {
     }
     let byte = typed(port).take();
     byte.or_else(|| serial::take_byte(port))
+}
+
+/// The next byte that came while a command runs on the line, which has looked for Ctrl-C among what came.
+pub fn take_typed_ahead(port: Port) -> Option<u8> {
+    if serial::room(port) < ROOM { None } else { typed(port).take() }
+}
+
+/// Hands on a Ctrl-C: whoever looks for one next finds it.
+pub fn interrupt(port: Port) {
+    typed(port).interrupted = true;
 }
 
 /// The next byte typed at the shell.

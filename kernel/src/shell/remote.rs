@@ -7,13 +7,17 @@
 //!  news, log ------- while somebody listens, between answers -------> {"event":...} -----------'
 //! ```
 //!
+//! One command runs at a time, but for those that only look and have a number to be known by: they are answered between
+//! the steps of a longer one, so that whoever allocates can see it happen. Their answers are whole: the longer
+//! one's begins behind them, or they wait for it.
+//!
 //! Invariants: nobody but this task ever waits for whoever reads the line. A command begins with half of the ring
 //! free and gives up when nobody has read for [`PATIENCE`]; what finds no room within a step is left out, and said so;
 //! news wait in their list and log lines in the log, and are counted when they are dropped there. While nobody
 //! listens not a byte is sent. Where the machine has no second line, the task sleeps for ever.
 
 use super::input::{self, ROOM};
-use super::{Failure, execute, session};
+use super::{Failure, Outcome, execute, session};
 use crate::arch::serial::{self, Port, Taken};
 use crate::arch::time;
 use crate::executor;
@@ -21,6 +25,9 @@ use crate::log::{self, Cursor};
 use crate::news::{self, Listener};
 use arrayvec::ArrayString;
 use core::fmt::{Display, Write};
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
 use core::time::Duration;
 use shell::remote::{Ended, Events, FRAME_MAX, Lines, Wish, frame, read};
 use shell::report::{self, Format, Text};
@@ -62,17 +69,71 @@ pub async fn run() {
 }
 
 async fn serve() {
-    let mut lines = Lines::new();
+    let (mut lines, mut behind) = (Lines::new(), Lines::new());
+    let mut ended = None;
     loop {
-        let Some(ended) = lines.feed(byte().await) else { continue };
-        if news::listener() == Listener::There {
-            listen();
-        }
-        match ended {
-            Ended::Line => answer(lines.line()).await,
+        let Some(now) = (match ended.take() {
+            None => lines.feed(byte().await),
+            waited => waited,
+        }) else {
+            continue;
+        };
+        heard();
+        match now {
+            Ended::Line => {
+                ended = with_looks(lines.line(), &mut behind).await;
+                core::mem::swap(&mut lines, &mut behind);
+            }
             Ended::TooLong => refuse(&"the line is too long"),
             Ended::NoText => refuse(&"the line has bytes that are no text"),
         }
+    }
+}
+
+/// Whoever says something still listens.
+fn heard() {
+    if news::listener() == Listener::There {
+        listen();
+    }
+}
+
+/// Answers a line, and between its steps what comes `behind` it and only looks. The first line that does more waits
+/// there: how it has ended.
+async fn with_looks(line: &str, behind: &mut Lines) -> Option<Ended> {
+    let mut long = pin!(answer(line));
+    let mut waiting = None;
+    loop {
+        let polled = poll_fn(|context| Poll::Ready(long.as_mut().poll(context))).await;
+        if polled.is_ready() {
+            return waiting;
+        }
+        while waiting.is_none()
+            && TALK.lock().stage == Stage::Idle
+            && let Some(byte) = input::take_typed_ahead(Port::Remote)
+        {
+            match behind.feed(byte) {
+                Some(Ended::Line) if only_looks(behind.line()) => {
+                    heard();
+                    let id = TALK.lock().id;
+                    let stopped = matches!(answer(behind.line()).await, Err(Failure::Stopped));
+                    TALK.lock().id = id;
+                    if stopped {
+                        // It was meant for the longer one.
+                        input::interrupt(Port::Remote);
+                    }
+                }
+                ended => waiting = ended,
+            }
+        }
+        executor::woken().await;
+    }
+}
+
+fn only_looks(line: &str) -> bool {
+    match read(line) {
+        (Some(_), Ok(Wish::Command(invocation))) => invocation.command.id.only_looks(),
+        (Some(_), Ok(Wish::Events(_))) => true,
+        _ => false,
     }
 }
 
@@ -91,7 +152,7 @@ fn listen() {
     news::listen(time::uptime().saturating_add(PATIENCE));
 }
 
-async fn answer(line: &str) {
+async fn answer(line: &str) -> Outcome {
     let (id, wish) = read(line);
     TALK.lock().id = id;
     let outcome = match wish {
@@ -110,6 +171,7 @@ async fn answer(line: &str) {
         Err(error) => Err(Failure::of(error)),
     };
     TALK.lock().end(outcome);
+    outcome
 }
 
 fn refuse(reason: &dyn Display) {

@@ -85,6 +85,34 @@ fn side_by_side() {
     guest.assert_sound();
 }
 
+/// Proves that what only looks is answered while a longer command of the same line runs, and what changes something
+/// behind it; and that Ctrl-C stops the longer one, also when a look meets it.
+#[test]
+fn looks_beside_a_longer_command() {
+    let mut guest = with_second_port(Plan::new(Machine::Q35).option("--memory", "3G")).boot();
+    let mut remote = Remote::connect(&guest);
+    let before = guest.meminfo();
+    remote.send("@100 alloc 2G\n@101 meminfo\n@102 policy movable\n@103 meminfo\n");
+    let mut answers = Vec::new();
+    while answers.len() < 4 {
+        let line: Value = serde_json::from_str(&remote.line()).expect("a line of JSON");
+        answers.extend(line["id"].as_u64().map(|id| (id, line["answer"]["free_pages"].as_u64())));
+    }
+    assert_eq!(answers.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [101, 100, 102, 103]);
+    let (Some(during), Some(after)) = (answers[0].1, answers[3].1) else { panic!("{answers:?}") };
+    assert!(after < during && during < before.free_pages, "{during} in the midst, {after} after");
+    remote.ask("free 1");
+
+    remote.send("@1000 alloc 2G\n");
+    (2000..2100).for_each(|number| remote.send(&format!("@{number} map\n")));
+    remote.send("\x03");
+    let stopped = remote.answer(1000);
+    assert!(stopped["error"].as_str().is_some_and(|error| error.contains("Ctrl-C")), "{stopped}");
+    remote.ask("policy online");
+    assert_eq!(guest.meminfo().free_pages, before.free_pages);
+    guest.assert_sound();
+}
+
 /// Proves that a program that asks and does not read stops nothing but its own answers, that what it missed is
 /// counted, and that whoever connects after it is served.
 #[test]
