@@ -220,11 +220,10 @@ pub fn refuse(id: DeviceId, error: &HotplugError) {
     }
 }
 
-/// Notes what it took to answer the Notify by which a device was added; later Notifies change nothing.
+/// Notes what it took to answer the Notify by which a device was added, if it was.
 pub fn answered(id: DeviceId, answer: Answer) {
     if let Some(device) = DEVICES.lock().get_mut(id.0 as usize)
         && matches!(device.state, DeviceState::Online)
-        && device.answer == Answer::default()
     {
         device.answer = answer;
     }

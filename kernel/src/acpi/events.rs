@@ -231,13 +231,17 @@ fn report_lost() {
 fn handle_one(acpi: &mut Acpi) -> bool {
     let Some(notification) = acpi.namespace.inbox.pop() else { return false };
     acpi.notifications = acpi.notifications.saturating_add(1);
+    let came = match notification.target {
+        Target::Device(number) if !hotplug::is_in_use(DeviceId(number)) => Some(DeviceId(number)),
+        Target::Device(_) | Target::Bus(_) => None,
+    };
     let heap_before = acpi.began.heap_bytes.take().unwrap_or_else(|| heap::stats().used);
     // The firmware's answer does not wait for the serial line. Memory may be exhausted just when a DIMM comes: all
     // of this may use the heap's reserve.
     crate::log::printed_afterwards(|| {
         heap::with_reserve(|| notify::handle(&mut acpi.namespace, acpi.srat, notification));
     });
-    if let Target::Device(number) = notification.target
+    if let Some(id) = came
         && acpi.began.at_ns > 0
     {
         let all_ns = hotplug::nanoseconds().saturating_sub(acpi.began.at_ns);
@@ -245,7 +249,7 @@ fn handle_one(acpi: &mut Acpi) -> bool {
         // What evaluations have left for the next collection is not in use.
         acpi.namespace.tidy();
         let heap_bytes = heap::stats().used.saturating_sub(heap_before);
-        hotplug::answered(DeviceId(number), Answer { all_ns, aml_ns, heap_bytes });
+        hotplug::answered(id, Answer { all_ns, aml_ns, heap_bytes });
     }
     true
 }
