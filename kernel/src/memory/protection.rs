@@ -41,11 +41,25 @@ pub fn leaves(from: VirtAddr, most: usize, each: &mut dyn FnMut(Leaf)) -> Option
     core().with_tables(|tables, machine| protection::leaves(tables, machine, from, most, each)).flatten()
 }
 
-/// Looks at every leaf and at the CPU's switches; how many things were looked at.
-pub fn verify(tell: &mut dyn FnMut(Unprotected)) -> u64 {
+/// Looks at the next `most` leaves from `from` on; how many there were, and where the one behind them is, if there is
+/// one.
+pub fn verify_leaves(
+    from: VirtAddr,
+    most: usize,
+    tell: &mut dyn FnMut(Unprotected),
+) -> (u64, Option<VirtAddr>) {
+    let mut tell = |missing| tell(Unprotected::Memory(missing));
+    core()
+        .with_tables(|tables, machine| protection::verify_leaves(tables, machine, from, most, &mut tell))
+        .unwrap_or_default()
+}
+
+/// Looks at what there is beside leaves, and at the CPU's switches; how many things of memory were looked at.
+pub fn verify_rest(tell: &mut dyn FnMut(Unprotected)) -> u64 {
     let looked = core().with_tables(|tables, machine| {
         let guards = stacks::guard_pages().chain(heap::guard_pages());
-        protection::verify(tables, machine, guards, &mut |missing| tell(Unprotected::Memory(missing)))
+        let mut tell = |missing| tell(Unprotected::Memory(missing));
+        protection::verify_rest(tables, machine, guards, &mut tell)
     });
     cpu::switched_off(&mut |name| tell(Unprotected::Off(name)));
     looked.unwrap_or(0)

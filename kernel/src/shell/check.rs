@@ -1,4 +1,5 @@
-//! `check`: walks every invariant of the memory core, a resource in a step, and looks at the protections of memory.
+//! `check`: walks every invariant of the memory core, a resource in a step, and looks at the protections of memory, some
+//! leaves in a step.
 
 use super::console::Out;
 use super::{Failure, Outcome, input};
@@ -7,6 +8,7 @@ use crate::memory::core;
 use crate::memory::protection::{self, Unprotected};
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;
+use mm::addr::VirtAddr;
 use mm::check::CheckError;
 use shell::args::Invocation;
 use shell::report::{self, Format, Text};
@@ -14,6 +16,8 @@ use shell::rows::CheckHead;
 
 /// Freed frames compared in a step.
 const POISON_STEP: u64 = 4096;
+/// Leaves looked at in a step.
+const LEAVES_STEP: usize = 4096;
 /// Broken things that are named one by one.
 const NAMED: usize = 64;
 
@@ -43,10 +47,18 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
         }
     }
     let mut unprotected: ArrayVec<Unprotected, NAMED> = ArrayVec::new();
-    checked += protection::verify(&mut |missing| {
+    let mut note = |missing| {
         broken += 1;
         let _ = unprotected.try_push(missing);
-    });
+    };
+    let mut from = Some(VirtAddr(0));
+    while let Some(at) = from {
+        let (looked, next) = protection::verify_leaves(at, LEAVES_STEP, &mut note);
+        checked += looked;
+        from = next;
+        input::step().await?;
+    }
+    checked += protection::verify_rest(&mut note);
     let mut rows = |tell: &mut dyn FnMut(&Text<200>)| {
         named.iter().for_each(|error| tell(&Text::of(error)));
         unprotected.iter().for_each(|missing| tell(&Text::of(missing)));
