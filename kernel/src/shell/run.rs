@@ -198,5 +198,9 @@ async fn once(pipeline: &Pipeline<'_>, screen: Screen) -> Outcome {
     let filtered = console::end().map_err(Failure::of);
     pager::settle().await?;
     console::end_line();
-    outcome.and(filtered)
+    match outcome {
+        // A filter that has failed wants no more either, and its error is what is told.
+        Err(Failure::Enough) => filtered.and(Err(Failure::Enough)),
+        outcome => outcome.and(filtered),
+    }
 }
