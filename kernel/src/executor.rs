@@ -8,17 +8,17 @@
 //! One flag for all of them: whoever wakes one wakes all, and polling a future that has nothing to do
 //! costs a few loads. Interrupt handlers call [`wake`]; work that takes long calls [`give_way`] between
 //! its steps, and every other future is polled before it goes on. Invariant: the flag is looked at with
-//! interrupts off, and `hlt` follows before one can come, so no wake-up is slept through (crate `interrupt`).
+//! interrupts off, and `hlt` follows before one can come, so no wake-up is slept through (crate `carapace-irq`).
 
 use crate::arch::interrupts::ThisCpu;
 use crate::arch::serial::{self, Input, Port};
 use crate::arch::time;
+use carapace_irq::Wake;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use core::time::Duration;
-use interrupt::Wake;
 
 /// Whether a future may have something to do.
 static AWAKE: Wake = Wake::new();

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!  acpi ── register ──> list ── shell: name of a resource's device, times, state
-//!       ── add ───────> mm::Memory::add (all ranges of a device or none)
+//!       ── add ───────> carapace_mm::Memory::add (all ranges of a device or none)
 //!       ── leave ─────> its turn comes (next_leaving), remove: mm, in steps, then _EJ0
 //!                       error::HotplugError: status() for _OST, Display for log and shell
 //! ```
 //!
 //! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for
 //! ever; a device is `Online` or `Vanished`, or `Leaving` and was online before, exactly while all its ranges are
-//! resources of the memory core. Neighbours: `firmware::lifecycle` says what leads from one state to another,
-//! `acpi::memory_device` finds out what a device is, `acpi::eject` drives removals, crate `mm` does the adding and
+//! resources of the memory core. Neighbours: `carapace_acpi::lifecycle` says what leads from one state to another,
+//! `acpi::memory_device` finds out what a device is, `acpi::eject` drives removals, crate `carapace-mm` does the adding and
 //! removing. Lock order: the list's lock comes before the memory core's locks.
 
 mod error;
@@ -22,17 +22,17 @@ use crate::news;
 use alloc::string::String;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
+use carapace_acpi::lifecycle::{Memory, State, first, next_turn};
+use carapace_acpi::quota::{self, Quota};
+use carapace_acpi::ranges::Ranges;
+use carapace_mm::addr::{NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
+use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
-use firmware::lifecycle::{Memory, State, first, next_turn};
-use firmware::quota::{self, Quota};
-use firmware::ranges::Ranges;
 use log::{Level, info, log, warn};
-use mm::addr::{NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
-use mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use spin::Mutex;
 
-pub use firmware::lifecycle::Leave;
+pub use carapace_acpi::lifecycle::Leave;
 
 pub use error::{HotplugError, Why, why};
 pub use remove::{Patience, STEP, lose, remove};

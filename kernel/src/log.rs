@@ -15,12 +15,12 @@
 
 use crate::arch::{self, InterruptContext, serial, time};
 use crate::sync::IrqMutex;
+use carapace_irq::lines::{Line, Lines};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
-use interrupt::lines::{Line, Lines};
 use log::{LevelFilter, Metadata, Record};
 
-pub use interrupt::lines::Cursor;
+pub use carapace_irq::lines::Cursor;
 
 /// Bytes kept for `dmesg`.
 const RING: usize = 64 * 1024;

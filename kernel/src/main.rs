@@ -23,12 +23,12 @@ use acpi::tables::StaticTables;
 use arch::serial::Port;
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig};
+use carapace_mm::addr::PhysAddr;
+use carapace_mm::address_space::{BOOT_INFO, DIRECT_MAP, STACKS};
+use carapace_mm::machine::Support;
 use core::pin::pin;
 use memory::boot::StartError;
 use memory::devices::Caching;
-use mm::addr::PhysAddr;
-use mm::address_space::{BOOT_INFO, DIRECT_MAP, STACKS};
-use mm::machine::Support;
 
 /// What the kernel asks of its loader: the virtual layout's addresses, so that every loader agrees.
 static CONFIG: BootloaderConfig = {

@@ -12,10 +12,10 @@
 use crate::arch::time;
 use crate::executor;
 use arrayvec::ArrayVec;
+use carapace_cli::rows::{Device, NewsRow};
+use carapace_mm::info::ResourceId;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use mm::info::ResourceId;
-use shell::rows::{Device, NewsRow};
 use spin::Mutex;
 
 /// Pieces of news kept for a listener that is slow.

@@ -3,14 +3,14 @@
 //!
 //! Invariants: nothing here waits or allocates. A lock that is held is named and what it guards is told as `?`;
 //! everything else is read from atomics, or under a lock that was free. Only static memory is read, and headers of
-//! boot memory, which never goes. Neighbours: `arch::exceptions` calls; `mm::glance`, `heap` and `log` tell.
+//! boot memory, which never goes. Neighbours: `arch::exceptions` calls; `carapace_mm::glance`, `heap` and `log` tell.
 
 use crate::arch::serial;
 use crate::log;
 use crate::memory::{core, heap};
 use ::core::fmt::{self, Display, Write};
-use mm::addr::PAGE_SIZE;
-use shell::human::Size;
+use carapace_cli::human::Size;
+use carapace_mm::addr::PAGE_SIZE;
 
 /// Lines of the log that are told.
 const LINES: u64 = 10;

@@ -17,4 +17,4 @@
 use crate::arch::interrupts::ThisCpu;
 
 /// A spinning lock that keeps this CPU's interrupts off while it is held.
-pub type IrqMutex<T> = interrupt::IrqMutex<T, ThisCpu>;
+pub type IrqMutex<T> = carapace_irq::IrqMutex<T, ThisCpu>;

@@ -146,7 +146,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, value_name = "FIRMWARE")]
     pub image: Option<Firmware>,
     /// Stop before the first instruction and wait for gdb on this port, 1234 if none is given; boots a kernel with debug
-    /// information and says what to type (docs/DEBUGGING.md).
+    /// information and says what to type (docs/debugging.md).
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234", conflicts_with = "image",
           value_parser = clap::value_parser!(u16).range(1..))]
     pub gdb: Option<u16>,

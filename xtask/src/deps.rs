@@ -1,5 +1,5 @@
 //! The tier `deps`: licences, versions, sources and known holes of other people's crates, by `cargo deny` as
-//! `deny.toml` says, for the workspace and for the fuzz targets' own.
+//! `xtask/deny.toml` says, for the workspace and for the fuzz targets' own.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +16,7 @@ pub const VERSION: &str = "0.20.2";
 /// How long the database of advisories may take to come.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The workspaces: this one, and that of the fuzz targets.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "tests/fuzz/Cargo.toml"];
 
 /// A part of the tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,6 @@ pub fn check(workspace: &Workspace, part: Part) -> Result<Outcome> {
 
 fn deny(root: &Path, manifest: &str) -> Command {
     let mut command = Command::new("cargo");
-    command.args(["deny", "--config=deny.toml", "--manifest-path", manifest]).current_dir(root);
+    command.args(["deny", "--config=xtask/deny.toml", "--manifest-path", manifest]).current_dir(root);
     command
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use control::dimm::{Monitor, Outcome};
-use control::guests;
+use guest::dimm::{Monitor, Outcome};
+use guest::guests;
 
 use crate::cli::{DimmArgs, DimmTask};
 

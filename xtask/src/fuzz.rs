@@ -86,7 +86,7 @@ fn choose(name: Option<&str>) -> Result<Vec<&'static Target>> {
 pub fn build(workspace: &Workspace) -> Result<()> {
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--target", HOST, "--manifest-path"]);
-    build.arg(workspace.root.join("fuzz/Cargo.toml")).env("RUSTFLAGS", COVERAGE);
+    build.arg(workspace.root.join("tests/fuzz/Cargo.toml")).env("RUSTFLAGS", COVERAGE);
     build.env_remove("CARGO_TARGET_DIR");
     let status = build.status().context("cannot start cargo")?;
     if !status.success() {
@@ -116,7 +116,7 @@ struct Places {
 
 impl Places {
     fn of(workspace: &Workspace, target: &Target) -> Self {
-        let fuzz = workspace.root.join("fuzz");
+        let fuzz = workspace.root.join("tests/fuzz");
         Self {
             program: fuzz.join("target").join(HOST).join("release").join(target.name),
             kept: fuzz.join("corpus").join(target.name),
@@ -152,7 +152,7 @@ fn run(command: &mut Command, target: &Target) -> Result<()> {
     let status =
         command.status().with_context(|| format!("fuzz target {} cannot be started", target.name))?;
     if !status.success() {
-        bail!("fuzz target {} failed: {status}; the input is in fuzz/artifacts/{0}", target.name);
+        bail!("fuzz target {} failed: {status}; the input is in tests/fuzz/artifacts/{0}", target.name);
     }
     Ok(())
 }
@@ -165,7 +165,7 @@ mod tests {
     /// would never be run.
     #[test]
     fn targets_are_complete() {
-        let fuzz = Workspace::find().expect("this is in one").root.join("fuzz");
+        let fuzz = Workspace::find().expect("this is in one").root.join("tests/fuzz");
         for (folder, suffix) in [("fuzz_targets", ".rs"), ("corpus", "")] {
             let entries = std::fs::read_dir(fuzz.join(folder)).expect(folder).map(|entry| {
                 let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
@@ -173,7 +173,7 @@ mod tests {
             });
             let mut names: Vec<_> = entries.collect();
             names.sort_unstable();
-            assert_eq!(names, TARGETS.map(|target| target.name), "fuzz/{folder}");
+            assert_eq!(names, TARGETS.map(|target| target.name), "tests/fuzz/{folder}");
         }
     }
 

@@ -102,7 +102,13 @@ fn builder(workspace: &Workspace, toolchain: &Toolchain, firmware: Firmware) -> 
         command.env_remove(name);
     }
     command.current_dir(&workspace.root).env("RUSTC_BOOTSTRAP", "1");
-    command.args(["build", "--locked", "--manifest-path=image/Cargo.toml", "--features", firmware.name()]);
+    command.args([
+        "build",
+        "--locked",
+        "--manifest-path=xtask/image/Cargo.toml",
+        "--features",
+        firmware.name(),
+    ]);
     command.arg("--target-dir").arg(output(workspace));
     command
 }

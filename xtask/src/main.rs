@@ -30,7 +30,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use control::{guests, size};
+use guest::{guests, size};
 
 use crate::cli::{BenchArgs, Cli, Task, WatchArgs};
 use crate::setup::{Installing, Need};

@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use control::guests::REMOTE;
+use guest::guests::REMOTE;
 
 use crate::child::Colours;
 use crate::cli::{MachineType, Serial};

@@ -1,6 +1,6 @@
 //! `cargo xtask` with nothing behind it: what this is, what to type next, and what the machine has.
 
-use control::guests;
+use guest::guests;
 
 use crate::setup::{self, Need};
 use crate::workspace::Workspace;

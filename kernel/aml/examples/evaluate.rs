@@ -8,7 +8,7 @@
 //! The host has no hardware: it answers every register with an error, which is the evaluation's error then. A
 //! kernel's host does port I/O, maps memory, queues what `notify` tells, and waits in `sleep`.
 
-use aml::{Aml, Host, HostError, Limits, PciAddress, Value, Width};
+use carapace_aml::{Aml, Host, HostError, Limits, PciAddress, Value, Width};
 use std::env;
 use std::error::Error;
 
@@ -60,7 +60,7 @@ impl Host for NoHardware {
     }
 }
 
-fn evaluate(table: &[u8], path: &str, arguments: &[Value]) -> Result<Value, aml::Error> {
+fn evaluate(table: &[u8], path: &str, arguments: &[Value]) -> Result<Value, carapace_aml::Error> {
     // Steps, depth and bytes are bounded: no table hangs or exhausts its host.
     let mut interpreter = Aml::new(Limits::default());
     interpreter.load(&mut NoHardware, table)?;

@@ -3,7 +3,7 @@
 mod code;
 mod host;
 
-use aml::{Aml, ErrorKind, Extent, Limits, Reach, Value};
+use carapace_aml::{Aml, ErrorKind, Extent, Limits, Reach, Value};
 use code::{method, named_method, package, table};
 use host::TestHost;
 

@@ -2,7 +2,7 @@
 mod code;
 mod host;
 
-use aml::{Aml, ErrorKind, Extent, Limits, Loaded, Value};
+use carapace_aml::{Aml, ErrorKind, Extent, Limits, Loaded, Value};
 use code::{method, package, table};
 use host::TestHost;
 

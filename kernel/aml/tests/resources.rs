@@ -1,5 +1,5 @@
 //! The decoder of resource buffers on descriptors put together by hand from ACPI 6.5 section 6.4.
-use aml::resources::{RangeForm, RangeRole, Resource, ResourceError, decode};
+use carapace_aml::resources::{RangeForm, RangeRole, Resource, ResourceError, decode};
 
 const END: [u8; 2] = [0x79, 0];
 

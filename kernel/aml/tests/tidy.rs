@@ -1,7 +1,7 @@
 //! What evaluations leave behind goes when it is asked for.
 mod host;
 
-use aml::{Aml, Limits};
+use carapace_aml::{Aml, Limits};
 use host::TestHost;
 
 /// After each round of evaluations that make names, buffers and fields of their own, tidying leaves exactly as many

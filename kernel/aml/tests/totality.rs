@@ -4,7 +4,7 @@
 mod code;
 mod host;
 
-use aml::{Aml, ErrorKind, Kind, Limits, Reach, Value};
+use carapace_aml::{Aml, ErrorKind, Kind, Limits, Reach, Value};
 use code::{method, table};
 use host::TestHost;
 

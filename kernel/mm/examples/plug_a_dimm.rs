@@ -4,18 +4,18 @@
 //! cargo run -p mm --example plug_a_dimm
 //! ```
 //!
-//! The machine is the simulated one of the core's own tests. In a kernel, [`mm::machine::Machine`] is
+//! The machine is the simulated one of the core's own tests. In a kernel, [`carapace_mm::machine::Machine`] is
 //! implemented over real memory (five functions: load and store a word, flush one page, flush all, zero a page),
 //! `Memory` is a static, and the boot information comes from the loader; nothing else differs.
 
-use mm::Memory;
-use mm::addr::{NodeId, Order, Pfn, PfnRange};
-use mm::early::{EarlyFrames, Occupied, Owner};
-use mm::info::{AddRequest, BootRange, DeviceId};
-use mm::machine::Support;
-use mm::memory::BootMemory;
-use mm::page::Kind;
-use mm::sim::SimMachine;
+use carapace_mm::Memory;
+use carapace_mm::addr::{NodeId, Order, Pfn, PfnRange};
+use carapace_mm::early::{EarlyFrames, Occupied, Owner};
+use carapace_mm::info::{AddRequest, BootRange, DeviceId};
+use carapace_mm::machine::Support;
+use carapace_mm::memory::BootMemory;
+use carapace_mm::page::Kind;
+use carapace_mm::sim::SimMachine;
 use std::error::Error;
 
 const MIB_PAGES: u64 = 256;

@@ -1,4 +1,4 @@
-//! The page tables against an oracle: random maps and unmaps by `mm::page_table` over the simulated machine,
+//! The page tables against an oracle: random maps and unmaps by `carapace_mm::page_table` over the simulated machine,
 //! and the same by the mapper of the crate `x86_64` over a memory of its own. After each step every page near
 //! a border must translate equally. Fails when an index, an address, a leaf size or a right is wrong.
 //!
@@ -6,12 +6,12 @@
 
 use std::cell::RefCell;
 
-use mm::addr::{Pfn, PfnRange, VirtAddr};
-use mm::address_space::ALLOC;
-use mm::early::{EarlyFrames, Occupied, Owner};
-use mm::machine::Support;
-use mm::page_table::{Caching, LeafSize, Mapping, PageTables, Rights};
-use mm::sim::SimMachine;
+use carapace_mm::addr::{Pfn, PfnRange, VirtAddr};
+use carapace_mm::address_space::ALLOC;
+use carapace_mm::early::{EarlyFrames, Occupied, Owner};
+use carapace_mm::machine::Support;
+use carapace_mm::page_table::{Caching, LeafSize, Mapping, PageTables, Rights};
+use carapace_mm::sim::SimMachine;
 use proptest::prelude::*;
 use x86_64::structures::paging::mapper::{CleanUp, MappedFrame, PageTableFrameMapping, TranslateResult};
 use x86_64::structures::paging::{

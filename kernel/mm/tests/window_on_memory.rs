@@ -1,16 +1,16 @@
 //! Allocations in the window with the whole memory core below, over the simulated machine: what `alloc`,
 //! `verify` and `free` of the shell do.
 
-use mm::Memory;
-use mm::addr::{NodeId, Pfn, PfnRange};
-use mm::early::{EarlyFrames, Occupied, Owner};
-use mm::info::{AddRequest, BootRange, DeviceId};
-use mm::machine::Support;
-use mm::memory::BootMemory;
-use mm::page::Kind;
-use mm::page_table::LeafSize;
-use mm::sim::SimMachine;
-use mm::window::{Amount, Request, Shape, Verified, Window};
+use carapace_mm::Memory;
+use carapace_mm::addr::{NodeId, Pfn, PfnRange};
+use carapace_mm::early::{EarlyFrames, Occupied, Owner};
+use carapace_mm::info::{AddRequest, BootRange, DeviceId};
+use carapace_mm::machine::Support;
+use carapace_mm::memory::BootMemory;
+use carapace_mm::page::Kind;
+use carapace_mm::page_table::LeafSize;
+use carapace_mm::sim::SimMachine;
+use carapace_mm::window::{Amount, Request, Shape, Verified, Window};
 
 /// 64 MiB on node 0, and where DIMMs may be plugged.
 fn booted() -> Memory<SimMachine> {

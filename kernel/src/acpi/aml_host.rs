@@ -11,11 +11,11 @@ use crate::hotplug;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use aml::{Host, HostError, PciAddress};
+use carapace_acpi::notify::{Event, Notification, Queue, Target};
+use carapace_aml::{Host, HostError, PciAddress};
+use carapace_mm::addr::PhysAddr;
 use core::time::Duration;
-use firmware::notify::{Event, Notification, Queue, Target};
 use log::{debug, error};
-use mm::addr::PhysAddr;
 
 /// Notifications that can wait. One run of a handler tells at most each device once.
 pub const QUEUE: usize = 2 * hotplug::MAX_DEVICES;
@@ -81,12 +81,12 @@ pub struct KernelHost<'a> {
 }
 
 /// The width of an access in the terms of `register`.
-const fn width(width: aml::Width) -> Width {
+const fn width(width: carapace_aml::Width) -> Width {
     match width {
-        aml::Width::Bits8 => Width::Byte,
-        aml::Width::Bits16 => Width::Word,
-        aml::Width::Bits32 => Width::DWord,
-        aml::Width::Bits64 => Width::QWord,
+        carapace_aml::Width::Bits8 => Width::Byte,
+        carapace_aml::Width::Bits16 => Width::Word,
+        carapace_aml::Width::Bits32 => Width::DWord,
+        carapace_aml::Width::Bits64 => Width::QWord,
     }
 }
 
@@ -104,32 +104,37 @@ fn pci(address: PciAddress, offset: u16) -> Result<Register, HostError> {
     Ok(Register::Io(PCI_DATA.offset(offset & 3)))
 }
 
-fn read(register: Register, access: aml::Width) -> Result<u64, HostError> {
+fn read(register: Register, access: carapace_aml::Width) -> Result<u64, HostError> {
     register.read(width(access)).map_err(|error| HostError::new(format!("{error}")))
 }
 
-fn write(register: Register, access: aml::Width, value: u64) -> Result<(), HostError> {
+fn write(register: Register, access: carapace_aml::Width, value: u64) -> Result<(), HostError> {
     register.write(width(access), value).map_err(|error| HostError::new(format!("{error}")))
 }
 
 impl Host for KernelHost<'_> {
-    fn io_read(&mut self, port: u16, width: aml::Width) -> Result<u64, HostError> {
+    fn io_read(&mut self, port: u16, width: carapace_aml::Width) -> Result<u64, HostError> {
         read(Register::Io(PortNumber(port)), width)
     }
 
-    fn io_write(&mut self, port: u16, width: aml::Width, value: u64) -> Result<(), HostError> {
+    fn io_write(&mut self, port: u16, width: carapace_aml::Width, value: u64) -> Result<(), HostError> {
         write(Register::Io(PortNumber(port)), width, value)
     }
 
-    fn mem_read(&mut self, phys: u64, width: aml::Width) -> Result<u64, HostError> {
+    fn mem_read(&mut self, phys: u64, width: carapace_aml::Width) -> Result<u64, HostError> {
         read(Register::Memory(PhysAddr(phys)), width)
     }
 
-    fn mem_write(&mut self, phys: u64, width: aml::Width, value: u64) -> Result<(), HostError> {
+    fn mem_write(&mut self, phys: u64, width: carapace_aml::Width, value: u64) -> Result<(), HostError> {
         write(Register::Memory(PhysAddr(phys)), width, value)
     }
 
-    fn pci_read(&mut self, address: PciAddress, offset: u16, width: aml::Width) -> Result<u64, HostError> {
+    fn pci_read(
+        &mut self,
+        address: PciAddress,
+        offset: u16,
+        width: carapace_aml::Width,
+    ) -> Result<u64, HostError> {
         read(pci(address, offset)?, width)
     }
 
@@ -137,7 +142,7 @@ impl Host for KernelHost<'_> {
         &mut self,
         address: PciAddress,
         offset: u16,
-        width: aml::Width,
+        width: carapace_aml::Width,
         value: u64,
     ) -> Result<(), HostError> {
         write(pci(address, offset)?, width, value)
@@ -148,7 +153,7 @@ impl Host for KernelHost<'_> {
     }
 
     fn sleep(&mut self, milliseconds: u32) {
-        // The whole evaluation is bounded in how long it may sleep (`aml::Limits`).
+        // The whole evaluation is bounded in how long it may sleep (`carapace_aml::Limits`).
         time::stall(Duration::from_millis(milliseconds.into()));
     }
 

@@ -21,10 +21,10 @@ use super::namespace::{Namespace, child};
 use crate::executor;
 use crate::hotplug::{self, HotplugError, Leave};
 use crate::memory::heap;
-use aml::Value;
-use firmware::notify::Status;
+use carapace_acpi::notify::Status;
+use carapace_aml::Value;
+use carapace_mm::info::DeviceId;
 use log::info;
-use mm::info::DeviceId;
 
 /// The value of the Notify that asks for a device.
 const EJECT_REQUEST: u64 = 3;

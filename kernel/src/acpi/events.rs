@@ -17,13 +17,13 @@ use crate::arch::time;
 use crate::executor;
 use crate::hotplug::{self, Answer};
 use crate::memory::heap;
+use carapace_acpi::notify::Target;
+use carapace_mm::info::DeviceId;
 use core::fmt;
 use core::future::poll_fn;
 use core::task::Poll;
 use core::time::Duration;
-use firmware::notify::Target;
 use log::{debug, info, warn};
-use mm::info::DeviceId;
 
 /// How often an event's method is run in a row at most. Each run but the last told of something; of 256
 /// slots each has an insertion and an ejection to tell of.

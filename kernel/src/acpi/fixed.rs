@@ -1,11 +1,11 @@
 //! Fixed hardware as the FADT describes it (ACPI 6.5, sections 4.8.3 and 5.2.9): the event, control and reset registers
-//! in the form that they are read and written in. Where they are crate `firmware` finds out, and what they mean is in
+//! in the form that they are read and written in. Where they are crate `carapace-acpi` finds out, and what they mean is in
 //! `gpe` and `sleep`.
 
 use super::register::Register;
 use crate::arch::port::PortNumber;
-use firmware::fadt::{Address, Command, EventBlock, Fadt};
-use firmware::gpe::GpeBlock;
+use carapace_acpi::fadt::{Address, Command, EventBlock, Fadt};
+use carapace_acpi::gpe::GpeBlock;
 
 /// How to ask the firmware for the fixed hardware (section 4.8.2.5).
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,7 @@ impl From<Fadt> for Fixed {
             Address::Io(port) => Some(AcpiEnable { port: PortNumber(port), value: command.value }),
             Address::Memory(_) => None,
         };
-        let gpe = |block: firmware::fadt::GpeRegisters| GpeRegisters {
+        let gpe = |block: carapace_acpi::fadt::GpeRegisters| GpeRegisters {
             first: block.start.into(),
             block: block.block,
         };

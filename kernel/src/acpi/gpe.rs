@@ -15,9 +15,9 @@ use super::register::{RegisterError, Width};
 use crate::hotplug;
 use alloc::string::String;
 use alloc::vec::Vec;
-use aml::Reach;
+use carapace_acpi::gpe::Gpe;
+use carapace_aml::Reach;
 use core::fmt;
-use firmware::gpe::Gpe;
 use log::{info, warn};
 
 /// When the status of an event is cleared.
@@ -152,7 +152,7 @@ impl Gpes {
     /// # Errors
     ///
     /// The method's; its status is cleared all the same, so that it does not come for ever.
-    pub fn run(&mut self, index: usize, namespace: &mut Namespace) -> Result<(), aml::Error> {
+    pub fn run(&mut self, index: usize, namespace: &mut Namespace) -> Result<(), carapace_aml::Error> {
         let Some(handler) = self.handlers.get_mut(index) else { return Ok(()) };
         handler.runs = handler.runs.saturating_add(1);
         if handler.trigger == Trigger::Edge {

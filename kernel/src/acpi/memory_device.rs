@@ -15,13 +15,13 @@ use crate::hotplug::{self, Description, HotplugError};
 use crate::news;
 use alloc::format;
 use alloc::string::{String, ToString};
-use aml::Value;
 use arrayvec::ArrayVec;
-use firmware::ranges;
-use firmware::srat::Srat;
+use carapace_acpi::ranges;
+use carapace_acpi::srat::Srat;
+use carapace_aml::Value;
+use carapace_mm::addr::{NodeId, PAGE_SIZE, PfnRange};
+use carapace_mm::info::DeviceId;
 use log::{info, warn};
-use mm::addr::{NodeId, PAGE_SIZE, PfnRange};
-use mm::info::DeviceId;
 
 /// The hardware ID of a memory device, as text and as EISA ID.
 const MEMORY_DEVICE: &str = "PNP0C80";
@@ -86,7 +86,7 @@ fn text(uid: Value) -> Option<String> {
 }
 
 /// Whether `_HID` or `_CID` says that it is a memory device.
-fn is_memory(namespace: &mut Namespace, path: &str) -> Result<bool, aml::Error> {
+fn is_memory(namespace: &mut Namespace, path: &str) -> Result<bool, carapace_aml::Error> {
     if namespace.hardware_id(path)?.as_deref() == Some(MEMORY_DEVICE) {
         return Ok(true);
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  tables, fixed      what the firmware's static tables say, before there is a heap
-//!  namespace          DSDT and SSDTs in crate `aml`; aml_host: what AML can touch; register: how
+//!  namespace          DSDT and SSDTs in crate `carapace-aml`; aml_host: what AML can touch; register: how
 //!  memory_device      PNP0C80: _STA, _CRS, _PXM, and _OST
 //!  gpe, events        SCI -> event -> its method -> Notify
 //!  notify             Notify -> hotplug -> _OST
@@ -27,9 +27,9 @@ pub mod sleep;
 pub mod tables;
 
 use crate::hotplug;
+use carapace_acpi::srat::Srat;
 use core::fmt;
 use events::ListenError;
-use firmware::srat::Srat;
 use fixed::Fixed;
 use gpe::Gpes;
 use log::info;
@@ -65,7 +65,7 @@ pub enum StartError {
     /// A table that is needed is missing or broken.
     Table(TableError),
     /// The DSDT cannot be loaded.
-    Aml(aml::Error),
+    Aml(carapace_aml::Error),
     /// Events cannot be had.
     Listen(ListenError),
 }

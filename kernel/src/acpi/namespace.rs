@@ -11,9 +11,9 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use aml::{Aml, Limits, Loaded, Reach, Value};
+use carapace_acpi::quota::{Quota, Turn};
+use carapace_aml::{Aml, Limits, Loaded, Reach, Value};
 use core::fmt;
-use firmware::quota::{Quota, Turn};
 use log::{info, warn};
 
 /// The bounds of one evaluation. QEMU's scan of 256 slots takes some ten thousand steps.
@@ -47,7 +47,7 @@ impl Namespace {
     /// # Errors
     ///
     /// When the DSDT cannot be loaded at all.
-    pub fn load(tables: &StaticTables) -> Result<Namespace, aml::Error> {
+    pub fn load(tables: &StaticTables) -> Result<Namespace, carapace_aml::Error> {
         let is_aml = |signature| signature == Signature::DSDT || signature == Signature::SSDT;
         let bytes: usize =
             tables.all().iter().filter(|table| is_aml(table.signature)).map(|t| t.length as usize).sum();
@@ -59,7 +59,9 @@ impl Namespace {
             complaints: Quota::default(),
             spent_ns: 0,
         };
-        let dsdt = tables.find(Signature::DSDT).map_err(|_| aml::ErrorKind::BadTable("there is no DSDT"))?;
+        let dsdt = tables
+            .find(Signature::DSDT)
+            .map_err(|_| carapace_aml::ErrorKind::BadTable("there is no DSDT"))?;
         tell_left_out_of("DSDT", &namespace.with(|aml, host| aml.load(host, dsdt.bytes()))?);
         namespace.list_devices();
         for table in tables.all().iter().filter(|table| table.signature == Signature::SSDT) {
@@ -129,7 +131,7 @@ impl Namespace {
     /// # Errors
     ///
     /// Those of the interpreter; the next evaluation is not affected.
-    pub fn evaluate(&mut self, path: &str, args: &[Value]) -> Result<Value, aml::Error> {
+    pub fn evaluate(&mut self, path: &str, args: &[Value]) -> Result<Value, carapace_aml::Error> {
         self.with(|aml, host| aml.evaluate(host, path, args))
     }
 
@@ -138,7 +140,7 @@ impl Namespace {
     /// # Errors
     ///
     /// As for [`Namespace::evaluate`].
-    pub fn evaluate_of(&mut self, device: &str, object: &str) -> Result<Option<Value>, aml::Error> {
+    pub fn evaluate_of(&mut self, device: &str, object: &str) -> Result<Option<Value>, carapace_aml::Error> {
         let path = child(device, object);
         if self.exists(&path) { self.evaluate(&path, &[]).map(Some) } else { Ok(None) }
     }
@@ -172,7 +174,7 @@ impl Namespace {
     /// # Errors
     ///
     /// As for [`Namespace::evaluate`].
-    pub fn hardware_id(&mut self, device: &str) -> Result<Option<String>, aml::Error> {
+    pub fn hardware_id(&mut self, device: &str) -> Result<Option<String>, carapace_aml::Error> {
         self.with(|aml, host| aml.hid(host, device))
     }
 

@@ -16,10 +16,10 @@ use super::memory_device::{self, Found};
 use super::namespace::Namespace;
 use crate::hotplug::{self, HotplugError};
 use crate::news;
-use firmware::notify::{Event, Notification, Status, Target};
-use firmware::srat::Srat;
+use carapace_acpi::notify::{Event, Notification, Status, Target};
+use carapace_acpi::srat::Srat;
+use carapace_mm::info::DeviceId;
 use log::Level;
-use mm::info::DeviceId;
 
 /// Handles `notification` and answers it.
 pub fn handle(namespace: &mut Namespace, srat: Option<Srat<'_>>, notification: Notification) {

@@ -4,8 +4,8 @@
 use crate::arch::port::{self, PortNumber};
 use crate::arch::serial;
 use crate::memory::devices::{self, Caching, DeviceMapError};
+use carapace_mm::addr::{PhysAddr, VirtAddr};
 use core::fmt;
-use mm::addr::{PhysAddr, VirtAddr};
 
 /// A register, or the first of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::register::{RegisterError, Width};
 use crate::arch::interrupts;
 use crate::arch::port::{self, PortNumber};
 use crate::arch::time;
-use aml::Value;
+use carapace_aml::Value;
 use core::convert::Infallible;
 use core::fmt;
 use core::time::Duration;
@@ -30,7 +30,7 @@ pub enum SleepError {
     /// ACPI was not brought up.
     NoAcpi,
     /// `\_S5` cannot be evaluated.
-    Aml(aml::Error),
+    Aml(carapace_aml::Error),
     /// `\_S5` is no package of two small numbers.
     BadPackage,
     /// The register cannot be reached.

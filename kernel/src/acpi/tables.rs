@@ -1,27 +1,27 @@
 //! The static tables of this machine: mapped and verified, before there is a heap.
 //!
 //! ```text
-//!  RSDP --> RSDT or XSDT --> FADT --> DSDT        crate `firmware`: follows the chain, reads FADT, MADT, SRAT
-//!                        --> MADT, SRAT, SSDT ... the bytes, mapped here; AML goes to crate `aml`
+//!  RSDP --> RSDT or XSDT --> FADT --> DSDT        crate `carapace-acpi`: follows the chain, reads FADT, MADT, SRAT
+//!                        --> MADT, SRAT, SSDT ... the bytes, mapped here; AML goes to crate `carapace-aml`
 //! ```
 //!
 //! Invariant: a [`Table`] in the list is mapped for ever, whole, and its bytes sum up to zero.
 
 use super::fixed::Fixed;
 use crate::memory::devices::{self, Caching, DeviceMapError};
+use carapace_acpi::fadt::Fadt;
+use carapace_acpi::madt::Madt;
+use carapace_acpi::slit::Slit;
+use carapace_acpi::srat::Srat;
+use carapace_acpi::tables::{Chain, Physical};
+use carapace_mm::addr::PhysAddr;
 use core::fmt;
-use firmware::fadt::Fadt;
-use firmware::madt::Madt;
-use firmware::slit::Slit;
-use firmware::srat::Srat;
-use firmware::tables::{Chain, Physical};
 use log::warn;
-use mm::addr::PhysAddr;
 
-pub use firmware::tables::{Signature, Table};
+pub use carapace_acpi::tables::{Signature, Table};
 
 /// Why a table cannot be had.
-pub type TableError = firmware::tables::TableError<DeviceMapError>;
+pub type TableError = carapace_acpi::tables::TableError<DeviceMapError>;
 
 /// Physical memory through the devices window.
 #[derive(Clone, Copy, Debug)]

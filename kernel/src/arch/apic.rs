@@ -15,12 +15,12 @@ use super::serial::{self, Port};
 use super::{time, vectors};
 use crate::sync::IrqMutex;
 use arrayvec::ArrayVec;
+use carapace_acpi::madt::{MAX_IO_APICS, MAX_OVERRIDES, Madt, Polarity, SourceOverride, Trigger};
+use carapace_mm::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
-use firmware::madt::{MAX_IO_APICS, MAX_OVERRIDES, Madt, Polarity, SourceOverride, Trigger};
 use log::warn;
-use mm::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use vectors::{Odd, Vector};
 use x86_64::registers::model_specific::Msr;
 

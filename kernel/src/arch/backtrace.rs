@@ -17,6 +17,8 @@
 use super::idt::{self, TrapFrame};
 use super::stacks;
 use bootloader_api::BootInfo;
+use carapace_mm::addr::{PAGE_SIZE, VirtAddr};
+use carapace_mm::address_space::DIRECT_MAP;
 use core::arch::asm;
 use core::fmt::{self, Write};
 use core::mem::offset_of;
@@ -24,8 +26,6 @@ use core::ops::Range;
 use elf::ElfBytes;
 use elf::abi::STT_FUNC;
 use elf::endian::LittleEndian;
-use mm::addr::{PAGE_SIZE, VirtAddr};
-use mm::address_space::DIRECT_MAP;
 use rustc_demangle::demangle;
 use spin::Once;
 

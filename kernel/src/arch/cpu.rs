@@ -1,8 +1,8 @@
 //! What the CPU can do, and the protections that are switched on where it has them.
 
+use carapace_mm::addr::{MAX_PHYS_BITS, Pfn, PhysAddr};
+use carapace_mm::machine::{CpuFeatures, Support};
 use core::fmt;
-use mm::addr::{MAX_PHYS_BITS, Pfn, PhysAddr};
-use mm::machine::{CpuFeatures, Support};
 use raw_cpuid::CpuId;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags};

@@ -10,12 +10,12 @@ use super::serial::{self, Emergency};
 use super::{backtrace, cpu, exit, interrupts, machine_check, percpu, stacks};
 use crate::memory::heap;
 use crate::situation;
+use carapace_mm::addr::{Pfn, PhysAddr, VirtAddr};
+use carapace_mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, window_of};
 use core::arch::asm;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::Ordering;
-use mm::addr::{Pfn, PhysAddr, VirtAddr};
-use mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, window_of};
 use x86_64::registers::control::Cr2;
 use x86_64::structures::idt::{PageFaultErrorCode, SelectorErrorCode};
 

@@ -16,11 +16,11 @@ pub fn sleep_until_interrupt() {
     x86_64::instructions::interrupts::enable_and_hlt();
 }
 
-/// The flag as crate `interrupt` wants it.
+/// The flag as crate `carapace-irq` wants it.
 #[derive(Clone, Copy, Debug)]
 pub struct ThisCpu;
 
-impl interrupt::Cpu for ThisCpu {
+impl carapace_irq::Cpu for ThisCpu {
     fn are_on() -> bool {
         are_enabled()
     }

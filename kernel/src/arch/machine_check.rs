@@ -11,10 +11,10 @@
 
 use crate::arch::time;
 use crate::executor::sleep_until;
+use carapace_mm::addr::PhysAddr;
 use core::fmt::{self, Write};
 use core::time::Duration;
 use log::warn;
-use mm::addr::PhysAddr;
 use raw_cpuid::CpuId;
 use x86_64::registers::model_specific::Msr;
 

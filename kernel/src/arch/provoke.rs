@@ -7,9 +7,9 @@ use crate::log;
 use crate::memory::{core, heap};
 use ::core::arch::asm;
 use ::core::hint::black_box;
-use mm::addr::{MAX_PFN, Pfn, VirtAddr};
-use mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, direct};
-use mm::info::ResourceId;
+use carapace_mm::addr::{MAX_PFN, Pfn, VirtAddr};
+use carapace_mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, direct};
+use carapace_mm::info::ResourceId;
 
 /// What can be done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@
 //! entered twice except by a fault of the same kind, which ends in the report of that fault anyway.
 //! One CPU runs; more CPUs would each need a set of their own here.
 
+use carapace_mm::addr::{PAGE_SIZE, VirtAddr};
+use carapace_mm::address_space::STACKS;
 use core::ops::Range;
-use mm::addr::{PAGE_SIZE, VirtAddr};
-use mm::address_space::STACKS;
 
 /// Bytes of a fault stack (`FAULT_STACK` in link.ld): the report formats with `core::fmt` on it, and
 /// leaves room for a backtrace.

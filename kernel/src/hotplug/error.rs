@@ -2,24 +2,24 @@
 //! the shell's text.
 //!
 //! Neighbours: `hotplug` keeps the error of a device that was refused, `acpi` makes those that concern what
-//! firmware says, crate `mm` makes those of adding and removing.
+//! firmware says, crate `carapace-mm` makes those of adding and removing.
 
 use super::MAX_DEVICES;
 use crate::memory::window;
+use carapace_acpi::notify::Status;
+use carapace_acpi::ranges::RangesError;
+use carapace_mm::addr::PfnRange;
+use carapace_mm::error::AddError;
+use carapace_mm::info::Holder;
+use carapace_mm::remove::{Pinned, RemoveError};
+use carapace_mm::window::AllocationId;
 use core::fmt;
-use firmware::notify::Status;
-use firmware::ranges::RangesError;
-use mm::addr::PfnRange;
-use mm::error::AddError;
-use mm::info::Holder;
-use mm::remove::{Pinned, RemoveError};
-use mm::window::AllocationId;
 
 /// Why a memory device is not (or no longer) what the firmware wanted it to be.
 #[derive(Clone, Debug)]
 pub enum HotplugError {
     /// AML failed.
-    Aml(aml::Error),
+    Aml(carapace_aml::Error),
     /// The device has not got an object that it must have.
     Missing(&'static str),
     /// An object has another value than its kind must have.
@@ -155,8 +155,8 @@ impl fmt::Display for HotplugError {
     }
 }
 
-impl From<aml::Error> for HotplugError {
-    fn from(error: aml::Error) -> Self {
+impl From<carapace_aml::Error> for HotplugError {
+    fn from(error: carapace_aml::Error) -> Self {
         HotplugError::Aml(error)
     }
 }

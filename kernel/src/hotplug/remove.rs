@@ -7,18 +7,18 @@
 //! ```
 //!
 //! Invariants: nothing here waits for longer than [`PATIENCE_US`] without something having been done; after
-//! success nothing of the device's memory is mapped or known. Neighbour: `mm::remove` does the work.
+//! success nothing of the device's memory is mapped or known. Neighbour: `carapace_mm::remove` does the work.
 
 use super::{DEVICES, HotplugError, MAY_LEAVE, microseconds, why};
 use crate::executor;
 use crate::memory::{core, window};
 use crate::news;
 use ::core::sync::atomic::Ordering;
+use carapace_mm::addr::PAGE_SIZE;
+use carapace_mm::info::DeviceId;
+use carapace_mm::remove::{Forgotten, RemoveError, RemoveStats, Removed};
+use carapace_mm::window::Progress;
 use log::{Level, info};
-use mm::addr::PAGE_SIZE;
-use mm::info::DeviceId;
-use mm::remove::{Forgotten, RemoveError, RemoveStats, Removed};
-use mm::window::Progress;
 
 /// Frames copied in a step: a few milliseconds under emulation.
 pub const STEP: u64 = 512;

@@ -16,17 +16,17 @@ use ::core::fmt;
 use arrayvec::ArrayVec;
 use bootloader_api::BootInfo;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
-use firmware::srat::Srat;
+use carapace_acpi::srat::Srat;
+use carapace_mm::addr::{NodeId, PAGE_SIZE, PfnRange, PhysAddr};
+use carapace_mm::address_space::{DIRECT_MAP, direct};
+use carapace_mm::early::{EarlyFrames, Owner};
+use carapace_mm::error::BootError;
+use carapace_mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
+use carapace_mm::info::BootRange;
+use carapace_mm::machine::Machine;
+use carapace_mm::memory::BootMemory;
+use carapace_mm::page_table::{LeafSize, MapError, Mapping, PageTables};
 use log::{info, warn};
-use mm::addr::{NodeId, PAGE_SIZE, PfnRange, PhysAddr};
-use mm::address_space::{DIRECT_MAP, direct};
-use mm::early::{EarlyFrames, Owner};
-use mm::error::BootError;
-use mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
-use mm::info::BootRange;
-use mm::machine::Machine;
-use mm::memory::BootMemory;
-use mm::page_table::{LeafSize, MapError, Mapping, PageTables};
 
 /// Bytes of the heap's general part: a 64th of memory, within these bounds.
 const HEAP_BYTES: ::core::ops::RangeInclusive<u64> = 1 << 20..=8 << 20;
@@ -39,7 +39,7 @@ pub enum StartError {
     /// The loader put the direct map elsewhere, or made none.
     NoDirectMap,
     /// The memory map is unusable.
-    Map(mm::firmware_map::MapError),
+    Map(carapace_mm::firmware_map::MapError),
     /// No memory is left for a part of the kernel.
     OutOfMemory(Owner),
     /// A window cannot be mapped.
@@ -141,7 +141,7 @@ fn by_node(
             None => push(range, NodeId(0)),
         }
     }
-    if full { Err(StartError::Map(mm::firmware_map::MapError::TooManyEntries)) } else { Ok(ranges) }
+    if full { Err(StartError::Map(carapace_mm::firmware_map::MapError::TooManyEntries)) } else { Ok(ranges) }
 }
 
 /// Maps the heap, all of it but its guard pages, and gives it to the allocator.

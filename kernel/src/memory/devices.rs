@@ -16,9 +16,9 @@
 use super::core;
 use ::core::fmt;
 use arrayvec::ArrayVec;
-use mm::addr::{MAX_PHYS_BITS, PAGE_SIZE, Pfn, PfnRange, PhysAddr, VirtAddr};
-use mm::address_space::DEVICES;
-use mm::page_table::{FrameSource, LeafSize, MapError, Mapping, NoFrames, PageTables, Rights};
+use carapace_mm::addr::{MAX_PHYS_BITS, PAGE_SIZE, Pfn, PfnRange, PhysAddr, VirtAddr};
+use carapace_mm::address_space::DEVICES;
+use carapace_mm::page_table::{FrameSource, LeafSize, MapError, Mapping, NoFrames, PageTables, Rights};
 use spin::Mutex;
 
 /// The window's size in pages: 16 MiB, eight lowest tables made at boot.
@@ -114,8 +114,8 @@ pub fn map(start: PhysAddr, bytes: u64, caching: Caching) -> Result<VirtAddr, De
     }
     let at = DEVICES.start.offset(window.used * PAGE_SIZE);
     let caching_in_table = match caching {
-        Caching::Memory => mm::page_table::Caching::Memory,
-        Caching::Device => mm::page_table::Caching::Device,
+        Caching::Memory => carapace_mm::page_table::Caching::Memory,
+        Caching::Device => carapace_mm::page_table::Caching::Device,
     };
     let mapping = Mapping::data(at, frames.start.start(), frames.pages())
         .largest(LeafSize::K4)

@@ -11,20 +11,20 @@
 //! Why two parts: a DIMM must be answered when memory is exhausted, and answering runs AML, which
 //! needs a few kilobytes. So evaluation runs inside [`with_reserve`]; nothing else can take a byte
 //! of the reserve, and no fragmentation of the general part reaches it. The interpreter's byte limit
-//! (`aml::Limits`) is below the reserve's size, so running out there is an AML error, never a panic.
+//! (`carapace_aml::Limits`) is below the reserve's size, so running out there is an AML error, never a panic.
 //!
 //! Invariants: a block is freed to the part it lies in. The heap's frames are pinned and come from
 //! boot memory, so no hot-added DIMM ever holds a piece of the kernel. Not used by interrupt handlers.
 //! Lock order: the heap's locks are taken last but the log's, general part before reserve (`sync`).
 
 use crate::arch::percpu;
+use carapace_mm::addr::{PAGE_SIZE, VirtAddr};
+use carapace_mm::address_space::HEAP as WINDOW;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 use linked_list_allocator::Heap;
-use mm::addr::{PAGE_SIZE, VirtAddr};
-use mm::address_space::HEAP as WINDOW;
 use spin::{Mutex, Once};
 
 /// Bytes kept for AML evaluation, see the module's head: the interpreter's limit counts objects, names and

@@ -4,12 +4,12 @@
 //! memory it does through these functions.
 //!
 //! Invariant: there is one [`KernelMachine`], inside the memory core, and the core passes it only
-//! addresses of windows it owns (`mm::address_space`): page tables and headers in the direct map,
+//! addresses of windows it owns (`carapace_mm::address_space`): page tables and headers in the direct map,
 //! descriptors in the vmemmap, allocations in the alloc window, the fixmap's page. No Rust
 //! reference ever points there, so a word that changes breaks no one's borrow.
 
-use mm::addr::VirtAddr;
-use mm::machine::Machine;
+use carapace_mm::addr::VirtAddr;
+use carapace_mm::machine::Machine;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
@@ -50,7 +50,7 @@ impl Machine for KernelMachine {
     }
 
     fn fill_page(&self, at: VirtAddr, word: u64) {
-        debug_assert!(at.0.is_multiple_of(mm::addr::PAGE_SIZE));
+        debug_assert!(at.0.is_multiple_of(carapace_mm::addr::PAGE_SIZE));
         // SAFETY: as for `store`, of the 512 words of a page; the direction flag is clear, as the calling
         // convention has it.
         unsafe {
@@ -60,7 +60,7 @@ impl Machine for KernelMachine {
     }
 
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
-        let bytes = pages * mm::addr::PAGE_SIZE;
+        let bytes = pages * carapace_mm::addr::PAGE_SIZE;
         debug_assert!(from.0.abs_diff(to.0) >= bytes);
         // SAFETY: as for `load` and `store`, of whole pages that do not overlap; nobody writes to them
         // meanwhile, since what is copied belongs to the memory core until it lets it go.

@@ -2,18 +2,18 @@
 //! which name, and that nothing changes by it.
 //!
 //! Invariant: what a misuse takes it gives back. The only byte that changes wrongly is in a free frame, and only while
-//! that is watched. Neighbours: `mm::allocate` refuses, `mm::poison` finds.
+//! that is watched. Neighbours: `carapace_mm::allocate` refuses, `carapace_mm::poison` finds.
 
 use super::core;
 use ::core::fmt;
-use mm::addr::{MAX_PFN, Order, Pfn};
-use mm::address_space::direct;
-use mm::error::FreeError;
-use mm::info::ResourceId;
-use mm::machine::Machine;
-use mm::memory::Block;
-use mm::page::Kind;
-use mm::poison::Mode;
+use carapace_mm::addr::{MAX_PFN, Order, Pfn};
+use carapace_mm::address_space::direct;
+use carapace_mm::error::FreeError;
+use carapace_mm::info::ResourceId;
+use carapace_mm::machine::Machine;
+use carapace_mm::memory::Block;
+use carapace_mm::page::Kind;
+use carapace_mm::poison::Mode;
 
 /// What can be done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

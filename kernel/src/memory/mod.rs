@@ -6,7 +6,7 @@
 //!       ── core() ───────────> everything after that: hotplug, shell, checks
 //! ```
 //!
-//! Neighbours: crate `mm` is the memory core, which knows no hardware; `machine` is its door to this
+//! Neighbours: crate `carapace-mm` is the memory core, which knows no hardware; `machine` is its door to this
 //! CPU, `heap` and `devices` are the two windows that live outside of it; `ballast` holds the heap full,
 //! `protection` verifies who may do what, `misuse` does what must not be done.
 
@@ -22,13 +22,13 @@ pub use machine::KernelMachine;
 
 /// The memory core.
 // SAFETY: the only machine there is; nothing else in the kernel keeps references into its windows.
-static CORE: mm::Memory<KernelMachine> = mm::Memory::new(unsafe { KernelMachine::new() });
+static CORE: carapace_mm::Memory<KernelMachine> = carapace_mm::Memory::new(unsafe { KernelMachine::new() });
 
 /// The allocations that the shell's `alloc` makes, mapped in the alloc window.
-static WINDOW: mm::window::Window = mm::window::Window::new();
+static WINDOW: carapace_mm::window::Window = carapace_mm::window::Window::new();
 
 /// The allocations in the alloc window.
-pub fn window() -> &'static mm::window::Window {
+pub fn window() -> &'static carapace_mm::window::Window {
     &WINDOW
 }
 
@@ -40,6 +40,6 @@ pub fn tell_findings() {
 }
 
 /// The memory core.
-pub fn core() -> &'static mm::Memory<KernelMachine> {
+pub fn core() -> &'static carapace_mm::Memory<KernelMachine> {
     &CORE
 }

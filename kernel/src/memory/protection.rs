@@ -1,4 +1,4 @@
-//! What may be done with memory: what `mm::protection` sees in the page tables, with this kernel's guard pages, and the
+//! What may be done with memory: what `carapace_mm::protection` sees in the page tables, with this kernel's guard pages, and the
 //! CPU's switches.
 //!
 //! ```text
@@ -8,14 +8,14 @@
 //! ```
 //!
 //! Invariant: nothing here changes anything. Neighbours: the loader made the image's leaves and the direct map of
-//! boot memory, `mm::page_table` everything else; `check` and `ptdump` ask.
+//! boot memory, `carapace_mm::page_table` everything else; `check` and `ptdump` ask.
 
 use super::{core, heap};
 use crate::arch::{cpu, stacks};
 use ::core::fmt;
-use mm::addr::VirtAddr;
-use mm::page_table::Leaf;
-use mm::protection;
+use carapace_mm::addr::VirtAddr;
+use carapace_mm::page_table::Leaf;
+use carapace_mm::protection;
 
 /// A protection that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use crate::memory::core;
 use crate::memory::protection::{self, Unprotected};
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;
-use mm::addr::VirtAddr;
-use mm::check::CheckError;
-use shell::args::Invocation;
-use shell::report::{self, Format, Text};
-use shell::rows::CheckHead;
+use carapace_cli::args::Invocation;
+use carapace_cli::report::{self, Format, Text};
+use carapace_cli::rows::CheckHead;
+use carapace_mm::addr::VirtAddr;
+use carapace_mm::check::CheckError;
 
 /// Freed frames compared in a step.
 const POISON_STEP: u64 = 4096;

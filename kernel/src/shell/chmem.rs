@@ -9,11 +9,11 @@ use super::{Failure, Outcome, input};
 use crate::hotplug::{Why, why};
 use crate::memory::core;
 use ::core::fmt::{Display, Write};
-use mm::addr::{MAX_PFN, PAGE_SIZE, SECTION_PAGES, SectionNr};
-use mm::info::{SectionState, Zone};
-use mm::remove::{OnlineError, Target};
-use shell::args::{Flag, Invocation};
-use shell::chmem::{BlockName, Change, ChmemZone, CouldOnly, Meaning, Wanted, parse, zone};
+use carapace_cli::args::{Flag, Invocation};
+use carapace_cli::chmem::{BlockName, Change, ChmemZone, CouldOnly, Meaning, Wanted, parse, zone};
+use carapace_mm::addr::{MAX_PFN, PAGE_SIZE, SECTION_PAGES, SectionNr};
+use carapace_mm::info::{SectionState, Zone};
+use carapace_mm::remove::{OnlineError, Target};
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
 
@@ -163,7 +163,7 @@ fn next(change: Change, at: Option<SectionNr>) -> Option<SectionNr> {
     core().resources(&mut |info| {
         let first = info.range.start.section();
         // A range has frames, so its end is not its start.
-        let last = mm::addr::Pfn(info.range.end.0 - 1).section();
+        let last = carapace_mm::addr::Pfn(info.range.end.0 - 1).section();
         let candidate = match (change, at) {
             (Change::Enable, None) => first,
             (Change::Enable, Some(at)) => first.max(SectionNr(at.0 + 1)),

@@ -17,12 +17,12 @@ use super::{remote, session};
 use crate::arch::serial::{self, Port};
 use crate::log::{self, Printable};
 use arrayvec::{ArrayString, ArrayVec};
+use carapace_cli::complete::complete;
+use carapace_cli::editor::{Editor, Event, LINE_MAX};
+use carapace_cli::filter::{Chain, Filter, FilterError};
+use carapace_cli::kept::Kept;
+use carapace_cli::pages::{Page, WAITING};
 use core::fmt;
-use shell::complete::complete;
-use shell::editor::{Editor, Event, LINE_MAX};
-use shell::filter::{Chain, Filter, FilterError};
-use shell::kept::Kept;
-use shell::pages::{Page, WAITING};
 use spin::Mutex;
 
 /// Bytes of a command's output that are sent at once.

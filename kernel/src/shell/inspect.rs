@@ -1,6 +1,6 @@
 //! Commands that look: `resources`, `sections`, `meminfo`, `page`.
 //!
-//! Each turns snapshots of the memory core into `shell::rows`, which know both forms of output. Rows
+//! Each turns snapshots of the memory core into `carapace_cli::rows`, which know both forms of output. Rows
 //! are streamed, long lists in steps (`stream`).
 
 use super::console::Out;
@@ -8,18 +8,20 @@ use super::{Failure, Outcome, stream};
 use crate::hotplug::{self, Answer};
 use crate::memory::{core, heap, window};
 use ::core::fmt::Write;
-use mm::addr::{MAX_PFN, Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, SECTION_PAGES, SectionNr, VirtAddr};
-use mm::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor};
-use mm::info::{DeviceId, Holder, PageState, ResourceId, ResourceInfo};
-use mm::remove::Pinned;
-use shell::args::{Flag, Invocation};
-use shell::commands::Id;
-use shell::manual;
-use shell::number::{self, IdOrRange};
-use shell::report::{self, Format};
-use shell::rows::{
+use carapace_cli::args::{Flag, Invocation};
+use carapace_cli::commands::Id;
+use carapace_cli::manual;
+use carapace_cli::number::{self, IdOrRange};
+use carapace_cli::report::{self, Format};
+use carapace_cli::rows::{
     self, AddRow, Device, Meminfo, NodeRow, PageNote, PageResource, PageRow, ResourceRow, SectionRow, Word,
 };
+use carapace_mm::addr::{
+    MAX_PFN, Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, SECTION_PAGES, SectionNr, VirtAddr,
+};
+use carapace_mm::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor};
+use carapace_mm::info::{DeviceId, Holder, PageState, ResourceId, ResourceInfo};
+use carapace_mm::remove::Pinned;
 
 /// The resource that an operand names.
 pub fn resource(text: &str) -> Result<ResourceInfo, Failure> {
@@ -131,7 +133,7 @@ pub async fn resources(invocation: &Invocation<'_>) -> Outcome {
     Ok(())
 }
 
-fn section_row(row: &mm::info::SectionRow) -> SectionRow {
+fn section_row(row: &carapace_mm::info::SectionRow) -> SectionRow {
     SectionRow {
         section: row.section.0,
         start_pfn: row.section.start().0,

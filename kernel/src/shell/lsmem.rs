@@ -4,13 +4,13 @@ use super::console::Out;
 use super::{Failure, Outcome, inspect, stream};
 use ::core::cell::Cell;
 use ::core::fmt::{self, Write};
-use mm::addr::{PAGE_SIZE, SECTION_PAGES};
-use mm::info::{DeviceId, ResourceId, ResourceInfo, ResourceState, SectionRow, SectionState};
-use shell::args::{Flag, Invocation};
-use shell::report::Array;
-use shell::rows::{
+use carapace_cli::args::{Flag, Invocation};
+use carapace_cli::report::Array;
+use carapace_cli::rows::{
     Joined, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit, Word,
 };
+use carapace_mm::addr::{PAGE_SIZE, SECTION_PAGES};
+use carapace_mm::info::{DeviceId, ResourceId, ResourceInfo, ResourceState, SectionRow, SectionState};
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
 

@@ -1,4 +1,4 @@
-//! `map`: physical memory as a picture, a node after the other (`shell::picture` draws it).
+//! `map`: physical memory as a picture, a node after the other (`carapace_cli::picture` draws it).
 
 use super::console::Out;
 use super::{Outcome, input, stream};
@@ -6,15 +6,15 @@ use crate::arch::fw_cfg;
 use crate::memory::core;
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;
-use mm::addr::{NodeId, PAGE_SIZE};
-use mm::early::Owner;
-use mm::info::{BlockInfo, Holder, NodeTotals, PageState, ResourceInfo};
-use mm::node::MAX_NODES;
-use shell::args::Invocation;
-use shell::human::Size;
-use shell::picture::{Colours, Kind, Picture, Scale, legend};
-use shell::report::{Array, Format};
-use shell::rows::{ExtentRow, Joined};
+use carapace_cli::args::Invocation;
+use carapace_cli::human::Size;
+use carapace_cli::picture::{Colours, Kind, Picture, Scale, legend};
+use carapace_cli::report::{Array, Format};
+use carapace_cli::rows::{ExtentRow, Joined};
+use carapace_mm::addr::{NodeId, PAGE_SIZE};
+use carapace_mm::early::Owner;
+use carapace_mm::info::{BlockInfo, Holder, NodeTotals, PageState, ResourceInfo};
+use carapace_mm::node::MAX_NODES;
 use spin::Once;
 
 /// `map [-J]`

@@ -7,16 +7,16 @@ use super::console::Out;
 use super::{Failure, Outcome, input};
 use crate::memory::{core, window};
 use ::core::fmt::Write;
-use mm::addr::{NodeId, PAGE_SIZE};
-use mm::page::Kind;
-use mm::window::{
+use carapace_cli::args::{Flag, Invocation};
+use carapace_cli::human::{AsFilled, Pages, Size};
+use carapace_cli::number;
+use carapace_cli::report::{self, Format};
+use carapace_cli::rows::{AllocRow, FreeRow, VerifyRow};
+use carapace_mm::addr::{NodeId, PAGE_SIZE};
+use carapace_mm::page::Kind;
+use carapace_mm::window::{
     AllocError, Allocation, AllocationId, AllocationState, Amount, Growing, Progress, Request, Shape,
 };
-use shell::args::{Flag, Invocation};
-use shell::human::{AsFilled, Pages, Size};
-use shell::number;
-use shell::report::{self, Format};
-use shell::rows::{AllocRow, FreeRow, VerifyRow};
 
 /// Pages mapped or unmapped in a step: of single frames, whose blocks cost most, some milliseconds.
 const MAP_STEP: u64 = 4096;

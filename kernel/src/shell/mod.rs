@@ -1,4 +1,4 @@
-//! The shell on the serial line: binds crate `shell` (editor, arguments, forms of output; no kernel in
+//! The shell on the serial line: binds crate `carapace-cli` (editor, arguments, forms of output; no kernel in
 //! it, tested on the host) to the memory core, hotplug, the log and the CPU.
 //!
 //! ```text
@@ -38,11 +38,11 @@ mod trial;
 mod zones;
 
 use arrayvec::ArrayString;
+use carapace_cli::args::{Invocation, format_of};
+use carapace_cli::commands::Id;
+use carapace_cli::editor::{Event, LINE_MAX};
+use carapace_cli::report::{self, Format, Text};
 use core::fmt::Display;
-use shell::args::{Invocation, format_of};
-use shell::commands::Id;
-use shell::editor::{Event, LINE_MAX};
-use shell::report::{self, Format, Text};
 
 /// Why a command ended before it was done.
 #[allow(clippy::large_enum_variant, reason = "an error's text is on the stack: there may be no heap")]

@@ -9,15 +9,15 @@ use super::{Failure, Outcome, input};
 use crate::hotplug::{Patience, STEP, microseconds, why};
 use crate::memory::{core, window};
 use ::core::fmt::Write;
-use mm::addr::PAGE_SIZE;
-use mm::info::{ResourceId, Zone};
-use mm::remove::{Offlined, RemoveError, Target};
-use mm::window::Progress;
-use shell::args::{Flag, Invocation};
-use shell::human::Size;
-use shell::number::{self, IdOrRange};
-use shell::report::{self, Format};
-use shell::rows::{OfflineRow, OnlineRow};
+use carapace_cli::args::{Flag, Invocation};
+use carapace_cli::human::Size;
+use carapace_cli::number::{self, IdOrRange};
+use carapace_cli::report::{self, Format};
+use carapace_cli::rows::{OfflineRow, OnlineRow};
+use carapace_mm::addr::PAGE_SIZE;
+use carapace_mm::info::{ResourceId, Zone};
+use carapace_mm::remove::{Offlined, RemoveError, Target};
+use carapace_mm::window::Progress;
 
 /// What `ID` or `FROM-TO` names.
 fn target(invocation: &Invocation<'_>) -> Result<Target, Failure> {

@@ -11,12 +11,12 @@
 
 use super::{Failure, console, input};
 use crate::arch::fw_cfg;
+use carapace_cli::keys::Keys;
+use carapace_cli::pages::{ROWS, ROWS_DEFAULT, Wish, wish};
 use core::future::poll_fn;
 use core::sync::atomic::{AtomicU16, Ordering};
 use core::task::Poll;
 use log::warn;
-use shell::keys::Keys;
-use shell::pages::{ROWS, ROWS_DEFAULT, Wish, wish};
 use spin::Mutex;
 
 /// QEMU's name for the file that says how many rows the terminal has.

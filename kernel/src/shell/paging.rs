@@ -7,14 +7,14 @@ use super::{Failure, Outcome, input};
 use crate::memory::{core, protection};
 use ::core::fmt::Write;
 use arrayvec::{ArrayString, ArrayVec};
-use mm::addr::VirtAddr;
-use mm::address_space::{WINDOWS, window_of};
-use mm::page_table::{Caching, Leads, Leaf, PathStep, Rights};
-use mm::protection::LeafCounts;
-use shell::args::Invocation;
-use shell::number;
-use shell::report::{self, Format, Text};
-use shell::rows::{DumpHead, Leaves, LevelRow, WalkRow, WindowRow};
+use carapace_cli::args::Invocation;
+use carapace_cli::number;
+use carapace_cli::report::{self, Format, Text};
+use carapace_cli::rows::{DumpHead, Leaves, LevelRow, WalkRow, WindowRow};
+use carapace_mm::addr::VirtAddr;
+use carapace_mm::address_space::{WINDOWS, window_of};
+use carapace_mm::page_table::{Caching, Leads, Leaf, PathStep, Rights};
+use carapace_mm::protection::LeafCounts;
 
 /// What lies in no window: anything in the lower half, and gaps between windows.
 const ELSEWHERE: &str = "elsewhere";

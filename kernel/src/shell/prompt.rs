@@ -3,11 +3,11 @@
 use super::console::{self, Errors, Out};
 use super::{Failure, Outcome, input, pager as paging};
 use ::core::fmt::Write;
-use shell::args::Invocation;
-use shell::number;
-use shell::pages::{ROWS, ROWS_DEFAULT};
-use shell::report::{self, Array, Format};
-use shell::rows::{HistoryRow, PagerRow};
+use carapace_cli::args::Invocation;
+use carapace_cli::number;
+use carapace_cli::pages::{ROWS, ROWS_DEFAULT};
+use carapace_cli::report::{self, Array, Format};
+use carapace_cli::rows::{HistoryRow, PagerRow};
 
 /// `history [N] [-J]`
 pub async fn history(invocation: &Invocation<'_>) -> Outcome {

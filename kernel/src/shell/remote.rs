@@ -1,4 +1,4 @@
-//! The second serial line, on which programs talk (crate `shell`'s module of that name has the language): a task of
+//! The second serial line, on which programs talk (crate `carapace-cli`'s module of that name has the language): a task of
 //! the executor beside the shell, with the same commands.
 //!
 //! ```text
@@ -24,14 +24,14 @@ use crate::executor;
 use crate::log::{self, Cursor};
 use crate::news::{self, Listener};
 use arrayvec::ArrayString;
+use carapace_cli::remote::{Ended, Events, FRAME_MAX, Lines, Wish, frame, read};
+use carapace_cli::report::{self, Format, Text};
+use carapace_cli::rows::{LogRow, NewsRow};
 use core::fmt::{Display, Write};
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
-use shell::remote::{Ended, Events, FRAME_MAX, Lines, Wish, frame, read};
-use shell::report::{self, Format, Text};
-use shell::rows::{LogRow, NewsRow};
 use spin::Mutex;
 
 /// How long a command waits for a reader, and how long events are told to one that says nothing.

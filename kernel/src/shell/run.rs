@@ -16,12 +16,12 @@ use crate::arch::time;
 use ::core::fmt::Write;
 use ::core::time::Duration;
 use arrayvec::ArrayVec;
-use shell::args::format_of;
-use shell::human::Elapsed;
-use shell::pages::Page;
-use shell::pipeline::{self, PREFIXES_MAX, Paging, Pipeline, Prefix};
-use shell::report::{self, Format, Text};
-use shell::rows::TimeRow;
+use carapace_cli::args::format_of;
+use carapace_cli::human::Elapsed;
+use carapace_cli::pages::Page;
+use carapace_cli::pipeline::{self, PREFIXES_MAX, Paging, Pipeline, Prefix};
+use carapace_cli::report::{self, Format, Text};
+use carapace_cli::rows::TimeRow;
 
 /// A prefix at work.
 #[derive(Clone, Copy)]

@@ -7,10 +7,10 @@ use super::console::Out;
 use super::{Outcome, input};
 use crate::memory::core;
 use ::core::fmt::Write;
-use mm::addr::{MAX_PFN, Pfn, PfnRange};
-use mm::info::{BlockInfo, ResourceInfo, SectionRow};
-use mm::section::touched;
-use shell::report::{Format, Listing, Row};
+use carapace_cli::report::{Format, Listing, Row};
+use carapace_mm::addr::{MAX_PFN, Pfn, PfnRange};
+use carapace_mm::info::{BlockInfo, ResourceInfo, SectionRow};
+use carapace_mm::section::touched;
 
 /// Every frame there can be.
 pub const EVERYTHING: PfnRange = PfnRange::new(Pfn(0), MAX_PFN);

@@ -10,12 +10,12 @@ use crate::hotplug::{self, DeviceState, MemoryDevice};
 use crate::log::{self, Cursor};
 use crate::memory::core;
 use ::core::fmt::Write;
-use mm::info::{DeviceId, ResourceId, ResourceState};
-use shell::args::{ArgError, Invocation};
-use shell::commands::{FAULTS, GROUPS, find};
-use shell::manual;
-use shell::report::{self, Array, Format, Text};
-use shell::rows::{Device, DeviceRow, EventRow, Stat, TableRow, Uptime, Word};
+use carapace_cli::args::{ArgError, Invocation};
+use carapace_cli::commands::{FAULTS, GROUPS, find};
+use carapace_cli::manual;
+use carapace_cli::report::{self, Array, Format, Text};
+use carapace_cli::rows::{Device, DeviceRow, EventRow, Stat, TableRow, Uptime, Word};
+use carapace_mm::info::{DeviceId, ResourceId, ResourceState};
 
 /// `help [COMMAND]`
 pub fn help(invocation: &Invocation<'_>) -> Outcome {

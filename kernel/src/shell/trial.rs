@@ -6,15 +6,15 @@ use super::{Failure, Outcome};
 use crate::memory::misuse::Misuse;
 use crate::memory::{ballast, core, heap};
 use ::core::fmt::Write;
-use mm::hotplug::Step;
-use mm::info::Policy;
-use mm::poison::Mode;
-use shell::args::Invocation;
-use shell::commands::{MISUSES, POLICIES, STEPS};
-use shell::human::Size;
-use shell::number;
-use shell::report::{self, Format};
-use shell::rows::{FailRow, MisuseRow, PoisonRow, PolicyRow, StressRow, Word};
+use carapace_cli::args::Invocation;
+use carapace_cli::commands::{MISUSES, POLICIES, STEPS};
+use carapace_cli::human::Size;
+use carapace_cli::number;
+use carapace_cli::report::{self, Format};
+use carapace_cli::rows::{FailRow, MisuseRow, PoisonRow, PolicyRow, StressRow, Word};
+use carapace_mm::hotplug::Step;
+use carapace_mm::info::Policy;
+use carapace_mm::poison::Mode;
 
 // The words that completion offers are the memory core's.
 const _: () = {
@@ -57,9 +57,9 @@ pub fn policy(invocation: &Invocation<'_>) -> Outcome {
     let policy = core().policy();
     let means = match policy {
         Policy::Offline => "is added offline: none of its frames can be allocated",
-        Policy::Online(mm::info::Zone::Any) => "goes online for every kind of allocation",
-        Policy::Online(mm::info::Zone::Movable) => "goes online for movable allocations only",
-        Policy::Online(mm::info::Zone::Kernel) => "goes online for the kernel's own allocations too",
+        Policy::Online(carapace_mm::info::Zone::Any) => "goes online for every kind of allocation",
+        Policy::Online(carapace_mm::info::Zone::Movable) => "goes online for movable allocations only",
+        Policy::Online(carapace_mm::info::Zone::Kernel) => "goes online for the kernel's own allocations too",
     };
     match invocation.format() {
         Format::Json => report::object(&mut Out, &PolicyRow { policy: policy.name() })?,

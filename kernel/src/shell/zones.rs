@@ -8,16 +8,16 @@ use crate::acpi;
 use crate::memory::core;
 use ::core::fmt::{self, Write};
 use arrayvec::ArrayVec;
-use firmware::slit::assumed;
-use mm::addr::{NodeId, Order, PfnRange};
-use mm::info::{BlockInfo, NodeTotals, PageState, ResourceId, Zone};
-use mm::node::MAX_NODES;
-use shell::args::Invocation;
-use shell::report::{self, Array, Format, Table};
-use shell::rows::{
+use carapace_acpi::slit::assumed;
+use carapace_cli::args::Invocation;
+use carapace_cli::report::{self, Array, Format, Table};
+use carapace_cli::rows::{
     BuddyRow, ByType, NodeRow, PAGE_BLOCK_ORDER, PageBlocks, PageBlocksRow, PageTypeRow, Type, Word, ZoneRow,
     buddy_line,
 };
+use carapace_mm::addr::{NodeId, Order, PfnRange};
+use carapace_mm::info::{BlockInfo, NodeTotals, PageState, ResourceId, Zone};
+use carapace_mm::node::MAX_NODES;
 
 const ZONES: [Zone; 3] = [Zone::Kernel, Zone::Movable, Zone::Any];
 

@@ -27,11 +27,13 @@ fn step(name: &'static str, words: &[&str]) -> Step {
 /// Formatting, clippy and documentation, all without a warning.
 pub fn lints() -> Vec<Step> {
     let mut steps = vec![step("formatting", &["fmt", "--all", "--check"])];
-    steps
-        .push(step("formatting of the fuzz targets", &["fmt", "--manifest-path=fuzz/Cargo.toml", "--check"]));
+    steps.push(step(
+        "formatting of the fuzz targets",
+        &["fmt", "--manifest-path=tests/fuzz/Cargo.toml", "--check"],
+    ));
     steps.push(step(
         "formatting of the disk image's maker",
-        &["fmt", "--manifest-path=image/Cargo.toml", "--check"],
+        &["fmt", "--manifest-path=xtask/image/Cargo.toml", "--check"],
     ));
     for (name, members) in [("lints", HOST), ("lints, bare metal", BARE_METAL)] {
         let words = [&["clippy"], members, &["--all-targets", "--", "--deny=warnings"]].concat();

@@ -1,5 +1,5 @@
 //! A host that answers every read from the address itself, and can refuse.
-use aml::{Host, HostError, PciAddress, Width};
+use carapace_aml::{Host, HostError, PciAddress, Width};
 
 /// The host.
 #[derive(Debug, Default)]

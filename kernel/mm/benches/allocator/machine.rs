@@ -7,15 +7,15 @@
 
 use std::cell::Cell;
 
-use mm::Memory;
-use mm::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
-use mm::address_space::{DESCRIPTOR_SIZE, descriptor};
-use mm::early::{EarlyFrames, Occupied, Owner};
-use mm::info::{AddRequest, BootRange, DeviceId};
-use mm::machine::{Machine, Support};
-use mm::memory::BootMemory;
-use mm::page::Kind;
-use mm::sim::SimMachine;
+use carapace_mm::Memory;
+use carapace_mm::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
+use carapace_mm::address_space::{DESCRIPTOR_SIZE, descriptor};
+use carapace_mm::early::{EarlyFrames, Occupied, Owner};
+use carapace_mm::info::{AddRequest, BootRange, DeviceId};
+use carapace_mm::machine::{Machine, Support};
+use carapace_mm::memory::BootMemory;
+use carapace_mm::page::Kind;
+use carapace_mm::sim::SimMachine;
 
 use crate::Frames;
 

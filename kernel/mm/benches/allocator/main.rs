@@ -5,7 +5,7 @@
 //! ```
 //!
 //! All allocators serve the same 8 GiB of simulated frames; this kernel's goes the whole way through
-//! [`mm::Memory`] (choice of a region, locks, counters), with the memory as one region, as 16 and as 256.
+//! [`carapace_mm::Memory`] (choice of a region, locks, counters), with the memory as one region, as 16 and as 256.
 //! Each figure is a round's time divided by its operations; a pair is an allocation and a free. The list
 //! never splits or merges: it is a floor for what the machine can do, and the measure of how fast this one is.
 //!

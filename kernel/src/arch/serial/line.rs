@@ -6,7 +6,7 @@
 
 use super::{DATA, FIFO, INCOMING_BYTES, INTERRUPT_ENABLE, LINE_STATUS, MODEM_CONTROL, Port, READY};
 use crate::arch::port;
-use interrupt::ring::Ring;
+use carapace_irq::ring::Ring;
 use uart_16550::backend::PioBackend;
 use uart_16550::spec::registers::{FifoTriggerLevel, IER, LSR, MCR};
 use uart_16550::{Config, InitError, Uart16550};

@@ -1,0 +1,290 @@
+//! The Multiple APIC Description Table (ACPI 6.5, section 5.2.12): interrupt controllers and processors.
+//!
+//! ```text
+//!  header (36) | local APIC (4) | flags (4) | entry: type, length, ... | entry | ...
+//! ```
+//!
+//! The whole list is looked over first ([`check`]): a table with one entry that cannot be is not believed at all.
+//! What the kernel wants to know of it is a [`Madt`]: plain data, read by its interrupt controllers' code.
+
+use crate::bytes::{u8_at, u16_at, u32_at, u64_at};
+use arrayvec::ArrayVec;
+use carapace_mm::addr::PhysAddr;
+use core::fmt;
+
+/// The most IO APICs that are kept.
+pub const MAX_IO_APICS: usize = 16;
+/// The most source overrides that are kept: one for each ISA interrupt.
+pub const MAX_OVERRIDES: usize = 16;
+
+/// The machine's interrupt controllers and processors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Madt {
+    /// The registers of the local APIC, the same for every processor.
+    pub local_apic: PhysAddr,
+    /// Whether there are two 8259 controllers that must be masked.
+    pub legacy_pics: LegacyPics,
+    /// The IO APICs.
+    pub io_apics: ArrayVec<IoApic, MAX_IO_APICS>,
+    /// Where ISA interrupts do not go to the pin of their own number.
+    pub overrides: ArrayVec<SourceOverride, MAX_OVERRIDES>,
+    /// How many processors are enabled, the one that runs this code included.
+    pub processors: u32,
+    /// IO APICs and source overrides beyond those that are kept.
+    pub left_out: u32,
+}
+
+/// Whether the machine has the two 8259 interrupt controllers of a PC (flag PCAT_COMPAT).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LegacyPics {
+    /// It has.
+    Present,
+    /// It has not.
+    #[default]
+    Absent,
+}
+
+/// An IO APIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoApic {
+    /// Its identity.
+    pub id: u8,
+    /// Its registers.
+    pub registers: PhysAddr,
+    /// The global system interrupt of its pin 0.
+    pub gsi_base: u32,
+}
+
+/// An ISA interrupt that is wired otherwise than to the global system interrupt of its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceOverride {
+    /// The ISA interrupt, 0 to 15.
+    pub irq: u8,
+    /// The global system interrupt it is wired to.
+    pub gsi: u32,
+    /// Its polarity.
+    pub polarity: Polarity,
+    /// Its trigger mode.
+    pub trigger: Trigger,
+}
+
+/// When an interrupt line says that there is something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polarity {
+    /// While high.
+    High,
+    /// While low.
+    Low,
+}
+
+/// What of a line is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// The moment it changes.
+    Edge,
+    /// As long as it stands.
+    Level,
+}
+
+/// Polarity and trigger mode by the flags of an entry (MPS INTI flags, ACPI 6.5 table 5.26). "As the
+/// bus has it" is active high and edge for ISA, and so are the reserved values.
+pub const fn inti(flags: u16) -> (Polarity, Trigger) {
+    let polarity = if flags & 0b11 == 0b11 { Polarity::Low } else { Polarity::High };
+    let trigger = if flags >> 2 & 0b11 == 0b11 { Trigger::Level } else { Trigger::Edge };
+    (polarity, trigger)
+}
+
+/// Where the first entry starts.
+const ENTRIES: usize = 44;
+/// Flag of the table: the machine has the two 8259 controllers of a PC.
+const PCAT_COMPAT: u32 = 1;
+/// Flag of a processor.
+const ENABLED: u32 = 1;
+/// The bus of source overrides that count.
+const ISA: u8 = 0;
+
+/// Why the table must not be walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadMadtEntry {
+    /// Where in the table the entry starts.
+    pub offset: usize,
+    /// What its length byte says.
+    pub length: u8,
+}
+
+impl fmt::Display for BadMadtEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MADT: the entry at offset {} has length {}, which cannot be", self.offset, self.length)
+    }
+}
+
+/// The fewest bytes an entry of `kind` has (ACPI 6.5, tables 5.21 to 5.45); 2 where the kind is unknown.
+const fn least_length(kind: u8) -> usize {
+    match kind {
+        0 | 3 => 8,        // local APIC, NMI source
+        1 | 5 | 0xa => 12, // IO APIC, local APIC address, local x2APIC NMI
+        2 => 10,           // interrupt source override
+        4 => 6,            // local APIC NMI
+        6 | 8 | 9 => 16,   // IO SAPIC, platform interrupt, local x2APIC
+        7 => 17,           // local SAPIC
+        0xb => 82,         // GICC
+        0xc | 0xd => 24,   // GICD, GIC MSI frame
+        0xe | 0x10 => 16,  // GICR, multiprocessor wakeup
+        0xf => 20,         // GIC ITS
+        _ => 2,
+    }
+}
+
+/// Whether every entry of `table` (whole, with its header) lies in it and is as long as its kind must be.
+pub fn check(table: &[u8]) -> Result<(), BadMadtEntry> {
+    let mut at = ENTRIES;
+    if table.len() < ENTRIES {
+        return Err(BadMadtEntry { offset: table.len(), length: 0 });
+    }
+    while let Some(kind) = u8_at(table, at) {
+        let length = u8_at(table, at.saturating_add(1)).unwrap_or(0);
+        let end = at.saturating_add(usize::from(length));
+        if usize::from(length) < least_length(kind) || end > table.len() {
+            return Err(BadMadtEntry { offset: at, length });
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+impl Madt {
+    /// Reads the table (whole, with its header).
+    ///
+    /// # Errors
+    /// An entry cannot be.
+    pub fn read(table: &[u8]) -> Result<Madt, BadMadtEntry> {
+        check(table)?;
+        let flags = u32_at(table, 40).unwrap_or(0);
+        let mut madt = Madt {
+            local_apic: PhysAddr(u32_at(table, 36).unwrap_or(0).into()),
+            legacy_pics: if flags & PCAT_COMPAT == 0 { LegacyPics::Absent } else { LegacyPics::Present },
+            ..Madt::default()
+        };
+        let mut rest = table.get(ENTRIES..).unwrap_or_default();
+        while let Some(length) = u8_at(rest, 1)
+            && let Some((entry, behind)) = rest.split_at_checked(length.into())
+        {
+            // `check` saw that the entry is as long as its kind must be.
+            if madt.take(entry).is_none() {
+                madt.left_out = madt.left_out.saturating_add(1);
+            }
+            rest = behind;
+        }
+        Ok(madt)
+    }
+
+    /// Puts one entry where it belongs; `None` when there is no room.
+    fn take(&mut self, entry: &[u8]) -> Option<()> {
+        let enabled = |flags: u32| flags & ENABLED;
+        match u8_at(entry, 0)? {
+            0 => self.processors = self.processors.saturating_add(enabled(u32_at(entry, 4)?)),
+            9 => self.processors = self.processors.saturating_add(enabled(u32_at(entry, 8)?)),
+            5 => self.local_apic = PhysAddr(u64_at(entry, 4)?),
+            1 => {
+                let registers = PhysAddr(u32_at(entry, 4)?.into());
+                let io = IoApic { id: u8_at(entry, 2)?, registers, gsi_base: u32_at(entry, 8)? };
+                self.io_apics.try_push(io).ok()?;
+            }
+            2 if u8_at(entry, 2)? == ISA => {
+                let (polarity, trigger) = inti(u16_at(entry, 8)?);
+                let (irq, gsi) = (u8_at(entry, 3)?, u32_at(entry, 4)?);
+                self.overrides.try_push(SourceOverride { irq, gsi, polarity, trigger }).ok()?;
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn table(entries: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = std::vec![0; ENTRIES];
+        entries.iter().for_each(|entry| bytes.extend_from_slice(entry));
+        bytes
+    }
+
+    // Proves that a table as QEMU makes it passes, and one of no entries too.
+    #[test]
+    fn proper_tables_pass() {
+        let local = [0, 8, 0, 0, 1, 0, 0, 0];
+        let io = [1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0];
+        let source = [2, 10, 0, 0, 2, 0, 0, 0, 0, 0];
+        let nmi = [4, 6, 0xff, 0, 0, 1];
+        assert_eq!(check(&table(&[&local, &io, &source, &nmi])), Ok(()));
+        assert_eq!(check(&table(&[])), Ok(()));
+    }
+
+    // Proves that all four values of both flag fields mean what the specification says for ISA.
+    #[test]
+    fn flags_mean_polarity_and_trigger() {
+        assert_eq!(inti(0), (Polarity::High, Trigger::Edge));
+        assert_eq!(inti(0b0101), (Polarity::High, Trigger::Edge));
+        assert_eq!(inti(0b1111), (Polarity::Low, Trigger::Level));
+        assert_eq!(inti(0b1101), (Polarity::High, Trigger::Level));
+        assert_eq!(inti(0b0011), (Polarity::Low, Trigger::Edge));
+    }
+
+    // Proves that every kind of entry ends where the kernel looks for it, and that what is not asked for is no harm.
+    #[test]
+    fn entries_are_read() {
+        let mut bytes = table(&[
+            &[0, 8, 0, 0, 1, 0, 0, 0],
+            &[0, 8, 1, 1, 0, 0, 0, 0],
+            &[9, 16, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 12, 7, 0, 0, 0, 0xc0, 0xfe, 24, 0, 0, 0],
+            &[2, 10, 0, 9, 20, 0, 0, 0, 0b1101, 0],
+            &[2, 10, 1, 9, 21, 0, 0, 0, 0, 0],
+            &[4, 6, 0xff, 0, 0, 1],
+            &[0x80, 2],
+        ]);
+        bytes[36..44].copy_from_slice(&[0, 0, 0xe0, 0xfe, 1, 0, 0, 0]);
+        let mut madt = Madt::read(&bytes).unwrap();
+        assert_eq!((madt.processors, madt.left_out), (2, 0));
+        assert_eq!((madt.local_apic, madt.legacy_pics), (PhysAddr(0xfee0_0000), LegacyPics::Present));
+        let io = IoApic { id: 7, registers: PhysAddr(0xfec0_0000), gsi_base: 24 };
+        assert_eq!(madt.io_apics.as_slice(), [io]);
+        let source = SourceOverride { irq: 9, gsi: 20, polarity: Polarity::High, trigger: Trigger::Level };
+        assert_eq!(madt.overrides.as_slice(), [source]);
+        bytes.extend([5, 12, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+        (0..20).for_each(|_| bytes.extend([1, 12, 7, 0, 0, 0, 0xc0, 0xfe, 24, 0, 0, 0]));
+        madt = Madt::read(&bytes).unwrap();
+        assert_eq!(madt.local_apic, PhysAddr(1 << 32));
+        assert_eq!((madt.io_apics.len(), madt.left_out), (MAX_IO_APICS, 5));
+        bytes.extend([0, 7, 0, 0, 0, 0, 0]);
+        assert!(Madt::read(&bytes).is_err());
+    }
+
+    // Proves that an entry which is a byte too short for what is read of it makes the table one that is not believed: the
+    // kinds that are read, by the specification's lengths.
+    #[test]
+    fn each_kind_has_its_length() {
+        for (kind, length) in [(0, 8), (1, 12), (2, 10), (3, 8), (4, 6), (5, 12), (9, 16)] {
+            for (length, fits) in [(length, true), (length - 1, false)] {
+                let mut entry = std::vec![0; length];
+                (entry[0], entry[1]) = (kind, length as u8);
+                assert_eq!(Madt::read(&table(&[&entry])).is_ok(), fits, "kind {kind}, {length} bytes");
+            }
+        }
+    }
+
+    // Proves that no length leads the reader astray: length 0 (endless), shorter than the
+    // kind (reads the neighbour), beyond the end, and a table shorter than its own fixed part.
+    #[test]
+    fn bad_lengths_are_refused() {
+        for length in [0, 1, 7, 9, 255] {
+            let local = [0, length, 0, 0, 1, 0, 0, 0];
+            assert_eq!(check(&table(&[&local])), Err(BadMadtEntry { offset: ENTRIES, length }), "{length}");
+        }
+        assert!(check(&[0; ENTRIES - 1]).is_err());
+        assert_eq!(check(&table(&[&[0x80]])), Err(BadMadtEntry { offset: ENTRIES, length: 0 }));
+    }
+}

@@ -1,0 +1,150 @@
+//! The memory ranges of a memory device, from the buffer its `_CRS` gives.
+//!
+//! Every memory descriptor counts, whether it says "consumer" or "producer": QEMU's memory devices say
+//! producer, and Linux (`acpi_memory_get_resource`) does not look either. Descriptors of other kinds
+//! are nothing that memory could be, and are passed over. Linux joins neighbouring ranges; here each
+//! stays a resource of its own, with its own memmap.
+//!
+//! A device's current resources are fixed: a descriptor whose length is not what its first and last
+//! address say, or whose addresses are translated, is a lie or a bridge's window, and is refused.
+
+use arrayvec::ArrayVec;
+use carapace_aml::resources::{MemoryRange, Resource, ResourceError, decode};
+use carapace_mm::addr::PhysAddr;
+use carapace_mm::info::MAX_DEVICE_RANGES;
+use core::fmt;
+
+/// A range as the firmware says it; what of it is possible is the memory core's to judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first byte.
+    pub base: PhysAddr,
+    /// The bytes; may be 0.
+    pub size: u64,
+}
+
+/// The ranges of one device.
+pub type Ranges = ArrayVec<Range, MAX_DEVICE_RANGES>;
+
+/// Why a device's ranges cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangesError {
+    /// The buffer is malformed.
+    Malformed(ResourceError),
+    /// Length, first and last address contradict each other.
+    Contradiction {
+        /// The first address.
+        min: u64,
+        /// The last address.
+        max: u64,
+        /// The length in bytes.
+        length: u64,
+    },
+    /// The addresses are not those the CPU uses.
+    Translated {
+        /// The first address.
+        min: u64,
+        /// What would have to be added.
+        translation: u64,
+    },
+    /// There is no memory descriptor.
+    None,
+    /// There are more memory descriptors than a device may have.
+    TooMany,
+}
+
+impl fmt::Display for RangesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RangesError::Malformed(error) => write!(f, "_CRS: {error}"),
+            RangesError::Contradiction { min, max, length } => {
+                write!(f, "_CRS: {min:#x} to {max:#x} is said to have {length:#x} bytes")
+            }
+            RangesError::Translated { min, translation } => {
+                write!(f, "_CRS: the range at {min:#x} is translated by {translation:#x}")
+            }
+            RangesError::None => f.write_str("_CRS names no memory"),
+            RangesError::TooMany => write!(f, "_CRS names more than {MAX_DEVICE_RANGES} ranges"),
+        }
+    }
+}
+
+/// All memory ranges in `crs`, in its order.
+pub fn of(crs: &[u8]) -> Result<Ranges, RangesError> {
+    let mut ranges = Ranges::new();
+    for resource in decode(crs) {
+        if let Resource::Memory(memory) = resource.map_err(RangesError::Malformed)? {
+            ranges.try_push(judge(&memory)?).map_err(|_| RangesError::TooMany)?;
+        }
+    }
+    if ranges.is_empty() { Err(RangesError::None) } else { Ok(ranges) }
+}
+
+fn judge(memory: &MemoryRange) -> Result<Range, RangesError> {
+    let MemoryRange { min, max, length, translation, .. } = *memory;
+    if translation != 0 {
+        return Err(RangesError::Translated { min, translation });
+    }
+    // Length 0 is left to the memory core, which says so; its last address is any.
+    let agrees = length == 0 || min.checked_add(length.saturating_sub(1)) == Some(max);
+    if !agrees {
+        return Err(RangesError::Contradiction { min, max, length });
+    }
+    Ok(Range { base: PhysAddr(min), size: length })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn qword(flags: u8, min: u64, max: u64, translation: u64, length: u64) -> Vec<u8> {
+        let mut bytes = std::vec![0x8a, 0x2b, 0, 0, flags, 0];
+        [0, min, max, translation, length].iter().for_each(|n| bytes.extend(n.to_le_bytes()));
+        bytes
+    }
+
+    fn crs(descriptors: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = descriptors.iter().flatten().copied().collect();
+        bytes.extend([0x79, 0]);
+        bytes
+    }
+
+    fn plain(min: u64, length: u64) -> Vec<u8> {
+        qword(0x0c, min, min + length - 1, 0, length)
+    }
+
+    // Proves that every memory range counts, producer (as QEMU has it) or consumer, each by itself
+    // although they touch, and that an interrupt descriptor between them does not disturb.
+    #[test]
+    fn every_range_counts() {
+        let interrupt = std::vec![0x22, 0x08, 0x00];
+        let buffer = crs(&[
+            plain(0x1_0000_0000, 0x1000_0000),
+            interrupt,
+            qword(0x0d, 0x1_1000_0000, 0x1_2fff_ffff, 0, 0x2000_0000),
+        ]);
+        let all: Vec<_> = of(&buffer).unwrap().iter().map(|range| (range.base.0, range.size)).collect();
+        assert_eq!(all, [(0x1_0000_0000, 0x1000_0000), (0x1_1000_0000, 0x2000_0000)]);
+    }
+
+    // Proves that each lie is refused with its own reason, and that length 0 is passed on to the
+    // memory core, which has a sentence for it.
+    #[test]
+    fn lies_are_refused() {
+        let wrapping = qword(0x0c, u64::MAX - 0xfff, 0x0fff, 0, 0x2000);
+        let length = 0x2000;
+        let refused = RangesError::Contradiction { min: u64::MAX - 0xfff, max: 0x0fff, length };
+        assert_eq!(of(&crs(&[wrapping])), Err(refused));
+        let short = qword(0x0c, 0x20_0000, 0x3f_ffff, 0, 0x10_0000);
+        assert!(matches!(of(&crs(&[short])), Err(RangesError::Contradiction { .. })));
+        let bridge = qword(0x0c, 0x20_0000, 0x3f_ffff, 0x1000, 0x20_0000);
+        assert_eq!(of(&crs(&[bridge])), Err(RangesError::Translated { min: 0x20_0000, translation: 0x1000 }));
+        assert_eq!(of(&crs(&[])), Err(RangesError::None));
+        let many: Vec<_> = (1..=MAX_DEVICE_RANGES as u64 + 1).map(|n| plain(n << 21, 1 << 21)).collect();
+        assert_eq!(of(&crs(&many)), Err(RangesError::TooMany));
+        assert!(matches!(of(&[0x8a]), Err(RangesError::Malformed(_))));
+        let empty = of(&crs(&[qword(0x0c, 0x20_0000, 0x1f_ffff, 0, 0)])).unwrap();
+        assert_eq!(empty.as_slice(), [Range { base: PhysAddr(0x20_0000), size: 0 }]);
+    }
+}

@@ -1,0 +1,98 @@
+//! The Root System Description Pointer (ACPI 6.5, section 5.2.5.3): where the root table is.
+//!
+//! ```text
+//!  byte  0          8      9     15        16       20      24       32          36
+//!        "RSD PTR " | sum | OEM | revision | RSDT | length | XSDT | sum of all |
+//!        |------ these 20 bytes sum up to 0 -------|  from revision 2 on: all 36 do
+//! ```
+
+use crate::bytes::{sum, u8_at, u32_at, u64_at};
+use carapace_mm::addr::PhysAddr;
+
+/// Bytes of the RSDP of ACPI 1.0: only these are sure to be there.
+pub const SHORT_BYTES: usize = 20;
+/// Bytes of the RSDP of ACPI 2.0 and later.
+pub const LONG_BYTES: usize = 36;
+
+/// What the first [`SHORT_BYTES`] tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// 0 for ACPI 1.0, 2 for later ones.
+    pub revision: u8,
+    /// The RSDT, with pointers of four bytes.
+    pub rsdt: PhysAddr,
+}
+
+/// Reads the first [`SHORT_BYTES`]; `None` for a wrong signature or checksum.
+pub fn short(bytes: &[u8]) -> Option<Short> {
+    let bytes = bytes.get(..SHORT_BYTES)?;
+    if !bytes.starts_with(b"RSD PTR ") || sum(bytes) != 0 {
+        return None;
+    }
+    Some(Short { revision: u8_at(bytes, 15)?, rsdt: PhysAddr(u32_at(bytes, 16)?.into()) })
+}
+
+impl Short {
+    /// Whether there are [`LONG_BYTES`].
+    pub const fn is_long(&self) -> bool {
+        self.revision >= 2
+    }
+}
+
+/// Where the XSDT is by the [`LONG_BYTES`]: `Some(None)` where the firmware has none, and the RSDT counts; `None`
+/// for a wrong length (there has been one so far) or checksum.
+pub fn xsdt(bytes: &[u8]) -> Option<Option<PhysAddr>> {
+    let bytes = bytes.get(..LONG_BYTES)?;
+    if u32_at(bytes, 20)? != LONG_BYTES as u32 || sum(bytes) != 0 {
+        return None;
+    }
+    Some(Some(u64_at(bytes, 24)?).filter(|&at| at != 0).map(PhysAddr))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rsdp(revision: u8, length: u32, xsdt: u64) -> [u8; LONG_BYTES] {
+        let mut bytes = [0; LONG_BYTES];
+        bytes[..8].copy_from_slice(b"RSD PTR ");
+        // An OEM name that is no UTF-8: nobody's business.
+        bytes[9..15].copy_from_slice(b"BOCH\xff ");
+        bytes[15] = revision;
+        bytes[16..20].copy_from_slice(&0x1ffe_1234u32.to_le_bytes());
+        bytes[8] = 0u8.wrapping_sub(sum(&bytes[..SHORT_BYTES]));
+        bytes[20..24].copy_from_slice(&length.to_le_bytes());
+        bytes[24..32].copy_from_slice(&xsdt.to_le_bytes());
+        bytes[32] = 0u8.wrapping_sub(sum(&bytes));
+        bytes
+    }
+
+    // Proves that both addresses are found, by revision, and that without an XSDT the RSDT is left.
+    #[test]
+    fn addresses_are_found() {
+        let old = rsdp(0, 0, 0);
+        let told = Short { revision: 0, rsdt: PhysAddr(0x1ffe_1234) };
+        assert_eq!(short(&old[..SHORT_BYTES]), Some(told));
+        assert!(!told.is_long());
+        let new = rsdp(2, 36, 0x1_7ffe_1234);
+        assert!(short(&new).unwrap().is_long());
+        assert_eq!(xsdt(&new), Some(Some(PhysAddr(0x1_7ffe_1234))));
+        assert_eq!(xsdt(&rsdp(2, 36, 0)), Some(None));
+    }
+
+    // Proves that any changed byte of what is summed, too few bytes, and another length are refused.
+    #[test]
+    fn broken_ones_are_refused() {
+        let good = rsdp(2, 36, 0x1_7ffe_1234);
+        for at in 0..LONG_BYTES {
+            let mut bad = good;
+            bad[at] ^= 0x10;
+            assert_eq!(short(&bad).is_none(), at < SHORT_BYTES, "byte {at}");
+            assert_eq!(xsdt(&bad), None, "byte {at}");
+            assert_eq!(xsdt(&good[..at]), None);
+        }
+        assert_eq!(short(&good[..SHORT_BYTES - 1]), None);
+        assert_eq!(xsdt(&rsdp(2, 35, 0x1000)), None);
+        assert_eq!(short(&[0; LONG_BYTES]), None);
+    }
+}

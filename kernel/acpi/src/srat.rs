@@ -1,0 +1,339 @@
+//! The System Resource Affinity Table (ACPI 6.5, section 5.2.16): which memory belongs to which
+//! node, and where memory may be hot-plugged.
+//!
+//! ```text
+//!  header (36) | reserved (12) | entry: type, length, ... | entry | ...
+//!                                type 1, 40 bytes: memory affinity
+//! ```
+//!
+//! The table is read before there is a heap, so nothing is collected: every question walks the bytes.
+//! Invariants: the walk ends for any bytes; disabled entries and entries of length zero (QEMU makes
+//! both) are never seen outside.
+
+use crate::bytes::{u8_at, u32_at, u64_at};
+use carapace_mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
+use core::fmt;
+
+/// Where the first entry starts.
+const ENTRIES: usize = 48;
+/// The type of a memory affinity entry, and its length in bytes.
+const MEMORY_AFFINITY: u8 = 1;
+const MEMORY_AFFINITY_BYTES: usize = 40;
+/// Flags of a memory affinity entry.
+const ENABLED: u32 = 1 << 0;
+const HOT_PLUGGABLE: u32 = 1 << 1;
+
+/// Whether memory may come and go while the machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plugging {
+    /// There at boot, and stays.
+    Fixed,
+    /// May be plugged here; what is there at boot may be nothing.
+    Hot,
+}
+
+/// An enabled memory affinity entry that is not empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryAffinity {
+    /// Its first byte.
+    pub base: PhysAddr,
+    /// Its bytes, at least one; firmware may say anything, so `base` + `length` may wrap.
+    pub length: u64,
+    /// The proximity domain.
+    pub node: NodeId,
+    /// Whether the range is for hot-plugging.
+    pub plugging: Plugging,
+}
+
+impl MemoryAffinity {
+    /// The whole frames of the range; up to the end of physical memory where it wraps.
+    pub fn frames(&self) -> PfnRange {
+        let start = self.base.0.div_ceil(PAGE_SIZE);
+        let end = self.base.0.saturating_add(self.length) / PAGE_SIZE;
+        PfnRange::new(Pfn(start), Pfn(end))
+    }
+}
+
+/// Why the table cannot be read further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SratError {
+    /// An entry is shorter than its kind has to be, or reaches beyond the table's end.
+    BadEntry {
+        /// Where in the table it starts.
+        offset: usize,
+        /// What its length byte says.
+        length: u8,
+    },
+}
+
+impl fmt::Display for SratError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SratError::BadEntry { offset, length } => {
+                write!(f, "SRAT: the entry at offset {offset} has length {length}, which cannot be")
+            }
+        }
+    }
+}
+
+/// The table's bytes, header included, checksum verified by the caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Srat<'a>(pub &'a [u8]);
+
+impl<'a> Srat<'a> {
+    /// The memory affinity entries. After an error nothing follows.
+    pub fn memory(&self) -> impl Iterator<Item = Result<MemoryAffinity, SratError>> + use<'a> {
+        Entries { table: self.0, at: ENTRIES }
+    }
+
+    /// The ranges that may be hot-plugged, in the table's order; those before a bad entry if there is one.
+    pub fn hot_pluggable(&self) -> impl Iterator<Item = PfnRange> + use<'a> {
+        self.memory()
+            .map_while(Result::ok)
+            .filter(|entry| entry.plugging == Plugging::Hot)
+            .map(|entry| entry.frames())
+            .filter(|frames| !frames.is_empty())
+    }
+
+    /// Cuts `range` where the node changes and hands each piece to `piece`, in ascending order. What
+    /// no entry covers belongs to node 0, as everything does on a machine without an SRAT.
+    pub fn split(&self, range: PfnRange, piece: &mut dyn FnMut(PfnRange, NodeId)) {
+        let mut start = range.start;
+        // Neighbouring pieces of one node are handed out as one.
+        let mut open: Option<(PfnRange, NodeId)> = None;
+        while start < range.end {
+            let (end, node) = self.run_from(start);
+            let cut = PfnRange::new(start, end.min(range.end));
+            open = match open {
+                Some((before, same)) if same == node => Some((PfnRange::new(before.start, cut.end), node)),
+                Some((before, other)) => {
+                    piece(before, other);
+                    Some((cut, node))
+                }
+                None => Some((cut, node)),
+            };
+            start = cut.end;
+        }
+        if let Some((last, node)) = open {
+            piece(last, node);
+        }
+    }
+
+    /// The node of `at` and the first frame above it where another entry may rule.
+    fn run_from(&self, at: Pfn) -> (Pfn, NodeId) {
+        let mut end = Pfn(u64::MAX);
+        for frames in self.memory().map_while(Result::ok).map(|entry| (entry.frames(), entry.node)) {
+            let (frames, node) = frames;
+            if frames.contains(at) {
+                return (frames.end, node);
+            }
+            if frames.start > at && !frames.is_empty() {
+                end = end.min(frames.start);
+            }
+        }
+        (end, NodeId(0))
+    }
+}
+
+struct Entries<'a> {
+    table: &'a [u8],
+    at: usize,
+}
+
+impl Entries<'_> {
+    /// The bytes of the entry at `self.at` and where the next starts; `None` at the table's end.
+    fn step(&mut self) -> Option<Result<(usize, usize), SratError>> {
+        let offset = self.at;
+        u8_at(self.table, offset)?;
+        let length = u8_at(self.table, offset.saturating_add(1)).unwrap_or(0);
+        let end = offset.saturating_add(usize::from(length));
+        if length < 2 || end > self.table.len() {
+            self.at = self.table.len();
+            return Some(Err(SratError::BadEntry { offset, length }));
+        }
+        self.at = end;
+        Some(Ok((offset, end)))
+    }
+
+    /// The memory affinity in `entry`, `Ok(None)` for one that says nothing.
+    fn decode(&self, offset: usize, entry: &[u8]) -> Result<Option<MemoryAffinity>, SratError> {
+        let fields = || {
+            // Revision 1 has eight bits of proximity domain and three reserved bytes (Linux's
+            // acpi_numa_memory_affinity_init reads it so too).
+            let wide = u8_at(self.table, 8)? > 1;
+            let domain = u32_at(entry, 2)?;
+            let node = NodeId(if wide { domain } else { domain & 0xff });
+            Some((u32_at(entry, 28)?, PhysAddr(u64_at(entry, 8)?), u64_at(entry, 16)?, node))
+        };
+        let bad = SratError::BadEntry { offset, length: entry.len().try_into().unwrap_or(u8::MAX) };
+        if entry.len() < MEMORY_AFFINITY_BYTES {
+            return Err(bad);
+        }
+        let (flags, base, length, node) = fields().ok_or(bad)?;
+        if flags & ENABLED == 0 || length == 0 {
+            return Ok(None);
+        }
+        let plugging = if flags & HOT_PLUGGABLE == 0 { Plugging::Fixed } else { Plugging::Hot };
+        Ok(Some(MemoryAffinity { base, length, node, plugging }))
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<MemoryAffinity, SratError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (offset, end) = match self.step()? {
+                Ok(bounds) => bounds,
+                Err(error) => return Some(Err(error)),
+            };
+            let entry = self.table.get(offset..end)?;
+            if u8_at(entry, 0) != Some(MEMORY_AFFINITY) {
+                continue;
+            }
+            match self.decode(offset, entry) {
+                Ok(None) => {}
+                Ok(Some(affinity)) => return Some(Ok(affinity)),
+                Err(error) => {
+                    self.at = self.table.len();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    const REVISION_AT: usize = 8;
+
+    fn table(entries: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = std::vec![0; ENTRIES];
+        bytes[REVISION_AT] = 3;
+        entries.iter().for_each(|entry| bytes.extend(entry));
+        bytes
+    }
+
+    fn memory(node: u32, base: u64, length: u64, flags: u32) -> Vec<u8> {
+        let mut entry = std::vec![MEMORY_AFFINITY, MEMORY_AFFINITY_BYTES as u8];
+        entry.extend(node.to_le_bytes());
+        entry.extend([0; 2]);
+        entry.extend(base.to_le_bytes());
+        entry.extend(length.to_le_bytes());
+        entry.extend([0; 4]);
+        entry.extend(flags.to_le_bytes());
+        entry.extend([0; 8]);
+        entry
+    }
+
+    fn pieces(table: &[u8], start: u64, end: u64) -> Vec<(u64, u64, u32)> {
+        let mut out = Vec::new();
+        Srat(table).split(PfnRange::new(Pfn(start), Pfn(end)), &mut |range, node| {
+            out.push((range.start.0, range.end.0, node.0));
+        });
+        out
+    }
+
+    // Proves that processor entries, disabled entries and the entry of length zero that QEMU writes
+    // are skipped, and that the hot-pluggable window is told from memory that is there.
+    #[test]
+    fn reads_what_qemu_writes() {
+        let processor = std::vec![0, 16, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let bytes = table(&[
+            processor,
+            memory(0, 0, 0xa0000, ENABLED),
+            memory(0, 0x10_0000, 0x1ff0_0000, ENABLED),
+            memory(1, 0, 0, 0),
+            memory(1, 0x2000_0000, 0, ENABLED),
+            memory(0, 0x4000_0000, 0x1000, 0),
+            memory(1, 0x1_0000_0000, 0x40_0000_0000, ENABLED | HOT_PLUGGABLE),
+        ]);
+        let all: Vec<_> = Srat(&bytes).memory().map(Result::unwrap).collect();
+        assert_eq!(all.iter().map(|entry| entry.node.0).collect::<Vec<_>>(), [0, 0, 1]);
+        let hot: Vec<_> = Srat(&bytes).hot_pluggable().collect();
+        assert_eq!(hot, [PfnRange::new(Pfn(0x10_0000), Pfn(0x410_0000))]);
+    }
+
+    // Proves that a boot range is cut exactly where the node changes, that a gap is node 0, and that
+    // neighbours of one node stay one piece.
+    #[test]
+    fn splits_at_borders() {
+        let bytes = table(&[
+            memory(1, 0x4000_0000, 0x1000_0000, ENABLED),
+            memory(1, 0x5000_0000, 0x1000_0000, ENABLED),
+            memory(2, 0x7000_0000, 0x1000_0000, ENABLED),
+        ]);
+        assert_eq!(
+            pieces(&bytes, 0x3_0000, 0x8_0000),
+            [
+                (0x3_0000, 0x4_0000, 0),
+                (0x4_0000, 0x6_0000, 1),
+                (0x6_0000, 0x7_0000, 0),
+                (0x7_0000, 0x8_0000, 2)
+            ]
+        );
+        assert_eq!(pieces(&bytes, 0x4_1000, 0x4_2000), [(0x4_1000, 0x4_2000, 1)]);
+        assert_eq!(pieces(&bytes, 0x4_1000, 0x4_1000), []);
+    }
+
+    // Proves that only whole frames of a range count: one that begins or ends within a frame loses that frame, one that
+    // has no whole frame is no place for a DIMM, and one that wraps ends with the last address.
+    #[test]
+    fn frames_are_whole() {
+        let frames = |base, length| {
+            let entry = memory(0, base, length, ENABLED | HOT_PLUGGABLE);
+            let hot: Vec<_> = Srat(&table(&[entry])).hot_pluggable().collect();
+            hot.first().map(|range| (range.start.0, range.end.0))
+        };
+        assert_eq!(frames(0x1000, 0x2000), Some((1, 3)));
+        assert_eq!(frames(0x1001, 0x2000), Some((2, 3)));
+        assert_eq!(frames(0xfff, 0x2000), Some((1, 2)));
+        assert_eq!(frames(0x1001, 0x1ffe), None);
+        assert_eq!(frames(u64::MAX - 0x1fff, u64::MAX), Some(((1 << 52) - 2, (1 << 52) - 1)));
+    }
+
+    // Proves that revision 1 has proximity domains of eight bits.
+    #[test]
+    fn revision_one_domains_are_bytes() {
+        let mut bytes = table(&[memory(0xffff_ff01, 0, 0x1000, ENABLED)]);
+        assert_eq!(Srat(&bytes).memory().next().unwrap().unwrap().node, NodeId(0xffff_ff01));
+        bytes[REVISION_AT] = 1;
+        assert_eq!(Srat(&bytes).memory().next().unwrap().unwrap().node, NodeId(1));
+    }
+
+    // Proves that lengths of 0, 1, too short for the kind, and beyond the end are errors that end
+    // the walk, with what came before still told.
+    #[test]
+    fn bad_lengths_end_the_walk() {
+        for length in [0, 1, 39, 41, 255] {
+            let mut bad = memory(2, 0x2000, 0x1000, ENABLED);
+            bad[1] = length;
+            let bytes = table(&[memory(1, 0x1000, 0x1000, ENABLED | HOT_PLUGGABLE), bad]);
+            let all: Vec<_> = Srat(&bytes).memory().collect();
+            assert_eq!(all.len(), 2, "length {length}");
+            assert_eq!(all[1], Err(SratError::BadEntry { offset: ENTRIES + MEMORY_AFFINITY_BYTES, length }));
+            assert_eq!(Srat(&bytes).hot_pluggable().count(), 1);
+        }
+    }
+
+    // Proves that no prefix of a table, no wrapping range and no byte changed makes a walk panic or
+    // run for ever.
+    #[test]
+    fn any_bytes_are_read_to_their_end() {
+        let whole = table(&[memory(1, u64::MAX - 5, u64::MAX, ENABLED), memory(0, 0x1000, 0x5000, 3)]);
+        for end in 0..whole.len() {
+            assert!(Srat(&whole[..end]).memory().count() <= 3);
+        }
+        for at in 0..whole.len() {
+            for value in 0..=255 {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                assert!(Srat(&bytes).memory().count() <= 40);
+                pieces(&bytes, 0, u64::MAX >> 12);
+            }
+        }
+    }
+}

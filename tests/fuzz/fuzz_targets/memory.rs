@@ -1,0 +1,69 @@
+//! The memory core in use, on the simulated machine: what is done, and in which order, the bytes say. `carapace_mm::sim::world`
+//! compares after each operation; a panic is a find.
+//!
+//! ```text
+//!  byte 0: leaves of 1 GiB or not        then 4 bytes an operation: which | number and kind | amount (16 bits)
+//! ```
+#![no_main]
+
+use carapace_mm::addr::Order;
+use carapace_mm::hotplug::Step;
+use carapace_mm::info::{Policy, Zone};
+use carapace_mm::machine::Support;
+use carapace_mm::page::Kind;
+use carapace_mm::sim::world::{DIMMS, NODES, Op, World, wish};
+use carapace_mm::window::{Request, Shape};
+use libfuzzer_sys::fuzz_target;
+
+/// Operations of one run: more only take longer.
+const MOST: usize = 64;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((first, rest)) = input.split_first() else { return };
+    let mut world = World::small(if first & 1 == 0 { Support::No } else { Support::Yes });
+    for word in rest.chunks_exact(4).take(MOST) {
+        world.run(&operation(word[0], word[1], u16::from_le_bytes([word[2], word[3]])));
+    }
+    world.finish();
+});
+
+fn operation(which: u8, how: u8, amount: u16) -> Op {
+    let number = usize::from(how) % DIMMS;
+    let pages = u64::from(amount);
+    match which % 24 {
+        0..=2 => Op::Plug(number),
+        3 | 4 => Op::Remove(number),
+        5 => Op::Offline(number, pages % 3),
+        6..=8 => Op::Steps(how, 1 + pages % 9000),
+        9 => Op::GiveUp,
+        10 => Op::Online(
+            number,
+            [None, Some(Zone::Any), Some(Zone::Movable), Some(Zone::Kernel)][pages as usize % 4],
+        ),
+        11 => Op::Policy(Policy::ALL[usize::from(how) % Policy::ALL.len()]),
+        12 => Op::Fail(Step::ALL[usize::from(how) % Step::ALL.len()]),
+        13 => Op::TearOut(number),
+        14..=16 => Op::Allocate(request(how, pages)),
+        17 => Op::Begin(request(how, pages)),
+        18 => Op::Grow(1 + pages % 9000),
+        19 => Op::Abandon,
+        20 => Op::Free(usize::from(how)),
+        21 => Op::Take(Order(how % 10), kind(amount)),
+        22 => Op::Give(usize::from(how)),
+        _ => Op::Verify,
+    }
+}
+
+/// One in eight is pinned.
+fn kind(bits: u16) -> Kind {
+    if bits & 7 == 7 { Kind::Pinned } else { Kind::Movable }
+}
+
+fn request(how: u8, pages: u64) -> Request {
+    let node = match how >> 4 & 3 {
+        0 | 1 => None,
+        which => Some(NODES[usize::from(which) - 2]),
+    };
+    let shape = if how & 8 == 0 { Shape::Scattered } else { Shape::Contiguous };
+    wish(1 + pages % 20_000, node, kind(how.into()), shape)
+}

@@ -1,0 +1,481 @@
+//! The view's state: what is known of the guest, what is chosen, and what keys and answers make of it.
+//!
+//! ```text
+//!  keys, answers, events --> App --> Action (ask the kernel, plug, unplug, leave)
+//!                             |
+//!                             '----> draw
+//! ```
+//!
+//! Pure: nothing here waits, reads or writes; `main` does what an [`Action`] says.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use carapace_cli::human::{AsFilled, Size};
+use guest::dimm::Dimm;
+use guest::size::ByteSize;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use serde_json::Value;
+
+use crate::entries::{Entries, Tone};
+use crate::look::Look;
+use crate::map::PAGE;
+use crate::model::{Buddy, Event, Extent, Line, Resource};
+
+/// Between two looks at the guest; what happens there is looked at once it is told.
+const POLL: Duration = Duration::from_secs(1);
+/// A kernel that does not answer for so long is asked again: it may have been started anew.
+const SILENCE: Duration = Duration::from_secs(6);
+
+/// What the main program is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a command; the answer is for this.
+    Ask(What, String),
+    /// Stop the command that runs.
+    Stop,
+    /// Plug a DIMM.
+    Plug {
+        /// Its size.
+        size: ByteSize,
+        /// Its node.
+        node: u64,
+    },
+    /// Unplug the DIMM of that name.
+    Unplug(String),
+    /// Ask QEMU which DIMMs there are.
+    ListDimms,
+    /// End.
+    Quit,
+}
+
+/// What an answer is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The table.
+    Resources,
+    /// The map.
+    Map,
+    /// The bars.
+    Buddy,
+    /// That events are told on.
+    Events,
+    /// A command of the user's, as typed.
+    Command(String),
+}
+
+/// What is in front of the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dialog {
+    /// Nothing.
+    None,
+    /// The keys.
+    Help,
+    /// A DIMM to add.
+    Add(Choice),
+    /// Memory to allocate.
+    Allocate(Choice),
+    /// An allocation to free: places in [`App::allocations`], behind "all".
+    Free(usize),
+    /// A DIMM to remove, once QEMU has said which there are.
+    Remove(Option<(Vec<String>, usize)>),
+}
+
+/// A size and a node to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Place in the list of sizes.
+    pub size: usize,
+    /// The node; `None`: any.
+    pub node: Option<u64>,
+}
+
+/// Sizes of DIMMs.
+pub const DIMM_SIZES: [&str; 10] = ["128M", "256M", "512M", "1G", "2G", "4G", "8G", "16G", "64G", "256G"];
+/// Sizes of allocations.
+pub const ALLOCATION_SIZES: [&str; 9] = ["4K", "2M", "16M", "64M", "100M", "200M", "512M", "1G", "4G"];
+
+/// The state.
+#[derive(Debug)]
+pub struct App {
+    /// How it looks.
+    pub look: Look,
+    /// The machine's nodes.
+    pub nodes: u64,
+    /// The table.
+    pub resources: Vec<Resource>,
+    /// The map.
+    pub map: Vec<Extent>,
+    /// The bars.
+    pub buddy: Vec<Buddy>,
+    /// What has happened.
+    pub entries: Entries,
+    /// Whether the whole log is shown among them.
+    pub whole_log: bool,
+    /// What is in front.
+    pub dialog: Dialog,
+    /// The last thing that was done, or is being done.
+    pub status: (Tone, String),
+    /// Lines of the map, and of the table, that are scrolled away.
+    pub scroll: (usize, usize),
+    /// What was allocated here: number and bytes.
+    pub allocations: Vec<(u64, u64)>,
+    /// Whether the guest has ended.
+    pub ended: bool,
+    /// Since when the kernel has not answered, if it has been asked.
+    pub asked: Option<Instant>,
+    waiting: HashMap<u32, What>,
+    /// Whether the status is only that an answer is missing: the next one takes it away.
+    complaint: bool,
+    /// Whether the user has asked for the end of a command, which has not come yet.
+    stopping: bool,
+    next_poll: Option<Instant>,
+}
+
+impl App {
+    /// Nothing is known yet of a guest with so many nodes.
+    pub fn new(look: Look, nodes: u64) -> Self {
+        Self {
+            look,
+            nodes,
+            resources: Vec::new(),
+            map: Vec::new(),
+            buddy: Vec::new(),
+            entries: Entries::default(),
+            whole_log: false,
+            dialog: Dialog::None,
+            status: (Tone::Quiet, "asking the kernel ...".to_owned()),
+            scroll: (0, 0),
+            allocations: Vec::new(),
+            ended: false,
+            asked: None,
+            waiting: HashMap::new(),
+            complaint: true,
+            stopping: false,
+            next_poll: None,
+        }
+    }
+
+    /// What is to be asked now.
+    pub fn poll(&mut self, now: Instant) -> Vec<Action> {
+        if self.ended {
+            return Vec::new();
+        }
+        if self.silent(now) {
+            // Answers that come late belong to numbers that nobody waits for any more.
+            self.waiting.clear();
+            self.stopping = false;
+            self.next_poll = None;
+            self.complain("no answer on the second serial port; is another view connected to it?".to_owned());
+        }
+        let busy = self.waiting.values().any(|what| !matches!(what, What::Command(_)));
+        if busy || self.next_poll.is_some_and(|next| now < next) {
+            return Vec::new();
+        }
+        self.next_poll = Some(now + POLL);
+        self.asked = Some(now);
+        let asked = [
+            (What::Events, "events on"),
+            (What::Resources, "resources"),
+            (What::Map, "map"),
+            (What::Buddy, "buddyinfo"),
+        ];
+        asked.map(|(what, command)| Action::Ask(what, command.to_owned())).to_vec()
+    }
+
+    /// A command of the user's may take as long as it likes, until it is to stop.
+    fn silent(&self, now: Instant) -> bool {
+        let patient = self.running().is_some() && !self.stopping;
+        !patient && !self.waiting.is_empty() && self.asked.is_some_and(|asked| now > asked + SILENCE)
+    }
+
+    /// The command of the user's that runs.
+    pub fn running(&self) -> Option<&str> {
+        self.waiting.values().find_map(|what| match what {
+            What::Command(command) => Some(command.as_str()),
+            _ => None,
+        })
+    }
+
+    /// A command was sent under this number.
+    pub fn sent(&mut self, id: u32, what: What) {
+        if let What::Command(command) = &what {
+            self.tell(Tone::Plain, format!("{command} ..."));
+        }
+        self.waiting.insert(id, what);
+    }
+
+    /// A line has come.
+    pub fn heard(&mut self, line: Line) {
+        match line {
+            Line::Answer(id, answer) => {
+                if let Some(what) = self.waiting.remove(&id) {
+                    self.answer(what, answer);
+                }
+            }
+            Line::Event(event) => {
+                if !matches!(event, Event::Log { .. }) {
+                    self.look_now();
+                }
+                self.entries.take(event);
+            }
+        }
+    }
+
+    fn answer(&mut self, what: What, answer: Result<Value, String>) {
+        self.asked = Some(Instant::now());
+        self.stopping = false;
+        let read = match (what, answer) {
+            (What::Command(command), answer) => {
+                self.done(&command, answer);
+                Ok(())
+            }
+            // A look that was stopped along with a command, or that was too long: the next one comes soon.
+            (_, Err(_)) | (What::Events, Ok(_)) => Ok(()),
+            (What::Resources, Ok(value)) => serde_json::from_value(value).map(|rows| self.resources = rows),
+            (What::Map, Ok(value)) => serde_json::from_value(value).map(|rows| self.map = rows),
+            (What::Buddy, Ok(value)) => serde_json::from_value(value).map(|rows| self.buddy = rows),
+        };
+        if let Err(error) = read {
+            self.complain(format!("an answer of the kernel's is not understood: {error}"));
+        } else if self.complaint {
+            self.tell(Tone::Quiet, String::new());
+        }
+    }
+
+    /// Says what was done, or is being done.
+    pub fn tell(&mut self, tone: Tone, text: String) {
+        self.status = (tone, text);
+        self.complaint = false;
+    }
+
+    fn complain(&mut self, text: String) {
+        self.status = (Tone::Bad, text);
+        self.complaint = true;
+    }
+
+    /// A command of the user's has ended.
+    fn done(&mut self, command: &str, answer: Result<Value, String>) {
+        self.look_now();
+        let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let (tone, text) = match answer {
+            Err(error) => (Tone::Bad, format!("{command}: {error}")),
+            Ok(value) if command.starts_with("alloc") => {
+                let (id, bytes) = (number(&value, "id"), number(&value, "pages") * PAGE);
+                self.allocations.push((id, bytes));
+                (Tone::Good, format!("allocation {id}: {}", Size(bytes)))
+            }
+            Ok(value) if command.starts_with("free") => {
+                let (many, bytes) = (number(&value, "allocations"), number(&value, "pages") * PAGE);
+                match command.split_whitespace().nth(1).and_then(|id| id.parse::<u64>().ok()) {
+                    Some(id) => self.allocations.retain(|(other, _)| *other != id),
+                    None => self.allocations.clear(),
+                }
+                let s = if many == 1 { "" } else { "s" };
+                (Tone::Good, format!("{many} allocation{s} freed: {}", Size(bytes)))
+            }
+            Ok(value) => {
+                let (pages, bad) = (number(&value, "pages"), number(&value, "bad_pages"));
+                match bad {
+                    0 => (Tone::Good, format!("{command}: {}", AsFilled(pages))),
+                    bad => {
+                        (Tone::Bad, format!("{command}: {bad} of {pages} pages are NOT as they were filled"))
+                    }
+                }
+            }
+        };
+        self.tell(tone, text);
+    }
+
+    /// Looks at the guest as soon as nothing is being waited for.
+    fn look_now(&mut self) {
+        self.next_poll = None;
+    }
+
+    /// QEMU has closed the line.
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.waiting.clear();
+        self.dialog = Dialog::None;
+        self.tell(Tone::Bad, "the guest has ended; `cargo xtask run` starts another one".to_owned());
+    }
+
+    /// QEMU has plugged or unplugged a DIMM, or not.
+    pub fn dimm_done(&mut self, result: Result<String, String>) {
+        self.look_now();
+        match result {
+            Ok(text) => self.tell(Tone::Good, text),
+            Err(text) => self.tell(Tone::Bad, text),
+        }
+    }
+
+    /// QEMU has said which DIMMs there are.
+    pub fn dimms(&mut self, result: Result<Vec<Dimm>, String>) {
+        if !matches!(self.dialog, Dialog::Remove(_)) {
+            return;
+        }
+        match result {
+            Ok(dimms) if dimms.is_empty() => {
+                self.dialog = Dialog::None;
+                self.tell(Tone::Bad, "there is no DIMM to remove; a adds one".to_owned());
+            }
+            Ok(dimms) => {
+                let rows = dimms.iter().map(|dimm| {
+                    let Dimm { id, size, node, address, said, .. } = dimm;
+                    format!("{id:<10} {size:>6}  node {node}  at {address:#x}  {said}")
+                });
+                self.dialog = Dialog::Remove(Some((rows.collect(), 0)));
+            }
+            Err(text) => {
+                self.dialog = Dialog::None;
+                self.tell(Tone::Bad, text);
+            }
+        }
+    }
+
+    /// A key was pressed.
+    pub fn key(&mut self, key: KeyEvent) -> Vec<Action> {
+        if key.kind == KeyEventKind::Release {
+            return Vec::new();
+        }
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if control && key.code == KeyCode::Char('c') {
+            return vec![Action::Quit];
+        }
+        match self.dialog.clone() {
+            Dialog::None => self.plain_key(key.code),
+            _ if matches!(key.code, KeyCode::Esc | KeyCode::Char('q')) => {
+                self.dialog = Dialog::None;
+                Vec::new()
+            }
+            Dialog::Help => {
+                self.dialog = Dialog::None;
+                Vec::new()
+            }
+            Dialog::Add(choice) => match self.choose(key.code, choice, DIMM_SIZES.len(), Some(0)) {
+                Chosen::Not(choice) => self.open(Dialog::Add(choice)),
+                Chosen::Taken => match DIMM_SIZES[choice.size].parse() {
+                    Ok(size) => vec![Action::Plug { size, node: choice.node.unwrap_or(0) }],
+                    Err(_) => Vec::new(),
+                },
+            },
+            Dialog::Allocate(choice) => match self.choose(key.code, choice, ALLOCATION_SIZES.len(), None) {
+                Chosen::Not(choice) => self.open(Dialog::Allocate(choice)),
+                Chosen::Taken => {
+                    let size = ALLOCATION_SIZES[choice.size];
+                    let node = choice.node.map(|node| format!(" --node {node}")).unwrap_or_default();
+                    command(format!("alloc {size}{node}"))
+                }
+            },
+            Dialog::Free(at) => match key.code {
+                KeyCode::Enter => {
+                    self.dialog = Dialog::None;
+                    match at.checked_sub(1).and_then(|at| self.allocations.get(at)) {
+                        Some((id, _)) => command(format!("free {id}")),
+                        None => command("free all".to_owned()),
+                    }
+                }
+                code => self.open(Dialog::Free(moved(code, at, self.allocations.len() + 1))),
+            },
+            Dialog::Remove(None) => Vec::new(),
+            Dialog::Remove(Some((rows, at))) => match key.code {
+                KeyCode::Enter => {
+                    self.dialog = Dialog::None;
+                    let id = rows.get(at).and_then(|row| row.split_whitespace().next());
+                    id.map(|id| Action::Unplug(id.to_owned())).into_iter().collect()
+                }
+                code => {
+                    let at = moved(code, at, rows.len());
+                    self.open(Dialog::Remove(Some((rows, at))))
+                }
+            },
+        }
+    }
+
+    fn open(&mut self, dialog: Dialog) -> Vec<Action> {
+        self.dialog = dialog;
+        Vec::new()
+    }
+
+    fn plain_key(&mut self, code: KeyCode) -> Vec<Action> {
+        let last = self.nodes.saturating_sub(1);
+        match code {
+            KeyCode::Char('q') => return vec![Action::Quit],
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.dialog = Dialog::Help,
+            KeyCode::Char('l') => self.whole_log = !self.whole_log,
+            KeyCode::Up => self.scroll.0 = self.scroll.0.saturating_sub(1),
+            KeyCode::Down => self.scroll.0 += 1,
+            KeyCode::PageUp => self.scroll.0 = self.scroll.0.saturating_sub(10),
+            KeyCode::PageDown => self.scroll.0 += 10,
+            KeyCode::Char('[') => self.scroll.1 = self.scroll.1.saturating_sub(1),
+            KeyCode::Char(']') => self.scroll.1 += 1,
+            _ if self.ended => {}
+            KeyCode::Char('a') => self.dialog = Dialog::Add(Choice { size: 1, node: Some(last) }),
+            KeyCode::Char('d') => {
+                self.dialog = Dialog::Remove(None);
+                return vec![Action::ListDimms];
+            }
+            KeyCode::Char('m') => self.dialog = Dialog::Allocate(Choice { size: 4, node: None }),
+            KeyCode::Char('f') => self.dialog = Dialog::Free(0),
+            KeyCode::Char('v') => return command("verify".to_owned()),
+            KeyCode::Char('s') | KeyCode::Esc if self.running().is_some() => {
+                self.asked = Some(Instant::now());
+                self.stopping = true;
+                return vec![Action::Stop];
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// What a key makes of a choice; the lowest node is `least` (`None`: any node).
+    fn choose(&mut self, code: KeyCode, choice: Choice, sizes: usize, least: Option<u64>) -> Chosen {
+        let mut next = choice;
+        match code {
+            KeyCode::Enter => {
+                self.dialog = Dialog::None;
+                return Chosen::Taken;
+            }
+            KeyCode::Right | KeyCode::Tab => {
+                next.node = match choice.node {
+                    None => Some(0),
+                    Some(node) if node + 1 < self.nodes => Some(node + 1),
+                    Some(_) => least,
+                };
+            }
+            KeyCode::Left | KeyCode::BackTab => {
+                next.node = match choice.node {
+                    node if node == least => Some(self.nodes.saturating_sub(1)),
+                    None => Some(0),
+                    Some(0) => None,
+                    Some(node) => Some(node - 1),
+                };
+            }
+            code => next.size = moved(code, choice.size, sizes),
+        }
+        Chosen::Not(next)
+    }
+}
+
+/// Whether a choice is made.
+enum Chosen {
+    /// Not yet.
+    Not(Choice),
+    /// It is.
+    Taken,
+}
+
+fn command(line: String) -> Vec<Action> {
+    vec![Action::Ask(What::Command(line.clone()), line)]
+}
+
+/// The place in a list of `count` to which a key leads.
+fn moved(code: KeyCode, at: usize, count: usize) -> usize {
+    match code {
+        KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
+        KeyCode::Down | KeyCode::Char('j') => (at + 1).min(count.saturating_sub(1)),
+        KeyCode::Home => 0,
+        KeyCode::End => count.saturating_sub(1),
+        _ => at,
+    }
+}

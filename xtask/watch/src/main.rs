@@ -1,0 +1,242 @@
+//! `cargo xtask watch`: a running guest on the whole screen.
+//!
+//! ```text
+//!  second serial port (link, model) --.                .--> draw (map, look) --> terminal
+//!  keys ------------------------------+--> app (state) +
+//!  QMP (control): DIMMs --------------'                '--> commands, DIMMs
+//! ```
+//!
+//! A program of its own, so that `cargo xtask run` is compiled without what a screen needs. Invariant: the terminal is
+//! as it was before when the program ends, also by a panic or a signal.
+
+mod app;
+mod draw;
+mod entries;
+mod link;
+mod look;
+mod map;
+mod model;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use guest::dimm::{Dimm, Monitor, Outcome};
+use guest::guests;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, KeyEvent};
+use ratatui::crossterm::style::force_color_output;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::app::{Action, App};
+use crate::link::{Heard, Link};
+use crate::look::{Colours, Look};
+
+/// How long the kernel may take to answer to a DIMM.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(120);
+/// How often signals and the clock are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Show a running guest on the whole screen.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask watch", bin_name = "cargo xtask watch")]
+struct Cli {
+    /// The guest's QMP socket [default: that of the only guest that runs]
+    #[arg(long, value_name = "PATH")]
+    qmp: Option<PathBuf>,
+}
+
+/// What the main loop is told.
+#[derive(Debug)]
+enum Message {
+    Heard(Heard),
+    Key(KeyEvent),
+    /// The terminal has another size, or is shown again.
+    Redraw,
+    DimmDone(Result<String, String>),
+    Dimms(Result<Vec<Dimm>, String>),
+}
+
+fn main() -> ExitCode {
+    match watch(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn watch(cli: &Cli) -> Result<()> {
+    // Everything that can be said on a line is said before the screen is taken.
+    ensure!(
+        io::stdout().is_terminal() && io::stdin().is_terminal(),
+        "the view needs a terminal; programs talk on the guest's second serial port themselves (docs/architecture.md)"
+    );
+    // Found once: other guests may start beside this one.
+    let qmp = guests::find(cli.qmp.as_deref())?;
+    let mut monitor = connect(&qmp)?;
+    let nodes = monitor.nodes()?;
+    let Some(socket) = monitor.remote()? else {
+        bail!("this guest has no second serial port; `cargo xtask run` gives one to those that it starts");
+    };
+    // QEMU's monitor speaks with one at a time: `cargo xtask dimm` shall work beside this.
+    drop(monitor);
+    let (sender, messages) = mpsc::channel();
+    let mut link = Link::connect(&socket, sender.clone(), Message::Heard)?;
+    let told_to_end = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&told_to_end)).context("signals cannot be caught")?;
+    }
+    let look = Look::of_environment();
+    force_color_output(look.colours() == Colours::Eight);
+    let mut app = App::new(look, nodes);
+    let mut terminal = ratatui::try_init().context("the terminal cannot be used")?;
+    thread::spawn({
+        let sender = sender.clone();
+        move || read_keys(&sender)
+    });
+    let mut view = View { link: &mut link, qmp, sender, told_to_end };
+    let result = view.run(&mut terminal, &mut app, &messages);
+    ratatui::restore();
+    result
+}
+
+/// Hands on what is pressed, until the terminal is gone.
+fn read_keys(sender: &Sender<Message>) {
+    while let Ok(event) = event::read() {
+        let message = match event {
+            event::Event::Key(key) => Message::Key(key),
+            _ => Message::Redraw,
+        };
+        if sender.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+struct View<'a> {
+    link: &'a mut Link,
+    qmp: PathBuf,
+    sender: Sender<Message>,
+    told_to_end: Arc<AtomicBool>,
+}
+
+impl View<'_> {
+    fn run(
+        &mut self,
+        terminal: &mut DefaultTerminal,
+        app: &mut App,
+        messages: &Receiver<Message>,
+    ) -> Result<()> {
+        let mut changed = true;
+        loop {
+            for action in app.poll(Instant::now()) {
+                // It may also have found that nobody answers.
+                changed = true;
+                self.act(app, action);
+            }
+            if changed {
+                terminal.draw(|frame| draw::draw(frame, app)).context("the terminal takes nothing")?;
+            }
+            if self.told_to_end.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            changed = match messages.recv_timeout(TICK) {
+                Ok(message) => {
+                    // All that has come meanwhile is one picture.
+                    for message in std::iter::once(message).chain(messages.try_iter()) {
+                        for action in take(app, message) {
+                            if action == Action::Quit {
+                                return Ok(());
+                            }
+                            self.act(app, action);
+                        }
+                    }
+                    true
+                }
+                Err(RecvTimeoutError::Timeout) => false,
+                // We hold a sender ourselves.
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+        }
+    }
+
+    fn act(&mut self, app: &mut App, action: Action) {
+        let written = match action {
+            Action::Ask(what, command) => self.link.ask(&command).map(|id| app.sent(id, what)),
+            Action::Stop => self.link.stop(),
+            Action::Plug { size, node } => {
+                app.tell(entries::Tone::Plain, format!("plugging {size} into node {node} ..."));
+                self.work(move |monitor| {
+                    let id = monitor.free_id()?;
+                    Ok(match monitor.add(&id, size, node)? {
+                        Outcome::Done => Ok(format!("{id}: {size} online on node {node}")),
+                        Outcome::Refused(why) => Err(format!("{id}: the kernel refuses it: {why}")),
+                    })
+                });
+                Ok(())
+            }
+            Action::Unplug(id) => {
+                app.tell(entries::Tone::Plain, format!("asking the kernel for {id} ..."));
+                self.work(move |monitor| {
+                    Ok(match monitor.remove(&id)? {
+                        Outcome::Done => Ok(format!("{id}: unplugged")),
+                        Outcome::Refused(why) => Err(format!("{id}: the kernel keeps it: {why}")),
+                    })
+                });
+                Ok(())
+            }
+            Action::ListDimms => {
+                let (sender, qmp) = (self.sender.clone(), self.qmp.clone());
+                thread::spawn(move || {
+                    let dimms = connect(&qmp).and_then(|mut monitor| monitor.list());
+                    let _ = sender.send(Message::Dimms(dimms.map_err(|error| format!("{error:#}"))));
+                });
+                Ok(())
+            }
+            Action::Quit => Ok(()),
+        };
+        if let Err(error) = written
+            && !app.ended
+        {
+            app.tell(entries::Tone::Bad, format!("the second serial port takes nothing: {error}"));
+        }
+    }
+
+    /// Works with QEMU's monitor on a thread of its own: an answer may take long.
+    fn work(&self, job: impl FnOnce(&mut Monitor) -> Result<Result<String, String>> + Send + 'static) {
+        let (sender, qmp) = (self.sender.clone(), self.qmp.clone());
+        thread::spawn(move || {
+            let done = connect(&qmp).and_then(|mut monitor| job(&mut monitor));
+            let done = done.unwrap_or_else(|error| Err(format!("{error:#}")));
+            // Nobody is left to be told if this fails.
+            let _ = sender.send(Message::DimmDone(done));
+        });
+    }
+}
+
+fn connect(qmp: &Path) -> Result<Monitor> {
+    Monitor::connect(qmp, KERNEL_PATIENCE)
+}
+
+fn take(app: &mut App, message: Message) -> Vec<Action> {
+    match message {
+        Message::Heard(Heard::Line(line)) => app.heard(line),
+        Message::Heard(Heard::Ended) => app.end(),
+        Message::Key(key) => return app.key(key),
+        Message::Redraw => {}
+        Message::DimmDone(result) => app.dimm_done(result),
+        Message::Dimms(result) => app.dimms(result),
+    }
+    Vec::new()
+}
