@@ -62,13 +62,13 @@ pub struct SourceOverride {
     pub irq: u8,
     /// The global system interrupt it is wired to.
     pub gsi: u32,
-    /// Its polarity.
-    pub polarity: Polarity,
-    /// Its trigger mode.
-    pub trigger: Trigger,
+    /// Its polarity; `None`: that of its bus.
+    pub polarity: Option<Polarity>,
+    /// Its trigger mode; `None`: that of its bus.
+    pub trigger: Option<Trigger>,
 }
 
-/// When an interrupt line says that there is something.
+/// When an interrupt line is asserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polarity {
     /// While high.
@@ -77,20 +77,69 @@ pub enum Polarity {
     Low,
 }
 
-/// What of a line is noticed.
+/// What of a line the interrupt controller notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// The moment it changes.
     Edge,
-    /// As long as it stands.
+    /// As long as it is asserted.
     Level,
 }
 
-/// Polarity and trigger mode by the flags of an entry (MPS INTI flags, ACPI 6.5 table 5.26). "As the
-/// bus has it" is active high and edge for ISA, and so are the reserved values.
-pub const fn inti(flags: u16) -> (Polarity, Trigger) {
-    let polarity = if flags & 0b11 == 0b11 { Polarity::Low } else { Polarity::High };
-    let trigger = if flags >> 2 & 0b11 == 0b11 { Trigger::Level } else { Trigger::Edge };
+/// How an interrupt line signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// When the line is asserted.
+    pub polarity: Polarity,
+    /// What of it is noticed.
+    pub trigger: Trigger,
+}
+
+impl Signal {
+    /// An ISA interrupt.
+    pub const ISA: Signal = Signal { polarity: Polarity::High, trigger: Trigger::Edge };
+    /// ACPI's system control interrupt: level, active low and shareable (ACPI 6.5, sections 4.8.3.1 and 5.2.9).
+    pub const SCI: Signal = Signal { polarity: Polarity::Low, trigger: Trigger::Level };
+}
+
+/// Where an interrupt is wired to, and how it signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wiring {
+    /// The global system interrupt.
+    pub gsi: u32,
+    /// How the line signals.
+    pub signal: Signal,
+}
+
+impl Wiring {
+    /// The wiring of interrupt `irq`, whose bus signals as `bus` says: the override's if there is one. What the
+    /// override leaves to the bus, polarity or trigger mode, is the bus's; for the SCI that is [`Signal::SCI`],
+    /// although its number is an ISA one (Linux: `acpi_sci_ioapic_setup`).
+    pub fn of(irq: u16, overrides: &[SourceOverride], bus: Signal) -> Wiring {
+        match overrides.iter().find(|source| u16::from(source.irq) == irq) {
+            Some(source) => {
+                let polarity = source.polarity.unwrap_or(bus.polarity);
+                let trigger = source.trigger.unwrap_or(bus.trigger);
+                Wiring { gsi: source.gsi, signal: Signal { polarity, trigger } }
+            }
+            None => Wiring { gsi: irq.into(), signal: bus },
+        }
+    }
+}
+
+/// Polarity and trigger mode by the flags of an entry (MPS INTI flags, ACPI 6.5 table 5.26). `None`: it
+/// conforms to the bus, as the flags say or because the value is reserved.
+pub const fn inti(flags: u16) -> (Option<Polarity>, Option<Trigger>) {
+    let polarity = match flags & 0b11 {
+        0b01 => Some(Polarity::High),
+        0b11 => Some(Polarity::Low),
+        _ => None,
+    };
+    let trigger = match flags >> 2 & 0b11 {
+        0b01 => Some(Trigger::Edge),
+        0b11 => Some(Trigger::Level),
+        _ => None,
+    };
     (polarity, trigger)
 }
 
@@ -223,14 +272,40 @@ mod tests {
         assert_eq!(check(&table(&[])), Ok(()));
     }
 
-    // Proves that all four values of both flag fields mean what the specification says for ISA.
+    // Proves that all four values of both flag fields mean what the specification says, each field by itself. Fails
+    // when "conforms to the bus" is taken for a polarity or a trigger mode.
     #[test]
     fn flags_mean_polarity_and_trigger() {
-        assert_eq!(inti(0), (Polarity::High, Trigger::Edge));
-        assert_eq!(inti(0b0101), (Polarity::High, Trigger::Edge));
-        assert_eq!(inti(0b1111), (Polarity::Low, Trigger::Level));
-        assert_eq!(inti(0b1101), (Polarity::High, Trigger::Level));
-        assert_eq!(inti(0b0011), (Polarity::Low, Trigger::Edge));
+        let polarities = [None, Some(Polarity::High), None, Some(Polarity::Low)];
+        let triggers = [None, Some(Trigger::Edge), None, Some(Trigger::Level)];
+        for (low, polarity) in (0..).zip(polarities) {
+            for (high, trigger) in (0..).zip(triggers) {
+                assert_eq!(inti(high << 2 | low), (polarity, trigger), "{high:#b} {low:#b}");
+            }
+        }
+    }
+
+    // Proves that an override with flags 0 leaves the SCI level and active low, and an ISA interrupt edge and active
+    // high; that each flag field counts by itself; and that an override of another interrupt does not count. Fails when
+    // an override's "conforms to the bus" means ISA for the SCI.
+    #[test]
+    fn conforming_overrides_keep_the_bus_signal() {
+        let wiring = |flags: u8, bus| {
+            let bytes = table(&[&[2, 10, 0, 4, 4, 0, 0, 0, 0xf, 0], &[2, 10, 0, 9, 20, 0, 0, 0, flags, 0]]);
+            Wiring::of(9, &Madt::read(&bytes).unwrap().overrides, bus)
+        };
+        let sci = |polarity, trigger| Wiring { gsi: 20, signal: Signal { polarity, trigger } };
+        assert_eq!(wiring(0, Signal::SCI), sci(Polarity::Low, Trigger::Level));
+        assert_eq!(wiring(0, Signal::ISA), sci(Polarity::High, Trigger::Edge));
+        assert_eq!(wiring(0b0001, Signal::SCI), sci(Polarity::High, Trigger::Level));
+        assert_eq!(wiring(0b0100, Signal::SCI), sci(Polarity::Low, Trigger::Edge));
+        assert_eq!(wiring(0b1101, Signal::SCI), sci(Polarity::High, Trigger::Level));
+        assert_eq!(wiring(0b0011, Signal::ISA), sci(Polarity::Low, Trigger::Edge));
+        // Numbers beyond the ISA interrupts are global system interrupts: no override has them.
+        for (irq, gsi) in [(9, 9), (0x109, 0x109)] {
+            let overrides = [SourceOverride { irq: 4, gsi: 5, polarity: None, trigger: None }];
+            assert_eq!(Wiring::of(irq, &overrides, Signal::SCI), Wiring { gsi, signal: Signal::SCI });
+        }
     }
 
     // Proves that every kind of entry ends where the kernel looks for it, and that what is not asked for is no harm.
@@ -252,7 +327,8 @@ mod tests {
         assert_eq!((madt.local_apic, madt.legacy_pics), (PhysAddr(0xfee0_0000), LegacyPics::Present));
         let io = IoApic { id: 7, registers: PhysAddr(0xfec0_0000), gsi_base: 24 };
         assert_eq!(madt.io_apics.as_slice(), [io]);
-        let source = SourceOverride { irq: 9, gsi: 20, polarity: Polarity::High, trigger: Trigger::Level };
+        let source =
+            SourceOverride { irq: 9, gsi: 20, polarity: Some(Polarity::High), trigger: Some(Trigger::Level) };
         assert_eq!(madt.overrides.as_slice(), [source]);
         bytes.extend([5, 12, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
         (0..20).for_each(|_| bytes.extend([1, 12, 7, 0, 0, 0, 0xc0, 0xfe, 24, 0, 0, 0]));

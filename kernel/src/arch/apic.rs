@@ -15,7 +15,9 @@ use super::serial::{self, Port};
 use super::{time, vectors};
 use crate::sync::IrqMutex;
 use arrayvec::ArrayVec;
-use carapace_acpi::madt::{MAX_IO_APICS, MAX_OVERRIDES, Madt, Polarity, SourceOverride, Trigger};
+use carapace_acpi::madt::{
+    MAX_IO_APICS, MAX_OVERRIDES, Madt, Polarity, Signal, SourceOverride, Trigger, Wiring,
+};
 use carapace_mm::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -175,36 +177,22 @@ impl Controllers {
         Err(ApicError::NoPin(gsi))
     }
 
-    fn route(
-        &mut self,
-        gsi: Gsi,
-        polarity: Polarity,
-        trigger: Trigger,
-        vector: Vector,
-    ) -> Result<(), ApicError> {
+    fn route(&mut self, to: Wiring, vector: Vector) -> Result<(), ApicError> {
         let destination = u32::from(local_id()) << 24;
-        let polarity = match polarity {
+        let polarity = match to.signal.polarity {
             Polarity::High => 0,
             Polarity::Low => 1 << 13,
         };
-        let trigger = match trigger {
+        let trigger = match to.signal.trigger {
             Trigger::Edge => 0,
             Trigger::Level => 1 << 15,
         };
-        self.change(gsi, |io, entry| {
+        self.change(Gsi(to.gsi), |io, entry| {
             // Masked while the two words do not belong together.
             io.write(entry, IoApic::MASKED);
             io.write(entry + 1, destination);
             io.write(entry, u32::from(vector.0) | polarity | trigger);
         })
-    }
-
-    /// Where ISA interrupt `irq` is wired to, and how; `otherwise` without an override.
-    fn wiring(&self, irq: u8, otherwise: (Polarity, Trigger)) -> (Gsi, Polarity, Trigger) {
-        match self.overrides.iter().find(|source| source.irq == irq) {
-            Some(source) => (Gsi(source.gsi), source.polarity, source.trigger),
-            None => (Gsi(u32::from(irq)), otherwise.0, otherwise.1),
-        }
     }
 }
 
@@ -270,32 +258,29 @@ fn start_local(
 /// When no IO APIC has its pin: the line stays polled.
 pub fn route_serial(port: Port) -> Result<(), ApicError> {
     let mut controllers = CONTROLLERS.lock();
-    let (gsi, polarity, trigger) = controllers.wiring(port.isa_irq(), (Polarity::High, Trigger::Edge));
+    let wiring = Wiring::of(port.isa_irq().into(), &controllers.overrides, Signal::ISA);
     let vector = match port {
         Port::Console => vectors::CONSOLE,
         Port::Remote => vectors::REMOTE,
     };
-    controllers.route(gsi, polarity, trigger, vector)?;
+    controllers.route(wiring, vector)?;
     drop(controllers);
     serial::use_interrupts(port);
     Ok(())
 }
 
-/// Routes ACPI's system control interrupt, FADT's SCI_INT: level, active low unless an override says
-/// otherwise (ACPI 6.5, section 5.2.9).
+/// Routes ACPI's system control interrupt, FADT's SCI_INT: level, active low, as far as no override says
+/// otherwise.
 ///
 /// # Errors
 ///
 /// When no IO APIC has its pin.
 pub fn route_sci(irq: u16) -> Result<(), ApicError> {
     let mut controllers = CONTROLLERS.lock();
-    let usual = (Polarity::Low, Trigger::Level);
-    let (gsi, polarity, trigger) = match u8::try_from(irq) {
-        Ok(irq @ 0..16) => controllers.wiring(irq, usual),
-        _ => (Gsi(u32::from(irq)), usual.0, usual.1),
-    };
-    controllers.sci = Some(gsi);
-    controllers.route(gsi, polarity, trigger, vectors::SCI)
+    let wiring = Wiring::of(irq, &controllers.overrides, Signal::SCI);
+    // Before the pin is unmasked: the handler masks it by this.
+    controllers.sci = Some(Gsi(wiring.gsi));
+    controllers.route(wiring, vectors::SCI)
 }
 
 /// Whether the SCI has come.
