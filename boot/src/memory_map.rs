@@ -14,7 +14,7 @@ use crate::start_info::RawMapEntry;
 use arrayvec::ArrayVec;
 use core::fmt;
 
-/// Entries a memory map may have: what e820 in the PC's zero page has room for.
+/// Ranges, and entries that are not RAM, of a memory map: what e820 in the PC's zero page can hold.
 pub const MAX_ENTRIES: usize = 128;
 /// Physical addresses end here: 52 bits, the most that page tables can say.
 const PHYS_END: u64 = 1 << 52;
@@ -31,7 +31,7 @@ mod kind {
 pub enum MapError {
     /// There is none.
     Empty,
-    /// More than [`MAX_ENTRIES`] entries, or pieces of them.
+    /// More than [`MAX_ENTRIES`] ranges, or entries that are not RAM.
     TooLong,
     /// An entry passes the end of physical addresses (52 bits).
     Wraps {
@@ -46,7 +46,9 @@ impl fmt::Display for MapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MapError::Empty => write!(f, "it has no entry"),
-            MapError::TooLong => write!(f, "it has more than {MAX_ENTRIES} entries or pieces of entries"),
+            MapError::TooLong => {
+                write!(f, "it has more than {MAX_ENTRIES} ranges, or entries that are not RAM")
+            }
             MapError::Wraps { addr, size } => {
                 write!(f, "{size:#x} bytes at {addr:#x} pass the end of physical addresses")
             }
@@ -124,7 +126,11 @@ impl MemoryMap {
     }
 }
 
+/// Appends `range`; a list that is full is joined first, so that the limit is on ranges and not on their pieces.
 fn push(list: &mut Ranges, range: PhysRange) -> Result<(), MapError> {
+    if list.is_full() {
+        merge(list);
+    }
     if range.is_empty() { Ok(()) } else { list.try_push(range).map_err(|_| MapError::TooLong) }
 }
 
@@ -224,6 +230,15 @@ mod tests {
         // one range cut into more pieces than there is room for
         let pieces = (0..127).map(|i| entry(0x1000 + i * 0x2000, 0x1000, 2)).chain([entry(0, 1 << 30, 1)]);
         assert_eq!(MemoryMap::new(pieces).unwrap().usable().len(), 128);
+    }
+
+    /// Proves that a map of more pieces than there is room for is taken when the pieces join. Fails when the limit is on
+    /// the firmware's entries.
+    #[test]
+    fn pieces_of_one_range_are_one() {
+        let pieces = (0..500).map(|i| entry(i * 0x1000, 0x1000, 1));
+        let map = MemoryMap::new(pieces).unwrap();
+        assert_eq!(map.usable(), ranges(&[(0, 500 * 0x1000)]));
     }
 
     /// Proves that taking out an empty range changes nothing.

@@ -12,7 +12,9 @@
 
 use crate::bytes::{u8_at, u32_at, u64_at};
 use carapace_mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
+use carapace_mm::merge::merged;
 use core::fmt;
+use core::ops::Range;
 
 /// Where the first entry starts.
 const ENTRIES: usize = 48;
@@ -46,12 +48,19 @@ pub struct MemoryAffinity {
 }
 
 impl MemoryAffinity {
-    /// The whole frames of the range; up to the end of physical memory where it wraps.
-    pub fn frames(&self) -> PfnRange {
-        let start = self.base.0.div_ceil(PAGE_SIZE);
-        let end = self.base.0.saturating_add(self.length) / PAGE_SIZE;
-        PfnRange::new(Pfn(start), Pfn(end))
+    /// The bytes of the range; up to the end of physical memory where it wraps.
+    fn bytes(&self) -> Range<u64> {
+        self.base.0..self.base.0.saturating_add(self.length)
     }
+
+    /// The whole frames of the range.
+    pub fn frames(&self) -> PfnRange {
+        whole_frames(self.bytes())
+    }
+}
+
+fn whole_frames(bytes: Range<u64>) -> PfnRange {
+    PfnRange::new(Pfn(bytes.start.div_ceil(PAGE_SIZE)), Pfn(bytes.end / PAGE_SIZE))
 }
 
 /// Why the table cannot be read further.
@@ -86,13 +95,15 @@ impl<'a> Srat<'a> {
         Entries { table: self.0, at: ENTRIES }
     }
 
-    /// The ranges that may be hot-plugged, in the table's order; those before a bad entry if there is one.
+    /// The ranges that may be hot-plugged, ascending, with the table's pieces joined where they touch or overlap:
+    /// however many pieces there are, a DIMM may lie across them. Only the entries before a bad one count.
     pub fn hot_pluggable(&self) -> impl Iterator<Item = PfnRange> + use<'a> {
-        self.memory()
-            .map_while(Result::ok)
-            .filter(|entry| entry.plugging == Plugging::Hot)
-            .map(|entry| entry.frames())
-            .filter(|frames| !frames.is_empty())
+        let srat = *self;
+        let pieces = move || {
+            let entries = srat.memory().map_while(Result::ok);
+            entries.filter(|entry| entry.plugging == Plugging::Hot).map(|entry| entry.bytes())
+        };
+        merged(pieces).map(whole_frames).filter(|frames| !frames.is_empty())
     }
 
     /// Cuts `range` where the node changes and hands each piece to `piece`, in ascending order. What
@@ -277,6 +288,30 @@ mod tests {
         );
         assert_eq!(pieces(&bytes, 0x4_1000, 0x4_2000), [(0x4_1000, 0x4_2000, 1)]);
         assert_eq!(pieces(&bytes, 0x4_1000, 0x4_1000), []);
+    }
+
+    // Proves that a hot-pluggable range named in many pieces (adjacent, meeting within a frame, overlapping, repeated,
+    // unordered) is one range, and that another one apart from it stays one. Fails when pieces are only counted, or
+    // joined only with the one before.
+    #[test]
+    fn hot_pluggable_pieces_are_joined() {
+        const PIECE: u64 = 0x800_0800;
+        let piece =
+            |n: u64, extra: u64| memory(1, 0x1_0000_0000 + n * PIECE, PIECE + extra, ENABLED | HOT_PLUGGABLE);
+        let mut entries: Vec<_> = (0..40).rev().step_by(2).map(|n| piece(n, 0)).collect();
+        entries.push(memory(2, 0x100_0000_0000, 0x4000_0000, ENABLED | HOT_PLUGGABLE));
+        entries.extend((0..40).step_by(2).map(|n| piece(n, if n % 4 == 0 { PIECE } else { 0 })));
+        entries.push(piece(3, 0));
+        // Memory that stays joins nothing.
+        entries.push(memory(0, 0x1_0000_0000 + 40 * PIECE, PIECE, ENABLED));
+        let hot: Vec<_> = Srat(&table(&entries)).hot_pluggable().collect();
+        assert_eq!(
+            hot,
+            [
+                PfnRange::new(Pfn(0x10_0000), Pfn(0x10_0000 + 40 * PIECE / PAGE_SIZE)),
+                PfnRange::of(Pfn(0x1000_0000), 0x4_0000),
+            ]
+        );
     }
 
     // Proves that only whole frames of a range count: one that begins or ends within a frame loses that frame, one that

@@ -26,6 +26,7 @@ use crate::info::{AddStats, BootRange, DeviceId, ResourceId, Zone};
 use crate::layout::{DESCRIPTORS_PER_PAGE, Layout, MIN_BOOT_PAGES};
 use crate::machine::Machine;
 use crate::memory::{BootMemory, Hotplug, Memory};
+use crate::merge::merged;
 use crate::node::MAX_NODES;
 use crate::page::{SlotNr, State};
 use crate::page_table::{MapError, PageTables};
@@ -58,10 +59,14 @@ impl<M: Machine> Memory<M> {
             return Err(BootError::Started);
         }
         let mut state = Hotplug { features: boot.features, window: ArrayVec::new(), next: 0, leaving: None };
-        for &window in boot.hotplug {
-            add_window(&mut state, window)?;
+        // A device may lie across the pieces in which SRAT names a range.
+        let pieces = || boot.hotplug.iter().map(|piece| piece.start.0..piece.end.0);
+        for range in merged(pieces) {
+            let max = state.window.capacity();
+            let frames = PfnRange::new(Pfn(range.start), Pfn(range.end));
+            state.window.try_push(frames).map_err(|_| BootError::TooManyRanges { max })?;
         }
-        self.prepare(&boot, early)?;
+        self.prepare(&boot, &state.window, early)?;
         let mut before = PfnRange::default();
         for range in boot.ranges {
             if range.range.start < before.end {
@@ -94,15 +99,20 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Makes the tables that later adds rely on, and takes over the loader's.
-    fn prepare(&self, boot: &BootMemory<'_>, early: &mut EarlyFrames) -> Result<(), BootError> {
+    fn prepare(
+        &self,
+        boot: &BootMemory<'_>,
+        windows: &[PfnRange],
+        early: &mut EarlyFrames,
+    ) -> Result<(), BootError> {
         let mut tables = PageTables::new(boot.root, boot.features);
         for range in boot.ranges {
             tables.prepare_hotplug(&self.machine, range.range, early)?;
         }
-        for &window in boot.hotplug {
+        for &window in windows {
             tables.prepare_hotplug(&self.machine, window, early)?;
         }
-        if boot.hotplug.is_empty() {
+        if windows.is_empty() {
             let bits = u32::from(boot.features.phys_bits).min(MAX_PHYS_BITS);
             let all = PfnRange::of(Pfn(0), 1 << bits.saturating_sub(PAGE_SHIFT));
             tables.prepare_hotplug(&self.machine, all, early)?;
@@ -163,22 +173,6 @@ impl<M: Machine> Memory<M> {
         state.next += 1;
         Ok(true)
     }
-}
-
-/// Notes a hot-pluggable range, joined with the one before where they touch (SRAT may name a window
-/// in pieces, and a device may lie across them).
-fn add_window(state: &mut Hotplug, window: PfnRange) -> Result<(), BootError> {
-    if window.is_empty() {
-        return Ok(());
-    }
-    if let Some(last) = state.window.last_mut()
-        && last.end == window.start
-    {
-        last.end = window.end;
-        return Ok(());
-    }
-    let max = state.window.capacity();
-    state.window.try_push(window).map_err(|_| BootError::TooManyRanges { max })
 }
 
 /// The parts of `range` that nothing in `taken` has, ascending.

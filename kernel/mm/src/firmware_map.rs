@@ -16,8 +16,9 @@ use arrayvec::ArrayVec;
 
 use crate::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
 use crate::early::{Occupied, Owner};
+use crate::merge::merged;
 
-/// Entries the map may have; UEFI firmware comes to about a hundred.
+/// Ranges of RAM, and entries of what is occupied, that the map may have; UEFI firmware comes to about a hundred.
 pub const MAX_ENTRIES: usize = 256;
 
 /// What an entry of the map says.
@@ -45,14 +46,16 @@ pub struct MapEntry {
 /// Why the map could not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapError {
-    /// More entries or ranges than [`MAX_ENTRIES`].
+    /// More than [`MAX_ENTRIES`] ranges, or entries of what is occupied.
     TooManyEntries,
 }
 
 impl core::fmt::Display for MapError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            MapError::TooManyEntries => write!(f, "the memory map has more than {MAX_ENTRIES} entries"),
+            MapError::TooManyEntries => {
+                write!(f, "the memory map has more than {MAX_ENTRIES} ranges or occupied entries")
+            }
         }
     }
 }
@@ -73,17 +76,9 @@ impl FirmwareMap {
     /// [`MapError::TooManyEntries`].
     pub fn new(entries: impl Iterator<Item = MapEntry> + Clone) -> Result<FirmwareMap, MapError> {
         let mut map = FirmwareMap::default();
-        let mut ram: ArrayVec<(u64, u64), MAX_ENTRIES> = ArrayVec::new();
-        for entry in entries.clone().filter(|e| e.kind != EntryKind::Reserved && e.start < e.end) {
-            ram.try_push((entry.start.0, entry.end.0)).map_err(|_| MapError::TooManyEntries)?;
-        }
-        ram.sort_unstable();
-        let mut ram = ram.iter().copied().peekable();
-        while let Some((start, mut end)) = ram.next() {
-            while let Some((_, next_end)) = ram.next_if(|&(next, _)| next <= end) {
-                end = end.max(next_end);
-            }
-            let frames = PfnRange::new(Pfn(start.div_ceil(PAGE_SIZE)), Pfn(end / PAGE_SIZE));
+        let usable = entries.clone().filter(|entry| entry.kind != EntryKind::Reserved);
+        for ram in merged(|| usable.clone().map(|entry| entry.start.0..entry.end.0)) {
+            let frames = PfnRange::new(Pfn(ram.start.div_ceil(PAGE_SIZE)), Pfn(ram.end / PAGE_SIZE));
             map.push_unreserved(frames, entries.clone())?;
         }
         for entry in entries.filter(|e| e.start < e.end) {
@@ -191,7 +186,18 @@ mod tests {
         assert_eq!(ranges(&map), [(1, 3), (5, 9)]);
     }
 
-    /// Proves that a map with more entries than there is room for is refused, not cut short.
+    /// Proves that entries that join count as one range, however many they are and in whatever order. Fails when the
+    /// limit is on the firmware's pieces.
+    #[test]
+    fn pieces_of_one_range_are_one() {
+        let count = 3 * MAX_ENTRIES as u64;
+        let piece = |n: u64| entry(n * 0x1800, (n + 1) * 0x1800, EntryKind::Usable);
+        let (even, odd) = ((0..count).step_by(2), (1..count).step_by(2));
+        let map = FirmwareMap::new(even.chain(odd).map(piece)).unwrap();
+        assert_eq!(ranges(&map), [(0, count * 0x1800 / PAGE_SIZE)]);
+    }
+
+    /// Proves that a map with more ranges than there is room for is refused, not cut short.
     #[test]
     fn too_many_entries_are_an_error() {
         let entries =

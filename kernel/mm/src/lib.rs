@@ -17,7 +17,8 @@
 //!   |    `-- buddy         one region's allocator, over a lazily initialised memmap
 //!   |-- layout, section    where a resource's own data lies: arithmetic
 //!   |-- page               the 64-byte descriptor
-//!   `-- page_table, early  mapping; frames for the time before all this
+//!   |-- page_table, early  mapping; frames for the time before all this
+//!   `-- merge              joins the pieces in which firmware names a range
 //! ```
 //!
 //! The invariants stand where they are kept: what may be read of the memmap in `buddy`, where
@@ -46,6 +47,7 @@ mod inspect;
 pub mod layout;
 pub mod machine;
 pub mod memory;
+pub mod merge;
 pub mod node;
 pub mod page;
 pub mod page_table;

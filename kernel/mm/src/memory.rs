@@ -33,7 +33,7 @@ use crate::page_table::PageTables;
 use crate::poison::Poison;
 use crate::region::{Entry, Index, MAX_REGIONS, Region, Slot};
 
-/// Hot-pluggable ranges that are kept (SRAT has one on QEMU, a handful elsewhere).
+/// Hot-pluggable ranges that are kept, once those that touch or overlap are joined (one on QEMU, a handful elsewhere).
 pub const MAX_HOTPLUG_RANGES: usize = 32;
 
 /// All of the memory core.
@@ -80,7 +80,7 @@ pub struct BootMemory<'a> {
     /// What the loader and the kernel occupy in them, beside what the early frames gave out. Overlaps
     /// are allowed: the first owner keeps the frames.
     pub occupied: &'a [Occupied],
-    /// Where memory may be hot-plugged (SRAT's hot-pluggable ranges), ascending; empty: anywhere.
+    /// Where memory may be hot-plugged (SRAT's hot-pluggable ranges), in any order and any pieces; empty: anywhere.
     pub hotplug: &'a [PfnRange],
 }
 

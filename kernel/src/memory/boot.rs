@@ -24,14 +24,12 @@ use carapace_mm::error::BootError;
 use carapace_mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
 use carapace_mm::info::BootRange;
 use carapace_mm::machine::Machine;
-use carapace_mm::memory::BootMemory;
+use carapace_mm::memory::{BootMemory, MAX_HOTPLUG_RANGES};
 use carapace_mm::page_table::{LeafSize, MapError, Mapping, PageTables};
 use log::{info, warn};
 
 /// Bytes of the heap's general part: a 64th of memory, within these bounds.
 const HEAP_BYTES: ::core::ops::RangeInclusive<u64> = 1 << 20..=8 << 20;
-/// Hot-pluggable ranges that are looked at.
-const MAX_HOTPLUG_RANGES: usize = 16;
 
 /// Why the kernel cannot start.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +100,6 @@ pub fn finish(mut early: EarlyMemory, srat: Option<&Srat<'_>>) -> Result<(), Sta
             Err(_) => warn!("SRAT has more than {MAX_HOTPLUG_RANGES} hot-pluggable ranges: {range} left out"),
         }
     }
-    hotplug.sort_unstable_by_key(|range| range.start);
     let memory = BootMemory {
         root: cpu::root(),
         features: cpu::features(),

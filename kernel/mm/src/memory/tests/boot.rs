@@ -13,6 +13,15 @@ fn boot(
     ranges: &[PfnRange],
     occupied: &[Occupied],
 ) -> (Memory<SimMachine>, Result<(), BootError>, Vec<PfnRange>) {
+    boot_with(ranges, occupied, &[range(0x1000000, 0x1040000)])
+}
+
+/// The same, with memory that may be plugged in `hotplug`.
+fn boot_with(
+    ranges: &[PfnRange],
+    occupied: &[Occupied],
+    hotplug: &[PfnRange],
+) -> (Memory<SimMachine>, Result<(), BootError>, Vec<PfnRange>) {
     let memory = Memory::new(SimMachine::boot(11, Support::No, ranges));
     let mut all: Vec<_> = occupied.to_vec();
     all.push(Occupied { range: memory.machine().boot_tables(), owner: Owner::PageTables });
@@ -23,7 +32,7 @@ fn boot(
         features: memory.machine().features(),
         ranges: &ranges,
         occupied: &all,
-        hotplug: &[range(0x1000000, 0x1040000)],
+        hotplug,
     };
     let mut left_out = Vec::new();
     let result = memory.boot(boot, &mut early, &mut |range| left_out.push(range));
@@ -84,6 +93,28 @@ fn ranges_share_no_page_of_descriptors() {
 
     let (_, result, left_out) = boot(&[range(0x100, 0x200)], &[]);
     assert_eq!((result, left_out.len()), (Err(BootError::NoMemory), 1));
+}
+
+/// Proves that a hot-pluggable range may be named in more pieces than are kept, in any order, overlapping or not: a
+/// DIMM lies across them, and none lies beyond. Fails when pieces are counted, or joined in ascending order only.
+#[test]
+fn hot_pluggable_ranges_in_pieces() {
+    let piece = |n: u64| PfnRange::of(Pfn(0x100_0000 + n * 0x1000), if n % 3 == 0 { 0x1800 } else { 0x1000 });
+    let pieces: Vec<_> = (0..80).rev().step_by(2).chain((0..80).step_by(2)).map(piece).collect();
+    let (memory, result, _) = boot_with(&[range(0x100, 0x8000)], &[], &pieces);
+    result.unwrap();
+    let dimm = range(0x100_0000, 0x105_0000);
+    let add = |range: PfnRange| {
+        memory.machine().plug(range);
+        memory.add(DeviceId(3), &[request(range.start.0, range.pages(), 0)], &|| 0)
+    };
+    assert_eq!(add(dimm).map(|added| added.ids.len()), Ok(1));
+    let beyond = add(range(0x105_0000, 0x106_0000));
+    assert!(matches!(beyond, Err(crate::error::AddError::OutsideWindow { .. })), "{beyond:?}");
+    let apart: Vec<_> =
+        (0..=MAX_HOTPLUG_RANGES as u64).map(|n| PfnRange::of(Pfn(0x100_0000 + n * 2), 1)).collect();
+    let (_, result, _) = boot_with(&[range(0x100, 0x8000)], &[], &apart);
+    assert_eq!(result, Err(BootError::TooManyRanges { max: MAX_HOTPLUG_RANGES }));
 }
 
 proptest! {
