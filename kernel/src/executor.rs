@@ -1,31 +1,31 @@
-//! A tiny executor: a few pinned futures, polled in turn, no heap; the CPU sleeps while none is awake.
+//! The executor: polls a fixed list of pinned futures round-robin, without a heap, and halts the CPU while none is awake.
 //!
 //! ```text
-//!  loop {  awake?  yes: poll every future once (events, ejections, the shell, the remote line, the CPU's errors)
-//!                  no:  sti; hlt until an interrupt wakes }
+//!  loop {  awake?  yes: poll every future once (events, ejections, the shell, the remote line, machine checks)
+//!                  no:  sti; hlt until the next interrupt }
 //! ```
 //!
-//! One flag for all of them: whoever wakes one wakes all, and polling a future that has nothing to do
-//! costs a few loads. Interrupt handlers call [`wake`]; work that takes long calls [`give_way`] between
-//! its steps, and every other future is polled before it goes on. Invariant: the flag is looked at with
-//! interrupts off, and `hlt` follows before one can come, so no wake-up is slept through (crate `carapace-irq`).
+//! All futures share one wake flag: waking one polls all, and polling an idle future costs a few loads. Interrupt
+//! handlers call [`wake`]. Long work calls [`yield_now`] between its steps; every other future is polled before it
+//! continues. Invariant: no wake-up is lost, because the flag is read with interrupts off and `hlt` follows before an
+//! interrupt can arrive (crate `carapace-irq`).
 
 use crate::arch::interrupts::ThisCpu;
 use crate::arch::serial::{self, Input, Port};
 use crate::arch::time;
-use carapace_irq::Wake;
+use carapace_irq::WakeFlag;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use core::time::Duration;
 
-/// Whether a future may have something to do.
-static AWAKE: Wake = Wake::new();
-/// The earliest time somebody sleeps until, in nanoseconds of uptime; `u64::MAX`: nobody does.
+/// Set when a future may have work to do.
+static AWAKE: WakeFlag = WakeFlag::new();
+/// The earliest deadline of a sleeping future, in nanoseconds of uptime; `u64::MAX` for none.
 static DEADLINE: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// Lets every future be polled once more. Callable from everywhere, interrupt handlers included.
+/// Makes the executor poll every future once more. Callable from anywhere, interrupt handlers included.
 pub fn wake() {
     AWAKE.wake();
 }
@@ -33,23 +33,22 @@ pub fn wake() {
 const VTABLE: RawWakerVTable =
     RawWakerVTable::new(|_| RawWaker::new(core::ptr::null(), &VTABLE), |_| wake(), |_| wake(), |_| {});
 
-/// Polls `futures` in turn until the first of them ends (the rest is then as it is).
+/// Polls `futures` round-robin until one of them completes.
 pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>]) {
-    // SAFETY: the functions of the table ignore the data pointer, may be called from any context (they
-    // store to an atomic), and there is nothing to drop: the contract of `RawWakerVTable` holds.
+    // SAFETY: the functions of the table ignore the data pointer, may be called from any context (they only store to
+    // an atomic), and have nothing to drop, so the contract of `RawWakerVTable` holds.
     let waker = unsafe { Waker::from_raw(RawWaker::new(core::ptr::null(), &VTABLE)) };
     let mut context = Context::from_waker(&waker);
     loop {
         while AWAKE.take() {
-            // Whoever still sleeps says so again when it is polled.
+            // A future that still sleeps sets its deadline again when it is polled.
             DEADLINE.store(u64::MAX, Ordering::Relaxed);
             for future in futures.iter_mut() {
                 if future.as_mut().poll(&mut context).is_ready() {
                     return;
                 }
             }
-            // What waits to be sent, and what had to wait for that: the log's lines, also those of
-            // interrupt handlers.
+            // Send queued output; that makes space for log lines, those of interrupt handlers included.
             crate::memory::tell_findings();
             serial::pump();
             crate::log::flush();
@@ -58,8 +57,8 @@ pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>]) {
     }
 }
 
-/// Sleeps until the next interrupt or the earliest deadline, unless something is awake. Without
-/// interrupts (no usable IO APIC) nothing would end the sleep: then the futures are polled on and on.
+/// Sleeps until the next interrupt or the earliest deadline, unless a future is awake. Without interrupts (no usable IO
+/// APIC) nothing would end the sleep, so the executor polls continuously.
 fn idle() {
     if serial::input(Port::Console) == Input::Polled {
         wake();
@@ -73,14 +72,14 @@ fn idle() {
     });
 }
 
-/// Gives every other future a turn.
-pub async fn give_way() {
-    let mut given = false;
+/// Yields: every other future is polled before this one continues.
+pub async fn yield_now() {
+    let mut yielded = false;
     poll_fn(|context| {
-        if given {
+        if yielded {
             return Poll::Ready(());
         }
-        given = true;
+        yielded = true;
         context.waker().wake_by_ref();
         Poll::Pending
     })
@@ -100,8 +99,8 @@ pub async fn sleep_until(deadline: Duration) {
     .await;
 }
 
-/// As [`woken`], but no longer than until `deadline` of [`time::uptime`].
-pub async fn woken_until(deadline: Duration) {
+/// Like [`wait_for_event`], but at most until `deadline` of [`time::uptime`].
+pub async fn wait_for_event_until(deadline: Duration) {
     let mut slept = false;
     poll_fn(|_| {
         if slept || time::uptime() >= deadline {
@@ -115,9 +114,8 @@ pub async fn woken_until(deadline: Duration) {
     .await;
 }
 
-/// Sleeps until the next interrupt or [`wake`]; a future that waits for more than that asks for its
-/// condition again afterwards.
-pub async fn woken() {
+/// Sleeps until the next interrupt or [`wake`]. Wake-ups may be spurious: the caller checks its condition in a loop.
+pub async fn wait_for_event() {
     let mut slept = false;
     poll_fn(|_| {
         if slept {

@@ -1,4 +1,4 @@
-//! The kernel's log: lines with time and level, kept in a ring for `dmesg` and printed on the console.
+//! The kernel log: lines with time and level, kept in a ring for `dmesg` and printed on the console.
 //!
 //! ```text
 //!  log::info!() -> one line of at most LINE bytes -> ring (oldest lines dropped, counted)
@@ -6,41 +6,40 @@
 //!                                                      '-> flush(): the console, each line once
 //! ```
 //!
-//! The console prints from the ring, while the serial line has room: what an interrupt handler logs, a
-//! line logged while another is being printed, and what nobody reads on the line, waits there and is
-//! printed later (by the main loop, at the latest). So logging waits for nobody and nests without harm.
-//! Lines that the ring has dropped before they could be printed are counted, and a line in their place
-//! says how many. A fatal report does not come through here.
-//! Lock order: the ring's lock is held for copying a line only, never while the console prints.
+//! Invariant: logging never blocks and may nest. The console prints from the ring while the transmit queue of the
+//! serial line has space. Lines logged by an interrupt handler, or while another line is being printed, or while the
+//! queue is full, stay in the ring and are printed later, at the latest by the main loop. Lines dropped before they
+//! were printed are counted and reported in their place. Panic reports bypass the log.
+//! Lock order: the ring's lock is held only while a line is copied, never while the console prints.
 
 use crate::arch::{self, InterruptContext, serial, time};
 use crate::sync::IrqMutex;
-use carapace_irq::lines::{Line, Lines};
+use carapace_irq::log_ring::{Line, LogRing};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 use log::{LevelFilter, Metadata, Record};
 
-pub use carapace_irq::lines::Cursor;
+pub use carapace_irq::log_ring::Cursor;
 
 /// Bytes kept for `dmesg`.
-const RING: usize = 64 * 1024;
+const RING_BYTES: usize = 64 * 1024;
 
-/// Room on the serial line that the log leaves to the rest: a line is printed only with more than
-/// that, so that a shell whose log lines nobody reads still answers.
-const LEFT_TO_OTHERS: usize = serial::OUTGOING_BYTES / 4 * 3;
+/// Space in the serial transmit queue that the log never uses, so that unread log lines do not block the shell's
+/// output.
+const RESERVED_FOR_SHELL: usize = serial::OUTGOING_BYTES / 4 * 3;
 
-/// Prints what [`next_to_print`] has.
+/// Prints the lines that [`next_to_print`] returns.
 pub type Console = fn();
 
 struct State {
-    lines: Lines<RING>,
-    /// `None`: [`print_plainly`] (and so all of this is zeros at first, and not in the kernel's file).
+    lines: LogRing<RING_BYTES>,
+    /// `None` stands for [`print_plainly`]: so the initial state is all zeros and lies in `.bss`.
     console: Option<Console>,
 }
 
-static STATE: IrqMutex<State> = IrqMutex::new(State { lines: Lines::new(), console: None });
+static STATE: IrqMutex<State> = IrqMutex::new(State { lines: LogRing::new(), console: None });
 
-/// Whether somebody prints: whoever logs meanwhile leaves it to them.
+/// Set while the console prints. A line logged meanwhile is left to the printer.
 static PRINTING: AtomicBool = AtomicBool::new(false);
 
 struct KernelLog;
@@ -56,7 +55,7 @@ impl log::Log for KernelLog {
         }
         let uptime = time::uptime();
         let mut line = Line::new();
-        // `Line` takes everything and cuts.
+        // Writing to a `Line` cannot fail; it truncates.
         let _ = write!(
             line,
             "[{:5}.{:06}] {:<5} {}",
@@ -75,50 +74,50 @@ impl log::Log for KernelLog {
     }
 }
 
-/// Makes this the backend of crate `log`, with everything from `Info` up.
+/// Registers this as the backend of crate `log`, with maximum level `Info`.
 pub fn init() {
-    // Fails only when it is done already.
+    // Fails only if a logger is registered already.
     let _ = log::set_logger(&KernelLog);
     log::set_max_level(LevelFilter::Info);
 }
 
-/// Lets `console` print from now on; it is called in the main program only, never while it runs already,
-/// and may log itself (that is printed afterwards).
+/// Sets the function that prints the log. It is called in the main program only, is not reentered, and may log (those
+/// lines are printed afterwards).
 pub fn set_console(console: Console) {
     STATE.lock().console = Some(console);
 }
 
-/// Whether the console has something to print, and whether the serial line has room for it.
+/// Whether a line is unprinted, and whether the serial transmit queue has space for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Printable {
-    /// There is a line, and room for it.
+    /// A line is unprinted, and there is space for it.
     Now,
-    /// There is no line that has not been printed.
+    /// All lines are printed.
     Nothing,
-    /// The line waits until somebody reads the serial line.
+    /// A line is unprinted; the transmit queue is full.
     Later,
 }
 
-/// Whether a line can be printed.
+/// Whether a line can be printed now.
 pub fn printable() -> Printable {
     if !STATE.lock().lines.has_unprinted() {
         return Printable::Nothing;
     }
-    if serial::room(serial::Port::Console) > LEFT_TO_OTHERS { Printable::Now } else { Printable::Later }
+    if serial::room(serial::Port::Console) > RESERVED_FOR_SHELL { Printable::Now } else { Printable::Later }
 }
 
-/// The oldest line that has not been printed, which counts as printed from now on.
+/// Takes the oldest unprinted line.
 pub fn next_to_print() -> Option<Line> {
     STATE.lock().lines.next_to_print()
 }
 
-/// Prints a line on the serial line as it is.
+/// Writes one line to the serial line.
 pub fn print_line(line: &str) {
     serial::write(line.as_bytes());
     serial::write(b"\r\n");
 }
 
-/// The console of the beginning.
+/// The console before [`set_console`].
 fn print_plainly() {
     while printable() == Printable::Now
         && let Some(line) = next_to_print()
@@ -127,8 +126,8 @@ fn print_plainly() {
     }
 }
 
-/// Prints what is not printed yet, as far as the serial line has room. Does nothing in an interrupt
-/// handler and while somebody prints.
+/// Prints unprinted lines, as far as the serial transmit queue has space. Does nothing in an interrupt handler or while
+/// the console prints already.
 pub fn flush() {
     if arch::context() == InterruptContext::Handler || PRINTING.swap(true, Ordering::Acquire) {
         return;
@@ -138,48 +137,48 @@ pub fn flush() {
     PRINTING.store(false, Ordering::Release);
 }
 
-/// Does `work`, and prints what it logs behind it. Not for interrupt handlers.
-pub fn printed_afterwards<R>(work: impl FnOnce() -> R) -> R {
-    let somebody_prints = PRINTING.swap(true, Ordering::Acquire);
+/// Runs `work` and prints the lines it logs afterwards. Not for interrupt handlers.
+pub fn defer_printing<R>(work: impl FnOnce() -> R) -> R {
+    let was_printing = PRINTING.swap(true, Ordering::Acquire);
     let result = work();
-    if !somebody_prints {
+    if !was_printing {
         PRINTING.store(false, Ordering::Release);
         flush();
     }
     result
 }
 
-/// Prints everything and waits until it is sent, before the machine goes off; gives up when the line
-/// takes nothing for a second.
+/// Prints all lines and waits until they are sent, before power-off. Gives up when the line accepts nothing for a
+/// second.
 pub fn drain() {
     flush();
     serial::drain();
-    // A second time: what had no room before.
+    // The lines that did not fit into the transmit queue before.
     while printable() == Printable::Now {
         flush();
         serial::drain();
     }
 }
 
-/// Prints, before a fatal report, what is not printed yet, each line behind a newline: unless the report
-/// interrupted the log.
-pub fn report_waiting(out: &mut impl Write) {
+/// Writes the unprinted lines before a panic report, each after a newline. Does nothing if the panic interrupted the
+/// log.
+pub fn write_unprinted(out: &mut impl Write) {
     let Some(mut state) = STATE.try_lock() else { return };
     while let Some(line) = state.lines.next_to_print() {
-        // The report itself matters more.
+        // A failed write must not keep the report from being written.
         let _ = write!(out, "\n{}", line.as_str());
     }
 }
 
-/// Writes the last `most` lines there are, for a fatal report; `Err` when the report interrupted the log.
+/// Writes the last `count` lines, for a panic report.
 ///
 /// # Errors
-/// [`Interrupted`]; nothing was written then.
-pub fn write_last(out: &mut impl Write, most: u64) -> Result<fmt::Result, Interrupted> {
-    let state = STATE.try_lock().ok_or(Interrupted)?;
-    let mut place = state.lines.last(most);
-    while let Some((next, line)) = state.lines.read(place) {
-        place = next;
+/// [`Locked`] if the panic interrupted the log; nothing is written then.
+pub fn write_tail(out: &mut impl Write, count: u64) -> Result<fmt::Result, Locked> {
+    let state = STATE.try_lock().ok_or(Locked)?;
+    let mut cursor = state.lines.tail(count);
+    while let Some((next, line)) = state.lines.read(cursor) {
+        cursor = next;
         if let error @ Err(_) = writeln!(out, "    {}", line.as_str()) {
             return Ok(error);
         }
@@ -187,28 +186,28 @@ pub fn write_last(out: &mut impl Write, most: u64) -> Result<fmt::Result, Interr
     Ok(Ok(()))
 }
 
-/// Whether the log's lock is held: for a fatal report.
-pub fn is_being_written() -> bool {
+/// Whether the log's lock is held, for a panic report.
+pub fn is_locked() -> bool {
     STATE.try_lock().is_none()
 }
 
-/// The log was being written to.
+/// The log's lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interrupted;
+pub struct Locked;
 
-/// Runs `work` with the log's lock held.
-pub fn while_writing(work: impl FnOnce()) {
+/// Runs `work` with the log's lock held, to provoke a panic there.
+pub fn with_lock_held(work: impl FnOnce()) {
     let _state = STATE.lock();
     work();
 }
 
-/// The line at `cursor` (or the oldest there is, when that is gone) and where the next one starts;
-/// `None` at the end. `Cursor::default()` is the beginning.
+/// The line at `cursor` (the oldest line held, if that one was dropped) and the position of the next one; `None` at the
+/// end. `Cursor::default()` is the start.
 pub fn read(cursor: Cursor) -> Option<(Cursor, Line)> {
     STATE.lock().lines.read(cursor)
 }
 
-/// The place behind the last line: where the next one will be.
+/// The position after the last line, where the next one will start.
 pub fn end() -> Cursor {
     STATE.lock().lines.end()
 }

@@ -19,9 +19,9 @@ const LINES: u64 = 10;
 pub fn write(out: &mut impl Write) -> fmt::Result {
     locks(out)?;
     writeln!(out, "  the log's last lines:")?;
-    match log::write_last(out, LINES) {
+    match log::write_tail(out, LINES) {
         Ok(written) => written?,
-        Err(log::Interrupted) => writeln!(out, "    ?")?,
+        Err(log::Locked) => writeln!(out, "    ?")?,
     }
     memory(out)
 }
@@ -35,7 +35,7 @@ fn locks(out: &mut impl Write) -> fmt::Result {
     };
     core().held_locks(&mut |lock| tell(&lock));
     heap::held_locks(&mut |name| tell(&name));
-    if log::is_being_written() {
+    if log::is_locked() {
         tell(&"log");
     }
     serial::held_locks(&mut |name| tell(&name));

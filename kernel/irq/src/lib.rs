@@ -1,40 +1,40 @@
-//! What the kernel's main program shares with its interrupt handlers: a lock, a wake-up flag, a ring of bytes, the log's
-//! lines.
+//! Data that the kernel's main program shares with its interrupt handlers: a lock, a wake flag, a byte ring, the log
+//! ring.
 //!
 //! ```text
-//!  handler:  note it (a lock, interrupts are off anyway), wake
-//!  main:     take the lock with interrupts off;  sleep unless awake, without missing a wake-up
+//!  handler:  lock (interrupts are off already), record the event, wake
+//!  main:     lock with interrupts off, take the event;  sleep unless woken, without losing a wake-up
 //! ```
 //!
-//! One CPU: a handler runs in the midst of the main program wherever interrupts are on, and to its end. The CPU is
-//! behind a trait, so that `tests/orders.rs` tries every order in which the two can meet. Neighbours: the kernel's
+//! One CPU runs: a handler interrupts the main program anywhere interrupts are on, and runs to completion. The CPU is
+//! behind a trait, so `tests/interleavings.rs` can check every interleaving of the two. Neighbours: the kernel's
 //! `sync`, `executor`, `log` and `arch::serial`.
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub mod lines;
+pub mod log_ring;
 mod mutex;
 pub mod ring;
-mod wake;
+mod wake_flag;
 
 pub use mutex::{IrqGuard, IrqMutex};
-pub use wake::Wake;
+pub use wake_flag::WakeFlag;
 
-/// The interrupt flag of the CPU that runs this.
+/// The interrupt flag of the current CPU.
 pub trait Cpu {
-    /// Whether interrupts come.
+    /// Whether interrupts are enabled.
     fn are_on() -> bool;
 
-    /// Lets none come until [`Cpu::on`].
+    /// Disables interrupts until [`Cpu::on`].
     fn off();
 
-    /// Lets them come; those that wait come at once.
+    /// Enables interrupts; pending ones are delivered at once.
     fn on();
 
-    /// A lock that is asked for is taken. In a handler, on the one CPU, its holder is what was interrupted, and the wait
-    /// would have no end: whoever knows where it runs says so here instead.
-    fn found_taken() {}
+    /// Called when `lock()` finds the lock held. In an interrupt handler that is a deadlock (the interrupted code
+    /// holds it, and only one CPU runs), so the implementation should panic there.
+    fn lock_contended() {}
 
-    /// Lets them come and waits for one, which may have been waiting already. To be called with interrupts off.
+    /// Enables interrupts and halts until one arrives; a pending one ends the halt at once. Call with interrupts off.
     fn sleep();
 }

@@ -1,5 +1,5 @@
-//! A lock that interrupt handlers share. Invariant: interrupts are off while it is held, so that a handler on the same
-//! CPU cannot wait for what it interrupted.
+//! A lock shared with interrupt handlers. Invariant: interrupts are off while it is held, so a handler never waits for
+//! the code it interrupted.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -12,7 +12,7 @@ use crate::Cpu;
 /// A spinning lock that keeps interrupts off while it is held.
 pub struct IrqMutex<T, C> {
     inner: Mutex<T>,
-    /// The CPU is named, not kept.
+    /// Only the type's functions are used.
     cpu: PhantomData<fn() -> C>,
 }
 
@@ -23,24 +23,24 @@ impl<T, C> fmt::Debug for IrqMutex<T, C> {
 }
 
 impl<T, C: Cpu> IrqMutex<T, C> {
-    /// A free lock around `value`.
+    /// An unlocked mutex that protects `value`.
     pub const fn new(value: T) -> IrqMutex<T, C> {
         IrqMutex { inner: Mutex::new(value), cpu: PhantomData }
     }
 
-    /// Takes the lock. Hold it shortly: no interrupt is served meanwhile.
+    /// Takes the lock. Hold it briefly: no interrupt is served meanwhile.
     pub fn lock(&self) -> IrqGuard<'_, T, C> {
         let restore = Restore::off();
         if self.inner.is_locked() {
-            C::found_taken();
+            C::lock_contended();
         }
         IrqGuard { guard: self.inner.lock(), _restore: restore }
     }
 
-    /// Takes the lock if it is free: for fatal reports, which may have interrupted its holder.
+    /// Takes the lock if it is free: for panic reports, which may have interrupted its holder.
     pub fn try_lock(&self) -> Option<IrqGuard<'_, T, C>> {
         let restore = Restore::off();
-        // Without the lock, `restore` puts the interrupt flag back at once.
+        // On failure `restore` is dropped, which restores the interrupt flag at once.
         self.inner.try_lock().map(|guard| IrqGuard { guard, _restore: restore })
     }
 }
@@ -51,7 +51,7 @@ enum Interrupts {
     Off,
 }
 
-/// Puts the interrupt flag back to what it was.
+/// Restores the interrupt flag when dropped.
 #[derive(Debug)]
 struct Restore<C: Cpu>(Interrupts, PhantomData<fn() -> C>);
 
@@ -71,11 +71,11 @@ impl<C: Cpu> Drop for Restore<C> {
     }
 }
 
-/// The lock, held; free again, and interrupts as before, when dropped. Guards are dropped in reverse
-/// order of taking (Rust's scopes do), so that the outermost is the one to switch interrupts on.
+/// Holds the lock. Dropping it releases the lock and restores the interrupt flag. Guards must be dropped in reverse
+/// order of locking (as Rust's scopes do), so that the outermost guard enables interrupts.
 #[derive(Debug)]
 pub struct IrqGuard<'a, T, C: Cpu> {
-    // Fields are dropped in this order: the lock is free before an interrupt can come that wants it.
+    // Dropped in this order: the lock is released before interrupts are enabled.
     guard: MutexGuard<'a, T>,
     _restore: Restore<C>,
 }

@@ -48,7 +48,7 @@ pub async fn ejections() {
     loop {
         match hotplug::next_leaving() {
             Some(id) => eject(id).await,
-            None => executor::woken().await,
+            None => executor::wait_for_event().await,
         }
     }
 }

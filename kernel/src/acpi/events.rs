@@ -137,7 +137,7 @@ pub async fn events() {
         if idle == MAX_IDLE {
             warn!("the SCI comes again and again, and there is no news; listening more slowly");
         }
-        executor::give_way().await;
+        executor::yield_now().await;
         if idle >= MAX_IDLE {
             executor::sleep_until(time::uptime() + IDLE_PAUSE).await;
         }
@@ -209,7 +209,7 @@ async fn handle_all() -> bool {
             report_lost();
             return handled > 0;
         }
-        executor::give_way().await;
+        executor::yield_now().await;
     }
     report_lost();
     true
@@ -238,7 +238,7 @@ fn handle_one(acpi: &mut Acpi) -> bool {
     let heap_before = acpi.began.heap_bytes.take().unwrap_or_else(|| heap::stats().used);
     // The firmware's answer does not wait for the serial line. Memory may be exhausted just when a DIMM comes: all
     // of this may use the heap's reserve.
-    crate::log::printed_afterwards(|| {
+    crate::log::defer_printing(|| {
         heap::with_reserve(|| notify::handle(&mut acpi.namespace, acpi.srat, notification));
     });
     if let Some(id) = came

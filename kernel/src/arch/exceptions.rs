@@ -83,7 +83,7 @@ fn begin(what: &str) {
         0 => {
             // What was said before stands before the report.
             serial::send_waiting();
-            crate::log::report_waiting(&mut Emergency);
+            crate::log::write_unprinted(&mut Emergency);
         }
         1 => {
             // Formatting may be what failed: plain bytes only.

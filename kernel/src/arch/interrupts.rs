@@ -35,7 +35,7 @@ impl carapace_irq::Cpu for ThisCpu {
 
     /// # Panics
     /// In an interrupt handler.
-    fn found_taken() {
+    fn lock_contended() {
         if context() == InterruptContext::Handler {
             taken_in_handler();
         }

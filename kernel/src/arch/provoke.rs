@@ -122,7 +122,7 @@ pub fn provoke(fault: Fault) -> ! {
         Fault::PageTables => core().with_tables(|_, _| asked_for()).unwrap_or_default(),
         Fault::Region => core().hold_region(ResourceId(0), asked_for).unwrap_or_default(),
         Fault::Heap => heap::while_locked(asked_for),
-        Fault::Log => log::while_writing(asked_for),
+        Fault::Log => log::with_lock_held(asked_for),
         Fault::Serial => serial::while_sending(asked_for),
         Fault::Handler => serial::collide_with_handler(),
     }

@@ -82,7 +82,7 @@ async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
             core().abort_remove(window(), removal);
             return Err(error);
         }
-        executor::give_way().await;
+        executor::yield_now().await;
     }
     core().finish_remove(removal, &microseconds)
 }

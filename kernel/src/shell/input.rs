@@ -93,7 +93,7 @@ pub async fn byte() -> u8 {
         if let Some(byte) = take(Port::Console) {
             return byte;
         }
-        executor::woken().await;
+        executor::wait_for_event().await;
     }
 }
 
@@ -152,7 +152,7 @@ pub async fn key_until(deadline: Duration) -> Result<Waited, Failure> {
         if time::uptime() >= deadline {
             return Ok(Waited::Time);
         }
-        executor::woken_until(deadline).await;
+        executor::wait_for_event_until(deadline).await;
     }
 }
 
@@ -164,7 +164,7 @@ pub async fn key_until(deadline: Duration) -> Result<Waited, Failure> {
 /// When Ctrl-C has come, or a program does not read its line: the command ends, having undone what it has
 /// half done.
 pub async fn step() -> Result<(), Failure> {
-    executor::give_way().await;
+    executor::yield_now().await;
     match session::port() {
         Port::Console => poll_fn(|_| may_go_on()).await,
         Port::Remote => remote_step().await,
@@ -195,7 +195,7 @@ async fn remote_step() -> Result<(), Failure> {
             None if time::uptime() >= deadline => {
                 return Err(Failure::of("stopped: nobody reads the line"));
             }
-            None => executor::woken_until(deadline).await,
+            None => executor::wait_for_event_until(deadline).await,
         }
     }
 }
@@ -212,5 +212,5 @@ pub async fn telling_step() -> Result<(), Failure> {
 
 /// As [`step`], for what has to be done to its end: Ctrl-C waits.
 pub async fn pause() {
-    executor::give_way().await;
+    executor::yield_now().await;
 }

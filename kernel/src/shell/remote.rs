@@ -125,7 +125,7 @@ async fn with_looks(line: &str, behind: &mut Lines) -> Option<Ended> {
                 ended => waiting = ended,
             }
         }
-        executor::woken().await;
+        executor::wait_for_event().await;
     }
 }
 
@@ -144,7 +144,7 @@ async fn byte() -> u8 {
         if let Some(byte) = input::take(Port::Remote) {
             return byte;
         }
-        executor::woken().await;
+        executor::wait_for_event().await;
     }
 }
 

@@ -1,9 +1,9 @@
-//! The log's lines against a plain list.
+//! The log ring against a plain list.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
 
-use carapace_irq::lines::{Cursor, LINE, Line, Lines};
+use carapace_irq::log_ring::{Cursor, LINE, Line, LogRing};
 use proptest::prelude::*;
 
 fn line(text: &str) -> Line {
@@ -17,8 +17,9 @@ fn number_of(line: &Line) -> Option<u64> {
     line.as_str().split_once(' ')?.0.parse().ok()
 }
 
-/// Proves that whatever is logged is one line that cannot steer the terminal, and that one which is too long is cut between
-/// characters and says so, also when it comes in pieces. Fails when firmware's text could move the cursor.
+/// Proves that logged text becomes one line without control characters, and that a line which is too long is truncated
+/// between characters and ends in an ellipsis, also when it is written in pieces. Fails when firmware's text could move
+/// the terminal's cursor.
 #[test]
 fn a_line_is_one_line() {
     assert_eq!(line("\x1b[2Jone\r\ntwo\u{9b}3").as_str(), " [2Jone  two 3");
@@ -34,11 +35,11 @@ fn a_line_is_one_line() {
     assert_eq!(pieces.as_str(), fits[1..].to_owned() + "...");
 }
 
-/// Proves that what gave way before it was printed is told in its place, once, with its number, and that nothing is said
-/// of what gave way afterwards. Fails when a line is lost without a word.
+/// Proves that lines overwritten before they were printed are reported in their place, once, with their number, and that
+/// lines overwritten after printing are not reported. Fails when a line is lost silently.
 #[test]
-fn what_nobody_has_seen_is_told() {
-    let mut lines = Lines::<1024>::new();
+fn unprinted_lines_that_were_dropped_are_reported() {
+    let mut lines = LogRing::<1024>::new();
     assert!(!lines.has_unprinted() && lines.next_to_print().is_none());
     for number in 0..100 {
         lines.push(&line(&format!("{number:02} {}", "-".repeat(60))));
@@ -46,7 +47,7 @@ fn what_nobody_has_seen_is_told() {
     // Of 64 bytes each, 16 fit.
     assert_eq!(lines.dropped(), 84);
     let missing = lines.next_to_print().unwrap();
-    assert!(missing.as_str().ends_with("since the serial line was not read: 84)"), "{}", missing.as_str());
+    assert_eq!(missing.as_str(), "(84 log lines dropped: the serial line was not read)");
     let printed: Vec<_> = std::iter::from_fn(|| lines.next_to_print()).map(|line| number_of(&line)).collect();
     assert_eq!(printed, (84..100).map(Some).collect::<Vec<_>>());
     assert!(!lines.has_unprinted());
@@ -56,11 +57,11 @@ fn what_nobody_has_seen_is_told() {
 }
 
 proptest! {
-    /// Proves for any lines that those which are there are the last that fit, whole and in their order; that a reader who
-    /// was late is told so, and only then; and that the last few are the last few.
+    /// Proves for any lines that the ring holds the most recent ones that fit, whole and in order; that a reader which
+    /// missed lines learns it, and only then; and that `tail` starts at the last few. Fails when an index wraps wrong.
     #[test]
     fn it_is_a_list(steps in prop::collection::vec((0usize..LINE, 0usize..4), 1..60), most in 0u64..5) {
-        let (mut lines, mut list) = (Lines::<1024>::new(), VecDeque::new());
+        let (mut lines, mut list) = (LogRing::<1024>::new(), VecDeque::new());
         let (mut next, mut dropped) = (0u64, 0u64);
         let (mut place, mut seen) = (Cursor::default(), 0u64);
         for (length, reads) in steps {
@@ -80,7 +81,7 @@ proptest! {
                 (place, seen) = (behind, number + 1);
             }
             prop_assert_eq!(lines.dropped(), dropped);
-            let (mut at, mut all) = (lines.last(most), Vec::new());
+            let (mut at, mut all) = (lines.tail(most), Vec::new());
             while let Some((behind, line)) = lines.read(at) {
                 all.push(line.as_str().to_owned());
                 at = behind;

@@ -1,4 +1,4 @@
-//! The orders in which the main program and its interrupt handlers can meet, by the model checker loom.
+//! Every interleaving of the main program and its interrupt handlers, by the model checker loom.
 //!
 //! ```text
 //!  main program (a thread)                handlers (threads)
@@ -6,11 +6,11 @@
 //!  Cpu::on, Cpu::sleep: one may begin     ends: interrupts are on again
 //! ```
 //!
-//! A handler that has begun ends before the main program gets on: that looks whether one runs wherever it switches
-//! interrupts, and at [`point`]s in between. A main program that sleeps when no handler is left to wake it is a
-//! deadlock, which loom reports.
+//! A handler runs to completion before the main program continues: the main program waits for it wherever it switches
+//! interrupts, and at [`point`]s in between. If the main program sleeps when no handler is left to wake it, loom
+//! reports a deadlock.
 
-use carapace_irq::{Cpu, IrqMutex, Wake};
+use carapace_irq::{Cpu, IrqMutex, WakeFlag};
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread::{self, ThreadId};
 
@@ -18,7 +18,7 @@ use loom::thread::{self, ThreadId};
 #[derive(Default)]
 struct State {
     off: bool,
-    /// Whose handler runs.
+    /// The thread whose handler runs.
     handler: Option<ThreadId>,
     served: u32,
 }
@@ -34,7 +34,7 @@ loom::lazy_static! {
     static ref CHANGED: Condvar = Condvar::new();
 }
 
-/// Waits until `ready`. A main program that is interrupted comes here as well.
+/// Waits until `ready`. An interrupted main program waits here, too.
 fn when(ready: impl Fn(&State) -> bool) -> MutexGuard<'static, State> {
     let mut state = STATE.lock().unwrap();
     while !ready(&state) {
@@ -43,17 +43,17 @@ fn when(ready: impl Fn(&State) -> bool) -> MutexGuard<'static, State> {
     state
 }
 
-/// The state, when no handler runs but the one that asks.
+/// The state, once no handler runs other than the caller.
 fn in_turn() -> MutexGuard<'static, State> {
     when(|state| state.handler.is_none() || state.is_handler())
 }
 
-/// A place in the main program where a handler may come between.
+/// A point in the main program where a handler may run.
 fn point() {
     drop(in_turn());
 }
 
-/// The CPU as the main program and handlers see it: for these, interrupts are off until they end.
+/// The CPU as the main program and the handlers see it: in a handler interrupts are off.
 struct Simulated;
 
 impl Cpu for Simulated {
@@ -88,7 +88,7 @@ impl Cpu for Simulated {
     }
 }
 
-/// An interrupt: its handler runs when it may, and to its end.
+/// An interrupt: its handler runs when interrupts are on and no other handler runs, and to completion.
 fn interrupt(handler: impl FnOnce()) {
     let mut state = when(|state| !state.off && state.handler.is_none());
     state.handler = Some(thread::current().id());
@@ -101,20 +101,20 @@ fn interrupt(handler: impl FnOnce()) {
     CHANGED.notify_all();
 }
 
-/// Runs `program` in every order with at most three switches that nobody waits for: what loom's authors found to be
-/// enough for nearly every fault, in a second instead of hours.
-fn every_order(program: impl Fn() + Sync + Send + 'static) {
+/// Runs `program` in every interleaving with at most three preemptions: according to loom's authors that finds nearly
+/// every fault, and it takes a second instead of hours.
+fn every_interleaving(program: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(program);
 }
 
-/// Proves that the main loop sees what the handler of each of two interrupts noted, whenever they come: it never sleeps with something
-/// to do. Fails (with a deadlock) when the flag is looked at before interrupts are off, or cleared after the work.
+/// Proves that the main loop sees what the handlers of two interrupts recorded, whenever they arrive: it never sleeps
+/// with work to do. Fails (with a deadlock) when the flag is read before interrupts are off, or cleared after the work.
 #[test]
-fn no_wake_up_is_slept_through() {
-    every_order(|| {
-        let shared = Arc::new((Wake::new(), IrqMutex::<u32, Simulated>::new(0)));
+fn no_wake_up_is_lost() {
+    every_interleaving(|| {
+        let shared = Arc::new((WakeFlag::new(), IrqMutex::<u32, Simulated>::new(0)));
         let device = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
@@ -142,12 +142,12 @@ fn no_wake_up_is_slept_through() {
     });
 }
 
-/// Proves that what is to be done before sleeping is done then, with interrupts off, and only where it comes to sleeping;
-/// and that interrupts are on afterwards in any case. Fails when the alarm is set too late to wake anybody.
+/// Proves that `before` runs with interrupts off, and only if the CPU goes to sleep, and that interrupts are on
+/// afterwards in any case. Fails when the alarm is set too late to end the sleep.
 #[test]
 fn the_alarm_is_set_before_sleeping() {
-    every_order(|| {
-        let wake = Wake::new();
+    every_interleaving(|| {
+        let wake = WakeFlag::new();
         Simulated::off();
         wake.sleep_unless_awake::<Simulated>(|| panic!("it is awake"));
         assert!(Simulated::are_on());
@@ -164,12 +164,12 @@ fn the_alarm_is_set_before_sleeping() {
     });
 }
 
-/// Proves that a handler finds no lock taken, wherever it comes, also of two locks that are held one in the other, and
-/// that interrupts are on again when the last is free, and no sooner. Fails when a lock is taken before interrupts are
-/// off, or they are on again before it is free.
+/// Proves that a handler never finds a lock held, wherever it interrupts, also with two nested locks, and that
+/// interrupts are on again once the last lock is released, and no sooner. Fails when a lock is taken before interrupts
+/// are off, or interrupts are on before it is released.
 #[test]
-fn no_handler_meets_a_taken_lock() {
-    every_order(|| {
+fn no_handler_finds_a_held_lock() {
+    every_interleaving(|| {
         let shared = Arc::new((IrqMutex::<u32, Simulated>::new(0), IrqMutex::<u32, Simulated>::new(0)));
         let handler = {
             let shared = Arc::clone(&shared);
