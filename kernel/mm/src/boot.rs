@@ -14,8 +14,6 @@
 
 use core::sync::atomic::Ordering;
 
-use arrayvec::ArrayVec;
-
 use crate::addr::{MAX_PFN, MAX_PHYS_BITS, PAGE_SHIFT, Pfn, PfnRange};
 use crate::buddy::Buddy;
 use crate::early::{EarlyFrames, Occupied, Owner};
@@ -58,7 +56,7 @@ impl<M: Machine> Memory<M> {
         if hotplug.is_some() {
             return Err(BootError::Started);
         }
-        let mut state = Hotplug { features: boot.features, window: ArrayVec::new(), next: 0, leaving: None };
+        let mut state = Hotplug::new(boot.features);
         // A device may lie across the pieces in which SRAT names a range.
         let pieces = || boot.hotplug.iter().map(|piece| piece.start.0..piece.end.0);
         for range in merged(pieces) {

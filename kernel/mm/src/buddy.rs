@@ -193,7 +193,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Frees the block whose head is `head`, merging it with free buddies; in an isolated part it becomes
-    /// isolated instead. Returns its order.
+    /// isolated instead (of a block across the border of that part, what lies in it). Returns its order.
     ///
     /// # Errors
     /// The state the frame is in when it is not the head of an allocated block; nothing changes then.
@@ -204,10 +204,10 @@ impl<M: Machine> Buddy<'_, M> {
         if !state.is_allocated() || spot.head() != head {
             return Err(page_state(state));
         }
-        if self.isolated.contains(head) {
-            self.restate(&spot, state, State::Isolated);
-        } else {
+        if self.isolated.is_empty() {
             self.give_back(&spot, state);
+        } else {
+            self.free_beside_isolated(PfnRange::new(head, spot.end()), state);
         }
         Ok(spot.order())
     }

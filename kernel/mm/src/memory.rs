@@ -32,6 +32,7 @@ use crate::page::SlotNr;
 use crate::page_table::PageTables;
 use crate::poison::Poison;
 use crate::region::{Entry, Index, MAX_REGIONS, Region, Slot};
+use crate::remove::{EvacuationId, Underway};
 
 /// Hot-pluggable ranges that are kept, once those that touch or overlap are joined (one on QEMU, a handful elsewhere).
 pub const MAX_HOTPLUG_RANGES: usize = 32;
@@ -64,8 +65,23 @@ pub(crate) struct Hotplug {
     pub(crate) window: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES>,
     /// The next resource's number.
     pub(crate) next: u32,
-    /// The first resource that is leaving, while one is.
-    pub(crate) leaving: Option<ResourceId>,
+    /// The evacuation under way, while there is one.
+    pub(crate) underway: Option<Underway>,
+    /// The next evacuation's number.
+    pub(crate) next_evacuation: EvacuationId,
+}
+
+impl Hotplug {
+    /// Nothing was added yet.
+    pub(crate) const fn new(features: CpuFeatures) -> Hotplug {
+        Hotplug {
+            features,
+            window: ArrayVec::new_const(),
+            next: 0,
+            underway: None,
+            next_evacuation: EvacuationId::FIRST,
+        }
+    }
 }
 
 /// What is known of memory at boot.

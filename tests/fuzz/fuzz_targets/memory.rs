@@ -6,12 +6,12 @@
 //! ```
 #![no_main]
 
-use carapace_mm::addr::Order;
+use carapace_mm::addr::{NodeId, Order};
 use carapace_mm::hotplug::Step;
 use carapace_mm::info::{Policy, Zone};
 use carapace_mm::machine::Support;
 use carapace_mm::page::Kind;
-use carapace_mm::sim::world::{DIMMS, NODES, Op, World, wish};
+use carapace_mm::sim::world::{DIMMS, NODES, Op, Use, World, wish};
 use carapace_mm::window::{Request, Shape};
 use libfuzzer_sys::fuzz_target;
 
@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
 fn operation(which: u8, how: u8, amount: u16) -> Op {
     let number = usize::from(how) % DIMMS;
     let pages = u64::from(amount);
-    match which % 24 {
+    match which % 28 {
         0..=2 => Op::Plug(number),
         3 | 4 => Op::Remove(number),
         5 => Op::Offline(number, pages % 3),
@@ -48,8 +48,12 @@ fn operation(which: u8, how: u8, amount: u16) -> Op {
         18 => Op::Grow(1 + pages % 9000),
         19 => Op::Abandon,
         20 => Op::Free(usize::from(how)),
-        21 => Op::Take(Order(how % 10), kind(amount)),
+        21 => Op::Take(Order(how % 17), kind(amount), node(how)),
         22 => Op::Give(usize::from(how)),
+        23 => Op::OfflineFrames(number, pages * 3, 1 + u64::from(how) * 200),
+        24 => Op::Stale(Use::ALL[usize::from(how) % Use::ALL.len()]),
+        25 => Op::Finish,
+        26 => [Op::FinishGrowing, Op::Exhaust][usize::from(how) % 2],
         _ => Op::Verify,
     }
 }
@@ -59,11 +63,15 @@ fn kind(bits: u16) -> Kind {
     if bits & 7 == 7 { Kind::Pinned } else { Kind::Movable }
 }
 
-fn request(how: u8, pages: u64) -> Request {
-    let node = match how >> 4 & 3 {
+/// Any node in half of all cases.
+fn node(how: u8) -> Option<NodeId> {
+    match how >> 4 & 3 {
         0 | 1 => None,
         which => Some(NODES[usize::from(which) - 2]),
-    };
+    }
+}
+
+fn request(how: u8, pages: u64) -> Request {
     let shape = if how & 8 == 0 { Shape::Scattered } else { Shape::Contiguous };
-    wish(1 + pages % 20_000, node, kind(how.into()), shape)
+    wish(1 + pages % 20_000, node(how), kind(how.into()), shape)
 }

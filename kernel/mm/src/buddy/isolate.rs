@@ -7,7 +7,8 @@
 //!  offline  | F | O      | O          O    O |  F |      once nothing is allocated there
 //! ```
 //!
-//! Invariants: no block reaches across a border of the part, but a pinned one (which keeps it in use); isolated
+//! Invariants: no block reaches across a border of the part, but a pinned one (which keeps it in use, and is split there
+//! when it is freed); isolated
 //! and offline blocks are held, so they merge with nothing. A region that leaves as a whole needs none of this: it
 //! goes off its node's list. Neighbours: `remove` asks, `Buddy::free` keeps what comes back.
 
@@ -38,6 +39,28 @@ impl<M: Machine> Buddy<'_, M> {
         while let Some(spot) = self.locate(head).filter(|spot| spot.order() > order)
             && self.halve(&spot, &holder_at).is_some()
         {}
+    }
+
+    /// Frees an allocated block while a part is isolated: what lies in the part becomes isolated. A pinned block
+    /// across the border is split there first.
+    #[cold]
+    pub(super) fn free_beside_isolated(&self, block: PfnRange, state: State) {
+        for border in [self.isolated.start, self.isolated.end] {
+            if block.contains(border) {
+                self.split_at(border, |holder, _| holder);
+            }
+        }
+        let mut at = block.start;
+        while at < block.end
+            && let Some(spot) = self.locate(at)
+        {
+            at = spot.end();
+            if self.isolated.contains(spot.head()) {
+                self.restate(&spot, state, State::Isolated);
+            } else {
+                self.give_back(&spot, state);
+            }
+        }
     }
 
     /// Makes a held block one of another state.

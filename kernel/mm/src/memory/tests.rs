@@ -9,6 +9,7 @@ mod boot;
 mod cache;
 mod check;
 mod comings;
+mod disorder;
 mod glance;
 mod long;
 mod migrate;

@@ -24,7 +24,7 @@ use crate::hotplug::Step;
 use crate::info::ResourceId;
 use crate::layout::{GIB_PAGES, LARGE_PAGES};
 use crate::machine::Machine;
-use crate::memory::{Block, Memory};
+use crate::memory::{Block, Hotplug, Memory};
 use crate::page::State;
 use crate::page_table::LeafSize;
 use crate::region::{Entry, Region};
@@ -55,9 +55,63 @@ struct Tally {
     tables: u64,
 }
 
+/// The number of an evacuation, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EvacuationId(u64);
+
+impl EvacuationId {
+    /// That of the first evacuation.
+    pub(crate) const FIRST: EvacuationId = EvacuationId(0);
+}
+
+/// The evacuation under way, as the hotplug lock guards it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Underway {
+    id: EvacuationId,
+    /// The first resource that is leaving.
+    pub(crate) first: ResourceId,
+    /// How often memory vanished since it began: frames that were moved may have been there.
+    losses: u64,
+}
+
+impl Hotplug {
+    /// That no evacuation is under way.
+    pub(super) fn check_idle(&self) -> Result<(), RemoveError> {
+        match self.underway {
+            Some(Underway { first: resource, .. }) => Err(RemoveError::UnderWay { resource }),
+            None => Ok(()),
+        }
+    }
+
+    /// A new evacuation is under way, `first` the first resource that is leaving.
+    pub(super) fn begin_evacuation(&mut self, first: ResourceId) -> EvacuationId {
+        let id = self.next_evacuation;
+        self.next_evacuation = EvacuationId(id.0 + 1);
+        self.underway = Some(Underway { id, first, losses: 0 });
+        id
+    }
+
+    /// The evacuation of this number, when it is the one under way.
+    pub(super) fn evacuation(&self, id: EvacuationId) -> Result<Underway, RemoveError> {
+        self.underway.filter(|underway| underway.id == id).ok_or(RemoveError::Gone)
+    }
+
+    /// Memory vanished: what is still leaving begins with `first`, or nothing is and the evacuation is over.
+    pub(super) fn lost_memory(&mut self, first: Option<ResourceId>) {
+        self.underway = self.underway.zip(first).map(|(underway, first)| Underway {
+            first,
+            losses: underway.losses + 1,
+            ..underway
+        });
+    }
+}
+
 /// Memory that is being emptied.
 #[derive(Debug)]
 pub(super) struct Evacuation {
+    id: EvacuationId,
+    /// [`Underway::losses`] when this began its last survey.
+    losses: u64,
     phase: Phase,
     /// Everything below was looked at in this phase.
     at: Pfn,
@@ -92,9 +146,22 @@ impl Used {
 }
 
 impl Evacuation {
-    pub(super) fn new(stats: RemoveStats) -> Evacuation {
+    pub(super) fn new(id: EvacuationId, stats: RemoveStats) -> Evacuation {
         let (phase, tally) = (Phase::Survey, Tally::default());
-        Evacuation { phase, at: Pfn(0), tally, left: 0, waiting: None, stats }
+        Evacuation { id, losses: 0, phase, at: Pfn(0), tally, left: 0, waiting: None, stats }
+    }
+
+    pub(super) fn id(&self) -> EvacuationId {
+        self.id
+    }
+
+    /// Surveys anew when memory vanished meanwhile: runs that were taken there are gone, and so is the room for the rest.
+    pub(super) fn catch_up(&mut self, underway: Underway) {
+        if self.losses != underway.losses {
+            self.losses = underway.losses;
+            self.tally = Tally::default();
+            self.begin(Phase::Survey);
+        }
     }
 
     fn begin(&mut self, phase: Phase) {
@@ -146,7 +213,7 @@ impl<M: Machine> Memory<M> {
                     Held::Nobody => return Err(used.pinned()),
                 },
                 (State::Pinned, Word::Table(..)) => tally.tables += 1,
-                (State::Pinned, Word::Reserve) => match window.growing() {
+                (State::Pinned, Word::Reserve) => match window.reserving(used.found.head) {
                     Some(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
                     None => return Err(used.pinned()),
                 },
@@ -230,10 +297,13 @@ impl<M: Machine> Memory<M> {
                     evacuation.stats.tables_moved += 1;
                 }
                 (State::Pinned, Word::Table(..)) => evacuation.left += 1,
-                (State::Pinned, Word::Reserve) => {
-                    evacuation.left += 1;
-                    evacuation.waiting = window.growing().map(|id| RemoveError::Busy { id });
-                }
+                (State::Pinned, Word::Reserve) => match window.reserving(used.found.head) {
+                    Some(id) => {
+                        evacuation.left += 1;
+                        evacuation.waiting = Some(RemoveError::Busy { id });
+                    }
+                    None => return Err(used.pinned()),
+                },
                 _ => return Err(used.pinned()),
             }
         }

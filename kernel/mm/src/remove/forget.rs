@@ -53,11 +53,11 @@ impl FrameSource for Kept {
 
 impl<M: Machine> Memory<M> {
     /// Forgets the memory of `device`, which is gone already, without touching it. A removal of that device that is under
-    /// way ends with [`RemoveError::Gone`] at its next step.
+    /// way ends with [`RemoveError::Gone`] at its next step. Other memory that is leaving goes on to leave; what was to
+    /// move there is surveyed anew.
     ///
     /// # Errors
-    /// When nothing belongs to the device, or other memory is just leaving: nothing has changed then, and it can be
-    /// tried again when that is over.
+    /// When nothing belongs to the device; nothing has changed then.
     pub fn forget(&self, window: &Window, device: DeviceId) -> Result<Forgotten, RemoveError> {
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
@@ -65,19 +65,16 @@ impl<M: Machine> Memory<M> {
             return Err(RemoveError::Boot);
         }
         let mut gone = Gone::new();
-        let mut other = false;
+        let mut leaving = None;
         self.each_entry(|entry| match self.region(entry) {
             Some(region) if region.device == device => gone.push((entry.slot, region)),
-            Some(region) => other |= !region.leaving.is_empty(),
-            None => {}
+            Some(region) if !region.leaving.is_empty() => leaving = leaving.or(Some(entry.id)),
+            _ => {}
         });
         if gone.is_empty() {
             return Err(RemoveError::Unknown { device });
         }
-        match hotplug.leaving {
-            Some(resource) if other => return Err(RemoveError::UnderWay { resource }),
-            _ => hotplug.leaving = None,
-        }
+        hotplug.lost_memory(leaving);
         for (slot, region) in &gone {
             let place = &self.slots[slot.0 as usize];
             self.index.write().remove(region.id);

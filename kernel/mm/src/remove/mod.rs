@@ -10,7 +10,9 @@
 //!  remove            slot, index, sections are gone                               cannot fail
 //! ```
 //!
-//! Invariants: at most one evacuation at a time, and the regions whose `leaving` has frames are its parts. A region
+//! Invariants: at most one evacuation at a time, and the regions whose `leaving` has frames are its parts. It has a
+//! number that is never used again, in its handle and in the state under the hotplug lock; each step compares the two,
+//! so that the handle of an evacuation that has ended (its memory was torn out) never touches the next one. A region
 //! that leaves as a whole is off its node's list, and what is free in it counts for nobody; of one that leaves in
 //! part, what is free there is isolated (`buddy::isolate`). What is known of a region is copied out of it
 //! before the first entry is cleared; from then on no byte of it is read or written, its own tables
@@ -43,6 +45,7 @@ use crate::window::{Progress, Window};
 
 pub use error::{OnlineError, Pinned, RemoveError};
 use evacuate::Evacuation;
+pub(crate) use evacuate::{EvacuationId, Underway};
 pub use forget::Forgotten;
 pub use offline::{Offlined, Offlining, Onlined, Target};
 
@@ -121,9 +124,7 @@ impl<M: Machine> Memory<M> {
             }
         });
         let first = first.ok_or(RemoveError::Unknown { device })?;
-        if let Some(resource) = hotplug.leaving {
-            return Err(RemoveError::UnderWay { resource });
-        }
+        hotplug.check_idle()?;
         self.each_entry(|entry| {
             if let Some(region) = self.region(entry).filter(|region| region.device == device) {
                 self.isolate(entry.slot, region.layout.usable);
@@ -133,9 +134,9 @@ impl<M: Machine> Memory<M> {
             self.take_back();
             return Err(RemoveError::Injected { step });
         }
-        hotplug.leaving = Some(first);
+        let id = hotplug.begin_evacuation(first);
         let stats = RemoveStats { isolate_us: clock().saturating_sub(start), ..RemoveStats::default() };
-        Ok(Removal { device, evacuation: Evacuation::new(stats) })
+        Ok(Removal { device, evacuation: Evacuation::new(id, stats) })
     }
 
     /// Does some more of a removal: at most about `pages` frames are copied.
@@ -162,35 +163,45 @@ impl<M: Machine> Memory<M> {
         let start = clock();
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
-        if hotplug.leaving.is_none() {
-            return Err(RemoveError::Gone);
-        }
+        let underway = hotplug.evacuation(evacuation.id())?;
+        evacuation.catch_up(underway);
         let result = self.evacuate(window, evacuation, pages);
         if result.is_err() {
             window.settle_runs(self);
             self.take_back();
-            hotplug.leaving = None;
+            hotplug.underway = None;
         }
         evacuation.stats.migrate_us += clock().saturating_sub(start);
         result
     }
 
-    /// Gives up: what is leaving is in use again.
-    fn abort(&self, window: &Window) {
+    /// Gives up: what is leaving is in use again. Does nothing when that evacuation has ended.
+    fn abort(&self, window: &Window, id: EvacuationId) {
         let mut hotplug = self.hotplug.lock();
-        window.settle_runs(self);
-        self.take_back();
-        if let Some(hotplug) = hotplug.as_mut() {
-            hotplug.leaving = None;
+        let Some(hotplug) = hotplug.as_mut() else { return };
+        if hotplug.evacuation(id).is_ok() {
+            window.settle_runs(self);
+            self.take_back();
+            hotplug.underway = None;
         }
     }
 
-    /// Whether nobody has a frame of what is leaving as a whole.
+    /// That no frame of what is leaving is allocated.
     fn unused(&self) -> Result<(), RemoveError> {
         let mut used = Ok(());
         self.each_leaving(|entry, _| {
-            let pages = self.with_region(entry.slot, |_, buddy| {
-                buddy.pages_in(State::Movable) + buddy.pages_in(State::Pinned)
+            let pages = self.with_region(entry.slot, |region, buddy| {
+                let in_use = [State::Movable, State::Pinned, State::Boot];
+                let all = in_use.iter().map(|&state| buddy.pages_in(state)).sum();
+                if all == 0 || region.is_leaving_whole() {
+                    return all;
+                }
+                let mut pages = 0;
+                buddy.walk(region.leaving, |found| {
+                    pages += if in_use.contains(&found.tag.state) { found.tag.order.pages() } else { 0 };
+                    Walk::On
+                });
+                pages
             });
             if let Some(pages) = pages.filter(|&pages| pages > 0) {
                 used = Err(RemoveError::InUse { resource: entry.id, pages });
@@ -203,17 +214,16 @@ impl<M: Machine> Memory<M> {
     /// touched any more.
     ///
     /// # Errors
-    /// When it is not done, or a step was told to fail; the memory is in use again then.
+    /// [`RemoveError::Gone`] when the memory went away meanwhile: nothing changes then. When it is not done, or a step
+    /// was told to fail, the memory is in use again.
     pub fn finish_remove(&self, removal: Removal, clock: &dyn Fn() -> u64) -> Result<Removed, RemoveError> {
         let start = clock();
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
-        if hotplug.leaving.is_none() {
-            return Err(RemoveError::Gone);
-        }
+        hotplug.evacuation(removal.evacuation.id())?;
         let mut stats = removal.evacuation.stats;
         let result = self.unused().and_then(|()| self.unmap_leaving(&mut stats));
-        hotplug.leaving = None;
+        hotplug.underway = None;
         let (ids, pages) = match result {
             Ok(gone) => gone,
             Err(error) => {
@@ -226,10 +236,9 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Gives up a removal: the memory is in use again as before. A contiguous allocation that is half way is moved to
-    /// its end first.
+    /// its end first. Does nothing when the memory went away meanwhile.
     pub fn abort_remove(&self, window: &Window, removal: Removal) {
-        let Removal { .. } = removal;
-        self.abort(window);
+        self.abort(window, removal.evacuation.id());
     }
 
     /// The first block of a resource that stays where it is; `None` when all that is in use there can move. Page

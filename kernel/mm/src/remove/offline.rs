@@ -19,7 +19,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page::{SlotNr, State};
 use crate::region::Region;
-use crate::remove::evacuate::Evacuation;
+use crate::remove::evacuate::{Evacuation, Underway};
 use crate::remove::{OnlineError, RemoveError, RemoveStats};
 use crate::window::{Progress, Window};
 
@@ -77,9 +77,7 @@ impl<M: Machine> Memory<M> {
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         let range = self.frames_of(target).map_err(|resource| RemoveError::NoResource { resource })?;
-        if let Some(resource) = hotplug.leaving {
-            return Err(RemoveError::UnderWay { resource });
-        }
+        hotplug.check_idle()?;
         let mut first = None;
         self.each_part(range, |id, slot, part| {
             first = first.or(Some(id));
@@ -90,9 +88,9 @@ impl<M: Machine> Memory<M> {
             self.take_back();
             return Err(RemoveError::Injected { step });
         }
-        hotplug.leaving = Some(first);
+        let id = hotplug.begin_evacuation(first);
         let stats = RemoveStats { isolate_us: clock().saturating_sub(start), ..RemoveStats::default() };
-        Ok(Offlining { evacuation: Evacuation::new(stats) })
+        Ok(Offlining { evacuation: Evacuation::new(id, stats) })
     }
 
     /// Does some more of it: at most about `pages` frames are copied.
@@ -110,8 +108,19 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Ends it, when the last step said [`Progress::Done`]: the frames are offline.
-    pub fn finish_offline(&self, offlining: Offlining) -> Offlined {
+    ///
+    /// # Errors
+    /// [`RemoveError::Gone`] when all of the memory went away meanwhile: nothing changes then. When frames of it are
+    /// allocated (it is not done) it is in use again.
+    pub fn finish_offline(&self, offlining: Offlining) -> Result<Offlined, RemoveError> {
         let mut hotplug = self.hotplug.lock();
+        let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
+        hotplug.evacuation(offlining.evacuation.id())?;
+        hotplug.underway = None;
+        if let Err(error) = self.unused() {
+            self.take_back();
+            return Err(error);
+        }
         let mut pages = 0;
         self.each_leaving(|entry, _| {
             self.with_region(entry.slot, |region, buddy| {
@@ -124,17 +133,13 @@ impl<M: Machine> Memory<M> {
                 }
             });
         });
-        if let Some(hotplug) = hotplug.as_mut() {
-            hotplug.leaving = None;
-        }
-        Offlined { pages, stats: offlining.evacuation.stats }
+        Ok(Offlined { pages, stats: offlining.evacuation.stats })
     }
 
     /// Gives it up: the memory is in use again as before. A contiguous allocation that is half way is moved to its end
     /// first.
     pub fn abort_offline(&self, window: &Window, offlining: Offlining) {
-        let Offlining { .. } = offlining;
-        self.abort(window);
+        self.abort(window, offlining.evacuation.id());
     }
 
     /// Brings what is offline of `target` back into use, in `zone` if one is named.
@@ -145,7 +150,7 @@ impl<M: Machine> Memory<M> {
         let hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_ref().ok_or(OnlineError::NotStarted)?;
         let range = self.frames_of(target).map_err(|resource| OnlineError::NoResource { resource })?;
-        if let Some(resource) = hotplug.leaving {
+        if let Some(Underway { first: resource, .. }) = hotplug.underway {
             return Err(OnlineError::UnderWay { resource });
         }
         let (mut found, mut refused) = (false, None);
@@ -192,7 +197,7 @@ impl<M: Machine> Memory<M> {
                 return;
             }
             for border in [part.start, part.end] {
-                // What is pinned stays whole: it refuses the evacuation.
+                // What is pinned stays whole: it refuses the evacuation, unless it is freed before (`Buddy::free`).
                 let splits = |state| matches!(state, State::Movable | State::Offline);
                 if buddy.find(border).is_some_and(|found| splits(found.tag.state)) {
                     buddy.split_at(border, Word::after);

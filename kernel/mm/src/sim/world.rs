@@ -11,6 +11,7 @@
 //! Memory that is gone panics when it is touched, and so does a descriptor that is read before it was written. A
 //! [`World`] panics as soon as something does not hold. Neighbours: `sim` is the machine under it.
 
+use std::collections::VecDeque;
 use std::vec::Vec;
 
 use super::SimMachine;
@@ -29,7 +30,7 @@ use crate::window::{
 };
 
 /// One behind the other from 4 GiB on, in units of 2 MiB: sections and GiBs are shared in every way.
-const UNITS: [u64; 7] = [1, 50, 31, 64, 14, 128, 5];
+const UNITS: [u64; 8] = [1, 50, 31, 64, 14, 128, 5, 290];
 /// How many DIMMs there are; their numbers are those below.
 pub const DIMMS: usize = UNITS.len();
 /// The nodes that DIMMs of even and of odd numbers belong to.
@@ -52,10 +53,16 @@ pub enum Op {
     Remove(usize),
     /// Begins to take a section of it out of use.
     Offline(usize, u64),
+    /// Begins to take frames of it out of use, and of the DIMMs behind it: from so many frames on, so many.
+    OfflineFrames(usize, u64, u64),
     /// Goes on with what was begun, so often and so many frames at a time.
     Steps(u8, u64),
+    /// Ends what was begun before it is done.
+    Finish,
     /// Gives up what was begun.
     GiveUp,
+    /// Uses a handle of an evacuation whose memory vanished.
+    Stale(Use),
     /// Takes it back into use, in this zone.
     Online(usize, Option<Zone>),
     /// Says what becomes of DIMMs that are plugged from now on.
@@ -68,27 +75,66 @@ pub enum Op {
     Allocate(Request),
     /// Begins to make one.
     Begin(Request),
-    /// Goes on making it.
+    /// Goes on making one of those that were begun.
     Grow(u64),
-    /// Gives it up.
+    /// Says that one is made before it is.
+    FinishGrowing,
+    /// Gives one up.
     Abandon,
     /// Frees an allocation: one of those that are held.
     Free(usize),
     /// Takes a block, as the kernel does for itself: nobody can move it.
-    Take(Order, Kind),
+    Take(Order, Kind, Option<NodeId>),
+    /// Takes all of boot memory in blocks: page tables come from DIMMs then.
+    Exhaust,
     /// Gives such a block back.
     Give(usize),
     /// Reads all that was filled.
     Verify,
 }
 
-/// What is under way.
-#[derive(Debug)]
-enum Going {
-    Nothing,
-    Removal(Removal, usize),
-    Offlining(Offlining, PfnRange),
+/// How a handle of what has ended is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// For a step.
+    Step,
+    /// To finish.
+    Finish,
+    /// To give up.
+    Abort,
 }
+
+impl Use {
+    /// All of them.
+    pub const ALL: [Use; 3] = [Use::Step, Use::Finish, Use::Abort];
+}
+
+/// The handle of an evacuation.
+#[derive(Debug)]
+enum Handle {
+    Removal(Removal, usize),
+    Offlining(Offlining),
+}
+
+/// An evacuation that was begun, and which DIMMs it still empties.
+#[derive(Debug)]
+struct Going {
+    handle: Handle,
+    dimms: Vec<usize>,
+}
+
+impl Going {
+    /// The DIMM that is removed.
+    fn leaving_device(&self) -> Option<usize> {
+        match self.handle {
+            Handle::Removal(_, number) => Some(number),
+            Handle::Offlining(_) => None,
+        }
+    }
+}
+
+/// Allocations that are made at a time, and handles of evacuations that have ended, at most.
+const MOST: usize = 4;
 
 /// The machine, and what is known of it.
 #[derive(Debug)]
@@ -97,12 +143,12 @@ pub struct World {
     window: Window,
     present: [bool; DIMMS],
     held: Vec<(AllocationId, Kind)>,
-    growing: Option<(Growing, Kind)>,
+    growing: VecDeque<(Growing, Kind)>,
     /// Blocks that no allocation has.
     blocks: Vec<PfnRange>,
-    going: Going,
-    /// What was under way when it was torn out.
-    torn: bool,
+    going: Option<Going>,
+    /// Handles of evacuations all of whose memory was torn out.
+    stale: Vec<Handle>,
     /// Steps that are to fail.
     armed: Vec<Step>,
     at_first: State,
@@ -136,10 +182,10 @@ impl World {
             window: Window::new(),
             present: [false; DIMMS],
             held: Vec::new(),
-            growing: None,
+            growing: VecDeque::new(),
             blocks: Vec::new(),
-            going: Going::Nothing,
-            torn: false,
+            going: None,
+            stale: Vec::new(),
             armed: Vec::new(),
             at_first,
         }
@@ -172,16 +218,19 @@ impl World {
     pub fn is_possible(&self, op: &Op) -> bool {
         match *op {
             Op::Plug(number) => !self.present[number],
-            Op::Remove(number) | Op::Offline(number, _) | Op::TearOut(number) | Op::Online(number, _) => {
-                self.present[number]
-            }
-            Op::Steps(..) | Op::GiveUp => !matches!(self.going, Going::Nothing),
-            Op::Begin(_) => self.growing.is_none(),
-            Op::Grow(_) | Op::Abandon => self.growing.is_some(),
+            Op::Remove(number)
+            | Op::Offline(number, _)
+            | Op::OfflineFrames(number, ..)
+            | Op::TearOut(number)
+            | Op::Online(number, _) => self.present[number],
+            Op::Steps(..) | Op::Finish | Op::GiveUp => self.going.is_some(),
+            Op::Stale(_) => !self.stale.is_empty(),
+            Op::Begin(_) => self.growing.len() < MOST,
+            Op::Grow(_) | Op::FinishGrowing | Op::Abandon => !self.growing.is_empty(),
             Op::Free(_) => !self.held.is_empty(),
             Op::Give(_) => !self.blocks.is_empty(),
             Op::Fail(step) => !self.armed.contains(&step),
-            Op::Policy(_) | Op::Allocate(_) | Op::Take(..) | Op::Verify => true,
+            Op::Policy(_) | Op::Allocate(_) | Op::Take(..) | Op::Exhaust | Op::Verify => true,
         }
     }
 
@@ -192,7 +241,7 @@ impl World {
     pub fn run(&mut self, op: &Op) {
         self.apply(op);
         self.balance();
-        if matches!(self.going, Going::Nothing) && self.growing.is_none() {
+        if self.going.is_none() && self.growing.is_empty() {
             reverse_map(&self.memory, &|pfn| self.blocks.iter().any(|block| block.contains(pfn)));
         }
         sound(&self.memory);
@@ -204,7 +253,9 @@ impl World {
     /// When something does not hold.
     pub fn finish(mut self) {
         self.run(&Op::Verify);
-        self.run(&Op::Abandon);
+        while !self.growing.is_empty() {
+            self.run(&Op::Abandon);
+        }
         while !self.held.is_empty() {
             self.apply(&Op::Free(0));
         }
@@ -212,6 +263,9 @@ impl World {
             self.apply(&Op::Give(0));
         }
         self.run(&Op::GiveUp);
+        while !self.stale.is_empty() {
+            self.run(&Op::Stale(Use::ALL[self.stale.len() % Use::ALL.len()]));
+        }
         self.armed.drain(..).for_each(|step| self.memory.fail_at(step, 0));
         for number in 0..DIMMS {
             if self.present[number] {
@@ -229,28 +283,38 @@ impl World {
 
     fn apply(&mut self, op: &Op) {
         match *op {
-            _ if !self.is_possible(op) && !matches!(op, Op::Remove(_) | Op::Offline(..)) => {}
+            _ if !self.is_possible(op)
+                && !matches!(op, Op::Remove(_) | Op::Offline(..) | Op::OfflineFrames(..)) => {}
             Op::Plug(number) => self.plug(number),
             Op::Remove(number) => match self.memory.begin_remove(DeviceId(number as u32), &|| 0) {
-                Ok(removal) => self.begin(Going::Removal(removal, number)),
+                Ok(removal) => {
+                    let (handle, dimms) = (Handle::Removal(removal, number), Vec::from([number]));
+                    self.begin(Going { handle, dimms });
+                }
                 Err(error) => self.expect(&error, Some(number)),
             },
             Op::Offline(number, section) => {
-                let range = SectionNr(dimm(number).start.section().0 + section).range();
-                match self.memory.begin_offline(Target::Frames(range), &|| 0) {
-                    Ok(offlining) => self.begin(Going::Offlining(offlining, range)),
-                    Err(error) => self.expect(&error, None),
-                }
+                self.offline(SectionNr(dimm(number).start.section().0 + section).range());
+            }
+            Op::OfflineFrames(number, from, pages) => {
+                let from = dimm(number).start.offset(from % dimm(number).pages());
+                self.offline(PfnRange::of(from, pages));
             }
             Op::Steps(steps, pages) => (0..steps).for_each(|_| self.step(pages)),
-            Op::GiveUp => match core::mem::replace(&mut self.going, Going::Nothing) {
-                Going::Nothing => {}
-                Going::Removal(removal, _) => self.memory.abort_remove(&self.window, removal),
-                Going::Offlining(offlining, _) => self.memory.abort_offline(&self.window, offlining),
-            },
+            Op::Finish => {
+                if let Some(going) = self.going.take() {
+                    self.finish_going(going);
+                }
+            }
+            Op::GiveUp => {
+                if let Some(going) = self.going.take() {
+                    self.abort(going.handle);
+                }
+            }
+            Op::Stale(how) => self.use_stale(how),
             Op::Online(number, zone) => match self.memory.online(Target::Frames(dimm(number)), zone) {
                 Ok(_) => {}
-                Err(OnlineError::UnderWay { .. }) => assert!(!matches!(self.going, Going::Nothing)),
+                Err(OnlineError::UnderWay { .. }) => assert!(self.going.is_some()),
                 Err(OnlineError::OtherZone { zone: other, .. }) => {
                     assert!(zone.is_some_and(|zone| zone != other));
                 }
@@ -267,12 +331,17 @@ impl World {
                 Err(error) => no_fault(&error),
             },
             Op::Begin(request) => match self.window.begin(&self.memory, &request) {
-                Ok(growing) => self.growing = Some((growing, request.kind)),
+                Ok(growing) => self.growing.push_back((growing, request.kind)),
                 Err(error) => no_fault(&error),
             },
             Op::Grow(pages) => self.grow(pages),
+            Op::FinishGrowing => {
+                if let Some((growing, kind)) = self.growing.pop_front() {
+                    self.finish_growing(growing, kind);
+                }
+            }
             Op::Abandon => {
-                if let Some((growing, _)) = self.growing.take() {
+                if let Some((growing, _)) = self.growing.pop_front() {
                     self.window.cancel(&self.memory, growing).unwrap();
                 }
             }
@@ -280,11 +349,16 @@ impl World {
                 let (id, _) = self.held.swap_remove(place % self.held.len());
                 self.window.free(&self.memory, id).unwrap();
             }
-            Op::Take(order, kind) => {
-                if let Some(block) = self.memory.allocate_block(order, None, kind) {
-                    let range = block.range();
-                    assert!(!self.blocks.iter().any(|other| other.overlaps(range)), "{range} twice");
-                    self.blocks.push(range);
+            Op::Take(order, kind, node) => {
+                if let Some(block) = self.memory.allocate_block(order, node, kind) {
+                    self.take(block.range());
+                }
+            }
+            Op::Exhaust => {
+                for node in [NodeId(0), NodeId(1)] {
+                    while let Some(block) = self.memory.allocate_up_to(Order(10), Some(node), Kind::Pinned) {
+                        self.take(block.range());
+                    }
                 }
             }
             Op::Give(place) => {
@@ -297,8 +371,57 @@ impl World {
         }
     }
 
+    fn take(&mut self, block: PfnRange) {
+        assert!(!self.blocks.iter().any(|other| other.overlaps(block)), "{block} twice");
+        self.blocks.push(block);
+    }
+
     fn begin(&mut self, going: Going) {
-        (self.going, self.torn) = (going, false);
+        assert!(self.going.is_none(), "one at a time");
+        self.going = Some(going);
+    }
+
+    fn offline(&mut self, range: PfnRange) {
+        let mut dimms = Vec::new();
+        self.memory.resources(&mut |info| {
+            let usable = PfnRange::of(info.usable_start, info.usable_pages);
+            if info.device != DeviceId::BOOT && usable.overlaps(range) {
+                dimms.push(info.device.0 as usize);
+            }
+        });
+        match self.memory.begin_offline(Target::Frames(range), &|| 0) {
+            Ok(offlining) => self.begin(Going { handle: Handle::Offlining(offlining), dimms }),
+            Err(error) => self.expect(&error, None),
+        }
+    }
+
+    fn abort(&mut self, handle: Handle) {
+        match handle {
+            Handle::Removal(removal, _) => self.memory.abort_remove(&self.window, removal),
+            Handle::Offlining(offlining) => self.memory.abort_offline(&self.window, offlining),
+        }
+    }
+
+    /// A handle that outlived its memory changes nothing, whatever is under way now.
+    fn use_stale(&mut self, how: Use) {
+        let handle = self.stale.remove(0);
+        let before = (self.memory.totals(), self.memory.machine().tables());
+        let refused = match (how, handle) {
+            (Use::Step, Handle::Removal(mut removal, _)) => {
+                self.memory.remove_step(&self.window, &mut removal, 64, &|| 0).map(drop)
+            }
+            (Use::Step, Handle::Offlining(mut offlining)) => {
+                self.memory.offline_step(&self.window, &mut offlining, 64, &|| 0).map(drop)
+            }
+            (Use::Finish, Handle::Removal(removal, _)) => self.memory.finish_remove(removal, &|| 0).map(drop),
+            (Use::Finish, Handle::Offlining(offlining)) => self.memory.finish_offline(offlining).map(drop),
+            (Use::Abort, handle) => {
+                self.abort(handle);
+                Err(RemoveError::Gone)
+            }
+        };
+        assert_eq!(refused, Err(RemoveError::Gone));
+        assert_eq!((self.memory.totals(), self.memory.machine().tables()), before);
     }
 
     fn plug(&mut self, number: usize) {
@@ -321,36 +444,44 @@ impl World {
         }
     }
 
-    /// Others that leave are given up before: who is told of it late finds out late.
+    /// The kernel hears of it at once; handles of what was to leave stay.
     fn tear_out(&mut self, number: usize) {
         let range = dimm(number);
-        let shares = |other: usize, frames: PfnRange| self.present[other] && dimm(other).overlaps(frames);
-        let others_leave = match &self.going {
-            Going::Nothing => false,
-            Going::Removal(_, leaving) => *leaving != number,
-            Going::Offlining(_, frames) => (0..DIMMS).any(|other| other != number && shares(other, *frames)),
-        };
-        if others_leave {
-            self.apply(&Op::GiveUp);
-        }
         let lost_before = self.count_lost();
         self.memory.machine().tear_out(range);
         let forgotten = self.memory.forget(&self.window, DeviceId(number as u32)).unwrap();
         assert_eq!((forgotten.ids.len(), forgotten.pages), (1, range.pages()));
         assert_eq!(self.count_lost() - lost_before, forgotten.allocations);
         self.present[number] = false;
-        self.torn = !matches!(self.going, Going::Nothing);
         self.blocks.retain(|block| !range.overlaps(*block));
+        if let Some(mut going) = self.going.take() {
+            going.dimms.retain(|&other| other != number);
+            match going.dimms.is_empty() {
+                true => self.stale.push(going.handle),
+                false => self.going = Some(going),
+            }
+        }
+        if self.stale.len() > MOST {
+            self.use_stale(Use::Finish);
+        }
+    }
+
+    fn finish_growing(&mut self, growing: Growing, kind: Kind) {
+        match self.window.finish(&self.memory, growing) {
+            Ok(one) => self.hold(one.id, kind),
+            Err(error) => {
+                assert!(matches!(error, AllocError::RanOut { .. } | AllocError::Lost { .. }), "{error}")
+            }
+        }
     }
 
     fn grow(&mut self, pages: u64) {
-        let Some((mut growing, kind)) = self.growing.take() else { return };
+        let Some((mut growing, kind)) = self.growing.pop_front() else { return };
         match self.window.grow(&self.memory, &mut growing, pages) {
-            Ok(Progress::More) => self.growing = Some((growing, kind)),
-            Ok(Progress::Done) => {
-                let one = self.window.finish(&self.memory, growing).unwrap();
-                self.hold(one.id, kind);
-            }
+            Ok(Progress::More) => self.growing.push_back((growing, kind)),
+            // It may be finished much later.
+            Ok(Progress::Done) if pages.is_multiple_of(3) => self.growing.push_back((growing, kind)),
+            Ok(Progress::Done) => self.finish_growing(growing, kind),
             Err(error) => {
                 assert!(!matches!(error, AllocError::Map(_) | AllocError::Corrupt { .. }), "{error}");
                 self.window.cancel(&self.memory, growing).unwrap();
@@ -365,31 +496,28 @@ impl World {
     }
 
     fn step(&mut self, pages: u64) {
-        self.going = match core::mem::replace(&mut self.going, Going::Nothing) {
-            Going::Nothing => return,
-            Going::Removal(mut removal, number) => {
-                match self.memory.remove_step(&self.window, &mut removal, pages, &|| 0) {
-                    Ok(Progress::More) => Going::Removal(removal, number),
-                    Ok(Progress::Done) => {
-                        match self.memory.finish_remove(removal, &|| 0) {
-                            Ok(removed) => self.unplug(number, removed.pages),
-                            Err(error) => self.expect(&error, Some(number)),
-                        }
-                        return;
-                    }
-                    Err(error) => return self.expect(&error, Some(number)),
-                }
+        let Some(mut going) = self.going.take() else { return };
+        let done = match &mut going.handle {
+            Handle::Removal(removal, _) => self.memory.remove_step(&self.window, removal, pages, &|| 0),
+            Handle::Offlining(offlining) => self.memory.offline_step(&self.window, offlining, pages, &|| 0),
+        };
+        match done {
+            Ok(Progress::More) => self.going = Some(going),
+            Ok(Progress::Done) => self.finish_going(going),
+            Err(error) => self.expect(&error, going.leaving_device()),
+        }
+    }
+
+    fn finish_going(&mut self, going: Going) {
+        let device = going.leaving_device();
+        let result = match going.handle {
+            Handle::Removal(removal, number) => {
+                self.memory.finish_remove(removal, &|| 0).map(|removed| self.unplug(number, removed.pages))
             }
-            Going::Offlining(mut offlining, range) => {
-                match self.memory.offline_step(&self.window, &mut offlining, pages, &|| 0) {
-                    Ok(Progress::More) => Going::Offlining(offlining, range),
-                    Ok(Progress::Done) => {
-                        self.memory.finish_offline(offlining);
-                        return;
-                    }
-                    Err(error) => return self.expect(&error, None),
-                }
-            }
+            Handle::Offlining(offlining) => self.memory.finish_offline(offlining).map(drop),
+        };
+        if let Err(error) = result {
+            self.expect(&error, device);
         }
     }
 
@@ -415,15 +543,19 @@ impl World {
         let there = number.is_some_and(|number| self.present[number]);
         match *error {
             RemoveError::Unknown { .. } => assert!(!there),
-            RemoveError::Gone => assert!(self.torn),
-            RemoveError::UnderWay { .. } => assert!(!matches!(self.going, Going::Nothing)),
+            RemoveError::UnderWay { .. } => assert!(self.going.is_some()),
+            RemoveError::InUse { resource, pages } => {
+                let info = self.memory.resource(resource).expect("it is there");
+                assert!(pages > 0 && pages <= info.movable_pages + info.pinned_pages);
+            }
             RemoveError::Absent { .. } => {}
             RemoveError::Pinned(pinned) => {
                 match pinned.holder {
                     Holder::Mapping(at) => {
                         // What is growing may have a run that is not mapped yet.
-                        let id = self.window.holding(at).map(|one| one.id).or(self.window.growing()).unwrap();
-                        assert!(self.held.contains(&(id, Kind::Pinned)) || self.is_growing(id), "{pinned}");
+                        let held = self.window.holding(at).map(|one| one.id);
+                        let is_held = held.is_some_and(|id| self.held.contains(&(id, Kind::Pinned)));
+                        assert!(is_held || !self.growing.is_empty(), "{pinned}");
                     }
                     Holder::None => {
                         assert!(self.blocks.iter().any(|block| block.contains(pinned.pfn)), "{pinned}");
@@ -439,10 +571,6 @@ impl World {
             RemoveError::Injected { step } => self.failed(step),
             ref other => panic!("{other}"),
         }
-    }
-
-    fn is_growing(&self, id: AllocationId) -> bool {
-        self.growing.as_ref().is_some_and(|(growing, _)| growing.id() == id)
     }
 
     fn count_lost(&self) -> u64 {

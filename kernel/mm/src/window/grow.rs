@@ -27,6 +27,9 @@ const RESERVE: usize = 6;
 const PATH: usize = 3;
 
 /// An allocation that is being made. To be finished or cancelled; dropped, its memory stays taken.
+///
+/// It names the allocation and no frame: what was taken and is not mapped yet is in the window's list, where
+/// `lose` finds it when it vanishes with its device.
 #[derive(Debug)]
 #[must_use = "finish or cancel it"]
 pub struct Growing {
@@ -35,11 +38,17 @@ pub struct Growing {
     amount: Amount,
     node: Option<NodeId>,
     kind: Kind,
+}
+
+/// Frames that an allocation which is being made has taken and not mapped.
+#[derive(Clone, Debug)]
+pub(super) struct Unmapped {
     /// The rest of a contiguous run: blocks that were not begun.
-    run: Option<PfnRange>,
+    pub(super) run: Option<PfnRange>,
     /// The block being mapped and how many of its pages are.
-    block: Option<(Block, u64)>,
-    reserve: ArrayVec<Pfn, RESERVE>,
+    pub(super) block: Option<(Block, u64)>,
+    /// Frames for page tables.
+    pub(super) reserve: ArrayVec<Pfn, RESERVE>,
 }
 
 impl Growing {
@@ -51,6 +60,13 @@ impl Growing {
     /// How many pages it is to have (with [`Amount::All`]: at most).
     pub fn wanted(&self) -> u64 {
         self.pages
+    }
+}
+
+impl Unmapped {
+    /// Nothing.
+    pub(super) const fn new() -> Unmapped {
+        Unmapped { run: None, block: None, reserve: ArrayVec::new_const() }
     }
 
     /// Has at least `count` frames for tables in reserve.
@@ -65,11 +81,26 @@ impl Growing {
         self.reserve.drain(..).for_each(|frame| provider.give_table(frame));
     }
 
+    /// Gives all of it back. A part of the block that is mapped goes with the mapping.
+    fn give<P: FrameProvider>(&mut self, provider: &P) {
+        self.give_reserve(provider);
+        give_run(provider, self.run.take());
+        if let Some((block, mapped)) = self.block.take() {
+            // It may have been split meanwhile.
+            each_block(provider, Some(block.range()), |part, into| {
+                if into >= mapped {
+                    provider.give_block(part.head);
+                }
+            });
+        }
+    }
+
     /// The next block to map at `virt`, and how many of its pages are mapped. A new one has at most `most`
     /// pages, so that it is mapped in one go; one of a run may take several.
     fn next_block<P: FrameProvider>(
         &mut self,
         provider: &P,
+        (node, kind): (Option<NodeId>, Kind),
         virt: VirtAddr,
         most: u64,
     ) -> Option<(Block, u64)> {
@@ -80,7 +111,7 @@ impl Growing {
                     *run = PfnRange::new(block.range().end, run.end);
                     block
                 }
-                None => provider.take_block(floor_order(most), self.node, self.kind)?,
+                None => provider.take_block(floor_order(most), node, kind)?,
             };
             provider.set_owner(block.head, virt);
             self.block = Some((block, 0));
@@ -137,47 +168,37 @@ impl Window {
         if pages > free {
             return Err(AllocError::NotEnough { pages, free });
         }
-        let mut growing = Growing {
-            id: AllocationId(0),
-            pages,
-            amount: request.amount,
-            node: request.node,
-            kind: request.kind,
-            run: None,
-            block: None,
-            reserve: ArrayVec::new(),
-        };
+        let Request { amount, node, kind, shape } = *request;
+        let mut unmapped = Unmapped::new();
+        let mut places = self.places.lock();
         let mut offset = 0;
-        if request.shape == Shape::Contiguous {
-            if growing.reserve(provider, RESERVE).is_none() {
-                growing.give_reserve(provider);
+        if shape == Shape::Contiguous {
+            if unmapped.reserve(provider, RESERVE).is_none() {
+                unmapped.give(provider);
                 return Err(AllocError::RanOut { pages, got: 0 });
             }
-            let Some(run) = provider.take_run(pages, request.node, request.kind) else {
-                growing.give_reserve(provider);
+            let Some(run) = provider.take_run(pages, node, kind) else {
+                unmapped.give(provider);
                 return Err(AllocError::NoRun { pages });
             };
             offset = run.start.0;
-            growing.run = Some(run);
+            unmapped.run = Some(run);
         }
         let fits = |size: &LeafSize| pages >= size.pages();
         let leaf = LeafSize::ALL.into_iter().rev().find(fits).unwrap_or(LeafSize::K4);
-        let mut places = self.places.lock();
-        match places.reserve(pages, leaf.pages(), offset, request.shape) {
-            Ok(id) => {
-                growing.id = id;
-                let start = places.place(id)?.allocation.start;
-                each_block(provider, growing.run, |block, into| {
-                    provider.set_owner(block.head, start.offset(into * PAGE_SIZE));
-                });
-            }
+        let id = match places.reserve(pages, leaf.pages(), offset, shape) {
+            Ok(id) => id,
             Err(error) => {
-                give_run(provider, growing.run);
-                growing.give_reserve(provider);
+                unmapped.give(provider);
                 return Err(error);
             }
-        }
-        Ok(growing)
+        };
+        let place = places.place(id)?;
+        each_block(provider, unmapped.run, |block, into| {
+            provider.set_owner(block.head, place.allocation.start.offset(into * PAGE_SIZE));
+        });
+        place.unmapped = unmapped;
+        Ok(Growing { id, pages, amount, node, kind })
     }
 
     /// Maps about `step` pages more: whole blocks, up to what one table holds at a time.
@@ -192,9 +213,7 @@ impl Window {
     ) -> Result<Progress, AllocError> {
         let mut places = self.places.lock();
         let place = places.place(growing.id)?;
-        if place.allocation.state == AllocationState::Lost {
-            return Err(AllocError::Lost { id: growing.id });
-        }
+        check_growing(&place.allocation)?;
         let goal = place.allocation.pages.saturating_add(step.max(1)).min(growing.pages);
         let mut last_try = false;
         while place.allocation.pages < goal {
@@ -205,14 +224,15 @@ impl Window {
             });
             let (path, leaf) = path.ok_or(AllocError::NotStarted)?;
             debug_assert!(path <= PATH);
-            let block = match growing.reserve(provider, path) {
-                Some(()) => growing.next_block(provider, virt, chunk(virt, left, leaf)),
+            let from = (growing.node, growing.kind);
+            let block = match place.unmapped.reserve(provider, path) {
+                Some(()) => place.unmapped.next_block(provider, from, virt, chunk(virt, left, leaf)),
                 None => None,
             };
             let Some((block, mapped)) = block else {
                 // What was kept for tables may be the very frames that are left.
-                let kept = !growing.reserve.is_empty();
-                growing.give_reserve(provider);
+                let kept = !place.unmapped.reserve.is_empty();
+                place.unmapped.give_reserve(provider);
                 if kept && !last_try && growing.amount == Amount::All {
                     last_try = true;
                     continue;
@@ -224,14 +244,14 @@ impl Window {
             };
             let pages = chunk(virt, block.order.pages() - mapped, leaf);
             let mapping = Mapping::data(virt, block.head.offset(mapped).start(), pages);
-            let mut frames = Reserve(&mut growing.reserve);
+            let mut frames = Reserve(&mut place.unmapped.reserve);
             let done = provider.with_tables(|tables, machine| tables.map(machine, &mapping, &mut frames));
             let done = done.ok_or(AllocError::NotStarted)??;
             if done.tables > 0 {
                 note_tables(provider, virt);
             }
             let mapped = mapped + pages;
-            growing.block = (mapped < block.order.pages()).then_some((block, mapped));
+            place.unmapped.block = (mapped < block.order.pages()).then_some((block, mapped));
             place.allocation.pages += pages;
         }
         if place.allocation.pages < growing.pages { Ok(Progress::More) } else { Ok(Progress::Done) }
@@ -240,25 +260,27 @@ impl Window {
     /// Ends the making: the allocation can be used. To be called after [`Progress::Done`].
     ///
     /// # Errors
-    /// When it is not all mapped that was asked for; it is cancelled then.
-    pub fn finish<P: FrameProvider>(
-        &self,
-        provider: &P,
-        mut growing: Growing,
-    ) -> Result<Allocation, AllocError> {
-        let got = self.get(growing.id).map_or(0, |allocation| allocation.pages);
+    /// When it is not all mapped that was asked for, or its memory went away; it is cancelled then.
+    pub fn finish<P: FrameProvider>(&self, provider: &P, growing: Growing) -> Result<Allocation, AllocError> {
+        let mut places = self.places.lock();
+        let place = places.place(growing.id)?;
+        let got = place.allocation.pages;
         let short = match growing.amount {
             Amount::Pages(pages) => got < pages,
             Amount::All => got == 0,
         };
-        if short || growing.block.is_some() {
-            let pages = growing.pages;
+        let refused = match check_growing(&place.allocation) {
+            Ok(()) if short || place.unmapped.block.is_some() => {
+                Err(AllocError::RanOut { pages: growing.pages, got })
+            }
+            growing => growing,
+        };
+        if let Err(error) = refused {
+            drop(places);
             self.cancel(provider, growing)?;
-            return Err(AllocError::RanOut { pages, got });
+            return Err(error);
         }
-        growing.give_reserve(provider);
-        let mut places = self.places.lock();
-        let place = places.place(growing.id)?;
+        place.unmapped.give(provider);
         place.reserved = place.allocation.pages;
         place.allocation.state = AllocationState::Ready;
         Ok(place.allocation)
@@ -271,22 +293,13 @@ impl Window {
     pub fn abandon<P: FrameProvider>(
         &self,
         provider: &P,
-        mut growing: Growing,
+        growing: Growing,
     ) -> Result<AllocationId, AllocError> {
-        growing.give_reserve(provider);
-        give_run(provider, growing.run);
-        if let Some((block, mapped)) = growing.block {
-            // It may have been split meanwhile; a part that is mapped goes with the mapping.
-            each_block(provider, Some(block.range()), |part, into| {
-                if into >= mapped {
-                    provider.give_block(part.head);
-                }
-            });
-        }
         let mut places = self.places.lock();
-        let state = &mut places.place(growing.id)?.allocation.state;
-        if *state == AllocationState::Growing {
-            *state = AllocationState::Going;
+        let place = places.place(growing.id)?;
+        place.unmapped.give(provider);
+        if place.allocation.state == AllocationState::Growing {
+            place.allocation.state = AllocationState::Going;
         }
         Ok(growing.id)
     }
@@ -321,6 +334,15 @@ impl Window {
                 }
             }
         }
+    }
+}
+
+/// That the allocation is still being made.
+fn check_growing(allocation: &Allocation) -> Result<(), AllocError> {
+    match allocation.state {
+        AllocationState::Growing => Ok(()),
+        AllocationState::Lost => Err(AllocError::Lost { id: allocation.id }),
+        AllocationState::Ready | AllocationState::Going => Err(AllocError::Busy { id: allocation.id }),
     }
 }
 

@@ -7,14 +7,14 @@
 
 use arrayvec::ArrayVec;
 
-use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
+use crate::addr::{PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::holder::Word;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page::State;
 use crate::page_table::Hole;
 use crate::window::provider::Returning;
-use crate::window::{AllocationState, FrameProvider, Place, Window};
+use crate::window::{AllocationState, FrameProvider, Place, Unmapped, Window};
 
 /// Leaves that are unmapped together.
 const LEAVES: usize = 64;
@@ -43,25 +43,21 @@ impl Window {
                     }
                 });
             });
-            if holes > 0 && place.allocation.state != AllocationState::Lost {
-                lost.allocations += 1;
-                unmap_rest(memory, place);
-                place.moving = None;
-                place.allocation.state = AllocationState::Lost;
+            let unmapped = place.lose_unmapped(gone);
+            lost.pages += unmapped;
+            if holes > 0 || unmapped > 0 {
+                lost.allocations += end_lost(memory, place);
             }
         }
         // A table that was shared by two allocations makes a hole in the first: the second has none, and no pages.
         for place in &mut places.list {
-            if place.allocation.state != AllocationState::Lost && !is_mapped(memory, place) {
-                lost.allocations += 1;
-                unmap_rest(memory, place);
-                place.moving = None;
-                place.allocation.state = AllocationState::Lost;
+            if !is_mapped(memory, place) {
+                lost.allocations += end_lost(memory, place);
             }
         }
         let list = &places.list;
         memory.give_stranded(&|at| {
-            let holds = |place: &&Place| place.allocation.start <= at && at < place.mapped_to();
+            let holds = |place: &&Place| place.allocation.start <= at && at.0 < place.end();
             list.iter().find(holds).is_some_and(|place| place.allocation.state == AllocationState::Lost)
         });
         lost
@@ -69,10 +65,30 @@ impl Window {
 }
 
 impl Place {
-    /// The first address behind what was mapped so far.
-    fn mapped_to(&self) -> VirtAddr {
-        self.page(self.allocation.pages)
+    /// Forgets frames for which `gone` holds among those that are not mapped. Returns how many frames of its content
+    /// there were: without them it cannot be made. What is in reserve or only to be moved to can be had elsewhere.
+    fn lose_unmapped(&mut self, gone: &dyn Fn(Pfn) -> bool) -> u64 {
+        self.unmapped.reserve.retain(|frame| !gone(*frame));
+        // A run and a block lie in one resource: all of it is gone, or none.
+        let run = self.unmapped.run.take_if(|run| gone(run.start)).map_or(0, PfnRange::pages);
+        let block = self.unmapped.block.take_if(|(block, _)| gone(block.head));
+        self.moving.take_if(|moving| moving.is_untouched() && gone(moving.new));
+        run + block.map_or(0, |(block, mapped)| block.order.pages() - mapped)
     }
+}
+
+/// Ends an allocation that lost memory, once: unmaps what is left of it. Its blocks are freed by the reverse map, what
+/// it has taken and not mapped among them. Returns 1 unless it was lost before.
+fn end_lost<M: Machine>(memory: &Memory<M>, place: &mut Place) -> u64 {
+    if place.allocation.state == AllocationState::Lost {
+        return 0;
+    }
+    unmap_rest(memory, place);
+    place.moving = None;
+    place.unmapped.reserve.drain(..).for_each(|frame| memory.give_table(frame));
+    place.unmapped = Unmapped::new();
+    place.allocation.state = AllocationState::Lost;
+    1
 }
 
 /// Whether every page that should be mapped is.

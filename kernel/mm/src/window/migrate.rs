@@ -83,11 +83,11 @@ impl Window {
         }
     }
 
-    /// An allocation that is being made, whose reserve of frames may be anywhere.
-    pub(crate) fn growing(&self) -> Option<AllocationId> {
+    /// The allocation being made that has `frame` in reserve for a page table.
+    pub(crate) fn reserving(&self, frame: Pfn) -> Option<AllocationId> {
         let places = self.places.lock();
-        let growing = |state| state == AllocationState::Growing;
-        places.list.iter().map(|place| place.allocation).find(|one| growing(one.state)).map(|one| one.id)
+        let place = places.list.iter().find(|place| place.unmapped.reserve.contains(&frame))?;
+        Some(place.allocation.id)
     }
 
     /// Moves (the first part of) the movable `block`, mapped at `at`, elsewhere: at most about `most` frames.

@@ -10,7 +10,8 @@
 //! block after block from the tables. The list of allocations has a fixed maximum; numbers are never used
 //! again. Everything goes in steps, so that the caller can give way: growing, filling, verifying, freeing.
 //!
-//! Invariants: ranges do not overlap; every page of an allocation is mapped, and each of its blocks is
+//! Invariants: every frame that an allocation has is mapped, or in the list (`Unmapped`, `Moving`), so that `lose` finds
+//! it; ranges do not overlap; every page of an allocation is mapped, and each of its blocks is
 //! mapped whole, except while it grows or goes; the frames of a table are reserved before the block that
 //! needs them is taken; blocks and tables are given back after the flush.
 //!
@@ -40,6 +41,7 @@ use crate::page::Kind;
 use crate::page_table::MapError;
 
 pub use grow::Growing;
+use grow::Unmapped;
 pub(crate) use migrate::{Held, Moved, Sizes};
 pub use pattern::{BadWord, Verified};
 pub use provider::FrameProvider;
@@ -228,7 +230,7 @@ impl From<MapError> for AllocError {
 }
 
 /// An allocation and its part of the window.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     /// What is mapped so far.
     allocation: Allocation,
@@ -240,6 +242,8 @@ struct Place {
     shape: Shape,
     /// The run that its frames are on the way to (of a contiguous one).
     moving: Option<Moving>,
+    /// What it has taken and not mapped yet, while it is being made.
+    unmapped: Unmapped,
 }
 
 impl Place {
@@ -333,7 +337,9 @@ impl Places {
         self.next += 1;
         let state = AllocationState::Growing;
         let allocation = Allocation { id, start: VirtAddr(start), pages: 0, filled: 0, state };
-        self.list.insert(index, Place { allocation, reserved: pages, freed: 0, shape, moving: None });
+        let unmapped = Unmapped::new();
+        self.list
+            .insert(index, Place { allocation, reserved: pages, freed: 0, shape, moving: None, unmapped });
         Ok(id)
     }
 

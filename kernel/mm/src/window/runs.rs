@@ -29,11 +29,18 @@ pub(super) struct Moving {
     /// Where it was.
     old: Pfn,
     /// Where it goes.
-    new: Pfn,
+    pub(super) new: Pfn,
     /// Pages from the first on that are there.
     moved: u64,
     /// Pages from the first on whose old blocks are free.
     freed: u64,
+}
+
+impl Moving {
+    /// Whether nothing was moved yet.
+    pub(super) const fn is_untouched(&self) -> bool {
+        self.moved == 0
+    }
 }
 
 impl Window {
@@ -51,6 +58,17 @@ impl Window {
         let mut tables = 0;
         let mut failed = None;
         for place in places.list.iter_mut().filter(|place| place.is_run()) {
+            if let Some(Moving { new, .. }) = place.moving {
+                // On its way since an earlier survey. Where it goes to is leaving as well now, it has to go there first.
+                if !leaving(PfnRange::of(new, place.allocation.pages)) {
+                    continue;
+                }
+                give_unused(memory, place);
+                if let Err(error) = finish_move(memory, place) {
+                    failed = Some(error);
+                    break;
+                }
+            }
             let start = place.allocation.start;
             let Some(old) = memory.with_tables(|tables, machine| tables.translate(machine, start)).flatten()
             else {
@@ -100,7 +118,8 @@ impl Window {
         let mut places = self.places.lock();
         for place in &mut places.list {
             give_unused(memory, place);
-            while place.moving.is_some() && move_piece(memory, place, u64::MAX).is_ok() {}
+            // What fails here stays half-way; the next evacuation goes on with it (`take_runs`).
+            let _ = finish_move(memory, place);
         }
     }
 }
@@ -119,6 +138,14 @@ pub(super) fn free<P: FrameProvider>(provider: &P, place: &mut Place) {
     for run in [PfnRange::of(new, pages), PfnRange::new(old.offset(freed), old.offset(pages))] {
         each_block(provider, run, |head, _| provider.give_block(head));
     }
+}
+
+/// Moves what is half-way to its end.
+fn finish_move<M: Machine>(memory: &Memory<M>, place: &mut Place) -> Result<(), RemoveError> {
+    while place.moving.is_some() {
+        move_piece(memory, place, u64::MAX)?;
+    }
+    Ok(())
 }
 
 /// Gives the new run back when nothing was moved there yet.

@@ -1,12 +1,13 @@
 //! Random comings and goings: DIMMs of awkward sizes added, removed and torn out while memory is in use. What is
-//! compared, and when, is in `sim::world`.
+//! compared, and when, is in `sim::world`. `MM_CASES=n` asks for more sequences than CI's.
 
 use std::vec;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::sim::world::{DIMMS, NODES, Op, World, wish};
+use crate::buddy::tests::random::setting;
+use crate::sim::world::{DIMMS, NODES, Op, Use, World, wish};
 use crate::window::{Request, Shape};
 
 fn request() -> impl Strategy<Value = Request> {
@@ -24,30 +25,41 @@ fn op() -> impl Strategy<Value = Op> {
         1 => prop::sample::select(&[Zone::Any, Zone::Movable, Zone::Kernel]).prop_map(Some),
     ];
     let pages = || prop_oneof![Just(64u64), Just(700), Just(9000)];
-    let block = (0u8..10, prop_oneof![3 => Just(Kind::Movable), 1 => Just(Kind::Pinned)]);
+    let order = prop_oneof![3 => 0u8..10, 1 => 10u8..17];
+    let node = prop_oneof![Just(None), prop::sample::select(&NODES).prop_map(Some)];
+    let block = (order, prop_oneof![3 => Just(Kind::Movable), 1 => Just(Kind::Pinned)], node);
     prop_oneof![
         60 => number().prop_map(Op::Plug),
         40 => number().prop_map(Op::Remove),
         20 => (number(), 0u64..3).prop_map(|(number, section)| Op::Offline(number, section)),
+        20 => (number(), 0u64..30_000, 1u64..40_000).prop_map(|(n, from, pages)| Op::OfflineFrames(n, from, pages)),
         80 => (1u8..20, pages()).prop_map(|(steps, pages)| Op::Steps(steps, pages)),
         10 => Just(Op::GiveUp),
+        5 => Just(Op::Finish),
+        10 => prop::sample::select(&Use::ALL).prop_map(Op::Stale),
         20 => (number(), zone).prop_map(|(number, zone)| Op::Online(number, zone)),
         5 => prop::sample::select(&Policy::ALL).prop_map(Op::Policy),
         10 => prop::sample::select(&Step::ALL).prop_map(Op::Fail),
-        5 => number().prop_map(Op::TearOut),
+        12 => number().prop_map(Op::TearOut),
         80 => request().prop_map(Op::Allocate),
-        10 => request().prop_map(Op::Begin),
+        15 => request().prop_map(Op::Begin),
         20 => pages().prop_map(Op::Grow),
         3 => Just(Op::Abandon),
+        3 => Just(Op::FinishGrowing),
+        3 => Just(Op::Exhaust),
         50 => any::<usize>().prop_map(Op::Free),
-        10 => block.prop_map(|(order, kind)| Op::Take(Order(order), kind)),
+        10 => block.prop_map(|(order, kind, node)| Op::Take(Order(order), kind, node)),
         15 => any::<usize>().prop_map(Op::Give),
         10 => Just(Op::Verify),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: setting("MM_CASES", 60) as u32,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Proves that over any sequence of adds, removals, offlinings, allocations and frees, finished, given up, refused
     /// or failed half way, and of DIMMs that are torn out, no byte of any allocation is lost that was not in what was

@@ -183,7 +183,7 @@ impl World {
         while self.memory.offline_step(&self.window, &mut offlining, 1 << 20, &|| 0).unwrap()
             == Progress::More
         {}
-        self.memory.finish_offline(offlining);
+        self.memory.finish_offline(offlining).unwrap();
         for part in &mut self.parts {
             let part_of_it = part.usable.intersection(range);
             let mut at = part_of_it.start;

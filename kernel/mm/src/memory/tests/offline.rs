@@ -18,7 +18,7 @@ fn offline(memory: &Memory<SimMachine>, window: &Window, target: Target) -> Resu
         sound(memory);
         intact(memory, window);
     }
-    Ok(memory.finish_offline(offlining))
+    memory.finish_offline(offlining)
 }
 
 fn states(memory: &Memory<SimMachine>, id: ResourceId) -> Vec<SectionState> {

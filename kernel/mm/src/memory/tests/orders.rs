@@ -1,12 +1,13 @@
 //! Every order of events around a DIMM, up to a bound: it comes, is asked for, goes on its way in steps, is given up,
-//! torn out, used by what can move and by what cannot; a neighbour that shares its tables comes and goes; each step
+//! torn out wherever it is on that way, while its neighbour leaves or an allocation in it is made, used by what can move
+//! and by what cannot; a neighbour that shares its tables comes and goes; each step
 //! fails. What is compared after each event is in `sim::world`.
 
 use std::vec::Vec;
 
 use super::*;
 use crate::hotplug::Step;
-use crate::sim::world::{NODES, Op, World, wish};
+use crate::sim::world::{NODES, Op, Use, World, wish};
 use crate::window::Shape;
 
 /// A DIMM of 62 MiB and one of 100 MiB in front of it, on the other node: in one section and GiB.
@@ -24,6 +25,10 @@ fn events() -> Vec<Op> {
         Op::GiveUp,
         Op::TearOut(DIMM),
         Op::TearOut(NEIGHBOUR),
+        Op::Offline(NEIGHBOUR, 0),
+        Op::Stale(Use::Finish),
+        Op::Begin(wish(300, node, Kind::Movable, Shape::Contiguous)),
+        Op::Grow(100),
         Op::Allocate(wish(700, node, Kind::Movable, Shape::Contiguous)),
         Op::Allocate(wish(1, node, Kind::Pinned, Shape::Scattered)),
         Op::Free(0),

@@ -1,0 +1,302 @@
+//! Disorder: memory vanishes in the middle of what others do with it, handles outlive what they stood for, pinned
+//! blocks lie across the border of a range that goes offline.
+
+use std::vec::Vec;
+
+use super::migrate::{allocate, frames};
+use super::remove::{insert, remove};
+use super::*;
+use crate::addr::SECTION_PAGES;
+use crate::info::Policy;
+use crate::remove::{RemoveError, Target};
+use crate::window::{AllocError, AllocationState, Amount, Growing, Progress, Request, Shape, Window};
+
+const A: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
+const B: PfnRange = PfnRange::new(Pfn(0x110000), Pfn(0x110000 + 64 * MIB));
+
+/// Takes every free frame of the nodes, in blocks.
+fn exhaust(memory: &Memory<SimMachine>, nodes: &[u32]) -> Vec<Block> {
+    let take = |node| memory.allocate_up_to(Order(12), Some(NodeId(node)), Kind::Pinned);
+    nodes.iter().flat_map(|&node| core::iter::from_fn(move || take(node))).collect()
+}
+
+/// Begins a contiguous allocation on node 8 whose page tables can only come from node 7.
+fn begin(memory: &Memory<SimMachine>, window: &Window) -> (Growing, Vec<Block>) {
+    let boot = exhaust(memory, &[0, 1]);
+    let request = Request {
+        amount: Amount::Pages(900),
+        node: Some(NodeId(8)),
+        kind: Kind::Movable,
+        shape: Shape::Contiguous,
+    };
+    let growing = window.begin(memory, &request).unwrap();
+    (growing, boot)
+}
+
+/// Proves that frames which a growing allocation keeps for page tables vanish from its reserve with their DIMM: it goes
+/// on with others, and where that DIMM was plugged again, no frame of it that somebody else has becomes a table. Fails
+/// when the reserve is kept where `lose` does not find it.
+#[test]
+fn a_reserve_vanishes_with_its_dimm() {
+    for comes_back in [false, true] {
+        let (memory, window) = (booted(Support::No), Window::new());
+        memory.set_policy(Policy::Online(Zone::Movable));
+        insert(&memory, 2, B, 8);
+        memory.set_policy(Policy::Online(Zone::Any));
+        insert(&memory, 1, A, 7);
+        let (mut growing, boot) = begin(&memory, &window);
+        memory.machine().tear_out(A);
+        assert_eq!(memory.forget(&window, DeviceId(1)).unwrap().allocations, 0, "it can go on");
+        let mut theirs = Vec::new();
+        if comes_back {
+            insert(&memory, 1, A, 7);
+            theirs = exhaust(&memory, &[7]);
+        }
+        boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
+        while window.grow(&memory, &mut growing, 100).unwrap() == Progress::More {}
+        let one = window.finish(&memory, growing).unwrap();
+        window.fill(&memory, one.id, 0, 900).unwrap();
+        intact(&memory, &window);
+        let tables = memory.machine().tables();
+        assert!(!theirs.iter().any(|block| block.range().each().any(|pfn| tables.contains(&pfn))));
+        sound(&memory);
+        window.free(&memory, one.id).unwrap();
+        sound(&memory);
+    }
+}
+
+/// Proves that the run of a contiguous allocation that is being made, of which nothing is mapped yet, is lost with its
+/// DIMM: the allocation says so at its next step, at its end, or when it is given up, and whoever has those frames when
+/// the DIMM is back keeps them. Fails when the run is freed or mapped from a handle that outlived it.
+#[test]
+fn a_run_vanishes_before_it_is_mapped() {
+    for ending in 0..3 {
+        let (memory, window) = (booted(Support::No), Window::new());
+        insert(&memory, 2, B, 8);
+        let before = memory.totals();
+        let request = Request {
+            amount: Amount::Pages(900),
+            node: Some(NodeId(8)),
+            kind: Kind::Movable,
+            shape: Shape::Contiguous,
+        };
+        let mut growing = window.begin(&memory, &request).unwrap();
+        let id = growing.id();
+        memory.machine().tear_out(B);
+        let forgotten = memory.forget(&window, DeviceId(2)).unwrap();
+        assert_eq!((forgotten.lost_pages, forgotten.allocations), (900, 1));
+        insert(&memory, 2, B, 8);
+        let theirs = exhaust(&memory, &[8]);
+        match ending {
+            0 => {
+                assert_eq!(window.grow(&memory, &mut growing, 100), Err(AllocError::Lost { id }));
+                window.cancel(&memory, growing).unwrap();
+            }
+            1 => assert_eq!(window.finish(&memory, growing), Err(AllocError::Lost { id })),
+            _ => window.cancel(&memory, growing).unwrap(),
+        }
+        assert_eq!(window.get(id), None);
+        theirs.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
+        assert_eq!(memory.totals(), before);
+        sound(&memory);
+    }
+}
+
+/// Proves that an allocation whose memory vanishes between its last step and its end does not become usable. Fails when
+/// `finish` asks for its pages and not for its state.
+#[test]
+fn what_was_lost_is_not_finished() {
+    let (memory, window) = (booted(Support::No), Window::new());
+    insert(&memory, 1, A, 7);
+    let request = Request {
+        amount: Amount::Pages(50),
+        node: Some(NodeId(7)),
+        kind: Kind::Movable,
+        shape: Shape::Scattered,
+    };
+    let mut growing = window.begin(&memory, &request).unwrap();
+    let id = growing.id();
+    assert_eq!(window.grow(&memory, &mut growing, u64::MAX), Ok(Progress::Done));
+    memory.machine().tear_out(A);
+    assert_eq!(memory.forget(&window, DeviceId(1)).unwrap().lost_pages, 50);
+    assert_eq!(window.finish(&memory, growing), Err(AllocError::Lost { id }));
+    assert_eq!(window.get(id), None);
+    sound(&memory);
+}
+
+/// Proves that memory which vanishes while other memory leaves is out of use at once: nothing is allocated there any
+/// more, nothing migrates there, and what leaves does leave, with every byte. Fails when it has to wait for the end of
+/// the evacuation.
+#[test]
+fn memory_vanishes_while_other_memory_leaves() {
+    for (shape, step) in
+        [(Shape::Scattered, 64), (Shape::Scattered, 2000), (Shape::Contiguous, 64), (Shape::Contiguous, 700)]
+    {
+        for steps_before in 0..12 {
+            let (memory, window) = (booted(Support::No), Window::new());
+            insert(&memory, 1, A, 8);
+            insert(&memory, 2, B, 8);
+            let all: Vec<_> = (0..3)
+                .filter_map(|_| allocate(&memory, &window, 3000, Some(8), Kind::Movable, shape).ok())
+                .collect();
+            let in_b = |one| frames(&memory, one).iter().all(|(pfn, _)| B.contains(*pfn));
+            let kept: Vec<_> = all.iter().filter(|one| in_b(one)).map(|one| one.id).collect();
+            let mut removal = memory.begin_remove(DeviceId(2), &|| 0).unwrap();
+            for _ in 0..steps_before {
+                if memory.remove_step(&window, &mut removal, step, &|| 0).unwrap() == Progress::Done {
+                    break;
+                }
+            }
+            memory.machine().tear_out(A);
+            memory.forget(&window, DeviceId(1)).unwrap();
+            sound(&memory);
+            assert_eq!(memory.allocate_block(Order(0), Some(NodeId(8)), Kind::Movable), None);
+            assert_eq!(memory.resource_of(A.start), None);
+            while memory.remove_step(&window, &mut removal, step, &|| 0).unwrap() == Progress::More {
+                sound(&memory);
+                intact(&memory, &window);
+            }
+            memory.finish_remove(removal, &|| 0).unwrap();
+            memory.machine().unplug(B);
+            sound(&memory);
+            intact(&memory, &window);
+            if steps_before == 0 {
+                let is_ready = |&id| window.get(id).is_some_and(|one| one.state == AllocationState::Ready);
+                assert!(kept.iter().all(is_ready), "they had nothing in what vanished");
+            }
+            while let Some(one) = window.next_after(None) {
+                window.free(&memory, one.id).unwrap();
+            }
+            sound(&memory);
+        }
+    }
+}
+
+/// Proves that the handle of an evacuation whose memory vanished ends no other one, whichever way it is used, and that
+/// the other goes on as if nothing had been. Fails when a handle is not compared with what is under way.
+#[test]
+fn a_handle_ends_no_other_evacuation() {
+    for ending in 0..6 {
+        let (memory, window) = (booted(Support::No), Window::new());
+        insert(&memory, 1, A, 7);
+        insert(&memory, 2, B, 8);
+        let one = allocate(&memory, &window, 700, Some(8), Kind::Movable, Shape::Scattered).unwrap();
+        let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+        memory.machine().tear_out(A);
+        memory.forget(&window, DeviceId(1)).unwrap();
+        // And one that was an offlining.
+        insert(&memory, 1, A, 7);
+        let mut offlining = memory.begin_offline(Target::Frames(A), &|| 0).unwrap();
+        memory.machine().tear_out(A);
+        memory.forget(&window, DeviceId(1)).unwrap();
+        let mut other = memory.begin_offline(Target::Frames(B), &|| 0).unwrap();
+        let before = memory.totals();
+        match ending {
+            0 => assert_eq!(memory.finish_remove(removal, &|| 0), Err(RemoveError::Gone)),
+            1 => memory.abort_remove(&window, removal),
+            2 => {
+                assert_eq!(memory.remove_step(&window, &mut removal, 9, &|| 0), Err(RemoveError::Gone));
+            }
+            3 => assert_eq!(memory.finish_offline(offlining), Err(RemoveError::Gone)),
+            4 => memory.abort_offline(&window, offlining),
+            _ => {
+                assert_eq!(memory.offline_step(&window, &mut offlining, 9, &|| 0), Err(RemoveError::Gone));
+            }
+        }
+        assert_eq!(memory.totals(), before);
+        assert_eq!(memory.allocate_block(Order(0), Some(NodeId(8)), Kind::Movable), None, "it still leaves");
+        while memory.offline_step(&window, &mut other, 64, &|| 0).unwrap() == Progress::More {}
+        assert_eq!(memory.finish_offline(other).unwrap().pages, 63 * MIB);
+        intact(&memory, &window);
+        window.free(&memory, one.id).unwrap();
+        remove(&memory, &window, 2).unwrap();
+        sound(&memory);
+    }
+}
+
+/// Proves that an evacuation of several resources goes on with those that are left when one of them vanishes, and is over
+/// when all have. Fails when the first loss ends it, or when it ends what comes after it.
+#[test]
+fn a_part_of_what_leaves_vanishes() {
+    let (memory, window) = (booted(Support::No), Window::new());
+    let next = PfnRange::of(A.end, 64 * MIB);
+    insert(&memory, 1, A, 7);
+    insert(&memory, 2, next, 8);
+    let both = PfnRange::new(A.start, next.end);
+    let mut offlining = memory.begin_offline(Target::Frames(both), &|| 0).unwrap();
+    memory.machine().tear_out(A);
+    memory.forget(&window, DeviceId(1)).unwrap();
+    assert!(matches!(memory.begin_offline(Target::Frames(next), &|| 0), Err(RemoveError::UnderWay { .. })));
+    assert_eq!(memory.offline_step(&window, &mut offlining, 64, &|| 0), Ok(Progress::Done));
+    let usable = memory.resource(memory.resource_of(next.start).unwrap()).unwrap().usable_pages;
+    assert_eq!(memory.finish_offline(offlining).unwrap().pages, usable);
+    sound(&memory);
+}
+
+/// Proves that a pinned block across the border of a range that goes offline stays on its side when it is freed in the
+/// middle of that: so many frames go offline as the range has, and the rest can be had. Fails when the block merges over
+/// the border, or goes offline as a whole.
+#[test]
+fn a_pinned_block_across_the_border_is_freed() {
+    let dimm = PfnRange::of(Pfn(0x100000), 1024 * MIB);
+    for (order, sections) in [(16, 2..3), (16, 3..4), (17, 5..6), (17, 4..5), (16, 2..4), (17, 3..7)] {
+        for steps_before in 0..2 {
+            let (memory, window) = (booted(Support::No), Window::new());
+            insert(&memory, 1, dimm, 7);
+            let fresh = memory.resource(memory.resource_of(dimm.start).unwrap()).unwrap();
+            let blocks = memory.free_blocks(fresh.id);
+            let range = PfnRange::new(
+                dimm.start.offset(sections.start * SECTION_PAGES),
+                dimm.start.offset(sections.end * SECTION_PAGES),
+            );
+            let held: Vec<_> =
+                core::iter::from_fn(|| memory.allocate_block(Order(order), Some(NodeId(7)), Kind::Pinned))
+                    .collect();
+            assert!(held.iter().any(|block| block.range().overlaps(range)));
+            let mut offlining = memory.begin_offline(Target::Frames(range), &|| 0).unwrap();
+            for _ in 0..steps_before {
+                // The survey meets the block: refused, and everything is as before.
+                assert!(matches!(
+                    memory.offline_step(&window, &mut offlining, 64, &|| 0),
+                    Err(RemoveError::Pinned(_))
+                ));
+                offlining = memory.begin_offline(Target::Frames(range), &|| 0).unwrap();
+            }
+            held.iter().for_each(|block| assert_eq!(memory.free_block(block.head), Ok(block.order)));
+            sound(&memory);
+            while memory.offline_step(&window, &mut offlining, 64, &|| 0).unwrap() == Progress::More {}
+            assert_eq!(memory.finish_offline(offlining).unwrap().pages, range.pages());
+            let info = memory.resource(fresh.id).unwrap();
+            assert_eq!(info.offline_pages, range.pages());
+            assert_eq!(info.free_pages, fresh.free_pages - range.pages());
+            sound(&memory);
+            assert_eq!(memory.online(Target::Frames(range), None).unwrap().pages, range.pages());
+            assert_eq!(memory.free_blocks(fresh.id), blocks);
+        }
+    }
+}
+
+/// Proves that nothing is called offline that somebody has: an offlining that is ended before it is done is refused with
+/// the number of frames, and is undone. Fails when `finish_offline` does not ask.
+#[test]
+fn an_offlining_that_is_not_done_is_refused() {
+    let (memory, window) = (booted(Support::No), Window::new());
+    insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
+    let one = allocate(&memory, &window, 700, Some(7), Kind::Movable, Shape::Scattered).unwrap();
+    let before = memory.totals();
+    let resource = memory.resource_of(Pfn(0x100000)).unwrap();
+    for target in [Target::Resource(resource), Target::Frames(range(0x100000, 0x108000))] {
+        let offlining = memory.begin_offline(target, &|| 0).unwrap();
+        match memory.finish_offline(offlining) {
+            Err(RemoveError::InUse { resource: named, pages }) => {
+                assert_eq!(named, resource);
+                assert!(pages > 0 && pages <= 700);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(memory.totals(), before);
+        sound(&memory);
+    }
+    intact(&memory, &window);
+    window.free(&memory, one.id).unwrap();
+}
