@@ -8,13 +8,13 @@
 //! implemented over real memory (five functions: load and store a word, flush one page, flush all, zero a page),
 //! `Memory` is a static, and the boot information comes from the loader; nothing else differs.
 
+use carapace_mm::Kind;
 use carapace_mm::Memory;
 use carapace_mm::addr::{NodeId, Order, Pfn, PfnRange};
 use carapace_mm::early::{EarlyFrames, Occupied, Owner};
 use carapace_mm::info::{AddRequest, BootRange, DeviceId};
 use carapace_mm::machine::Support;
 use carapace_mm::memory::BootMemory;
-use carapace_mm::page::Kind;
 use carapace_mm::sim::SimMachine;
 use std::error::Error;
 

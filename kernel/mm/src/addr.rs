@@ -7,7 +7,7 @@
 //!
 //! Invariants: a [`PhysAddr`] and a [`Pfn`] may hold any number firmware can utter; what is beyond
 //! [`MAX_PHYS_BITS`] is refused by the checks of `hotplug`, before any arithmetic relies on it.
-//! A [`PfnRange`] never ends before it starts.
+//! A [`PfnRange`] that ends before it starts is an empty one.
 
 use core::fmt;
 
@@ -92,12 +92,12 @@ impl Pfn {
 impl SectionNr {
     /// The section's first frame.
     pub const fn start(self) -> Pfn {
-        Pfn(self.0 * SECTION_PAGES)
+        Pfn(self.0.saturating_mul(SECTION_PAGES))
     }
 
     /// All frames of the section, present or not.
     pub const fn range(self) -> PfnRange {
-        PfnRange { start: self.start(), end: Pfn((self.0 + 1) * SECTION_PAGES) }
+        PfnRange { start: self.start(), end: Pfn(self.0.saturating_add(1).saturating_mul(SECTION_PAGES)) }
     }
 }
 
@@ -107,9 +107,9 @@ impl Order {
     /// The number of orders, 0 to [`Order::MAX`].
     pub const COUNT: usize = Order::MAX.0 as usize + 1;
 
-    /// Frames of a block of this order.
+    /// Frames of a block of this order. Above [`Order::MAX`], where there are no blocks, the number means nothing.
     pub const fn pages(self) -> u64 {
-        1 << self.0
+        1u64.wrapping_shl(self.0 as u32)
     }
 
     /// The smallest order whose block holds `pages` frames (`None` for more than the largest does).
@@ -124,7 +124,7 @@ impl Order {
 pub struct PfnRange {
     /// The first frame.
     pub start: Pfn,
-    /// One past the last frame; never below `start`.
+    /// One past the last frame.
     pub end: Pfn,
 }
 
@@ -146,12 +146,12 @@ impl PfnRange {
 
     /// How many frames.
     pub const fn pages(self) -> u64 {
-        self.end.0 - self.start.0
+        self.end.0.saturating_sub(self.start.0)
     }
 
     /// Whether there is no frame in it.
     pub const fn is_empty(self) -> bool {
-        self.start.0 == self.end.0
+        self.start.0 >= self.end.0
     }
 
     /// Whether `pfn` lies in it.

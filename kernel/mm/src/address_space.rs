@@ -103,5 +103,5 @@ pub const fn direct(at: PhysAddr) -> VirtAddr {
 
 /// Where the vmemmap has the descriptor of `pfn` (below [`crate::addr::MAX_PFN`]).
 pub const fn descriptor(pfn: Pfn) -> VirtAddr {
-    VMEMMAP.start.offset(pfn.0 * DESCRIPTOR_SIZE)
+    VMEMMAP.start.offset(pfn.0.wrapping_mul(DESCRIPTOR_SIZE))
 }

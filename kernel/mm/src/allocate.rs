@@ -29,6 +29,9 @@ impl<M: Machine> Memory<M> {
     /// The same past the cache.
     #[inline(never)]
     fn allocate_chosen(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
+        if order > Order::MAX {
+            return None;
+        }
         self.choose(node, kind, Amount::Order(order), |slot| {
             self.locked(slot, |_, buddy| {
                 let head = buddy.allocate(order, kind.state(), 0)?;
@@ -40,6 +43,7 @@ impl<M: Machine> Memory<M> {
     /// The largest block up to order `most` that the node has which [`Memory::allocate_block`] would
     /// choose: a smaller one there is preferred to one of another node (or, if pinned, to hot-added memory).
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
+        let most = most.min(Order::MAX);
         if (node, kind) == (None, Kind::Movable)
             && let Some(head) = Class::of(most).and_then(|class| self.pop_cached(class))
         {
@@ -57,6 +61,9 @@ impl<M: Machine> Memory<M> {
     /// blocks, each freed by itself or all by [`Memory::free_run`]; the first starts at the run's
     /// start, and [`Memory::block_at`] tells their orders.
     pub fn allocate_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
+        if pages == 0 || pages > Order::MAX.pages() {
+            return None;
+        }
         self.choose(node, kind, Amount::Pages(pages), |slot| {
             self.locked(slot, |_, buddy| {
                 let run = PfnRange::of(buddy.find_run(pages)?, pages);

@@ -57,7 +57,9 @@ use crate::machine::Machine;
 use crate::page::{Page, SlotNr, State, Tag};
 
 use bits::SHIFT;
-pub use first::{first_blocks, max_order};
+#[cfg(test)]
+pub(crate) use first::first_blocks;
+pub use first::max_order;
 pub(crate) use group::Group;
 pub use group::Room;
 use group::{Children, Start, first_groups, sub_of};

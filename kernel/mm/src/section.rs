@@ -19,7 +19,10 @@ pub const fn touched_count(range: PfnRange) -> u64 {
 
 /// How many units of `unit` frames (aligned to themselves) `range` covers wholly.
 pub const fn whole_count(range: PfnRange, unit: u64) -> u64 {
-    (range.end.0 / unit).saturating_sub(range.start.0.div_ceil(unit))
+    match range.end.0.checked_div(unit) {
+        Some(end) => end.saturating_sub(range.start.0.div_ceil(unit)),
+        None => 0,
+    }
 }
 
 #[cfg(test)]

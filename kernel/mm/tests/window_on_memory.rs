@@ -1,13 +1,13 @@
 //! Allocations in the window with the whole memory core below, over the simulated machine: what `alloc`,
 //! `verify` and `free` of the shell do.
 
+use carapace_mm::Kind;
 use carapace_mm::Memory;
 use carapace_mm::addr::{NodeId, Pfn, PfnRange};
 use carapace_mm::early::{EarlyFrames, Occupied, Owner};
 use carapace_mm::info::{AddRequest, BootRange, DeviceId};
 use carapace_mm::machine::Support;
 use carapace_mm::memory::BootMemory;
-use carapace_mm::page::Kind;
 use carapace_mm::page_table::LeafSize;
 use carapace_mm::sim::SimMachine;
 use carapace_mm::window::{Amount, Request, Shape, Verified, Window};

@@ -6,13 +6,13 @@
 
 use super::core;
 use ::core::fmt;
+use carapace_mm::Kind;
 use carapace_mm::addr::{MAX_PFN, Order, Pfn};
 use carapace_mm::address_space::direct;
 use carapace_mm::error::FreeError;
 use carapace_mm::info::ResourceId;
 use carapace_mm::machine::Machine;
 use carapace_mm::memory::Block;
-use carapace_mm::page::Kind;
 use carapace_mm::poison::Mode;
 
 /// What can be done wrong.

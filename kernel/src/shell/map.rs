@@ -11,10 +11,10 @@ use carapace_cli::human::Size;
 use carapace_cli::picture::{Colours, Kind, Picture, Scale, legend};
 use carapace_cli::report::{Array, Format};
 use carapace_cli::rows::{ExtentRow, Joined};
+use carapace_mm::MAX_NODES;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::early::Owner;
 use carapace_mm::info::{BlockInfo, Holder, NodeTotals, PageState, ResourceInfo};
-use carapace_mm::node::MAX_NODES;
 use spin::Once;
 
 /// `map [-J]`

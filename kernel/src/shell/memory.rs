@@ -12,8 +12,8 @@ use carapace_cli::human::{AsFilled, Pages, Size};
 use carapace_cli::number;
 use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{AllocRow, FreeRow, VerifyRow};
+use carapace_mm::Kind;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
-use carapace_mm::page::Kind;
 use carapace_mm::window::{
     AllocError, Allocation, AllocationId, AllocationState, Amount, Growing, Progress, Request, Shape,
 };

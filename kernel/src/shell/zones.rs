@@ -15,9 +15,9 @@ use carapace_cli::rows::{
     BuddyRow, ByType, NodeRow, PAGE_BLOCK_ORDER, PageBlocks, PageBlocksRow, PageTypeRow, Type, Word, ZoneRow,
     buddy_line,
 };
+use carapace_mm::MAX_NODES;
 use carapace_mm::addr::{NodeId, Order, PfnRange};
 use carapace_mm::info::{BlockInfo, NodeTotals, PageState, ResourceId, Zone};
-use carapace_mm::node::MAX_NODES;
 
 const ZONES: [Zone; 3] = [Zone::Kernel, Zone::Movable, Zone::Any];
 

@@ -6,11 +6,11 @@
 //! ```
 #![no_main]
 
+use carapace_mm::Kind;
 use carapace_mm::addr::{NodeId, Order};
 use carapace_mm::hotplug::Step;
 use carapace_mm::info::{Policy, Zone};
 use carapace_mm::machine::Support;
-use carapace_mm::page::Kind;
 use carapace_mm::sim::world::{DIMMS, NODES, Op, Use, World, wish};
 use carapace_mm::window::{Request, Shape};
 use libfuzzer_sys::fuzz_target;

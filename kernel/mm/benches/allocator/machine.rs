@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 
+use carapace_mm::Kind;
 use carapace_mm::Memory;
 use carapace_mm::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use carapace_mm::address_space::{DESCRIPTOR_SIZE, descriptor};
@@ -14,7 +15,6 @@ use carapace_mm::early::{EarlyFrames, Occupied, Owner};
 use carapace_mm::info::{AddRequest, BootRange, DeviceId};
 use carapace_mm::machine::{Machine, Support};
 use carapace_mm::memory::BootMemory;
-use carapace_mm::page::Kind;
 use carapace_mm::sim::SimMachine;
 
 use crate::Frames;

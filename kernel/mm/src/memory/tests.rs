@@ -22,6 +22,7 @@ mod random;
 mod remove;
 mod rollback;
 mod surprise;
+mod total;
 
 use std::vec::Vec;
 

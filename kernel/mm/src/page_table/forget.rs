@@ -34,7 +34,7 @@ pub enum Hole {
 impl PageTables {
     /// Clears the entries for the `pages` pages from `virt` on that lead to frames for which `gone` holds, and flushes.
     /// Tells each hole, in ascending order.
-    pub fn cut_out<M: Machine>(
+    pub(crate) fn cut_out<M: Machine>(
         &mut self,
         machine: &M,
         virt: VirtAddr,

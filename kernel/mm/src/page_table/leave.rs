@@ -23,7 +23,7 @@ use crate::page_table::{Lifetime, PageTables};
 impl PageTables {
     /// Copies the linked table of `level` that covers `at` into the frame `heir`, puts that in its place and
     /// flushes. Returns the frame of the old one; `None` when there is none, or a permanent one.
-    pub fn hand_over<M: Machine>(
+    pub(crate) fn hand_over<M: Machine>(
         &mut self,
         machine: &M,
         at: VirtAddr,
@@ -43,21 +43,21 @@ impl PageTables {
     }
 
     /// Clears the entry that links the table of `level` for `at`, unless it is permanent. The caller flushes.
-    pub fn unlink<M: Machine>(&mut self, machine: &M, at: VirtAddr, level: Level) {
+    pub(crate) fn unlink<M: Machine>(&mut self, machine: &M, at: VirtAddr, level: Level) {
         if let Some((slot, _)) = self.own_table(machine, at, level) {
             machine.store(slot, Entry::ABSENT.0);
         }
     }
 
     /// The linked table of `level` that covers `at`, if there is one and it is not permanent.
-    pub fn table_of<M: Machine>(&self, machine: &M, at: VirtAddr, level: Level) -> Option<Pfn> {
+    pub(crate) fn table_of<M: Machine>(&self, machine: &M, at: VirtAddr, level: Level) -> Option<Pfn> {
         self.own_table(machine, at, level).map(|(_, table)| table)
     }
 
     /// Clears every entry that leads to the `pages` pages from `virt` on. A table for which `leaving` holds is cut
     /// off as a whole and not looked at: it must have no entry that anybody still needs. What is not
     /// mapped is passed over. Returns how many entries it cleared; the caller flushes.
-    pub fn cut_off<M: Machine>(
+    pub(crate) fn cut_off<M: Machine>(
         &mut self,
         machine: &M,
         virt: VirtAddr,

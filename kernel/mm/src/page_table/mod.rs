@@ -33,6 +33,7 @@ mod entry;
 mod fixmap;
 mod forget;
 mod leave;
+#[cfg(test)]
 mod need;
 mod prepare;
 mod replace;
@@ -47,7 +48,8 @@ use crate::machine::{CpuFeatures, Support};
 
 pub use entry::Level;
 pub use forget::Hole;
-pub use need::TableNeed;
+#[cfg(test)]
+pub(crate) use need::TableNeed;
 pub use replace::ReplaceError;
 pub use unmap::{UnmapError, UnmapStats};
 pub use walk::{Leads, Leaf, PathStep, Translation};

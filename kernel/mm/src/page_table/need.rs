@@ -32,7 +32,7 @@ impl Add for TableNeed {
 impl PageTables {
     /// The tables that [`PageTables::map`] would make and share for `mapping`. Where the mapping would
     /// be refused the answer means nothing.
-    pub fn tables_needed<M: Machine>(&self, machine: &M, mapping: &Mapping) -> TableNeed {
+    pub(crate) fn tables_needed<M: Machine>(&self, machine: &M, mapping: &Mapping) -> TableNeed {
         if mapping.check().is_err() {
             return TableNeed::default();
         }

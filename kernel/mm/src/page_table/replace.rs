@@ -43,7 +43,7 @@ impl PageTables {
     ///
     /// # Errors
     /// See [`ReplaceError`]. Leaves that were split stay split.
-    pub fn split<M: Machine>(
+    pub(crate) fn split<M: Machine>(
         &mut self,
         machine: &M,
         virt: VirtAddr,
@@ -62,7 +62,7 @@ impl PageTables {
     /// # Errors
     /// [`ReplaceError::NotMapped`] when a page is not mapped or a leaf does not fit: see
     /// [`PageTables::split`]. Nothing was changed then.
-    pub fn replace<M: Machine>(
+    pub(crate) fn replace<M: Machine>(
         &mut self,
         machine: &M,
         virt: VirtAddr,

@@ -1,0 +1,285 @@
+//! Every public function with every kind of argument: the smallest, the largest, those at a border and beyond it. An
+//! answer or an error, and nothing has changed that should not; never a panic (overflows are checked here).
+
+use std::string::ToString;
+use std::vec::Vec;
+
+use super::remove::insert;
+use super::*;
+use crate::addr::{PhysAddr, VirtAddr};
+use crate::address_space::{ALLOC, DIRECT_MAP, VMEMMAP, WINDOWS, descriptor, direct, window_of};
+use crate::firmware_map::{EntryKind, FirmwareMap, MapEntry};
+use crate::info::{Policy, ResourceId};
+use crate::page_table::{LeafSize, Mapping, NoFrames};
+use crate::poison::Mode;
+use crate::remove::Target;
+use crate::section;
+use crate::step::Step;
+use crate::window::{AllocationId, Amount, Progress, Request, Shape, Window};
+
+/// Numbers at which arithmetic breaks.
+fn numbers() -> Vec<u64> {
+    let powers = [0, 1, 9, 12, 15, 18, 27, 33, 34, 35, 40, 46, 51, 52, 57, 58, 63];
+    let around = powers.iter().flat_map(|&bit| [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1]);
+    around.chain([0x9f, 0x100, 0x100000, 0x100010, 0x10ffff, 0x110000, u64::MAX - 1, u64::MAX]).collect()
+}
+
+fn nodes() -> [Option<NodeId>; 5] {
+    [None, Some(NodeId(0)), Some(NodeId(7)), Some(NodeId(99)), Some(NodeId(u32::MAX))]
+}
+
+fn ranges() -> Vec<PfnRange> {
+    let ends: Vec<u64> = numbers().into_iter().step_by(3).collect();
+    let pairs = ends.iter().flat_map(|&start| ends.iter().map(move |&end| (Pfn(start), Pfn(end))));
+    // Built by hand too: the fields are public, and one may end before it starts.
+    pairs.flat_map(|(start, end)| [PfnRange { start, end }, PfnRange::of(start, end.0)]).collect()
+}
+
+fn memory() -> Memory<SimMachine> {
+    let memory = booted(Support::No);
+    insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
+    memory
+}
+
+/// Proves that units take every number. Fails when one shifts, adds or multiplies without a thought for the end.
+#[test]
+fn units() {
+    for n in numbers() {
+        let (pfn, phys, virt) = (Pfn(n), PhysAddr(n), VirtAddr(n));
+        let _ = (phys.pfn(), pfn.start(), pfn.section(), SectionNr(n).start(), SectionNr(n).range());
+        let _ = (direct(phys), descriptor(pfn), window_of(virt), Order::holding(n));
+        let _ = WINDOWS.map(|window| window.contains(virt));
+        let _ = (pfn.to_string(), phys.to_string(), virt.to_string(), SectionNr(n).to_string());
+        for m in numbers() {
+            let _ = (pfn.offset(m), virt.offset(m), PfnRange::new(pfn, Pfn(m)), PfnRange::of(pfn, m));
+        }
+        for order in 0..=u8::MAX {
+            let _ = (Order(order).pages(), pfn.align_down(Order(order)), pfn.is_aligned(Order(order)));
+        }
+    }
+    for range in ranges() {
+        let _ = (range.pages(), range.is_empty(), section::touched_count(range), range.to_string());
+        let _ = (range.each().next(), section::touched(range).next());
+        let _ = [0, 1, 512, u64::MAX].map(|unit| section::whole_count(range, unit));
+        for other in ranges().into_iter().step_by(7) {
+            let _ = (range.contains_range(other), range.overlaps(other), range.intersection(other));
+        }
+    }
+}
+
+/// Proves that allocating and freeing take every order, number of pages, node and frame: what cannot be had is `None` or
+/// an error, and in the end everything is free again. Fails when an order or a number of pages indexes or shifts beyond
+/// the highest.
+#[test]
+fn allocating() {
+    let memory = memory();
+    let before = memory.totals();
+    for node in nodes() {
+        for kind in [Kind::Movable, Kind::Pinned] {
+            for order in 0..=u8::MAX {
+                if let Some(block) = memory.allocate_block(Order(order), node, kind) {
+                    assert_eq!(memory.free_block(block.head), Ok(Order(order)));
+                }
+                if let Some(block) = memory.allocate_up_to(Order(order), node, kind) {
+                    assert_eq!(memory.free_block(block.head), Ok(block.order));
+                }
+            }
+            for pages in numbers() {
+                if let Some(run) = memory.allocate_run(pages, node, kind) {
+                    assert_eq!(run.pages(), pages);
+                    memory.free_run(run).unwrap();
+                }
+            }
+        }
+    }
+    for n in numbers() {
+        assert!(memory.free_block(Pfn(n)).is_err());
+        assert!(memory.set_mapping(Pfn(n), VirtAddr(n)).is_err());
+        assert_eq!(memory.block_at(Pfn(n)), None);
+    }
+    for range in ranges() {
+        assert!(memory.free_run(range).is_err() || range.is_empty());
+    }
+    assert_eq!(memory.totals(), before);
+    sound(&memory);
+}
+
+/// Proves that looking takes every frame, section, range and resource.
+#[test]
+fn looking() {
+    let memory = memory();
+    let ids = [0, 1, 2, u32::MAX].map(ResourceId);
+    for n in numbers() {
+        let pfn = Pfn(n);
+        let _ = (memory.page(pfn), memory.block(pfn), memory.resource_of(pfn));
+        let _ = (memory.resource_after(Some(pfn)), memory.resource_after(None));
+        for id in ids {
+            let _ = memory.section(id, SectionNr(n));
+            for most in [0, 1, u64::MAX] {
+                let (_, next) = memory.check_poison(id, pfn, most, &mut |_| {});
+                assert!(next.is_none_or(|next| next > pfn), "it gets on");
+            }
+        }
+        memory.with_tables(|tables, machine| {
+            let virt = VirtAddr(n);
+            let _ = (tables.translate(machine, virt), tables.missing_on_path(machine, virt));
+            tables.path(machine, virt, &mut |_| {});
+            for pages in numbers().into_iter().filter(|&pages| pages < 1 << 20) {
+                tables.leaves(machine, virt, pages, &mut |_| {});
+            }
+            for most in [0, 1, 5] {
+                let _ = crate::protection::leaves(tables, machine, virt, most, &mut |_| {});
+            }
+        });
+    }
+    for range in ranges() {
+        memory.sections(range, &mut |_| {});
+    }
+    for id in ids {
+        let _ = (memory.resource(id), memory.free_blocks(id), memory.first_pinned(id));
+        memory.blocks(id, &mut |_| {});
+        memory.check_resource(id, &mut |error| panic!("{error}"));
+        let _ = memory.hold_region(id, || ());
+    }
+    let _ = (memory.glance(), memory.totals(), memory.poison_info(), memory.next_finding());
+    sound(&memory);
+}
+
+/// Proves that adding and taking away take every device, range, node and target; what is refused changes nothing.
+#[test]
+fn adding_and_taking_away() {
+    let (memory, window) = (memory(), Window::new());
+    let before = memory.totals();
+    memory.set_poison(Mode::On);
+    memory.set_poison(Mode::Off);
+    for step in Step::ALL {
+        memory.fail_at(step, u32::MAX);
+        assert_eq!(memory.fails_at(step), u32::MAX);
+        memory.fail_at(step, 0);
+    }
+    Policy::ALL.into_iter().for_each(|policy| memory.set_policy(policy));
+    memory.set_policy(Policy::Online(Zone::Any));
+    for base in numbers() {
+        for size in numbers() {
+            let one = AddRequest { base: PhysAddr(base), size, node: NodeId(size as u32) };
+            let outside =
+                base >= 1 << 32 && base < 1 << 43 && base.is_multiple_of(2 << 20) && size == 2 << 20;
+            if !outside {
+                let refused = memory.add(DeviceId(base as u32), &[one, one], &|| 0).unwrap_err();
+                assert!(!refused.to_string().is_empty());
+            }
+        }
+    }
+    for device in [0, 2, u32::MAX - 1, u32::MAX].map(DeviceId) {
+        assert!(memory.begin_remove(device, &|| u64::MAX).is_err());
+        assert!(memory.forget(&window, device).is_err());
+        assert!(memory.add(device, &[], &|| 0).is_err());
+        assert!(memory.add(device, &[request(0x200000, 512, 1); 40], &|| 0).is_err());
+    }
+    let targets = ranges().into_iter().map(Target::Frames);
+    for target in targets.chain([0, 1, 2, u32::MAX].map(|id| Target::Resource(ResourceId(id)))) {
+        for pages in [0, 1, u64::MAX] {
+            if let Ok(mut offlining) = memory.begin_offline(target, &|| 0) {
+                let mut steps = 0;
+                let done = loop {
+                    match memory.offline_step(&window, &mut offlining, pages, &|| 0) {
+                        Ok(Progress::More) if steps < 1000 => steps += 1,
+                        other => break other,
+                    }
+                };
+                match done {
+                    Ok(Progress::Done) => drop(memory.finish_offline(offlining).unwrap().pages),
+                    _ => memory.abort_offline(&window, offlining),
+                }
+            }
+            for zone in [None, Some(Zone::Any), Some(Zone::Kernel), Some(Zone::Movable)] {
+                let _ = memory.online(target, zone);
+            }
+        }
+    }
+    let everything = Target::Frames(PfnRange::new(Pfn(0), Pfn(u64::MAX)));
+    memory.online(everything, None).unwrap();
+    assert_eq!(memory.totals(), before);
+    sound(&memory);
+}
+
+/// Proves that the window takes every request, number and address.
+#[test]
+fn the_window() {
+    let (memory, window) = (memory(), Window::new());
+    let before = memory.totals();
+    let amounts = numbers().into_iter().map(Amount::Pages);
+    for amount in amounts.filter(|amount| !matches!(amount, Amount::Pages(4097..200_000))) {
+        for node in nodes() {
+            for (kind, shape) in [
+                (Kind::Movable, Shape::Scattered),
+                (Kind::Movable, Shape::Contiguous),
+                (Kind::Pinned, Shape::Contiguous),
+            ] {
+                let Ok(one) = window.allocate(&memory, &Request { amount, node, kind, shape }) else {
+                    continue;
+                };
+                for from in numbers() {
+                    for pages in [0, 1, u64::MAX - 1, u64::MAX] {
+                        let within = from.checked_add(pages).is_some_and(|end| end <= one.pages);
+                        assert_eq!(window.verify(&memory, one.id, from, pages).is_ok(), within);
+                        assert_eq!(window.fill(&memory, one.id, from, pages).is_ok(), within);
+                    }
+                }
+                while window.free_step(&memory, one.id, 0).unwrap() == Progress::More {}
+            }
+        }
+    }
+    for n in numbers() {
+        let id = AllocationId(n);
+        let _ = (window.holding(VirtAddr(n)), window.holding(ALLOC.start.offset(n)));
+        let _ = (window.get(id), window.next_after(Some(id)));
+        assert!(window.free(&memory, id).is_err() && window.verify(&memory, id, n, n).is_err());
+    }
+    assert_eq!(memory.totals(), before);
+    sound(&memory);
+}
+
+/// Proves that the firmware's map, early frames and page tables take every range and address: a mapping is refused or
+/// made, and one that fails changes nothing.
+#[test]
+fn maps_and_tables() {
+    let kinds = [EntryKind::Usable, EntryKind::Reserved, EntryKind::Occupied(Owner::Boot)];
+    let mut entries = Vec::new();
+    for (place, range) in ranges().into_iter().enumerate() {
+        let (start, end) = (PhysAddr(range.start.0), PhysAddr(range.end.0));
+        entries.push(MapEntry { start, end, kind: kinds[place % kinds.len()] });
+        entries = entries.split_off(entries.len().saturating_sub(5));
+        if let Ok(map) = FirmwareMap::new(entries.iter().copied()) {
+            let mut early = EarlyFrames::new(map.ranges(), map.occupied());
+            for n in numbers() {
+                let _ = (early.take_run(n, n, Owner::Heap), early.take_run(1, n, Owner::Heap));
+            }
+            let _ = (early.free_pages(), early.taken().count(), map.pages());
+        }
+    }
+    let memory = memory();
+    let leaves = memory.machine().leaves();
+    let places = numbers().into_iter().flat_map(|n| {
+        [VirtAddr(n), ALLOC.start.offset(n), DIRECT_MAP.start.offset(n), VMEMMAP.start.offset(n)]
+    });
+    for virt in places {
+        for phys in numbers().into_iter().step_by(5) {
+            for pages in numbers().into_iter().step_by(4) {
+                let mapping = Mapping::data(virt, PhysAddr(phys), pages);
+                for mapping in [mapping, mapping.largest(LeafSize::K4), mapping.permanent()] {
+                    memory.with_tables(|tables, machine| {
+                        // Where the tables are there already it can be made: it is taken out again.
+                        if tables.map(machine, &mapping, &mut NoFrames).is_ok() {
+                            tables.unmap(machine, virt, pages, &mut NoFrames).unwrap();
+                        } else {
+                            let _ = tables.unmap(machine, VirtAddr(virt.0 | 1), pages, &mut NoFrames);
+                        }
+                    });
+                }
+            }
+        }
+    }
+    assert_eq!(memory.machine().leaves(), leaves);
+    sound(&memory);
+}
