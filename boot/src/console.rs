@@ -40,11 +40,20 @@ pub fn line(text: fmt::Arguments<'_>) {
     let _ = write!(Com1, "carapace-boot: {text}\r\n");
 }
 
-/// Ends QEMU with `status` (odd), or stops for ever where there is no isa-debug-exit device.
+unsafe extern "C" {
+    /// Not 0 where the machine is QEMU's, as the entry code found out (see [`crate::entry`]).
+    static pvh_in_qemu: u32;
+}
+
+/// Ends QEMU with `status` (odd); stops for ever on another machine, or without an isa-debug-exit device.
 pub fn exit(status: u8) -> ! {
-    let mut port = Port::<u32>::new(DEBUG_EXIT);
-    // SAFETY: the port is QEMU's debug exit or nothing; neither touches memory.
-    unsafe { port.write(u32::from(status >> 1)) };
+    // SAFETY: the entry code wrote the word before any Rust code ran, and nothing writes it later.
+    let in_qemu = unsafe { pvh_in_qemu } != 0;
+    if in_qemu {
+        let mut port = Port::<u32>::new(DEBUG_EXIT);
+        // SAFETY: in QEMU the port is the debug exit's, or nobody's; neither touches memory.
+        unsafe { port.write(u32::from(status >> 1)) };
+    }
     loop {
         hlt(); // interrupts are off since the entry
     }

@@ -2,17 +2,25 @@
 //!
 //! ```text
 //! pvh_start32   clear .bss, no IDT (an exception resets the machine at once)
-//!               restart guard: count this start in CMOS RAM; too many in a row -> message, 45
-//!               CPUID: long mode and NX there?               -> message, 39
+//!               QEMU? (PCI subsystem of the host bridge)
+//!               restart guard, in QEMU: count this start in CMOS RAM; too many in a row -> message, 45
+//!               CPUID: has the CPU what shim and kernel use?  -> message with all that it lacks, 39
 //!               identity-map 4 GiB, PAE, LME, NXE, PG, WP
 //! pvh_start64   pvh_main(start_info)
 //! ```
+//!
+//! QEMU: its emulated PCI devices have subsystem 1af4:1100 (docs/specs/pci-ids in QEMU's source), the host bridge of q35
+//! and pc among them. Other machines are not written to at CMOS byte 0x72 and port 0xf4, which may mean anything there.
+//! The question itself is the standard one of every PC: it writes the PCI configuration address and reads its data.
 //!
 //! The restart guard: a kernel that resets the machine before it is up (a triple fault) would do so
 //! for ever. Each start adds one to a count in CMOS RAM byte 0x72, which a reset leaves alone and
 //! which neither firmware nor QEMU use (0xA0 is the mark, the low four bits the count; anything
 //! else counts as no start yet). The kernel writes 0 there once it is up. The fourth start in a row
 //! ends here instead.
+//!
+//! The CPU: what compiled code or the kernel uses without asking again, in `pvh_features`. What the kernel can do
+//! without (PGE, SMEP, 1 GiB pages, ...) is not asked for here.
 
 use core::arch::global_asm;
 
@@ -23,6 +31,10 @@ global_asm!(
     .set GUARD_INDEX, 0x72          # CMOS RAM byte of the restart guard
     .set GUARD_MARK, 0xa0
     .set GUARD_LIMIT, 3             # starts in a row that are let through
+    .set PCI_ADDRESS, 0xcf8
+    .set PCI_DATA, 0xcfc
+    .set PCI_SUBSYSTEM, 0x8000002c  # bus 0, device 0, function 0, register 0x2c
+    .set QEMU_SUBSYSTEM, 0x11001af4 # device 0x1100 of vendor 0x1af4
 
     .section .note.pvh, "a", @note
     .balign 4
@@ -56,6 +68,15 @@ pvh_start32:                        # ebx = physical address of hvm_start_info
     movl $pvh_stack_top, %esp
     lidt pvh_no_idt
 
+    movl $PCI_SUBSYSTEM, %eax
+    movl $PCI_ADDRESS, %edx
+    outl %eax, %dx
+    movl $PCI_DATA, %edx
+    inl %dx, %eax
+    cmpl $QEMU_SUBSYSTEM, %eax
+    jne pvh_cpu
+    movb $1, pvh_in_qemu
+
     # restart guard
     movb $GUARD_INDEX, %al
     outb %al, $0x70
@@ -79,23 +100,62 @@ pvh_start32:                        # ebx = physical address of hvm_start_info
     testb %cl, %cl
     jz pvh_fail32
 
-    # long mode (CPUID 0x80000001 EDX bit 29) and NX (bit 20)
+    # CPUID: EDX of leaf 1 in esi, of leaf 0x80000001 in ebp; 0 where there is no such leaf
+pvh_cpu:
     movl %ebx, %edi                 # cpuid writes ebx
-    movl $pvh_text_long_mode, %esi
-    movl $(39 >> 1), %ebp
-    movl $0x80000000, %eax
+    xorl %esi, %esi
+    xorl %ebp, %ebp
+    xorl %eax, %eax
+    cpuid
+    testl %eax, %eax
+    jz 1f
+    movl $1, %eax
+    cpuid
+    movl %edx, %esi
+1:  movl $0x80000000, %eax
     cpuid
     cmpl $0x80000001, %eax
-    jb pvh_fail32
+    jb 2f
     movl $0x80000001, %eax
     cpuid
-    btl $29, %edx
-    jnc pvh_fail32
-    movl $pvh_text_nx, %esi
-    btl $20, %edx
-    jnc pvh_fail32
-    movl %edi, %ebx
+    movl %edx, %ebp
+2:  movl %edi, %ebx
+    movl $pvh_features, %edi
+3:  movl 8(%edi), %eax              # the end of the table has no text
+    testl %eax, %eax
+    jz pvh_map
+    movl (%edi), %eax
+    andl %esi, %eax
+    movl 4(%edi), %edx
+    andl %ebp, %edx
+    orl %edx, %eax
+    jz pvh_missing
+    addl $12, %edi
+    jmp 3b
 
+    # names each feature of the table that the CPU lacks
+pvh_missing:
+    movl %esi, %ebx
+    movl $pvh_text_cpu, %esi
+    call pvh_print
+    movl $pvh_features, %edi
+4:  movl 8(%edi), %esi
+    testl %esi, %esi
+    jz 6f
+    movl (%edi), %eax
+    andl %ebx, %eax
+    movl 4(%edi), %edx
+    andl %ebp, %edx
+    orl %edx, %eax
+    jnz 5f
+    call pvh_print
+5:  addl $12, %edi
+    jmp 4b
+6:  movl $pvh_text_another_cpu, %esi
+    movl $(39 >> 1), %ebp
+    jmp pvh_fail32
+
+pvh_map:
     # identity-map the first 4 GiB with 2 MiB pages
     movl $pvh_pdpt + 3, pvh_pml4
     movl $pvh_pd + 3, %eax
@@ -130,6 +190,17 @@ pvh_start32:                        # ebx = physical address of hvm_start_info
 
     # prints the text at esi on COM1 and ends QEMU with status 2 * ebp + 1
 pvh_fail32:
+    call pvh_print
+    cmpb $0, pvh_in_qemu
+    je 8f
+    movl %ebp, %eax
+    movl $DEBUG_EXIT, %edx
+    outl %eax, %dx
+8:  hlt                             # not QEMU, or no isa-debug-exit device: stay, interrupts are off
+    jmp 8b
+
+    # prints the text at esi on COM1; changes eax, ecx, edx, esi
+pvh_print:
     lodsb
     testb %al, %al
     jz 7f
@@ -143,12 +214,8 @@ pvh_fail32:
 6:  movb %ah, %al
     movl $COM1, %edx
     outb %al, %dx
-    jmp pvh_fail32
-7:  movl %ebp, %eax
-    movl $DEBUG_EXIT, %edx
-    outl %eax, %dx
-8:  hlt                             # no isa-debug-exit device: stay, interrupts are off
-    jmp 8b
+    jmp pvh_print
+7:  ret
 
     .code64
 pvh_start64:
@@ -173,10 +240,41 @@ pvh_no_idt:
     .long 0
 pvh_text_restarts:
     .asciz "carapace-boot: error: the kernel reset the machine three times before it was up; not starting it again\r\n"
+pvh_text_cpu:
+    .asciz "carapace-boot: error: the CPU has"
+pvh_text_another_cpu:
+    .asciz " give QEMU another -cpu\r\n"
+    # bit of leaf 1, bit of leaf 0x80000001, what the message says
+    .balign 4
+pvh_features:
+    .long 0, 1 << 29, pvh_text_long_mode
+    .long 0, 1 << 20, pvh_text_nx
+    .long 1 << 15, 0, pvh_text_cmov
+    .long 1 << 5, 0, pvh_text_msr
+    .long 1 << 6, 0, pvh_text_pae
+    .long 1 << 4, 0, pvh_text_tsc
+    .long 1 << 9, 0, pvh_text_apic
+    .long 0, 0, 0
 pvh_text_long_mode:
-    .asciz "carapace-boot: error: the CPU has no long mode (64 bits); give QEMU another -cpu\r\n"
+    .asciz " no long mode (64 bits);"
 pvh_text_nx:
-    .asciz "carapace-boot: error: the CPU has no NX (non-executable pages); give QEMU another -cpu\r\n"
+    .asciz " no NX (non-executable pages);"
+pvh_text_cmov:
+    .asciz " no CMOV (conditional moves);"
+pvh_text_msr:
+    .asciz " no MSR (model-specific registers);"
+pvh_text_pae:
+    .asciz " no PAE (64-bit page-table entries);"
+pvh_text_tsc:
+    .asciz " no TSC (time-stamp counter);"
+pvh_text_apic:
+    .asciz " no APIC (local interrupt controller);"
+
+    # 1 where the machine is QEMU's: console.rs reads it
+    .section .bss.pvh_flag, "aw", @nobits
+    .globl pvh_in_qemu
+    .balign 4
+pvh_in_qemu: .skip 4
 
     .section .bss.pvh, "aw", @nobits
     .balign 4096

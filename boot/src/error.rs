@@ -44,7 +44,7 @@ impl BootError {
         match self {
             BootError::NoKernel => 35,
             BootError::Kernel(_) => 37,
-            // 39 and 45 are given by the 32-bit entry code: no long mode, and too many restarts
+            // 39 and 45 are given by the 32-bit entry code: a CPU that lacks a feature, and too many restarts
             BootError::OutOfMemory { .. } => 41,
             BootError::StartInfo(_)
             | BootError::CommandLine(_)

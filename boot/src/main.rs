@@ -30,8 +30,8 @@
 //! Write 0 to CMOS RAM byte 0x72 (port 0x70 <- 0x72, port 0x71 <- 0) once it is up: else the
 //! fourth reset in a row is taken for a kernel that cannot start, see [`entry`].
 //!
-//! # Exit statuses (isa-debug-exit at port 0xf4)
-//! 35 no kernel module; 37 not a usable ELF64 kernel; 39 no long mode or no NX; 41 not enough
+//! # Exit statuses (isa-debug-exit at port 0xf4; in QEMU only, other machines stop)
+//! 35 no kernel module; 37 not a usable ELF64 kernel; 39 the CPU lacks a feature; 41 not enough
 //! memory; 43 anything else about the loader's input or the command line; 45 restarted too often.
 
 // On the host (lints, documentation) with std: a dependency's features may have brought it in.
