@@ -1,5 +1,11 @@
 //! What the boot shim says, and QEMU's exit status, where the kernel cannot be started.
 
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+use tests::guest::LIMIT;
+use tests::monitor::Monitor;
 use tests::spoil::{self, Fault};
 use tests::{Machine, Plan};
 
@@ -42,11 +48,69 @@ fn writable_code() {
     assert_refused(&plan.kernel(&kernel), 37, "writable and executable");
 }
 
-/// Proves that a CPU without long mode is found out before long mode is turned on: status 39.
+/// Proves that a CPU that lacks what shim or kernel use is refused with status 39 and the names of all that is missing,
+/// before anything uses it. Fails when a feature is not asked for: the machine is reset three times, or comes up deaf.
 #[test]
-fn no_long_mode() {
-    assert_refused(&Plan::new(Machine::Q35).option("--cpu", "qemu32"), 39, "no long mode");
-    assert_refused(&Plan::new(Machine::Pc).option("--cpu", "qemu64,-nx"), 39, "no NX");
+fn cpu_features() {
+    for (machine, cpu, missing) in [
+        (Machine::Q35, "qemu32", "no long mode (64 bits); no NX (non-executable pages);"),
+        (Machine::Pc, "qemu64,-nx", "no NX (non-executable pages);"),
+        (Machine::Q35, "qemu64,-cmov", "no CMOV (conditional moves);"),
+        (
+            Machine::Pc,
+            "qemu64,-apic,-tsc",
+            "no TSC (time-stamp counter); no APIC (local interrupt controller);",
+        ),
+        (Machine::Q35, "base,+lm,+nx,+cmov,+tsc", "no MSR (model-specific registers); no PAE"),
+    ] {
+        let message = format!("the CPU has {missing}");
+        assert_refused(&Plan::new(machine).option("--cpu", cpu), 39, &message);
+    }
+}
+
+/// Proves that the features the shim asks for are all that the kernel needs: with nothing else it comes up and answers.
+#[test]
+fn least_cpu() {
+    let plan = Plan::new(Machine::Q35).option("--cpu", "base,+lm,+nx,+cmov,+msr,+pae,+tsc,+apic");
+    let mut guest = plan.boot();
+    assert!(guest.sh("meminfo").iter().any(|line| line.contains("free")), "no answer");
+    assert_eq!(guest.power_off(), 0);
+}
+
+/// Proves that a machine that is not known to be QEMU's gets nothing written to QEMU's exit port: a microvm has the
+/// device, but no PCI that says whose it is, so the shim stops the CPU after its message. Fails when it writes there.
+#[test]
+fn no_exit_port_elsewhere() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let shim = Path::new(&Plan::new(Machine::Q35).kernel_file()).with_file_name("carapace-boot");
+    let (serial, qmp) = (directory.path().join("serial"), directory.path().join("qmp"));
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args([
+        "-accel",
+        "tcg",
+        "-machine",
+        "microvm",
+        "-cpu",
+        "qemu64,-nx",
+        "-display",
+        "none",
+        "-nodefaults",
+    ]);
+    qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel"]).arg(shim);
+    qemu.arg("-serial").arg(format!("file:{}", serial.display()));
+    qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", qmp.display()));
+    let mut child = qemu.spawn().expect("QEMU can be started");
+    let mut monitor = Monitor::connect(&qmp, LIMIT).expect("QEMU's monitor");
+    let start = Instant::now();
+    // Had it written to the port, QEMU would be gone, and the monitor with it.
+    while !monitor.human("info registers").contains("HLT=1") {
+        assert!(start.elapsed() < LIMIT, "the CPU does not stop");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let said = std::fs::read_to_string(&serial).expect("the serial line's file");
+    assert!(said.contains("the CPU has no NX (non-executable pages);"), "{said}");
+    child.kill().expect("a child of ours");
+    child.wait().expect("a child of ours");
 }
 
 /// Proves that memory too small for the kernel's image gives status 41 and no half-loaded kernel.
