@@ -1,7 +1,7 @@
 //! `alloc`, `verify`, `free`: memory is taken where it was asked for, works, and comes back.
 
-use tests::answers::Refusal;
 use tests::guest::Dimm;
+use tests::schema::Refusal;
 use tests::{Guest, Machine, Plan};
 
 #[track_caller]

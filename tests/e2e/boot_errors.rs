@@ -1,12 +1,15 @@
 //! What the boot shim says, and QEMU's exit status, where the kernel cannot be started.
 
+use guest::launch::Qemu;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
+use tests::corrupt_elf::{self, Fault};
 use tests::guest::LIMIT;
-use tests::monitor::Monitor;
-use tests::spoil::{self, Fault};
+use tests::qmp::Monitor;
+use tests::serial::retry;
 use tests::{Machine, Plan};
 
 /// Starts the guest; it has to end by itself with this status and this message.
@@ -27,7 +30,7 @@ fn no_kernel() {
 /// Proves that a file that is no ELF file is refused with status 37.
 #[test]
 fn no_elf() {
-    let plan = Plan::new(Machine::Pc).kernel(&tests::xtask::root().join("Cargo.toml"));
+    let plan = Plan::new(Machine::Pc).kernel(&tests::task::root().join("Cargo.toml"));
     assert_refused(&plan, 37, "not an ELF file");
 }
 
@@ -44,7 +47,7 @@ fn no_kernel_in_elf() {
 fn writable_code() {
     let plan = Plan::new(Machine::Q35);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let kernel = spoil::kernel(&plan.kernel_file(), Fault::WritableCode, directory.path());
+    let kernel = corrupt_elf::kernel(&plan.kernel_file(), Fault::WritableCode, directory.path());
     assert_refused(&plan.kernel(&kernel), 37, "writable and executable");
 }
 
@@ -84,33 +87,25 @@ fn no_exit_port_elsewhere() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shim = Path::new(&Plan::new(Machine::Q35).kernel_file()).with_file_name("carapace-boot");
     let (serial, qmp) = (directory.path().join("serial"), directory.path().join("qmp"));
-    let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args([
-        "-accel",
-        "tcg",
-        "-machine",
-        "microvm",
-        "-cpu",
-        "qemu64,-nx",
-        "-display",
-        "none",
-        "-nodefaults",
-    ]);
-    qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel"]).arg(shim);
-    qemu.arg("-serial").arg(format!("file:{}", serial.display()));
-    qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", qmp.display()));
-    let mut child = qemu.spawn().expect("QEMU can be started");
-    let mut monitor = Monitor::connect(&qmp, LIMIT).expect("QEMU's monitor");
+    let line = format!(
+        "qemu-system-x86_64 -accel tcg -machine microvm -cpu qemu64,-nx -display none -nodefaults \
+         -device isa-debug-exit,iobase=0xf4,iosize=4 -kernel {} -serial file:{} -qmp unix:{},server=on,wait=off",
+        shim.display(),
+        serial.display(),
+        qmp.display()
+    );
+    let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let _qemu = Qemu::start(&line, Stdio::null(), Stdio::inherit(), Stdio::inherit()).expect("QEMU starts");
+    let socket = retry(LIMIT, || UnixStream::connect(&qmp)).expect("QEMU's monitor");
+    let mut monitor = Monitor::new(socket).expect("QEMU's monitor");
     let start = Instant::now();
     // Had it written to the port, QEMU would be gone, and the monitor with it.
-    while !monitor.human("info registers").contains("HLT=1") {
+    while !monitor.human("info registers").expect("QEMU runs").contains("HLT=1") {
         assert!(start.elapsed() < LIMIT, "the CPU does not stop");
         thread::sleep(Duration::from_millis(20));
     }
     let said = std::fs::read_to_string(&serial).expect("the serial line's file");
     assert!(said.contains("the CPU has no NX (non-executable pages);"), "{said}");
-    child.kill().expect("a child of ours");
-    child.wait().expect("a child of ours");
 }
 
 /// Proves that memory too small for the kernel's image gives status 41 and no half-loaded kernel.
@@ -118,7 +113,7 @@ fn no_exit_port_elsewhere() {
 fn not_enough_memory() {
     let plan = Plan::new(Machine::Q35);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let kernel = spoil::kernel(&plan.kernel_file(), Fault::Larger(64 << 20), directory.path());
+    let kernel = corrupt_elf::kernel(&plan.kernel_file(), Fault::Larger(64 << 20), directory.path());
     assert_refused(&plan.option("--memory", "32M").kernel(&kernel), 41, "not enough memory");
 }
 
@@ -128,7 +123,7 @@ fn not_enough_memory() {
 fn triple_fault() {
     let plan = Plan::new(Machine::Q35);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let kernel = spoil::kernel(&plan.kernel_file(), Fault::FaultsAtOnce, directory.path());
+    let kernel = corrupt_elf::kernel(&plan.kernel_file(), Fault::FaultsAtOnce, directory.path());
     let mut guest = plan.kernel(&kernel).start();
     assert_eq!(guest.wait_exit(), 45);
     let log = guest.log();

@@ -1,6 +1,6 @@
 //! The shell's manners on a serial line that programs read.
 
-use tests::answers::{Refusal, Uptime};
+use tests::schema::{Refusal, Uptime};
 use tests::{Machine, Plan};
 
 /// Proves that an empty line, an unknown command, a wrong argument and a flag given twice are

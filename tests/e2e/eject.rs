@@ -1,9 +1,9 @@
 //! `device_del`: a DIMM goes, whatever it holds that can be moved, and what is left is as if it had never been.
 
-use tests::answers::Meminfo;
 use tests::eject::{BUSY, Ended, IN_PROGRESS};
 use tests::guest::Dimm;
-use tests::monitor::{Eject, Ost};
+use tests::qmp::{Eject, Ost};
+use tests::schema::Meminfo;
 use tests::{Guest, Machine, Plan};
 
 /// `meminfo -J` without what the shell itself uses of the heap: it keeps the lines that were typed.
@@ -198,7 +198,7 @@ fn asked_for_at_once() {
     for number in [1, 3] {
         guest.monitor_line(&format!("device_del dimm{number}"));
         // QEMU may refuse a second one while the first is pending: then it is not the guest's to answer
-        let _ = guest.monitor().human(&format!("device_del dimm{number}"));
+        let _ = guest.human(&format!("device_del dimm{number}"));
     }
     let (mut progress, mut deleted, mut ends) = (0, Vec::new(), 0);
     while ends < 2 {

@@ -2,7 +2,7 @@
 
 use tests::eject::{BUSY, Ended, IN_PROGRESS};
 use tests::guest::Dimm;
-use tests::monitor::Eject;
+use tests::qmp::Eject;
 use tests::{Guest, Machine, Plan};
 
 /// A guest with 1 GiB of boot memory and a DIMM of 1 GiB on node 1, of which `filled` is in use.

@@ -1,8 +1,8 @@
 //! A removal that fails, whatever the step, is answered with the truth and leaves everything as it was.
 
-use tests::answers::{Fail, Meminfo};
 use tests::eject::Ended;
 use tests::guest::Dimm;
+use tests::schema::{Fail, Meminfo};
 use tests::{Guest, Machine, Plan};
 
 /// `meminfo -J` without what the shell itself uses of the heap (it keeps the lines that were typed), and without

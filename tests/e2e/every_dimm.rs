@@ -1,7 +1,7 @@
 //! DIMMs of every size at every place: what holds for one holds after each of many.
 
-use tests::answers::{Resource, SECTION_PAGES};
 use tests::guest::Dimm;
+use tests::schema::{Resource, SECTION_PAGES};
 use tests::{Guest, Machine, Plan};
 
 const MIB: u64 = 256;

@@ -1,8 +1,8 @@
 //! The proposal's example, figure by figure: a DIMM of 256 MiB, plugged into node 1 by two lines in
 //! QEMU's monitor.
 
-use tests::answers::Verify;
 use tests::guest::Dimm;
+use tests::schema::Verify;
 use tests::{Machine, Plan};
 
 const MEMMAP: u64 = 1024;
@@ -50,7 +50,7 @@ fn example(machine: Machine) {
     // It can be used, and is as before when that is over.
     let got = guest.alloc("200M --node 1");
     assert_eq!(got.pages, 51200);
-    let node = |meminfo: &tests::answers::Meminfo| {
+    let node = |meminfo: &tests::schema::Meminfo| {
         meminfo.nodes.iter().find(|node| node.node == 1).map(|node| node.free_pages)
     };
     assert_eq!(guest.verify(), Verify { ok: true, pages: 51200 });

@@ -1,8 +1,8 @@
 //! An add that fails, whatever the step, is answered with the truth and leaves nothing behind.
 
-use tests::answers::Meminfo;
 use tests::guest::Dimm;
-use tests::monitor::Ost;
+use tests::qmp::Ost;
+use tests::schema::Meminfo;
 use tests::{Guest, Machine, Plan};
 
 /// `meminfo -J` without what the shell itself uses of the heap: it keeps the lines that were typed.

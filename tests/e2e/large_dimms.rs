@@ -1,8 +1,8 @@
 //! DIMMs of up to 4 TiB among small ones: what a terabyte costs is what 256 MiB cost, and it takes nothing from
 //! what was there. Their memory is not reserved on the host, and hardly any of it is touched.
 
-use tests::answers::{Add, Resource, SECTION_PAGES};
 use tests::guest::Dimm;
+use tests::schema::{Add, Resource, SECTION_PAGES};
 use tests::{Guest, Machine, Plan};
 
 /// QEMU's words for a size that the host need not have.
@@ -36,7 +36,7 @@ fn plug(guest: &mut Guest, number: u32, size: &'static str) -> Resource {
 fn memmap_sections(guest: &mut Guest, dimm: &Resource) -> usize {
     let first = dimm.base / 4096 / SECTION_PAGES;
     let count = (dimm.memmap_pages / SECTION_PAGES) as usize;
-    let rows: Vec<tests::answers::Section> =
+    let rows: Vec<tests::schema::Section> =
         guest.json(&format!("sections {first}-{} -J", first + count as u64 + 1));
     let memmap = rows.iter().filter(|row| row.resource == dimm.id && row.state == "memmap").count();
     let online: Vec<_> = rows.iter().filter(|row| row.state == "online").collect();
@@ -57,7 +57,7 @@ fn mixed(machine: Machine, cpu: Option<&str>) {
     let mut dimms = Vec::new();
     for (number, size) in (0u32..).zip([M256, T1, M128, G8, T4, M256]) {
         dimms.push(plug(&mut guest, number, size));
-        let check: tests::answers::Check = guest.json("check -J");
+        let check: tests::schema::Check = guest.json("check -J");
         assert!(check.ok, "{check:?}");
     }
     assert_eq!(memmap_sections(&mut guest, &dimms[3]), 1);
@@ -68,7 +68,7 @@ fn mixed(machine: Machine, cpu: Option<&str>) {
     assert_eq!(half.pages, 128 << 20);
     guest.sh(&format!("free {}", half.id));
     assert_eq!(guest.meminfo().free_pages, before.free_pages);
-    let check: tests::answers::Check = guest.json("check -J");
+    let check: tests::schema::Check = guest.json("check -J");
     assert!(check.ok, "{check:?}");
     assert_eq!(guest.power_off(), 0);
 }

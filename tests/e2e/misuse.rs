@@ -1,8 +1,8 @@
 //! Memory used wrongly, in the guest: each is noticed under its own name, and nothing changes by it.
 
 use serde_json::Value;
-use tests::answers::{Check, Refusal};
 use tests::guest::Dimm;
+use tests::schema::{Check, Refusal};
 use tests::{Guest, Machine, Plan};
 
 /// `poison -J`: frames that are watched, and that were found written to.

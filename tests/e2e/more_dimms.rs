@@ -1,8 +1,8 @@
 //! DIMMs after the first one: other sizes, both nodes, one after the other and at once.
 
 use serde_json::Value;
-use tests::answers::SECTION_PAGES;
 use tests::guest::Dimm;
+use tests::schema::SECTION_PAGES;
 use tests::{Guest, Machine, Plan};
 
 /// ACPI's interrupts so far.

@@ -1,9 +1,9 @@
 //! `offline`, `online`, `chmem`, `policy`: parts of a resource out of use and back, and what zones let in.
 
-use tests::answers::{Moved, Refusal, SECTION_PAGES};
 use tests::eject::BUSY;
 use tests::eject::Ended;
 use tests::guest::Dimm;
+use tests::schema::{Moved, Refusal, SECTION_PAGES};
 use tests::{Guest, Machine, Plan};
 
 /// The states of a resource's sections.

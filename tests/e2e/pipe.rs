@@ -2,8 +2,8 @@
 
 use std::io::Write;
 use std::process::Stdio;
-use tests::answers::{Meminfo, Verify};
-use tests::xtask;
+use tests::schema::{Meminfo, Verify};
+use tests::task;
 
 /// What `cargo xtask` did.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ struct Run {
 #[track_caller]
 fn run(input: &str) -> Run {
     let arguments = ["run", "--accel", "tcg"].map(str::to_owned);
-    let mut command = xtask::command(&arguments);
+    let mut command = task::command(&arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("cargo can be started");
     let mut stdin = child.stdin.take().expect("standard input is a pipe");

@@ -1,7 +1,7 @@
 //! `policy` and `stress`: what becomes of new memory, and a heap that has nothing left.
 
-use tests::answers::{Alloc, Meminfo, Refusal};
 use tests::guest::Dimm;
+use tests::schema::{Alloc, Meminfo, Refusal};
 use tests::{Guest, Machine, Plan};
 
 /// Plugs 256 MiB into node 1; its zone and its state.

@@ -7,7 +7,7 @@ use tests::{Guest, Machine, Plan};
 /// A register as QEMU has it.
 #[track_caller]
 fn register(guest: &mut Guest, name: &str) -> u64 {
-    let all = guest.monitor().human("info registers");
+    let all = guest.human("info registers");
     let (_, rest) = all.split_once(&format!("{name}=")).unwrap_or_else(|| panic!("no {name} in\n{all}"));
     let digits: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
     u64::from_str_radix(&digits, 16).expect("a number")

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::{env, fs};
-use tests::xtask;
+use tests::task;
 
 const PROMPT: &str = "carapace> ";
 const OPENING: &str = "```text\n";
@@ -75,12 +75,12 @@ fn shapes(session: &str) -> BTreeSet<String> {
 #[test]
 fn readme_session() {
     let arguments = ["demo", "--accel", "tcg"].map(str::to_owned);
-    let output = xtask::command(&arguments).stdin(Stdio::null()).output().expect("cargo can be started");
+    let output = task::command(&arguments).stdin(Stdio::null()).output().expect("cargo can be started");
     let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert_eq!(output.status.code(), Some(0), "{out}--- standard error:\n{err}");
     let now = session(&out);
 
-    let path = xtask::root().join("README.md");
+    let path = task::root().join("README.md");
     let readme = fs::read_to_string(&path).expect("there is a README");
     let [before, behind] = BORDERS.map(|border| readme.find(border).expect("the README has a session"));
     let start = before + readme[before..].find(OPENING).expect("in a block of text") + OPENING.len();

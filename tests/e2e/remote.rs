@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::guest::Dimm;
-use tests::remote::{Remote, with_second_port};
 use tests::{Machine, Plan, asl};
 
 const DIMM: Dimm = Dimm { number: 0, size: "256M", node: 1 };
@@ -17,9 +16,9 @@ fn answers_and_events() {
     let directory = TempDir::new().expect("a temporary directory");
     let table = asl::compile("ports", directory.path());
     let plan = Plan::new(Machine::Q35).qemu(&["-acpitable", &format!("file={}", table.display())]);
-    let mut guest = with_second_port(plan).boot();
+    let mut guest = plan.second_port().boot();
     assert!(guest.log().contains("I/O port 0x2f8 is the kernel's serial line"));
-    let mut remote = Remote::connect(&guest);
+    let mut remote = guest.second_line();
     assert_eq!(remote.ask("resources"), guest.json::<Value>("resources -J"));
     assert_eq!(remote.ask("map -J"), guest.json::<Value>("map -J"));
     assert_eq!(remote.ask("policy movable"), json!({ "policy": "movable" }));
@@ -60,8 +59,8 @@ fn answers_and_events() {
 /// each is stopped by the Ctrl-C of its own line, and that a DIMM is answered meanwhile.
 #[test]
 fn side_by_side() {
-    let mut guest = with_second_port(Plan::new(Machine::Pc).option("--memory", "3G")).boot();
-    let mut remote = Remote::connect(&guest);
+    let mut guest = Plan::new(Machine::Pc).option("--memory", "3G").second_port().boot();
+    let mut remote = guest.second_line();
     let before = guest.meminfo();
     guest.send(b"alloc 2G\n");
     guest.wait_text("carapace> alloc 2G\r\n");
@@ -75,7 +74,7 @@ fn side_by_side() {
     remote.send("@1000 alloc 500M\n");
     remote.send("\x03");
     let stopped = remote.answer(1000);
-    assert!(stopped["error"].as_str().is_some_and(|error| error.contains("Ctrl-C")), "{stopped}");
+    assert!(stopped.as_ref().is_err_and(|error| error.contains("Ctrl-C")), "{stopped:?}");
     guest.send(b"\x03");
     guest.wait_text("error: stopped by Ctrl-C");
     guest.skip_to_now();
@@ -89,8 +88,8 @@ fn side_by_side() {
 /// behind it; and that Ctrl-C stops the longer one, also when a look meets it.
 #[test]
 fn looks_beside_a_longer_command() {
-    let mut guest = with_second_port(Plan::new(Machine::Q35).option("--memory", "3G")).boot();
-    let mut remote = Remote::connect(&guest);
+    let mut guest = Plan::new(Machine::Q35).option("--memory", "3G").second_port().boot();
+    let mut remote = guest.second_line();
     let before = guest.meminfo();
     remote.send("@100 alloc 2G\n@101 meminfo\n@102 policy movable\n@103 meminfo\n");
     let mut answers = Vec::new();
@@ -107,7 +106,7 @@ fn looks_beside_a_longer_command() {
     (2000..2100).for_each(|number| remote.send(&format!("@{number} map\n")));
     remote.send("\x03");
     let stopped = remote.answer(1000);
-    assert!(stopped["error"].as_str().is_some_and(|error| error.contains("Ctrl-C")), "{stopped}");
+    assert!(stopped.as_ref().is_err_and(|error| error.contains("Ctrl-C")), "{stopped:?}");
     remote.ask("policy online");
     assert_eq!(guest.meminfo().free_pages, before.free_pages);
     guest.assert_sound();
@@ -117,8 +116,8 @@ fn looks_beside_a_longer_command() {
 /// counted, and that whoever connects after it is served.
 #[test]
 fn nobody_reads() {
-    let mut guest = with_second_port(Plan::new(Machine::Q35)).boot();
-    let mut remote = Remote::connect(&guest);
+    let mut guest = Plan::new(Machine::Q35).second_port().boot();
+    let mut remote = guest.second_line();
     remote.ask("events on");
     // More than the kernel and two sockets hold.
     for _ in 0..400 {
@@ -129,7 +128,7 @@ fn nobody_reads() {
     }
     guest.assert_sound();
     drop(remote);
-    let mut remote = Remote::connect(&guest);
+    let mut remote = guest.second_line();
     assert_eq!(remote.ask("resources").as_array().map(Vec::len), Some(9));
     remote.ask("events on");
     guest.plug_online(Dimm { number: 8, ..DIMM });
@@ -142,8 +141,8 @@ fn nobody_reads() {
 /// the restart is taken for a line: its blanks make it one wherever it is cut.
 #[test]
 fn across_a_restart() {
-    let mut guest = with_second_port(Plan::new(Machine::Q35)).boot();
-    let mut remote = Remote::connect(&guest);
+    let mut guest = Plan::new(Machine::Q35).second_port().boot();
+    let mut remote = guest.second_line();
     assert_eq!(remote.ask("resources").as_array().map(Vec::len), Some(1));
     guest.skip_to_now();
     guest.send(b"reboot\n");

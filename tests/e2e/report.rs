@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Stdio;
-use tests::xtask;
+use tests::task;
 
 /// Proves that the scenario runs to its end with nobody at the keyboard, that the page has the example's figures and
 /// the guest's own, and that it can be made again from its data. Fails when a step is not as the proposal has it.
@@ -12,7 +12,7 @@ fn report_scenario() {
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let run = |arguments: &[&str]| {
         let arguments: Vec<_> = ["report"].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
-        let output = xtask::command(&arguments).stdin(Stdio::null()).output().expect("cargo can be started");
+        let output = task::command(&arguments).stdin(Stdio::null()).output().expect("cargo can be started");
         let [out, err] =
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert_eq!(output.status.code(), Some(0), "{out}--- standard error:\n{err}");

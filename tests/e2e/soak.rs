@@ -12,10 +12,10 @@
 use serde_json::Value;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use tests::answers::{Check, Meminfo, SECTION_PAGES};
 use tests::eject::{BUSY, Ended};
 use tests::guest::Dimm;
 use tests::random::Random;
+use tests::schema::{Check, Meminfo, SECTION_PAGES};
 use tests::{Guest, Machine, Plan};
 
 /// How long without `CARAPACE_SOAK`.

@@ -1,7 +1,7 @@
 //! Nobody reads the serial line: the kernel goes on, and nothing that it says is lost.
 
 use tests::guest::Dimm;
-use tests::monitor::Ost;
+use tests::qmp::Ost;
 use tests::serial::Reading;
 use tests::{Guest, Machine, Plan};
 

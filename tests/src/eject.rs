@@ -6,21 +6,9 @@
 //! ```
 
 use crate::guest::{Guest, LIMIT};
-use crate::monitor::{Eject, Ost};
-
-/// What is told first: it is under way.
-pub const IN_PROGRESS: i64 = 0x84;
-/// The device is in use and its content cannot be moved.
-pub const BUSY: i64 = 0x82;
-
-/// How an eject request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// QEMU has taken the device away.
-    Deleted,
-    /// The guest keeps it, for the reason that this status stands for.
-    Refused(i64),
-}
+pub use guest::boot::Ended;
+pub use guest::dimm::{BUSY, EJECTING as IN_PROGRESS};
+use guest::qmp::{Eject, Ost};
 
 impl Guest {
     /// Asks for a DIMM back and waits for the end. Proves on the way that the guest says once that it is under way,
@@ -55,10 +43,7 @@ impl Guest {
     /// Waits for the next event of an eject request; `device` is for the message where none comes.
     #[track_caller]
     pub fn next_of_eject(&mut self, device: &str) -> Eject {
-        match self.monitor().wait_eject(LIMIT) {
-            Some(event) => event,
-            None => panic!("no further event of the removal of {device}"),
-        }
+        Guest::expect(self.inner().next_of_eject(device))
     }
 
     /// Waits for the guest's next `_OST`.

@@ -1,7 +1,7 @@
 //! A terminal with a program on it: what it shows is read from an emulator's screen, as a person would read it.
 
 use crate::guest::LIMIT;
-use crate::xtask;
+use guest::task;
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 use std::io::{Read, Write};
@@ -43,7 +43,7 @@ impl Terminal {
     pub fn start(words: &[&str], environment: &[(&str, &str)]) -> Terminal {
         let (pty, other_end) = open().expect("a pseudo-terminal");
         pty.resize(Size::new(SIZE.0, SIZE.1)).expect("it has a size");
-        let command = Command::new("cargo").arg("xtask").args(words).current_dir(xtask::root());
+        let command = Command::new("cargo").arg("xtask").args(words).current_dir(task::root());
         let command = command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
         let child = command.envs(environment.iter().copied()).spawn(other_end).expect("cargo can be started");
         let parser = Mutex::new(vt100::Parser::new(size(SIZE.0), size(SIZE.1), 0));

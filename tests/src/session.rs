@@ -1,7 +1,7 @@
 //! A guest that `cargo xtask run` has started, and other tasks beside it.
 
 use crate::screen::Terminal;
-use crate::xtask;
+use guest::task;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ impl Session {
     #[track_caller]
     pub fn start() -> Session {
         let runtime = tempfile::tempdir().expect("a directory for sockets");
-        let mut command = task(&["run", "--accel", "tcg"], &runtime);
+        let mut command = xtask(&["run", "--accel", "tcg"], &runtime);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -72,15 +72,15 @@ impl Session {
     #[track_caller]
     pub fn dimm(&self, words: &[&str]) -> (Option<i32>, String) {
         let all = ["dimm"].iter().chain(words).copied().collect::<Vec<_>>();
-        let output = task(&all, &self.runtime).stdin(Stdio::null()).output().expect("cargo can be started");
+        let output = xtask(&all, &self.runtime).stdin(Stdio::null()).output().expect("cargo can be started");
         let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         (output.status.code(), text.concat())
     }
 }
 
-fn task(words: &[&str], runtime: &TempDir) -> Command {
+fn xtask(words: &[&str], runtime: &TempDir) -> Command {
     let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-    let mut command = xtask::command(&words);
+    let mut command = task::command(&words);
     command.env("XDG_RUNTIME_DIR", runtime.path());
     command
 }

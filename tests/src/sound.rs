@@ -1,7 +1,7 @@
 //! What always has to hold of a guest's answers, whatever was done to it.
 
-use crate::answers::{Buddyinfo, Check, Node, Resource, Section};
 use crate::guest::Guest;
+use crate::schema::{Buddyinfo, Check, Node, Resource, Section};
 
 impl Guest {
     /// That `check` finds nothing, and that resources, sections, buddies, nodes and sums agree.

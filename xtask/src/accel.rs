@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::child::Colours;
 use crate::progress;
 use crate::qemu::{Accelerator, Guest, Shape, Start};
-use crate::size::ByteSize;
+use crate::terminal::Colours;
 use crate::workspace::Workspace;
+use guest::size::ByteSize;
 
 /// The shim's exit status without a kernel.
 const NO_KERNEL: i32 = 35;

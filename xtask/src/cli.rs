@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::completions::Shell;
-use crate::size::ByteSize;
+use guest::size::ByteSize;
 
 /// Carapace's tasks: set up, build, run and test the kernel.
 #[derive(Debug, Parser)]

@@ -3,21 +3,23 @@
 //! The shell is spoken to over the serial line, QEMU's monitor over QMP, where the example's two lines are given
 //! as they stand. What the shell shows is checked by its `-J` answers, which are asked for without being shown.
 
-use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use qapi::qmp;
+use anyhow::{Context, Result, ensure};
+use guest::boot::json_of;
+use guest::discovery;
+use guest::launch::{Qemu, exit_code};
+use guest::qmp::{Monitor, Ost};
+use guest::serial::Serial as Line;
+use guest::size::ByteSize;
 use serde_json::Value;
 
-use crate::child;
-use crate::child::Colours;
 use crate::cli::{DemoArgs, RunArgs, Serial};
-use crate::console::{Console, Event, PromptWatch};
 use crate::run;
 use crate::setup::Installing;
-use crate::size::ByteSize;
+use crate::terminal::Colours;
 use crate::workspace::Workspace;
 
 /// How long anything may take on a slow machine.
@@ -53,38 +55,20 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     let mut guest = run::prepare(workspace, &run_args, installing)?;
     guest.colours = Colours::wanted();
     let line = guest.command()?;
-    let (events, incoming) = mpsc::channel();
-    let console = Console::start(&line, events)?;
-    let mut shell = Shell { console, incoming, watch: PromptWatch::default() };
+    let mut shell = Shell::start(&line)?;
 
-    shell.until_prompt("", Output::Shown).context("while the kernel boots")?;
+    shell.line.wait_prompt(PATIENCE).context("while the kernel boots")?;
     shell.type_line("meminfo")?;
     let before = free_pages(&shell.ask("meminfo -J")?)?;
 
-    let socket = UnixStream::connect(&qmp).context("cannot connect to QEMU's QMP socket")?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    let mut monitor = qapi::Qmp::from_stream(&socket);
-    monitor.handshake().context("QMP's greeting")?;
+    let mut monitor = Monitor::new(discovery::connect(&qmp)?)?;
     for line in [OBJECT_ADD, DEVICE_ADD] {
         interject(&format!("(qemu) {line}"));
-        let command_line = line.to_owned();
-        let answer = monitor.execute(&qmp::human_monitor_command { command_line, cpu_index: None })?;
+        let answer = monitor.human(line)?;
         ensure!(answer.trim().is_empty(), "QEMU refuses `{line}`: {}", answer.trim());
     }
-    let deadline = Instant::now() + PATIENCE;
-    let (source, status) = loop {
-        shell.show_what_came();
-        monitor.nop().context("while waiting for ACPI_DEVICE_OST")?;
-        let ours = monitor.events().find_map(|event| match event {
-            qmp::Event::ACPI_DEVICE_OST { data, .. } => Some((data.info.source, data.info.status)),
-            _ => None,
-        });
-        match ours {
-            Some(answer) => break answer,
-            None if Instant::now() > deadline => bail!("the kernel did not answer the DIMM by _OST"),
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
+    let ost = monitor.wait_ost(PATIENCE).context("the kernel did not answer the DIMM by _OST")?;
+    let Ost { source, status, .. } = ost;
     ensure!((source, status) == (1, 0), "the kernel answered the DIMM by _OST({source}, {status})");
     interject(&format!("(QMP) ACPI_DEVICE_OST: source {source}, status {status}"));
 
@@ -156,116 +140,55 @@ fn free_pages(meminfo: &Value) -> Result<u64> {
     meminfo["free_pages"].as_u64().context("meminfo -J has no free_pages")
 }
 
-/// Whether the guest's output is printed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Output {
-    Shown,
-    Hidden,
-}
-
-/// The guest's shell.
+/// The guest's shell. What it says is printed unless it is hidden.
 struct Shell {
-    console: Console,
-    incoming: Receiver<Event>,
-    watch: PromptWatch,
+    qemu: Qemu,
+    line: Line,
+    hidden: Arc<AtomicBool>,
 }
 
 impl Shell {
-    /// Types a command and shows all that comes until the next prompt.
+    fn start(command: &[String]) -> Result<Self> {
+        let hidden = Arc::new(AtomicBool::new(false));
+        let (qemu, line) = run::on_pipes(command, {
+            let hidden = Arc::clone(&hidden);
+            move |bytes| {
+                if !hidden.load(Ordering::Acquire) {
+                    run::show(bytes);
+                }
+            }
+        })?;
+        Ok(Self { qemu, line, hidden })
+    }
+
+    /// Types a command and shows everything up to the next prompt.
     fn type_line(&mut self, line: &str) -> Result<()> {
-        self.console.send(format!("{line}\n").as_bytes())?;
-        let said = self.until_prompt(line, Output::Shown).with_context(|| format!("after `{line}`"))?;
-        let refused = said.lines().find(|answer| answer.starts_with("error:"));
-        ensure!(refused.is_none(), "`{line}` gave {}", refused.unwrap_or_default());
+        let said = self.line.command(line, PATIENCE).with_context(|| format!("after `{line}`"))?;
+        let refused = said.iter().find(|answer| answer.starts_with("error:"));
+        ensure!(refused.is_none(), "`{line}` gave {}", refused.map_or("", String::as_str));
         Ok(())
     }
 
     /// The JSON a command answers, without showing it.
     fn ask(&mut self, line: &str) -> Result<Value> {
-        self.console.send(format!("{line}\n").as_bytes())?;
-        let said = self.until_prompt(line, Output::Hidden).with_context(|| format!("after `{line}`"))?;
-        json_in(&said).with_context(|| format!("`{line}` gave no JSON but: {said}"))
-    }
-
-    /// Everything until the guest waits at the prompt that follows the command `line`.
-    fn until_prompt(&mut self, line: &str, output: Output) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut said = Vec::new();
-        loop {
-            match self.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::Output(bytes)) => {
-                    if output == Output::Shown {
-                        run::show(&bytes);
-                    }
-                    let at_prompt = self.watch.feed(&bytes);
-                    said.extend(bytes);
-                    let text = String::from_utf8_lossy(&said);
-                    if at_prompt && has_run(&text, line) {
-                        return Ok(text.into_owned());
-                    }
-                }
-                Ok(_) | Err(RecvTimeoutError::Disconnected) => {
-                    bail!("QEMU ended with status {}", child::exit_code(self.console.wait()?))
-                }
-                Err(RecvTimeoutError::Timeout) => bail!("no prompt in {} s", PATIENCE.as_secs()),
-            }
-        }
-    }
-
-    /// Shows what the guest says of its own accord.
-    fn show_what_came(&mut self) {
-        while let Ok(Event::Output(bytes)) = self.incoming.try_recv() {
-            run::show(&bytes);
-            self.watch.feed(&bytes);
-        }
+        self.hidden.store(true, Ordering::Release);
+        let said = self.line.command(line, PATIENCE);
+        self.hidden.store(false, Ordering::Release);
+        json_of(line, &said.with_context(|| format!("after `{line}`"))?)
     }
 
     /// Powers off and waits for QEMU's exit status.
     fn power_off(mut self) -> Result<u8> {
-        self.console.send(b"poweroff\n")?;
-        loop {
-            match self.incoming.recv_timeout(PATIENCE) {
-                Ok(Event::Output(bytes)) => run::show(&bytes),
-                Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => bail!("poweroff did not end QEMU"),
-            }
-        }
-        Ok(child::exit_code(self.console.wait()?))
+        self.line.send(b"poweroff\n")?;
+        self.line.hear_the_rest(PATIENCE).context("poweroff did not end QEMU")?;
+        Ok(exit_code(self.qemu.wait()?))
     }
-}
-
-/// Whether the echo of a whole command is there. A prompt without it is the one before the command, shown again
-/// after a line of the kernel's log.
-fn has_run(said: &str, line: &str) -> bool {
-    said.contains(&format!("{line}\r\n"))
-}
-
-/// The first line that is JSON.
-fn json_in(said: &str) -> Option<Value> {
-    let candidates = said.lines().map(str::trim).filter(|line| line.starts_with(['{', '[']));
-    candidates.filter_map(|line| serde_json::from_str(line).ok()).next()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    /// The answer is found among the echo, log lines in brackets and the prompt.
-    #[test]
-    fn json_is_found() {
-        let said = "meminfo -J\r\n[    0.1] INFO something\r\n{\"free_pages\": 7}\r\ncarapace> ";
-        assert_eq!(json_in(said), Some(json!({"free_pages": 7})));
-        assert_eq!(json_in("error: no\r\ncarapace> "), None);
-    }
-
-    /// A prompt that a log line pushed down is not taken for the one after the command.
-    #[test]
-    fn pushed_down_prompt() {
-        let before = "mem\r\x1b[K[ 0.1] INFO online\r\ncarapace> mem";
-        assert!(!has_run(before, "meminfo"));
-        assert!(has_run(&format!("{before}info\r\nMEMORY ..."), "meminfo"));
-    }
 
     /// Each figure of the example is looked at: one that is off by one is an error that names it.
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::check::Outcome;
 use crate::progress;
+use crate::test::Outcome;
 use crate::workspace::Workspace;
 
 /// The version that is installed where there is none: it builds with Rust 1.88 and later.

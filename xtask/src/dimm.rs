@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use guest::dimm::{Monitor, Outcome};
-use guest::guests;
+use guest::dimm::{Dimms, Outcome};
+use guest::discovery;
 
 use crate::cli::{DimmArgs, DimmTask};
 
 /// Does what was asked; the result is the exit status: 1 when the kernel refused.
 pub fn dimm(args: &DimmArgs) -> Result<u8> {
-    let mut guest = Monitor::connect(&guests::find(args.qmp.as_deref())?, Duration::from_secs(args.timeout))?;
+    let mut guest =
+        Dimms::connect(&discovery::find(args.qmp.as_deref())?, Duration::from_secs(args.timeout))?;
     match &args.task {
         DimmTask::Add { size, node, id } => {
             let id = match id {

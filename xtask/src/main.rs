@@ -1,16 +1,14 @@
 //! Carapace's tasks. `cargo xtask run` boots the kernel on a machine that has nothing but cargo yet.
 //!
 //! The way of `run`: `setup` sees to QEMU and a toolchain, `build` builds, `accel` chooses the accelerator,
-//! `qemu` composes the command, `child` or `console` runs it. Results go to standard output, everything else
+//! `qemu` composes the command, package `guest` runs it. Results go to standard output, everything else
 //! to standard error.
 
 mod accel;
 mod build;
-mod check;
-mod child;
 mod cli;
 mod completions;
-mod console;
+mod default;
 mod demo;
 mod deps;
 mod dimm;
@@ -21,8 +19,9 @@ mod progress;
 mod qemu;
 mod run;
 mod setup;
+mod terminal;
+mod test;
 mod toolchain;
-mod welcome;
 mod workspace;
 
 use std::os::unix::process::CommandExt;
@@ -30,7 +29,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use guest::{guests, size};
+use guest::launch::exit_code;
 
 use crate::cli::{BenchArgs, Cli, Task, WatchArgs};
 use crate::setup::{Installing, Need};
@@ -50,13 +49,13 @@ fn task(cli: Cli) -> Result<u8> {
     let workspace = Workspace::find()?;
     let installing = if cli.no_install { Installing::Refused } else { Installing::Allowed };
     let Some(command) = cli.command else {
-        welcome::greet(&workspace);
+        default::greet(&workspace);
         return Ok(0);
     };
     match command {
         Task::Run(args) => return run::run(&workspace, &args, installing),
         Task::Build => build(&workspace, installing)?,
-        Task::Test(args) => check::test(&workspace, &args, installing)?,
+        Task::Test(args) => test::test(&workspace, &args, installing)?,
         Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
         Task::Dimm(args) => return dimm::dimm(&args),
         Task::Watch(args) => watch(&workspace, &args)?,
@@ -88,7 +87,7 @@ fn bench(workspace: &Workspace, args: &BenchArgs, installing: Installing) -> Res
     command.arg(workspace.root.join("Cargo.toml")).arg("--").args(&args.arguments);
     eprintln!("compiling what measures; the first time takes some minutes");
     let status = command.status().context("cannot start cargo")?;
-    Ok(child::exit_code(status))
+    Ok(exit_code(status))
 }
 
 /// The view is a program of its own: what it needs to draw is not compiled for those who only want `run`. It takes
@@ -120,7 +119,7 @@ fn report(workspace: &Workspace, args: &BenchArgs, installing: Installing) -> Re
     command.arg(workspace.root.join("Cargo.toml")).arg("--").args(&args.arguments);
     eprintln!("booting, plugging, drawing; the first time it is compiled before");
     let status = command.status().context("cannot start cargo")?;
-    Ok(child::exit_code(status))
+    Ok(exit_code(status))
 }
 
 /// Cargo's target directory holds everything that was built, the bare-metal build and the verdict too.

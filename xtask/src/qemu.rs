@@ -11,12 +11,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use guest::guests::REMOTE;
+use guest::discovery::REMOTE;
 
-use crate::child::Colours;
 use crate::cli::{MachineType, Serial};
-use crate::size::ByteSize;
+use crate::terminal::Colours;
 use crate::workspace::utf8;
+use guest::size::ByteSize;
 
 /// The file of QEMU's by which the kernel hears of a terminal (`kernel/src/shell/pager.rs`).
 const PAGER: &str = "opt/carapace/pager";

@@ -3,20 +3,21 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use guest::discovery::Listening;
+use guest::launch::{self, Qemu, exit_code};
+use guest::serial::{PROMPT, Serial as Line, Silence};
 
 use crate::accel;
 use crate::build::{self, BOOT, KERNEL};
-use crate::child::{self, Colours, TerminalSettings};
 use crate::cli::{AccelChoice, RunArgs, Serial};
-use crate::console::{Console, Event, PromptWatch};
-use crate::guests::Listening;
 use crate::image;
 use crate::qemu::{Accelerator, Guest, LOCALHOST, Shape, Start};
 use crate::setup::{self, Installing, Need};
+use crate::terminal::{self, Colours, TerminalSettings};
 use crate::workspace::{Workspace, utf8};
 
 /// Boots the guest; the result is QEMU's exit status.
@@ -31,7 +32,7 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
     guest.own_remote = Some(listening.remote().to_owned());
     // A person's terminal, at both ends: only then may output stop at each screen and wait for a key.
     if args.serial == Serial::Stdio && io::stdin().is_terminal() && io::stdout().is_terminal() {
-        guest.terminal_rows = child::terminal_rows();
+        guest.terminal_rows = terminal::rows();
     }
     if args.serial == Serial::Stdio {
         guest.colours = Colours::wanted();
@@ -40,7 +41,7 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
     if args.serial == Serial::Stdio && !io::stdin().is_terminal() {
         return from_pipe(&line);
     }
-    let mut command = child::command(&line);
+    let mut command = launch::command(&line);
     match &args.serial {
         Serial::Stdio => explain(args),
         Serial::Unix(path) => {
@@ -51,7 +52,7 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
     let settings = TerminalSettings::remember();
     let status = command.status().with_context(|| format!("cannot start {}", line[0]))?;
     drop(settings);
-    Ok(child::exit_code(status))
+    Ok(exit_code(status))
 }
 
 /// Sees to the tools, builds, chooses the accelerator.
@@ -149,42 +150,42 @@ fn explain(args: &RunArgs) {
 
 /// Shell commands from standard input, one at each prompt; after the last one the guest powers off.
 fn from_pipe(line: &[String]) -> Result<u8> {
-    let (events, incoming) = mpsc::channel();
-    let (wanted, requests) = mpsc::channel::<()>();
-    let mut console = Console::start(line, events.clone())?;
-    // A line is read only when it is asked for, so that whoever writes to us sees answers before its next line.
+    let (mut qemu, mut serial) = on_pipes(line, show)?;
+    let end = serial.end();
+    // A line is read only when the guest waits for one, so that the program which writes them sees each answer before
+    // its next line. The thread ends with us: a guest that powers off is not kept by an input that stays open.
     thread::spawn(move || {
-        for () in requests {
+        let mut from = 0;
+        while at_prompt(&serial, from).is_ok() {
             let mut line = Vec::new();
-            let event = match io::stdin().lock().read_until(b'\n', &mut line) {
-                Ok(1..) => Event::Line(ended(line)),
-                Ok(0) | Err(_) => Event::EndOfLines,
-            };
-            if events.send(event).is_err() {
+            let last = !matches!(io::stdin().lock().read_until(b'\n', &mut line), Ok(1..));
+            let line = if last { b"poweroff\n".to_vec() } else { ended(line) };
+            from = serial.heard();
+            if serial.send(&line).is_err() || last {
                 return;
             }
         }
     });
-    let mut watch = PromptWatch::default();
-    let mut reading = false;
-    for event in incoming {
-        match event {
-            Event::Output(bytes) => {
-                show(&bytes);
-                if watch.feed(&bytes) && !reading {
-                    reading = wanted.send(()).is_ok();
-                }
-            }
-            Event::Line(line) => {
-                reading = false;
-                console.send(&line)?;
-            }
-            // From here on the reader is not asked again: `reading` stays as it is.
-            Event::EndOfLines => console.send(b"poweroff\n")?,
-            Event::Closed => break,
-        }
-    }
-    Ok(child::exit_code(console.wait()?))
+    end.wait();
+    Ok(exit_code(qemu.wait()?))
+}
+
+/// The prompt of QEMU's monitor, which a script reaches by Ctrl-a c as a person does.
+const MONITOR_PROMPT: &str = "(qemu) ";
+/// A guest may run for as long as it likes.
+const NO_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// Waits until what the guest has said since byte `from` ends with a prompt.
+fn at_prompt(serial: &Line, from: usize) -> Result<(), Silence> {
+    serial
+        .wait(from, NO_LIMIT, |text| (text.ends_with(PROMPT) || text.ends_with(MONITOR_PROMPT)).then_some(()))
+}
+
+/// QEMU with its serial line on pipes; `hear` is given what it says.
+pub fn on_pipes(line: &[String], hear: impl FnMut(&[u8]) + Send + 'static) -> Result<(Qemu, Line)> {
+    let mut qemu = Qemu::start(line, Stdio::piped(), Stdio::piped(), Stdio::inherit())?;
+    let (input, output) = qemu.pipes().context("QEMU is on pipes")?;
+    Ok((qemu, Line::over(output, input, hear)))
 }
 
 /// A line with its end, which the last one of a file may lack.

@@ -65,8 +65,8 @@ pub fn bench(cli: &Cli) -> Result<()> {
     host.print();
     eprintln!("allocator rows: some minutes");
     let mut command = Command::new("cargo");
-    command.args(["bench", "--quiet", "--package=mm", "--bench=allocator"]);
-    let output = command.current_dir(::tests::xtask::root()).stderr(Stdio::inherit()).output();
+    command.args(["bench", "--quiet", "--package=carapace-mm", "--bench=allocator"]);
+    let output = command.current_dir(guest::task::root()).stderr(Stdio::inherit()).output();
     let output = output.context("cannot start cargo")?;
     ensure!(output.status.success(), "the benchmark ended with {}", output.status);
     let rows = parse(&String::from_utf8_lossy(&output.stdout))?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::linux;
-use crate::size::Size;
+use guest::size::ByteSize;
 
 /// Measures Carapace: start to prompt, device_add to _OST, and what a DIMM's backing holds afterwards.
 ///
@@ -19,13 +19,13 @@ pub struct Cli {
     pub runs: usize,
     /// The DIMMs to plug, each into a fresh guest.
     #[arg(long, value_delimiter = ',', default_value = "256M,1G,4G,16G,64G,256G")]
-    pub sizes: Vec<Size>,
+    pub sizes: Vec<ByteSize>,
     /// Measure Linux too, in turns with ours or (--scale) behind it: the directory that --prepare-linux filled.
     #[arg(long, value_name = "DIR")]
     pub linux: Option<PathBuf>,
     /// The DIMMs that Linux gets (256G take it some minutes each).
     #[arg(long, value_delimiter = ',', default_value = "256M,1G,4G,16G")]
-    pub linux_sizes: Vec<Size>,
+    pub linux_sizes: Vec<ByteSize>,
     /// How often Linux is measured.
     #[arg(long, default_value_t = 3)]
     pub linux_runs: usize,
@@ -40,7 +40,7 @@ pub struct Cli {
     pub scale: bool,
     /// The DIMMs of --scale.
     #[arg(long, value_delimiter = ',', default_value = "256M,1G,16G,64G,256G,1T,4T")]
-    pub scale_sizes: Vec<Size>,
+    pub scale_sizes: Vec<ByteSize>,
     /// Measure the frame allocator on the host instead, beside `buddy_system_allocator` and a plain list.
     #[arg(long, conflicts_with = "scale")]
     pub alloc: bool,
@@ -61,6 +61,6 @@ pub struct Cli {
 impl Cli {
     /// Where raw data and plots go.
     pub fn out(&self) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| tests::xtask::root().join("target/bench"))
+        self.out.clone().unwrap_or_else(|| guest::task::root().join("target/bench"))
     }
 }

@@ -67,7 +67,7 @@ fn after(text: &str, key: &str) -> Option<String> {
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).current_dir(tests::xtask::root()).output();
+    let output = Command::new(program).args(arguments).current_dir(guest::task::root()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().next().unwrap_or("unknown").to_owned()
 }

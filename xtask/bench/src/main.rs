@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what this kernel costs, measured; beside Linux where that is asked for.
 //!
 //! ```text
-//!  guest   QEMU with one of the kernels: its serial line, its monitor, its memory as the host sees it
+//!  measured  a guest with one of the kernels (package guest starts it), and its memory as the host sees it
 //!  linux   the other kernel, made from Debian's packages
 //!  plug    start to prompt, `device_add` to `_OST`, what the DIMM's backing holds
 //!  scale   the same under -icount: instructions by size and slots, split into their parts
@@ -14,15 +14,13 @@
 
 mod alloc;
 mod cli;
-mod guest;
 mod host;
 mod linux;
-mod monitor;
+mod measured;
 mod plot;
 mod plug;
 mod report;
 mod scale;
-mod size;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::size::Size;
+use guest::size::ByteSize;
 
 /// A chart.
 #[derive(Debug)]
@@ -185,7 +185,7 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, chart: &Chart) -> Result<(), 
 
 /// A label of the axis of sizes.
 fn power_of_two(bytes: f64) -> String {
-    Size(2f64.powf(bytes.log2().round()) as u64).to_string()
+    ByteSize::new(2f64.powf(bytes.log2().round()) as u64).to_string()
 }
 
 #[cfg(test)]

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use guest::schema::{Add, PAGE, Resource};
 use serde::Serialize;
-use tests::answers::{Add, PAGE, Resource};
 
 use crate::cli::Cli;
-use crate::guest::{Guest, Shape};
 use crate::host::Host;
 use crate::linux::Linux;
+use crate::measured::{Measured, Shape};
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report::{self, Spread};
-use crate::size::Size;
+use guest::size::ByteSize;
 
 /// The guests' names.
 const OURS: &str = "Carapace";
@@ -34,7 +34,7 @@ struct Data {
 #[derive(Debug, Serialize)]
 struct Run {
     guest: String,
-    size: Size,
+    size: ByteSize,
     #[serde(skip_serializing_if = "Option::is_none")]
     boot_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ pub fn bench(cli: &Cli) -> Result<()> {
         machine: cli.machine.clone(),
         cpu: cli.cpu.clone(),
         slots: cli.slots,
-        max_memory: Size(largest.0 + (1 << 30)),
+        max_memory: ByteSize::new(largest.bytes() + (1 << 30)),
         qemu: Vec::new(),
     };
     let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
@@ -91,7 +91,7 @@ pub fn bench(cli: &Cli) -> Result<()> {
 
 impl Run {
     /// A run that `measure` fills in; what fails stands in it.
-    fn of(guest: &str, size: Size, measure: impl FnOnce(&mut Run) -> Result<()>) -> Run {
+    fn of(guest: &str, size: ByteSize, measure: impl FnOnce(&mut Run) -> Result<()>) -> Run {
         let mut run = Run { guest: guest.to_owned(), size, boot_s: None, plugged: None, error: None };
         run.error = measure(&mut run).err().map(|error| format!("{error:#}"));
         run
@@ -99,7 +99,7 @@ impl Run {
 
     /// Our kernel, booted and plugged.
     fn carapace(&mut self, shape: &Shape) -> Result<()> {
-        let mut guest = Guest::carapace(shape)?;
+        let mut guest = Measured::carapace(shape)?;
         self.plug(&mut guest)?;
         let resources: Vec<Resource> = guest.json("resources -J")?;
         let mine = resources.into_iter().find(|resource| resource.device != "boot");
@@ -112,17 +112,17 @@ impl Run {
 
     /// Linux, booted and plugged. Its `_OST` says success whatever happened: what counts is the memory gained.
     fn linux(&mut self, shape: &Shape, linux: &Linux) -> Result<()> {
-        let mut guest = Guest::linux(shape, linux)?;
+        let mut guest = Measured::linux(shape, linux)?;
         let before = guest.memory_of_linux()?;
         self.plug(&mut guest)?;
         let gained = guest.memory_of_linux()?.saturating_sub(before);
         let plugged = self.plugged.as_mut().context("it was plugged")?;
         plugged.gained = gained;
-        ensure!(gained > self.size.0 / 2, "only {gained} bytes of it are usable");
+        ensure!(gained > self.size.bytes() / 2, "only {gained} bytes of it are usable");
         Ok(())
     }
 
-    fn plug(&mut self, guest: &mut Guest) -> Result<()> {
+    fn plug(&mut self, guest: &mut Measured) -> Result<()> {
         self.boot_s = Some(guest.boot.as_secs_f64());
         let plugged = guest.plug(0, self.size, LIMIT)?;
         ensure!(plugged.status == 0, "refused: _OST status {}", plugged.status);
@@ -148,15 +148,15 @@ fn guests(runs: &[Run]) -> Vec<&str> {
     guests
 }
 
-fn sizes(runs: &[Run]) -> Vec<Size> {
-    let mut sizes: Vec<Size> = runs.iter().map(|run| run.size).collect();
+fn sizes(runs: &[Run]) -> Vec<ByteSize> {
+    let mut sizes: Vec<ByteSize> = runs.iter().map(|run| run.size).collect();
     sizes.sort_unstable();
     sizes.dedup();
     sizes
 }
 
 /// What `pick` finds in the runs of a guest, at one size or at all.
-fn spread(runs: &[Run], guest: &str, size: Option<Size>, pick: fn(&Run) -> Option<f64>) -> Spread {
+fn spread(runs: &[Run], guest: &str, size: Option<ByteSize>, pick: fn(&Run) -> Option<f64>) -> Spread {
     let mine = runs.iter().filter(|run| run.guest == guest && size.is_none_or(|size| run.size == size));
     Spread::of(mine.filter_map(pick))
 }
@@ -222,7 +222,7 @@ fn draw(runs: &[Run], out: &std::path::Path) -> Result<()> {
             name: guest.to_owned(),
             points: sizes(runs)
                 .into_iter()
-                .filter_map(|size| Some((size.0 as f64, spread(runs, guest, Some(size), pick).median?)))
+                .filter_map(|size| Some((size.bytes() as f64, spread(runs, guest, Some(size), pick).median?)))
                 .collect(),
         };
         guests(runs).into_iter().map(of).collect()

@@ -13,16 +13,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use guest::schema::{Add, Resource};
 use serde::Serialize;
-use tests::answers::{Add, Resource};
 
 use crate::cli::Cli;
-use crate::guest::{Guest, Shape};
 use crate::host::Host;
 use crate::linux::Linux;
+use crate::measured::{Measured, Shape};
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report;
-use crate::size::Size;
+use guest::size::ByteSize;
 
 /// A DIMM may take this long, also where each instruction is counted.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -50,7 +50,7 @@ struct Data {
 /// A DIMM in a fresh Linux, in the machine of our first rows.
 #[derive(Debug, Serialize)]
 struct LinuxRow {
-    size: Size,
+    size: ByteSize,
     /// Bytes of the backing in the host's memory.
     resident: u64,
     /// `device_add` to `_OST`.
@@ -65,7 +65,7 @@ type Pick<'a> = &'a dyn Fn(&Row) -> f64;
 struct Row {
     cpu: &'static str,
     slots: u64,
-    size: Size,
+    size: ByteSize,
     /// What the kernel counted; its `_ns` are instructions.
     add: Add,
     /// Bytes of the backing in the host's memory.
@@ -98,7 +98,7 @@ pub fn bench(cli: &Cli) -> Result<()> {
         machine: cli.machine.clone(),
         cpu: model.to_owned(),
         slots,
-        max_memory: Size(largest.0 + (1 << 30)),
+        max_memory: ByteSize::new(largest.bytes() + (1 << 30)),
         qemu: Vec::new(),
     };
     for (name, model) in MODELS {
@@ -120,27 +120,27 @@ pub fn bench(cli: &Cli) -> Result<()> {
     draw(&data, &cli.out())
 }
 
-fn measure(cpu: &'static str, shape: &Shape, size: Size) -> Result<Row> {
+fn measure(cpu: &'static str, shape: &Shape, size: ByteSize) -> Result<Row> {
     let counting = Shape { qemu: ["-icount", "shift=0"].map(str::to_owned).to_vec(), ..shape.clone() };
-    let mut guest = Guest::carapace(&counting)?;
+    let mut guest = Measured::carapace(&counting)?;
     let plugged = guest.plug(0, size, LIMIT)?;
     ensure!(plugged.status == 0, "refused: _OST status {}", plugged.status);
     let resources: Vec<Resource> = guest.json("resources -J")?;
     let mine = resources.into_iter().find(|resource| resource.device != "boot");
     let add = mine.context("the DIMM is no resource")?.add;
     drop(guest);
-    let wall = Guest::carapace(shape)?.plug(0, size, LIMIT)?;
+    let wall = Measured::carapace(shape)?.plug(0, size, LIMIT)?;
     let wall_ms = wall.took.as_secs_f64() * 1e3;
     Ok(Row { cpu, slots: shape.slots, size, add, resident: plugged.resident, wall_ms })
 }
 
 /// Linux's `_OST` says success whatever happened, so that what counts is whether the memory is there.
-fn measure_linux(linux: &Linux, shape: &Shape, size: Size) -> Result<LinuxRow> {
-    let mut guest = Guest::linux(shape, linux)?;
+fn measure_linux(linux: &Linux, shape: &Shape, size: ByteSize) -> Result<LinuxRow> {
+    let mut guest = Measured::linux(shape, linux)?;
     let before = guest.memory_of_linux()?;
     let plugged = guest.plug(0, size, LINUX_LIMIT)?;
     let gained = guest.memory_of_linux()?.saturating_sub(before);
-    ensure!(gained > size.0 / 2, "only {gained} bytes of it are usable");
+    ensure!(gained > size.bytes() / 2, "only {gained} bytes of it are usable");
     Ok(LinuxRow { size, resident: plugged.resident, wall_ms: plugged.took.as_secs_f64() * 1e3 })
 }
 
@@ -195,12 +195,12 @@ fn draw(data: &Data, out: &std::path::Path) -> Result<()> {
         points: rows
             .iter()
             .filter(|row| row.line() == of)
-            .map(|row| (row.size.0 as f64, pick(row)))
+            .map(|row| (row.size.bytes() as f64, pick(row)))
             .collect(),
     };
     let each = |pick: Pick| -> Vec<Series> { lines.iter().map(|line| series(line, line, pick)).collect() };
     let and_linux = |pick: Pick, of_linux: &dyn Fn(&LinuxRow) -> f64| {
-        let points = data.linux_rows.iter().map(|row| (row.size.0 as f64, of_linux(row))).collect();
+        let points = data.linux_rows.iter().map(|row| (row.size.bytes() as f64, of_linux(row))).collect();
         let linux = Series { name: LINUX.to_owned(), points };
         each(pick).into_iter().chain((!linux.points.is_empty()).then_some(linux)).collect()
     };

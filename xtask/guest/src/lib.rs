@@ -1,14 +1,27 @@
-//! A running guest, from outside: found by its sockets, its DIMMs plugged and unplugged by QMP. What `cargo xtask` and
-//! `cargo xtask watch` share.
+//! The one harness for guests: what `cargo xtask`, the tests, `bench`, `watch` and `report` use to start a guest, find
+//! a running one, and talk to it.
 //!
 //! ```text
-//!  guests   which guests run, and where their sockets are
-//!  dimm     QMP: DIMMs added, listed and removed, and what the kernel answered
-//!  size     sizes as people write them
+//!  boot        a guest of our own: planned, booted, typed to, plugged into       launch  QEMU as a child process
+//!  task        the command that `cargo xtask run` would start
+//!  discovery   running guests, and where their sockets are
+//!  serial      the first serial line: a person's shell              schema  what its `-J` commands answer
+//!  rpc         the second serial line: requests, answers, events
+//!  qmp         QEMU's monitor                                       dimm    DIMMs added, listed and removed
+//!  size        sizes as people write them
 //! ```
 //!
 //! Invariant: nothing here prints or ends the process; what happened is a value.
 
+pub mod boot;
 pub mod dimm;
-pub mod guests;
+pub mod discovery;
+pub mod launch;
+pub mod qmp;
+pub mod rpc;
+pub mod schema;
+pub mod serial;
 pub mod size;
+pub mod task;
+
+pub use boot::{Guest, Machine, Plan};

@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
 
 /// A number of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ByteSize(u64);
 
 impl ByteSize {
@@ -14,6 +16,11 @@ impl ByteSize {
     pub const MIB: Self = Self(1 << 20);
     /// One GiB, the alignment of QEMU's hot-plug window.
     pub const GIB: Self = Self(1 << 30);
+
+    /// So many bytes.
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
 
     /// The number of bytes.
     pub const fn bytes(self) -> u64 {

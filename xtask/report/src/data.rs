@@ -1,6 +1,6 @@
 //! What a scenario found: kept beside the page as JSON, so that a page can be made again from it.
 
-use ::tests::answers::{Add, Buddyinfo, Extent, Meminfo, Resource, Section};
+use guest::schema::{Add, Buddyinfo, Extent, Meminfo, Resource, Section};
 use serde::{Deserialize, Serialize};
 
 /// A played scenario.

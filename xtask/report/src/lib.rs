@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  scenario   boots guests, types and plugs, takes a snapshot between two steps      data   what it found
-//!  page       the page: text, tables, style;   map, orders   its pictures            words  numbers for people
+//!  page       the page: text, tables, style;   map, buddy_chart   its pictures       format  numbers for people
 //!  figures    what others cost: Linux's figures that the project keeps, and a run of `cargo xtask bench`
 //! ```
 //!
@@ -10,10 +10,10 @@
 //! says the same on a busy machine as on an idle one. The page needs no network and no script. It is well-formed XML
 //! too, which is how the tests read it.
 
+mod buddy_chart;
 pub mod data;
 pub mod figures;
+mod format;
 mod map;
-mod orders;
 pub mod page;
 pub mod scenario;
-mod words;

@@ -21,11 +21,6 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    // What the guest's side of crate `tests` has to say when a guest does not answer.
-    std::panic::set_hook(Box::new(|why| {
-        eprintln!("error: the scenario broke off: {why}");
-        std::process::exit(1);
-    }));
     match make(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -36,7 +31,7 @@ fn main() -> ExitCode {
 }
 
 fn make(cli: &Cli) -> Result<()> {
-    let target = tests::xtask::root().join("target");
+    let target = guest::task::root().join("target");
     let out = match &cli.out {
         Some(out) => std::path::absolute(out)?,
         None => target.join("report/index.html"),

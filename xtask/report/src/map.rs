@@ -10,11 +10,11 @@
 
 use std::ops::RangeInclusive;
 
-use ::tests::answers::{Extent, PAGE, Resource};
+use guest::schema::{Extent, PAGE, Resource};
 use maud::{Markup, html};
 
 use crate::data::Snapshot;
-use crate::words;
+use crate::format;
 
 /// Units of the picture's width.
 const WIDTH: f64 = 360.0;
@@ -102,7 +102,7 @@ pub fn draw(snapshot: &Snapshot, id: &str, title: &str) -> Markup {
             }
             @for cell in &cells {
                 g {
-                    title { (format!("{}: {} from frame {:#x} on", cell.kind, words::frames(cell.pages), cell.start_pfn)) }
+                    title { (format!("{}: {} from frame {:#x} on", cell.kind, format::frames(cell.pages), cell.start_pfn)) }
                     rect class=(cell.kind) x=(short(cell.x)) y=(cell.y) width=(short(cell.width)) height=(BAR) {}
                     @if cell.width > ROOM_A_LETTER * cell.kind.len() as f64 {
                         text class=(format!("on-{}", cell.kind)) x=(short(cell.x + 4.0)) y=(cell.y + 11.5) { (cell.kind) }
@@ -119,8 +119,8 @@ fn short(value: f64) -> String {
 }
 
 fn head(resource: &Resource, row: u64) -> String {
-    let size = words::size(resource.size);
-    format!("resource {}, node {}: {size}, a row is {}", resource.id, resource.node, words::size(row))
+    let size = format::size(resource.size);
+    format!("resource {}, node {}: {size}, a row is {}", resource.id, resource.node, format::size(row))
 }
 
 /// The part of `extent` that the row from `start` on shows.
@@ -143,7 +143,7 @@ fn describe(snapshot: &Snapshot) -> String {
             .filter_map(|(kind, _)| {
                 let mine = snapshot.extents.iter().filter(|e| e.resource == resource.id && e.kind == *kind);
                 let pages: u64 = mine.map(|extent| extent.pages).sum();
-                (pages > 0).then(|| format!("{} {kind}", words::frames(pages)))
+                (pages > 0).then(|| format!("{} {kind}", format::frames(pages)))
             })
             .collect();
         format!("Resource {} at {:#x}: {}.", resource.id, resource.base, parts.join(", "))

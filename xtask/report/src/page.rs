@@ -3,15 +3,15 @@
 //! Invariants: nothing in it is fetched from anywhere and nothing in it runs; it is well-formed XML; every picture has
 //! a title and its content in words; what it says in numbers comes from [`Data`] and [`Figures`].
 
+mod callouts;
 mod costs;
-mod notice;
 mod tables;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::data::{Data, Event, Snapshot, Step};
 use crate::figures::Figures;
-use crate::{map, orders, words};
+use crate::{buddy_chart, format, map};
 
 /// The page, whole.
 pub fn render(data: &Data, kept: &Figures, own: Option<&Figures>) -> String {
@@ -77,18 +77,18 @@ fn tiles(data: &Data) -> Markup {
         ul.tiles {
             @for resource in &plugged {
                 li {
-                    strong { (words::number(resource.usable_pages)) " frames" }
-                    "of a DIMM of " (words::size(resource.size)) " can be used, in one run: all but the 64th part that its memmap takes"
+                    strong { (format::number(resource.usable_pages)) " frames" }
+                    "of a DIMM of " (format::size(resource.size)) " can be used, in one run: all but the 64th part that its memmap takes"
                 }
             }
             li {
-                strong { (words::count(plugged.iter().map(|r| r.add.existing_pages_used).sum(), "frame", "frames")) }
+                strong { (format::count(plugged.iter().map(|r| r.add.existing_pages_used).sum(), "frame", "frames")) }
                 "of the memory that was there were taken for that, and "
-                (words::count(plugged.iter().map(|r| r.add.existing_heap_bytes_used).sum(), "byte", "bytes")) " of the heap"
+                (format::count(plugged.iter().map(|r| r.add.existing_heap_bytes_used).sum(), "byte", "bytes")) " of the heap"
             }
             @for step in &data.steps {
                 @if let Event::Ejected { migrated, .. } = step.event {
-                    li { strong { (words::number(migrated)) " frames" } "in use moved out of a DIMM that left, every byte of them as it was" }
+                    li { strong { (format::number(migrated)) " frames" } "in use moved out of a DIMM that left, every byte of them as it was" }
                 }
             }
         }
@@ -107,8 +107,8 @@ fn legend() -> Markup {
 /// What a step is called.
 fn heading(step: &Step) -> String {
     match &step.event {
-        Event::Plugged(resource) => format!("A DIMM of {} is plugged", words::size(resource.size)),
-        Event::Allocated { pages, .. } => format!("{} are allocated in it", words::frames(*pages)),
+        Event::Plugged(resource) => format!("A DIMM of {} is plugged", format::size(resource.size)),
+        Event::Allocated { pages, .. } => format!("{} are allocated in it", format::frames(*pages)),
         Event::Ejected { .. } => "It is taken away while it is full".to_owned(),
     }
 }
@@ -124,7 +124,7 @@ fn one(number: usize, step: &Step, data: &Data) -> Markup {
                 pre { code { (step.said.join("\n")) } }
             }
             h3 { "What to notice" }
-            ul { @for line in notice::lines(step, data) { li { (line) } } }
+            ul { @for line in callouts::lines(step, data) { li { (line) } } }
             div.pair {
                 figure { figcaption { "Memory before" } (map::draw(&step.before, &format!("{id}-before"), "Physical memory before the step")) }
                 figure { figcaption { "Memory after" } (map::draw(&step.after, &format!("{id}-after"), "Physical memory after the step")) }
@@ -154,7 +154,7 @@ fn free_blocks(id: &str, step: &Step) -> Markup {
                 @let title = format!("Free blocks of resource {} {when} the step", buddy.resource);
                 figure {
                     figcaption { (title) }
-                    (orders::draw(buddy, &format!("{id}-{when}-{}", buddy.resource), &title))
+                    (buddy_chart::draw(buddy, &format!("{id}-{when}-{}", buddy.resource), &title))
                 }
             }
         }

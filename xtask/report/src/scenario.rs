@@ -1,12 +1,12 @@
 //! The scenario: the proposal's DIMM of 256 MiB is plugged, filled and taken away while it is full; then one of 1 TiB.
 //!
 //! Everything that can be known beforehand is checked on the way, so that a page is never made of a kernel that does
-//! not do what the page says. Neighbours: crate `tests` has the guest; `page` shows what is found.
+//! not do what the page says. Neighbours: package `guest` has the guest; `page` shows what is found.
 
-use ::tests::answers::{Check, Resource, SECTION_PAGES};
-use ::tests::guest::Dimm;
-use ::tests::{Guest, Machine, Plan};
 use anyhow::{Context, Result, ensure};
+use guest::boot::{Dimm, Ended};
+use guest::schema::{Check, Resource, SECTION_PAGES};
+use guest::{Guest, Machine, Plan};
 
 use crate::data::{Data, Event, Run, Snapshot, Step};
 
@@ -22,31 +22,30 @@ const ROOM: &str = "2T";
 /// Boots, plays, powers off.
 ///
 /// # Errors
-/// The first thing that is not as it should be. A guest that does not answer at all ends the program, as it ends a
-/// test.
+/// The first thing that is not as it should be. It may be a guest that does not answer.
 pub fn play() -> Result<Data> {
     let mut steps = Vec::new();
-    let mut guest = Plan::new(Machine::Q35).qemu(&COUNTED).boot();
+    let mut guest = Plan::new(Machine::Q35).qemu(&COUNTED).boot()?;
     let kernel = first_line(&guest.log()).context("the kernel's first line")?;
-    let qemu = version(&guest.monitor().human("info version"));
+    let qemu = version(&guest.monitor().context("QEMU's monitor")?.human("info version")?);
     steps.push(plug(&mut guest, "256M")?);
     steps.push(fill(&mut guest)?);
     steps.push(eject(&mut guest)?);
-    ensure!(guest.power_off() == 0, "the guest did not power off");
+    ensure!(guest.power_off()?.success(), "the guest did not power off");
 
     let plan = Plan::new(Machine::Q35).option("--max-memory", ROOM).qemu(&COUNTED);
-    let mut guest = plan.boot();
+    let mut guest = plan.boot()?;
     steps.push(plug(&mut guest, TERABYTE)?);
     steps.push(half(&mut guest)?);
-    ensure!(guest.power_off() == 0, "the guest did not power off");
+    ensure!(guest.power_off()?.success(), "the guest did not power off");
     Ok(Data { kernel, qemu, steps })
 }
 
 /// Plugs a DIMM into node 1.
 fn plug(guest: &mut Guest, size: &'static str) -> Result<Step> {
-    let (before, from) = (snapshot(guest), guest.log().len());
-    let resource = guest.plug_online(Dimm { number: 0, size, node: 1 });
-    let after = snapshot(guest);
+    let (before, from) = (snapshot(guest)?, guest.log().len());
+    let resource = guest.plug_online(Dimm { number: 0, size, node: 1 })?;
+    let after = snapshot(guest)?;
     ensure!(resource.memmap_pages * 64 == resource.size / 4096, "the memmap is a 64th of the DIMM");
     ensure!(resource.add.existing_pages_used == 0, "plugging took frames from elsewhere");
     ensure!(
@@ -63,10 +62,10 @@ fn plug(guest: &mut Guest, size: &'static str) -> Result<Step> {
 
 /// Fills most of the DIMM, and compares what is in it.
 fn fill(guest: &mut Guest) -> Result<Step> {
-    let (before, from) = (snapshot(guest), guest.log().len());
-    let pages = guest.alloc("200M --node 1").pages;
-    let verified = guest.verify();
-    let after = snapshot(guest);
+    let (before, from) = (snapshot(guest)?, guest.log().len());
+    let pages = guest.alloc("200M --node 1")?.pages;
+    let verified = guest.verify()?;
+    let after = snapshot(guest)?;
     ensure!(verified.ok && verified.pages == pages, "not every page is as it was filled: {verified:?}");
     sound(guest)?;
     let event = Event::Allocated {
@@ -81,10 +80,10 @@ fn fill(guest: &mut Guest) -> Result<Step> {
 
 /// Takes the DIMM away while it is full.
 fn eject(guest: &mut Guest) -> Result<Step> {
-    let (before, from) = (snapshot(guest), guest.log().len());
-    guest.unplug(0);
-    let verified = guest.verify();
-    let after = snapshot(guest);
+    let (before, from) = (snapshot(guest)?, guest.log().len());
+    ensure!(guest.unplug(0)? == Ended::Deleted, "the kernel keeps the DIMM");
+    let verified = guest.verify()?;
+    let after = snapshot(guest)?;
     ensure!(verified.ok && verified.pages > 0, "content was lost on the way: {verified:?}");
     ensure!(dimm(&after).is_err(), "the DIMM's resource is still there");
     sound(guest)?;
@@ -98,9 +97,9 @@ fn eject(guest: &mut Guest) -> Result<Step> {
 
 /// Takes half of the large DIMM as one run of frames.
 fn half(guest: &mut Guest) -> Result<Step> {
-    let (before, from) = (snapshot(guest), guest.log().len());
-    let pages = guest.alloc("512G --node 1 --contiguous --no-fill").pages;
-    let after = snapshot(guest);
+    let (before, from) = (snapshot(guest)?, guest.log().len());
+    let pages = guest.alloc("512G --node 1 --contiguous --no-fill")?.pages;
+    let after = snapshot(guest)?;
     let resource = dimm(&after)?.id;
     let longest = after.extents.iter().filter(|e| e.resource == resource && e.kind == "used");
     ensure!(longest.map(|extent| extent.pages).max() == Some(pages), "the allocation is not one run");
@@ -116,13 +115,13 @@ fn dimm(snapshot: &Snapshot) -> Result<&Resource> {
 }
 
 fn sound(guest: &mut Guest) -> Result<()> {
-    let check: Check = guest.json("check -J");
+    let check: Check = guest.json("check -J")?;
     ensure!(check.ok, "check found {:?}", check.errors);
     Ok(())
 }
 
-fn snapshot(guest: &mut Guest) -> Snapshot {
-    let resources = guest.resources();
+fn snapshot(guest: &mut Guest) -> Result<Snapshot> {
+    let resources = guest.resources()?;
     let mut sections = Vec::new();
     for resource in &resources {
         let first = resource.base / 4096 / SECTION_PAGES;
@@ -134,17 +133,17 @@ fn snapshot(guest: &mut Guest) -> Snapshot {
             vec![(first, first + resource.memmap_pages.div_ceil(SECTION_PAGES) + 1), (last, last)]
         };
         for (first, last) in ranges {
-            let rows: Vec<::tests::answers::Section> = guest.json(&format!("sections {first}-{last} -J"));
+            let rows: Vec<guest::schema::Section> = guest.json(&format!("sections {first}-{last} -J"))?;
             sections.extend(rows.into_iter().filter(|row| row.resource == resource.id));
         }
     }
-    Snapshot {
+    Ok(Snapshot {
         resources,
         sections,
-        buddies: guest.json("buddyinfo -J"),
-        extents: guest.json("map -J"),
-        meminfo: guest.meminfo(),
-    }
+        buddies: guest.json("buddyinfo -J")?,
+        extents: guest.json("map -J")?,
+        meminfo: guest.meminfo()?,
+    })
 }
 
 /// The kernel's log lines that came since `from`, without their times.

@@ -17,10 +17,10 @@ use guest::size::ByteSize;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::Value;
 
-use crate::entries::{Entries, Tone};
-use crate::look::Look;
+use crate::event_log::{Entries, Tone};
 use crate::map::PAGE;
 use crate::model::{Buddy, Event, Extent, Line, Resource};
+use crate::theme::Theme;
 
 /// Between two looks at the guest; what happens there is looked at once it is told.
 const POLL: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ pub const ALLOCATION_SIZES: [&str; 9] = ["4K", "2M", "16M", "64M", "100M", "200M
 #[derive(Debug)]
 pub struct App {
     /// How it looks.
-    pub look: Look,
+    pub theme: Theme,
     /// The machine's nodes.
     pub nodes: u64,
     /// The table.
@@ -134,9 +134,9 @@ pub struct App {
 
 impl App {
     /// Nothing is known yet of a guest with so many nodes.
-    pub fn new(look: Look, nodes: u64) -> Self {
+    pub fn new(theme: Theme, nodes: u64) -> Self {
         Self {
-            look,
+            theme,
             nodes,
             resources: Vec::new(),
             map: Vec::new(),

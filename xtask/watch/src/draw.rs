@@ -19,10 +19,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
 use crate::app::{ALLOCATION_SIZES, App, Choice, DIMM_SIZES, Dialog};
-use crate::entries::{Entry, Tone};
-use crate::look::Look;
+use crate::event_log::{Entry, Tone};
 use crate::map::{self, PAGE};
 use crate::model::{Extent, Resource};
+use crate::theme::Theme;
 
 /// The smallest screen on which all of it has room.
 const LEAST: (u16, u16) = (60, 16);
@@ -63,27 +63,27 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
     draw_bars(frame, bars, app);
     draw_events(frame, events, app);
     let (tone, text) = &app.status;
-    frame.render_widget(Paragraph::new(Span::styled(text.as_str(), style(app.look, *tone))), status);
+    frame.render_widget(Paragraph::new(Span::styled(text.as_str(), style(app.theme, *tone))), status);
     draw_keys(frame, keys, app);
     draw_dialog(frame, app);
 }
 
-fn style(look: Look, tone: Tone) -> Style {
+fn style(theme: Theme, tone: Tone) -> Style {
     match tone {
         Tone::Plain => Style::new(),
-        Tone::Good => look.good(),
-        Tone::Bad => look.bad(),
-        Tone::Quiet => look.quiet(),
+        Tone::Good => theme.good(),
+        Tone::Bad => theme.bad(),
+        Tone::Quiet => theme.quiet(),
     }
 }
 
 /// A title and a rule to the right end.
-fn title(look: Look, text: &str, width: u16) -> Line<'static> {
+fn title(theme: Theme, text: &str, width: u16) -> Line<'static> {
     let rest = usize::from(width).saturating_sub(text.chars().count() + 1);
     Line::from(vec![
-        Span::styled(text.to_owned(), look.title()),
+        Span::styled(text.to_owned(), theme.title()),
         Span::raw(" "),
-        Span::styled(look.rule().repeat(rest), look.quiet()),
+        Span::styled(theme.rule().repeat(rest), theme.quiet()),
     ])
 }
 
@@ -100,13 +100,13 @@ fn draw_header(frame: &mut Frame<'_>, area: Rect, app: &App) {
         format!(" Carapace: {present} in {many} resource{s}, {memmap} of it memmap, {free} free")
     };
     let width = usize::from(area.width);
-    frame.render_widget(Paragraph::new(Span::styled(format!("{text:<width$}"), app.look.reverse())), area);
+    frame.render_widget(Paragraph::new(Span::styled(format!("{text:<width$}"), app.theme.reverse())), area);
 }
 
 fn draw_map(frame: &mut Frame<'_>, area: Rect, app: &App) {
-    let mut legend = vec![Span::styled("memory map", app.look.title()), Span::raw("  ")];
+    let mut legend = vec![Span::styled("memory map", app.theme.title()), Span::raw("  ")];
     for kind in KINDS {
-        legend.push(Span::styled(format!(" {} ", kind.letter()), app.look.cell(Some(kind))));
+        legend.push(Span::styled(format!(" {} ", kind.letter()), app.theme.cell(Some(kind))));
         legend.push(Span::raw(format!(" {}  ", kind.name())));
     }
     legend.push(Span::raw("-  absent"));
@@ -122,7 +122,7 @@ fn draw_map(frame: &mut Frame<'_>, area: Rect, app: &App) {
         let text = format!("{away}/{hidden} up/down");
         let width = text.len() as u16;
         let place = Rect { x: top.right().saturating_sub(width), y: top.y, width, height: 1 };
-        frame.render_widget(Paragraph::new(Span::styled(text, app.look.quiet())), place);
+        frame.render_widget(Paragraph::new(Span::styled(text, app.theme.quiet())), place);
     }
 }
 
@@ -154,8 +154,10 @@ fn map_lines(app: &App, width: u16, height: usize) -> Vec<Line<'static>> {
             // Cells that look alike are one span.
             for run in row.cells.chunk_by(|one, other| map::colour(*one) == map::colour(*other)) {
                 let text: String = run.iter().map(|cell| map::letter(*cell)).collect();
-                spans
-                    .push(Span::styled(text, app.look.cell(run.first().and_then(|cell| map::colour(*cell)))));
+                spans.push(Span::styled(
+                    text,
+                    app.theme.cell(run.first().and_then(|cell| map::colour(*cell))),
+                ));
             }
             lines.push(Line::from(spans));
         }
@@ -168,7 +170,7 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, app: &App) {
         "{:>3} {:<6} {:>14} {:>7} {:>4} {:<7} {:<8} {:>6} {:>6} {:>6}",
         "ID", "DEVICE", "BASE", "SIZE", "NODE", "ZONE", "STATE", "MEMMAP", "USABLE", "FREE"
     );
-    let mut lines = vec![Line::styled(head, app.look.title())];
+    let mut lines = vec![Line::styled(head, app.theme.title())];
     let room = usize::from(area.height).saturating_sub(1);
     let away = app.scroll.1.min(app.resources.len().saturating_sub(room));
     for resource in app.resources.iter().skip(away).take(room) {
@@ -183,8 +185,8 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, app: &App) {
             bytes(resource.free_pages),
         );
         let used = usize::from(area.width).saturating_sub(text.chars().count() + 1);
-        let bar = app.look.share(resource.free_pages, resource.usable_pages, used.min(20));
-        lines.push(Line::from(vec![Span::raw(text), Span::raw(" "), Span::styled(bar, app.look.bar())]));
+        let bar = app.theme.share(resource.free_pages, resource.usable_pages, used.min(20));
+        lines.push(Line::from(vec![Span::raw(text), Span::raw(" "), Span::styled(bar, app.theme.bar())]));
     }
     frame.render_widget(Paragraph::new(lines), area);
     let below = app.resources.len().saturating_sub(room);
@@ -192,7 +194,7 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, app: &App) {
         let text = format!(" {away}/{below} [ ]");
         let width = text.len() as u16;
         let place = Rect { x: area.right().saturating_sub(width), y: area.y, width, height: 1 };
-        frame.render_widget(Paragraph::new(Span::styled(text, app.look.quiet())), place);
+        frame.render_widget(Paragraph::new(Span::styled(text, app.theme.quiet())), place);
     }
 }
 
@@ -207,16 +209,16 @@ fn draw_bars(frame: &mut Frame<'_>, area: Rect, app: &App) {
     };
     let orders = rows.iter().map(|(_, free)| free.len()).max().unwrap_or(0).max(11);
     let digits: String = (0..orders).map(|order| char::from(b'0' + (order % 10) as u8)).collect();
-    let mut lines = vec![title(app.look, "free blocks by order", area.width)];
-    lines.push(Line::from(Span::styled(format!("{:<11}{digits}", ""), app.look.quiet())));
+    let mut lines = vec![title(app.theme, "free blocks by order", area.width)];
+    lines.push(Line::from(Span::styled(format!("{:<11}{digits}", ""), app.theme.quiet())));
     for (label, free) in rows.into_iter().take(room) {
         let bars: String =
-            (0..orders).map(|at| free.get(at).map_or(' ', |&many| app.look.height(many))).collect();
+            (0..orders).map(|at| free.get(at).map_or(' ', |&many| app.theme.height(many))).collect();
         let largest = free.iter().rposition(|&many| many > 0);
         let largest = largest.map(|order| ShortSize(PAGE << order.min(40)).to_string()).unwrap_or_default();
         lines.push(Line::from(vec![
             Span::raw(format!("{label:<11}")),
-            Span::styled(bars, app.look.bar()),
+            Span::styled(bars, app.theme.bar()),
             Span::raw(format!(" {largest}")),
         ]));
     }
@@ -246,15 +248,15 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let wanted = |entry: &&Entry| app.whole_log || !entry.chatter;
     let mut shown: Vec<&Entry> = app.entries.newest().filter(wanted).take(room).collect();
     shown.reverse();
-    let mut lines = vec![title(app.look, text, area.width)];
+    let mut lines = vec![title(app.theme, text, area.width)];
     if shown.is_empty() {
-        lines.push(Line::styled("none since this view was opened", app.look.quiet()));
+        lines.push(Line::styled("none since this view was opened", app.theme.quiet()));
     }
     for entry in shown {
         let time = format!("{:>4}.{:03} ", entry.at / 1_000_000, entry.at / 1000 % 1000);
         lines.push(Line::from(vec![
-            Span::styled(time, app.look.quiet()),
-            Span::styled(entry.text.as_str(), style(app.look, entry.tone)),
+            Span::styled(time, app.theme.quiet()),
+            Span::styled(entry.text.as_str(), style(app.theme, entry.tone)),
         ]));
     }
     frame.render_widget(Paragraph::new(lines), area);
@@ -272,7 +274,7 @@ fn draw_keys(frame: &mut Frame<'_>, area: Rect, app: &App) {
         (Dialog::Free(_) | Dialog::Remove(_), _) => " up/down choose  Enter does it  Esc goes back",
     };
     let width = usize::from(area.width);
-    frame.render_widget(Paragraph::new(Span::styled(format!("{text:<width$}"), app.look.reverse())), area);
+    frame.render_widget(Paragraph::new(Span::styled(format!("{text:<width$}"), app.theme.reverse())), area);
 }
 
 const HELP: &[&str] = &[
@@ -291,10 +293,10 @@ const HELP: &[&str] = &[
 ];
 
 fn draw_dialog(frame: &mut Frame<'_>, app: &App) {
-    let look = app.look;
+    let theme = app.theme;
     let row = |text: String, chosen: bool| {
         let mark = if chosen { ">" } else { " " };
-        Line::styled(format!("{mark} {text}"), if chosen { look.reverse() } else { Style::new() })
+        Line::styled(format!("{mark} {text}"), if chosen { theme.reverse() } else { Style::new() })
     };
     let (title, lines): (&str, Vec<Line<'_>>) = match &app.dialog {
         Dialog::None => return,
@@ -316,7 +318,7 @@ fn draw_dialog(frame: &mut Frame<'_>, app: &App) {
     let (width, height) = (width.min(room.width), height.min(room.height));
     let place = Rect { x: (room.width - width) / 2, y: (room.height - height) / 2, width, height };
     frame.render_widget(Clear, place);
-    let border = match look.rule() {
+    let border = match theme.rule() {
         "-" => Block::bordered().border_set(ASCII_BORDER),
         _ => Block::bordered(),
     };

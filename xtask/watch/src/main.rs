@@ -1,23 +1,23 @@
 //! `cargo xtask watch`: a running guest on the whole screen.
 //!
 //! ```text
-//!  second serial port (link, model) --.                .--> draw (map, look) --> terminal
-//!  keys ------------------------------+--> app (state) +
-//!  QMP (control): DIMMs --------------'                '--> commands, DIMMs
+//!  second serial port (connection, model) --.                .--> draw (map, theme) --> terminal
+//!  keys ------------------------------------+--> app (state) +
+//!  QMP: DIMMs ------------------------------'                '--> commands, DIMMs
 //! ```
 //!
 //! A program of its own, so that `cargo xtask run` is compiled without what a screen needs. Invariant: the terminal is
 //! as it was before when the program ends, also by a panic or a signal.
 
 mod app;
+mod connection;
 mod draw;
-mod entries;
-mod link;
-mod look;
+mod event_log;
 mod map;
 mod model;
 #[cfg(test)]
 mod tests;
+mod theme;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -30,16 +30,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use guest::dimm::{Dimm, Monitor, Outcome};
-use guest::guests;
+use guest::dimm::{Dimm, Dimms, Outcome};
+use guest::discovery;
+use guest::rpc::Requests;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, KeyEvent};
 use ratatui::crossterm::style::force_color_output;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::app::{Action, App};
-use crate::link::{Heard, Link};
-use crate::look::{Colours, Look};
+use crate::connection::Heard;
+use crate::theme::{Colours, Theme};
 
 /// How long the kernel may take to answer to a DIMM.
 const KERNEL_PATIENCE: Duration = Duration::from_secs(120);
@@ -83,23 +84,21 @@ fn watch(cli: &Cli) -> Result<()> {
         "the view needs a terminal; programs talk on the guest's second serial port themselves (docs/architecture.md)"
     );
     // Found once: other guests may start beside this one.
-    let qmp = guests::find(cli.qmp.as_deref())?;
-    let mut monitor = connect(&qmp)?;
-    let nodes = monitor.nodes()?;
-    let Some(socket) = monitor.remote()? else {
+    let qmp = discovery::find(cli.qmp.as_deref())?;
+    // QEMU's monitor speaks with one at a time, and is left at once: `cargo xtask dimm` shall work beside this.
+    let nodes = connect(&qmp)?.nodes()?;
+    let Some(socket) = discovery::second_port(&qmp)? else {
         bail!("this guest has no second serial port; `cargo xtask run` gives one to those that it starts");
     };
-    // QEMU's monitor speaks with one at a time: `cargo xtask dimm` shall work beside this.
-    drop(monitor);
     let (sender, messages) = mpsc::channel();
-    let mut link = Link::connect(&socket, sender.clone(), Message::Heard)?;
+    let mut link = connection::connect(&socket, sender.clone(), Message::Heard)?;
     let told_to_end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&told_to_end)).context("signals cannot be caught")?;
     }
-    let look = Look::of_environment();
-    force_color_output(look.colours() == Colours::Eight);
-    let mut app = App::new(look, nodes);
+    let theme = Theme::of_environment();
+    force_color_output(theme.colours() == Colours::Eight);
+    let mut app = App::new(theme, nodes);
     let mut terminal = ratatui::try_init().context("the terminal cannot be used")?;
     thread::spawn({
         let sender = sender.clone();
@@ -125,7 +124,7 @@ fn read_keys(sender: &Sender<Message>) {
 }
 
 struct View<'a> {
-    link: &'a mut Link,
+    link: &'a mut Requests,
     qmp: PathBuf,
     sender: Sender<Message>,
     told_to_end: Arc<AtomicBool>,
@@ -176,7 +175,7 @@ impl View<'_> {
             Action::Ask(what, command) => self.link.ask(&command).map(|id| app.sent(id, what)),
             Action::Stop => self.link.stop(),
             Action::Plug { size, node } => {
-                app.tell(entries::Tone::Plain, format!("plugging {size} into node {node} ..."));
+                app.tell(event_log::Tone::Plain, format!("plugging {size} into node {node} ..."));
                 self.work(move |monitor| {
                     let id = monitor.free_id()?;
                     Ok(match monitor.add(&id, size, node)? {
@@ -187,7 +186,7 @@ impl View<'_> {
                 Ok(())
             }
             Action::Unplug(id) => {
-                app.tell(entries::Tone::Plain, format!("asking the kernel for {id} ..."));
+                app.tell(event_log::Tone::Plain, format!("asking the kernel for {id} ..."));
                 self.work(move |monitor| {
                     Ok(match monitor.remove(&id)? {
                         Outcome::Done => Ok(format!("{id}: unplugged")),
@@ -209,12 +208,12 @@ impl View<'_> {
         if let Err(error) = written
             && !app.ended
         {
-            app.tell(entries::Tone::Bad, format!("the second serial port takes nothing: {error}"));
+            app.tell(event_log::Tone::Bad, format!("the second serial port takes nothing: {error}"));
         }
     }
 
     /// Works with QEMU's monitor on a thread of its own: an answer may take long.
-    fn work(&self, job: impl FnOnce(&mut Monitor) -> Result<Result<String, String>> + Send + 'static) {
+    fn work(&self, job: impl FnOnce(&mut Dimms) -> Result<Result<String, String>> + Send + 'static) {
         let (sender, qmp) = (self.sender.clone(), self.qmp.clone());
         thread::spawn(move || {
             let done = connect(&qmp).and_then(|mut monitor| job(&mut monitor));
@@ -225,8 +224,8 @@ impl View<'_> {
     }
 }
 
-fn connect(qmp: &Path) -> Result<Monitor> {
-    Monitor::connect(qmp, KERNEL_PATIENCE)
+fn connect(qmp: &Path) -> Result<Dimms> {
+    Dimms::connect(qmp, KERNEL_PATIENCE)
 }
 
 fn take(app: &mut App, message: Message) -> Vec<Action> {

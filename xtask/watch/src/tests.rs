@@ -10,17 +10,17 @@ use ratatui::style::Color;
 
 use crate::app::{Action, App, Dialog, What};
 use crate::draw::draw;
-use crate::look::{Colours, Letters, Look};
-use crate::model::tests::{BUDDY, MAP, RESOURCES};
-use crate::model::{Event, Line, read};
+use crate::model::tests::{BUDDY, MAP, RESOURCES, read};
+use crate::model::{Event, Line};
+use crate::theme::{Colours, Letters, Theme};
 
-const PLAIN: Look = Look::new(Colours::None, Letters::Ascii);
-const BRIGHT: Look = Look::new(Colours::Eight, Letters::Unicode);
+const PLAIN: Theme = Theme::new(Colours::None, Letters::Ascii);
+const BRIGHT: Theme = Theme::new(Colours::Eight, Letters::Unicode);
 const DEVICE: &str = "\\_SB.MHPC.MP00";
 
 /// A view that knows the guest of the model's tests.
-fn app(look: Look) -> App {
-    let mut app = App::new(look, 2);
+fn app(theme: Theme) -> App {
+    let mut app = App::new(theme, 2);
     let now = Instant::now();
     for (id, action) in (1..).zip(app.poll(now)) {
         let Action::Ask(what, _) = action else { panic!("{action:?}") };

@@ -1,11 +1,11 @@
 //! What steps cost, and what they cost Linux.
 
-use ::tests::answers::Add;
+use guest::schema::Add;
 use maud::{Markup, html};
 
 use crate::data::{Event, Step};
 use crate::figures::{Figures, Row};
-use crate::words;
+use crate::format;
 
 /// What a step cost, as a table.
 pub fn of(step: &Step) -> Markup {
@@ -19,16 +19,16 @@ pub fn of(step: &Step) -> Markup {
                 "until all its content is elsewhere, page tables and flushes included",
             ),
             ("Unmapping", thousands(*unmapping), "until no page-table entry leads to it"),
-            ("Content moved", words::frames(*migrated), "copied frame by frame"),
+            ("Content moved", format::frames(*migrated), "copied frame by frame"),
         ],
         Event::Allocated { pages, .. } => vec![
-            ("Allocated", words::frames(*pages), "mapped by the largest leaves that fit"),
+            ("Allocated", format::frames(*pages), "mapped by the largest leaves that fit"),
             (
                 "Frames free",
                 format!(
                     "{} to {}",
-                    words::number(step.before.meminfo.free_pages),
-                    words::number(step.after.meminfo.free_pages)
+                    format::number(step.before.meminfo.free_pages),
+                    format::number(step.after.meminfo.free_pages)
                 ),
                 "before and after; the difference is the allocation and the page tables that map it",
             ),
@@ -49,12 +49,12 @@ pub fn of(step: &Step) -> Markup {
 fn thousands(us: u64) -> String {
     match us {
         0 => "under 1,000 instructions".to_owned(),
-        us => format!("about {} instructions", words::number(us.saturating_mul(1000))),
+        us => format!("about {} instructions", format::number(us.saturating_mul(1000))),
     }
 }
 
 fn plugged(add: &Add) -> Vec<(&'static str, String, &'static str)> {
-    let instructions = |count| format!("{} instructions", words::number(count));
+    let instructions = |count| format!("{} instructions", format::number(count));
     vec![
         (
             "AML",
@@ -69,11 +69,11 @@ fn plugged(add: &Add) -> Vec<(&'static str, String, &'static str)> {
             instructions(add.answer_ns),
             "from the interrupt to _OST, the main loop and the log's lines included",
         ),
-        ("Page-table entries", words::number(add.entries_written), "leaves, and links to new tables"),
-        ("Page tables", words::number(add.tables), "new ones, all of them in the DIMM"),
+        ("Page-table entries", format::number(add.entries_written), "leaves, and links to new tables"),
+        ("Page tables", format::number(add.tables), "new ones, all of them in the DIMM"),
         (
             "Descriptors",
-            words::number(add.descriptors_written),
+            format::number(add.descriptors_written),
             "written, of all that the memmap has room for",
         ),
         (
@@ -108,7 +108,7 @@ pub fn beside_linux(kept: &Figures, own: Option<&Figures>) -> Markup {
 
 fn table(figures: &Figures) -> Markup {
     let ms = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1} ms"));
-    let bytes = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), words::size);
+    let bytes = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), format::size);
     let times = |row: &Row| {
         let pair = row.ours_ms.zip(row.linux_ms);
         pair.map_or_else(|| "–".to_owned(), |(ours, linux)| format!("{:.0} times", linux / ours))
@@ -123,7 +123,7 @@ fn table(figures: &Figures) -> Markup {
                 } }
                 tbody {
                     @for row in &figures.rows { tr {
-                        th scope="row" { (words::size(row.size)) } td.n { (ms(row.ours_ms)) } td.n { (ms(row.linux_ms)) } td.n { (times(row)) }
+                        th scope="row" { (format::size(row.size)) } td.n { (ms(row.ours_ms)) } td.n { (ms(row.linux_ms)) } td.n { (times(row)) }
                         td.n { (bytes(row.ours_resident)) } td.n { (bytes(row.linux_resident)) }
                     } }
                     @if let Some(boot) = figures.boot_s { tr {

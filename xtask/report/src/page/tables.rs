@@ -1,10 +1,10 @@
 //! Resources and sections as tables, in words.
 
-use ::tests::answers::{PAGE, Section};
+use guest::schema::{PAGE, Section};
 use maud::{Markup, html};
 
 use crate::data::Snapshot;
-use crate::words;
+use crate::format;
 
 /// Resources after a step.
 pub fn resources(snapshot: &Snapshot) -> Markup {
@@ -19,8 +19,8 @@ pub fn resources(snapshot: &Snapshot) -> Markup {
                 } }
                 tbody { @for row in &snapshot.resources { tr {
                     th scope="row" { (row.id) } td { code { (row.device) } } td.n { code { (format!("{:#x}", row.base)) } }
-                    td.n { (words::size(row.size)) } td.n { (words::frames(row.memmap_pages)) } td.n { (words::frames(row.usable_pages)) }
-                    td.n { (words::frames(row.free_pages)) } td.n { (words::frames(row.largest_free_pages)) }
+                    td.n { (format::size(row.size)) } td.n { (format::frames(row.memmap_pages)) } td.n { (format::frames(row.usable_pages)) }
+                    td.n { (format::frames(row.free_pages)) } td.n { (format::frames(row.largest_free_pages)) }
                     td { (row.state) ", node " (row.node) "; " (zone(&row.zone)) }
                 } } }
             }
@@ -96,7 +96,7 @@ pub fn sections(snapshot: &Snapshot) -> Markup {
                         @else { (run.first.section) " to " (run.last.section) }
                     }
                     td.n { code { (format!("{:#x}", run.first.start_pfn * PAGE)) } } td { (run.first.resource) }
-                    td.n { (words::frames(run.memmap)) } td.n { (words::frames(run.usable)) } td.n { (words::frames(run.free)) }
+                    td.n { (format::frames(run.memmap)) } td.n { (format::frames(run.usable)) } td.n { (format::frames(run.free)) }
                     td { (in_words(run.first)) }
                 } } }
             }
@@ -111,7 +111,7 @@ fn in_words(row: &Section) -> String {
         (state, _) => format!("{state}, its first part not usable"),
     };
     if row.present_pages < row.pages {
-        format!("{holds}; {} of it exist", words::frames(row.present_pages))
+        format!("{holds}; {} of it exist", format::frames(row.present_pages))
     } else {
         holds
     }

@@ -1,5 +1,5 @@
-//! The guests that `cargo xtask run` has started: each listens for QMP on a socket that other tasks find, and on
-//! another one, which is its second serial port.
+//! Finding the guests that `cargo xtask run` has started: each listens for QMP on one socket, and has its second serial
+//! port on another.
 //!
 //! ```text
 //! $XDG_RUNTIME_DIR/carapace/PID.qmp      or, without that directory,      /tmp/carapace-UID/PID.qmp
@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 use std::{env, process};
 
 use anyhow::{Context, Result, bail, ensure};
+use qapi::qmp::query_chardev;
+
+use crate::qmp::Monitor;
 
 const ENDING: &str = "qmp";
 /// QEMU's name for what the second serial port is connected to, and the ending of that socket.
@@ -132,6 +135,28 @@ fn listening_in(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The socket of the second serial port of the guest whose QMP socket is at `qmp`; `None` if it has no such port.
+///
+/// # Errors
+/// QEMU has to be asked, and does not answer.
+pub fn second_port(qmp: &Path) -> Result<Option<PathBuf>> {
+    // Our own guests have it beside the other; somebody else's guest is asked.
+    let beside = qmp.with_extension(REMOTE);
+    if qmp.extension().is_some_and(|ending| ending == ENDING) && beside.exists() {
+        return Ok(Some(beside));
+    }
+    let devices = Monitor::new(connect(qmp)?)?.execute(&query_chardev {})?;
+    let socket = devices.iter().find(|device| device.label == REMOTE);
+    Ok(socket.and_then(|device| socket_of(&device.filename)))
+}
+
+/// The path in what QEMU says of a listening socket: `disconnected:unix:/run/1.remote,server=on`.
+fn socket_of(filename: &str) -> Option<PathBuf> {
+    let (_, path) = filename.split_once("unix:")?;
+    let path = path.split_once(",server").map_or(path, |(path, _)| path);
+    Some(PathBuf::from(path))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
@@ -175,5 +200,14 @@ mod tests {
         let left = ["1.qmp", "2.qmp", "2.remote", "notes"].map(|name| at(name).exists());
         assert_eq!(left, [true, false, false, true]);
         assert!(listening_in(&at("nowhere")).is_empty());
+    }
+
+    /// QEMU's word for the socket, before and while somebody is connected (QEMU 7.2).
+    #[test]
+    fn second_port_by_its_name() {
+        let path = Some(PathBuf::from("/run/u/1.remote"));
+        assert_eq!(socket_of("disconnected:unix:/run/u/1.remote,server=on"), path);
+        assert_eq!(socket_of("unix:/run/u/1.remote,server=on"), path);
+        assert_eq!(socket_of("stdio"), None);
     }
 }

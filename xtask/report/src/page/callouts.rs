@@ -1,7 +1,7 @@
 //! What the reader should notice at a step.
 
 use crate::data::{Data, Event, Run, Step};
-use crate::words::{count, frames, number, size};
+use crate::format::{count, frames, number, size};
 
 /// A few sentences, each with its figures.
 pub fn lines(step: &Step, data: &Data) -> Vec<String> {

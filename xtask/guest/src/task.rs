@@ -1,18 +1,21 @@
-//! `cargo xtask`, as a user types it in the repository's root.
+//! `cargo xtask` as another program uses it: tests and measurements boot what `cargo xtask run` would boot.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use anyhow::{Context, Result, ensure};
+
 /// Stands for a guest's own directory in the commands that are asked for.
-pub(crate) const DIRECTORY: &str = "/guest-directory";
+pub const DIRECTORY: &str = "/guest-directory";
 /// The commands that were asked for: xtask builds before it answers, and most tests want the same.
 static COMMANDS: LazyLock<Mutex<HashMap<Vec<String>, Vec<String>>>> = LazyLock::new(Mutex::default);
 
 /// The repository's root.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository's root")
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package)
 }
 
 /// `cargo xtask` with `arguments`, not started yet.
@@ -24,9 +27,11 @@ pub fn command(arguments: &[String]) -> Command {
 
 /// The QEMU command that `cargo xtask run` with `options`, and `qemu` after `--`, would start, with the
 /// sockets `serial` and `qmp` in `directory`. Builds what is not built.
-#[track_caller]
-pub fn qemu_command(options: &[String], qemu: &[String], directory: &Path) -> Vec<String> {
-    let directory = directory.to_str().expect("a path in UTF-8");
+///
+/// # Errors
+/// The build fails, or the options are wrong.
+pub fn qemu_command(options: &[String], qemu: &[String], directory: &Path) -> Result<Vec<String>> {
+    let directory = directory.to_str().context("a directory whose path is not UTF-8")?;
     let mut all = ["run", "--dry-run", "--qmp"].map(str::to_owned).to_vec();
     all.push(format!("{DIRECTORY}/qmp"));
     all.extend(["--serial".to_owned(), format!("unix:{DIRECTORY}/serial")]);
@@ -35,16 +40,20 @@ pub fn qemu_command(options: &[String], qemu: &[String], directory: &Path) -> Ve
     all.extend_from_slice(qemu);
     // Held while xtask builds: tests beside this one want the same build.
     let mut commands = COMMANDS.lock().unwrap_or_else(PoisonError::into_inner);
-    let command = commands.entry(all).or_insert_with_key(|all| ask(all));
-    command.iter().map(|word| word.replace(DIRECTORY, directory)).collect()
+    let command = match commands.get(&all) {
+        Some(known) => known,
+        None => {
+            let asked = ask(&all)?;
+            commands.entry(all).or_insert(asked)
+        }
+    };
+    Ok(command.iter().map(|word| word.replace(DIRECTORY, directory)).collect())
 }
 
-#[track_caller]
-fn ask(arguments: &[String]) -> Vec<String> {
-    let output = command(arguments).stdin(Stdio::null()).output().expect("cargo can be started");
+fn ask(arguments: &[String]) -> Result<Vec<String>> {
+    let output = command(arguments).stdin(Stdio::null()).output().context("cannot start cargo")?;
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "cargo xtask {arguments:?}: {}\n{out}{err}", output.status);
+    ensure!(output.status.success(), "cargo xtask {arguments:?}: {}\n{out}{err}", output.status);
     let line = out.lines().last().unwrap_or_default();
-    serde_json::from_str(line)
-        .unwrap_or_else(|error| panic!("the last line is no JSON array: {error}\n{out}{err}"))
+    serde_json::from_str(line).with_context(|| format!("the last line is no JSON array:\n{out}{err}"))
 }

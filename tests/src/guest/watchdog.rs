@@ -1,8 +1,7 @@
-//! A guest that does not answer: whether it works, sleeps though it should not, or is not let run by the host.
+//! A guest that does not answer: whether it works, sleeps when it should not, or the host does not let it run.
 
 use super::{Guest, LIMIT};
-use crate::serial::Silence;
-use qapi::qmp;
+use guest::serial::Silence;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,22 +9,22 @@ use std::time::{Duration, Instant};
 impl Guest {
     /// Ends the test because `what` did not come: says what the guest does instead.
     #[track_caller]
-    pub(super) fn silence(&mut self, what: &str, silence: &Silence) -> ! {
+    pub(super) fn silence(&mut self, what: &str, silence: Silence) -> ! {
         match silence {
             Silence::Timeout => {
                 let state = self.state_of_the_silent();
                 self.ask_where_it_is();
-                self.fail(&format!("{what}: nothing in {} s ({state})", LIMIT.as_secs()))
+                panic!("{what}: nothing in {} s ({state})", LIMIT.as_secs())
             }
-            Silence::Closed => self.fail(&format!("{what}: the guest has ended")),
+            Silence::Closed => panic!("{what}: the guest has ended"),
         }
     }
 
     /// What a guest that does not answer does: it works, it sleeps and should not, or the host does not let it run.
     fn state_of_the_silent(&mut self) -> String {
-        let before = cpu_time(self.child.id());
+        let before = cpu_time(self.0.process());
         thread::sleep(Duration::from_secs(1));
-        let used = cpu_time(self.child.id()).zip(before).map(|(after, before)| after.saturating_sub(before));
+        let used = cpu_time(self.0.process()).zip(before).map(|(after, before)| after.saturating_sub(before));
         let used = used.map_or("an unknown time".to_owned(), |ticks| format!("{ticks} ticks"));
         let registers = self.ask("info registers").unwrap_or_default();
         let halted = registers.split_whitespace().find(|word| word.starts_with("HLT="));
@@ -37,7 +36,7 @@ impl Guest {
     fn ask_where_it_is(&mut self) {
         if self.ask("nmi").is_some() {
             let end = Instant::now() + Duration::from_secs(5);
-            while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
+            while Instant::now() < end && matches!(self.0.ended(), Ok(None)) {
                 thread::sleep(Duration::from_millis(20));
             }
         }
@@ -45,8 +44,7 @@ impl Guest {
 
     /// An HMP line; the answer, if one comes.
     fn ask(&mut self, line: &str) -> Option<String> {
-        let line = qmp::human_monitor_command { cpu_index: None, command_line: line.to_owned() };
-        self.monitor.as_mut()?.execute(&line).ok()
+        self.0.monitor()?.human(line).ok()
     }
 }
 

@@ -1,35 +1,9 @@
-//! QEMU as a child process: it ends when we end, and the terminal is as it was before.
+//! The user's terminal: its settings, its size, whether it has colours.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitStatus};
 
 use rustix::termios::{self, OptionalActions, Termios};
-
-/// The command of a QEMU that does not outlive this process, however it ends.
-///
-/// Call it, and start the command, on the main thread: the kernel watches the thread that starts the child.
-pub fn command(line: &[String]) -> Command {
-    let mut command = Command::new(&line[0]);
-    command.args(&line[1..]);
-    #[cfg(target_os = "linux")]
-    // SAFETY: between fork and exec the closure makes one system call (prctl) and touches no memory but its
-    // own stack, so it is async-signal-safe; it takes no lock and allocates nothing.
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
-            Ok(())
-        });
-    }
-    command
-}
-
-/// A child's exit status as ours; 128 and the signal's number where a signal ended it, as shells have it.
-pub fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    u8::try_from(code).unwrap_or(1)
-}
 
 /// Puts the terminal's settings back when dropped: a QEMU that is killed leaves them raw.
 #[derive(Debug)]
@@ -52,7 +26,7 @@ impl Drop for TerminalSettings {
 }
 
 /// Rows of the terminal, where there is one that can redraw a line (a `dumb` one cannot).
-pub fn terminal_rows() -> Option<u16> {
+pub fn rows() -> Option<u16> {
     let redraws = std::env::var_os("TERM").is_some_and(|name| name != "dumb" && !name.is_empty());
     let size = termios::tcgetwinsize(io::stdout()).ok().filter(|_| redraws)?;
     // The range that the shell takes; a terminal that tells no size has 0.

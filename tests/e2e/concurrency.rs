@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 use tests::eject::{Ended, IN_PROGRESS};
 use tests::guest::Dimm;
-use tests::monitor::{Eject, Ost};
+use tests::qmp::{Eject, Ost};
 use tests::{Guest, Machine, Plan};
 
 /// How long after its beginning an add is met: from before its interrupt to behind its end.
@@ -72,12 +72,12 @@ fn reset_during_a_removal() {
         guest.assert_sound();
         let there = guest.resources().into_iter().any(|row| row.device != "boot");
         let gone = |guest: &mut Guest| {
-            let query: String = guest.monitor().human("info memory-devices");
+            let query: String = guest.human("info memory-devices");
             !query.contains("dimm0")
         };
         if there {
             guest.monitor().pending_osts();
-            let answer = guest.monitor().human("device_del dimm0");
+            let answer = guest.human("device_del dimm0");
             assert!(answer.trim().is_empty() || answer.contains("in the process of unplug"), "{answer}");
         }
         let patience = std::time::Instant::now() + Duration::from_secs(60);

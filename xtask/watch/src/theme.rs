@@ -9,7 +9,7 @@ use ratatui::style::{Color, Modifier, Style};
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Theme {
     colours: Colours,
     letters: Letters,
 }
@@ -32,7 +32,7 @@ pub enum Letters {
     Ascii,
 }
 
-impl Look {
+impl Theme {
     /// A look.
     pub const fn new(colours: Colours, letters: Letters) -> Self {
         Self { colours, letters }
@@ -154,21 +154,21 @@ mod tests {
     fn environments() {
         let utf8 = Some("de_DE.UTF-8");
         assert_eq!(
-            Look::of(false, Some("xterm-256color"), utf8),
-            Look::new(Colours::Eight, Letters::Unicode)
+            Theme::of(false, Some("xterm-256color"), utf8),
+            Theme::new(Colours::Eight, Letters::Unicode)
         );
-        assert_eq!(Look::of(true, Some("xterm"), utf8), Look::new(Colours::None, Letters::Unicode));
-        assert_eq!(Look::of(false, Some("xterm"), Some("C")), Look::new(Colours::Eight, Letters::Ascii));
+        assert_eq!(Theme::of(true, Some("xterm"), utf8), Theme::new(Colours::None, Letters::Unicode));
+        assert_eq!(Theme::of(false, Some("xterm"), Some("C")), Theme::new(Colours::Eight, Letters::Ascii));
         for term in [None, Some("dumb"), Some("vt100"), Some("vt220-w")] {
-            assert_eq!(Look::of(false, term, utf8), Look::new(Colours::None, Letters::Ascii), "{term:?}");
+            assert_eq!(Theme::of(false, term, utf8), Theme::new(Colours::None, Letters::Ascii), "{term:?}");
         }
     }
 
     /// Without colours no style has any.
     #[test]
     fn without_colours() {
-        let look = Look::new(Colours::None, Letters::Ascii);
-        for style in [look.cell(Some(Kind::Used)), look.quiet(), look.good(), look.bad(), look.bar()] {
+        let theme = Theme::new(Colours::None, Letters::Ascii);
+        for style in [theme.cell(Some(Kind::Used)), theme.quiet(), theme.good(), theme.bad(), theme.bar()] {
             assert_eq!((style.fg, style.bg), (None, None));
         }
     }
@@ -176,12 +176,12 @@ mod tests {
     /// Bars grow with the number, and show one of something as something.
     #[test]
     fn bars() {
-        let look = Look::new(Colours::None, Letters::Ascii);
+        let theme = Theme::new(Colours::None, Letters::Ascii);
         let heights: String =
-            [0, 1, 2, 3, 4, 255, u64::MAX].iter().map(|&count| look.height(count)).collect();
+            [0, 1, 2, 3, 4, 255, u64::MAX].iter().map(|&count| theme.height(count)).collect();
         assert_eq!(heights, ".122388");
-        assert_eq!(look.share(1, 1_000_000, 4), "#...");
-        assert_eq!(look.share(0, 0, 4), "....");
-        assert_eq!(look.share(u64::MAX, u64::MAX, 4), "####");
+        assert_eq!(theme.share(1, 1_000_000, 4), "#...");
+        assert_eq!(theme.share(0, 0, 4), "....");
+        assert_eq!(theme.share(u64::MAX, u64::MAX, 4), "####");
     }
 }

@@ -1,9 +1,9 @@
 //! Free blocks by order, as lying bars: how much of a resource's free memory lies in blocks of each size.
 
-use ::tests::answers::{Buddyinfo, PAGE};
+use guest::schema::{Buddyinfo, PAGE};
 use maud::{Markup, html};
 
-use crate::words;
+use crate::format;
 
 const WIDTH: f64 = 360.0;
 const LEFT: f64 = 118.0;
@@ -22,11 +22,11 @@ pub fn draw(buddy: &Buddyinfo, id: &str, title: &str) -> Markup {
     let most = orders.iter().map(|&order| bytes(order)).max().unwrap_or(0).max(1);
     let width = |order: usize| bytes(order) as f64 / most as f64 * (WIDTH - LEFT - RIGHT);
     let height = STEP * orders.len().max(1) as f64 + 2.0;
-    let blocks = |order: usize| words::count(buddy.free[order], "block", "blocks");
+    let blocks = |order: usize| format::count(buddy.free[order], "block", "blocks");
     let described: Vec<String> = orders
         .iter()
         .filter(|order| with_blocks(order))
-        .map(|&order| format!("order {order}: {} of {}", blocks(order), words::size(PAGE << order)))
+        .map(|&order| format!("order {order}: {} of {}", blocks(order), format::size(PAGE << order)))
         .collect();
     html! {
         svg.orders viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-labelledby=(format!("{id}-t {id}-d")) xmlns="http://www.w3.org/2000/svg" {
@@ -37,7 +37,7 @@ pub fn draw(buddy: &Buddyinfo, id: &str, title: &str) -> Markup {
             @if orders.is_empty() { text.head x="0" y="11" { "no block is free" } }
             @for (row, &order) in orders.iter().enumerate() {
                 @let y = row as f64 * STEP + 1.0;
-                text.address x=(LEFT - 5.0) y=(y + 9.5) { "order " (order) ", " (words::size(PAGE << order)) }
+                text.address x=(LEFT - 5.0) y=(y + 9.5) { "order " (order) ", " (format::size(PAGE << order)) }
                 rect.free x=(LEFT) y=(y) width=(format!("{:.2}", width(order).max(if buddy.free[order] > 0 { 1.0 } else { 0.0 }))) height=(BAR) {}
                 text.count x=(format!("{:.2}", LEFT + width(order) + 5.0)) y=(y + 9.5) { (blocks(order)) }
             }

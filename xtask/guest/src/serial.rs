@@ -1,9 +1,12 @@
-//! The guest's serial line: everything it says is kept; lines are seen as a terminal shows them.
+//! The guest's serial line: everything it says is kept; lines are read as a terminal shows them.
 //!
-//! The shell takes its prompt off the screen (`\r`, ESC `[K`) to print a log line above it and puts it
-//! back afterwards; what counts of a line is what stands behind the last such removal.
+//! The shell removes its prompt from the screen (`\r`, ESC `[K`) to print a log line above it, and puts it back
+//! afterwards. What counts of a line is the part behind the last such removal.
+//!
+//! A thread reads, so that the guest never waits for us; waiting looks at what the thread has kept.
 
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -33,16 +36,35 @@ pub enum Reading {
 }
 
 /// The connection.
-#[derive(Debug)]
 pub struct Serial {
-    stream: UnixStream,
+    output: Box<dyn Write + Send>,
     heard: Arc<(Mutex<Heard>, Condvar)>,
     /// Where the line starts that holds the prompt which waits for input.
     at: usize,
 }
 
-/// What was waited for and did not come.
+impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serial").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// The end of a line.
 #[derive(Debug)]
+pub struct End(Arc<(Mutex<Heard>, Condvar)>);
+
+impl End {
+    /// Waits until QEMU has closed the line.
+    pub fn wait(&self) {
+        let mut heard = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !heard.closed {
+            heard = self.0.1.wait(heard).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// What was waited for and did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
     /// The time is over.
     Timeout,
@@ -50,16 +72,41 @@ pub enum Silence {
     Closed,
 }
 
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Silence::Timeout => "the guest said nothing in time",
+            Silence::Closed => "the guest has ended",
+        })
+    }
+}
+
+impl std::error::Error for Silence {}
+
 impl Serial {
     /// Connects to the socket at `path`, on which QEMU will listen soon. The guest starts with that.
-    pub fn connect(path: &Path, limit: Duration) -> std::io::Result<Serial> {
+    ///
+    /// # Errors
+    /// QEMU does not listen there within `limit`.
+    pub fn connect(path: &Path, limit: Duration) -> io::Result<Serial> {
         let stream = retry(limit, || UnixStream::connect(path))?;
+        Ok(Serial::over(stream.try_clone()?, stream, |_| ()))
+    }
+
+    /// The line whose two directions are these. `hear` is given what the guest says as it arrives, before anything
+    /// that waits for it.
+    pub fn over(
+        mut input: impl Read + Send + 'static,
+        output: impl Write + Send + 'static,
+        mut hear: impl FnMut(&[u8]) + Send + 'static,
+    ) -> Serial {
         let heard = Arc::new((Mutex::new(Heard::default()), Condvar::new()));
-        let (mut input, shared) = (stream.try_clone()?, Arc::clone(&heard));
+        let shared = Arc::clone(&heard);
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
                 let count = input.read(&mut buffer).unwrap_or(0);
+                hear(&buffer[..count]);
                 let mut heard = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
                 heard.bytes.extend_from_slice(&buffer[..count]);
                 heard.closed = count == 0;
@@ -72,7 +119,7 @@ impl Serial {
                 }
             }
         });
-        Ok(Serial { stream, heard, at: 0 })
+        Serial { output: Box::new(output), heard, at: 0 }
     }
 
     /// Stops or goes on reading. What is under way when it stops is still heard, some kilobytes at most.
@@ -81,12 +128,16 @@ impl Serial {
         self.heard.1.notify_all();
     }
 
-    /// Waits until all is heard of a guest that has ended; at once, when nobody reads.
-    pub fn hear_the_rest(&self, limit: Duration) {
-        let read = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).reading == Reading::On;
-        if read {
-            // Nothing is looked for: the end of the line is what is waited for.
-            let _ = self.wait(usize::MAX, limit, |_| None::<()>);
+    /// Waits until a guest that ends has closed the line, so that all of it is heard; not at all while reading is off.
+    ///
+    /// # Errors
+    /// [`Silence::Timeout`]: the line is still open.
+    pub fn hear_the_rest(&self, limit: Duration) -> Result<(), Silence> {
+        let reads = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).reading == Reading::On;
+        // Nothing is looked for: the wait ends with the line.
+        match reads.then(|| self.wait(usize::MAX, limit, |_| None::<()>)) {
+            Some(Err(Silence::Timeout)) => Err(Silence::Timeout),
+            _ => Ok(()),
         }
     }
 
@@ -97,6 +148,9 @@ impl Serial {
     }
 
     /// Waits until `find` finds something in what was heard from byte `from` on. (A long session is heard only once.)
+    ///
+    /// # Errors
+    /// It does not come in time, or the guest has ended.
     pub fn wait<T>(
         &self,
         from: usize,
@@ -121,6 +175,9 @@ impl Serial {
     }
 
     /// Waits for the first prompt from here on.
+    ///
+    /// # Errors
+    /// It does not come in time, or the guest has ended.
     pub fn wait_prompt(&mut self, limit: Duration) -> Result<(), Silence> {
         let from = self.at;
         self.at = from + self.wait(from, limit, |text| prompt_at(text, 0))?;
@@ -129,27 +186,50 @@ impl Serial {
 
     /// Forgets what was heard, as far as prompts go: the next one comes from now on.
     pub fn skip_to_now(&mut self) {
-        self.at = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).bytes.len();
+        self.at = self.heard();
     }
 
     /// Waits until `text` has come for the `n`th time (from 0), and goes on from there.
+    ///
+    /// # Errors
+    /// It does not come in time, or the guest has ended.
     pub fn skip_to(&mut self, text: &str, n: usize, limit: Duration) -> Result<(), Silence> {
         self.at = self.wait(0, limit, |all| all.match_indices(text).nth(n).map(|(at, _)| at))?;
         Ok(())
     }
 
+    /// A handle to wait for the end of the line with, while something else uses the line.
+    pub fn end(&self) -> End {
+        End(Arc::clone(&self.heard))
+    }
+
+    /// How many bytes were heard so far.
+    pub fn heard(&self) -> usize {
+        self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).bytes.len()
+    }
+
     /// Sends bytes as they are.
-    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+    ///
+    /// # Errors
+    /// QEMU does not take them.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.output.write_all(bytes)?;
+        self.output.flush()
     }
 
     /// Types a command at the prompt and waits for its end; the lines between are the answer.
+    ///
+    /// # Errors
+    /// It does not come in time, or the guest has ended.
     pub fn command(&mut self, command: &str, limit: Duration) -> Result<Vec<String>, Silence> {
         self.send(format!("{command}\n").as_bytes()).map_err(|_| Silence::Closed)?;
         self.finish(command, limit)
     }
 
     /// Waits for the end of a command that was sent; the lines it answers.
+    ///
+    /// # Errors
+    /// It does not come in time, or the guest has ended.
     pub fn finish(&mut self, command: &str, limit: Duration) -> Result<Vec<String>, Silence> {
         let from = self.at;
         let (at, answer) = self.wait(from, limit, |text| answer(text, 0, command))?;
@@ -164,7 +244,10 @@ fn ascii(bytes: &[u8]) -> String {
 }
 
 /// Calls `attempt` until it succeeds or `limit` is over.
-pub fn retry<T>(limit: Duration, mut attempt: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+///
+/// # Errors
+/// That of the last attempt.
+pub fn retry<T>(limit: Duration, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let end = Instant::now() + limit;
     loop {
         match attempt() {

@@ -1,13 +1,13 @@
 //! `cargo xtask` with nothing behind it: what this is, what to type next, and what the machine has.
 
-use guest::guests;
+use guest::discovery;
 
 use crate::setup::{self, Need};
 use crate::workspace::Workspace;
 
 /// Greets; installs and builds nothing.
 pub fn greet(workspace: &Workspace) {
-    println!("{}", text(&missing(workspace), guests::running()));
+    println!("{}", text(&missing(workspace), discovery::running()));
 }
 
 /// What `run` needs and this machine lacks, in words.

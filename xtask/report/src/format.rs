@@ -18,7 +18,7 @@ pub fn size(bytes: u64) -> String {
 
 /// A size of frames.
 pub fn frames(pages: u64) -> String {
-    size(pages.saturating_mul(::tests::answers::PAGE))
+    size(pages.saturating_mul(guest::schema::PAGE))
 }
 
 /// A number with its thousands set apart.
