@@ -9,7 +9,7 @@
 //!
 //! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for
 //! ever; a device is `Online` or `Vanished`, or `Leaving` and was online before, exactly while all its ranges are
-//! resources of the memory core. Neighbours: `carapace_acpi::lifecycle` says what leads from one state to another,
+//! resources of the memory core. Neighbours: `carapace_acpi::device_state` says what leads from one state to another,
 //! `acpi::memory_device` finds out what a device is, `acpi::eject` drives removals, crate `carapace-mm` does the adding and
 //! removing. Lock order: the list's lock comes before the memory core's locks.
 
@@ -22,9 +22,9 @@ use crate::news;
 use alloc::string::String;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
-use carapace_acpi::lifecycle::{Memory, State, first, next_turn};
-use carapace_acpi::quota::{self, Quota};
-use carapace_acpi::ranges::Ranges;
+use carapace_acpi::device_state::{self, CoreMemory, next_ticket, oldest_request};
+use carapace_acpi::ranges::Range;
+use carapace_acpi::ratelimit::{RateLimit, Verdict};
 use carapace_mm::addr::{NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use core::fmt;
@@ -32,7 +32,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use log::{Level, info, log, warn};
 use spin::Mutex;
 
-pub use carapace_acpi::lifecycle::Leave;
+pub use carapace_acpi::device_state::EjectRequest;
 
 pub use error::{HotplugError, Why, why};
 pub use remove::{Patience, STEP, lose, remove};
@@ -41,7 +41,7 @@ pub use remove::{Patience, STEP, lose, remove};
 pub const MAX_DEVICES: usize = 512;
 
 /// What became of a device; what of an online one may be allocated its resources tell (`policy`).
-pub type DeviceState = State<HotplugError>;
+pub type DeviceState = device_state::DeviceState<HotplugError>;
 
 /// A memory device of the firmware's namespace.
 #[derive(Clone, Debug)]
@@ -63,14 +63,14 @@ pub struct MemoryDevice {
     /// What the log has not told yet of its memory that came.
     news: Option<Added>,
     /// What the log has had about it lately, beside memory that came.
-    said: Quota,
+    said: RateLimit,
 }
 
 /// What a device says of itself: what it takes to add it.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// Its memory.
-    pub ranges: Ranges,
+    pub ranges: ArrayVec<Range, MAX_DEVICE_RANGES>,
     /// The node of each range.
     pub nodes: ArrayVec<NodeId, MAX_DEVICE_RANGES>,
     /// Nanoseconds that finding out took.
@@ -103,7 +103,7 @@ pub fn register(path: String, uid: Option<String>) -> Result<DeviceId, HotplugEr
         return Err(HotplugError::TooManyDevices);
     }
     let id = DeviceId(devices.len() as u32);
-    let (resources, said) = (ArrayVec::new(), Quota::default());
+    let (resources, said) = (ArrayVec::new(), RateLimit::default());
     let (state, refusal, answer) = (DeviceState::Absent, None, Answer::default());
     devices.push(MemoryDevice { path, uid, state, refusal, resources, aml_ns: 0, answer, news: None, said });
     Ok(id)
@@ -133,16 +133,16 @@ pub fn is_in_use(id: DeviceId) -> bool {
 
 /// Whether the device is gone and its memory is still to be forgotten.
 pub fn is_vanished(id: DeviceId) -> bool {
-    with(id, |device| device.state.is_vanished()).unwrap_or(false)
+    with(id, |device| device.state.is_surprise_removed()).unwrap_or(false)
 }
 
 /// Somebody asks for the device back.
-pub fn leave(id: DeviceId) -> Leave {
+pub fn leave(id: DeviceId) -> EjectRequest {
     let mut devices = DEVICES.lock();
-    let turn = next_turn(devices.iter().map(|device| &device.state));
-    let Some(device) = devices.get_mut(id.0 as usize) else { return Leave::Absent };
-    let leave = device.state.leave(turn);
-    if leave == Leave::Begins {
+    let ticket = next_ticket(devices.iter().map(|device| &device.state));
+    let Some(device) = devices.get_mut(id.0 as usize) else { return EjectRequest::NoDevice };
+    let leave = device.state.request_eject(ticket);
+    if leave == EjectRequest::Queued {
         device.refusal = None;
         MAY_LEAVE.store(true, Ordering::Relaxed);
     }
@@ -157,9 +157,9 @@ pub fn next_leaving() -> Option<DeviceId> {
     }
     remove::lose_vanished();
     let devices = DEVICES.lock();
-    let left = |device: &MemoryDevice| device.state.turn().is_some() || device.state.is_vanished();
+    let left = |device: &MemoryDevice| device.state.ticket().is_some() || device.state.is_surprise_removed();
     MAY_LEAVE.store(devices.iter().any(left), Ordering::Relaxed);
-    first(devices.iter().map(|device| &device.state)).map(|at| DeviceId(at as u32))
+    oldest_request(devices.iter().map(|device| &device.state)).map(|at| DeviceId(at as u32))
 }
 
 /// Notes and logs that a device was asked for and is not given back: where its memory is in use it stays in use.
@@ -169,7 +169,7 @@ pub fn stay(id: DeviceId, error: &HotplugError) {
     device.say(Level::Warn, format_args!("not ejected: {error}"));
     device.refusal = Some(error.clone());
     let memory = device.memory();
-    device.state.stay(memory, error.clone());
+    device.state.eject_failed(memory, error.clone());
 }
 
 /// Adds all memory of a device, or none. What is refused is logged, what came waits for [`announce`].
@@ -239,8 +239,8 @@ pub fn vacate(id: DeviceId) {
 }
 
 impl MemoryDevice {
-    fn memory(&self) -> Memory {
-        if self.resources.is_empty() { Memory::None } else { Memory::Some }
+    fn memory(&self) -> CoreMemory {
+        if self.resources.is_empty() { CoreMemory::None } else { CoreMemory::Some }
     }
 
     fn refuse(&mut self, error: &HotplugError) {
@@ -249,9 +249,9 @@ impl MemoryDevice {
     }
 
     fn say(&mut self, level: Level, text: fmt::Arguments<'_>) {
-        let quota::Turn::Say { left_out } = self.said.take(microseconds()) else { return };
-        if left_out > 0 {
-            self.tell_left_out(left_out);
+        let Verdict::Log { suppressed } = self.said.check(microseconds()) else { return };
+        if suppressed > 0 {
+            self.tell_left_out(suppressed);
         }
         log!(level, "{}: {text}", self.path);
     }
@@ -296,7 +296,7 @@ pub fn say(id: DeviceId, level: Level, text: fmt::Arguments<'_>) {
 /// A burst of events is over: logs how many lines were left out.
 pub fn settle() {
     for device in DEVICES.lock().iter_mut() {
-        if let Some(lines) = device.said.settle() {
+        if let Some(lines) = device.said.flush_suppressed() {
             device.tell_left_out(lines);
         }
     }

@@ -20,6 +20,7 @@ mod sync;
 use ::log::{error, info, warn};
 use acpi::register::Register;
 use acpi::tables::StaticTables;
+use arch::port::PortNumber;
 use arch::serial::Port;
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig};
@@ -125,8 +126,8 @@ fn devices(tables: Option<StaticTables>) {
             Err(error) => warn!("second serial line: {error}; it is not used"),
         }
     }
-    let timer = match tables.fixed().ok().and_then(|fixed| fixed.pm_timer) {
-        Some(Register::Io(port)) => arch::time::calibrate_by_pm_timer(port),
+    let timer = match tables.fadt().ok().and_then(|fadt| fadt.pm_timer) {
+        Some(Register::Io(port)) => arch::time::calibrate_by_pm_timer(PortNumber(port)),
         _ => None,
     };
     if let Some(calibration) = timer {

@@ -1,4 +1,4 @@
-//! Little-endian numbers out of a table's bytes, `None` beyond its end.
+//! Little-endian numbers at offsets in a table; `None` beyond its end.
 
 /// The byte at `at`.
 pub fn u8_at(bytes: &[u8], at: usize) -> Option<u8> {
@@ -25,7 +25,7 @@ pub fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
-/// The bytes' sum modulo 256; zero for a whole ACPI table (ACPI 6.5, section 5.2.6).
+/// The sum of the bytes modulo 256; 0 for an intact ACPI table (ACPI 6.5, section 5.2.6).
 pub fn sum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum: u8, &byte| sum.wrapping_add(byte))
 }

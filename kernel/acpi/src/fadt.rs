@@ -1,5 +1,5 @@
-//! The Fixed ACPI Description Table (ACPI 6.5, section 5.2.9): where the registers of events, power and reset are, and
-//! where the DSDT.
+//! The Fixed ACPI Description Table (ACPI 6.5, section 5.2.9): the registers of events, power and reset, and the address
+//! of the DSDT.
 //!
 //! ```text
 //!  bytes 0 to 115   ACPI 1.0: blocks as 32-bit I/O addresses, their lengths, flags
@@ -7,8 +7,8 @@
 //!                   space | width | offset | access size | 64-bit address
 //! ```
 //!
-//! Old tables end early: what is missing reads as zero. Of a block that is named twice the longer address counts, unless
-//! it is zero. Neighbour: the kernel's `acpi::fixed` uses the registers.
+//! Old tables end early: missing fields read as zero. A block with both addresses has the 64-bit one, unless that is
+//! zero. Neighbours: the kernel's `acpi::register` accesses the registers, `acpi::{events, gpe, sleep}` use them.
 
 use crate::bytes::{u8_at, u16_at, u32_at, u64_at};
 use crate::gpe::GpeBlock;
@@ -19,28 +19,38 @@ use core::fmt;
 const V1_BYTES: usize = 116;
 /// The first revision with 64-bit addresses.
 const LONG_REVISION: u8 = 2;
-/// Where the flags are; and: the reset register is there, there is no fixed hardware at all.
+/// The offset of the flags; the flags "the reset register is supported" and "there is no fixed hardware".
 const FLAGS: usize = 112;
 const RESET_REG_SUP: u32 = 1 << 10;
 const HW_REDUCED_ACPI: u32 = 1 << 20;
-/// The one length that a PM timer has.
+/// The length of every PM timer.
 const PM_TIMER_BYTES: u8 = 4;
 
-/// Where a register, or the first of a block, is.
+/// The address of a register, or of the first register of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// In I/O space.
+pub enum Register {
+    /// An I/O port.
     Io(u16),
-    /// In memory.
+    /// A physical address.
     Memory(PhysAddr),
 }
 
-/// Why the table cannot be used.
+impl Register {
+    /// The register `bytes` after this one.
+    pub const fn offset(self, bytes: u64) -> Register {
+        match self {
+            Register::Io(port) => Register::Io(port.wrapping_add(bytes as u16)),
+            Register::Memory(at) => Register::Memory(PhysAddr(at.0.wrapping_add(bytes))),
+        }
+    }
+}
+
+/// Why the table is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FadtError {
-    /// It ends after so many bytes.
+    /// It has only so many bytes.
     TooShort(usize),
-    /// This register is in no space that the kernel knows.
+    /// This register is neither in I/O space nor in memory.
     BadRegister(&'static str),
     /// The machine has no fixed hardware.
     Reduced,
@@ -49,60 +59,67 @@ pub enum FadtError {
 impl fmt::Display for FadtError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FadtError::TooShort(length) => write!(f, "FADT: it ends after {length} bytes"),
-            FadtError::BadRegister(name) => write!(f, "FADT: {name} is in no I/O or memory space"),
+            FadtError::TooShort(length) => write!(f, "FADT: too short ({length} bytes)"),
+            FadtError::BadRegister(name) => write!(f, "FADT: {name} is neither in I/O space nor in memory"),
             FadtError::Reduced => f.write_str("FADT: the machine has no fixed hardware"),
         }
     }
 }
 
-/// A block of event registers: as many bytes of status as of enable, one behind the other.
+/// A PM1 event block: the status register, then the enable register, each half of the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventBlock {
-    /// Its first byte.
-    pub start: Address,
-    /// Its bytes.
+    /// The status register.
+    pub status: Register,
+    /// Bytes of the block.
     pub bytes: u8,
 }
 
-/// A register, and what to write into it.
+impl EventBlock {
+    /// The enable register.
+    pub const fn enable(self) -> Register {
+        self.status.offset((self.bytes / 2) as u64)
+    }
+}
+
+/// A register and the value that triggers its function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Where it is.
-    pub at: Address,
-    /// What goes there.
+    /// The register.
+    pub register: Register,
+    /// The value to write.
     pub value: u8,
 }
 
 /// A block of general-purpose events with its registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpeRegisters {
-    /// The first status byte.
-    pub start: Address,
-    /// Which events it has and where their bits are.
+    /// The first status register.
+    pub first: Register,
+    /// The block's events and the bit of each.
     pub block: GpeBlock,
 }
 
-/// What the table tells of fixed hardware.
+/// The machine's fixed hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fadt {
-    /// The interrupt of ACPI events: an ISA interrupt where the machine has 8259s, else a global one.
+    /// The interrupt of ACPI events: an ISA interrupt if the machine has 8259s, else a global one.
     pub sci: u16,
-    /// How to take over from the firmware; `None` where ACPI mode is on from the start.
+    /// Switches to ACPI mode (section 4.8.2.5), always by an I/O port; `None` if ACPI mode is always on.
     pub enable: Option<Command>,
     /// PM1a and PM1b events.
     pub pm1_event: [Option<EventBlock>; 2],
     /// PM1a and PM1b control.
-    pub pm1_control: [Option<Address>; 2],
-    /// The power-management timer.
-    pub pm_timer: Option<Address>,
+    pub pm1_control: [Option<Register>; 2],
+    /// The power-management timer: 3.579545 MHz, at least 24 bits.
+    pub pm_timer: Option<Register>,
     /// The blocks GPE0 and GPE1.
     pub gpe: [Option<GpeRegisters>; 2],
-    /// How to restart the machine.
+    /// Resets the machine (section 4.8.3.6).
     pub reset: Option<Command>,
 }
 
-/// Where the DSDT is; `None` where the table names none.
+/// The address of the DSDT; `None` if the table has none.
 ///
 /// # Errors
 /// The table is too short.
@@ -117,7 +134,7 @@ impl Fadt {
     /// Reads the table.
     ///
     /// # Errors
-    /// It is too short, or a register is where none can be.
+    /// It is too short, or a register is at an impossible address.
     pub fn read(table: &[u8]) -> Result<Fadt, FadtError> {
         let fields = Fields::of(table)?;
         let flags = fields.dword(FLAGS);
@@ -126,18 +143,18 @@ impl Fadt {
         }
         let block = |name, short, long| fields.block(name, short, long);
         let event = |name, short, long| {
-            let start: Option<Address> = block(name, short, long)?;
-            Ok(start.map(|start| EventBlock { start, bytes: fields.byte(88) }))
+            let status: Option<Register> = block(name, short, long)?;
+            Ok(status.map(|status| EventBlock { status, bytes: fields.byte(88) }))
         };
-        let gpe = |start: Option<Address>, bytes, base| {
-            let (start, block) = start.zip(GpeBlock::new(base, bytes))?;
-            Some(GpeRegisters { start, block })
+        let gpe = |first: Option<Register>, bytes, base| {
+            let (first, block) = first.zip(GpeBlock::new(base, bytes))?;
+            Some(GpeRegisters { first, block })
         };
         let port = u16::try_from(fields.dword(48)).unwrap_or(0);
-        let enable = Command { at: Address::Io(port), value: fields.byte(52) };
-        // A machine that restarts otherwise is no reason to refuse the rest.
+        let enable = Command { register: Register::Io(port), value: fields.byte(52) };
+        // An unknown kind of reset register is ignored: the rest of the table is usable.
         let reset = fields.generic("RESET_REG", 116).ok().flatten();
-        let reset = reset.map(|at| Command { at, value: fields.byte(128) });
+        let reset = reset.map(|register| Command { register, value: fields.byte(128) });
         Ok(Fadt {
             sci: u16_at(table, 46).unwrap_or(0),
             enable: (port != 0 && enable.value != 0).then_some(enable),
@@ -156,7 +173,7 @@ impl Fadt {
     }
 }
 
-/// The table's fields; what is behind its end is zero.
+/// The table's fields; fields beyond its end are zero.
 #[derive(Clone, Copy)]
 struct Fields<'a>(&'a [u8]);
 
@@ -180,8 +197,8 @@ impl<'a> Fields<'a> {
         self.byte(8) >= LONG_REVISION
     }
 
-    /// A block: its long address, else its short one; `None` where both are zero.
-    fn block(self, name: &'static str, short: usize, long: usize) -> Result<Option<Address>, FadtError> {
+    /// The address of a block: the 64-bit one, else the 32-bit one; `None` if both are zero.
+    fn block(self, name: &'static str, short: usize, long: usize) -> Result<Option<Register>, FadtError> {
         if self.is_long()
             && let Some(address) = self.generic(name, long)?
         {
@@ -189,18 +206,18 @@ impl<'a> Fields<'a> {
         }
         match self.dword(short) {
             0 => Ok(None),
-            port => Ok(Some(Address::Io(u16::try_from(port).map_err(|_| FadtError::BadRegister(name))?))),
+            port => Ok(Some(Register::Io(u16::try_from(port).map_err(|_| FadtError::BadRegister(name))?))),
         }
     }
 
     /// A generic address (section 5.2.3.2); `None` for address zero.
-    fn generic(self, name: &'static str, at: usize) -> Result<Option<Address>, FadtError> {
+    fn generic(self, name: &'static str, at: usize) -> Result<Option<Register>, FadtError> {
         let bad = FadtError::BadRegister(name);
         let address = u64_at(self.0, at.saturating_add(4)).unwrap_or(0);
         match (address, self.byte(at)) {
             (0, _) => Ok(None),
-            (_, 0) => Ok(Some(Address::Memory(PhysAddr(address)))),
-            (_, 1) => Ok(Some(Address::Io(u16::try_from(address).map_err(|_| bad)?))),
+            (_, 0) => Ok(Some(Register::Memory(PhysAddr(address)))),
+            (_, 1) => Ok(Some(Register::Io(u16::try_from(address).map_err(|_| bad)?))),
             _ => Err(bad),
         }
     }
@@ -219,7 +236,7 @@ mod tests {
         table
     }
 
-    /// QEMU's q35: revision 3, long addresses in I/O space. (The lengths of PM1 and the timer are in one word.)
+    /// QEMU's q35: revision 3, 64-bit addresses in I/O space. (The lengths of PM1 and the timer are in one word.)
     fn q35() -> Vec<u8> {
         let mut table = table(
             244,
@@ -248,21 +265,23 @@ mod tests {
         table
     }
 
-    /// Proves that every register of a table as QEMU makes it is found, and the DSDT.
+    /// Proves that every register of a table as QEMU makes it is read, and the DSDT. Fails when an offset is wrong.
     #[test]
     fn qemus_table_is_read() {
         let fadt = Fadt::read(&q35()).unwrap();
-        let io = |port| Some(Address::Io(port));
-        assert_eq!((fadt.sci, fadt.enable), (9, Some(Command { at: Address::Io(0xb2), value: 2 })));
-        assert_eq!(fadt.pm1_event, [Some(EventBlock { start: Address::Io(0x600), bytes: 4 }), None]);
+        let io = |port| Some(Register::Io(port));
+        assert_eq!((fadt.sci, fadt.enable), (9, Some(Command { register: Register::Io(0xb2), value: 2 })));
+        assert_eq!(fadt.pm1_event, [Some(EventBlock { status: Register::Io(0x600), bytes: 4 }), None]);
+        assert_eq!(fadt.pm1_event[0].unwrap().enable(), Register::Io(0x602));
         assert_eq!((fadt.pm1_control, fadt.pm_timer), ([io(0x604), None], io(0x608)));
         let block = GpeBlock::new(0, 16).unwrap();
-        assert_eq!(fadt.gpe, [Some(GpeRegisters { start: Address::Io(0x620), block }), None]);
-        assert_eq!(fadt.reset, Some(Command { at: Address::Io(0xcf9), value: 0x0f }));
+        assert_eq!(fadt.gpe, [Some(GpeRegisters { first: Register::Io(0x620), block }), None]);
+        assert_eq!(fadt.reset, Some(Command { register: Register::Io(0xcf9), value: 0x0f }));
         assert_eq!(dsdt(&q35()), Ok(Some(PhysAddr(0x7fe0000))));
     }
 
-    /// Proves that the short addresses count where the long ones are zero, missing, or of no revision that has them.
+    /// Proves that the 32-bit addresses are used where the 64-bit ones are zero, missing, or not defined in the table's
+    /// revision. Fails when an old machine's registers are not found.
     #[test]
     fn short_addresses_are_the_fallback() {
         let long = q35();
@@ -274,7 +293,7 @@ mod tests {
         zero[148 + 4..148 + 12].fill(0);
         for table in [cut, &old, &zero] {
             let fadt = Fadt::read(table).unwrap();
-            assert_eq!(fadt.pm1_event[0].map(|block| block.start), Some(Address::Io(0x600)));
+            assert_eq!(fadt.pm1_event[0].map(|block| block.status), Some(Register::Io(0x600)));
         }
         assert_eq!(Fadt::read(cut).unwrap().reset, None);
         let mut elsewhere = long;
@@ -284,11 +303,11 @@ mod tests {
         assert_eq!(dsdt(&elsewhere), Ok(Some(PhysAddr(0x7fe0000))));
     }
 
-    /// Proves that what the table does not say it has is not used, whatever stands in the fields of it: no restart
-    /// without its flag, no timer of another length, no command without a port or a value; and that the second block of
-    /// events has a length and a first event of its own.
+    /// Proves that absent hardware is not used, whatever its fields contain: no reset register without its flag, no timer
+    /// of another length, no command without a port or a value; and that the second GPE block has its own length and
+    /// first event. Fails when the kernel would write to a register that the machine does not have.
     #[test]
-    fn what_is_not_there_is_not_used() {
+    fn absent_hardware_is_not_used() {
         let without = |at: usize| {
             let mut table = q35();
             table[at..at + 2].fill(0);
@@ -301,11 +320,12 @@ mod tests {
         second[84..88].copy_from_slice(&0xafe0u32.to_le_bytes());
         (second[93], second[94]) = (4, 0x20);
         let block = GpeBlock::new(0x20, 4).unwrap();
-        let gpe = GpeRegisters { start: Address::Io(0xafe0), block };
+        let gpe = GpeRegisters { first: Register::Io(0xafe0), block };
         assert_eq!(Fadt::read(&second).unwrap().gpe[1], Some(gpe));
     }
 
-    /// Proves that registers in other spaces, or beyond the ports, are refused by name, but for the reset register.
+    /// Proves that registers in other address spaces, or beyond the last port, are refused by name, except the reset
+    /// register. Fails when an impossible address is accepted.
     #[test]
     fn impossible_registers_are_refused() {
         let mut config_space = q35();
@@ -316,7 +336,7 @@ mod tests {
         assert_eq!(Fadt::read(&high), Err(FadtError::BadRegister("PM1a_EVT_BLK")));
         let mut memory = q35();
         memory[208] = 0;
-        assert_eq!(Fadt::read(&memory).unwrap().pm_timer, Some(Address::Memory(PhysAddr(0x608))));
+        assert_eq!(Fadt::read(&memory).unwrap().pm_timer, Some(Register::Memory(PhysAddr(0x608))));
         let mut reset = q35();
         reset[116] = 2;
         assert_eq!(Fadt::read(&reset).unwrap().reset, None);

@@ -1,18 +1,20 @@
-//! What firmware tells, judged without touching it: total decoders of tables and of the kernel's
-//! answers to it. No hardware, no allocation, no panic for any input; tested on the host.
+//! Decoders for everything the firmware hands to the kernel, and the states of a memory device. All are total: no
+//! hardware access, no allocation, no panic for any input. Tested on the host.
 //!
 //! ```text
-//!  physical memory  --> tables   the chain from the RSDP to every table
-//!  bytes of a table --> srat     which memory belongs to which node, which may be hot-plugged
-//!                       madt     the interrupt controllers
-//!                       fadt     where the registers of events, power and reset are
-//!  bytes of a _CRS  --> ranges   the memory of a device
-//!  registers        --> gpe      which bit is which event
-//!  Notify           --> notify   what waits to be handled, and the codes of the answers
-//!                       lifecycle  what becomes of a device that comes, is asked for, or goes
+//!  physical memory  --> tables        the chain from the RSDP to every table
+//!  bytes of a table --> srat, slit    the node of each memory range, hot-pluggable ranges; node distances
+//!                       madt          the interrupt controllers
+//!                       fadt          the event, power and reset registers
+//!  bytes of a _CRS  --> ranges        the memory ranges of a device
+//!  registers        --> gpe           the bit of each general-purpose event
+//!  Notify           --> notify        the queue of notifications, the `_OST` codes of the answers
+//!                       device_state  absent, online, leaving, surprise-removed: the transitions
+//!  log lines        --> ratelimit     how many of a burst are logged
 //! ```
 //!
-//! Neighbours: the kernel's `acpi` folder maps the tables and does what is told here.
+//! Neighbours: of `carapace-mm` only the address types are used; the kernel's `acpi` folder maps the tables, accesses
+//! the registers and evaluates AML.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -32,13 +34,13 @@
 extern crate std;
 
 pub mod bytes;
+pub mod device_state;
 pub mod fadt;
 pub mod gpe;
-pub mod lifecycle;
 pub mod madt;
 pub mod notify;
-pub mod quota;
 pub mod ranges;
+pub mod ratelimit;
 pub mod rsdp;
 pub mod slit;
 pub mod srat;

@@ -1,105 +1,84 @@
-//! What firmware tells about devices, and what the kernel answers: notifications wait in a queue of
-//! fixed size, and each gets exactly one final answer by `_OST` (ACPI 6.5, sections 5.6.6 and 6.3.5).
+//! Notifications from the firmware, and the `_OST` codes that answer them (ACPI 6.5, sections 5.6.6 and 6.3.5).
 //!
 //! ```text
-//!  AML: Notify(device, value) --> Queue --> handled one by one --> _OST(value, Status)
+//!  AML: Notify(device, value) --> Queue --> handled one by one --> _OST(value, OstStatus)
 //! ```
+//!
+//! Invariant: notifications wait in a queue of fixed size, oldest first, and each gets exactly one final answer.
+//! Neighbours: the kernel's `acpi::aml_host` fills the queue, `acpi::events` empties it.
 
-use carapace_mm::remove::RemoveError;
-
-/// What a device is told.
+/// What a notification means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// 0: something below the device may have come or gone; look again.
+pub enum NotifyKind {
+    /// 0: a device below this one may have been added or removed; scan again.
     BusCheck,
-    /// 1: the device may have come.
+    /// 1: the device may have been added.
     DeviceCheck,
-    /// 3: someone asks for the device to be given up.
+    /// 3: the firmware requests ejection.
     EjectRequest,
-    /// Anything else: nothing the kernel knows of.
+    /// Any other value: unknown to the kernel.
     Other,
 }
 
-impl Event {
-    /// What a Notify's value means (ACPI 6.5, table 5.187).
-    pub const fn of(value: u64) -> Event {
+impl NotifyKind {
+    /// The kind by the value of the Notify (ACPI 6.5, table 5.187).
+    pub const fn of(value: u64) -> NotifyKind {
         match value {
-            0 => Event::BusCheck,
-            1 => Event::DeviceCheck,
-            3 => Event::EjectRequest,
-            _ => Event::Other,
+            0 => NotifyKind::BusCheck,
+            1 => NotifyKind::DeviceCheck,
+            3 => NotifyKind::EjectRequest,
+            _ => NotifyKind::Other,
         }
     }
 }
 
-/// How it ended: the second argument of `_OST` (ACPI 6.5, tables 6.21 to 6.23).
+/// The outcome of a notification: the second argument of `_OST` (ACPI 6.5, tables 6.21 to 6.23).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// It is done.
+pub enum OstStatus {
+    /// Done.
     Success,
-    /// It is not, for a reason that has no code of its own; all is as before.
+    /// Failed, for a reason without a code of its own; nothing has changed.
     Failure,
-    /// The device cannot be given up at all.
+    /// The device can never be ejected.
     EjectNotSupported,
-    /// The device cannot be given up now: what it holds is in use and cannot be moved away.
+    /// The device cannot be ejected now: its memory is in use and cannot be migrated.
     EjectBusy,
-    /// Not an end: the device is being given up, and the end will be told.
+    /// Not final: the removal is under way, and its outcome follows.
     EjectInProgress,
 }
 
-impl Status {
-    /// What firmware is told of a removal that was refused: that the device cannot go at all, that it cannot go now,
-    /// which may be otherwise later, or that something went wrong.
-    pub const fn of_removal(error: &RemoveError) -> Status {
-        match error {
-            RemoveError::Boot | RemoveError::Unknown { .. } => Status::EjectNotSupported,
-            RemoveError::UnderWay { .. }
-            | RemoveError::Pinned(_)
-            | RemoveError::NoRoom { .. }
-            | RemoveError::NoTableRoom { .. }
-            | RemoveError::NoRun { .. }
-            | RemoveError::Busy { .. }
-            | RemoveError::InUse { .. } => Status::EjectBusy,
-            RemoveError::NotStarted
-            | RemoveError::NoResource { .. }
-            | RemoveError::Absent { .. }
-            | RemoveError::Gone
-            | RemoveError::Corrupt { .. }
-            | RemoveError::Injected { .. } => Status::Failure,
-        }
-    }
-
-    /// The number that firmware expects.
+impl OstStatus {
+    /// The status code that the firmware expects.
     pub const fn code(self) -> u64 {
         match self {
-            Status::Success => 0,
-            Status::Failure => 1,
-            Status::EjectNotSupported => 0x80,
-            Status::EjectBusy => 0x82,
-            Status::EjectInProgress => 0x84,
+            OstStatus::Success => 0,
+            OstStatus::Failure => 1,
+            OstStatus::EjectNotSupported => 0x80,
+            OstStatus::EjectBusy => 0x82,
+            OstStatus::EjectInProgress => 0x84,
         }
     }
 }
 
-/// Who is told.
+/// The device that a notification is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum NotifyTarget {
     /// A memory device, by its number.
     Device(u32),
-    /// Something that has memory devices below it, by its number.
+    /// A device with memory devices below it, by its number.
     Bus(u32),
 }
 
-/// A Notify that waits to be handled.
+/// A Notify to be handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// Who is told.
-    pub target: Target,
-    /// What: the Notify's value as it was given, which is also `_OST`'s first argument.
+    /// The device.
+    pub target: NotifyTarget,
+    /// The Notify's value, which is also `_OST`'s first argument.
     pub value: u64,
 }
 
-/// A queue that holds at most `N` notifications, oldest first.
+/// A queue of at most `N` notifications, oldest first.
 #[derive(Clone, Debug)]
 pub struct Queue<const N: usize> {
     ring: [Option<Notification>; N],
@@ -123,7 +102,10 @@ impl<const N: usize> Queue<N> {
         Queue { ring: [None; N], head: 0, length: 0 }
     }
 
-    /// Puts `notification` behind all others.
+    /// Appends `notification`.
+    ///
+    /// # Errors
+    /// The queue is full.
     pub fn push(&mut self, notification: Notification) -> Result<(), Overflow> {
         let at = self.head.wrapping_add(self.length).checked_rem(N).ok_or(Overflow)?;
         match self.ring.get_mut(at) {
@@ -136,7 +118,7 @@ impl<const N: usize> Queue<N> {
         }
     }
 
-    /// Takes the oldest.
+    /// Takes the oldest notification.
     pub fn pop(&mut self) -> Option<Notification> {
         let oldest = self.ring.get_mut(self.head)?.take()?;
         self.head = self.head.wrapping_add(1).checked_rem(N)?;
@@ -144,12 +126,12 @@ impl<const N: usize> Queue<N> {
         Some(oldest)
     }
 
-    /// How many wait.
+    /// How many notifications it holds.
     pub const fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether none waits.
+    /// Whether it holds none.
     pub const fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -158,17 +140,14 @@ impl<const N: usize> Queue<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carapace_mm::addr::{Pfn, PfnRange, VirtAddr};
-    use carapace_mm::info::{DeviceId, Holder, ResourceId};
-    use carapace_mm::remove::Pinned;
-    use carapace_mm::window::AllocationId;
 
     fn device(number: u32) -> Notification {
-        Notification { target: Target::Device(number), value: 1 }
+        Notification { target: NotifyTarget::Device(number), value: 1 }
     }
 
-    // Proves that nothing is lost, doubled or reordered when the queue wraps around many times, that a
-    // full queue refuses the newest and keeps the rest, and that it is of use again afterwards.
+    // Proves that the queue loses, duplicates and reorders nothing while it wraps around many times, that a full queue
+    // refuses the newest notification and keeps the rest, and that it works again afterwards. Fails when an index wraps
+    // wrong.
     #[test]
     fn first_in_first_out() {
         let mut queue = Queue::<3>::new();
@@ -195,57 +174,25 @@ mod tests {
         assert!(queue.is_empty());
     }
 
-    // Proves that a queue without room refuses instead of dividing by zero.
+    // Proves that a queue of capacity 0 refuses. Fails when the index is taken modulo zero.
     #[test]
-    fn no_room_at_all() {
+    fn capacity_zero() {
         assert_eq!(Queue::<0>::new().push(device(1)), Err(Overflow));
         assert_eq!(Queue::<0>::new().pop(), None);
     }
 
-    // Proves that firmware is told "busy" exactly where the same request may go well later, "not supported" where it never
-    // can, and a failure where something went wrong: QEMU and whoever manages it act on that.
+    // Proves the values that QEMU sends, and the codes that it turns into ACPI_DEVICE_OST events. Fails when one differs
+    // from the specification.
     #[test]
-    fn refused_removals_have_their_status() {
-        let resource = ResourceId(1);
-        let id = AllocationId(1);
-        let (needed, free, pages) = (2, 1, 1);
-        let pinned = Pinned { resource, pfn: Pfn(1), pages, holder: Holder::None };
-        for error in [
-            RemoveError::UnderWay { resource },
-            RemoveError::Pinned(pinned),
-            RemoveError::NoRoom { needed, free },
-            RemoveError::NoTableRoom { needed, free },
-            RemoveError::NoRun { id, pages, longest: 0 },
-            RemoveError::Busy { id },
-            RemoveError::InUse { resource, pages },
-        ] {
-            assert_eq!(Status::of_removal(&error), Status::EjectBusy, "{error}");
-        }
-        for error in [RemoveError::Boot, RemoveError::Unknown { device: DeviceId(1) }] {
-            assert_eq!(Status::of_removal(&error), Status::EjectNotSupported, "{error}");
-        }
-        for error in [
-            RemoveError::NotStarted,
-            RemoveError::NoResource { resource },
-            RemoveError::Absent { range: PfnRange::of(Pfn(1), 1) },
-            RemoveError::Gone,
-            RemoveError::Corrupt { at: VirtAddr(0) },
-        ] {
-            assert_eq!(Status::of_removal(&error), Status::Failure, "{error}");
-        }
-    }
-
-    // Proves the numbers that QEMU turns into ACPI_DEVICE_OST events.
-    #[test]
-    fn numbers_are_the_specification_s() {
+    fn codes_match_the_specification() {
         assert_eq!(
-            (Event::of(0), Event::of(1), Event::of(3)),
-            (Event::BusCheck, Event::DeviceCheck, Event::EjectRequest)
+            (NotifyKind::of(0), NotifyKind::of(1), NotifyKind::of(3)),
+            (NotifyKind::BusCheck, NotifyKind::DeviceCheck, NotifyKind::EjectRequest)
         );
-        assert_eq!((Event::of(2), Event::of(0x80)), (Event::Other, Event::Other));
-        assert_eq!(Status::Success.code(), 0);
-        assert_eq!(Status::Failure.code(), 1);
-        assert_eq!(Status::EjectNotSupported.code(), 0x80);
-        assert_eq!((Status::EjectBusy.code(), Status::EjectInProgress.code()), (0x82, 0x84));
+        assert_eq!((NotifyKind::of(2), NotifyKind::of(0x80)), (NotifyKind::Other, NotifyKind::Other));
+        assert_eq!(OstStatus::Success.code(), 0);
+        assert_eq!(OstStatus::Failure.code(), 1);
+        assert_eq!(OstStatus::EjectNotSupported.code(), 0x80);
+        assert_eq!((OstStatus::EjectBusy.code(), OstStatus::EjectInProgress.code()), (0x82, 0x84));
     }
 }

@@ -1,32 +1,30 @@
-//! The memory ranges of a memory device, from the buffer its `_CRS` gives.
+//! The memory ranges of a memory device, from its `_CRS` buffer.
 //!
-//! Every memory descriptor counts, whether it says "consumer" or "producer": QEMU's memory devices say
-//! producer, and Linux (`acpi_memory_get_resource`) does not look either. Descriptors of other kinds
-//! are nothing that memory could be, and are passed over. Linux joins neighbouring ranges; here each
-//! stays a resource of its own, with its own memmap.
+//! Every memory descriptor counts, consumer or producer: QEMU's memory devices say producer, and Linux
+//! (`acpi_memory_get_resource`) ignores the bit, too. Descriptors of other kinds are skipped. Linux merges adjacent
+//! ranges; here each range is a resource of its own, with its own memmap.
 //!
-//! A device's current resources are fixed: a descriptor whose length is not what its first and last
-//! address say, or whose addresses are translated, is a lie or a bridge's window, and is refused.
+//! The current resources of a device are fixed. A descriptor whose length contradicts its first and last address, or
+//! whose addresses are translated (a bridge's window), is refused.
+//!
+//! Neighbours: `carapace_aml::resources` decodes the descriptors; the kernel's `acpi::memory_device` evaluates `_CRS`.
 
 use arrayvec::ArrayVec;
 use carapace_aml::resources::{MemoryRange, Resource, ResourceError, decode};
 use carapace_mm::addr::PhysAddr;
-use carapace_mm::info::MAX_DEVICE_RANGES;
+
 use core::fmt;
 
-/// A range as the firmware says it; what of it is possible is the memory core's to judge.
+/// A range as the firmware states it; the memory core checks alignment, overlap and size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first byte.
     pub base: PhysAddr,
-    /// The bytes; may be 0.
+    /// The size in bytes; may be 0.
     pub size: u64,
 }
 
-/// The ranges of one device.
-pub type Ranges = ArrayVec<Range, MAX_DEVICE_RANGES>;
-
-/// Why a device's ranges cannot be told.
+/// Why a device has no usable ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangesError {
     /// The buffer is malformed.
@@ -40,17 +38,20 @@ pub enum RangesError {
         /// The length in bytes.
         length: u64,
     },
-    /// The addresses are not those the CPU uses.
+    /// The addresses are not physical addresses of the CPU.
     Translated {
         /// The first address.
         min: u64,
-        /// What would have to be added.
+        /// The offset to the CPU's address.
         translation: u64,
     },
     /// There is no memory descriptor.
     None,
     /// There are more memory descriptors than a device may have.
-    TooMany,
+    TooMany {
+        /// The most it may have.
+        most: usize,
+    },
 }
 
 impl fmt::Display for RangesError {
@@ -58,34 +59,37 @@ impl fmt::Display for RangesError {
         match self {
             RangesError::Malformed(error) => write!(f, "_CRS: {error}"),
             RangesError::Contradiction { min, max, length } => {
-                write!(f, "_CRS: {min:#x} to {max:#x} is said to have {length:#x} bytes")
+                write!(f, "_CRS: the range {min:#x} to {max:#x} states a length of {length:#x} bytes")
             }
             RangesError::Translated { min, translation } => {
                 write!(f, "_CRS: the range at {min:#x} is translated by {translation:#x}")
             }
-            RangesError::None => f.write_str("_CRS names no memory"),
-            RangesError::TooMany => write!(f, "_CRS names more than {MAX_DEVICE_RANGES} ranges"),
+            RangesError::None => f.write_str("_CRS contains no memory range"),
+            RangesError::TooMany { most } => write!(f, "_CRS contains more than {most} memory ranges"),
         }
     }
 }
 
-/// All memory ranges in `crs`, in its order.
-pub fn of(crs: &[u8]) -> Result<Ranges, RangesError> {
-    let mut ranges = Ranges::new();
+/// All memory ranges in `crs`, in its order; at most `MOST`.
+///
+/// # Errors
+/// A descriptor is malformed or refused, or the number of ranges is.
+pub fn of<const MOST: usize>(crs: &[u8]) -> Result<ArrayVec<Range, MOST>, RangesError> {
+    let mut ranges = ArrayVec::new();
     for resource in decode(crs) {
         if let Resource::Memory(memory) = resource.map_err(RangesError::Malformed)? {
-            ranges.try_push(judge(&memory)?).map_err(|_| RangesError::TooMany)?;
+            ranges.try_push(checked(&memory)?).map_err(|_| RangesError::TooMany { most: MOST })?;
         }
     }
     if ranges.is_empty() { Err(RangesError::None) } else { Ok(ranges) }
 }
 
-fn judge(memory: &MemoryRange) -> Result<Range, RangesError> {
+fn checked(memory: &MemoryRange) -> Result<Range, RangesError> {
     let MemoryRange { min, max, length, translation, .. } = *memory;
     if translation != 0 {
         return Err(RangesError::Translated { min, translation });
     }
-    // Length 0 is left to the memory core, which says so; its last address is any.
+    // The memory core refuses length 0; its last address is arbitrary.
     let agrees = length == 0 || min.checked_add(length.saturating_sub(1)) == Some(max);
     if !agrees {
         return Err(RangesError::Contradiction { min, max, length });
@@ -97,6 +101,12 @@ fn judge(memory: &MemoryRange) -> Result<Range, RangesError> {
 mod tests {
     use super::*;
     use std::vec::Vec;
+
+    const MOST: usize = 4;
+
+    fn of(crs: &[u8]) -> Result<ArrayVec<Range, MOST>, RangesError> {
+        super::of(crs)
+    }
 
     fn qword(flags: u8, min: u64, max: u64, translation: u64, length: u64) -> Vec<u8> {
         let mut bytes = std::vec![0x8a, 0x2b, 0, 0, flags, 0];
@@ -114,8 +124,8 @@ mod tests {
         qword(0x0c, min, min + length - 1, 0, length)
     }
 
-    // Proves that every memory range counts, producer (as QEMU has it) or consumer, each by itself
-    // although they touch, and that an interrupt descriptor between them does not disturb.
+    // Proves that every memory range is returned, producer (as in QEMU) or consumer, each by itself although they are
+    // adjacent, and that an interrupt descriptor between them is skipped. Fails when a range is lost or merged.
     #[test]
     fn every_range_counts() {
         let interrupt = std::vec![0x22, 0x08, 0x00];
@@ -128,10 +138,10 @@ mod tests {
         assert_eq!(all, [(0x1_0000_0000, 0x1000_0000), (0x1_1000_0000, 0x2000_0000)]);
     }
 
-    // Proves that each lie is refused with its own reason, and that length 0 is passed on to the
-    // memory core, which has a sentence for it.
+    // Proves that each contradiction is refused with its own reason, and that length 0 is passed on to the memory core,
+    // which refuses it. Fails when a contradictory range would be added.
     #[test]
-    fn lies_are_refused() {
+    fn contradictions_are_refused() {
         let wrapping = qword(0x0c, u64::MAX - 0xfff, 0x0fff, 0, 0x2000);
         let length = 0x2000;
         let refused = RangesError::Contradiction { min: u64::MAX - 0xfff, max: 0x0fff, length };
@@ -141,8 +151,8 @@ mod tests {
         let bridge = qword(0x0c, 0x20_0000, 0x3f_ffff, 0x1000, 0x20_0000);
         assert_eq!(of(&crs(&[bridge])), Err(RangesError::Translated { min: 0x20_0000, translation: 0x1000 }));
         assert_eq!(of(&crs(&[])), Err(RangesError::None));
-        let many: Vec<_> = (1..=MAX_DEVICE_RANGES as u64 + 1).map(|n| plain(n << 21, 1 << 21)).collect();
-        assert_eq!(of(&crs(&many)), Err(RangesError::TooMany));
+        let many: Vec<_> = (1..=MOST as u64 + 1).map(|n| plain(n << 21, 1 << 21)).collect();
+        assert_eq!(of(&crs(&many)), Err(RangesError::TooMany { most: MOST }));
         assert!(matches!(of(&[0x8a]), Err(RangesError::Malformed(_))));
         let empty = of(&crs(&[qword(0x0c, 0x20_0000, 0x1f_ffff, 0, 0)])).unwrap();
         assert_eq!(empty.as_slice(), [Range { base: PhysAddr(0x20_0000), size: 0 }]);

@@ -1,4 +1,4 @@
-//! The Root System Description Pointer (ACPI 6.5, section 5.2.5.3): where the root table is.
+//! The Root System Description Pointer (ACPI 6.5, section 5.2.5.3): the address of the root table.
 //!
 //! ```text
 //!  byte  0          8      9     15        16       20      24       32          36
@@ -9,17 +9,17 @@
 use crate::bytes::{sum, u8_at, u32_at, u64_at};
 use carapace_mm::addr::PhysAddr;
 
-/// Bytes of the RSDP of ACPI 1.0: only these are sure to be there.
+/// Bytes of the RSDP of ACPI 1.0; every RSDP has at least these.
 pub const SHORT_BYTES: usize = 20;
 /// Bytes of the RSDP of ACPI 2.0 and later.
 pub const LONG_BYTES: usize = 36;
 
-/// What the first [`SHORT_BYTES`] tell.
+/// The content of the first [`SHORT_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short {
     /// 0 for ACPI 1.0, 2 for later ones.
     pub revision: u8,
-    /// The RSDT, with pointers of four bytes.
+    /// The RSDT, whose pointers have four bytes.
     pub rsdt: PhysAddr,
 }
 
@@ -33,14 +33,14 @@ pub fn short(bytes: &[u8]) -> Option<Short> {
 }
 
 impl Short {
-    /// Whether there are [`LONG_BYTES`].
+    /// Whether the RSDP has [`LONG_BYTES`].
     pub const fn is_long(&self) -> bool {
         self.revision >= 2
     }
 }
 
-/// Where the XSDT is by the [`LONG_BYTES`]: `Some(None)` where the firmware has none, and the RSDT counts; `None`
-/// for a wrong length (there has been one so far) or checksum.
+/// The address of the XSDT, from the [`LONG_BYTES`]: `Some(None)` if the firmware has none, so that the RSDT is used;
+/// `None` for a wrong checksum or length (every revision so far has the same).
 pub fn xsdt(bytes: &[u8]) -> Option<Option<PhysAddr>> {
     let bytes = bytes.get(..LONG_BYTES)?;
     if u32_at(bytes, 20)? != LONG_BYTES as u32 || sum(bytes) != 0 {
@@ -56,7 +56,7 @@ mod tests {
     fn rsdp(revision: u8, length: u32, xsdt: u64) -> [u8; LONG_BYTES] {
         let mut bytes = [0; LONG_BYTES];
         bytes[..8].copy_from_slice(b"RSD PTR ");
-        // An OEM name that is no UTF-8: nobody's business.
+        // An OEM name need not be UTF-8.
         bytes[9..15].copy_from_slice(b"BOCH\xff ");
         bytes[15] = revision;
         bytes[16..20].copy_from_slice(&0x1ffe_1234u32.to_le_bytes());
@@ -67,7 +67,8 @@ mod tests {
         bytes
     }
 
-    // Proves that both addresses are found, by revision, and that without an XSDT the RSDT is left.
+    // Proves that both addresses are read, by revision, and that without an XSDT the RSDT is used. Fails when a machine
+    // would be read through the wrong root table.
     #[test]
     fn addresses_are_found() {
         let old = rsdp(0, 0, 0);
@@ -80,7 +81,8 @@ mod tests {
         assert_eq!(xsdt(&rsdp(2, 36, 0)), Some(None));
     }
 
-    // Proves that any changed byte of what is summed, too few bytes, and another length are refused.
+    // Proves that a changed byte under a checksum, too few bytes, and a wrong length are refused. Fails when a corrupt
+    // RSDP is followed.
     #[test]
     fn broken_ones_are_refused() {
         let good = rsdp(2, 36, 0x1_7ffe_1234);

@@ -1,22 +1,22 @@
-//! The System Locality Information Table (ACPI 6.5, section 5.2.17): how far nodes are from each other.
+//! The System Locality Information Table (ACPI 6.5, section 5.2.17): the distances between nodes.
 //!
 //! ```text
 //!  header (36) | number of localities N (8) | N rows of N bytes: row i, byte j is the distance from i to j
 //! ```
 //!
-//! A distance is a ratio: 10 is a node's own memory, 20 takes twice as long, 255 cannot be reached.
+//! A distance is a relative latency: 10 is local memory, 20 takes twice as long, 255 is unreachable.
 
 use crate::bytes::{u8_at, u64_at};
 use carapace_mm::addr::NodeId;
 
-/// Where N stands.
+/// The offset of N.
 const COUNT: usize = 36;
-/// Where the rows start.
+/// The offset of the first row.
 const ROWS: usize = 44;
-/// What the table must say of a node's own memory.
+/// The distance of a node to itself.
 const LOCAL: u8 = 10;
 
-/// Where the firmware has no such table: Linux's `LOCAL_DISTANCE` and `REMOTE_DISTANCE`.
+/// The distance where the firmware has no SLIT: Linux's `LOCAL_DISTANCE` and `REMOTE_DISTANCE`.
 pub const fn assumed(from: NodeId, to: NodeId) -> u8 {
     if from.0 == to.0 { LOCAL } else { 20 }
 }
@@ -26,8 +26,8 @@ pub const fn assumed(from: NodeId, to: NodeId) -> u8 {
 pub struct Slit<'a>(pub &'a [u8]);
 
 impl Slit<'_> {
-    /// Whether it has a byte for each pair of nodes, and says what it must of each node itself (Linux refuses one
-    /// that does not, too: `slit_valid`).
+    /// Whether it has a byte for each pair of nodes, 10 from each node to itself, and more between nodes (Linux:
+    /// `slit_valid`).
     pub fn is_valid(&self) -> bool {
         let count = self.count().filter(|&count| count > 0);
         count.is_some_and(|count| {
@@ -42,7 +42,7 @@ impl Slit<'_> {
         })
     }
 
-    /// The distance between two nodes; `None` where the table does not have them.
+    /// The distance between two nodes; `None` for a node that the table does not have.
     pub fn distance(&self, from: NodeId, to: NodeId) -> Option<u8> {
         let count = self.count()?;
         let (from, to) = (usize::try_from(from.0).ok()?, usize::try_from(to.0).ok()?);
@@ -70,7 +70,8 @@ mod tests {
         bytes
     }
 
-    // Proves that rows are "from" and bytes in them "to", and that nodes beyond the table have no distance.
+    // Proves that rows are "from" and columns "to", and that nodes beyond the table have no distance. Fails when the
+    // indices are swapped.
     #[test]
     fn reads_distances() {
         let bytes = table(2, &[10, 21, 31, 10]);
@@ -83,8 +84,8 @@ mod tests {
         assert_eq!((assumed(NodeId(1), NodeId(1)), assumed(NodeId(0), NodeId(1))), (10, 20));
     }
 
-    // Proves that a table that is too short for what it claims, empty, or wrong about a node itself is not valid, and
-    // that no byte of it makes a look panic.
+    // Proves that a table that is shorter than it claims, empty, or wrong on its diagonal is not valid, and that no
+    // content makes a lookup panic.
     #[test]
     fn broken_tables() {
         for bytes in [

@@ -1,19 +1,18 @@
-//! The static tables, found from the RSDP and verified by their checksums.
+//! The chain of static tables: found from the RSDP, verified by their checksums.
 //!
 //! ```text
 //!  RSDP --> RSDT or XSDT --> FADT --> DSDT
 //!                        --> MADT, SRAT, SSDT, ...
 //! ```
 //!
-//! Every address is asked for with an error for what cannot be ([`Physical`]), and every length is looked at before it
-//! is believed. Invariants: a [`Table`] in the list was there, whole, and its bytes summed up to zero; what is broken
-//! is left out and told.
+//! All memory is read through [`Physical`], which may refuse any address, and every length is checked before it is used.
+//! Invariants: a [`Table`] in the list was readable to its end, and its bytes summed up to zero. A broken table is left
+//! out and reported.
 //!
-//! Crate `acpi` reads such tables too. Its releases from 6.1 on need an unstable compiler, and 5.2 lays structs over
-//! mapped bytes by `unsafe`; here every table stays a slice of bytes, so that all of it is safe code that can be fuzzed.
+//! Crate `acpi` reads these tables, too. Its releases from 6.1 on need an unstable compiler, and 5.2 casts mapped bytes
+//! to structs by `unsafe`; here a table stays a slice of bytes, so the code is safe and can be fuzzed.
 //!
-//! Neighbours: `rsdp`, `fadt`, `madt` and `srat` read single tables; the kernel's `acpi::tables`
-//! maps them.
+//! Neighbours: `rsdp`, `fadt`, `madt`, `slit` and `srat` read single tables; the kernel's `acpi::tables` maps them.
 
 use crate::madt::BadMadtEntry;
 use crate::{bytes, fadt, rsdp};
@@ -21,17 +20,17 @@ use arrayvec::ArrayVec;
 use carapace_mm::addr::PhysAddr;
 use core::fmt;
 
-/// The most tables that are kept.
+/// The most tables in the list.
 pub const MAX_TABLES: usize = 64;
-/// The most pointers of a root table that are followed: each broken one costs a line of the log.
+/// The most pointers of a root table that are followed: each broken one costs a log line.
 const MAX_POINTERS: usize = 128;
-/// The most bytes a table may have. Real ones have less than 1 MiB.
+/// The largest table that is accepted. Real ones have less than 1 MiB.
 const MAX_TABLE_BYTES: u32 = 4 << 20;
 const HEADER_BYTES: u32 = 36;
 
-/// Physical memory, to be read.
+/// Read access to physical memory.
 pub trait Physical<'m> {
-    /// Why bytes cannot be had.
+    /// Why bytes cannot be read.
     type Refusal;
 
     /// The `length` bytes from `at` on.
@@ -41,7 +40,7 @@ pub trait Physical<'m> {
     fn bytes(&self, at: PhysAddr, length: usize) -> Result<&'m [u8], Self::Refusal>;
 }
 
-/// The four letters that name a table.
+/// The four-letter name of a table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature(pub [u8; 4]);
 
@@ -74,28 +73,28 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// Why a table cannot be had.
+/// Why a table is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableError<R> {
-    /// The loader hands over no RSDP.
+    /// The loader found no RSDP.
     NoRsdp,
-    /// What lies at the RSDP's address is none, or its checksum is wrong.
+    /// The RSDP has a wrong signature or checksum.
     BadRsdp(PhysAddr),
     /// The table's memory cannot be read.
     Map(PhysAddr, R),
-    /// The root table at the address has another signature than the RSDP's revision asks for.
+    /// The table at the root's address has another signature than the RSDP's revision implies.
     NotARoot(PhysAddr, Signature),
-    /// The length in the header is none a table can have.
+    /// The length in the header is shorter than the header, or too large.
     BadLength(Signature, PhysAddr, u32),
     /// The table's bytes do not sum up to zero.
     BadChecksum(Signature, PhysAddr),
-    /// There is no (valid) table of this signature.
+    /// There is no valid table of this signature.
     Missing(Signature),
-    /// The FADT's address of the DSDT leads to a table with another signature.
+    /// The FADT's DSDT pointer leads to a table of another signature.
     NotADsdt(PhysAddr, Signature),
-    /// The FADT does not tell what it has to.
+    /// The FADT is unusable.
     BadFadt(fadt::FadtError),
-    /// The MADT cannot be walked.
+    /// The MADT is malformed.
     BadMadt(BadMadtEntry),
 }
 
@@ -111,19 +110,19 @@ impl<R: fmt::Display> fmt::Display for TableError<R> {
             }
             TableError::BadChecksum(signature, at) => write!(f, "{signature} at {at} has a wrong checksum"),
             TableError::Missing(signature) => write!(f, "the firmware has no {signature} table"),
-            TableError::NotADsdt(at, found) => write!(f, "where the DSDT should be, at {at}, is {found}"),
+            TableError::NotADsdt(at, found) => write!(f, "the FADT's DSDT pointer {at} leads to {found}"),
             TableError::BadFadt(error) => error.fmt(f),
             TableError::BadMadt(error) => error.fmt(f),
         }
     }
 }
 
-/// What is not in the list.
+/// A table, or pointers, that the list leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut<R> {
-    /// A table that cannot be had.
+    /// An unusable table.
     Broken(TableError<R>),
-    /// Pointers beyond the most that are followed, of the root table at the address.
+    /// Pointers of the root table beyond [`MAX_POINTERS`].
     Pointers(Signature, PhysAddr),
     /// A table beyond [`MAX_TABLES`].
     TooMany(Signature, PhysAddr),
@@ -134,32 +133,32 @@ impl<R: fmt::Display> fmt::Display for LeftOut<R> {
         match self {
             LeftOut::Broken(error) => write!(f, "{error}; left out"),
             LeftOut::Pointers(kind, at) => {
-                write!(f, "{kind} at {at}: only the first {MAX_POINTERS} pointers are looked at")
+                write!(f, "{kind} at {at}: only the first {MAX_POINTERS} pointers are followed")
             }
             LeftOut::TooMany(signature, at) => {
-                write!(f, "{signature} at {at}: more than {MAX_TABLES} tables")
+                write!(f, "{signature} at {at}: more than {MAX_TABLES} tables; left out")
             }
         }
     }
 }
 
-/// A table of proper length and checksum.
+/// A table with valid length and checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// What it is.
+    /// Its signature.
     pub signature: Signature,
-    /// Where it lies.
+    /// Its physical address.
     pub at: PhysAddr,
-    /// Its bytes, header included.
+    /// Its length in bytes, header included.
     pub length: u32,
-    /// Its revision; the DSDT's tells how wide AML integers are.
+    /// Its revision; the DSDT's fixes the width of AML integers.
     pub revision: u8,
-    /// The maker's name for it.
+    /// The vendor's name for it.
     pub oem_table_id: [u8; 8],
 }
 
 impl Table {
-    /// Reads and verifies the table at `at`; with its bytes.
+    /// Reads and verifies the table at `at`; returns its bytes, too.
     fn read<'m, P: Physical<'m>>(
         physical: &P,
         at: PhysAddr,
@@ -185,7 +184,7 @@ impl Table {
 /// All static tables.
 #[derive(Clone, Debug)]
 pub struct Chain {
-    /// Where the RSDP lies.
+    /// The address of the RSDP.
     pub rsdp: PhysAddr,
     /// Its revision: 0 for ACPI 1.0, 2 for later ones.
     pub revision: u8,
@@ -200,10 +199,10 @@ impl fmt::Display for Chain {
 }
 
 impl Chain {
-    /// Finds and verifies all tables, the DSDT among them. What is broken is told to `left_out`.
+    /// Finds and verifies all tables, the DSDT included. Calls `left_out` for each broken one.
     ///
     /// # Errors
-    /// Without RSDP or root table there is nothing.
+    /// The RSDP or the root table is unusable.
     pub fn read<'m, P: Physical<'m>>(
         physical: &P,
         pointer: Option<PhysAddr>,
@@ -256,14 +255,14 @@ impl Chain {
     /// The first table of this signature.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such table.
     pub fn find<R>(&self, signature: Signature) -> Result<&Table, TableError<R>> {
         let found = self.list.iter().find(|table| table.signature == signature);
         found.ok_or(TableError::Missing(signature))
     }
 }
 
-/// The DSDT that a FADT leads to.
+/// The DSDT that the FADT points to.
 fn dsdt<'m, P: Physical<'m>>(physical: &P, fadt: &[u8]) -> Result<Table, TableError<P::Refusal>> {
     let at = fadt::dsdt(fadt).map_err(TableError::BadFadt)?;
     let (table, _) = Table::read(physical, at.ok_or(TableError::Missing(Signature::DSDT))?)?;
@@ -271,7 +270,7 @@ fn dsdt<'m, P: Physical<'m>>(physical: &P, fadt: &[u8]) -> Result<Table, TableEr
     is_dsdt.then_some(table).ok_or(TableError::NotADsdt(table.at, table.signature))
 }
 
-/// What an RSDP tells.
+/// The root table, from the RSDP.
 struct Root {
     revision: u8,
     at: PhysAddr,
@@ -280,10 +279,10 @@ struct Root {
     pointer_bytes: usize,
 }
 
-/// Where the RSDP at `at` says the root table is, and which one that is.
+/// The root table of the RSDP at `at`: the XSDT, else the RSDT.
 fn root<'m, P: Physical<'m>>(physical: &P, at: PhysAddr) -> Result<Root, TableError<P::Refusal>> {
     let read = |length| physical.bytes(at, length).map_err(|refusal| TableError::Map(at, refusal));
-    // An old RSDP may be the last thing of its page: no more is read than its revision has.
+    // An old RSDP may lie at the end of its page: read no more bytes than its revision has.
     let short = rsdp::short(read(rsdp::SHORT_BYTES)?).ok_or(TableError::BadRsdp(at))?;
     if short.is_long()
         && let Some(at) = rsdp::xsdt(read(rsdp::LONG_BYTES)?).ok_or(TableError::BadRsdp(at))?
@@ -327,7 +326,7 @@ mod tests {
             self.put(at, &table);
         }
 
-        /// RSDP at 0, RSDT at 64 with two tables, FADT at 256 that leads to a DSDT at 512, SRAT at 1024.
+        /// RSDP at 0, RSDT at 64 with two tables, FADT at 256 that points to a DSDT at 512, SRAT at 1024.
         fn good() -> Image {
             let mut image = Image(vec![0; 2048]);
             let mut rsdp = *b"RSD PTR \0MAKER \0\x40\0\0\0";
@@ -349,7 +348,8 @@ mod tests {
         }
     }
 
-    /// Proves that all tables are found, the root first and the DSDT last, with what their headers say.
+    /// Proves that all tables are found, the root first and the DSDT last, with their headers' fields. Fails when a pointer
+    /// or a header field is read from the wrong offset.
     #[test]
     fn the_chain_is_followed() {
         let (chain, left_out) = Image::good().read();
@@ -361,8 +361,8 @@ mod tests {
         assert_eq!(chain.find::<()>(Signature::SSDT), Err(TableError::Missing(Signature::SSDT)));
     }
 
-    /// Proves that an RSDP of ACPI 2.0 leads to the XSDT, whose pointers have eight bytes, and that the RSDT beside it
-    /// does not count; without an XSDT it does.
+    /// Proves that an RSDP of ACPI 2.0 leads to the XSDT, whose pointers have eight bytes, and that the RSDT is used only
+    /// without an XSDT. Fails when the wrong root is followed.
     #[test]
     fn the_xsdt_comes_first() {
         let mut image = Image::good();
@@ -386,7 +386,8 @@ mod tests {
         assert_eq!(chain.unwrap().to_string(), "RSDP at 0x0, revision 2; tables RSDT FACP SRAT DSDT");
     }
 
-    /// Proves that each broken link is told by its reason, and that what does not hang on it is found.
+    /// Proves that each broken table is reported with its reason, and that tables which do not depend on it are found.
+    /// Fails when a broken table is used, or hides another one.
     #[test]
     fn broken_links_are_left_out() {
         let spoilt = |change: &dyn Fn(&mut Image)| {
@@ -400,7 +401,7 @@ mod tests {
         assert_eq!((chain, told.as_str()), (Ok(3), "SRAT at 0x400 has a wrong checksum; left out"));
         let (chain, told) = spoilt(&|image| image.put(1028, &35u32.to_le_bytes()));
         assert_eq!((chain, told.as_str()), (Ok(3), "SRAT at 0x400 claims a length of 35 bytes; left out"));
-        // More than is asked for in one piece, whether or not there is so much memory.
+        // Too large, whether or not there is so much memory.
         let (chain, told) = spoilt(&|image| image.put(1028, &(MAX_TABLE_BYTES + 1).to_le_bytes()));
         assert_eq!(
             (chain, told.as_str()),
@@ -410,7 +411,7 @@ mod tests {
         assert_eq!(chain, Ok(3));
         assert_eq!(told, "the table at 0x400 cannot be mapped: no memory; left out");
         let (chain, told) = spoilt(&|image| image.table(512, b"SSDT", &[]));
-        assert_eq!((chain, told.as_str()), (Ok(3), "where the DSDT should be, at 0x200, is SSDT; left out"));
+        assert_eq!((chain, told.as_str()), (Ok(3), "the FADT's DSDT pointer 0x200 leads to SSDT; left out"));
         let (chain, told) = spoilt(&|image| image.table(256, b"FACP", &[0; 80]));
         assert_eq!((chain, told.as_str()), (Ok(3), "the firmware has no DSDT table; left out"));
         let (chain, _) = spoilt(&|image| image.table(64, b"XSDT", &[]));
@@ -420,7 +421,7 @@ mod tests {
         assert_eq!(Chain::read(&&Image(vec![]), None, &mut |_| {}).unwrap_err(), TableError::NoRsdp);
     }
 
-    /// Proves that a root table that leads to itself, or to the same table over and over, ends.
+    /// Proves that reading ends for a root table that points to itself, or to the same table many times.
     #[test]
     fn loops_end() {
         let mut image = Image::good();

@@ -4,15 +4,15 @@
 //! (`memory::devices`), and so is what this kernel has no way to reach, each with a reason. A Notify
 //! is only noted: it is handled after the evaluation, in the main loop.
 
-use super::register::{Register, Width};
+use super::register::{Access, Register};
 use crate::arch::port::{self, PortNumber};
 use crate::arch::time;
 use crate::hotplug;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use carapace_acpi::notify::{Event, Notification, Queue, Target};
-use carapace_aml::{Host, HostError, PciAddress};
+use carapace_acpi::notify::{Notification, NotifyKind, NotifyTarget, Queue};
+use carapace_aml::{Host, HostError, PciAddress, Width};
 use carapace_mm::addr::PhysAddr;
 use core::time::Duration;
 use log::{debug, error};
@@ -22,7 +22,7 @@ pub const QUEUE: usize = 2 * hotplug::MAX_DEVICES;
 
 /// PCI's configuration mechanism #1 (PCI Local Bus 3.0, section 3.2.2.3.2): every PC has it.
 const PCI_ADDRESS: PortNumber = PortNumber(0xcf8);
-const PCI_DATA: PortNumber = PortNumber(0xcfc);
+const PCI_DATA: u16 = 0xcfc;
 
 /// Where notifications wait, and who can be told.
 #[derive(Debug, Default)]
@@ -55,11 +55,11 @@ impl Inbox {
     fn note(&mut self, device: &str, value: u64) {
         let bus = || {
             // A bus is told of what may have come below it; other values concern the bus itself.
-            let looks = matches!(Event::of(value), Event::BusCheck | Event::DeviceCheck);
+            let looks = matches!(NotifyKind::of(value), NotifyKind::BusCheck | NotifyKind::DeviceCheck);
             let at = self.buses.iter().position(|bus| bus == device).filter(|_| looks)?;
-            Some(Target::Bus(at as u32))
+            Some(NotifyTarget::Bus(at as u32))
         };
-        let Some(target) = hotplug::find(device).map(|id| Target::Device(id.0)).or_else(bus) else {
+        let Some(target) = hotplug::find(device).map(|id| NotifyTarget::Device(id.0)).or_else(bus) else {
             debug!("{device}: Notify {value:#x} concerns no memory");
             return;
         };
@@ -80,16 +80,6 @@ pub struct KernelHost<'a> {
     pub inbox: &'a mut Inbox,
 }
 
-/// The width of an access in the terms of `register`.
-const fn width(width: carapace_aml::Width) -> Width {
-    match width {
-        carapace_aml::Width::Bits8 => Width::Byte,
-        carapace_aml::Width::Bits16 => Width::Word,
-        carapace_aml::Width::Bits32 => Width::DWord,
-        carapace_aml::Width::Bits64 => Width::QWord,
-    }
-}
-
 /// Opens the window onto a function's configuration space and returns the register in it.
 fn pci(address: PciAddress, offset: u16) -> Result<Register, HostError> {
     if address.segment != 0 || offset > 0xff {
@@ -101,40 +91,35 @@ fn pci(address: PciAddress, offset: u16) -> Result<Register, HostError> {
         | u32::from(address.device & 0x1f) << 11
         | u32::from(address.function & 7) << 8;
     port::write32(PCI_ADDRESS, 1 << 31 | function | u32::from(offset & 0xfc));
-    Ok(Register::Io(PCI_DATA.offset(offset & 3)))
+    Ok(Register::Io(PCI_DATA + (offset & 3)))
 }
 
-fn read(register: Register, access: carapace_aml::Width) -> Result<u64, HostError> {
-    register.read(width(access)).map_err(|error| HostError::new(format!("{error}")))
+fn read(register: Register, width: Width) -> Result<u64, HostError> {
+    register.read(width).map_err(|error| HostError::new(format!("{error}")))
 }
 
-fn write(register: Register, access: carapace_aml::Width, value: u64) -> Result<(), HostError> {
-    register.write(width(access), value).map_err(|error| HostError::new(format!("{error}")))
+fn write(register: Register, width: Width, value: u64) -> Result<(), HostError> {
+    register.write(width, value).map_err(|error| HostError::new(format!("{error}")))
 }
 
 impl Host for KernelHost<'_> {
-    fn io_read(&mut self, port: u16, width: carapace_aml::Width) -> Result<u64, HostError> {
-        read(Register::Io(PortNumber(port)), width)
+    fn io_read(&mut self, port: u16, width: Width) -> Result<u64, HostError> {
+        read(Register::Io(port), width)
     }
 
-    fn io_write(&mut self, port: u16, width: carapace_aml::Width, value: u64) -> Result<(), HostError> {
-        write(Register::Io(PortNumber(port)), width, value)
+    fn io_write(&mut self, port: u16, width: Width, value: u64) -> Result<(), HostError> {
+        write(Register::Io(port), width, value)
     }
 
-    fn mem_read(&mut self, phys: u64, width: carapace_aml::Width) -> Result<u64, HostError> {
+    fn mem_read(&mut self, phys: u64, width: Width) -> Result<u64, HostError> {
         read(Register::Memory(PhysAddr(phys)), width)
     }
 
-    fn mem_write(&mut self, phys: u64, width: carapace_aml::Width, value: u64) -> Result<(), HostError> {
+    fn mem_write(&mut self, phys: u64, width: Width, value: u64) -> Result<(), HostError> {
         write(Register::Memory(PhysAddr(phys)), width, value)
     }
 
-    fn pci_read(
-        &mut self,
-        address: PciAddress,
-        offset: u16,
-        width: carapace_aml::Width,
-    ) -> Result<u64, HostError> {
+    fn pci_read(&mut self, address: PciAddress, offset: u16, width: Width) -> Result<u64, HostError> {
         read(pci(address, offset)?, width)
     }
 
@@ -142,7 +127,7 @@ impl Host for KernelHost<'_> {
         &mut self,
         address: PciAddress,
         offset: u16,
-        width: carapace_aml::Width,
+        width: Width,
         value: u64,
     ) -> Result<(), HostError> {
         write(pci(address, offset)?, width, value)

@@ -19,9 +19,9 @@ use super::Acpi;
 use super::memory_device::{self, Presence};
 use super::namespace::{Namespace, child};
 use crate::executor;
-use crate::hotplug::{self, HotplugError, Leave};
+use crate::hotplug::{self, EjectRequest, HotplugError};
 use crate::memory::heap;
-use carapace_acpi::notify::Status;
+use carapace_acpi::notify::OstStatus;
 use carapace_aml::Value;
 use carapace_mm::info::DeviceId;
 use log::info;
@@ -30,16 +30,20 @@ use log::info;
 const EJECT_REQUEST: u64 = 3;
 
 /// Somebody asks for the device back. What is answered now: that it is under way, or why it is not.
-pub(super) fn request(namespace: &mut Namespace, id: DeviceId, path: &str) -> Result<Status, HotplugError> {
+pub(super) fn request(
+    namespace: &mut Namespace,
+    id: DeviceId,
+    path: &str,
+) -> Result<OstStatus, HotplugError> {
     if !namespace.exists(&child(path, "_EJ0")) {
         return Err(HotplugError::EjectNotSupported);
     }
     match hotplug::leave(id) {
-        Leave::Begins | Leave::UnderWay => {
+        EjectRequest::Queued | EjectRequest::Duplicate => {
             executor::wake();
-            Ok(Status::EjectInProgress)
+            Ok(OstStatus::EjectInProgress)
         }
-        Leave::Absent => Err(HotplugError::NotReady { status: 0 }),
+        EjectRequest::NoDevice => Err(HotplugError::NotReady { status: 0 }),
     }
 }
 
@@ -70,7 +74,7 @@ async fn eject(id: DeviceId) {
 fn finish(acpi: &mut Acpi, id: DeviceId, path: &str, freed: Result<(), HotplugError>) {
     let result = freed.and_then(|()| let_go(acpi, id, path));
     let status = match &result {
-        Ok(()) => Status::Success,
+        Ok(()) => OstStatus::Success,
         Err(error) => {
             hotplug::stay(id, error);
             error.status()

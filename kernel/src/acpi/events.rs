@@ -9,15 +9,15 @@
 //! Why again: QEMU's handler looks at each slot once and, of a slot with an insertion and an ejection
 //! both pending, tells only the first. Other tasks get their turn after each notification.
 
-use super::fixed::Fixed;
-use super::register::{RegisterError, Width};
+use super::register::{Access, RegisterError, Width};
 use super::{Acpi, aml_host, notify};
 use crate::arch::apic::{self, Sci};
 use crate::arch::time;
 use crate::executor;
 use crate::hotplug::{self, Answer};
 use crate::memory::heap;
-use carapace_acpi::notify::Target;
+use carapace_acpi::fadt::Fadt;
+use carapace_acpi::notify::NotifyTarget;
 use carapace_mm::info::DeviceId;
 use core::fmt;
 use core::future::poll_fn;
@@ -84,31 +84,31 @@ pub(super) struct Began {
 
 /// Switches to ACPI mode if need be, enables the events that concern memory, and routes the SCI.
 pub(super) fn listen(acpi: &Acpi) -> Result<(), ListenError> {
-    take_over(&acpi.fixed)?;
+    take_over(&acpi.fadt)?;
     // Buttons and timers have no driver here: they must not raise the SCI.
-    for event in acpi.fixed.pm1_event.iter().flatten() {
-        event.enable.write(Width::Word, 0)?;
-        event.status.write(Width::Word, PM1_STATUS_BITS)?;
+    for event in acpi.fadt.pm1_event.iter().flatten() {
+        event.enable().write(Width::Bits16, 0)?;
+        event.status.write(Width::Bits16, PM1_STATUS_BITS)?;
     }
     // First the route, then the events: an IO APIC pin that is still masked and edge-triggered forgets
     // a level that rises (QEMU's does). No status is cleared: what came since the scan is served.
-    apic::route_sci(acpi.fixed.sci).map_err(ListenError::Sci)?;
+    apic::route_sci(acpi.fadt.sci).map_err(ListenError::Sci)?;
     acpi.gpes.enable()?;
-    info!("ACPI events on, SCI {}", acpi.fixed.sci);
+    info!("ACPI events on, SCI {}", acpi.fadt.sci);
     Ok(())
 }
 
 /// ACPI mode: the firmware lets go of the event registers (ACPI 6.5, section 4.8.2.5).
-fn take_over(fixed: &Fixed) -> Result<(), ListenError> {
+fn take_over(fadt: &Fadt) -> Result<(), ListenError> {
     let is_on = || -> Result<bool, RegisterError> {
         let mut bits = 0;
-        for control in fixed.pm1_control.iter().flatten() {
-            bits |= control.read(Width::Word)?;
+        for control in fadt.pm1_control.iter().flatten() {
+            bits |= control.read(Width::Bits16)?;
         }
         Ok(bits & SCI_EN != 0)
     };
-    let Some(enable) = fixed.enable.filter(|_| !is_on().unwrap_or(false)) else { return Ok(()) };
-    crate::arch::port::write8(enable.port, enable.value);
+    let Some(enable) = fadt.enable.filter(|_| !is_on().unwrap_or(false)) else { return Ok(()) };
+    enable.register.write(Width::Bits8, enable.value.into())?;
     let deadline = time::uptime() + ENABLE_TIMEOUT;
     while !is_on()? {
         if time::uptime() > deadline {
@@ -232,8 +232,8 @@ fn handle_one(acpi: &mut Acpi) -> bool {
     let Some(notification) = acpi.namespace.inbox.pop() else { return false };
     acpi.notifications = acpi.notifications.saturating_add(1);
     let came = match notification.target {
-        Target::Device(number) if !hotplug::is_in_use(DeviceId(number)) => Some(DeviceId(number)),
-        Target::Device(_) | Target::Bus(_) => None,
+        NotifyTarget::Device(number) if !hotplug::is_in_use(DeviceId(number)) => Some(DeviceId(number)),
+        NotifyTarget::Device(_) | NotifyTarget::Bus(_) => None,
     };
     let heap_before = acpi.began.heap_bytes.take().unwrap_or_else(|| heap::stats().used);
     // The firmware's answer does not wait for the serial line. Memory may be exhausted just when a DIMM comes: all

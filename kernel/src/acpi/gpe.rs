@@ -9,12 +9,12 @@
 //! that cannot be told, it is taken for yes. All others are off: their devices have no driver here
 //! (QEMU's event 2 is for processors). ACPI 6.5, sections 4.8.4.1 and 5.6.4.
 
-use super::fixed::{Fixed, GpeRegisters};
 use super::namespace::Namespace;
-use super::register::{RegisterError, Width};
+use super::register::{Access, RegisterError, Width};
 use crate::hotplug;
 use alloc::string::String;
 use alloc::vec::Vec;
+use carapace_acpi::fadt::{Fadt, GpeRegisters};
 use carapace_acpi::gpe::Gpe;
 use carapace_aml::Reach;
 use core::fmt;
@@ -76,8 +76,8 @@ pub struct Gpes {
 
 impl Gpes {
     /// Finds the methods and decides which events to enable.
-    pub fn discover(namespace: &Namespace, fixed: &Fixed) -> Gpes {
-        let mut gpes = Gpes { blocks: fixed.gpe, handlers: Vec::new() };
+    pub fn discover(namespace: &Namespace, fadt: &Fadt) -> Gpes {
+        let mut gpes = Gpes { blocks: fadt.gpe, handlers: Vec::new() };
         for method in namespace.children("\\_GPE") {
             let Some((gpe, trigger)) = parse(&method) else { continue };
             if gpes.handlers.iter().any(|known| known.gpe == gpe) {
@@ -85,8 +85,8 @@ impl Gpes {
                 continue;
             }
             let reach = namespace.reaches_notify(&method, &|path| hotplug::find(path).is_some());
-            let place = fixed.gpe.iter().flatten().find_map(|&registers| {
-                registers.block.place(gpe).map(|(register, bit)| Place { registers, register, bit })
+            let place = fadt.gpe.iter().flatten().find_map(|&registers| {
+                registers.block.locate(gpe).map(|(register, bit)| Place { registers, register, bit })
             });
             let handler = Handler { gpe, method, trigger, reach, runs: 0, place };
             if handler.is_enabled() {
@@ -111,7 +111,7 @@ impl Gpes {
                     .filter(|place| place.registers.first == registers.first && place.register == register);
                 let bits = bits.fold(0, |bits, place| bits | place.bit);
                 let offset = u64::from(registers.block.registers) + u64::from(register);
-                registers.first.offset(offset).write(Width::Byte, bits.into())?;
+                registers.first.offset(offset).write(Width::Bits8, bits.into())?;
             }
         }
         Ok(())
@@ -129,7 +129,7 @@ impl Gpes {
             return false;
         };
         handler.place.is_some_and(|place| {
-            let status = place.registers.first.offset(place.register.into()).read(Width::Byte);
+            let status = place.registers.first.offset(place.register.into()).read(Width::Bits8);
             status.is_ok_and(|status| status & u64::from(place.bit) != 0)
         })
     }
@@ -171,7 +171,7 @@ impl Handler {
     fn clear(&self) {
         let Some(place) = self.place else { return };
         let register = place.registers.first.offset(place.register.into());
-        if let Err(error) = register.write(Width::Byte, place.bit.into()) {
+        if let Err(error) = register.write(Width::Bits8, place.bit.into()) {
             warn!("{self}: {error}");
         }
     }

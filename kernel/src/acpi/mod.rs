@@ -17,7 +17,6 @@
 pub mod aml_host;
 pub mod eject;
 pub mod events;
-pub mod fixed;
 pub mod gpe;
 pub mod memory_device;
 pub mod namespace;
@@ -27,10 +26,10 @@ pub mod sleep;
 pub mod tables;
 
 use crate::hotplug;
+use carapace_acpi::fadt::Fadt;
 use carapace_acpi::srat::Srat;
 use core::fmt;
 use events::ListenError;
-use fixed::Fixed;
 use gpe::Gpes;
 use log::info;
 use namespace::Namespace;
@@ -43,7 +42,7 @@ pub struct Acpi {
     /// The static tables.
     pub tables: StaticTables,
     /// Fixed hardware.
-    pub fixed: Fixed,
+    pub fadt: Fadt,
     /// The AML namespace.
     pub namespace: Namespace,
     /// General-purpose events.
@@ -88,10 +87,10 @@ impl fmt::Display for StartError {
 /// Why there is no ACPI; the machine is of use without.
 pub fn start(tables: StaticTables) -> Result<(), StartError> {
     info!("ACPI: {tables}");
-    let fixed = tables.fixed().map_err(StartError::Table)?;
+    let fadt = tables.fadt().map_err(StartError::Table)?;
     let mut namespace = Namespace::load(&tables).map_err(StartError::Aml)?;
     memory_device::enumerate(&mut namespace);
-    let gpes = Gpes::discover(&namespace, &fixed);
+    let gpes = Gpes::discover(&namespace, &fadt);
     let srat = tables.srat();
     let refused = memory_device::scan(&mut namespace, None, srat);
     hotplug::announce();
@@ -101,7 +100,7 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     }
     let acpi = Acpi {
         tables,
-        fixed,
+        fadt,
         namespace,
         gpes,
         interrupts: 0,

@@ -11,7 +11,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use carapace_acpi::quota::{Quota, Turn};
+use carapace_acpi::ratelimit::{RateLimit, Verdict};
 use carapace_aml::{Aml, Limits, Loaded, Reach, Value};
 use core::fmt;
 use log::{info, warn};
@@ -35,7 +35,7 @@ pub struct Namespace {
     /// What AML told about devices and nobody has handled yet.
     pub inbox: Inbox,
     /// What the log has had about methods that fail when firmware tells something.
-    complaints: Quota,
+    complaints: RateLimit,
     /// Nanoseconds that evaluations have taken since boot.
     pub spent_ns: u64,
 }
@@ -56,7 +56,7 @@ impl Namespace {
             aml: Aml::new(limits),
             devices: Vec::new(),
             inbox: Inbox::default(),
-            complaints: Quota::default(),
+            complaints: RateLimit::default(),
             spent_ns: 0,
         };
         let dsdt = tables
@@ -104,9 +104,9 @@ impl Namespace {
 
     /// Logs that firmware's code went wrong while it told something, or counts it where that happens a lot.
     pub fn complain(&mut self, text: fmt::Arguments<'_>) {
-        let Turn::Say { left_out } = self.complaints.take(hotplug::microseconds()) else { return };
-        if left_out > 0 {
-            tell_left_out(left_out);
+        let Verdict::Log { suppressed } = self.complaints.check(hotplug::microseconds()) else { return };
+        if suppressed > 0 {
+            tell_left_out(suppressed);
         }
         warn!("{text}");
     }
@@ -115,7 +115,7 @@ impl Namespace {
     /// out.
     pub fn settle(&mut self) {
         self.tidy();
-        if let Some(lines) = self.complaints.settle() {
+        if let Some(lines) = self.complaints.flush_suppressed() {
             tell_left_out(lines);
         }
     }

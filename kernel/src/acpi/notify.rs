@@ -16,7 +16,7 @@ use super::memory_device::{self, Found};
 use super::namespace::Namespace;
 use crate::hotplug::{self, HotplugError};
 use crate::news;
-use carapace_acpi::notify::{Event, Notification, Status, Target};
+use carapace_acpi::notify::{Notification, NotifyKind, NotifyTarget, OstStatus};
 use carapace_acpi::srat::Srat;
 use carapace_mm::info::DeviceId;
 use log::Level;
@@ -24,19 +24,19 @@ use log::Level;
 /// Handles `notification` and answers it.
 pub fn handle(namespace: &mut Namespace, srat: Option<Srat<'_>>, notification: Notification) {
     let (path, result) = match notification.target {
-        Target::Device(number) => {
+        NotifyTarget::Device(number) => {
             let id = DeviceId(number);
             let Some(path) = hotplug::with(id, |device| device.path.clone()) else { return };
             news::notified(&path, notification.value);
             let result = on_device(namespace, srat, id, &path, notification.value);
             (path, result)
         }
-        Target::Bus(number) => {
+        NotifyTarget::Bus(number) => {
             let Some(path) = namespace.inbox.buses.get(number as usize).cloned() else { return };
             news::notified(&path, notification.value);
             let refused = memory_device::scan(namespace, Some(&path), srat);
             let result =
-                if refused == 0 { Ok(Status::Success) } else { Err(HotplugError::Below { refused }) };
+                if refused == 0 { Ok(OstStatus::Success) } else { Err(HotplugError::Below { refused }) };
             (path, result)
         }
     };
@@ -52,21 +52,21 @@ fn on_device(
     id: DeviceId,
     path: &str,
     value: u64,
-) -> Result<Status, HotplugError> {
+) -> Result<OstStatus, HotplugError> {
     let told = |error: HotplugError| {
         hotplug::say(id, Level::Warn, format_args!("{error}"));
         Err(error)
     };
-    match Event::of(value) {
-        Event::BusCheck | Event::DeviceCheck => match memory_device::check(namespace, id, srat)? {
-            Found::New | Found::Gone => Ok(Status::Success),
+    match NotifyKind::of(value) {
+        NotifyKind::BusCheck | NotifyKind::DeviceCheck => match memory_device::check(namespace, id, srat)? {
+            Found::New | Found::Gone => Ok(OstStatus::Success),
             Found::Online => {
                 hotplug::say(id, Level::Info, format_args!("online already, nothing changes"));
-                Ok(Status::Success)
+                Ok(OstStatus::Success)
             }
             Found::Empty => told(HotplugError::NotReady { status: 0 }),
         },
-        Event::EjectRequest => eject::request(namespace, id, path).or_else(told),
-        Event::Other => told(HotplugError::UnknownEvent(value)),
+        NotifyKind::EjectRequest => eject::request(namespace, id, path).or_else(told),
+        NotifyKind::Other => told(HotplugError::UnknownEvent(value)),
     }
 }

@@ -1,5 +1,7 @@
-//! Registers that firmware names: in I/O space or in memory, read and written at the width asked for.
-//! AML's operation regions end here too.
+//! Access to registers that the firmware names: in I/O space or in memory, at the requested width. AML's operation
+//! regions end here, too.
+//!
+//! Neighbours: `carapace_acpi::fadt` defines [`Register`]; `arch::port` and `memory::devices` do the access.
 
 use crate::arch::port::{self, PortNumber};
 use crate::arch::serial;
@@ -7,48 +9,17 @@ use crate::memory::devices::{self, Caching, DeviceMapError};
 use carapace_mm::addr::{PhysAddr, VirtAddr};
 use core::fmt;
 
-/// A register, or the first of several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Register {
-    /// At an I/O port.
-    Io(PortNumber),
-    /// At a physical address.
-    Memory(PhysAddr),
-}
+pub use carapace_acpi::fadt::Register;
+pub use carapace_aml::Width;
 
-/// How many bytes one access moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
-    /// One byte.
-    Byte,
-    /// Two bytes.
-    Word,
-    /// Four bytes.
-    DWord,
-    /// Eight bytes.
-    QWord,
-}
-
-impl Width {
-    /// In bytes.
-    pub const fn bytes(self) -> u64 {
-        match self {
-            Width::Byte => 1,
-            Width::Word => 2,
-            Width::DWord => 4,
-            Width::QWord => 8,
-        }
-    }
-}
-
-/// Why a register cannot be reached.
+/// Why a register cannot be accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegisterError {
     /// I/O ports move one, two or four bytes at a time.
     PortWidth(PortNumber),
     /// The kernel uses the port itself.
     SerialLine(PortNumber),
-    /// The memory cannot be mapped: it is RAM, for example.
+    /// The address cannot be mapped: it is RAM, for example.
     Map(PhysAddr, DeviceMapError),
 }
 
@@ -64,89 +35,104 @@ impl fmt::Display for RegisterError {
     }
 }
 
-impl Register {
-    /// The register `bytes` further up.
-    pub const fn offset(self, bytes: u64) -> Register {
-        match self {
-            Register::Io(port) => Register::Io(port.offset(bytes as u16)),
-            Register::Memory(at) => Register::Memory(PhysAddr(at.0.wrapping_add(bytes))),
-        }
-    }
+/// Reading and writing a [`Register`].
+pub trait Access {
+    /// Reads the register.
+    ///
+    /// # Errors
+    /// The register cannot be accessed at this width.
+    fn read(self, width: Width) -> Result<u64, RegisterError>;
 
-    /// What it holds.
-    pub fn read(self, width: Width) -> Result<u64, RegisterError> {
+    /// Writes the low bytes of `value`.
+    ///
+    /// # Errors
+    /// The register cannot be accessed at this width.
+    fn write(self, width: Width, value: u64) -> Result<(), RegisterError>;
+}
+
+/// The I/O port, unless the kernel's own serial line uses it.
+fn usable(port: u16, width: Width) -> Result<PortNumber, RegisterError> {
+    let port = PortNumber(port);
+    if serial::owns(port, width.bytes().into()) { Err(RegisterError::SerialLine(port)) } else { Ok(port) }
+}
+
+impl Access for Register {
+    fn read(self, width: Width) -> Result<u64, RegisterError> {
         match self {
-            Register::Io(port) if serial::owns(port, width.bytes()) => Err(RegisterError::SerialLine(port)),
-            Register::Io(port) => Ok(match width {
-                Width::Byte => port::read8(port).into(),
-                Width::Word => port::read16(port).into(),
-                Width::DWord => port::read32(port).into(),
-                Width::QWord => return Err(RegisterError::PortWidth(port)),
-            }),
+            Register::Io(port) => {
+                let port = usable(port, width)?;
+                Ok(match width {
+                    Width::Bits8 => port::read8(port).into(),
+                    Width::Bits16 => port::read16(port).into(),
+                    Width::Bits32 => port::read32(port).into(),
+                    Width::Bits64 => return Err(RegisterError::PortWidth(port)),
+                })
+            }
             Register::Memory(at) => Ok(read_memory(mapped(at, width)?, width)),
         }
     }
 
-    /// Makes it hold the low bytes of `value`.
-    pub fn write(self, width: Width, value: u64) -> Result<(), RegisterError> {
+    fn write(self, width: Width, value: u64) -> Result<(), RegisterError> {
         match self {
-            Register::Io(port) if serial::owns(port, width.bytes()) => {
-                return Err(RegisterError::SerialLine(port));
+            Register::Io(port) => {
+                let port = usable(port, width)?;
+                match width {
+                    Width::Bits8 => port::write8(port, value as u8),
+                    Width::Bits16 => port::write16(port, value as u16),
+                    Width::Bits32 => port::write32(port, value as u32),
+                    Width::Bits64 => return Err(RegisterError::PortWidth(port)),
+                }
             }
-            Register::Io(port) => match width {
-                Width::Byte => port::write8(port, value as u8),
-                Width::Word => port::write16(port, value as u16),
-                Width::DWord => port::write32(port, value as u32),
-                Width::QWord => return Err(RegisterError::PortWidth(port)),
-            },
             Register::Memory(at) => write_memory(mapped(at, width)?, width, value),
         }
         Ok(())
     }
 }
 
-/// Where the register's bytes are mapped, as device memory.
+/// Maps the register as device memory.
 fn mapped(at: PhysAddr, width: Width) -> Result<VirtAddr, RegisterError> {
-    devices::map(at, width.bytes(), Caching::Device).map_err(|error| RegisterError::Map(at, error))
+    devices::map(at, width.bytes().into(), Caching::Device).map_err(|error| RegisterError::Map(at, error))
 }
 
-/// One access where the address is a multiple of the width; else byte by byte, as firmware that
-/// puts a field there must expect.
+/// One access if the address is a multiple of the width; else one per byte, the only defined way to access a field that
+/// firmware placed there.
 fn read_memory(at: VirtAddr, width: Width) -> u64 {
-    if !at.0.is_multiple_of(width.bytes()) {
-        return (0..width.bytes())
-            .fold(0, |value, byte| value | read_memory(at.offset(byte), Width::Byte) << (8 * byte));
+    let bytes = u64::from(width.bytes());
+    if !at.0.is_multiple_of(bytes) {
+        return (0..bytes)
+            .fold(0, |value, byte| value | read_memory(at.offset(byte), Width::Bits8) << (8 * byte));
     }
     match width {
-        Width::Byte => volatile_read::<u8>(at).into(),
-        Width::Word => volatile_read::<u16>(at).into(),
-        Width::DWord => volatile_read::<u32>(at).into(),
-        Width::QWord => volatile_read::<u64>(at),
+        Width::Bits8 => volatile_read::<u8>(at).into(),
+        Width::Bits16 => volatile_read::<u16>(at).into(),
+        Width::Bits32 => volatile_read::<u32>(at).into(),
+        Width::Bits64 => volatile_read::<u64>(at),
     }
 }
 
 /// The counterpart of [`read_memory`].
 fn write_memory(at: VirtAddr, width: Width, value: u64) {
-    if !at.0.is_multiple_of(width.bytes()) {
-        (0..width.bytes()).for_each(|byte| write_memory(at.offset(byte), Width::Byte, value >> (8 * byte)));
+    let bytes = u64::from(width.bytes());
+    if !at.0.is_multiple_of(bytes) {
+        (0..bytes).for_each(|byte| write_memory(at.offset(byte), Width::Bits8, value >> (8 * byte)));
         return;
     }
     match width {
-        Width::Byte => volatile_write(at, value as u8),
-        Width::Word => volatile_write(at, value as u16),
-        Width::DWord => volatile_write(at, value as u32),
-        Width::QWord => volatile_write(at, value),
+        Width::Bits8 => volatile_write(at, value as u8),
+        Width::Bits16 => volatile_write(at, value as u16),
+        Width::Bits32 => volatile_write(at, value as u32),
+        Width::Bits64 => volatile_write(at, value),
     }
 }
 
 fn volatile_read<T: Copy>(at: VirtAddr) -> T {
-    // SAFETY: `mapped` made these bytes readable and writable for ever, refusing RAM that the kernel
-    // manages, so no Rust object lies there; `read_memory` looked at the alignment, and `T` is an
-    // integer. What the access does to a device is what the firmware's table asks for.
+    // SAFETY: `mapped` made these bytes readable and writable for ever and refuses RAM that the kernel manages, so no
+    // Rust object lies there; `read_memory` checked the alignment, and `T` is an integer. The access has the effect on
+    // the device that the firmware's table asks for.
     unsafe { (at.0 as *const T).read_volatile() }
 }
 
 fn volatile_write<T: Copy>(at: VirtAddr, value: T) {
-    // SAFETY: as for `volatile_read`.
+    // SAFETY: as for `volatile_read`; `write_memory` checked the alignment.
     unsafe { (at.0 as *mut T).write_volatile(value) }
 }

@@ -1,10 +1,10 @@
 //! Turning the machine off and starting it again, as the firmware says it is done.
 
-use super::fixed::Reset;
-use super::register::{RegisterError, Width};
+use super::register::{Access, RegisterError, Width};
 use crate::arch::interrupts;
 use crate::arch::port::{self, PortNumber};
 use crate::arch::time;
+use carapace_acpi::fadt::Command;
 use carapace_aml::Value;
 use core::convert::Infallible;
 use core::fmt;
@@ -18,7 +18,7 @@ const SLP_EN: u64 = 1 << 13;
 /// The sleep state that is off, as `_PTS` is told.
 const S5: u64 = 5;
 /// How long the machine may take to go.
-const PATIENCE: Duration = Duration::from_secs(1);
+const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The keyboard controller of a PC, and its command that pulses the reset line.
 const KEYBOARD_CONTROLLER: PortNumber = PortNumber(0x64);
@@ -70,13 +70,13 @@ pub fn power_off() -> Result<Infallible, SleepError> {
         }
         crate::log::drain();
         interrupts::without(|| {
-            for (control, kind) in acpi.fixed.pm1_control.iter().zip(kinds) {
+            for (control, kind) in acpi.fadt.pm1_control.iter().zip(kinds) {
                 let Some(control) = control else { continue };
-                let rest = control.read(Width::Word).map_err(SleepError::Register)? & !(SLP_TYP | SLP_EN);
+                let rest = control.read(Width::Bits16).map_err(SleepError::Register)? & !(SLP_TYP | SLP_EN);
                 let value = rest | kind << SLP_TYP_SHIFT | SLP_EN;
-                control.write(Width::Word, value).map_err(SleepError::Register)?;
+                control.write(Width::Bits16, value).map_err(SleepError::Register)?;
             }
-            time::stall(PATIENCE);
+            time::stall(POWER_OFF_TIMEOUT);
             Err(SleepError::StillHere)
         })
     })
@@ -92,14 +92,14 @@ pub fn power_off() -> Result<Infallible, SleepError> {
 pub fn restart() -> Result<Infallible, SleepError> {
     crate::log::drain();
     interrupts::without(|| {
-        if let Some(Reset { register, value }) = super::with(|acpi| acpi.fixed.reset).flatten() {
-            if let Err(error) = register.write(Width::Byte, value.into()) {
+        if let Some(Command { register, value }) = super::with(|acpi| acpi.fadt.reset).flatten() {
+            if let Err(error) = register.write(Width::Bits8, value.into()) {
                 warn!("{error}");
             }
-            time::stall(PATIENCE);
+            time::stall(POWER_OFF_TIMEOUT);
         }
         port::write8(KEYBOARD_CONTROLLER, PULSE_RESET);
-        time::stall(PATIENCE);
+        time::stall(POWER_OFF_TIMEOUT);
         Err(SleepError::StillHere)
     })
 }

@@ -7,7 +7,6 @@
 //!
 //! Invariant: a [`Table`] in the list is mapped for ever, whole, and its bytes sum up to zero.
 
-use super::fixed::Fixed;
 use crate::memory::devices::{self, Caching, DeviceMapError};
 use carapace_acpi::fadt::Fadt;
 use carapace_acpi::madt::Madt;
@@ -80,9 +79,9 @@ impl StaticTables {
     }
 
     /// Fixed hardware: registers of events, power and reset.
-    pub fn fixed(&self) -> Result<Fixed, TableError> {
+    pub fn fadt(&self) -> Result<Fadt, TableError> {
         let fadt = self.find(Signature::FADT)?;
-        Fadt::read(fadt.bytes()).map(Fixed::from).map_err(TableError::BadFadt)
+        Fadt::read(fadt.bytes()).map_err(TableError::BadFadt)
     }
 
     /// Which memory belongs to which node; `None` where the firmware tells nothing (one node then).

@@ -6,12 +6,12 @@
 
 use super::MAX_DEVICES;
 use crate::memory::window;
-use carapace_acpi::notify::Status;
+use carapace_acpi::notify::OstStatus;
 use carapace_acpi::ranges::RangesError;
 use carapace_mm::addr::PfnRange;
 use carapace_mm::error::AddError;
 use carapace_mm::info::Holder;
-use carapace_mm::remove::{Pinned, RemoveError};
+use carapace_mm::remove::{Pinned, RemoveError, Retry};
 use carapace_mm::window::AllocationId;
 use core::fmt;
 
@@ -66,10 +66,14 @@ pub enum HotplugError {
 
 impl HotplugError {
     /// What `_OST` tells the firmware.
-    pub const fn status(&self) -> Status {
+    pub const fn status(&self) -> OstStatus {
         match self {
-            HotplugError::EjectNotSupported => Status::EjectNotSupported,
-            HotplugError::Remove(why) => Status::of_removal(&why.error),
+            HotplugError::EjectNotSupported => OstStatus::EjectNotSupported,
+            HotplugError::Remove(why) => match why.error.retry() {
+                Retry::Never => OstStatus::EjectNotSupported,
+                Retry::Later => OstStatus::EjectBusy,
+                Retry::Failed => OstStatus::Failure,
+            },
             HotplugError::Aml(_)
             | HotplugError::Missing(_)
             | HotplugError::BadValue { .. }
@@ -81,7 +85,7 @@ impl HotplugError {
             | HotplugError::UnknownEvent(_)
             | HotplugError::Below { .. }
             | HotplugError::NotLetGo
-            | HotplugError::TooManyDevices => Status::Failure,
+            | HotplugError::TooManyDevices => OstStatus::Failure,
         }
     }
 }

@@ -99,7 +99,9 @@ pub fn lose(id: DeviceId) -> Result<(), HotplugError> {
 
 /// Forgets the memory of one device that could not be forgotten when it went, if there is one.
 pub(super) fn lose_vanished() {
-    let Some(at) = DEVICES.lock().iter().position(|device| device.state.is_vanished()) else { return };
+    let Some(at) = DEVICES.lock().iter().position(|device| device.state.is_surprise_removed()) else {
+        return;
+    };
     let id = DeviceId(at as u32);
     match core().forget(window(), id) {
         Err(RemoveError::UnderWay { .. }) => {}
@@ -131,8 +133,8 @@ fn note(id: DeviceId, attempt: Result<Forgotten, RemoveError>) -> Result<(), Hot
     }
     device.resources.retain(|resource| core().resource(*resource).is_some());
     let left = device.memory();
-    device.state.forgotten(left);
-    if device.state.is_vanished() {
+    device.state.surprise_removed(left);
+    if device.state.is_surprise_removed() {
         MAY_LEAVE.store(true, Ordering::Relaxed);
     }
     result

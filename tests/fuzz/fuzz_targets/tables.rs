@@ -99,7 +99,7 @@ fn decode(table: &[u8]) {
 fuzz_target!(|input: &[u8]| {
     let _xsdt = rsdp::xsdt(input);
     let _short = rsdp::short(input);
-    let _ranges = ranges::of(input);
+    let _ranges = ranges::of::<4>(input);
     decode(input);
     let Some((&kind, rest)) = input.split_first() else { return };
     let image = if kind & 1 == 0 { Image(rest.to_vec()) } else { Image::of_tables(rest) };

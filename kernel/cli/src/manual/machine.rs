@@ -57,7 +57,7 @@ pub const ACPI: Page = Page {
         ("online, offline, partial", "A DIMM, as its resources are."),
         ("refused", "A DIMM that could not be added, and why."),
         ("leaving", "A DIMM that is being removed."),
-        ("gone, still to be forgotten", "A DIMM that went without having been asked for."),
+        ("surprise-removed, cleanup pending", "A DIMM that went without having been asked for."),
     ],
     examples: &[
         ("acpi", "32 devices, all but one of them absent."),

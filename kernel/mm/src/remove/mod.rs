@@ -27,6 +27,7 @@ mod error;
 mod evacuate;
 mod forget;
 mod offline;
+mod retry;
 mod room;
 mod unmap;
 
@@ -48,6 +49,7 @@ use evacuate::Evacuation;
 pub(crate) use evacuate::{EvacuationId, Underway};
 pub use forget::Forgotten;
 pub use offline::{Offlined, Offlining, Onlined, Target};
+pub use retry::Retry;
 
 /// What a removal cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
