@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use crate::error::{Error, ErrorKind};
-use crate::object::{Obj, Val};
+use crate::model::{Data, Val};
 use crate::run::{IntegerWidth, Run};
 use crate::value::Value;
 
@@ -28,11 +28,11 @@ impl Run<'_> {
     pub(crate) fn to_integer(&self, value: Val) -> Result<u64, Error> {
         match value {
             Val::Int(value) => Ok(value),
-            Val::Obj(id) => match self.core.heap.get(id)? {
-                Obj::String(text) => {
+            Val::Data(id) => match self.core.heap.get(id)? {
+                Data::String(text) => {
                     Ok(hexadecimal(without_prefix(text.trim_ascii_start()).1, self.core.width))
                 }
-                Obj::Buffer(bytes) => self.integer_of_bytes(bytes),
+                Data::Buffer(bytes) => self.integer_of_bytes(bytes),
                 _ => Err(self.wrong_type(DATA, value)),
             },
             Val::Uninit => Err(ErrorKind::Uninitialized.into()),
@@ -50,8 +50,8 @@ impl Run<'_> {
 
     /// ToInteger: strings are decimal, or hexadecimal after "0x".
     pub(crate) fn to_integer_explicitly(&self, value: Val) -> Result<u64, Error> {
-        if let Val::Obj(id) = value
-            && let Obj::String(text) = self.core.heap.get(id)?
+        if let Val::Data(id) = value
+            && let Data::String(text) = self.core.heap.get(id)?
         {
             return match without_prefix(text.trim_ascii_start()) {
                 (Prefix::Hex, digits) => Ok(hexadecimal(digits, self.core.width)),
@@ -68,10 +68,10 @@ impl Run<'_> {
                 let bytes = value.to_le_bytes();
                 Ok(bytes.iter().take(self.core.width.bytes()).copied().collect())
             }
-            Val::Obj(id) => {
+            Val::Data(id) => {
                 let (source, nul) = match self.core.heap.get(id)? {
-                    Obj::Buffer(bytes) => (bytes, 0),
-                    Obj::String(text) => (text, 1),
+                    Data::Buffer(bytes) => (bytes, 0),
+                    Data::String(text) => (text, 1),
                     _ => return Err(self.wrong_type(DATA, value)),
                 };
                 let length = source.len().saturating_add(nul);
@@ -88,7 +88,7 @@ impl Run<'_> {
 
     pub(crate) fn as_buffer(&mut self, value: Val) -> Result<Val, Error> {
         let bytes = self.buffer_bytes(value)?;
-        self.core.heap.add(Obj::Buffer(bytes))
+        self.core.heap.add(Data::Buffer(bytes))
     }
 
     /// The bytes of a value implicitly converted to a string.
@@ -98,7 +98,7 @@ impl Run<'_> {
 
     pub(crate) fn as_text(&mut self, value: Val, style: Style) -> Result<Val, Error> {
         let text = self.text(value, style)?;
-        self.core.heap.add(Obj::String(text))
+        self.core.heap.add(Data::String(text))
     }
 
     pub(crate) fn text(&mut self, value: Val, style: Style) -> Result<Vec<u8>, Error> {
@@ -113,13 +113,13 @@ impl Run<'_> {
                 written.map_err(|_| ErrorKind::TooManyBytes)?;
                 Ok(text.into_bytes())
             }
-            Val::Obj(id) => {
+            Val::Data(id) => {
                 let bytes = match self.core.heap.get(id)? {
-                    Obj::String(text) => {
+                    Data::String(text) => {
                         self.core.heap.check(text.len())?;
                         return Ok(text.clone());
                     }
-                    Obj::Buffer(bytes) => bytes,
+                    Data::Buffer(bytes) => bytes,
                     _ => return Err(self.wrong_type(DATA, value)),
                 };
                 let length = bytes.len().saturating_mul(5);
@@ -183,9 +183,9 @@ fn decimal(text: &[u8], width: IntegerWidth) -> u64 {
 impl Run<'_> {
     /// A copy that shares no string, buffer or package with its source.
     pub(crate) fn copied(&mut self, value: Val) -> Result<Val, Error> {
-        let Val::Obj(id) = value else { return Ok(value) };
+        let Val::Data(id) = value else { return Ok(value) };
         match self.core.heap.get(id)? {
-            Obj::Package(elements) => {
+            Data::Package(elements) => {
                 let count = elements.len();
                 self.core.heap.check(count.saturating_mul(size_of::<Val>()))?;
                 let mut elements = elements.clone();
@@ -196,16 +196,16 @@ impl Run<'_> {
                     }
                     Ok(())
                 })?;
-                self.core.heap.add(Obj::Package(elements))
+                self.core.heap.add(Data::Package(elements))
             }
-            Obj::String(bytes) | Obj::Buffer(bytes) => {
+            Data::String(bytes) | Data::Buffer(bytes) => {
                 let length = bytes.len();
                 self.core.heap.check(length)?;
                 let object = self.core.heap.get(id)?.clone();
                 self.step_bytes(length)?;
                 self.core.heap.add(object)
             }
-            Obj::Name { .. } => Ok(value),
+            Data::Name { .. } => Ok(value),
         }
     }
 
@@ -216,18 +216,18 @@ impl Run<'_> {
             Value::Integer(value) => Ok(self.int(*value)),
             Value::String(text) => {
                 self.core.heap.check(text.len())?;
-                self.core.heap.add(Obj::String(text.as_bytes().to_vec()))
+                self.core.heap.add(Data::String(text.as_bytes().to_vec()))
             }
             Value::Buffer(bytes) => {
                 self.core.heap.check(bytes.len())?;
-                self.core.heap.add(Obj::Buffer(bytes.clone()))
+                self.core.heap.add(Data::Buffer(bytes.clone()))
             }
             Value::Package(elements) => {
                 self.core.heap.check(elements.len().saturating_mul(size_of::<Val>()))?;
                 let elements = self.deeper(|run| {
                     elements.iter().map(|element| run.import(element)).collect::<Result<Vec<_>, _>>()
                 })?;
-                self.core.heap.add(Obj::Package(elements))
+                self.core.heap.add(Data::Package(elements))
             }
             Value::Reference(path) => {
                 let node = self.core.node(path)?;
@@ -243,31 +243,31 @@ impl Run<'_> {
         match value {
             Val::Uninit => Ok(Value::Uninitialized),
             Val::Int(value) => Ok(Value::Integer(value)),
-            Val::Node(node) | Val::Ref(crate::object::Ref::Node(node)) => {
+            Val::Node(node) | Val::Ref(crate::model::Ref::Node(node)) => {
                 Ok(Value::Reference(self.core.names.path(node)))
             }
             Val::Ref(_) | Val::Debug => Ok(Value::Reference(String::new())),
-            Val::Obj(id) => {
+            Val::Data(id) => {
                 let bytes = match self.core.heap.get(id)? {
-                    Obj::String(bytes) | Obj::Buffer(bytes) => bytes.len(),
-                    Obj::Package(elements) => elements.len().saturating_mul(size_of::<Value>()),
-                    Obj::Name { .. } => 0,
+                    Data::String(bytes) | Data::Buffer(bytes) => bytes.len(),
+                    Data::Package(elements) => elements.len().saturating_mul(size_of::<Value>()),
+                    Data::Name { .. } => 0,
                 };
                 self.core.heap.check(bytes)?;
                 self.step_bytes(bytes)?;
                 match self.core.heap.get(id)? {
-                    Obj::String(text) => {
+                    Data::String(text) => {
                         Ok(Value::String(text.iter().map(|&byte| char::from(byte)).collect()))
                     }
-                    Obj::Buffer(bytes) => Ok(Value::Buffer(bytes.clone())),
-                    Obj::Package(elements) => {
+                    Data::Buffer(bytes) => Ok(Value::Buffer(bytes.clone())),
+                    Data::Package(elements) => {
                         let elements = elements.clone();
                         self.deeper(|run| {
                             let exported = elements.into_iter().map(|element| run.export(element));
                             exported.collect::<Result<Vec<_>, _>>().map(Value::Package)
                         })
                     }
-                    &Obj::Name { scope, path } => match self.find_from(scope, path)? {
+                    &Data::Name { scope, path } => match self.find_from(scope, path)? {
                         Some(node) => {
                             let value = self.value_of(node)?;
                             self.deeper(|run| run.export(value))

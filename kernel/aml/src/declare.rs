@@ -1,9 +1,10 @@
 //! Declarations (20.2.5.1, 20.2.5.2): everything that makes a name.
 use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
-use crate::field::{BufferField, BufferFieldKind, Deferred, Region};
-use crate::namespace::{Method, Mutex, NODE_BYTES, NodeId, Serialized, Thing};
-use crate::object::{Obj, Val};
+use crate::model::{
+    BufferField, BufferFieldKind, Data, Deferred, Handle, Method, Mutex, Object, Region, Serialized, Val,
+};
+use crate::namespace::NODE_BYTES;
 use crate::opcode as op;
 use crate::run::{BlockKind, Core, Run};
 use crate::walk::{Part, Visitor, walk};
@@ -17,7 +18,7 @@ impl Run<'_> {
                 let path = self.name_string()?;
                 let value = self.term()?;
                 let value = self.copied(value)?;
-                self.declare(path, Thing::Value(value)).map(drop)
+                self.declare(path, Object::Value(value)).map(drop)
             }
             op::ALIAS => self.alias(),
             op::SCOPE => self.scope(),
@@ -31,11 +32,11 @@ impl Run<'_> {
                 let path = self.name_string()?;
                 let (cursor, tables) = self.cursor()?;
                 let level = cursor.byte(tables)? & 0x0f;
-                self.declare(path, Thing::Mutex(Mutex { level, held: 0, before: 0 })).map(drop)
+                self.declare(path, Object::Mutex(Mutex { level, held: 0, before: 0 })).map(drop)
             }
             op::EVENT => {
                 let path = self.name_string()?;
-                self.declare(path, Thing::Event(0)).map(drop)
+                self.declare(path, Object::Event(0)).map(drop)
             }
             op::DEVICE | op::PROCESSOR | op::POWER_RESOURCE | op::THERMAL_ZONE => self.device(opcode),
             op::REGION => self.region(),
@@ -51,18 +52,18 @@ impl Run<'_> {
     }
 
     /// The node that a path in the running code names.
-    pub(crate) fn find(&mut self, path: CodePath) -> Result<Option<NodeId>, Error> {
+    pub(crate) fn find(&mut self, path: CodePath) -> Result<Option<Handle>, Error> {
         let scope = self.frame()?.scope;
         self.find_from(scope, path)
     }
 
-    pub(crate) fn find_from(&self, scope: NodeId, path: CodePath) -> Result<Option<NodeId>, Error> {
+    pub(crate) fn find_from(&self, scope: Handle, path: CodePath) -> Result<Option<Handle>, Error> {
         let segments = path.segments(&self.core.tables);
         self.core.names.find(scope, path.start, segments, usize::from(path.count()))
     }
 
     /// The node that a path names, or the error that says which is missing.
-    pub(crate) fn existing(&mut self, path: CodePath) -> Result<NodeId, Error> {
+    pub(crate) fn existing(&mut self, path: CodePath) -> Result<Handle, Error> {
         match self.find(path)? {
             Some(node) => Ok(node),
             None => Err(self.not_found(path)),
@@ -74,7 +75,7 @@ impl Run<'_> {
     }
 
     /// Makes the name `path`; all but its last segment must exist.
-    pub(crate) fn declare(&mut self, path: CodePath, thing: Thing) -> Result<NodeId, Error> {
+    pub(crate) fn declare(&mut self, path: CodePath, object: Object) -> Result<Handle, Error> {
         let scope = self.frame()?.scope;
         let Some(mut parent) = self.core.names.start(scope, path.start) else {
             return Err(self.not_found(path));
@@ -90,7 +91,7 @@ impl Run<'_> {
         }
         let last = last.ok_or(ErrorKind::BadName)?;
         self.core.heap.charge(NODE_BYTES)?;
-        match self.core.names.add(parent, last, thing) {
+        match self.core.names.add(parent, last, object) {
             Ok(node) => {
                 self.frame()?.created.push(node);
                 Ok(node)
@@ -106,7 +107,7 @@ impl Run<'_> {
         let source = self.name_string()?;
         let target = self.existing(source)?;
         let path = self.name_string()?;
-        self.declare(path, Thing::Alias(target)).map(drop)
+        self.declare(path, Object::Alias(target)).map(drop)
     }
 
     fn scope(&mut self) -> Result<(), Error> {
@@ -114,16 +115,20 @@ impl Run<'_> {
         let mut inside = cursor.package(tables)?;
         let path = inside.name_string(tables)?;
         let node = self.existing(path)?;
-        match self.core.names.thing(node)? {
-            Thing::Scope | Thing::Device | Thing::Processor | Thing::PowerResource | Thing::ThermalZone => {}
-            thing => {
-                return Err(ErrorKind::WrongType { wanted: "a scope", found: thing.kind() }.into());
+        match self.core.names.object(node)? {
+            Object::Scope
+            | Object::Device
+            | Object::Processor
+            | Object::PowerResource
+            | Object::ThermalZone => {}
+            object => {
+                return Err(ErrorKind::WrongType { wanted: "a scope", found: object.kind() }.into());
             }
         }
         self.open_scope(inside, node)
     }
 
-    fn open_scope(&mut self, inside: crate::code::Cursor, node: NodeId) -> Result<(), Error> {
+    fn open_scope(&mut self, inside: crate::code::Cursor, node: Handle) -> Result<(), Error> {
         let before = core::mem::replace(&mut self.frame()?.scope, node);
         self.enter_block(inside, BlockKind::Scope(before))
     }
@@ -134,7 +139,7 @@ impl Run<'_> {
         let path = body.name_string(tables)?;
         let flags = body.byte(tables)?;
         let serialized = if flags & 8 == 0 { Serialized::No } else { Serialized::Level(flags >> 4) };
-        self.declare(path, Thing::Method(Method { arguments: flags & 7, serialized, body })).map(drop)
+        self.declare(path, Object::Method(Method { arguments: flags & 7, serialized, body })).map(drop)
     }
 
     /// Devices and their like: the numbers of a processor and a power resource are not needed.
@@ -142,19 +147,19 @@ impl Run<'_> {
         let (cursor, tables) = self.cursor()?;
         let mut inside = cursor.package(tables)?;
         let path = inside.name_string(tables)?;
-        let thing = match opcode {
+        let object = match opcode {
             op::PROCESSOR => {
                 inside.bytes(tables, 6)?;
-                Thing::Processor
+                Object::Processor
             }
             op::POWER_RESOURCE => {
                 inside.bytes(tables, 3)?;
-                Thing::PowerResource
+                Object::PowerResource
             }
-            op::THERMAL_ZONE => Thing::ThermalZone,
-            _ => Thing::Device,
+            op::THERMAL_ZONE => Object::ThermalZone,
+            _ => Object::Device,
         };
-        let node = self.declare(path, thing)?;
+        let node = self.declare(path, object)?;
         self.open_scope(inside, node)
     }
 
@@ -168,7 +173,7 @@ impl Run<'_> {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => {
                 // Declared later, perhaps in another table: evaluated at the first access, as in ACPICA.
                 let scope = self.frame()?.scope;
-                let mut names = Later { core: &*self.core, scope };
+                let mut names = AssumeData { core: &*self.core, scope };
                 let behind = walk(&self.core.tables, terms, Part::Term, &mut names)?;
                 let behind = walk(&self.core.tables, behind, Part::Term, &mut names)?;
                 self.frame()?.cursor = behind;
@@ -176,7 +181,7 @@ impl Run<'_> {
             }
             Err(error) => return Err(error),
         };
-        self.declare(path, Thing::Region(region)).map(drop)
+        self.declare(path, Object::Region(region)).map(drop)
     }
 
     pub(crate) fn region_bounds(&mut self) -> Result<(u64, u64), Error> {
@@ -195,8 +200,8 @@ impl Run<'_> {
             _ => (Some(index), self.integer()?, BufferFieldKind::Sized),
         };
         let path = self.name_string()?;
-        let Val::Obj(buffer) = source else { return Err(self.wrong_type("a buffer", source)) };
-        let Obj::Buffer(bytes) = self.core.heap.get(buffer)? else {
+        let Val::Data(buffer) = source else { return Err(self.wrong_type("a buffer", source)) };
+        let Data::Buffer(bytes) = self.core.heap.get(buffer)? else {
             return Err(self.wrong_type("a buffer", source));
         };
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -210,23 +215,23 @@ impl Run<'_> {
         }
         let offset = offset.and_then(|offset| u32::try_from(offset).ok()).ok_or(ErrorKind::TooManyBytes)?;
         let bits = u32::try_from(bits).map_err(|_| ErrorKind::TooManyBytes)?;
-        self.declare(path, Thing::BufferField(BufferField { buffer, offset, bits, kind })).map(drop)
+        self.declare(path, Object::BufferField(BufferField { buffer, offset, bits, kind })).map(drop)
     }
 }
 
 /// Passes over terms with names that do not exist yet: those are taken for data, not for methods.
-pub(crate) struct Later<'a> {
+pub(crate) struct AssumeData<'a> {
     pub(crate) core: &'a Core,
-    pub(crate) scope: NodeId,
+    pub(crate) scope: Handle,
 }
 
-impl Visitor for Later<'_> {
+impl Visitor for AssumeData<'_> {
     fn used(&mut self, path: CodePath) -> Result<u8, Error> {
         let segments = path.segments(&self.core.tables);
         let node = self.core.names.find(self.scope, path.start, segments, usize::from(path.count()))?;
-        Ok(match node.map(|node| self.core.names.thing(node)).transpose()? {
-            Some(Thing::Method(method)) => method.arguments,
-            Some(Thing::Osi) => 1,
+        Ok(match node.map(|node| self.core.names.object(node)).transpose()? {
+            Some(Object::Method(method)) => method.arguments,
+            Some(Object::Osi) => 1,
             _ => 0,
         })
     }

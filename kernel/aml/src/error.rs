@@ -13,12 +13,12 @@ use crate::value::Kind;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: Box<ErrorKind>,
-    place: Option<Box<Place>>,
+    location: Option<Box<Location>>,
 }
 
 /// Where an error happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
+struct Location {
     path: String,
     offset: u32,
 }
@@ -120,13 +120,13 @@ impl Error {
     /// The absolute path of the method or object being evaluated, where known.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
-        self.place.as_ref().map(|place| place.path.as_str())
+        self.location.as_ref().map(|location| location.path.as_str())
     }
 
-    /// Adds the place, if none is known yet: the innermost one counts.
+    /// Adds the location, if none is known yet: the innermost one counts.
     pub(crate) fn at(mut self, path: impl FnOnce() -> String, offset: u32) -> Self {
-        if self.place.is_none() {
-            self.place = Some(Box::new(Place { path: path(), offset }));
+        if self.location.is_none() {
+            self.location = Some(Box::new(Location { path: path(), offset }));
         }
         self
     }
@@ -134,7 +134,7 @@ impl Error {
 
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
-        Self { kind: Box::new(kind), place: None }
+        Self { kind: Box::new(kind), location: None }
     }
 }
 
@@ -146,8 +146,10 @@ impl From<HostError> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Some(place) => write!(f, "{} (in {} at table offset {:#x})", self.kind, place.path, place.offset),
+        match &self.location {
+            Some(location) => {
+                write!(f, "{} (in {} at table offset {:#x})", self.kind, location.path, location.offset)
+            }
             None => write!(f, "{}", self.kind),
         }
     }

@@ -1,11 +1,10 @@
 //! Expressions (20.2.5.4): terms that have a value.
 use crate::convert::Style;
 use crate::error::{Error, ErrorKind};
-use crate::namespace::{NodeId, Thing};
-use crate::object::{Obj, Ref, Val};
+use crate::model::{Data, Handle, Object, Ref, Val};
 use crate::opcode as op;
-use crate::place::{Calls, Place};
 use crate::run::{MAX_ARGS, Run};
+use crate::store_target::{Calls, StoreTarget, slot_of};
 use crate::value::Kind;
 
 /// What AML's `True` is: all bits of an integer.
@@ -69,7 +68,7 @@ impl Run<'_> {
                 self.core.heap.check(length)?;
                 self.step_bytes(length)?;
                 let text = { start }.string(&self.core.tables)?.to_vec();
-                self.core.heap.add(Obj::String(text))
+                self.core.heap.add(Data::String(text))
             }
             op::BUFFER => self.buffer(),
             op::PACKAGE | op::VAR_PACKAGE => self.package(opcode),
@@ -142,12 +141,12 @@ impl Run<'_> {
     fn named_term(&mut self) -> Result<Val, Error> {
         let path = self.name_string()?;
         let node = self.existing(path)?;
-        match *self.core.names.thing(node)? {
-            Thing::Method(method) => {
+        match *self.core.names.object(node)? {
+            Object::Method(method) => {
                 let args = self.arguments(method.arguments)?;
                 self.call(node, method, args)
             }
-            Thing::Osi => {
+            Object::Osi => {
                 let [name, ..] = self.arguments(1)?;
                 self.osi(name)
             }
@@ -166,20 +165,20 @@ impl Run<'_> {
     }
 
     /// The value of a named object: fields are read, objects without a value stand for themselves.
-    pub(crate) fn value_of(&mut self, node: NodeId) -> Result<Val, Error> {
-        match *self.core.names.thing(node)? {
-            Thing::Value(Val::Uninit) => Err(ErrorKind::Uninitialized.into()),
-            Thing::Value(value) => Ok(value),
-            Thing::Field(_) => self.read_field(node),
-            Thing::BufferField(field) => self.read_buffer_field(field),
+    pub(crate) fn value_of(&mut self, node: Handle) -> Result<Val, Error> {
+        match *self.core.names.object(node)? {
+            Object::Value(Val::Uninit) => Err(ErrorKind::Uninitialized.into()),
+            Object::Value(value) => Ok(value),
+            Object::Field(_) => self.read_field(node),
+            Object::BufferField(field) => self.read_buffer_field(field),
             _ => Ok(Val::Node(node)),
         }
     }
 
     /// `_OSI`: the interfaces that Windows has, as every OS must claim, and the features that we have.
     pub(crate) fn osi(&mut self, name: Val) -> Result<Val, Error> {
-        let Val::Obj(id) = name else { return Err(self.wrong_type("a string", name)) };
-        let Obj::String(text) = self.core.heap.get(id)? else {
+        let Val::Data(id) = name else { return Err(self.wrong_type("a string", name)) };
+        let Data::String(text) = self.core.heap.get(id)? else {
             return Err(self.wrong_type("a string", name));
         };
         let known = text.starts_with(b"Windows 20") || text == b"Extended Address Space Descriptor";
@@ -201,7 +200,7 @@ impl Run<'_> {
         buffer.extend_from_slice(initial.bytes(&self.core.tables, given)?);
         buffer.resize(size, 0);
         self.step_bytes(size)?;
-        self.core.heap.add(Obj::Buffer(buffer))
+        self.core.heap.add(Data::Buffer(buffer))
     }
 
     #[inline(never)]
@@ -231,7 +230,7 @@ impl Run<'_> {
             let element = if cursor.is_at_name(tables) {
                 let path = cursor.name_string(tables)?;
                 let scope = self.frame()?.scope;
-                self.core.heap.add(Obj::Name { scope, path })?
+                self.core.heap.add(Data::Name { scope, path })?
             } else {
                 let value = self.term()?;
                 self.copied(value)?
@@ -240,7 +239,7 @@ impl Run<'_> {
         }
         elements.resize(count, Val::Uninit);
         self.frame()?.cursor = behind;
-        self.core.heap.add(Obj::Package(elements))
+        self.core.heap.add(Data::Package(elements))
     }
 
     fn store_term(&mut self, opcode: u16) -> Result<Val, Error> {
@@ -281,7 +280,7 @@ impl Run<'_> {
     /// Stores an operator's result in the target that follows its operands.
     pub(crate) fn store_result(&mut self, value: Val) -> Result<Val, Error> {
         let place = self.target()?;
-        if place != Place::None {
+        if place != StoreTarget::None {
             self.store(place, value)?;
         }
         Ok(value)
@@ -291,10 +290,10 @@ impl Run<'_> {
     pub(crate) fn set_result(&mut self, value: Val) -> Result<Val, Error> {
         let place = self.target()?;
         match place {
-            Place::None => {}
+            StoreTarget::None => {}
             // Only CopyObject replaces a package, as in ACPICA.
-            Place::Node(node) if self.kind_of(place)? == Kind::Package => {
-                self.store(Place::Node(node), value)?
+            StoreTarget::Node(node) if self.kind_of(place)? == Kind::Package => {
+                self.store(StoreTarget::Node(node), value)?
             }
             place => self.copy_object(place, value)?,
         }
@@ -339,19 +338,16 @@ impl Run<'_> {
     }
 
     /// What RefOf gives.
-    fn reference_to(&mut self, place: Place) -> Result<Val, Error> {
+    fn reference_to(&mut self, place: StoreTarget) -> Result<Val, Error> {
         let frame = self.frame()?.id;
         Ok(match place {
-            Place::Node(node) => Val::Ref(Ref::Node(node)),
-            Place::Var(slot) => Val::Ref(Ref::Var { frame, slot }),
-            Place::Ref(reference) => Val::Ref(reference),
-            Place::Debug => Val::Debug,
-            Place::None | Place::Value(_) => return Err(self.wrong_type("an object", Val::Uninit)),
+            StoreTarget::Node(node) => Val::Ref(Ref::Node(node)),
+            StoreTarget::Var(slot) => Val::Ref(Ref::Var { frame, slot }),
+            StoreTarget::Ref(reference) => Val::Ref(reference),
+            StoreTarget::Debug => Val::Debug,
+            StoreTarget::None | StoreTarget::Value(_) => {
+                return Err(self.wrong_type("an object", Val::Uninit));
+            }
         })
     }
-}
-
-/// The variable that an opcode names: locals first, then arguments.
-pub(crate) fn slot_of(opcode: u16) -> u8 {
-    u8::try_from(opcode.saturating_sub(op::LOCAL0)).unwrap_or(u8::MAX)
 }

@@ -8,101 +8,18 @@ use alloc::vec::Vec;
 
 use crate::code::Cursor;
 use crate::error::{Error, ErrorKind};
-use crate::host::{PciAddress, Width};
-use crate::namespace::{NodeId, Thing};
-use crate::object::{Obj, ObjId, Val};
+use crate::host::Width;
+use crate::model::{BufferField, BufferFieldKind, Data, FieldUnit, Handle, Home, Lock, Object, Update, Val};
 use crate::opcode as op;
 use crate::run::Run;
 
-/// An operation region.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Region {
-    pub(crate) space: u8,
-    pub(crate) base: u64,
-    pub(crate) length: u64,
-    /// The function whose configuration space it is in, once found.
-    pub(crate) pci: Option<PciAddress>,
-    /// Where its base and length still have to be evaluated.
-    pub(crate) deferred: Option<Deferred>,
-}
-
-/// The terms of a region's base and length, which name something that did not exist at the declaration.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deferred {
-    pub(crate) terms: Cursor,
-    pub(crate) scope: NodeId,
-}
-
-/// A field of a region.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FieldUnit {
-    pub(crate) home: Home,
-    /// Offset and length in bits.
-    pub(crate) offset: u32,
-    pub(crate) bits: u32,
-    pub(crate) width: Width,
-    pub(crate) update: Update,
-    pub(crate) lock: Lock,
-}
-
-/// What the bits of a field are behind.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Home {
-    Region(NodeId),
-    /// Written with the byte offset before `data` is accessed.
-    Index {
-        index: NodeId,
-        data: NodeId,
-    },
-    /// A region, after `value` was written to `bank`.
-    Bank {
-        region: NodeId,
-        bank: NodeId,
-        value: u64,
-    },
-}
-
-/// What is written to the bits of a datum that do not belong to the field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Update {
-    Preserve,
-    WriteAsOnes,
-    WriteAsZeros,
-}
-
-/// Whether the global lock is held during an access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lock {
-    No,
-    Global,
-}
-
-/// A field of a buffer, made by one of the CreateField operators.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BufferField {
-    pub(crate) buffer: ObjId,
-    /// Offset and length in bits.
-    pub(crate) offset: u32,
-    pub(crate) bits: u32,
-    pub(crate) kind: BufferFieldKind,
-}
-
-/// What a field of a buffer reads as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BufferFieldKind {
-    /// An integer where it fits one, else a buffer.
-    Integer,
-    /// A buffer, whatever its size: those of CreateField (19.6.19).
-    Sized,
-}
-
 /// Datum by datum: the part of a field that lies in one access.
-struct Part {
+struct Piece {
     /// Byte offset of the datum in the region.
     byte: u64,
-    /// Bits of the datum below the field's part.
+    /// Bits of the datum below the field's piece.
     shift: u32,
-    /// Bits of the part.
+    /// Bits of the piece.
     bits: u32,
     /// Bit position of the part within the field.
     position: u32,
@@ -110,7 +27,7 @@ struct Part {
 
 impl FieldUnit {
     /// The parts from the lowest bit on; at least one, since a field has at least one bit.
-    fn parts(self) -> impl Iterator<Item = Part> {
+    fn pieces(self) -> impl Iterator<Item = Piece> {
         let datum_bits = self.width.bytes().saturating_mul(8);
         let end = u64::from(self.offset).saturating_add(u64::from(self.bits));
         let first = u64::from(self.offset).checked_div(u64::from(datum_bits)).unwrap_or(0);
@@ -120,7 +37,7 @@ impl FieldUnit {
             let start = from.max(u64::from(self.offset));
             let stop = from.saturating_add(u64::from(datum_bits)).min(end);
             let low = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-            Part {
+            Piece {
                 byte: datum.saturating_mul(u64::from(self.width.bytes())),
                 shift: low(start.saturating_sub(from)),
                 bits: low(stop.saturating_sub(start)),
@@ -228,38 +145,40 @@ impl Run<'_> {
                     return Err(ErrorKind::Malformed("a field without bits").into());
                 }
                 let next = unit.offset.checked_add(unit.bits).ok_or(too_long)?;
-                self.declare(path, Thing::Field(*unit))?;
+                self.declare(path, Object::Field(*unit))?;
                 unit.offset = next;
             }
         }
         Ok(())
     }
 
-    fn region_node(&self, node: NodeId) -> Result<NodeId, Error> {
-        match self.core.names.thing(node)? {
-            Thing::Region(_) => Ok(node),
-            thing => Err(ErrorKind::WrongType { wanted: "an operation region", found: thing.kind() }.into()),
+    fn region_node(&self, node: Handle) -> Result<Handle, Error> {
+        match self.core.names.object(node)? {
+            Object::Region(_) => Ok(node),
+            object => {
+                Err(ErrorKind::WrongType { wanted: "an operation region", found: object.kind() }.into())
+            }
         }
     }
 
-    fn field_node(&self, node: NodeId) -> Result<NodeId, Error> {
-        match self.core.names.thing(node)? {
-            Thing::Field(_) | Thing::BufferField(_) => Ok(node),
-            thing => Err(ErrorKind::WrongType { wanted: "a field", found: thing.kind() }.into()),
+    fn field_node(&self, node: Handle) -> Result<Handle, Error> {
+        match self.core.names.object(node)? {
+            Object::Field(_) | Object::BufferField(_) => Ok(node),
+            object => Err(ErrorKind::WrongType { wanted: "a field", found: object.kind() }.into()),
         }
     }
 
     /// The value of a field: an integer if it fits one, else a buffer.
     #[inline(never)]
-    pub(crate) fn read_field(&mut self, node: NodeId) -> Result<Val, Error> {
-        let Thing::Field(unit) = *self.core.names.thing(node)? else {
+    pub(crate) fn read_field(&mut self, node: Handle) -> Result<Val, Error> {
+        let Object::Field(unit) = *self.core.names.object(node)? else {
             return Err(ErrorKind::Dangling.into());
         };
         let mut bytes = self.room(unit.bits)?;
         self.locked(unit, |run| {
-            for part in unit.parts() {
-                let datum = run.read_datum(unit, part.byte)?;
-                set_bits(&mut bytes, part.position, part.bits, datum >> part.shift);
+            for piece in unit.pieces() {
+                let datum = run.read_datum(unit, piece.byte)?;
+                set_bits(&mut bytes, piece.position, piece.bits, datum >> piece.shift);
             }
             Ok(())
         })?;
@@ -267,23 +186,23 @@ impl Run<'_> {
     }
 
     #[inline(never)]
-    pub(crate) fn write_field(&mut self, node: NodeId, value: Val) -> Result<(), Error> {
-        let Thing::Field(unit) = *self.core.names.thing(node)? else {
+    pub(crate) fn write_field(&mut self, node: Handle, value: Val) -> Result<(), Error> {
+        let Object::Field(unit) = *self.core.names.object(node)? else {
             return Err(ErrorKind::Dangling.into());
         };
         let bytes = self.raw_bytes(value)?;
         self.locked(unit, |run| {
-            for part in unit.parts() {
-                let field = mask(part.bits) << part.shift;
+            for piece in unit.pieces() {
+                let field = mask(piece.bits) << piece.shift;
                 let rest = unit.width.mask() & !field;
                 let around = match unit.update {
                     _ if rest == 0 => 0,
-                    Update::Preserve => run.read_datum(unit, part.byte)? & rest,
+                    Update::Preserve => run.read_datum(unit, piece.byte)? & rest,
                     Update::WriteAsOnes => rest,
                     Update::WriteAsZeros => 0,
                 };
-                let datum = bits_of(&bytes, part.position, part.bits) << part.shift | around;
-                run.write_datum(unit, part.byte, datum)?;
+                let datum = bits_of(&bytes, piece.position, piece.bits) << piece.shift | around;
+                run.write_datum(unit, piece.byte, datum)?;
             }
             Ok(())
         })
@@ -315,15 +234,15 @@ impl Run<'_> {
         if bits <= self.core.width.bits() {
             Ok(Val::Int(bits_of(&bytes, 0, bits)))
         } else {
-            self.core.heap.add(Obj::Buffer(bytes))
+            self.core.heap.add(Data::Buffer(bytes))
         }
     }
 
     /// The bytes that are written into a field; a string goes without its NUL.
     fn raw_bytes(&mut self, value: Val) -> Result<Vec<u8>, Error> {
         let mut bytes = self.buffer_bytes(value)?;
-        if let Val::Obj(id) = value
-            && let Obj::String(_) = self.core.heap.get(id)?
+        if let Val::Data(id) = value
+            && let Data::String(_) = self.core.heap.get(id)?
         {
             bytes.pop();
         }
@@ -332,7 +251,7 @@ impl Run<'_> {
 
     pub(crate) fn read_buffer_field(&mut self, field: BufferField) -> Result<Val, Error> {
         let mut bytes = self.room(field.bits)?;
-        let Obj::Buffer(source) = self.core.heap.get(field.buffer)? else {
+        let Data::Buffer(source) = self.core.heap.get(field.buffer)? else {
             return Err(ErrorKind::Dangling.into());
         };
         for (byte, position) in bytes.iter_mut().zip((0u32..).step_by(8)) {
@@ -342,14 +261,14 @@ impl Run<'_> {
         }
         match field.kind {
             BufferFieldKind::Integer => self.value_of_bits(bytes, field.bits),
-            BufferFieldKind::Sized => self.core.heap.add(Obj::Buffer(bytes)),
+            BufferFieldKind::Sized => self.core.heap.add(Data::Buffer(bytes)),
         }
     }
 
     pub(crate) fn write_buffer_field(&mut self, field: BufferField, value: Val) -> Result<(), Error> {
         let bytes = self.raw_bytes(value)?;
         self.step_bytes(crate::code::to_usize(field.bits / 8))?;
-        let Obj::Buffer(target) = self.core.heap.get_mut(field.buffer)? else {
+        let Data::Buffer(target) = self.core.heap.get_mut(field.buffer)? else {
             return Err(ErrorKind::Dangling.into());
         };
         for position in (0..field.bits).step_by(8) {

@@ -8,9 +8,8 @@ use alloc::collections::BTreeSet;
 use crate::error::{Error, ErrorKind};
 use crate::host::Host;
 use crate::interpreter::Aml;
+use crate::model::{Handle, Object, ROOT, Val};
 use crate::name::NameSeg;
-use crate::namespace::{NodeId, ROOT, Thing};
-use crate::object::Val;
 use crate::region::PCI_CONFIG;
 use crate::run::{MAX_ARGS, Run};
 
@@ -37,7 +36,7 @@ impl Aml {
     /// The first error of a method; the rest is run all the same.
     pub fn initialize(&mut self, host: &mut dyn Host) -> Result<(), Error> {
         let mut run = Run::new(&mut self.core, host);
-        run.keep_spare_steps();
+        run.reserve_steps();
         let mut work = Work { run, first: None };
         let _stopped = work.all();
         let first = work.first.take();
@@ -65,7 +64,7 @@ impl Work<'_> {
         self.connect_regions()?;
         let with_ini = self.lead_to_ini();
         let mut absent = BTreeSet::new();
-        for device in self.run.core.nodes(Thing::is_device_like) {
+        for device in self.run.core.nodes(Object::is_device_like) {
             let parent = self.run.core.names.parent(device);
             if parent.is_some_and(|parent| absent.contains(&parent)) {
                 absent.insert(device);
@@ -89,10 +88,10 @@ impl Work<'_> {
     }
 
     /// The nodes with an `_INI` in them or anywhere below.
-    fn lead_to_ini(&self) -> BTreeSet<NodeId> {
+    fn lead_to_ini(&self) -> BTreeSet<Handle> {
         let names = &self.run.core.names;
         let mut found = BTreeSet::new();
-        for device in self.run.core.nodes(Thing::is_device_like) {
+        for device in self.run.core.nodes(Object::is_device_like) {
             let mut up = names.child(device, INI).map(|_| device);
             // Whose parents are in it already, if it is.
             while let Some(node) = up.filter(|&node| found.insert(node)) {
@@ -103,9 +102,11 @@ impl Work<'_> {
     }
 
     fn connect_regions(&mut self) -> Result<(), Spent> {
-        let regions =
-            self.run.core.nodes(|thing| matches!(thing, Thing::Region(region) if region.space == PCI_CONFIG));
-        let scopes: BTreeSet<NodeId> =
+        let regions = self
+            .run
+            .core
+            .nodes(|object| matches!(object, Object::Region(region) if region.space == PCI_CONFIG));
+        let scopes: BTreeSet<Handle> =
             regions.into_iter().filter_map(|region| self.run.core.names.parent(region)).collect();
         for scope in scopes {
             let Some(node) = self.run.core.names.child(scope, REG) else { continue };
@@ -118,7 +119,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn evaluate_child(&mut self, scope: NodeId, name: NameSeg) -> Result<Option<Result<Val, Failed>>, Spent> {
+    fn evaluate_child(&mut self, scope: Handle, name: NameSeg) -> Result<Option<Result<Val, Failed>>, Spent> {
         match self.run.core.names.child(scope, name) {
             Some(node) => self.evaluate(node, [Val::Uninit; MAX_ARGS]).map(Some),
             None => Ok(None),
@@ -126,10 +127,10 @@ impl Work<'_> {
     }
 
     /// The value, or what the method returns; a failure is noted and leaves nothing behind.
-    fn evaluate(&mut self, node: NodeId, args: [Val; MAX_ARGS]) -> Result<Result<Val, Failed>, Spent> {
+    fn evaluate(&mut self, node: Handle, args: [Val; MAX_ARGS]) -> Result<Result<Val, Failed>, Spent> {
         let node = self.run.core.names.followed(node);
-        let result = match self.run.core.names.thing(node) {
-            Ok(&Thing::Method(method)) => self.run.step(1).and_then(|()| self.run.call(node, method, args)),
+        let result = match self.run.core.names.object(node) {
+            Ok(&Object::Method(method)) => self.run.step(1).and_then(|()| self.run.call(node, method, args)),
             _ => self.run.step(1).and_then(|()| self.run.value_of(node)),
         };
         self.run.finish();
@@ -142,7 +143,7 @@ impl Work<'_> {
             Err(error) => error.at(|| self.run.core.names.path(node), 0),
         };
         self.run.core.collect();
-        let spent = *error.kind() == ErrorKind::TooManySteps && self.run.take_spare_steps().is_err();
+        let spent = *error.kind() == ErrorKind::TooManySteps && self.run.release_reserve().is_err();
         self.first.get_or_insert(error);
         if spent { Err(Spent) } else { Ok(Err(Failed)) }
     }

@@ -4,12 +4,13 @@ use alloc::vec::Vec;
 
 use crate::code::{Cursor, Tables};
 use crate::error::{Error, ErrorKind};
+use crate::heap::Heap;
 use crate::host::Host;
 use crate::load::Loaded;
+use crate::model::{Data, Handle, Mutex, Object, ROOT, Val};
 use crate::name::{NameSeg, Start, TextPath};
-use crate::namespace::{Mutex, Namespace, NodeId, ROOT, Thing};
-use crate::object::{Heap, Obj, Val};
-use crate::run::{Core, IntegerWidth, MAX_ARGS, Run, Trust};
+use crate::namespace::Namespace;
+use crate::run::{BudgetShare, Core, IntegerWidth, MAX_ARGS, Run};
 use crate::value::{Kind, Value};
 use crate::{Limits, Reach};
 
@@ -35,21 +36,21 @@ impl Aml {
     pub fn new(limits: Limits) -> Self {
         let mut names = Namespace::new();
         let mut heap = Heap::new(limits.bytes);
-        let text = heap.add(Obj::String(b"Microsoft Windows NT".to_vec())).unwrap_or_default();
+        let text = heap.add(Data::String(b"Microsoft Windows NT".to_vec())).unwrap_or_default();
         let predefined = [
-            (*b"_GPE", Thing::Scope),
-            (*b"_PR_", Thing::Scope),
-            (*b"_SB_", Thing::Device),
-            (*b"_SI_", Thing::Scope),
-            (*b"_TZ_", Thing::Device),
-            (*b"_REV", Thing::Value(Val::Int(2))),
-            (*b"_OS_", Thing::Value(text)),
-            (*b"_GL_", Thing::Mutex(Mutex { level: 0, held: 0, before: 0 })),
-            (*b"_OSI", Thing::Osi),
+            (*b"_GPE", Object::Scope),
+            (*b"_PR_", Object::Scope),
+            (*b"_SB_", Object::Device),
+            (*b"_SI_", Object::Scope),
+            (*b"_TZ_", Object::Device),
+            (*b"_REV", Object::Value(Val::Int(2))),
+            (*b"_OS_", Object::Value(text)),
+            (*b"_GL_", Object::Mutex(Mutex { level: 0, held: 0, before: 0 })),
+            (*b"_OSI", Object::Osi),
         ];
-        for (name, thing) in predefined {
+        for (name, object) in predefined {
             // The namespace is empty: no name is taken.
-            let _added = names.add(ROOT, NameSeg::predefined(name), thing);
+            let _added = names.add(ROOT, NameSeg::predefined(name), object);
         }
         let core = Core {
             tables: Tables::default(),
@@ -57,7 +58,7 @@ impl Aml {
             heap,
             limits,
             width: IntegerWidth::Bits64,
-            trust: Trust::new(),
+            share: BudgetShare::new(),
             waiting: Vec::new(),
         };
         Self { core }
@@ -141,7 +142,7 @@ impl Aml {
         let result = run.top_level(node, args);
         run.finish();
         self.core.collect();
-        self.core.trust.learn(result.as_ref().map(drop).map_err(Error::kind));
+        self.core.share.update(result.as_ref().map(drop).map_err(Error::kind));
         result.map_err(|error| error.at(|| path.into(), 0))
     }
 
@@ -155,11 +156,11 @@ impl Aml {
     #[must_use]
     pub fn kind(&self, path: &str) -> Option<Kind> {
         let node = self.core.node(path).ok()??;
-        match *self.core.names.thing(node).ok()? {
-            Thing::Value(Val::Obj(id)) => self.core.heap.get(id).ok().map(Obj::kind),
-            Thing::Value(Val::Int(_)) => Some(Kind::Integer),
-            Thing::Value(Val::Ref(_) | Val::Node(_)) => Some(Kind::Reference),
-            ref thing => Some(thing.kind()),
+        match *self.core.names.object(node).ok()? {
+            Object::Value(Val::Data(id)) => self.core.heap.get(id).ok().map(Data::kind),
+            Object::Value(Val::Int(_)) => Some(Kind::Integer),
+            Object::Value(Val::Ref(_) | Val::Node(_)) => Some(Kind::Reference),
+            ref object => Some(object.kind()),
         }
     }
 
@@ -167,9 +168,9 @@ impl Aml {
     #[must_use]
     pub fn arguments(&self, path: &str) -> Option<u8> {
         let node = self.core.node(path).ok()??;
-        match self.core.names.thing(node).ok()? {
-            Thing::Method(method) => Some(method.arguments),
-            Thing::Osi => Some(1),
+        match self.core.names.object(node).ok()? {
+            Object::Method(method) => Some(method.arguments),
+            Object::Osi => Some(1),
             _ => None,
         }
     }
@@ -208,7 +209,7 @@ impl Aml {
     /// says yes. The walk follows every call in the code, whether or not its condition can come true.
     #[must_use]
     pub fn reaches_notify(&self, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
-        crate::reach::reaches_notify(&self.core, method, is_target)
+        crate::notify_reachability::reaches_notify(&self.core, method, is_target)
     }
 
     /// Bytes of objects, names and tables held now; of [`Limits::bytes`].
@@ -228,7 +229,7 @@ fn eisa_id(id: u64) -> String {
 
 impl Core {
     /// The node with an absolute path.
-    pub(crate) fn node(&self, path: &str) -> Result<Option<NodeId>, Error> {
+    pub(crate) fn node(&self, path: &str) -> Result<Option<Handle>, Error> {
         let path = TextPath::parse(path)?;
         if path.start != Start::Root {
             return Err(ErrorKind::BadName.into());
@@ -238,11 +239,11 @@ impl Core {
     }
 
     /// All nodes that `wanted` says yes to, parents first, siblings by name.
-    pub(crate) fn nodes(&self, wanted: impl Fn(&Thing) -> bool) -> Vec<NodeId> {
+    pub(crate) fn nodes(&self, wanted: impl Fn(&Object) -> bool) -> Vec<Handle> {
         let mut found = Vec::new();
         let mut pending = alloc::vec![ROOT];
         while let Some(node) = pending.pop() {
-            if self.names.thing(node).is_ok_and(&wanted) {
+            if self.names.object(node).is_ok_and(&wanted) {
                 found.push(node);
             }
             pending.extend(self.names.children(node).rev().map(|(_, child)| child));
@@ -251,19 +252,19 @@ impl Core {
     }
 
     /// All devices; what the specification has at the root (`\_SB`, `\_TZ`) is none.
-    fn device_nodes(&self) -> Vec<NodeId> {
-        let mut devices = self.nodes(|thing| matches!(thing, Thing::Device));
+    fn device_nodes(&self) -> Vec<Handle> {
+        let mut devices = self.nodes(|object| matches!(object, Object::Device));
         devices.retain(|&device| self.names.parent(device) != Some(ROOT));
         devices
     }
 }
 
 impl Run<'_> {
-    fn top_level(&mut self, node: NodeId, args: &[Value]) -> Result<Value, Error> {
+    fn top_level(&mut self, node: Handle, args: &[Value]) -> Result<Value, Error> {
         let mut vals = [Val::Uninit; MAX_ARGS];
-        let wanted = match self.core.names.thing(node)? {
-            Thing::Method(method) => method.arguments,
-            Thing::Osi => 1,
+        let wanted = match self.core.names.object(node)? {
+            Object::Method(method) => method.arguments,
+            Object::Osi => 1,
             _ => 0,
         };
         if args.len() != usize::from(wanted) {
@@ -272,9 +273,9 @@ impl Run<'_> {
         for (to, from) in vals.iter_mut().zip(args) {
             *to = self.import(from)?;
         }
-        let value = match *self.core.names.thing(node)? {
-            Thing::Method(method) => self.call(node, method, vals)?,
-            Thing::Osi => self.osi(vals[0])?,
+        let value = match *self.core.names.object(node)? {
+            Object::Method(method) => self.call(node, method, vals)?,
+            Object::Osi => self.osi(vals[0])?,
             _ => self.value_of(node)?,
         };
         self.export(value)

@@ -7,10 +7,10 @@
 //!  Aml (interpreter, initialize, load) ── Run (run: frames, blocks, budget)
 //!                                         ├── statement, declare        what has no value
 //!                                         ├── expression, operator,     what has one
-//!                                         │   convert, place, kind, sync
+//!                                         │   convert, store_target, kind, sync
 //!                                         └── field, region ── Host     what touches hardware
-//!  Core: namespace (names), object (strings, buffers, packages), code (tables)
-//!  walk, reach: the code looked at without running it        resources: _CRS, on its own
+//!  Core: namespace (names), heap (strings, buffers, packages), code (tables);   model: the types of all of them
+//!  walk, notify_reachability: byte code analysed without execution        resources: _CRS, independent
 //! ```
 //!
 //! It executes the language of ACPI 6.5 except `Load`, `LoadTable`, `Unload`, `DataTableRegion` and fields on
@@ -37,22 +37,23 @@ mod declare;
 mod error;
 mod expression;
 mod field;
+mod heap;
 mod host;
 mod initialize;
 mod interpreter;
 mod kind;
 mod load;
+mod model;
 mod name;
 mod namespace;
-mod object;
+mod notify_reachability;
 mod opcode;
 mod operator;
-mod place;
-mod reach;
 mod region;
 pub mod resources;
 mod run;
 mod statement;
+mod store_target;
 mod sync;
 mod value;
 mod walk;

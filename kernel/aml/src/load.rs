@@ -13,13 +13,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::code::Cursor;
-use crate::declare::Later;
+use crate::declare::AssumeData;
 use crate::error::{Error, ErrorKind};
-use crate::namespace::{NodeId, ROOT};
-use crate::object::Val;
+use crate::model::{Handle, ROOT, Val, Waiting};
 use crate::opcode as op;
 use crate::run::{Block, BlockKind, Flow, MAX_ARGS, MAX_LOCALS, Run};
-use crate::walk::passed;
+use crate::walk::skip_term;
 
 /// Terms that may wait at a time; more are left out. A few dozen bytes each.
 const MAX_WAITING: usize = 256;
@@ -73,21 +72,11 @@ impl Loaded {
     }
 }
 
-/// A declaration that waits for a name.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    /// The term and no more.
-    pub(crate) term: Cursor,
-    scope: NodeId,
-    /// Which name is missing.
-    pub(crate) error: Error,
-}
-
 impl Run<'_> {
     /// Executes a table's code in a frame of its own, which stays: it knows the names that were made.
     pub(crate) fn table(&mut self, body: Cursor) -> Loaded {
         let mut loaded = Loaded::default();
-        self.keep_spare_steps();
+        self.reserve_steps();
         self.push_frame(ROOT, body, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
         self.terms(&mut loaded);
         loaded
@@ -144,7 +133,7 @@ impl Run<'_> {
     }
 
     /// After a failed term: everything as before it, except that the cursor is behind it.
-    fn recover(&mut self, error: Error, start: Cursor, scope: NodeId, depth: usize, loaded: &mut Loaded) {
+    fn recover(&mut self, error: Error, start: Cursor, scope: Handle, depth: usize, loaded: &mut Loaded) {
         self.release_mutexes();
         let error = error.at(|| self.core.names.path(scope), start.at);
         let Some(frame) = self.frames.last_mut() else { return };
@@ -155,7 +144,7 @@ impl Run<'_> {
         let outermost_loop = frame.blocks.iter().position(is_loop);
         if *error.kind() == ErrorKind::TooManySteps {
             loaded.refuse(error, Extent::Term);
-            let more = self.take_spare_steps();
+            let more = self.release_reserve();
             let Some(frame) = self.frames.last_mut() else { return };
             if let Some(first) = outermost_loop {
                 // To go on inside would only spend the rest, too.
@@ -167,12 +156,12 @@ impl Run<'_> {
                 frame.cursor.at = frame.cursor.end;
                 return;
             }
-            self.pass(start, scope);
+            self.skip(start, scope);
             return;
         }
         let waits = matches!(error.kind(), ErrorKind::NotFound(_)) && outermost_loop.is_none();
         let waits = waits && self.core.waiting.len() < MAX_WAITING;
-        let extent = self.pass(start, scope);
+        let extent = self.skip(start, scope);
         let Some(frame) = self.frames.last() else { return };
         let opcode = start.peek_opcode(&self.core.tables).unwrap_or_default();
         if waits && extent == Extent::Term && (op::is_declaration(opcode) || opcode == op::IF) {
@@ -184,9 +173,9 @@ impl Run<'_> {
     }
 
     /// Puts the cursor behind the term at `start`, or to the end of the block.
-    fn pass(&mut self, start: Cursor, scope: NodeId) -> Extent {
+    fn skip(&mut self, start: Cursor, scope: Handle) -> Extent {
         let tables = &self.core.tables;
-        let behind = passed(tables, start, &mut Later { core: &*self.core, scope });
+        let behind = skip_term(tables, start, &mut AssumeData { core: &*self.core, scope });
         // The Else of an If goes with it.
         let behind = behind.and_then(|mut behind| {
             let is_if = start.peek_opcode(tables) == Some(op::IF);

@@ -4,7 +4,7 @@ use core::cmp::Ordering;
 
 use crate::convert::DATA;
 use crate::error::{Error, ErrorKind};
-use crate::object::{Obj, Val};
+use crate::model::{Data, Val};
 use crate::opcode as op;
 use crate::run::Run;
 use crate::value::Kind;
@@ -94,17 +94,17 @@ impl Run<'_> {
     }
 
     fn compared(&mut self, left: Val, right: Val) -> Result<Ordering, Error> {
-        let Val::Obj(id) = left else {
+        let Val::Data(id) = left else {
             return Ok(self.to_integer(left)?.cmp(&self.to_integer(right)?));
         };
         let right = match self.core.heap.get(id)? {
-            Obj::String(_) => self.string_bytes(right)?,
-            Obj::Buffer(_) => self.buffer_bytes(right)?,
+            Data::String(_) => self.string_bytes(right)?,
+            Data::Buffer(_) => self.buffer_bytes(right)?,
             _ => return Err(self.wrong_type(DATA, left)),
         };
         self.step_bytes(right.len())?;
         match self.core.heap.get(id)? {
-            Obj::String(left) | Obj::Buffer(left) => Ok(left.as_slice().cmp(right.as_slice())),
+            Data::String(left) | Data::Buffer(left) => Ok(left.as_slice().cmp(right.as_slice())),
             _ => Err(self.wrong_type(DATA, left)),
         }
     }
@@ -124,7 +124,7 @@ impl Run<'_> {
                 bytes.extend(self.without_end_tag(right)?);
                 // An end tag whose checksum 0 stands for none (6.4.2.9), as ACPICA writes it.
                 bytes.extend([0x79, 0]);
-                Obj::Buffer(bytes)
+                Data::Buffer(bytes)
             }
             op::MID => {
                 let index = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
@@ -132,14 +132,14 @@ impl Run<'_> {
                 let source = self.cut_bytes(left)?;
                 let part = source.into_iter().skip(index).take(length).collect::<Vec<u8>>();
                 match left {
-                    Val::Obj(_) if !self.is_buffer(left)? => Obj::String(part),
-                    _ => Obj::Buffer(part),
+                    Val::Data(_) if !self.is_buffer(left)? => Data::String(part),
+                    _ => Data::Buffer(part),
                 }
             }
             _ => {
                 let length = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
                 let bytes = self.buffer_bytes(left)?;
-                Obj::String(bytes.into_iter().take(length).take_while(|&byte| byte != 0).collect())
+                Data::String(bytes.into_iter().take(length).take_while(|&byte| byte != 0).collect())
             }
         };
         let result = self.core.heap.add(result)?;
@@ -148,7 +148,7 @@ impl Run<'_> {
 
     fn is_buffer(&self, value: Val) -> Result<bool, Error> {
         match value {
-            Val::Obj(id) => Ok(matches!(self.core.heap.get(id)?, Obj::Buffer(_))),
+            Val::Data(id) => Ok(matches!(self.core.heap.get(id)?, Data::Buffer(_))),
             _ => Ok(false),
         }
     }
@@ -156,7 +156,7 @@ impl Run<'_> {
     /// The bytes that Mid cuts: an integer is taken as a buffer.
     fn cut_bytes(&mut self, value: Val) -> Result<Vec<u8>, Error> {
         match value {
-            Val::Obj(_) if !self.is_buffer(value)? => self.string_bytes(value),
+            Val::Data(_) if !self.is_buffer(value)? => self.string_bytes(value),
             _ => self.buffer_bytes(value),
         }
     }
@@ -181,17 +181,17 @@ impl Run<'_> {
             Kind::Reference => "Reference",
         };
         let text = alloc::format!("[{name} Object]");
-        self.core.heap.add(Obj::String(text.into_bytes()))
+        self.core.heap.add(Data::String(text.into_bytes()))
     }
 
     /// Concatenate: the first operand's type decides; integers are joined as buffers.
-    fn concatenated(&mut self, left: Val, right: Val) -> Result<Obj, Error> {
+    fn concatenated(&mut self, left: Val, right: Val) -> Result<Data, Error> {
         let (left, right) = (self.joinable(left)?, self.joinable(right)?);
         let text = match left {
             Val::Int(_) => None,
-            Val::Obj(id) => match self.core.heap.get(id)? {
-                Obj::Buffer(_) => None,
-                Obj::String(_) => Some(()),
+            Val::Data(id) => match self.core.heap.get(id)? {
+                Data::Buffer(_) => None,
+                Data::String(_) => Some(()),
                 _ => return Err(self.wrong_type(DATA, left)),
             },
             _ => return Err(self.wrong_type(DATA, left)),
@@ -207,7 +207,7 @@ impl Run<'_> {
         self.core.heap.check(joined.len().saturating_add(tail.len()))?;
         self.step_bytes(joined.len().saturating_add(tail.len()))?;
         joined.extend(tail);
-        Ok(if text.is_some() { Obj::String(joined) } else { Obj::Buffer(joined) })
+        Ok(if text.is_some() { Data::String(joined) } else { Data::Buffer(joined) })
     }
 
     /// A resource template up to its end tag.
@@ -242,8 +242,8 @@ impl Run<'_> {
         let first = self.match_operation()?;
         let second = self.match_operation()?;
         let start = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
-        let Val::Obj(id) = package else { return Err(self.wrong_type("a package", package)) };
-        let Obj::Package(elements) = self.core.heap.get(id)? else {
+        let Val::Data(id) = package else { return Err(self.wrong_type("a package", package)) };
+        let Data::Package(elements) = self.core.heap.get(id)? else {
             return Err(self.wrong_type("a package", package));
         };
         let elements = elements.clone();

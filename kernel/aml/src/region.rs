@@ -1,10 +1,8 @@
 //! One access to hardware: from a field's datum to the host.
 use crate::error::{Error, ErrorKind};
-use crate::field::{Deferred, FieldUnit, Home, Region};
 use crate::host::{PciAddress, Width};
+use crate::model::{Data, Deferred, FieldUnit, Handle, Home, Object, Region, Val};
 use crate::name::NameSeg;
-use crate::namespace::{NodeId, Thing};
-use crate::object::{Obj, Val};
 use crate::run::{MAX_ARGS, MAX_LOCALS, Run};
 
 const SYSTEM_MEMORY: u8 = 0;
@@ -54,25 +52,25 @@ impl Run<'_> {
         }
     }
 
-    fn write_register(&mut self, node: NodeId, value: u64) -> Result<(), Error> {
-        match *self.core.names.thing(node)? {
-            Thing::BufferField(field) => self.write_buffer_field(field, Val::Int(value)),
+    fn write_register(&mut self, node: Handle, value: u64) -> Result<(), Error> {
+        match *self.core.names.object(node)? {
+            Object::BufferField(field) => self.write_buffer_field(field, Val::Int(value)),
             _ => self.write_field(node, Val::Int(value)),
         }
     }
 
     fn access_region(
         &mut self,
-        node: NodeId,
+        node: Handle,
         byte: u64,
         width: Width,
         direction: &Direction,
     ) -> Result<u64, Error> {
-        let Thing::Region(mut region) = *self.core.names.thing(node)? else {
+        let Object::Region(mut region) = *self.core.names.object(node)? else {
             return Err(ErrorKind::Dangling.into());
         };
         if let Some(deferred) = region.deferred {
-            region = self.settled(node, region, deferred)?;
+            region = self.evaluate_deferred(node, region, deferred)?;
         }
         let end = byte.saturating_add(u64::from(width.bytes()));
         let limit = ErrorKind::RegionLimit { end, length: region.length };
@@ -120,26 +118,31 @@ impl Run<'_> {
 
     /// Evaluates the base and length of a region that were not known at its declaration.
     #[inline(never)]
-    fn settled(&mut self, node: NodeId, region: Region, deferred: Deferred) -> Result<Region, Error> {
+    fn evaluate_deferred(
+        &mut self,
+        node: Handle,
+        region: Region,
+        deferred: Deferred,
+    ) -> Result<Region, Error> {
         self.push_frame(node, deferred.terms, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
         self.frame()?.scope = deferred.scope;
         let bounds = self.region_bounds();
-        let bounds = self.with_place(bounds);
+        let bounds = self.with_location(bounds);
         self.pop_frame();
         let (base, length) = bounds?;
         let region = Region { base, length, deferred: None, ..region };
-        *self.core.names.thing_mut(node)? = Thing::Region(region);
+        *self.core.names.object_mut(node)? = Object::Region(region);
         Ok(region)
     }
 
     /// The PCI function whose device encloses the region: `_ADR` of the devices from the host bridge
     /// down, and the secondary bus numbers of the bridges between.
-    fn pci_function(&mut self, node: NodeId, region: Region) -> Result<PciAddress, Error> {
+    fn pci_function(&mut self, node: Handle, region: Region) -> Result<PciAddress, Error> {
         let mut chain = alloc::vec::Vec::new();
         let mut bridge = None;
         let mut up = self.core.names.parent(node);
         while let Some(scope) = up {
-            if matches!(self.core.names.thing(scope)?, Thing::Device) {
+            if matches!(self.core.names.object(scope)?, Object::Device) {
                 if self.is_host_bridge(scope)? {
                     bridge = Some(scope);
                     break;
@@ -179,17 +182,17 @@ impl Run<'_> {
                 }
             }
         }
-        *self.core.names.thing_mut(node)? = Thing::Region(Region { pci: Some(function), ..region });
+        *self.core.names.object_mut(node)? = Object::Region(Region { pci: Some(function), ..region });
         Ok(function)
     }
 
-    fn is_host_bridge(&mut self, device: NodeId) -> Result<bool, Error> {
+    fn is_host_bridge(&mut self, device: Handle) -> Result<bool, Error> {
         for name in [*b"_HID", *b"_CID"] {
             let Some(node) = self.core.names.child(device, NameSeg::predefined(name)) else { continue };
             match self.evaluated(node)? {
                 Val::Int(id) if HOST_BRIDGES.contains(&id) => return Ok(true),
-                Val::Obj(id) => {
-                    if let Obj::String(text) = self.core.heap.get(id)?
+                Val::Data(id) => {
+                    if let Data::String(text) = self.core.heap.get(id)?
                         && (text == b"PNP0A03" || text == b"PNP0A08")
                     {
                         return Ok(true);
@@ -201,7 +204,7 @@ impl Run<'_> {
         Ok(false)
     }
 
-    fn number_below(&mut self, device: NodeId, name: [u8; 4]) -> Result<Option<u64>, Error> {
+    fn number_below(&mut self, device: Handle, name: [u8; 4]) -> Result<Option<u64>, Error> {
         match self.core.names.child(device, NameSeg::predefined(name)) {
             Some(node) => {
                 let value = self.evaluated(node)?;
@@ -212,10 +215,10 @@ impl Run<'_> {
     }
 
     /// The value of a named object; a method is called without arguments.
-    pub(crate) fn evaluated(&mut self, node: NodeId) -> Result<Val, Error> {
+    pub(crate) fn evaluated(&mut self, node: Handle) -> Result<Val, Error> {
         let node = self.core.names.followed(node);
-        match *self.core.names.thing(node)? {
-            Thing::Method(method) => self.call(node, method, [Val::Uninit; MAX_ARGS]),
+        match *self.core.names.object(node)? {
+            Object::Method(method) => self.call(node, method, [Val::Uninit; MAX_ARGS]),
             _ => self.value_of(node),
         }
     }

@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 use crate::Limits;
 use crate::code::{Cursor, Tables};
 use crate::error::{Error, ErrorKind};
+use crate::heap::Heap;
 use crate::host::Host;
-use crate::load::Waiting;
-use crate::namespace::{Method, NODE_BYTES, Namespace, NodeId, Serialized, Thing};
-use crate::object::{Heap, Val};
+use crate::model::{Handle, Method, Object, ROOT, Serialized, Val, Waiting};
+use crate::namespace::{NODE_BYTES, Namespace};
 
 /// What outlives an evaluation.
 #[derive(Debug)]
@@ -22,16 +22,16 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) width: IntegerWidth,
     /// What of the budget the last evaluations have left to the next one.
-    pub(crate) trust: Trust,
+    pub(crate) share: BudgetShare,
     /// Declarations that name what no table has brought yet.
     pub(crate) waiting: Vec<Waiting>,
 }
 
 /// The part of steps and sleep that an evaluation gets, in 256ths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Trust(u16);
+pub(crate) struct BudgetShare(u16);
 
-impl Trust {
+impl BudgetShare {
     const WHOLE: u16 = 256;
     const LEAST: u16 = 16;
 
@@ -46,7 +46,7 @@ impl Trust {
     }
 
     /// After an evaluation.
-    pub(crate) fn learn(&mut self, result: Result<(), &ErrorKind>) {
+    pub(crate) fn update(&mut self, result: Result<(), &ErrorKind>) {
         self.0 = match result {
             Err(ErrorKind::TooManySteps | ErrorKind::TooMuchSleep) => (self.0 / 2).max(Self::LEAST),
             _ => self.0.saturating_add(1).min(Self::WHOLE),
@@ -93,13 +93,13 @@ pub(crate) const MAX_LOCALS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Frame {
     /// The method, or the root for a table.
-    pub(crate) node: NodeId,
-    pub(crate) scope: NodeId,
+    pub(crate) node: Handle,
+    pub(crate) scope: Handle,
     pub(crate) cursor: Cursor,
     pub(crate) blocks: Vec<Block>,
     pub(crate) vars: [Val; MAX_LOCALS + MAX_ARGS],
     /// Names made by this frame; a method's go when it ends.
-    pub(crate) created: Vec<NodeId>,
+    pub(crate) created: Vec<Handle>,
     pub(crate) id: u64,
     /// The heap's clock when the frame began.
     pub(crate) since: u64,
@@ -135,7 +135,7 @@ pub(crate) enum BlockKind {
     /// Goes back to its opcode at this offset.
     While(u32),
     /// Goes back to this scope.
-    Scope(NodeId),
+    Scope(Handle),
 }
 
 /// How a statement ends.
@@ -149,12 +149,12 @@ pub(crate) struct Run<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) host: &'a mut dyn Host,
     pub(crate) frames: Vec<Frame>,
-    pub(crate) held: Vec<NodeId>,
+    pub(crate) held: Vec<Handle>,
     /// The present sync level (19.6.88).
     pub(crate) level: u8,
     steps: u32,
     /// Steps kept for what follows a term of a table that spends all others.
-    spare: u32,
+    reserve: u32,
     depth: u16,
     sleep_ms: u32,
     frame_ids: u64,
@@ -163,7 +163,7 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(crate) fn new(core: &'a mut Core, host: &'a mut dyn Host) -> Self {
         let limits = core.limits;
-        let (steps, sleep_ms) = (core.trust.of(limits.steps), core.trust.of(limits.sleep_ms));
+        let (steps, sleep_ms) = (core.share.of(limits.steps), core.share.of(limits.sleep_ms));
         Run {
             core,
             host,
@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
             held: Vec::new(),
             level: 0,
             steps,
-            spare: 0,
+            reserve: 0,
             depth: limits.depth,
             sleep_ms,
             frame_ids: 0,
@@ -186,15 +186,15 @@ impl<'a> Run<'a> {
     }
 
     /// Keeps half of the budget back.
-    pub(crate) fn keep_spare_steps(&mut self) {
-        self.spare = self.steps / 2;
-        self.steps = self.steps.saturating_sub(self.spare);
+    pub(crate) fn reserve_steps(&mut self) {
+        self.reserve = self.steps / 2;
+        self.steps = self.steps.saturating_sub(self.reserve);
     }
 
     /// Half of what was kept back becomes the budget, as long as that is worth the name.
-    pub(crate) fn take_spare_steps(&mut self) -> Result<(), Error> {
-        self.steps = self.spare / 2;
-        self.spare = self.spare.saturating_sub(self.steps);
+    pub(crate) fn release_reserve(&mut self) -> Result<(), Error> {
+        self.steps = self.reserve / 2;
+        self.reserve = self.reserve.saturating_sub(self.steps);
         if self.steps < MIN_STEPS { Err(ErrorKind::TooManySteps.into()) } else { Ok(()) }
     }
 
@@ -233,7 +233,7 @@ impl<'a> Run<'a> {
 
     /// Calls a method; missing arguments are [`Val::Uninit`].
     #[inline(never)]
-    pub(crate) fn call(&mut self, node: NodeId, method: Method, args: [Val; MAX_ARGS]) -> Result<Val, Error> {
+    pub(crate) fn call(&mut self, node: Handle, method: Method, args: [Val; MAX_ARGS]) -> Result<Val, Error> {
         self.deeper(|run| {
             let mut level_after = None;
             if let Serialized::Level(wanted) = method.serialized
@@ -250,7 +250,7 @@ impl<'a> Run<'a> {
             }
             run.push_frame(node, method.body, vars);
             let result = run.body();
-            let result = run.with_place(result);
+            let result = run.with_location(result);
             run.pop_frame();
             // A method that is not serialized hands the mutexes that it still holds on to its caller.
             run.level = level_after.unwrap_or(run.level);
@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub(crate) fn push_frame(&mut self, node: NodeId, body: Cursor, vars: [Val; MAX_LOCALS + MAX_ARGS]) {
+    pub(crate) fn push_frame(&mut self, node: Handle, body: Cursor, vars: [Val; MAX_LOCALS + MAX_ARGS]) {
         self.frame_ids = self.frame_ids.saturating_add(1);
         self.frames.push(Frame {
             node,
@@ -290,7 +290,7 @@ impl<'a> Run<'a> {
     }
 
     /// Names the running frame in an error that has no place yet.
-    pub(crate) fn with_place<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn with_location<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| match self.frames.last() {
             Some(frame) => error.at(|| self.core.names.path(frame.node), frame.cursor.at),
             None => error,
@@ -386,8 +386,8 @@ impl<'a> Run<'a> {
 
 impl Core {
     /// The mutex `\_GL`.
-    pub(crate) fn global_lock(&self) -> Option<NodeId> {
-        self.names.child(crate::namespace::ROOT, crate::name::NameSeg::predefined(*b"_GL_"))
+    pub(crate) fn global_lock(&self) -> Option<Handle> {
+        self.names.child(ROOT, crate::name::NameSeg::predefined(*b"_GL_"))
     }
 
     /// Frees what no name reaches, after an evaluation.
@@ -398,8 +398,8 @@ impl Core {
     }
 
     /// Whether the node is a device-like scope that can be notified.
-    pub(crate) fn is_notifiable(&self, node: NodeId) -> Result<bool, Error> {
-        self.names.thing(node).map(Thing::is_device_like)
+    pub(crate) fn is_notifiable(&self, node: Handle) -> Result<bool, Error> {
+        self.names.object(node).map(Object::is_device_like)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Statements (20.2.5.3): control flow, synchronisation with time, and notifications.
 use crate::error::{Error, ErrorKind};
-use crate::namespace::Thing;
-use crate::object::{Ref, Val};
+use crate::model::{Object, Ref, Val};
 use crate::opcode as op;
-use crate::place::{Calls, Place};
 use crate::run::{BlockKind, Flow, Run};
+use crate::store_target::{Calls, StoreTarget};
 
 /// A Stall of more than this is as long as a Sleep and counted as one.
 const MICROSECONDS_PER_MILLISECOND: u64 = 1000;
@@ -133,14 +132,14 @@ impl Run<'_> {
         let place = self.super_name(Calls::Yes)?;
         let value = self.integer()?;
         let mut node = match place {
-            Place::Node(node) => node,
+            StoreTarget::Node(node) => node,
             place => match self.load(place)? {
                 Val::Node(node) | Val::Ref(Ref::Node(node)) => node,
                 other => return Err(self.wrong_type("a device", other)),
             },
         };
         // A name that holds a reference to a device.
-        if let Thing::Value(value) = *self.core.names.thing(node)?
+        if let Object::Value(value) = *self.core.names.object(node)?
             && let Val::Node(target) | Val::Ref(Ref::Node(target)) = value
         {
             node = target;

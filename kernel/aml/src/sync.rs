@@ -1,23 +1,22 @@
 //! Mutexes and events (19.6.2, 19.6.115, 19.6.147). One thread executes AML, so nothing ever waits: what
 //! would wait for another thread would wait for ever.
 use crate::error::{Error, ErrorKind};
-use crate::namespace::{NodeId, Thing};
-use crate::object::Val;
+use crate::model::{Handle, Object, Val};
 use crate::opcode as op;
-use crate::place::{Calls, Place};
 use crate::run::Run;
+use crate::store_target::{Calls, StoreTarget};
 
 /// The timeout that means for ever.
 const FOR_EVER: u64 = 0xffff;
 
 impl Run<'_> {
-    fn synchronizer(&mut self) -> Result<NodeId, Error> {
+    fn synchronizer(&mut self) -> Result<Handle, Error> {
         let place = self.super_name(Calls::Yes)?;
         match place {
-            Place::Node(node) => Ok(node),
+            StoreTarget::Node(node) => Ok(node),
             place => match self.load(place)? {
                 Val::Node(node) => Ok(node),
-                Val::Ref(crate::object::Ref::Node(node)) => Ok(node),
+                Val::Ref(crate::model::Ref::Node(node)) => Ok(node),
                 other => Err(self.wrong_type("a mutex or an event", other)),
             },
         }
@@ -35,14 +34,14 @@ impl Run<'_> {
         }
         let timeout = self.integer()?;
         let path = self.core.names.path(node);
-        match self.core.names.thing_mut(node)? {
-            Thing::Event(count) if *count > 0 => {
+        match self.core.names.object_mut(node)? {
+            Object::Event(count) if *count > 0 => {
                 *count = count.saturating_sub(1);
                 Ok(Val::Int(0))
             }
-            Thing::Event(_) if timeout >= FOR_EVER => Err(ErrorKind::Deadlock(path).into()),
-            Thing::Event(_) => Ok(self.int(u64::MAX)),
-            thing => Err(ErrorKind::WrongType { wanted: "an event", found: thing.kind() }.into()),
+            Object::Event(_) if timeout >= FOR_EVER => Err(ErrorKind::Deadlock(path).into()),
+            Object::Event(_) => Ok(self.int(u64::MAX)),
+            object => Err(ErrorKind::WrongType { wanted: "an event", found: object.kind() }.into()),
         }
     }
 
@@ -52,24 +51,24 @@ impl Run<'_> {
         if opcode == op::RELEASE {
             return self.release(node);
         }
-        match self.core.names.thing_mut(node)? {
-            Thing::Event(count) => {
+        match self.core.names.object_mut(node)? {
+            Object::Event(count) => {
                 *count = if opcode == op::SIGNAL { count.saturating_add(1) } else { 0 };
                 Ok(())
             }
-            thing => Err(ErrorKind::WrongType { wanted: "an event", found: thing.kind() }.into()),
+            object => Err(ErrorKind::WrongType { wanted: "an event", found: object.kind() }.into()),
         }
     }
 
-    fn acquire(&mut self, node: NodeId) -> Result<(), Error> {
+    fn acquire(&mut self, node: Handle) -> Result<(), Error> {
         let level = self.level;
         let is_global = self.core.global_lock() == Some(node);
-        match self.core.names.thing_mut(node)? {
-            Thing::Mutex(mutex) if mutex.held > 0 => mutex.held = mutex.held.saturating_add(1),
-            Thing::Mutex(mutex) if level > mutex.level => {
+        match self.core.names.object_mut(node)? {
+            Object::Mutex(mutex) if mutex.held > 0 => mutex.held = mutex.held.saturating_add(1),
+            Object::Mutex(mutex) if level > mutex.level => {
                 return Err(ErrorKind::MutexOrder(self.core.names.path(node)).into());
             }
-            Thing::Mutex(mutex) => {
+            Object::Mutex(mutex) => {
                 mutex.held = 1;
                 mutex.before = level;
                 self.level = mutex.level;
@@ -80,25 +79,25 @@ impl Run<'_> {
                     return Err(error.into());
                 }
             }
-            thing => {
-                return Err(ErrorKind::WrongType { wanted: "a mutex", found: thing.kind() }.into());
+            object => {
+                return Err(ErrorKind::WrongType { wanted: "a mutex", found: object.kind() }.into());
             }
         }
         Ok(())
     }
 
-    fn release(&mut self, node: NodeId) -> Result<(), Error> {
+    fn release(&mut self, node: Handle) -> Result<(), Error> {
         let level = self.level;
         let is_global = self.core.global_lock() == Some(node);
-        match self.core.names.thing_mut(node)? {
-            Thing::Mutex(mutex) if mutex.held == 0 => {
+        match self.core.names.object_mut(node)? {
+            Object::Mutex(mutex) if mutex.held == 0 => {
                 return Err(ErrorKind::MutexNotHeld(self.core.names.path(node)).into());
             }
-            Thing::Mutex(mutex) if mutex.level != level => {
+            Object::Mutex(mutex) if mutex.level != level => {
                 return Err(ErrorKind::MutexOrder(self.core.names.path(node)).into());
             }
-            Thing::Mutex(mutex) if mutex.held > 1 => mutex.held = mutex.held.saturating_sub(1),
-            Thing::Mutex(mutex) => {
+            Object::Mutex(mutex) if mutex.held > 1 => mutex.held = mutex.held.saturating_sub(1),
+            Object::Mutex(mutex) => {
                 mutex.held = 0;
                 self.level = mutex.before;
                 self.held.retain(|&held| held != node);
@@ -106,8 +105,8 @@ impl Run<'_> {
                     self.host.release_global_lock();
                 }
             }
-            thing => {
-                return Err(ErrorKind::WrongType { wanted: "a mutex", found: thing.kind() }.into());
+            object => {
+                return Err(ErrorKind::WrongType { wanted: "a mutex", found: object.kind() }.into());
             }
         }
         Ok(())

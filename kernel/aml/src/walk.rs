@@ -33,13 +33,13 @@ pub(crate) enum Part {
 
 /// Whether a term's parts are in a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Frame {
+pub(crate) enum Encoding {
     Plain,
     Package,
 }
 
 /// The parts of a term; `None` for an unknown opcode and for what opens another scope.
-pub(crate) fn shape(opcode: u16) -> Option<(Frame, &'static [Part])> {
+pub(crate) fn shape(opcode: u16) -> Option<(Encoding, &'static [Part])> {
     use Part::{Bytes, Elements, Name, NewName, Rest, Super, SuperCall, Term, Terms, Text};
     let parts: &'static [Part] = match opcode {
         op::ZERO | op::ONE | op::ONES | op::LOCAL0..=op::ARG6 | op::REVISION | op::DEBUG | op::TIMER => &[],
@@ -81,14 +81,14 @@ pub(crate) fn shape(opcode: u16) -> Option<(Frame, &'static [Part])> {
         op::SIZE_OF | op::SIGNAL | op::RESET | op::RELEASE => &[SuperCall],
         op::ACQUIRE => &[SuperCall, Bytes(2)],
         op::FATAL => &[Bytes(5), Term],
-        op::BUFFER => return Some((Frame::Package, &[Term, Rest])),
-        op::PACKAGE => return Some((Frame::Package, &[Bytes(1), Elements])),
-        op::VAR_PACKAGE => return Some((Frame::Package, &[Term, Elements])),
-        op::IF | op::WHILE => return Some((Frame::Package, &[Term, Terms])),
-        op::ELSE => return Some((Frame::Package, &[Terms])),
+        op::BUFFER => return Some((Encoding::Package, &[Term, Rest])),
+        op::PACKAGE => return Some((Encoding::Package, &[Bytes(1), Elements])),
+        op::VAR_PACKAGE => return Some((Encoding::Package, &[Term, Elements])),
+        op::IF | op::WHILE => return Some((Encoding::Package, &[Term, Terms])),
+        op::ELSE => return Some((Encoding::Package, &[Terms])),
         _ => return None,
     };
-    Some((Frame::Plain, parts))
+    Some((Encoding::Plain, parts))
 }
 
 /// What a walk does at a package: everything that has a length.
@@ -97,7 +97,7 @@ enum Packages {
     /// Walks over what is in it.
     Enter,
     /// Goes behind it, whatever is in it.
-    Pass,
+    Skip,
 }
 
 /// Who watches a walk.
@@ -129,15 +129,15 @@ pub(crate) fn walk(
     first: Part,
     visitor: &mut dyn Visitor,
 ) -> Result<Cursor, Error> {
-    walked(tables, cursor, first, Packages::Enter, visitor)
+    walk_with(tables, cursor, first, Packages::Enter, visitor)
 }
 
 /// The cursor behind one term of any kind, which is looked into no more than its end takes.
-pub(crate) fn passed(tables: &Tables, cursor: Cursor, visitor: &mut dyn Visitor) -> Result<Cursor, Error> {
-    walked(tables, cursor, Part::Term, Packages::Pass, visitor)
+pub(crate) fn skip_term(tables: &Tables, cursor: Cursor, visitor: &mut dyn Visitor) -> Result<Cursor, Error> {
+    walk_with(tables, cursor, Part::Term, Packages::Skip, visitor)
 }
 
-fn walked(
+fn walk_with(
     tables: &Tables,
     mut cursor: Cursor,
     first: Part,
@@ -199,15 +199,15 @@ fn open(
     packages: Packages,
     todo: &mut Vec<Todo>,
 ) -> Result<(), Error> {
-    let (frame, parts) = match opcode {
+    let (encoding, parts) = match opcode {
         // Their names are made by field lists; what they contain calls nothing but a bank's value.
-        op::FIELD | op::INDEX_FIELD | op::BANK_FIELD => (Frame::Package, [Part::Rest].as_slice()),
-        _ if packages == Packages::Pass && op::opens_scope(opcode) => (Frame::Package, [].as_slice()),
+        op::FIELD | op::INDEX_FIELD | op::BANK_FIELD => (Encoding::Package, [Part::Rest].as_slice()),
+        _ if packages == Packages::Skip && op::opens_scope(opcode) => (Encoding::Package, [].as_slice()),
         _ => shape(opcode).ok_or(ErrorKind::BadOpcode(opcode))?,
     };
-    if frame == Frame::Package {
+    if encoding == Encoding::Package {
         let inside = cursor.package(tables)?;
-        if packages == Packages::Pass {
+        if packages == Packages::Skip {
             return Ok(());
         }
         // `cursor` stands behind the package; go back inside, and leave at its end.

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use crate::Reach;
 use crate::code::{CodePath, Cursor};
 use crate::error::{Error, ErrorKind};
+use crate::model::{Handle, Method, Object};
 use crate::name::NameSeg;
-use crate::namespace::{Method, NodeId, Thing};
 use crate::opcode as op;
 use crate::run::Core;
 use crate::walk::{Part, Visitor, walk};
@@ -20,7 +20,7 @@ pub(crate) fn reaches_notify(core: &Core, method: &str, is_target: &dyn Fn(&str)
     let mut pending = alloc::vec![start];
     let mut undecidable = false;
     while let Some(node) = pending.pop() {
-        let Ok(Thing::Method(Method { body, .. })) = core.names.thing(node) else { continue };
+        let Ok(Object::Method(Method { body, .. })) = core.names.object(node) else { continue };
         let mut search = Search {
             core,
             is_target,
@@ -52,16 +52,16 @@ enum Fields {
 struct Search<'a> {
     core: &'a Core,
     is_target: &'a dyn Fn(&str) -> bool,
-    scope: NodeId,
+    scope: Handle,
     found: Reach,
     /// Names that the method makes when it runs.
     made: Vec<NameSeg>,
     fields: Fields,
-    calls: Vec<NodeId>,
+    calls: Vec<Handle>,
 }
 
 impl Search<'_> {
-    fn find(&self, path: CodePath) -> Option<NodeId> {
+    fn find(&self, path: CodePath) -> Option<Handle> {
         let segments = path.segments(&self.core.tables);
         self.core.names.find(self.scope, path.start, segments, usize::from(path.count())).ok().flatten()
     }
@@ -88,12 +88,12 @@ impl Visitor for Search<'_> {
             return Ok(0);
         }
         match self.find(path) {
-            Some(node) => match self.core.names.thing(node)? {
-                Thing::Method(method) => {
+            Some(node) => match self.core.names.object(node)? {
+                Object::Method(method) => {
                     self.calls.push(node);
                     Ok(method.arguments)
                 }
-                Thing::Osi => Ok(1),
+                Object::Osi => Ok(1),
                 _ => Ok(0),
             },
             None if self.fields == Fields::Some && path.count() == 1 => Ok(0),

@@ -1,20 +1,18 @@
 //! Places: what can be stored to, loaded from, and referred to (targets and SuperNames).
 use crate::error::{Error, ErrorKind};
-use crate::expression::slot_of;
-use crate::namespace::{NodeId, Thing};
-use crate::object::{Obj, Ref, Val};
+use crate::model::{Data, Handle, Object, Ref, Val};
 use crate::opcode as op;
 use crate::run::{MAX_LOCALS, Run};
 
 /// Where something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum StoreTarget {
     /// The null target: the value is wanted nowhere.
     None,
     Debug,
     /// A local (0..=7) or argument (8..=14) of the running frame.
     Var(u8),
-    Node(NodeId),
+    Node(Handle),
     Ref(Ref),
     /// No place but a value, from an expression that gives no reference.
     Value(Val),
@@ -29,74 +27,74 @@ pub(crate) enum Calls {
 
 impl Run<'_> {
     /// A target: a SuperName or nothing.
-    pub(crate) fn target(&mut self) -> Result<Place, Error> {
+    pub(crate) fn target(&mut self) -> Result<StoreTarget, Error> {
         let (cursor, tables) = self.cursor()?;
         if cursor.peek(tables)? == 0 {
             cursor.byte(tables)?;
-            return Ok(Place::None);
+            return Ok(StoreTarget::None);
         }
         self.super_name(Calls::No)
     }
 
-    pub(crate) fn super_name(&mut self, calls: Calls) -> Result<Place, Error> {
+    pub(crate) fn super_name(&mut self, calls: Calls) -> Result<StoreTarget, Error> {
         let (cursor, tables) = self.cursor()?;
         if cursor.is_at_name(tables) {
             let start = *cursor;
             let path = cursor.name_string(tables)?;
             let node = self.existing(path)?;
-            if calls == Calls::Yes && matches!(self.core.names.thing(node)?, Thing::Method(_)) {
+            if calls == Calls::Yes && matches!(self.core.names.object(node)?, Object::Method(_)) {
                 self.frame()?.cursor = start;
                 let value = self.term()?;
-                return Ok(Self::place_of(value));
+                return Ok(Self::target_of(value));
             }
-            return Ok(Place::Node(node));
+            return Ok(StoreTarget::Node(node));
         }
         match cursor.peek_opcode(tables).ok_or(ErrorKind::Truncated)? {
             opcode @ op::LOCAL0..=op::ARG6 => {
                 cursor.opcode(tables)?;
-                Ok(Place::Var(slot_of(opcode)))
+                Ok(StoreTarget::Var(slot_of(opcode)))
             }
             op::DEBUG => {
                 cursor.opcode(tables)?;
-                Ok(Place::Debug)
+                Ok(StoreTarget::Debug)
             }
             _ => {
                 let value = self.term()?;
-                Ok(Self::place_of(value))
+                Ok(Self::target_of(value))
             }
         }
     }
 
     /// For CondRefOf: nothing where the name does not exist.
-    pub(crate) fn super_name_if_any(&mut self) -> Result<Option<Place>, Error> {
+    pub(crate) fn super_name_if_any(&mut self) -> Result<Option<StoreTarget>, Error> {
         let (cursor, tables) = self.cursor()?;
         if cursor.is_at_name(tables) {
             let path = cursor.name_string(tables)?;
-            return Ok(self.find(path)?.map(Place::Node));
+            return Ok(self.find(path)?.map(StoreTarget::Node));
         }
         self.super_name(Calls::No).map(Some)
     }
 
-    fn place_of(value: Val) -> Place {
+    fn target_of(value: Val) -> StoreTarget {
         match value {
-            Val::Ref(reference) => Place::Ref(reference),
-            Val::Node(node) => Place::Node(node),
-            other => Place::Value(other),
+            Val::Ref(reference) => StoreTarget::Ref(reference),
+            Val::Node(node) => StoreTarget::Node(node),
+            other => StoreTarget::Value(other),
         }
     }
 
     /// The value at a place.
-    pub(crate) fn load(&mut self, place: Place) -> Result<Val, Error> {
+    pub(crate) fn load(&mut self, place: StoreTarget) -> Result<Val, Error> {
         match place {
-            Place::None => Err(ErrorKind::Uninitialized.into()),
-            Place::Debug => Ok(Val::Debug),
-            Place::Var(slot) => match self.frame()?.vars.get(usize::from(slot)) {
+            StoreTarget::None => Err(ErrorKind::Uninitialized.into()),
+            StoreTarget::Debug => Ok(Val::Debug),
+            StoreTarget::Var(slot) => match self.frame()?.vars.get(usize::from(slot)) {
                 Some(Val::Uninit) | None => Err(ErrorKind::Uninitialized.into()),
                 Some(&value) => Ok(value),
             },
-            Place::Node(node) => self.value_of(node),
-            Place::Ref(reference) => self.load_reference(reference),
-            Place::Value(value) => Ok(value),
+            StoreTarget::Node(node) => self.value_of(node),
+            StoreTarget::Ref(reference) => self.load_reference(reference),
+            StoreTarget::Value(value) => Ok(value),
         }
     }
 
@@ -111,11 +109,11 @@ impl Run<'_> {
             Ref::Index(id, index) => {
                 let index = crate::code::to_usize(index);
                 let element = match self.core.heap.get(id)? {
-                    Obj::Package(elements) => elements.get(index).copied(),
-                    Obj::Buffer(bytes) | Obj::String(bytes) => {
+                    Data::Package(elements) => elements.get(index).copied(),
+                    Data::Buffer(bytes) | Data::String(bytes) => {
                         bytes.get(index).map(|&byte| Val::Int(u64::from(byte)))
                     }
-                    Obj::Name { .. } => None,
+                    Data::Name { .. } => None,
                 };
                 match element.ok_or(ErrorKind::Dangling)? {
                     Val::Uninit => Err(ErrorKind::Uninitialized.into()),
@@ -127,8 +125,8 @@ impl Run<'_> {
 
     /// A name in a package becomes the object's value.
     pub(crate) fn resolved(&mut self, value: Val) -> Result<Val, Error> {
-        let Val::Obj(id) = value else { return Ok(value) };
-        let Obj::Name { scope, path } = *self.core.heap.get(id)? else { return Ok(value) };
+        let Val::Data(id) = value else { return Ok(value) };
+        let Data::Name { scope, path } = *self.core.heap.get(id)? else { return Ok(value) };
         match self.find_from(scope, path)? {
             Some(node) => self.value_of(node),
             None => Err(self.not_found(path)),
@@ -146,8 +144,8 @@ impl Run<'_> {
         match value {
             Val::Ref(reference) => self.load_reference(reference),
             Val::Node(node) => self.value_of(node),
-            Val::Obj(id) => {
-                let Obj::String(text) = self.core.heap.get(id)? else {
+            Val::Data(id) => {
+                let Data::String(text) = self.core.heap.get(id)? else {
                     return Err(self.wrong_type("a reference", value));
                 };
                 let text: alloc::string::String = text.iter().map(|&byte| char::from(byte)).collect();
@@ -169,14 +167,14 @@ impl Run<'_> {
 
     /// Store (19.6.133): named objects keep their type and the value is converted, everything else takes
     /// a copy of the value.
-    pub(crate) fn store(&mut self, place: Place, value: Val) -> Result<(), Error> {
+    pub(crate) fn store(&mut self, place: StoreTarget, value: Val) -> Result<(), Error> {
         match place {
-            Place::None => Ok(()),
-            Place::Debug => self.debug(value),
-            Place::Var(slot) => self.set_variable(slot, value),
-            Place::Node(node) | Place::Ref(Ref::Node(node)) => self.store_named(node, value),
-            Place::Ref(reference) => self.store_reference(reference, value),
-            Place::Value(value) => Err(self.wrong_type("a target", value)),
+            StoreTarget::None => Ok(()),
+            StoreTarget::Debug => self.debug(value),
+            StoreTarget::Var(slot) => self.set_variable(slot, value),
+            StoreTarget::Node(node) | StoreTarget::Ref(Ref::Node(node)) => self.store_named(node, value),
+            StoreTarget::Ref(reference) => self.store_reference(reference, value),
+            StoreTarget::Value(value) => Err(self.wrong_type("a target", value)),
         }
     }
 
@@ -186,7 +184,7 @@ impl Run<'_> {
         if usize::from(slot) >= MAX_LOCALS
             && let Some(Val::Ref(reference @ (Ref::Var { .. } | Ref::Node(_)))) = old
         {
-            return self.copy_object(Place::Ref(reference), value);
+            return self.copy_object(StoreTarget::Ref(reference), value);
         }
         let value = self.copied(value)?;
         if let Some(var) = self.frame()?.vars.get_mut(usize::from(slot)) {
@@ -196,19 +194,21 @@ impl Run<'_> {
     }
 
     /// CopyObject (19.6.17): the target takes the value's type; only fields still convert.
-    pub(crate) fn copy_object(&mut self, place: Place, value: Val) -> Result<(), Error> {
+    pub(crate) fn copy_object(&mut self, place: StoreTarget, value: Val) -> Result<(), Error> {
         match place {
-            Place::Var(slot) => self.set_variable(slot, value),
-            Place::Node(node) | Place::Ref(Ref::Node(node)) => match *self.core.names.thing(node)? {
-                Thing::Value(_) => {
-                    let value = self.copied(value)?;
-                    *self.core.names.thing_mut(node)? = Thing::Value(value);
-                    Ok(())
+            StoreTarget::Var(slot) => self.set_variable(slot, value),
+            StoreTarget::Node(node) | StoreTarget::Ref(Ref::Node(node)) => {
+                match *self.core.names.object(node)? {
+                    Object::Value(_) => {
+                        let value = self.copied(value)?;
+                        *self.core.names.object_mut(node)? = Object::Value(value);
+                        Ok(())
+                    }
+                    _ => self.store_named(node, value),
                 }
-                _ => self.store_named(node, value),
-            },
-            Place::Ref(reference) => self.store_reference(reference, value),
-            Place::None | Place::Debug | Place::Value(_) => self.store(place, value),
+            }
+            StoreTarget::Ref(reference) => self.store_reference(reference, value),
+            StoreTarget::None | StoreTarget::Debug | StoreTarget::Value(_) => self.store(place, value),
         }
     }
 
@@ -222,15 +222,15 @@ impl Run<'_> {
             Ref::Node(node) => self.store_named(node, value),
             Ref::Index(id, index) => {
                 let index = crate::code::to_usize(index);
-                if let Obj::Package(_) = self.core.heap.get(id)? {
+                if let Data::Package(_) = self.core.heap.get(id)? {
                     let value = self.copied(value)?;
-                    if let Obj::Package(elements) = self.core.heap.get_mut(id)? {
+                    if let Data::Package(elements) = self.core.heap.get_mut(id)? {
                         *elements.get_mut(index).ok_or(ErrorKind::Dangling)? = value;
                     }
                     return Ok(());
                 }
                 let byte = self.first_byte(value)?;
-                if let Obj::Buffer(bytes) | Obj::String(bytes) = self.core.heap.get_mut(id)? {
+                if let Data::Buffer(bytes) | Data::String(bytes) = self.core.heap.get_mut(id)? {
                     *bytes.get_mut(index).ok_or(ErrorKind::Dangling)? = byte;
                 }
                 Ok(())
@@ -242,21 +242,21 @@ impl Run<'_> {
     fn first_byte(&mut self, value: Val) -> Result<u8, Error> {
         match value {
             Val::Int(value) => Ok(value.to_le_bytes()[0]),
-            Val::Obj(id) => match self.core.heap.get(id)? {
-                Obj::Buffer(bytes) | Obj::String(bytes) => Ok(bytes.first().copied().unwrap_or_default()),
+            Val::Data(id) => match self.core.heap.get(id)? {
+                Data::Buffer(bytes) | Data::String(bytes) => Ok(bytes.first().copied().unwrap_or_default()),
                 _ => Err(self.wrong_type("an integer, a string or a buffer", value)),
             },
             _ => Err(self.wrong_type("an integer, a string or a buffer", value)),
         }
     }
 
-    fn store_named(&mut self, node: NodeId, value: Val) -> Result<(), Error> {
-        let old = match *self.core.names.thing(node)? {
-            Thing::Value(old) => old,
-            Thing::Field(_) => return self.write_field(node, value),
-            Thing::BufferField(field) => return self.write_buffer_field(field, value),
-            ref thing => {
-                let found = thing.kind();
+    fn store_named(&mut self, node: Handle, value: Val) -> Result<(), Error> {
+        let old = match *self.core.names.object(node)? {
+            Object::Value(old) => old,
+            Object::Field(_) => return self.write_field(node, value),
+            Object::BufferField(field) => return self.write_buffer_field(field, value),
+            ref object => {
+                let found = object.kind();
                 return Err(ErrorKind::WrongType { wanted: "a target that can be stored to", found }.into());
             }
         };
@@ -265,14 +265,14 @@ impl Run<'_> {
                 let number = self.to_integer(value)?;
                 self.int(number)
             }
-            Val::Obj(id) => match self.core.heap.get(id)? {
-                Obj::String(_) => {
+            Val::Data(id) => match self.core.heap.get(id)? {
+                Data::String(_) => {
                     let text = self.string_bytes(value)?;
-                    return self.core.heap.replace(id, Obj::String(text));
+                    return self.core.heap.replace(id, Data::String(text));
                 }
-                Obj::Buffer(_) => return self.store_buffer(id, value),
+                Data::Buffer(_) => return self.store_buffer(id, value),
                 _ => match value {
-                    Val::Obj(source) if matches!(self.core.heap.get(source)?, Obj::Package(_)) => {
+                    Val::Data(source) if matches!(self.core.heap.get(source)?, Data::Package(_)) => {
                         self.copied(value)?
                     }
                     _ => return Err(self.wrong_type("a package", value)),
@@ -280,19 +280,19 @@ impl Run<'_> {
             },
             _ => self.copied(value)?,
         };
-        *self.core.names.thing_mut(node)? = Thing::Value(new);
+        *self.core.names.object_mut(node)? = Object::Value(new);
         Ok(())
     }
 
     /// A named buffer keeps its length, unless that is 0; what does not fit is cut off.
-    fn store_buffer(&mut self, id: crate::object::ObjId, value: Val) -> Result<(), Error> {
+    fn store_buffer(&mut self, id: crate::model::DataId, value: Val) -> Result<(), Error> {
         let source = self.buffer_bytes(value)?;
         self.step_bytes(source.len())?;
-        let Obj::Buffer(bytes) = self.core.heap.get_mut(id)? else {
+        let Data::Buffer(bytes) = self.core.heap.get_mut(id)? else {
             return Err(ErrorKind::Dangling.into());
         };
         if bytes.is_empty() {
-            return self.core.heap.replace(id, Obj::Buffer(source));
+            return self.core.heap.replace(id, Data::Buffer(source));
         }
         bytes.fill(0);
         for (to, from) in bytes.iter_mut().zip(source) {
@@ -307,13 +307,13 @@ impl Run<'_> {
             Val::Ref(reference) => self.load_reference(reference)?,
             source => source,
         };
-        let Val::Obj(id) = source else {
+        let Val::Data(id) = source else {
             return Err(self.wrong_type("a package, a buffer or a string", source));
         };
         let length = match self.core.heap.get(id)? {
-            Obj::Package(elements) => elements.len(),
-            Obj::Buffer(bytes) | Obj::String(bytes) => bytes.len(),
-            Obj::Name { .. } => 0,
+            Data::Package(elements) => elements.len(),
+            Data::Buffer(bytes) | Data::String(bytes) => bytes.len(),
+            Data::Name { .. } => 0,
         };
         let length = u64::try_from(length).unwrap_or(u64::MAX);
         match u32::try_from(index) {
@@ -321,4 +321,9 @@ impl Run<'_> {
             _ => Err(ErrorKind::OutOfRange { index, length }.into()),
         }
     }
+}
+
+/// The variable that an opcode names: locals first, then arguments.
+pub(crate) fn slot_of(opcode: u16) -> u8 {
+    u8::try_from(opcode.saturating_sub(op::LOCAL0)).unwrap_or(u8::MAX)
 }

@@ -7,64 +7,10 @@
 use alloc::vec::Vec;
 
 use crate::error::{Error, ErrorKind};
-use crate::namespace::NodeId;
-use crate::value::Kind;
+use crate::model::{Data, DataId, Ref, Val};
 
-/// A value. Copying one copies a string, buffer or package by its number only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) enum Val {
-    /// Nothing stored here.
-    #[default]
-    Uninit,
-    Int(u64),
-    /// A string, a buffer or a package (or, inside packages only, a name not resolved yet).
-    Obj(ObjId),
-    /// A reference: what RefOf and Index return.
-    Ref(Ref),
-    /// A named object without a value of its own: a device, a mutex, a method...
-    Node(NodeId),
-    /// The Debug object.
-    Debug,
-}
-
-/// The number of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ObjId(u32);
-
-/// What a reference refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ref {
-    /// A local (0..=7) or an argument (8..=14) of a running method.
-    Var { frame: u64, slot: u8 },
-    /// A named object.
-    Node(NodeId),
-    /// An element of a package or a byte of a buffer or string.
-    Index(ObjId, u32),
-}
-
-/// An object in a slot.
-#[derive(Clone, Debug)]
-pub(crate) enum Obj {
-    String(Vec<u8>),
-    Buffer(Vec<u8>),
-    Package(Vec<Val>),
-    /// A name in a package, resolved when it is used: it may be declared later (19.6.102).
-    Name {
-        scope: NodeId,
-        path: crate::code::CodePath,
-    },
-}
-
-impl Obj {
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::String(_) => Kind::String,
-            Self::Buffer(_) => Kind::Buffer,
-            Self::Package(_) => Kind::Package,
-            Self::Name { .. } => Kind::Reference,
-        }
-    }
-
+impl Data {
+    /// The bytes that count against the limit.
     fn bytes(&self) -> usize {
         let payload = match self {
             Self::String(bytes) | Self::Buffer(bytes) => bytes.len(),
@@ -80,7 +26,7 @@ const SLOT_BYTES: usize = 80;
 
 #[derive(Debug)]
 struct Slot {
-    object: Option<Obj>,
+    object: Option<Data>,
     /// Age: slots made later have larger numbers.
     born: u64,
     mark: Mark,
@@ -136,7 +82,7 @@ impl Heap {
         self.clock
     }
 
-    pub(crate) fn add(&mut self, object: Obj) -> Result<Val, Error> {
+    pub(crate) fn add(&mut self, object: Data) -> Result<Val, Error> {
         let bytes = object.bytes();
         self.charge(bytes)?;
         self.fresh = self.fresh.saturating_add(bytes);
@@ -155,21 +101,21 @@ impl Heap {
                 index
             }
         };
-        Ok(Val::Obj(ObjId(index)))
+        Ok(Val::Data(DataId(index)))
     }
 
-    pub(crate) fn get(&self, id: ObjId) -> Result<&Obj, Error> {
+    pub(crate) fn get(&self, id: DataId) -> Result<&Data, Error> {
         let slot = self.slots.get(crate::code::to_usize(id.0));
         slot.and_then(|slot| slot.object.as_ref()).ok_or_else(|| ErrorKind::Dangling.into())
     }
 
     /// To change bytes or elements in place; [`Heap::replace`] is for anything that changes the size.
-    pub(crate) fn get_mut(&mut self, id: ObjId) -> Result<&mut Obj, Error> {
+    pub(crate) fn get_mut(&mut self, id: DataId) -> Result<&mut Data, Error> {
         let slot = self.slots.get_mut(crate::code::to_usize(id.0));
         slot.and_then(|slot| slot.object.as_mut()).ok_or_else(|| ErrorKind::Dangling.into())
     }
 
-    pub(crate) fn replace(&mut self, id: ObjId, object: Obj) -> Result<(), Error> {
+    pub(crate) fn replace(&mut self, id: DataId, object: Data) -> Result<(), Error> {
         let old = self.get(id)?.bytes();
         let new = object.bytes();
         self.charge(new)?;
@@ -191,7 +137,7 @@ impl Heap {
             slot.mark = Mark::Clear;
             if slot.born <= since {
                 slot.mark = Mark::Reached;
-                if let Some(Obj::Package(elements)) = &slot.object {
+                if let Some(Data::Package(elements)) = &slot.object {
                     pending.extend(elements.iter().copied());
                 }
             }
@@ -214,11 +160,11 @@ impl Heap {
 
     fn mark(&mut self, pending: &mut Vec<Val>) {
         while let Some(value) = pending.pop() {
-            let (Val::Obj(id) | Val::Ref(Ref::Index(id, _))) = value else { continue };
+            let (Val::Data(id) | Val::Ref(Ref::Index(id, _))) = value else { continue };
             let Some(slot) = self.slots.get_mut(crate::code::to_usize(id.0)) else { continue };
             if slot.mark == Mark::Clear {
                 slot.mark = Mark::Reached;
-                if let Some(Obj::Package(elements)) = &slot.object {
+                if let Some(Data::Package(elements)) = &slot.object {
                     pending.extend(elements.iter().copied());
                 }
             }
