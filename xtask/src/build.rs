@@ -1,6 +1,7 @@
 //! The bare-metal build of the boot shim and the kernel.
 //!
-//! One profile, one target directory and no RUSTFLAGS, because a library built from source is cached by them.
+//! One target directory and no RUSTFLAGS, because a library built from source is cached by them, and by the profile:
+//! the first build with [`Profile::Fast`] builds that library once more.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -9,11 +10,9 @@ use std::process::Command;
 use anyhow::{Result, bail, ensure};
 
 use crate::progress;
-use crate::toolchain::{Library, Origin, Toolchain, system_command};
+use crate::toolchain::{Library, Origin, TARGET, Toolchain, system_command};
 use crate::workspace::{Workspace, utf8};
 
-/// The target that boot shim and kernel are built for.
-pub const TARGET: &str = "x86_64-unknown-none";
 /// The boot shim's file name.
 pub const BOOT: &str = "carapace-boot";
 /// The kernel's file name.
@@ -22,14 +21,39 @@ pub const KERNEL: &str = "carapace";
 /// The file name of the kernel that has its debug information with it.
 pub const KERNEL_FOR_GDB: &str = "carapace.debug";
 
+/// How the compiler optimises (`Cargo.toml` has both profiles).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// For users, tests and measurements: slow to build, fast to run.
+    Release,
+    /// For a change that is to be tried: what was not changed is not compiled again.
+    Fast,
+}
+
+impl Profile {
+    /// Cargo's name for it, and for the folder of what it builds.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Fast => "fast",
+        }
+    }
+
+    /// Where a bare-metal program of this profile ends up.
+    pub fn binary(self, workspace: &Workspace, name: &str) -> PathBuf {
+        workspace.bare().join(TARGET).join(self.name()).join(name)
+    }
+}
+
 /// Builds both, shows progress while that takes long, and prints what the compiler has to say.
-pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
-    let mut command = command(workspace, toolchain, &["build", "--package=boot", "--package=kernel"]);
+pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain, profile: Profile) -> Result<()> {
+    let mut command =
+        command(workspace, toolchain, profile, &["build", "--package=boot", "--package=kernel"]);
     command.arg(if io::stderr().is_terminal() { "--color=always" } else { "--color=never" });
-    let built_before = workspace.bare().join(TARGET).join("release").join(KERNEL).exists();
+    let built_before = profile.binary(workspace, KERNEL).exists();
     let title = match toolchain.library {
         Library::FromSource if !built_before => {
-            "building the kernel, the first time with Rust's library for it"
+            "building the kernel, the first time with Rust's library for this profile"
         }
         _ => "building the kernel",
     };
@@ -50,8 +74,8 @@ pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
 ///
 /// It is a program of its own, since the compiler may place functions elsewhere: it is to be booted itself.
 pub fn with_debug_information(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
-    let file = workspace.bare_binary(KERNEL_FOR_GDB);
-    let mut command = command(workspace, toolchain, &["rustc", "--package=kernel"]);
+    let file = Profile::Release.binary(workspace, KERNEL_FOR_GDB);
+    let mut command = command(workspace, toolchain, Profile::Release, &["rustc", "--package=kernel"]);
     command.args(["--", "-Cstrip=none"]).arg(format!("--emit=link={}", utf8(&file)?));
     let finished = progress::watch(&mut command, "building a kernel with debug information", None)?;
     if !finished.status.success() {
@@ -65,7 +89,7 @@ pub fn with_debug_information(workspace: &Workspace, toolchain: &Toolchain) -> R
 
 /// The cargo command for this toolchain. RUSTC_BOOTSTRAP, which lets a stable cargo build the library, is set
 /// for this one command; our own crates deny unstable features.
-fn command(workspace: &Workspace, toolchain: &Toolchain, what: &[&str]) -> Command {
+fn command(workspace: &Workspace, toolchain: &Toolchain, profile: Profile, what: &[&str]) -> Command {
     let mut command = match toolchain.origin {
         Origin::Path => Command::new("cargo"),
         Origin::System => system_command("cargo"),
@@ -74,7 +98,7 @@ fn command(workspace: &Workspace, toolchain: &Toolchain, what: &[&str]) -> Comma
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS"] {
         command.env_remove(name);
     }
-    command.args(what).args(["--release", "--target", TARGET]);
+    command.args(what).args(["--profile", profile.name(), "--target", TARGET]);
     command.arg("--target-dir").arg(workspace.bare());
     if toolchain.library == Library::FromSource {
         command.env("RUSTC_BOOTSTRAP", "1");
@@ -116,7 +140,7 @@ mod tests {
     fn sample(origin: Origin, library: Library) -> Command {
         let workspace = Workspace { root: "/src/carapace".into(), target: "/src/carapace/target".into() };
         let toolchain = Toolchain { origin, library, version: "rustc".into(), sysroot: PathBuf::new() };
-        command(&workspace, &toolchain, &["build"])
+        command(&workspace, &toolchain, Profile::Release, &["build"])
     }
 
     fn environment(command: &Command) -> HashMap<String, Option<String>> {

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::completions::Shell;
 use guest::size::ByteSize;
 
 /// Carapace's tasks: set up, build, run and test the kernel.
@@ -61,6 +60,17 @@ pub enum Task {
     Setup,
     /// Remove everything that was built, and the accelerator's verdict.
     Clean,
+}
+
+/// The shells for which `cargo xtask` can be completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU bash.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
 }
 
 /// What is fuzzed, and how long.
@@ -150,6 +160,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234", conflicts_with = "image",
           value_parser = clap::value_parser!(u16).range(1..))]
     pub gdb: Option<u16>,
+    /// Build with profile `fast`: a changed kernel is at its prompt in seconds, but runs slower. Without this, as in all
+    /// tests and measurements, the profile is `release`.
+    #[arg(long, conflicts_with = "gdb")]
+    pub fast: bool,
     /// Build everything, then print the QEMU command as a JSON array instead of running it.
     #[arg(long)]
     pub dry_run: bool,

@@ -6,26 +6,15 @@
 use std::io::Write;
 
 use anyhow::Result;
-use clap::{CommandFactory, ValueEnum};
+use clap::CommandFactory;
 use clap_complete::generate;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Shell};
 
 /// The name under which zsh and fish know the script: cargo's own completion looks for it.
 const NAME: &str = "cargo-xtask";
 /// The same for bash: clap's script for it takes a hyphen apart (`clap_complete` 4.6).
 const BASH_NAME: &str = "cargo_xtask";
-
-/// The shells for which `cargo xtask` can be completed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Shell {
-    /// GNU bash.
-    Bash,
-    /// zsh.
-    Zsh,
-    /// fish.
-    Fish,
-}
 
 /// What was bound to `cargo` before is asked for everything that is not `cargo xtask`.
 const BASH: &str = r#"

@@ -1,17 +1,15 @@
 //! `cargo xtask demo`: the example with nobody at the keyboard.
 //!
-//! The shell is spoken to over the serial line, QEMU's monitor over QMP, where the example's two lines are given
-//! as they stand. What the shell shows is checked by its `-J` answers, which are asked for without being shown.
+//! Commands are typed at the shell, the example's two lines at QEMU's monitor through QMP. What the shell shows is
+//! checked by the answers on the second serial line, which nobody sees.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use guest::boot::json_of;
+use anyhow::{Context, Result, anyhow, ensure};
 use guest::discovery;
 use guest::launch::{Qemu, exit_code};
 use guest::qmp::{Monitor, Ost};
+use guest::rpc::Client;
 use guest::serial::Serial as Line;
 use guest::size::ByteSize;
 use serde_json::Value;
@@ -49,17 +47,22 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         qmp: Some(qmp.clone()),
         image: None,
         gdb: None,
+        fast: false,
         dry_run: false,
         qemu_args: Vec::new(),
     };
     let mut guest = run::prepare(workspace, &run_args, installing)?;
     guest.colours = Colours::wanted();
+    let remote = sockets.path().join("remote");
+    guest.own_remote = Some(remote.clone());
     let line = guest.command()?;
-    let mut shell = Shell::start(&line)?;
+    let (qemu, line) = run::on_pipes(&line, run::show)?;
+    let mut shell = Shell { qemu, line };
 
     shell.line.wait_prompt(PATIENCE).context("while the kernel boots")?;
+    let mut answers = Answers(Client::connect(&remote, Some(PATIENCE))?);
     shell.type_line("meminfo")?;
-    let before = free_pages(&shell.ask("meminfo -J")?)?;
+    let before = free_pages(&answers.to("meminfo")?)?;
 
     let mut monitor = Monitor::new(discovery::connect(&qmp)?)?;
     for line in [OBJECT_ADD, DEVICE_ADD] {
@@ -72,9 +75,9 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     ensure!((source, status) == (1, 0), "the kernel answered the DIMM by _OST({source}, {status})");
     interject(&format!("(QMP) ACPI_DEVICE_OST: source {source}, status {status}"));
 
-    let resources = shell.ask("resources -J")?;
+    let resources = answers.to("resources")?;
     let dimm = check_resource(&resources)?;
-    let after = free_pages(&shell.ask("meminfo -J")?)?;
+    let after = free_pages(&answers.to("meminfo")?)?;
     ensure!(
         after == before + dimm.usable_pages,
         "{before} frames were free before the DIMM, {after} after it"
@@ -88,13 +91,13 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     }
     shell.type_line("alloc 200M --node 1")?;
     shell.type_line("verify")?;
-    ensure!(shell.ask("verify -J")?["ok"] == true, "verify found a page that is not as it was filled");
+    ensure!(answers.to("verify")?["ok"] == true, "verify found a page that is not as it was filled");
     shell.type_line("map")?;
     shell.type_line("free all")?;
     shell.type_line("check")?;
-    let check = shell.ask("check -J")?;
+    let check = answers.to("check")?;
     ensure!(check["ok"] == true, "check found {}", check["errors"]);
-    let end = free_pages(&shell.ask("meminfo -J")?)?;
+    let end = free_pages(&answers.to("meminfo")?)?;
     ensure!(end == after, "{after} frames were free before alloc, {end} after free");
 
     let code = shell.power_off()?;
@@ -118,7 +121,7 @@ struct Dimm {
 
 /// The DIMM's row among the resources: first its memmap, then one run of usable frames.
 fn check_resource(resources: &Value) -> Result<Dimm> {
-    let rows = resources.as_array().context("resources -J is an array")?;
+    let rows = resources.as_array().context("resources is an array")?;
     let row = rows.iter().find(|row| row["base"] == BASE).context("no resource at 4 GiB")?;
     let first = BASE / 4096;
     for (field, expected) in [
@@ -137,30 +140,16 @@ fn check_resource(resources: &Value) -> Result<Dimm> {
 }
 
 fn free_pages(meminfo: &Value) -> Result<u64> {
-    meminfo["free_pages"].as_u64().context("meminfo -J has no free_pages")
+    meminfo["free_pages"].as_u64().context("meminfo has no free_pages")
 }
 
-/// The guest's shell. What it says is printed unless it is hidden.
+/// The guest's shell. What it says is printed.
 struct Shell {
     qemu: Qemu,
     line: Line,
-    hidden: Arc<AtomicBool>,
 }
 
 impl Shell {
-    fn start(command: &[String]) -> Result<Self> {
-        let hidden = Arc::new(AtomicBool::new(false));
-        let (qemu, line) = run::on_pipes(command, {
-            let hidden = Arc::clone(&hidden);
-            move |bytes| {
-                if !hidden.load(Ordering::Acquire) {
-                    run::show(bytes);
-                }
-            }
-        })?;
-        Ok(Self { qemu, line, hidden })
-    }
-
     /// Types a command and shows everything up to the next prompt.
     fn type_line(&mut self, line: &str) -> Result<()> {
         let said = self.line.command(line, PATIENCE).with_context(|| format!("after `{line}`"))?;
@@ -169,19 +158,22 @@ impl Shell {
         Ok(())
     }
 
-    /// The JSON a command answers, without showing it.
-    fn ask(&mut self, line: &str) -> Result<Value> {
-        self.hidden.store(true, Ordering::Release);
-        let said = self.line.command(line, PATIENCE);
-        self.hidden.store(false, Ordering::Release);
-        json_of(line, &said.with_context(|| format!("after `{line}`"))?)
-    }
-
     /// Powers off and waits for QEMU's exit status.
     fn power_off(mut self) -> Result<u8> {
         self.line.send(b"poweroff\n")?;
         self.line.hear_the_rest(PATIENCE).context("poweroff did not end QEMU")?;
         Ok(exit_code(self.qemu.wait()?))
+    }
+}
+
+/// The second serial line.
+struct Answers(Client);
+
+impl Answers {
+    /// The answer to a command, in JSON.
+    fn to(&mut self, command: &str) -> Result<Value> {
+        let answer = self.0.ask(command)?;
+        answer.map_err(|why| anyhow!("the kernel refuses `{command}`: {why}"))
     }
 }
 

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::outcome::Outcome;
 use crate::progress;
-use crate::test::Outcome;
 use crate::workspace::Workspace;
 
-/// The version that is installed where there is none: it builds with Rust 1.88 and later.
-pub const VERSION: &str = "0.20.2";
 /// How long the database of advisories may take to come.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The workspaces: this one, and that of the fuzz targets.

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::build::{self, KERNEL};
+use crate::build::{self, KERNEL, Profile};
 use crate::cli::{Firmware, ImageArgs};
 use crate::progress;
 use crate::qemu::Start;
@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 /// Makes the image that was asked for, and says where it is and what to do with it.
 pub fn image(workspace: &Workspace, args: &ImageArgs, installing: Installing) -> Result<()> {
     setup::ensure(workspace, &[Need::BareMetal], installing)?;
-    build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?)?;
+    build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?, Profile::Release)?;
     let path = match &args.out {
         Some(path) => std::path::absolute(path)?,
         None => place(workspace, args.firmware),
@@ -80,7 +80,7 @@ fn make(workspace: &Workspace, firmware: Firmware, path: &Path, installing: Inst
     let new = tempfile::Builder::new().permissions(mode).tempfile_in(folder)?;
     let program = output(workspace).join("debug/image");
     let mut command = Command::new(&program);
-    command.arg(firmware.name()).arg(workspace.bare_binary(KERNEL)).arg(new.path());
+    command.arg(firmware.name()).arg(Profile::Release.binary(workspace, KERNEL)).arg(new.path());
     let status = command.status().with_context(|| format!("{}", program.display()))?;
     ensure!(status.success(), "the disk image could not be made");
     new.persist(path).with_context(|| format!("{}", path.display()))?;

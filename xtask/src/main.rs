@@ -14,6 +14,7 @@ mod deps;
 mod dimm;
 mod fuzz;
 mod image;
+mod outcome;
 mod packages;
 mod progress;
 mod qemu;
@@ -72,9 +73,10 @@ fn task(cli: Cli) -> Result<u8> {
 
 fn build(workspace: &Workspace, installing: Installing) -> Result<()> {
     setup::ensure(workspace, &[Need::BareMetal], installing)?;
-    build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?)?;
+    let profile = build::Profile::Release;
+    build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?, profile)?;
     for name in [build::BOOT, build::KERNEL] {
-        println!("{}", workspace.bare_binary(name).display());
+        println!("{}", profile.binary(workspace, name).display());
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use guest::launch::{self, Qemu, exit_code};
 use guest::serial::{PROMPT, Serial as Line, Silence};
 
 use crate::accel;
-use crate::build::{self, BOOT, KERNEL};
+use crate::build::{self, BOOT, KERNEL, Profile};
 use crate::cli::{AccelChoice, RunArgs, Serial};
 use crate::image;
 use crate::qemu::{Accelerator, Guest, LOCALHOST, Shape, Start};
@@ -76,14 +76,15 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
 
     setup::ensure(workspace, &[Need::Qemu, Need::BareMetal], installing)?;
     let toolchain = setup::bare_metal_toolchain(workspace)?;
-    let mut kernel = workspace.bare_binary(KERNEL);
+    let profile = if args.fast { Profile::Fast } else { Profile::Release };
+    let mut kernel = profile.binary(workspace, KERNEL);
     if let Some(port) = args.gdb {
         kernel = build::with_debug_information(workspace, &toolchain)?;
         eprintln!("{}", gdb_advice(&kernel, port)?);
     }
-    build::bare_metal(workspace, &toolchain)?;
+    build::bare_metal(workspace, &toolchain, profile)?;
     let qemu = setup::qemu()?;
-    let boot = workspace.bare_binary(BOOT);
+    let boot = profile.binary(workspace, BOOT);
     let accelerator = match args.accel {
         AccelChoice::Tcg => Accelerator::Tcg,
         // Breakpoints then need no memory that is mapped, so that they can be set before there is any.

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::build::TARGET;
-use crate::deps;
 use crate::packages::{self, Apt};
 use crate::progress;
-use crate::toolchain::{self, ThisMachine, Toolchain, Wanted};
+use crate::toolchain::{self, TARGET, ThisMachine, Toolchain, Wanted};
 use crate::workspace::Workspace;
 
 /// Something that a task needs.
@@ -232,9 +230,12 @@ fn compiler() -> String {
     std::env::var("CXX").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "c++".into())
 }
 
+/// The `cargo deny` that is installed where there is none: it builds with Rust 1.88 and later.
+const DENY_VERSION: &str = "0.20.2";
+
 /// Installs `cargo deny`, unoptimised: that takes a fraction of the time, and looks at our few crates as quickly.
 fn deny_arguments() -> [&'static str; 6] {
-    ["install", "--locked", "--debug", "--version", deps::VERSION, "cargo-deny"]
+    ["install", "--locked", "--debug", "--version", DENY_VERSION, "cargo-deny"]
 }
 
 fn program(name: &str, version_flag: &str) -> Result<Program, String> {

@@ -21,21 +21,11 @@ use crate::build;
 use crate::cli::{TestArgs, Tier};
 use crate::deps;
 use crate::fuzz;
+use crate::outcome::Outcome;
 use crate::setup::{self, Installing, Need};
 use crate::workspace::Workspace;
 
 use steps::Step;
-
-/// How a step ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Well.
-    Passed,
-    /// Not well; its output says why.
-    Failed,
-    /// It could not be run, which is no fault of what is tested.
-    NotRun(&'static str),
-}
 
 /// What became of a step.
 #[derive(Debug)]
@@ -135,7 +125,11 @@ fn run(workspace: &Workspace, tier: Tier, filter: Option<&str>, reports: &mut Ve
         }
         Tier::Qemu => {
             let built = report("boot shim and kernel are built", || {
-                passes(build::bare_metal(workspace, &setup::bare_metal_toolchain(workspace)?))
+                passes(build::bare_metal(
+                    workspace,
+                    &setup::bare_metal_toolchain(workspace)?,
+                    build::Profile::Release,
+                ))
             });
             let there = built.outcome == Outcome::Passed;
             reports.push(built);

@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::build::TARGET;
+/// The target that boot shim and kernel are built for.
+pub const TARGET: &str = "x86_64-unknown-none";
 
 /// Whose compiler is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,11 +33,6 @@ impl Workspace {
         self.target.join("bare")
     }
 
-    /// Where a bare-metal program ends up.
-    pub fn bare_binary(&self, name: &str) -> PathBuf {
-        self.bare().join(crate::build::TARGET).join("release").join(name)
-    }
-
     /// What is remembered between runs.
     pub fn state(&self, name: &str) -> PathBuf {
         self.target.join("xtask").join(name)
