@@ -99,7 +99,9 @@ fn ranges_share_no_page_of_descriptors() {
 /// DIMM lies across them, and none lies beyond. Fails when pieces are counted, or joined in ascending order only.
 #[test]
 fn hot_pluggable_ranges_in_pieces() {
-    let piece = |n: u64| PfnRange::of(Pfn(0x100_0000 + n * 0x1000), if n % 3 == 0 { 0x1800 } else { 0x1000 });
+    let piece = |n: u64| {
+        PfnRange::of(Pfn(0x100_0000 + n * 0x1000), if n.is_multiple_of(3) { 0x1800 } else { 0x1000 })
+    };
     let pieces: Vec<_> = (0..80).rev().step_by(2).chain((0..80).step_by(2)).map(piece).collect();
     let (memory, result, _) = boot_with(&[range(0x100, 0x8000)], &[], &pieces);
     result.unwrap();

@@ -163,7 +163,7 @@ fn adding_and_taking_away() {
         for size in numbers() {
             let one = AddRequest { base: PhysAddr(base), size, node: NodeId(size as u32) };
             let outside =
-                base >= 1 << 32 && base < 1 << 43 && base.is_multiple_of(2 << 20) && size == 2 << 20;
+                (1 << 32..1 << 43).contains(&base) && base.is_multiple_of(2 << 20) && size == 2 << 20;
             if !outside {
                 let refused = memory.add(DeviceId(base as u32), &[one, one], &|| 0).unwrap_err();
                 assert!(!refused.to_string().is_empty());
