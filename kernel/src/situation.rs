@@ -3,7 +3,7 @@
 //!
 //! Invariants: nothing here waits or allocates. A lock that is held is named and what it guards is told as `?`;
 //! everything else is read from atomics, or under a lock that was free. Only static memory is read, and headers of
-//! boot memory, which never goes. Neighbours: `arch::exceptions` calls; `carapace_mm::glance`, `heap` and `log` tell.
+//! boot memory, which never goes. Neighbours: `arch::exceptions` calls; `carapace_mm::try_stats`, `heap` and `log` tell.
 
 use crate::arch::serial;
 use crate::log;

@@ -11,7 +11,7 @@
 use carapace_mm::Kind;
 use carapace_mm::Memory;
 use carapace_mm::addr::{NodeId, Order, Pfn, PfnRange};
-use carapace_mm::early::{EarlyFrames, Occupied, Owner};
+use carapace_mm::boot_alloc::{BootAllocator, Occupied, Owner};
 use carapace_mm::info::{AddRequest, BootRange, DeviceId};
 use carapace_mm::machine::Support;
 use carapace_mm::memory::BootMemory;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let machine = SimMachine::boot(1, Support::Yes, &[ram]);
     let memory = Memory::new(&machine);
     let occupied = [Occupied { range: machine.boot_tables(), owner: Owner::PageTables }];
-    let mut early = EarlyFrames::new(&[ram], &occupied);
+    let mut early = BootAllocator::new(&[ram], &occupied);
     let boot = BootMemory {
         root: machine.root(),
         features: machine.features(),

@@ -20,7 +20,7 @@ use crate::addr::{MAX_PHYS_BITS, PAGE_SHIFT, Pfn, PhysAddr, VirtAddr};
 
 /// A window of virtual addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct VaRegion {
     /// What it is for, as it is printed.
     pub name: &'static str,
     /// The first address.
@@ -29,7 +29,7 @@ pub struct Window {
     pub size: u64,
 }
 
-impl Window {
+impl VaRegion {
     /// Whether `at` lies in the window.
     pub const fn contains(&self, at: VirtAddr) -> bool {
         self.start.0 <= at.0 && at.0 - self.start.0 < self.size
@@ -45,42 +45,44 @@ const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 /// All physical memory that is present, at its physical address plus the window's start.
-pub const DIRECT_MAP: Window =
-    Window { name: "direct map", start: VirtAddr(0xffff_8000_0000_0000), size: 64 * TIB };
+pub const DIRECT_MAP: VaRegion =
+    VaRegion { name: "direct map", start: VirtAddr(0xffff_8000_0000_0000), size: 64 * TIB };
 /// The memmap: one 64-byte descriptor a frame, backed where memory is present.
-pub const VMEMMAP: Window = Window { name: "vmemmap", start: VirtAddr(0xffff_c000_0000_0000), size: TIB };
+pub const VMEMMAP: VaRegion = VaRegion { name: "vmemmap", start: VirtAddr(0xffff_c000_0000_0000), size: TIB };
 /// Where allocations of the shell (and of whatever comes) are mapped.
-pub const ALLOC: Window =
-    Window { name: "alloc window", start: VirtAddr(0xffff_d000_0000_0000), size: 32 * TIB };
+pub const ALLOC: VaRegion =
+    VaRegion { name: "alloc window", start: VirtAddr(0xffff_d000_0000_0000), size: 32 * TIB };
 /// The kernel heap.
-pub const HEAP: Window = Window { name: "heap", start: VirtAddr(0xffff_f000_0000_0000), size: 512 * GIB };
+pub const HEAP: VaRegion = VaRegion { name: "heap", start: VirtAddr(0xffff_f000_0000_0000), size: 512 * GIB };
 /// Kernel stacks, each with a guard page below.
-pub const STACKS: Window = Window { name: "stacks", start: VirtAddr(0xffff_f100_0000_0000), size: 512 * GIB };
+pub const STACKS: VaRegion =
+    VaRegion { name: "stacks", start: VirtAddr(0xffff_f100_0000_0000), size: 512 * GIB };
 /// Device registers and firmware tables.
-pub const DEVICES: Window =
-    Window { name: "devices", start: VirtAddr(0xffff_f200_0000_0000), size: 512 * GIB };
+pub const DEVICES: VaRegion =
+    VaRegion { name: "devices", start: VirtAddr(0xffff_f200_0000_0000), size: 512 * GIB };
 /// Single pages mapped for the moment, see `page_table`.
-pub const FIXMAP: Window = Window { name: "fixmap", start: VirtAddr(0xffff_f300_0000_0000), size: 512 * GIB };
+pub const FIXMAP: VaRegion =
+    VaRegion { name: "fixmap", start: VirtAddr(0xffff_f300_0000_0000), size: 512 * GIB };
 /// What the loader hands over; and, where crate `bootloader`'s maps more (a frame buffer), each such thing in an
 /// entry of the topmost table of its own.
-pub const BOOT_INFO: Window =
-    Window { name: "boot info", start: VirtAddr(0xffff_f400_0000_0000), size: 4 * TIB };
+pub const BOOT_INFO: VaRegion =
+    VaRegion { name: "boot info", start: VirtAddr(0xffff_f400_0000_0000), size: 4 * TIB };
 /// The kernel image, in the top 2 GiB as the code model asks.
-pub const KERNEL: Window =
-    Window { name: "kernel image", start: VirtAddr(0xffff_ffff_8000_0000), size: 2 * GIB };
+pub const KERNEL: VaRegion =
+    VaRegion { name: "kernel image", start: VirtAddr(0xffff_ffff_8000_0000), size: 2 * GIB };
 
 /// All windows, in ascending order.
-pub const WINDOWS: [Window; 9] =
+pub const VA_REGIONS: [VaRegion; 9] =
     [DIRECT_MAP, VMEMMAP, ALLOC, HEAP, STACKS, DEVICES, FIXMAP, BOOT_INFO, KERNEL];
 
 // No window overlaps the next, none leaves the higher half, and both maps have room for every frame.
 const _: () = {
     let mut i = 0;
-    while i < WINDOWS.len() {
-        assert!(WINDOWS[i].start.0 >= 0xffff_8000_0000_0000);
-        assert!(WINDOWS[i].start.0.checked_add(WINDOWS[i].size - 1).is_some());
+    while i < VA_REGIONS.len() {
+        assert!(VA_REGIONS[i].start.0 >= 0xffff_8000_0000_0000);
+        assert!(VA_REGIONS[i].start.0.checked_add(VA_REGIONS[i].size - 1).is_some());
         if i > 0 {
-            assert!(WINDOWS[i - 1].last().0 < WINDOWS[i].start.0);
+            assert!(VA_REGIONS[i - 1].last().0 < VA_REGIONS[i].start.0);
         }
         i += 1;
     }
@@ -92,8 +94,8 @@ const _: () = {
 pub const DESCRIPTOR_SIZE: u64 = 64;
 
 /// The window that holds `at`, if one does.
-pub fn window_of(at: VirtAddr) -> Option<&'static Window> {
-    WINDOWS.iter().find(|window| window.contains(at))
+pub fn va_region_of(at: VirtAddr) -> Option<&'static VaRegion> {
+    VA_REGIONS.iter().find(|window| window.contains(at))
 }
 
 /// Where the direct map has physical address `at` (below 2^[`MAX_PHYS_BITS`]).

@@ -4,13 +4,13 @@
 //! regions, `buddy` takes and frees, `window` and the kernel ask.
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange, VirtAddr};
+use crate::descriptor::{Kind, Page, SlotNr};
 use crate::error::FreeError;
-use crate::frame_cache::Class;
+use crate::frame_cache::SizeClass;
 use crate::info::PageState;
 use crate::machine::Machine;
 use crate::memory::{Block, Memory};
-use crate::node::{Amount, Want};
-use crate::page::{Kind, Page, SlotNr};
+use crate::zonelist::{Amount, Constraints};
 
 impl<M: Machine> Memory<M> {
     /// A block of exactly `order`. Without `node`: boot memory first for pinned ones, else the node
@@ -18,8 +18,8 @@ impl<M: Machine> Memory<M> {
     #[inline]
     pub fn allocate_block(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
         if (node, kind) == (None, Kind::Movable)
-            && let Some(class) = Class::of(order)
-            && let Some(head) = self.take_cached(class)
+            && let Some(class) = SizeClass::of(order)
+            && let Some(head) = self.pop_or_refill(class)
         {
             return Some(Block { head, order });
         }
@@ -45,7 +45,7 @@ impl<M: Machine> Memory<M> {
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
         let most = most.min(Order::MAX);
         if (node, kind) == (None, Kind::Movable)
-            && let Some(head) = Class::of(most).and_then(|class| self.pop_cached(class))
+            && let Some(head) = SizeClass::of(most).and_then(|class| self.pop_cached(class))
         {
             return Some(Block { head, order: most });
         }
@@ -67,7 +67,7 @@ impl<M: Machine> Memory<M> {
         self.choose(node, kind, Amount::Pages(pages), |slot| {
             self.locked(slot, |_, buddy| {
                 let run = PfnRange::of(buddy.find_run(pages)?, pages);
-                buddy.carve(run, kind.state(), 0)?;
+                buddy.alloc_range(run, kind.state(), 0)?;
                 self.poison.taken(&self.machine, run);
                 Some(run)
             })?
@@ -85,7 +85,7 @@ impl<M: Machine> Memory<M> {
     /// When `head` is not the head of an allocated block.
     pub fn set_mapping(&self, head: Pfn, at: VirtAddr) -> Result<(), FreeError> {
         self.allocated(head)?;
-        Page::of(&self.machine, head).set_holder(at.0);
+        Page::of(&self.machine, head).set_rmap(at.0);
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl<M: Machine> Memory<M> {
     /// When `head` is not the head of an allocated block; nothing changes then.
     #[inline]
     pub fn free_block(&self, head: Pfn) -> Result<Order, FreeError> {
-        match self.give_cached(head) {
+        match self.push_cached(head) {
             Some(order) => Ok(order),
             None => self.free_past_cache(head),
         }
@@ -144,9 +144,9 @@ impl<M: Machine> Memory<M> {
         amount: Amount,
         mut try_slot: impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
-        let want = Want { node, kind, amount };
+        let want = Constraints { node, kind, amount };
         let got = self.nodes.choose(&self.slots, &want, &mut try_slot);
-        if got.is_some() || !self.empty_cache() {
+        if got.is_some() || !self.drain_all() {
             return got;
         }
         self.nodes.choose(&self.slots, &want, &mut try_slot)

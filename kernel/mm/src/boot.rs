@@ -15,20 +15,20 @@
 use core::sync::atomic::Ordering;
 
 use crate::addr::{MAX_PFN, MAX_PHYS_BITS, PAGE_SHIFT, Pfn, PfnRange};
+use crate::boot_alloc::{BootAllocator, Occupied, Owner};
 use crate::buddy::Buddy;
-use crate::early::{EarlyFrames, Occupied, Owner};
+use crate::descriptor::{SlotNr, State};
 use crate::error::BootError;
-use crate::holder::Word;
-use crate::hotplug::{TablePages, vmemmap_mapping};
+use crate::hot_add::{TablePages, vmemmap_mapping};
 use crate::info::{AddStats, BootRange, DeviceId, ResourceId, Zone};
 use crate::layout::{DESCRIPTORS_PER_PAGE, Layout, MIN_BOOT_PAGES};
 use crate::machine::Machine;
 use crate::memory::{BootMemory, Hotplug, Memory};
 use crate::merge::merged;
-use crate::node::MAX_NODES;
-use crate::page::{SlotNr, State};
 use crate::page_table::{MapError, PageTables};
 use crate::region::{MAX_REGIONS, Region};
+use crate::rmap::RmapEntry;
+use crate::zonelist::MAX_NODES;
 
 impl From<MapError> for BootError {
     fn from(error: MapError) -> BootError {
@@ -49,7 +49,7 @@ impl<M: Machine> Memory<M> {
     pub fn boot(
         &self,
         boot: BootMemory<'_>,
-        early: &mut EarlyFrames,
+        early: &mut BootAllocator,
         left_out: &mut dyn FnMut(PfnRange),
     ) -> Result<(), BootError> {
         let mut hotplug = self.hotplug.lock();
@@ -101,7 +101,7 @@ impl<M: Machine> Memory<M> {
         &self,
         boot: &BootMemory<'_>,
         windows: &[PfnRange],
-        early: &mut EarlyFrames,
+        early: &mut BootAllocator,
     ) -> Result<(), BootError> {
         let mut tables = PageTables::new(boot.root, boot.features);
         for range in boot.ranges {
@@ -123,7 +123,7 @@ impl<M: Machine> Memory<M> {
     fn boot_region(
         &self,
         boot: &BootMemory<'_>,
-        early: &EarlyFrames,
+        early: &BootAllocator,
         state: &mut Hotplug,
         named: &BootRange,
         range: PfnRange,
@@ -153,10 +153,10 @@ impl<M: Machine> Memory<M> {
             node: named.node,
             zone: Zone::Kernel,
             layout,
-            room: layout.room(),
+            metadata: layout.metadata(),
             max: layout.max_order(),
             stats,
-            leaving: PfnRange::default(),
+            isolated: PfnRange::default(),
         };
         let buddy = region.buddy(&self.machine, slot, &place.summary);
         region.stats.descriptors_written = buddy.init();
@@ -203,7 +203,7 @@ fn pin<M: Machine>(buddy: &Buddy<'_, M>, occupied: Occupied) -> u64 {
         let Some(found) = buddy.find(at) else { break };
         let run = PfnRange::new(at, found.range().end.min(range.end));
         if found.tag.state == State::Free
-            && buddy.carve(run, State::Boot, Word::Owner(occupied.owner).encode()).is_some()
+            && buddy.alloc_range(run, State::Boot, RmapEntry::Owner(occupied.owner).encode()).is_some()
         {
             pinned += run.pages();
         }

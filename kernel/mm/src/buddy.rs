@@ -39,10 +39,10 @@
 //! machine; only the [`Summary`] is outside, for others to read without the lock. All of this runs
 //! under the region's lock. Neighbours: `region` owns the lock, `layout` says where the header lies.
 
-mod batch;
 mod bits;
-mod first;
+mod bulk;
 mod group;
+mod initial_blocks;
 mod isolate;
 mod lists;
 mod runs;
@@ -52,18 +52,18 @@ mod summary;
 pub(crate) mod tests;
 
 use crate::addr::{Order, Pfn, PfnRange};
+use crate::descriptor::{Page, SlotNr, State, Tag};
 use crate::info::PageState;
 use crate::machine::Machine;
-use crate::page::{Page, SlotNr, State, Tag};
 
 use bits::SHIFT;
-#[cfg(test)]
-pub(crate) use first::first_blocks;
-pub use first::max_order;
 pub(crate) use group::Group;
-pub use group::Room;
+pub use group::MetadataLayout;
 use group::{Children, Start, first_groups, sub_of};
-pub(crate) use group::{LEVELS, hand_out, hold_back, level_of, level_of_block};
+pub(crate) use group::{LEVELS, level_of, level_of_block, mark_cached, mark_used_uncounted};
+#[cfg(test)]
+pub(crate) use initial_blocks::initial_blocks;
+pub use initial_blocks::max_order;
 pub use isolate::Walk;
 pub use summary::Summary;
 
@@ -73,7 +73,7 @@ const LISTS: u64 = 8;
 /// Words of an order in the header: the first group of its list, and the number of free blocks.
 const LIST_WORDS: u64 = 2;
 
-/// Bytes of the header of a region whose highest order is `max`; the words of its groups come behind it ([`Room`]).
+/// Bytes of the header of a region whose highest order is `max`; the words of its groups come behind it ([`MetadataLayout`]).
 pub const fn header_bytes(max: Order) -> u64 {
     8 * (LISTS + LIST_WORDS * (max.0 as u64 + 1))
 }
@@ -99,16 +99,16 @@ impl Found {
 
 /// Where a frame is, as the bits of the groups say: a block of 2^`sub` children of `group`.
 #[derive(Clone, Copy, Debug)]
-struct Spot {
+struct BlockRef {
     group: Group,
     first: u8,
     sub: u8,
-    is: Is,
+    kind: BlockKind,
 }
 
 /// What a block is, as far as bits tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Is {
+enum BlockKind {
     Free,
     /// Held; its descriptor says for what.
     Held,
@@ -116,7 +116,7 @@ enum Is {
     Movable,
 }
 
-impl Spot {
+impl BlockRef {
     #[inline]
     const fn head(&self) -> Pfn {
         self.group.child(self.first)
@@ -137,7 +137,7 @@ impl Spot {
 #[derive(Debug)]
 pub struct Buddy<'a, M> {
     pub(crate) machine: &'a M,
-    pub(crate) room: Room,
+    pub(crate) metadata: MetadataLayout,
     pub(crate) usable: PfnRange,
     pub(crate) max: Order,
     pub(crate) slot: SlotNr,
@@ -150,7 +150,7 @@ impl<M: Machine> Buddy<'_, M> {
     /// Writes header and first groups, all frames free. Returns how many groups it wrote.
     pub fn init(&self) -> u64 {
         for counter in 0..LISTS {
-            self.machine.store(self.room.header.offset(8 * counter), 0);
+            self.machine.store(self.metadata.header.offset(8 * counter), 0);
         }
         for order in 0..=self.max.0 {
             self.set_first(Order(order), None);
@@ -160,7 +160,7 @@ impl<M: Machine> Buddy<'_, M> {
         let mut written = 0;
         for group in first_groups(self.usable) {
             self.open_first(group);
-            self.count_anew(group, &[0; 8], &bits::tally(self.free_bits(group)));
+            self.recount(group, &[0; 8], &bits::tally(self.free_bits(group)));
             written += 1;
         }
         self.count(State::Free, self.usable.pages(), 0);
@@ -182,7 +182,7 @@ impl<M: Machine> Buddy<'_, M> {
         let children = self.children(group);
         let (place, sub) = bits::smallest(children.free(), least)?;
         let head = group.child(place);
-        self.claim(group, children, head, order, group.order(sub));
+        self.split_off(group, children, head, order, group.order(sub));
         self.take(head, order, state, holder);
         Some(head)
     }
@@ -221,7 +221,7 @@ impl<M: Machine> Buddy<'_, M> {
     pub fn release_held(&self, head: Pfn) -> Result<Order, PageState> {
         let spot = self.locate(head).ok_or(PageState::Memmap)?;
         let state = self.state_of(&spot).ok_or(PageState::Absent)?;
-        if spot.is == Is::Free || spot.head() != head {
+        if spot.kind == BlockKind::Free || spot.head() != head {
             return Err(page_state(state));
         }
         self.give_back(&spot, state);
@@ -229,15 +229,16 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Splits the held block that reaches across `border`, if one does, so that a block begins there.
-    /// `holder_at` tells the word of the holder for a frame so far into the block from its own.
-    pub fn split_at(&self, border: Pfn, holder_at: impl Fn(u64, u64) -> u64) {
-        while let Some(spot) = self.locate(border).filter(|spot| spot.is != Is::Free && spot.head() < border)
-            && self.halve(&spot, &holder_at).is_some()
+    /// `rmap_at` tells the word of the holder for a frame so far into the block from its own.
+    pub fn split_at(&self, border: Pfn, rmap_at: impl Fn(u64, u64) -> u64) {
+        while let Some(spot) =
+            self.locate(border).filter(|spot| spot.kind != BlockKind::Free && spot.head() < border)
+            && self.split_held(&spot, &rmap_at).is_some()
         {}
     }
 
     /// Makes two blocks of a held one; both have its state.
-    fn halve(&self, spot: &Spot, holder_at: &impl Fn(u64, u64) -> u64) -> Option<()> {
+    fn split_held(&self, spot: &BlockRef, rmap_at: &impl Fn(u64, u64) -> u64) -> Option<()> {
         let (head, half) = (spot.head(), Order(spot.order().0.checked_sub(1)?));
         let state = self.state_of(spot)?;
         if spot.sub == 0 {
@@ -246,9 +247,9 @@ impl<M: Machine> Buddy<'_, M> {
             self.open(Group::of(head, spot.group.level - 1), Children { first: 0, second: 0 });
         }
         let middle = head.offset(half.pages());
-        self.hold(head, half, state);
-        self.hold(middle, half, state);
-        self.page(middle).set_holder(holder_at(self.page(head).holder(), half.pages()));
+        self.mark_used(head, half, state);
+        self.mark_used(middle, half, state);
+        self.page(middle).set_rmap(rmap_at(self.page(head).rmap(), half.pages()));
         Some(())
     }
 
@@ -257,9 +258,10 @@ impl<M: Machine> Buddy<'_, M> {
     pub fn find(&self, pfn: Pfn) -> Option<Found> {
         let spot = self.locate(pfn)?;
         let (head, order, slot) = (spot.head(), spot.order(), self.slot);
-        if spot.is != Is::Free {
+        if spot.kind != BlockKind::Free {
             let tag = self.tag(head)?;
-            if (tag.order, tag.slot) != (order, slot) || spot.is == Is::Movable && tag.state != State::Movable
+            if (tag.order, tag.slot) != (order, slot)
+                || spot.kind == BlockKind::Movable && tag.state != State::Movable
             {
                 return None;
             }
@@ -269,11 +271,11 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// What a block is. `None` when its descriptor does not say it.
     #[inline]
-    fn state_of(&self, spot: &Spot) -> Option<State> {
-        match spot.is {
-            Is::Free => Some(State::Free),
-            Is::Movable => Some(State::Movable),
-            Is::Held => match self.tag(spot.head())?.state {
+    fn state_of(&self, spot: &BlockRef) -> Option<State> {
+        match spot.kind {
+            BlockKind::Free => Some(State::Free),
+            BlockKind::Movable => Some(State::Movable),
+            BlockKind::Held => match self.tag(spot.head())?.state {
                 State::Free => None,
                 // It was freed into the cache, which leaves the descriptor as it is.
                 State::Movable if spot.order() == Order(0) || spot.group.level > 0 => Some(State::Cached),
@@ -285,35 +287,35 @@ impl<M: Machine> Buddy<'_, M> {
     /// The block that `pfn` is in, without a look at its descriptor. `None` for a frame outside the usable run, or
     /// when the bits make no sense.
     #[inline]
-    fn locate(&self, pfn: Pfn) -> Option<Spot> {
+    fn locate(&self, pfn: Pfn) -> Option<BlockRef> {
         if !self.usable.contains(pfn) {
             return None;
         }
-        let level = level_of_block(|level| self.room.level(level), self.machine, self.top(), pfn);
+        let level = level_of_block(|level| self.metadata.level(level), self.machine, self.top(), pfn);
         let group = Group::of(pfn, level);
         let (place, children) = (group.place(pfn), self.children(group));
         if let Some((first, sub)) = bits::around(children.free(), place) {
-            return Some(Spot { group, first, sub, is: Is::Free });
+            return Some(BlockRef { group, first, sub, kind: BlockKind::Free });
         }
         if children.is_single(place) {
-            return Some(Spot { group, first: place, sub: 0, is: Is::Movable });
+            return Some(BlockRef { group, first: place, sub: 0, kind: BlockKind::Movable });
         }
         let (first, sub) = children.held(place)?;
         let movable = level > 0 && self.is_movable(group, first);
-        Some(Spot { group, first, sub, is: if movable { Is::Movable } else { Is::Held } })
+        Some(BlockRef { group, first, sub, kind: if movable { BlockKind::Movable } else { BlockKind::Held } })
     }
 
     /// The free block that `pfn` is in; `None` when `pfn` is not free.
-    fn free_block(&self, pfn: Pfn) -> Option<Spot> {
-        self.locate(pfn).filter(|spot| spot.is == Is::Free)
+    fn free_block(&self, pfn: Pfn) -> Option<BlockRef> {
+        self.locate(pfn).filter(|spot| spot.kind == BlockKind::Free)
     }
 
     /// Takes the block of `order` at `head` out of the free block of order `from` around it, which is in
     /// `group`, whose bits are `children`. The other halves stay free.
     #[inline]
-    fn claim(&self, group: Group, children: Children, head: Pfn, order: Order, from: Order) {
+    fn split_off(&self, group: Group, children: Children, head: Pfn, order: Order, from: Order) {
         let level = level_of(order);
-        // On the block's level its places are no longer free; above, the child that has it is open.
+        // On the block's level its areas are no longer free; above, the child that has it is open.
         let without = |group: Group, children: Children| {
             let place = group.place(head);
             if group.level == level {
@@ -342,7 +344,7 @@ impl<M: Machine> Buddy<'_, M> {
         let place = group.place(head);
         if sub < SHIFT - 1 {
             // Where its half of the group does not become free as a whole, two words say all.
-            let at = self.room.pair(group, place);
+            let at = self.metadata.pair(group, place);
             let block = bits::block(place % 64, sub) as u64;
             let (first, second) = (self.machine.load(at) | block, self.machine.load(at.offset(8)) & !block);
             let free = first & !second;
@@ -386,7 +388,7 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Makes a held block free.
     #[inline]
-    fn give_back(&self, spot: &Spot, state: State) {
+    fn give_back(&self, spot: &BlockRef, state: State) {
         let (head, order) = (spot.head(), spot.order());
         self.count(state, 0, order.pages());
         self.count(State::Free, order.pages(), 0);
@@ -397,7 +399,7 @@ impl<M: Machine> Buddy<'_, M> {
     pub fn pages_in(&self, state: State) -> u64 {
         match state {
             State::Free => self.summary.free(),
-            _ => self.machine.load(self.room.header.offset(8 * state as u64)),
+            _ => self.machine.load(self.metadata.header.offset(8 * state as u64)),
         }
     }
 
@@ -420,15 +422,15 @@ impl<M: Machine> Buddy<'_, M> {
     /// Makes a block that is no longer free one that is held, and counts it.
     #[inline]
     fn take(&self, head: Pfn, order: Order, state: State, holder: u64) {
-        self.hold(head, order, state);
-        self.page(head).set_holder(holder);
+        self.mark_used(head, order, state);
+        self.page(head).set_rmap(holder);
         self.count(State::Free, 0, order.pages());
         self.count(state, order.pages(), 0);
     }
 
-    /// Notes in bits and descriptor that a held block starts at `head`, whose places are nobody's or its own.
+    /// Notes in bits and descriptor that a held block starts at `head`, whose areas are nobody's or its own.
     #[inline]
-    fn hold(&self, head: Pfn, order: Order, state: State) {
+    fn mark_used(&self, head: Pfn, order: Order, state: State) {
         let group = Group::of(head, level_of(order));
         let start = match (state, order) {
             (State::Movable, Order(0)) => Start::Single,
@@ -445,7 +447,7 @@ impl<M: Machine> Buddy<'_, M> {
         if state == State::Free {
             self.summary.count(more, less);
         } else {
-            let at = self.room.header.offset(8 * state as u64);
+            let at = self.metadata.header.offset(8 * state as u64);
             self.machine.store(at, self.machine.load(at).wrapping_add(more).wrapping_sub(less));
         }
     }

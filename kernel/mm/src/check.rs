@@ -15,12 +15,12 @@ use core::fmt;
 
 use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use crate::buddy::{Buddy, Found};
-use crate::hotplug::{direct_mapping, vmemmap_mapping};
+use crate::descriptor::State;
+use crate::hot_add::{direct_mapping, vmemmap_mapping};
 use crate::info::{Holder, ResourceId};
 use crate::layout::Layout;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page::State;
 use crate::page_table::{Caching, Leaf, Mapping, Rights};
 use crate::poison::Finding;
 use crate::region::{Entry, Region};
@@ -186,12 +186,12 @@ impl Findings {
 
 impl<M: Machine> Memory<M> {
     /// Walks every invariant, tells what is broken, and returns how many things were looked at.
-    pub fn check(&self, tell: &mut dyn FnMut(CheckError)) -> u64 {
-        let mut checked = self.check_sums(tell);
+    pub fn check(&self, report: &mut dyn FnMut(CheckError)) -> u64 {
+        let mut checked = self.check_sums(report);
         self.each_entry(|entry| {
-            checked += self.check_entry(entry, tell);
+            checked += self.check_entry(entry, report);
             let (looked, _) = self
-                .check_poison(entry.id, entry.range.start, u64::MAX, &mut |f| tell(CheckError::Poison(f)));
+                .check_poison(entry.id, entry.range.start, u64::MAX, &mut |f| report(CheckError::Poison(f)));
             checked += looked;
         });
         checked
@@ -199,42 +199,42 @@ impl<M: Machine> Memory<M> {
 
     /// The part of [`Memory::check`] that is about one resource, to do it in steps; 0 when there is none
     /// of that number.
-    pub fn check_resource(&self, id: ResourceId, tell: &mut dyn FnMut(CheckError)) -> u64 {
-        self.entry(id).map_or(0, |entry| self.check_entry(entry, tell))
+    pub fn check_resource(&self, id: ResourceId, report: &mut dyn FnMut(CheckError)) -> u64 {
+        self.entry(id).map_or(0, |entry| self.check_entry(entry, report))
     }
 
     /// The part of [`Memory::check`] that is about all resources together: index and nodes.
-    pub fn check_sums(&self, tell: &mut dyn FnMut(CheckError)) -> u64 {
+    pub fn check_sums(&self, report: &mut dyn FnMut(CheckError)) -> u64 {
         let mut checked = 0;
         let mut before = PfnRange::default();
         self.each_entry(|entry| {
             checked += 1;
             if before.end > entry.range.start || entry.range.is_empty() {
-                tell(CheckError::Index { range: entry.range });
+                report(CheckError::Index { range: entry.range });
             }
             before = entry.range;
         });
-        self.empty_cache();
+        self.drain_all();
         for nr in self.nodes.named() {
             let (node, counted) = (self.nodes.id(nr), self.nodes.free(nr));
             let mut found = 0;
             self.resources(&mut |info| found += if info.node == node { info.free_pages } else { 0 });
             checked += 1;
             if counted != found {
-                tell(CheckError::Node { node, counted, found });
+                report(CheckError::Node { node, counted, found });
             }
         }
         checked
     }
 
-    fn check_entry(&self, entry: Entry, tell: &mut dyn FnMut(CheckError)) -> u64 {
+    fn check_entry(&self, entry: Entry, report: &mut dyn FnMut(CheckError)) -> u64 {
         let mut findings = Findings { errors: ArrayVec::new(), checked: 0 };
         let region = self.with_region(entry.slot, |region, buddy| {
             check_blocks(region, buddy, &mut findings);
             check_lists(region, buddy, &mut findings);
             let isolated = buddy.pages_in(State::Isolated) > 0;
             let fits = (!isolated || !buddy.isolated.is_empty())
-                && self.nodes.lists(entry.slot) != region.is_leaving_whole();
+                && self.nodes.lists(entry.slot) != region.is_isolated_whole();
             findings.expect(fits, CheckError::Leaving { resource: region.id });
             *region
         });
@@ -254,7 +254,7 @@ impl<M: Machine> Memory<M> {
             self.check_mapping(id, &vmemmap_mapping(&layout), &mut findings, leaf_fits);
             self.check_shared(id, &layout, &mut findings);
         }
-        findings.errors.into_iter().for_each(tell);
+        findings.errors.into_iter().for_each(report);
         findings.checked
     }
 

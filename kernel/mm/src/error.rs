@@ -6,7 +6,7 @@
 use core::fmt;
 
 use crate::addr::{Pfn, PfnRange, PhysAddr, VirtAddr};
-use crate::hotplug::Step;
+use crate::fault_injection::Step;
 use crate::info::{MAX_DEVICE_RANGES, PageState, ResourceId};
 
 /// Why a device's memory was not added. Nothing has changed then.

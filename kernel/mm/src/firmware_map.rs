@@ -15,7 +15,7 @@
 use arrayvec::ArrayVec;
 
 use crate::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
-use crate::early::{Occupied, Owner};
+use crate::boot_alloc::{Occupied, Owner};
 use crate::merge::merged;
 
 /// Ranges of RAM, and entries of what is occupied, that the map may have; UEFI firmware comes to about a hundred.

@@ -6,7 +6,7 @@
 //!               at most 16 blocks of 2 MiB -8 at once---> of one region
 //! ```
 //!
-//! A block goes in and out by a push and a pop and one bit of its group's words ([`hold_back`]): without choosing a
+//! A block goes in and out by a push and a pop and one bit of its group's words ([`mark_cached`]): without choosing a
 //! region, without a lock, a counter or, on the way in, its descriptor. The bits of the groups say enough to refuse what
 //! is not a movable block in use of just that order.
 //!
@@ -23,30 +23,30 @@
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
-use crate::buddy::{Buddy, Group, LEVELS, hand_out, hold_back, level_of, level_of_block};
+use crate::buddy::{Buddy, Group, LEVELS, level_of, level_of_block, mark_cached, mark_used_uncounted};
+use crate::descriptor::{Kind, Page, SlotNr, State, Tag};
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::node::{Amount, Want};
-use crate::page::{Kind, Page, SlotNr, State, Tag};
+use crate::zonelist::{Amount, Constraints};
 
 /// A kind of blocks that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(crate) enum SizeClass {
     /// Single frames.
     Single,
     /// Blocks of 2 MiB, for large leaves.
     Large,
 }
 
-impl Class {
-    const ALL: [Class; 2] = [Class::Single, Class::Large];
+impl SizeClass {
+    const ALL: [SizeClass; 2] = [SizeClass::Single, SizeClass::Large];
 
     /// The class whose blocks have `order`.
     #[inline]
-    pub(crate) const fn of(order: Order) -> Option<Class> {
+    pub(crate) const fn of(order: Order) -> Option<SizeClass> {
         match order.0 {
-            0 => Some(Class::Single),
-            9 => Some(Class::Large),
+            0 => Some(SizeClass::Single),
+            9 => Some(SizeClass::Large),
             _ => None,
         }
     }
@@ -54,8 +54,8 @@ impl Class {
     #[inline]
     const fn order(self) -> Order {
         match self {
-            Class::Single => Order(0),
-            Class::Large => Order(9),
+            SizeClass::Single => Order(0),
+            SizeClass::Large => Order(9),
         }
     }
 
@@ -63,8 +63,8 @@ impl Class {
     #[inline]
     const fn most(self) -> usize {
         match self {
-            Class::Single => MOST,
-            Class::Large => 16,
+            SizeClass::Single => MOST,
+            SizeClass::Large => 16,
         }
     }
 }
@@ -89,7 +89,7 @@ pub(crate) struct FrameCache {
     /// The number of a group of level 0 that is known to be open: since the cache gave something back the last time, a
     /// frame of it went out or came in, so one is held.
     open: AtomicU64,
-    stacks: [Stack; Class::ALL.len()],
+    stacks: [Stack; SizeClass::ALL.len()],
 }
 
 /// The blocks of a class: the last is the next to go.
@@ -155,7 +155,7 @@ impl FrameCache {
             levels: [const { AtomicU64::new(0) }; LEVELS],
             top: AtomicU8::new(0),
             open: AtomicU64::new(NO_GROUP),
-            stacks: [const { Stack::new() }; Class::ALL.len()],
+            stacks: [const { Stack::new() }; SizeClass::ALL.len()],
         }
     }
 
@@ -183,13 +183,13 @@ impl FrameCache {
     }
 
     #[inline(always)]
-    fn stack(&self, class: Class) -> &Stack {
+    fn stack(&self, class: SizeClass) -> &Stack {
         &self.stacks[class as usize]
     }
 
     /// Frames that it has.
     pub(crate) fn pages(&self) -> u64 {
-        Class::ALL.iter().map(|&class| (self.stack(class).len() as u64) << class.order().0).sum()
+        SizeClass::ALL.iter().map(|&class| (self.stack(class).len() as u64) << class.order().0).sum()
     }
 
     /// Has frames of nobody: what it had is given back or gone.
@@ -211,7 +211,7 @@ impl FrameCache {
 impl<M: Machine> Memory<M> {
     /// A block for a movable allocation, from whichever region the choice names.
     #[inline(always)]
-    pub(crate) fn take_cached(&self, class: Class) -> Option<Pfn> {
+    pub(crate) fn pop_or_refill(&self, class: SizeClass) -> Option<Pfn> {
         match self.pop_cached(class) {
             None => self.fetch(class),
             got => got,
@@ -220,23 +220,23 @@ impl<M: Machine> Memory<M> {
 
     /// The same when the cache has one.
     #[inline(always)]
-    pub(crate) fn pop_cached(&self, class: Class) -> Option<Pfn> {
+    pub(crate) fn pop_cached(&self, class: SizeClass) -> Option<Pfn> {
         // Each class for itself, so that order and level are known when this is compiled.
         match class {
-            Class::Single => self.pop_of(Class::Single),
-            Class::Large => self.pop_of(Class::Large),
+            SizeClass::Single => self.pop_of(SizeClass::Single),
+            SizeClass::Large => self.pop_of(SizeClass::Large),
         }
     }
 
     #[inline(always)]
-    fn pop_of(&self, class: Class) -> Option<Pfn> {
+    fn pop_of(&self, class: SizeClass) -> Option<Pfn> {
         let (cache, order) = (&self.cache, class.order());
         let head = cache.stack(class).pop()?;
-        hand_out(&self.machine, cache.level(level_of(order)), head, order);
+        mark_used_uncounted(&self.machine, cache.level(level_of(order)), head, order);
         let page = Page::of(&self.machine, head);
         page.set_tag(Tag { state: State::Movable, order, slot: SlotNr(cache.slot.load(Relaxed)) });
-        page.set_holder(0);
-        if class == Class::Single {
+        page.set_rmap(0);
+        if class == SizeClass::Single {
             cache.open.store(Group::of(head, 0).nr(), Relaxed);
         }
         self.poison.taken(&self.machine, PfnRange::of(head, order.pages()));
@@ -246,25 +246,25 @@ impl<M: Machine> Memory<M> {
     /// Puts a block that is being freed into the cache, and tells its order. `None`: it is of another region, or not a
     /// movable block in use of one of the orders that the cache has.
     #[inline(always)]
-    pub(crate) fn give_cached(&self, head: Pfn) -> Option<Order> {
+    pub(crate) fn push_cached(&self, head: Pfn) -> Option<Order> {
         let (cache, machine) = (&self.cache, &self.machine);
         let group = Group::of(head, 0).nr();
         if cache.open.load(Relaxed) == group {
-            return self.push_of(Class::Single, head);
+            return self.push_of(SizeClass::Single, head);
         }
         cache.slot_of(head)?;
         match level_of_block(|level| cache.level(level), machine, cache.top.load(Relaxed), head) {
-            0 => self.push_of(Class::Single, head).inspect(|_| cache.open.store(group, Relaxed)),
-            1 => self.push_of(Class::Large, head),
+            0 => self.push_of(SizeClass::Single, head).inspect(|_| cache.open.store(group, Relaxed)),
+            1 => self.push_of(SizeClass::Large, head),
             _ => None,
         }
     }
 
     /// The same when the block's group is known to be open.
     #[inline(always)]
-    fn push_of(&self, class: Class, head: Pfn) -> Option<Order> {
+    fn push_of(&self, class: SizeClass, head: Pfn) -> Option<Order> {
         let (order, stack) = (class.order(), self.cache.stack(class));
-        if !hold_back(&self.machine, self.cache.level(level_of(order)), head, order) {
+        if !mark_cached(&self.machine, self.cache.level(level_of(order)), head, order) {
             return None;
         }
         if stack.len() >= class.most() {
@@ -277,20 +277,20 @@ impl<M: Machine> Memory<M> {
 
     /// Empties the cache when it has frames of `slot`.
     #[inline]
-    pub(crate) fn settle(&self, slot: SlotNr) {
+    pub(crate) fn drain(&self, slot: SlotNr) {
         if self.cache.has(slot) {
-            self.empty_cache();
+            self.drain_all();
         }
     }
 
     /// Gives all cached blocks back. Whether there were any.
-    pub(crate) fn empty_cache(&self) -> bool {
+    pub(crate) fn drain_all(&self) -> bool {
         let cache = &self.cache;
         let had = cache.pages();
         if let Some(slot) = cache.slot() {
             self.locked(slot, |_, buddy| {
                 tell_counters(buddy, had);
-                Class::ALL.iter().for_each(|&class| give_back(buddy, cache.stack(class), class, MOST));
+                SizeClass::ALL.iter().for_each(|&class| give_back(buddy, cache.stack(class), class, MOST));
             });
             cache.leave();
         }
@@ -300,26 +300,26 @@ impl<M: Machine> Memory<M> {
     /// A block of a class that it has none of.
     #[cold]
     #[inline(never)]
-    fn fetch(&self, class: Class) -> Option<Pfn> {
+    fn fetch(&self, class: SizeClass) -> Option<Pfn> {
         self.fill(class).then(|| self.pop_cached(class)).flatten()
     }
 
     /// Fills in blocks of a class that it has none of, from the region that such a block would come from now. Whether
     /// there were any.
-    fn fill(&self, class: Class) -> bool {
+    fn fill(&self, class: SizeClass) -> bool {
         let (cache, order) = (&self.cache, class.order());
         let stack = cache.stack(class);
-        let want = Want { node: None, kind: Kind::Movable, amount: Amount::Order(order) };
+        let want = Constraints { node: None, kind: Kind::Movable, amount: Amount::Order(order) };
         let filled = self.nodes.choose(&self.slots, &want, |slot| {
             if !cache.has(slot) {
-                self.empty_cache();
+                self.drain_all();
             }
             self.locked(slot, |region, buddy| {
-                if !region.leaving.is_empty() {
+                if !region.isolated.is_empty() {
                     // It is still the one that the block should come from, past the cache.
                     return Some(Filled::No);
                 }
-                buddy.take_some(order, class.most() / 2, |head| stack.push(head));
+                buddy.alloc_bulk(order, class.most() / 2, |head| stack.push(head));
                 if stack.len() == 0 {
                     return None;
                 }
@@ -327,7 +327,7 @@ impl<M: Machine> Memory<M> {
                 cache.usable[0].store(buddy.usable.start.0, Relaxed);
                 cache.usable[1].store(buddy.usable.end.0, Relaxed);
                 cache.top.store(level_of(buddy.max), Relaxed);
-                let levels = cache.levels.iter().zip(buddy.room.levels());
+                let levels = cache.levels.iter().zip(buddy.metadata.levels());
                 levels.for_each(|(level, at)| level.store(at.0, Relaxed));
                 Some(Filled::Yes)
             })?
@@ -340,7 +340,7 @@ impl<M: Machine> Memory<M> {
     /// Gives the older half of a class's blocks back.
     #[cold]
     #[inline(never)]
-    fn give_back_half(&self, class: Class) {
+    fn give_back_half(&self, class: SizeClass) {
         let cache = &self.cache;
         cache.open.store(NO_GROUP, Relaxed);
         if let Some(slot) = cache.slot() {
@@ -368,14 +368,14 @@ fn tell_counters<M: Machine>(buddy: &Buddy<'_, M>, cached: u64) {
 }
 
 /// Gives the `most` oldest blocks of a class, or as many as there are, back to their region.
-fn give_back<M: Machine>(buddy: &Buddy<'_, M>, stack: &Stack, class: Class, most: usize) {
+fn give_back<M: Machine>(buddy: &Buddy<'_, M>, stack: &Stack, class: SizeClass, most: usize) {
     let (order, many) = (class.order(), most.min(stack.len()));
     let pages = (many as u64) << order.0;
     buddy.count(State::Cached, 0, pages);
     buddy.count(State::Free, pages, 0);
     let mut back = 0;
     while back < many {
-        back += buddy.return_some(order, (back..many).map(|n| stack.get(n)));
+        back += buddy.free_bulk(order, (back..many).map(|n| stack.get(n)));
     }
     stack.drop_first(many);
 }

@@ -8,7 +8,7 @@ use core::fmt;
 use arrayvec::ArrayVec;
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange, PhysAddr, SectionNr, VirtAddr};
-use crate::early::Owner;
+use crate::boot_alloc::Owner;
 
 /// Ranges a device may have at most (a `_CRS` with more is refused with a reason).
 pub const MAX_DEVICE_RANGES: usize = 16;

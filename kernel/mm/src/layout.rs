@@ -27,7 +27,7 @@
 
 use crate::addr::{Order, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, SECTION_PAGES, SectionNr, VirtAddr};
 use crate::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor, direct};
-use crate::buddy::{self, Room};
+use crate::buddy::{self, MetadataLayout};
 use crate::machine::{CpuFeatures, Support};
 use crate::page_table::{LeafSize, Level};
 use crate::section;
@@ -163,8 +163,8 @@ impl Layout {
             if usable.is_empty() {
                 return None;
             }
-            let pages = front + layout.room_for_tables() + (data.end.0 - array.end.0);
-            if pages >= tables && Room::bytes(usable) <= layout.own_slot_bytes() {
+            let pages = front + layout.pages_for_tables() + (data.end.0 - array.end.0);
+            if pages >= tables && MetadataLayout::bytes(usable) <= layout.own_slot_bytes() {
                 return Some(layout);
             }
             data.end = data.end.offset(1);
@@ -212,7 +212,7 @@ impl Layout {
             return (n < self.tables && page < self.array.start).then_some(page);
         }
         let front = self.array.start.0 - self.data.start.0;
-        let room = self.room_for_tables();
+        let room = self.pages_for_tables();
         let page = if n < front {
             self.data.start.offset(n)
         } else if n - front < room {
@@ -283,8 +283,8 @@ impl Layout {
     }
 
     /// Where the words of its allocator lie.
-    pub fn room(&self) -> Room {
-        Room::of(self.usable, self.header)
+    pub fn metadata(&self) -> MetadataLayout {
+        MetadataLayout::of(self.usable, self.header)
     }
 
     /// Bytes of a hot-added resource's own slots.
@@ -294,7 +294,7 @@ impl Layout {
 
     /// Pages of a hot-added resource's own slots that may hold page tables: those that are own slots from end to end,
     /// without those of header and groups.
-    const fn room_for_tables(&self) -> u64 {
+    const fn pages_for_tables(&self) -> u64 {
         (self.own_slot_bytes() >> PAGE_SHIFT).saturating_sub(self.words)
     }
 
@@ -324,7 +324,7 @@ impl Layout {
 
 /// Pages that header and groups of a region with this usable run take, the last one in part.
 fn room_pages(usable: PfnRange) -> u64 {
-    Room::bytes(usable).div_ceil(PAGE_SIZE)
+    MetadataLayout::bytes(usable).div_ceil(PAGE_SIZE)
 }
 
 #[cfg(test)]

@@ -20,19 +20,19 @@ use arrayvec::ArrayVec;
 use spin::{Mutex, RwLock};
 
 use crate::addr::{Order, Pfn, PfnRange};
+use crate::boot_alloc::Occupied;
 use crate::buddy::Buddy;
-use crate::early::Occupied;
+use crate::descriptor::SlotNr;
 use crate::error::AddError;
+use crate::fault_injection::Step;
 use crate::frame_cache::FrameCache;
-use crate::hotplug::Step;
+use crate::hot_remove::{EvacuationId, Underway};
 use crate::info::{BootRange, Policy, ResourceId};
 use crate::machine::{CpuFeatures, Machine};
-use crate::node::Nodes;
-use crate::page::SlotNr;
 use crate::page_table::PageTables;
 use crate::poison::Poison;
 use crate::region::{Entry, Index, MAX_REGIONS, Region, Slot};
-use crate::remove::{EvacuationId, Underway};
+use crate::zonelist::Nodes;
 
 /// Hot-pluggable ranges that are kept, once those that touch or overlap are joined (one on QEMU, a handful elsewhere).
 pub const MAX_HOTPLUG_RANGES: usize = 32;
@@ -147,12 +147,12 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Makes `step` of the next `times` adds or removals fail (0: of none).
-    pub fn fail_at(&self, step: Step, times: u32) {
+    pub fn inject(&self, step: Step, times: u32) {
         self.fail[step as usize].store(times, Ordering::Relaxed);
     }
 
     /// How many times `step` is still to fail.
-    pub fn fails_at(&self, step: Step) -> u32 {
+    pub fn injections_left(&self, step: Step) -> u32 {
         self.fail[step as usize].load(Ordering::Relaxed)
     }
 
@@ -169,12 +169,12 @@ impl<M: Machine> Memory<M> {
     }
 
     /// The error of an add's step that was told to fail.
-    pub(crate) fn injected(&self, step: Step) -> Result<(), AddError> {
-        self.told_to_fail(step).map_err(|step| AddError::Injected { step })
+    pub(crate) fn check_injected(&self, step: Step) -> Result<(), AddError> {
+        self.should_fail(step).map_err(|step| AddError::Injected { step })
     }
 
     /// The step itself when it was told to fail, which counts once.
-    pub(crate) fn told_to_fail(&self, step: Step) -> Result<(), Step> {
+    pub(crate) fn should_fail(&self, step: Step) -> Result<(), Step> {
         let counted = self.fail[step as usize]
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1));
         if counted.is_ok() { Err(step) } else { Ok(()) }
@@ -204,7 +204,7 @@ impl<M: Machine> Memory<M> {
         slot: SlotNr,
         work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
     ) -> Option<T> {
-        self.settle(slot);
+        self.drain(slot);
         self.locked(slot, work)
     }
 

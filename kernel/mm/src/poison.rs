@@ -272,7 +272,7 @@ impl<M: Machine> Memory<M> {
         id: ResourceId,
         from: Pfn,
         most: u64,
-        tell: &mut dyn FnMut(Finding),
+        report: &mut dyn FnMut(Finding),
     ) -> (u64, Option<Pfn>) {
         let Some(entry) = self.entry(id) else { return (0, None) };
         let mut findings: ArrayVec<Finding, FINDINGS> = ArrayVec::new();
@@ -295,7 +295,7 @@ impl<M: Machine> Memory<M> {
             }
             (looked, next)
         });
-        findings.into_iter().for_each(tell);
+        findings.into_iter().for_each(report);
         looked.unwrap_or((0, None))
     }
 }

@@ -10,7 +10,7 @@
 //! Neighbours: `hotplug` asks, the fixmap (`page_table`) is the way to frames that nothing maps yet.
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
-use crate::buddy::Room;
+use crate::buddy::MetadataLayout;
 use crate::error::AddError;
 use crate::layout::Layout;
 use crate::machine::Machine;
@@ -43,7 +43,8 @@ fn frames(layout: &Layout) -> impl Iterator<Item = Pfn> {
     let Layout { range, array, tables, .. } = *layout;
     let ends = [range.start, array.start, Pfn(range.end.0.saturating_sub(1))];
     let tables = (0..tables).filter_map(|n| layout.table_page(n));
-    let words = Room::first_written(layout.usable).map(move |at| array.start.offset(at >> PAGE_SHIFT));
+    let words =
+        MetadataLayout::first_written(layout.usable).map(move |at| array.start.offset(at >> PAGE_SHIFT));
     ends.into_iter().chain(tables).chain(words)
 }
 

@@ -129,13 +129,13 @@ pub fn verify_leaves<M: Machine>(
     machine: &M,
     from: VirtAddr,
     most: usize,
-    tell: &mut dyn FnMut(Unprotected),
+    report: &mut dyn FnMut(Unprotected),
 ) -> (u64, Option<VirtAddr>) {
     let mut looked = 0;
     let next = leaves(tables, machine, from, most, &mut |leaf| {
         looked += 1;
         if let Some(missing) = fault_of(&leaf) {
-            tell(missing);
+            report(missing);
         }
     });
     (looked, next)
@@ -146,19 +146,19 @@ pub fn verify_rest<M: Machine>(
     tables: &PageTables,
     machine: &M,
     guards: impl Iterator<Item = VirtAddr>,
-    tell: &mut dyn FnMut(Unprotected),
+    report: &mut dyn FnMut(Unprotected),
 ) -> u64 {
     let mut looked = 0;
     tables.leaves(machine, KERNEL.start, KERNEL.size / PAGE_SIZE - 1, &mut |leaf| {
         if matches!(leaf.rights, Some(Rights::ReadOnly | Rights::Code)) {
             looked += leaf.size.pages();
-            read_only_everywhere(tables, machine, &leaf, tell);
+            read_only_everywhere(tables, machine, &leaf, report);
         }
     });
     for guard in guards {
         looked += 1;
         if tables.translate(machine, guard).is_some() {
-            tell(Unprotected::Guard(guard));
+            report(Unprotected::Guard(guard));
         }
     }
     looked
@@ -180,13 +180,13 @@ fn read_only_everywhere<M: Machine>(
     tables: &PageTables,
     machine: &M,
     leaf: &Leaf,
-    tell: &mut dyn FnMut(Unprotected),
+    report: &mut dyn FnMut(Unprotected),
 ) {
     for offset in (0..leaf.size.bytes()).step_by(PAGE_SIZE as usize) {
         let (image, phys) = (leaf.virt.offset(offset), PhysAddr(leaf.phys.0 + offset));
         let alias = tables.translate(machine, direct(phys));
         if alias.is_some_and(|alias| alias.rights != Some(Rights::ReadOnly)) {
-            tell(Unprotected::Alias { image, phys });
+            report(Unprotected::Alias { image, phys });
         }
     }
 }
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use crate::addr::{Pfn, PfnRange};
     use crate::address_space::{DIRECT_MAP, HEAP};
-    use crate::early::{EarlyFrames, Occupied, Owner};
+    use crate::boot_alloc::{BootAllocator, Occupied, Owner};
     use crate::machine::Support;
     use crate::page_table::{Caching, Mapping};
     use crate::sim::SimMachine;
@@ -214,7 +214,7 @@ mod tests {
     struct Kernel {
         sim: SimMachine,
         tables: PageTables,
-        early: EarlyFrames,
+        early: BootAllocator,
     }
 
     impl Kernel {
@@ -226,14 +226,14 @@ mod tests {
                 Occupied { range: sim.boot_tables(), owner: Owner::PageTables },
                 Occupied { range: PfnRange::new(Pfn(0x400), Pfn(0x410)), owner: Owner::Boot },
             ];
-            let early = EarlyFrames::new(&ranges, &taken);
+            let early = BootAllocator::new(&ranges, &taken);
             let tables = PageTables::new(sim.root(), sim.features());
             let mut kernel = Kernel { sim, tables, early };
             for (page, (pfn, rights)) in (0u64..).zip(IMAGE) {
                 kernel.map(KERNEL.start.offset(page * PAGE_SIZE), Pfn(pfn), rights);
             }
             kernel.map(HEAP.start.offset(PAGE_SIZE), Pfn(0x403), Rights::Data);
-            kernel.tables.tidy_direct_map(&kernel.sim, &ranges, &mut kernel.early).unwrap();
+            kernel.tables.sanitize_direct_map(&kernel.sim, &ranges, &mut kernel.early).unwrap();
             kernel
         }
 
@@ -270,8 +270,8 @@ mod tests {
             let guards = [HEAP.start, HEAP.start.offset(2 * PAGE_SIZE)].into_iter();
             let (mut looked, mut from) = (0, Some(VirtAddr(0)));
             while let Some(at) = from {
-                let mut tell = |missing| all.push(missing);
-                let (some, next) = verify_leaves(&self.tables, &self.sim, at, 3, &mut tell);
+                let mut report = |missing| all.push(missing);
+                let (some, next) = verify_leaves(&self.tables, &self.sim, at, 3, &mut report);
                 (looked, from) = (looked + some, next);
             }
             looked += verify_rest(&self.tables, &self.sim, guards, &mut |missing| all.push(missing));

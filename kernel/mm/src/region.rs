@@ -17,11 +17,11 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use spin::Mutex;
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange};
-use crate::buddy::{Buddy, Room, Summary};
+use crate::buddy::{Buddy, MetadataLayout, Summary};
+use crate::descriptor::SlotNr;
 use crate::info::{AddStats, DeviceId, ResourceId, Zone};
 use crate::layout::Layout;
 use crate::machine::Machine;
-use crate::page::SlotNr;
 
 /// Regions there can be: 256 slots of QEMU's with some of several ranges, and boot memory.
 pub const MAX_REGIONS: usize = 512;
@@ -40,19 +40,19 @@ pub struct Region {
     /// Where its own data lies.
     pub layout: Layout,
     /// Where its allocator's words lie.
-    pub room: Room,
+    pub metadata: MetadataLayout,
     /// The highest order of its blocks.
     pub max: Order,
     /// What adding it cost.
     pub stats: AddStats,
     /// The frames of its usable run that are being taken out of use; none: empty.
-    pub leaving: PfnRange,
+    pub isolated: PfnRange,
 }
 
 impl Region {
     /// Whether all of it is being taken out of use: then it is on no node's list.
-    pub fn is_leaving_whole(&self) -> bool {
-        self.leaving == self.layout.usable
+    pub fn is_isolated_whole(&self) -> bool {
+        self.isolated == self.layout.usable
     }
 
     /// The region's allocator. To be used under the slot's lock only.
@@ -60,12 +60,12 @@ impl Region {
     pub fn buddy<'a, M: Machine>(&self, machine: &'a M, slot: SlotNr, summary: &'a Summary) -> Buddy<'a, M> {
         Buddy {
             machine,
-            room: self.room,
+            metadata: self.metadata,
             usable: self.layout.usable,
             max: self.max,
             slot,
             summary,
-            isolated: if self.is_leaving_whole() { PfnRange::default() } else { self.leaving },
+            isolated: if self.is_isolated_whole() { PfnRange::default() } else { self.isolated },
         }
     }
 }

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use carapace_mm::addr::{Pfn, PfnRange, VirtAddr};
 use carapace_mm::address_space::ALLOC;
-use carapace_mm::early::{EarlyFrames, Occupied, Owner};
+use carapace_mm::boot_alloc::{BootAllocator, Occupied, Owner};
 use carapace_mm::machine::Support;
 use carapace_mm::page_table::{Caching, LeafSize, Mapping, PageTables, Rights};
 use carapace_mm::sim::SimMachine;
@@ -128,7 +128,7 @@ proptest! {
         let ranges = [PfnRange::new(Pfn(0x100), Pfn(0x2000))];
         let sim = SimMachine::boot(3, gib, &ranges);
         let mut early =
-            EarlyFrames::new(&ranges, &[Occupied { range: sim.boot_tables(), owner: Owner::PageTables }]);
+            BootAllocator::new(&ranges, &[Occupied { range: sim.boot_tables(), owner: Owner::PageTables }]);
         let mut tables = PageTables::new(sim.root(), sim.features());
         tables.prepare_hotplug(&sim, PfnRange::default(), &mut early).unwrap();
         let largest = tables.largest_leaf();

@@ -11,7 +11,7 @@ use super::{backtrace, cpu, exit, interrupts, machine_check, percpu, stacks};
 use crate::memory::heap;
 use crate::situation;
 use carapace_mm::addr::{Pfn, PhysAddr, VirtAddr};
-use carapace_mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, window_of};
+use carapace_mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, va_region_of};
 use core::arch::asm;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
@@ -282,7 +282,7 @@ impl fmt::Display for Place {
         if let Some(guard) = stacks::guard_page(self.0).or_else(|| heap::guard_page(self.0)) {
             return f.write_str(guard);
         }
-        let Some(window) = window_of(self.0) else {
+        let Some(window) = va_region_of(self.0) else {
             return f.write_str(match self.0.0 {
                 0..=0xffff => "lower half, close to address 0 (a null pointer?)",
                 0x1_0000..0x8000_0000_0000 => "lower half, which the kernel does not use",

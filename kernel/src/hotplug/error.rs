@@ -10,9 +10,9 @@ use carapace_acpi::notify::OstStatus;
 use carapace_acpi::ranges::RangesError;
 use carapace_mm::addr::PfnRange;
 use carapace_mm::error::AddError;
+use carapace_mm::hot_remove::{Pinned, RemoveError, Retry};
 use carapace_mm::info::Holder;
-use carapace_mm::remove::{Pinned, RemoveError, Retry};
-use carapace_mm::window::AllocationId;
+use carapace_mm::vmalloc::AllocationId;
 use core::fmt;
 
 /// Why a memory device is not (or no longer) what the firmware wanted it to be.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Invariants: nothing here waits for longer than [`PATIENCE_US`] without something having been done; after
-//! success nothing of the device's memory is mapped or known. Neighbour: `carapace_mm::remove` does the work.
+//! success nothing of the device's memory is mapped or known. Neighbour: `carapace_mm::hot_remove` does the work.
 
 use super::{DEVICES, HotplugError, MAY_LEAVE, microseconds, why};
 use crate::executor;
@@ -15,9 +15,9 @@ use crate::memory::{core, window};
 use crate::news;
 use ::core::sync::atomic::Ordering;
 use carapace_mm::addr::PAGE_SIZE;
+use carapace_mm::hot_remove::{RemoveError, RemoveStats, Removed, SurpriseRemoved};
 use carapace_mm::info::DeviceId;
-use carapace_mm::remove::{Forgotten, RemoveError, RemoveStats, Removed};
-use carapace_mm::window::Progress;
+use carapace_mm::vmalloc::Progress;
 use log::{Level, info};
 
 /// Frames copied in a step: a few milliseconds under emulation.
@@ -111,7 +111,7 @@ pub(super) fn lose_vanished() {
 }
 
 /// Notes and logs how forgetting a device's memory went.
-fn note(id: DeviceId, attempt: Result<Forgotten, RemoveError>) -> Result<(), HotplugError> {
+fn note(id: DeviceId, attempt: Result<SurpriseRemoved, RemoveError>) -> Result<(), HotplugError> {
     let mut devices = DEVICES.lock();
     let Some(device) = devices.get_mut(id.0 as usize) else { return Ok(()) };
     let gone = "gone without having been asked for";
@@ -119,11 +119,11 @@ fn note(id: DeviceId, attempt: Result<Forgotten, RemoveError>) -> Result<(), Hot
         news::removed(&device.path, forgotten.pages.saturating_mul(PAGE_SIZE));
     }
     let result = match attempt {
-        Ok(Forgotten { lost_pages: 0, allocations: 0, pages, .. }) => {
+        Ok(SurpriseRemoved { lost_pages: 0, allocations: 0, pages, .. }) => {
             device.say(Level::Warn, format_args!("{gone}; its {} MiB were not in use", pages >> 8));
             Ok(())
         }
-        Ok(Forgotten { lost_pages: pages, allocations, .. }) => {
+        Ok(SurpriseRemoved { lost_pages: pages, allocations, .. }) => {
             Err(HotplugError::Lost { pages, allocations })
         }
         Err(error) => Err(HotplugError::Remove(why(error))),

@@ -2,7 +2,7 @@
 //! be read only after the first, and SRAT among them tells the second which node a range belongs to.
 //!
 //! ```text
-//!  BootInfo regions ──> FirmwareMap ──> EarlyFrames ──> devices window ──> [SRAT]
+//!  BootInfo regions ──> FirmwareMap ──> BootAllocator ──> devices window ──> [SRAT]
 //!  [SRAT] ──> ranges by node ──> heap ──> Memory::boot: a region and a memmap for each range
 //! ```
 //!
@@ -19,7 +19,7 @@ use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use carapace_acpi::srat::Srat;
 use carapace_mm::addr::{NodeId, PAGE_SIZE, PfnRange, PhysAddr};
 use carapace_mm::address_space::{DIRECT_MAP, direct};
-use carapace_mm::early::{EarlyFrames, Owner};
+use carapace_mm::boot_alloc::{BootAllocator, Owner};
 use carapace_mm::error::BootError;
 use carapace_mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
 use carapace_mm::info::BootRange;
@@ -64,7 +64,7 @@ impl fmt::Display for StartError {
 #[derive(Debug)]
 pub struct EarlyMemory {
     map: FirmwareMap,
-    frames: EarlyFrames,
+    frames: BootAllocator,
 }
 
 /// Takes memory over from the loader: sorts its map, lets the direct map have that and no more, and makes the
@@ -78,9 +78,9 @@ pub fn take_over(boot: &BootInfo) -> Result<EarlyMemory, StartError> {
         return Err(StartError::NoDirectMap);
     }
     let map = FirmwareMap::new(boot.memory_regions.iter().map(entry)).map_err(StartError::Map)?;
-    let mut frames = EarlyFrames::new(map.ranges(), map.occupied());
+    let mut frames = BootAllocator::new(map.ranges(), map.occupied());
     let mut tables = PageTables::new(cpu::root(), cpu::features());
-    tables.tidy_direct_map(core().machine(), map.ranges(), &mut frames).map_err(StartError::Tables)?;
+    tables.sanitize_direct_map(core().machine(), map.ranges(), &mut frames).map_err(StartError::Tables)?;
     devices::init(tables, &mut frames).map_err(StartError::Tables)?;
     Ok(EarlyMemory { map, frames })
 }

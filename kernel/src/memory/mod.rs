@@ -25,10 +25,10 @@ pub use machine::KernelMachine;
 static CORE: carapace_mm::Memory<KernelMachine> = carapace_mm::Memory::new(unsafe { KernelMachine::new() });
 
 /// The allocations that the shell's `alloc` makes, mapped in the alloc window.
-static WINDOW: carapace_mm::window::Window = carapace_mm::window::Window::new();
+static WINDOW: carapace_mm::vmalloc::VmallocArena = carapace_mm::vmalloc::VmallocArena::new();
 
 /// The allocations in the alloc window.
-pub fn window() -> &'static carapace_mm::window::Window {
+pub fn window() -> &'static carapace_mm::vmalloc::VmallocArena {
     &WINDOW
 }
 

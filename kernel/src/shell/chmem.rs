@@ -12,8 +12,8 @@ use ::core::fmt::{Display, Write};
 use carapace_cli::args::{Flag, Invocation};
 use carapace_cli::chmem::{BlockName, Change, ChmemZone, CouldOnly, Meaning, Wanted, parse, zone};
 use carapace_mm::addr::{MAX_PFN, PAGE_SIZE, SECTION_PAGES, SectionNr};
+use carapace_mm::hot_remove::{OnlineError, Target};
 use carapace_mm::info::{SectionState, Zone};
-use carapace_mm::remove::{OnlineError, Target};
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
 

@@ -20,8 +20,8 @@ use carapace_mm::addr::{
     MAX_PFN, Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, SECTION_PAGES, SectionNr, VirtAddr,
 };
 use carapace_mm::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor};
+use carapace_mm::hot_remove::Pinned;
 use carapace_mm::info::{DeviceId, Holder, PageState, ResourceId, ResourceInfo};
-use carapace_mm::remove::Pinned;
 
 /// The resource that an operand names.
 pub fn resource(text: &str) -> Result<ResourceInfo, Failure> {

@@ -13,7 +13,7 @@ use carapace_cli::report::{Array, Format};
 use carapace_cli::rows::{ExtentRow, Joined};
 use carapace_mm::MAX_NODES;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
-use carapace_mm::early::Owner;
+use carapace_mm::boot_alloc::Owner;
 use carapace_mm::info::{BlockInfo, Holder, NodeTotals, PageState, ResourceInfo};
 use spin::Once;
 

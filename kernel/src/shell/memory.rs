@@ -14,7 +14,7 @@ use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{AllocRow, FreeRow, VerifyRow};
 use carapace_mm::Kind;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
-use carapace_mm::window::{
+use carapace_mm::vmalloc::{
     AllocError, Allocation, AllocationId, AllocationState, Amount, Growing, Progress, Request, Shape,
 };
 
@@ -139,7 +139,7 @@ pub async fn free(invocation: &Invocation<'_>) -> Outcome {
                 }
                 last = Some(allocation.id);
                 // What is being made on the other line is not there yet.
-                if allocation.state == AllocationState::Growing {
+                if allocation.state == AllocationState::Allocating {
                     continue;
                 }
                 release(allocation.id).await?;

@@ -15,9 +15,9 @@ use carapace_cli::number::{self, IdOrRange};
 use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{OfflineRow, OnlineRow};
 use carapace_mm::addr::PAGE_SIZE;
+use carapace_mm::hot_remove::{Offlined, RemoveError, Target};
 use carapace_mm::info::{ResourceId, Zone};
-use carapace_mm::remove::{Offlined, RemoveError, Target};
-use carapace_mm::window::Progress;
+use carapace_mm::vmalloc::Progress;
 
 /// What `ID` or `FROM-TO` names.
 fn target(invocation: &Invocation<'_>) -> Result<Target, Failure> {

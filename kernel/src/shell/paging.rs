@@ -12,15 +12,15 @@ use carapace_cli::number;
 use carapace_cli::report::{self, Format, Text};
 use carapace_cli::rows::{DumpHead, Leaves, LevelRow, WalkRow, WindowRow};
 use carapace_mm::addr::VirtAddr;
-use carapace_mm::address_space::{WINDOWS, window_of};
-use carapace_mm::page_table::{Caching, Leads, Leaf, PathStep, Rights};
+use carapace_mm::address_space::{VA_REGIONS, va_region_of};
+use carapace_mm::page_table::{Caching, EntryTarget, Leaf, PathStep, Rights};
 use carapace_mm::protection::LeafCounts;
 
 /// What lies in no window: anything in the lower half, and gaps between windows.
 const ELSEWHERE: &str = "elsewhere";
 /// Leaves counted in a step.
 const LEAVES_STEP: usize = 4096;
-const ROWS: usize = WINDOWS.len() + 1;
+const ROWS: usize = VA_REGIONS.len() + 1;
 
 /// Tables on the way to an address.
 const LEVELS: usize = 4;
@@ -49,9 +49,9 @@ fn level_row(step: &PathStep) -> LevelRow {
         let _ = write!(flags, "{}{word}", if flags.is_empty() { "" } else { ", " });
     });
     let (kind, leads_to) = match step.leads {
-        Leads::Nowhere => ("absent", None),
-        Leads::Table(table) => ("table", Some(table.start().0)),
-        Leads::Leaf(_, at) => ("leaf", Some(at.0)),
+        EntryTarget::Nowhere => ("absent", None),
+        EntryTarget::Table(table) => ("table", Some(table.start().0)),
+        EntryTarget::Leaf(_, at) => ("leaf", Some(at.0)),
     };
     LevelRow {
         level: step.level.name(),
@@ -83,7 +83,7 @@ pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
     let found = found.flatten();
     let row = WalkRow {
         virt,
-        window: window_of(VirtAddr(virt)).map(|window| window.name),
+        window: va_region_of(VirtAddr(virt)).map(|window| window.name),
         phys: found.map(|found| found.phys.0),
         leaf_bytes: found.map(|found| found.size.bytes()),
         rights: found.map(|found| rights(found.rights)),
@@ -110,8 +110,8 @@ pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
 pub async fn ptdump(invocation: &Invocation<'_>) -> Outcome {
     let mut counts = [LeafCounts::default(); ROWS];
     let mut count = |leaf: Leaf| {
-        let place = WINDOWS.iter().position(|window| window.contains(leaf.virt));
-        if let Some(counts) = counts.get_mut(place.unwrap_or(WINDOWS.len())) {
+        let place = VA_REGIONS.iter().position(|window| window.contains(leaf.virt));
+        if let Some(counts) = counts.get_mut(place.unwrap_or(VA_REGIONS.len())) {
             counts.add(&leaf);
         }
     };
@@ -120,7 +120,7 @@ pub async fn ptdump(invocation: &Invocation<'_>) -> Outcome {
         from = protection::leaves(at, LEAVES_STEP, &mut count);
         input::telling_step().await?;
     }
-    let names = WINDOWS.iter().map(|window| (window.name, window.start.0)).chain([(ELSEWHERE, 0)]);
+    let names = VA_REGIONS.iter().map(|window| (window.name, window.start.0)).chain([(ELSEWHERE, 0)]);
     let windows: ArrayVec<WindowRow, ROWS> =
         names.zip(&counts).map(|((window, start), counts)| window_row(window, start, counts)).collect();
     let mut head = DumpHead { writable_executable: 0, leaves: Leaves::default() };

@@ -12,7 +12,7 @@ use carapace_cli::human::Size;
 use carapace_cli::number;
 use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{FailRow, MisuseRow, PoisonRow, PolicyRow, StressRow, Word};
-use carapace_mm::hotplug::Step;
+use carapace_mm::fault_injection::Step;
 use carapace_mm::info::Policy;
 use carapace_mm::poison::Mode;
 
@@ -77,11 +77,11 @@ pub fn fail(invocation: &Invocation<'_>) -> Outcome {
         let step = Step::named(name).ok_or_else(unknown)?;
         let times = number::integer(invocation.operand(1).unwrap_or("1"), "a number of times");
         let times = u32::try_from(times.map_err(Failure::of)?);
-        core().fail_at(step, times.map_err(|_| Failure::of("at most 4294967295 times"))?);
+        core().inject(step, times.map_err(|_| Failure::of("at most 4294967295 times"))?);
         only = Some(step);
     }
     let row = |step: Step| {
-        let (of, times) = (Word::of(&step.operation()), core().fails_at(step));
+        let (of, times) = (Word::of(&step.operation()), core().injections_left(step));
         FailRow { of, step: step.name(), times }
     };
     match (only, invocation.format()) {

@@ -1,4 +1,4 @@
-//! The memory core in use, on the simulated machine: what is done, and in which order, the bytes say. `carapace_mm::sim::world`
+//! The memory core in use, on the simulated machine: what is done, and in which order, the bytes say. `carapace_mm::sim::model`
 //! compares after each operation; a panic is a find.
 //!
 //! ```text
@@ -8,11 +8,11 @@
 
 use carapace_mm::Kind;
 use carapace_mm::addr::{NodeId, Order};
-use carapace_mm::hotplug::Step;
+use carapace_mm::fault_injection::Step;
 use carapace_mm::info::{Policy, Zone};
 use carapace_mm::machine::Support;
-use carapace_mm::sim::world::{DIMMS, NODES, Op, Use, World, wish};
-use carapace_mm::window::{Request, Shape};
+use carapace_mm::sim::model::{DIMMS, Model, NODES, Op, Use, wish};
+use carapace_mm::vmalloc::{Request, Shape};
 use libfuzzer_sys::fuzz_target;
 
 /// Operations of one run: more only take longer.
@@ -20,7 +20,7 @@ const MOST: usize = 64;
 
 fuzz_target!(|input: &[u8]| {
     let Some((first, rest)) = input.split_first() else { return };
-    let mut world = World::small(if first & 1 == 0 { Support::No } else { Support::Yes });
+    let mut world = Model::small(if first & 1 == 0 { Support::No } else { Support::Yes });
     for word in rest.chunks_exact(4).take(MOST) {
         world.run(&operation(word[0], word[1], u16::from_le_bytes([word[2], word[3]])));
     }

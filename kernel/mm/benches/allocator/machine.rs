@@ -11,7 +11,7 @@ use carapace_mm::Kind;
 use carapace_mm::Memory;
 use carapace_mm::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use carapace_mm::address_space::{DESCRIPTOR_SIZE, descriptor};
-use carapace_mm::early::{EarlyFrames, Occupied, Owner};
+use carapace_mm::boot_alloc::{BootAllocator, Occupied, Owner};
 use carapace_mm::info::{AddRequest, BootRange, DeviceId};
 use carapace_mm::machine::{Machine, Support};
 use carapace_mm::memory::BootMemory;
@@ -92,7 +92,7 @@ impl Carapace {
             occupied: &occupied,
             hotplug: &[PfnRange::of(FIRST, PAGES)],
         };
-        let mut early = EarlyFrames::new(&[boot], &occupied);
+        let mut early = BootAllocator::new(&[boot], &occupied);
         memory.boot(known, &mut early, &mut |_| {}).expect("boot memory is taken over");
         let pages = PAGES / regions as u64;
         for nr in 0..regions as u64 {

@@ -1,14 +1,14 @@
-//! 128 bits as 128 places of a small buddy: bit n is set when place n is free.
+//! 128 bits as 128 areas of a small buddy: bit n is set when place n is free.
 //!
 //! ```text
-//!  places   0 1 2 3 | 4 5 6 7 | ...      free bits  1111 0100   one block of 4 at 0, one of 1 at 5
+//!  areas   0 1 2 3 | 4 5 6 7 | ...      free bits  1111 0100   one block of 4 at 0, one of 1 at 5
 //! ```
 //!
 //! Which blocks are free follows from the bits alone: the aligned runs of set bits whose union with
 //! their buddy is not set as a whole. So merging is setting bits, and nothing can be left unmerged.
-//! A block's size is 2^`sub` places, `sub` from 0 to 7. Plain arithmetic; neighbour: `group`.
+//! A block's size is 2^`sub` areas, `sub` from 0 to 7. Plain arithmetic; neighbour: `group`.
 
-/// Places, and what a group's children are in the next: 2^7.
+/// AreaTree, and what a group's children are in the next: 2^7.
 pub(super) const SHIFT: u8 = 7;
 
 /// Bit n is set where n is a multiple of 2^sub.
@@ -28,19 +28,19 @@ const STARTS: [u128; SHIFT as usize + 1] = {
     starts
 };
 
-/// The bits of the block of 2^sub places at `place`.
+/// The bits of the block of 2^sub areas at `place`.
 #[inline]
 pub(super) const fn block(place: u8, sub: u8) -> u128 {
     (u128::MAX >> (128 - (1 << sub))) << place
 }
 
-/// The bits of the places from `from` on that are below `to`; beyond the last there are none.
+/// The bits of the areas from `from` on that are below `to`; beyond the last there are none.
 pub(super) fn between(from: u64, to: u64) -> u128 {
     let below = |n: u64| if n < 128 { !(u128::MAX << n) } else { u128::MAX };
     below(to) & !below(from)
 }
 
-/// Where the free blocks of 2^(SUB+1) places start, merged or not, when `starts` has those of 2^SUB.
+/// Where the free blocks of 2^(SUB+1) areas start, merged or not, when `starts` has those of 2^SUB.
 /// The shift is known when this is compiled, which is what makes two words as cheap as one.
 #[inline(always)]
 const fn pairs<const SUB: u8>(starts: u128) -> u128 {
@@ -95,7 +95,7 @@ pub(super) fn largest(free: u128) -> Option<u8> {
     largest
 }
 
-/// The smallest free block of at least 2^least places, the first of several: its place and `sub`.
+/// The smallest free block of at least 2^least areas, the first of several: its place and `sub`.
 #[inline]
 pub(super) fn smallest(free: u128, least: u8) -> Option<(u8, u8)> {
     let mut found = None;
@@ -110,7 +110,7 @@ pub(super) fn smallest(free: u128, least: u8) -> Option<(u8, u8)> {
     found
 }
 
-/// The size of the free block that the free places of 2^sub at `place` are in, when only these 64 places are looked at,
+/// The size of the free block that the free areas of 2^sub at `place` are in, when only these 64 areas are looked at,
 /// of which not all are free.
 #[inline]
 pub(super) const fn around_in_half(free: u64, place: u8, sub: u8) -> u8 {
@@ -129,7 +129,7 @@ pub(super) const fn around_in_half(free: u64, place: u8, sub: u8) -> u8 {
 /// The free block that `place` is in: its first place and `sub`; `None` when the place is not free.
 #[inline]
 pub(super) const fn around(free: u128, place: u8) -> Option<(u8, u8)> {
-    // Up to half of the places in one word, then both words.
+    // Up to half of the areas in one word, then both words.
     let base = place & 64;
     let word = (free >> base) as u64;
     if word >> (place % 64) & 1 == 0 {
@@ -168,17 +168,17 @@ pub(super) fn tally(free: u128) -> [u8; SHIFT as usize + 1] {
     blocks
 }
 
-/// The first places of `many` blocks of 2^sub places, side by side from `place` on.
+/// The first areas of `many` blocks of 2^sub areas, side by side from `place` on.
 #[inline]
 pub(super) const fn first_of(place: u8, sub: u8, many: u32) -> u128 {
-    let places = many << sub;
-    if places < 128 { !(u128::MAX << places) << place } else { u128::MAX }
+    let areas = many << sub;
+    if areas < 128 { !(u128::MAX << areas) << place } else { u128::MAX }
 }
 
-/// The first places of the blocks of 2^sub places that `places` is made of.
+/// The first areas of the blocks of 2^sub areas that `places` is made of.
 #[inline]
-pub(super) const fn starts(places: u128, sub: u8) -> u128 {
-    places & STARTS[sub as usize]
+pub(super) const fn starts(areas: u128, sub: u8) -> u128 {
+    areas & STARTS[sub as usize]
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use crate::machine::Machine;
 
 /// Levels there are, for orders up to [`Order::MAX`].
 pub(crate) const LEVELS: usize = (Order::MAX.0 / SHIFT) as usize + 1;
-const _: () = assert!(LEVELS == 5, "see Room::level_of_block");
+const _: () = assert!(LEVELS == 5, "see MetadataLayout::level_of_block");
 
 /// Where the link is among a group's words, and the bits that say what is movable.
 const LINK: u64 = 32;
@@ -122,21 +122,21 @@ pub(super) fn first_groups(usable: PfnRange) -> impl Iterator<Item = Group> {
 
 /// Where a region's header and the words of its groups lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct MetadataLayout {
     /// The header.
     pub(super) header: VirtAddr,
     /// For each level: where the words of its group number 0 would lie.
     levels: [VirtAddr; LEVELS],
 }
 
-impl Room {
+impl MetadataLayout {
     /// The room of a region with this usable run, whose header is at `header`.
-    pub fn of(usable: PfnRange, header: VirtAddr) -> Room {
+    pub fn of(usable: PfnRange, header: VirtAddr) -> MetadataLayout {
         let mut levels = [header; LEVELS];
         each_level(usable, |level, first, at| {
             levels[level as usize] = header.offset(at.wrapping_sub(first * group_bytes(level)));
         });
-        Room { header, levels }
+        MetadataLayout { header, levels }
     }
 
     /// Bytes of header and groups of a region with this usable run.
@@ -146,7 +146,7 @@ impl Room {
 
     /// Where a fresh region with this usable run writes: the first and the last bytes, counted from the header.
     pub fn first_written(usable: PfnRange) -> impl Iterator<Item = u64> {
-        let room = Room::of(usable, VirtAddr(0));
+        let room = MetadataLayout::of(usable, VirtAddr(0));
         let bytes = [0, header_bytes(max_order(usable)) - 1];
         let ends = move |group: Group| (room.group(group).0, group_bytes(group.level) - 1);
         let groups = first_groups(usable).map(ends);
@@ -237,7 +237,7 @@ fn movable_bit(base: VirtAddr, head: Pfn, order: Order) -> (VirtAddr, u64) {
 
 /// Makes a block that the cache holds a movable one in use. Its order is 0 or at least 7, and its level lies at `base`.
 #[inline(always)]
-pub(crate) fn hand_out<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) {
+pub(crate) fn mark_used_uncounted<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) {
     let (at, bit) = movable_bit(base, head, order);
     machine.store(at, machine.load(at) | bit);
 }
@@ -245,7 +245,7 @@ pub(crate) fn hand_out<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order
 /// Makes a movable block in use one that the cache holds; whether it was that, with `head` its first frame. Its order
 /// is 0 or at least 7, its group, which is open, of a level that lies at `base`.
 #[inline(always)]
-pub(crate) fn hold_back<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) -> bool {
+pub(crate) fn mark_cached<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) -> bool {
     let (at, bit) = movable_bit(base, head, order);
     let word = machine.load(at);
     let group = Group::of(head, level_of(order));
@@ -328,13 +328,13 @@ impl<M: Machine> Buddy<'_, M> {
     /// The bits of a group's children.
     #[inline(always)]
     pub(super) fn children(&self, group: Group) -> Children {
-        Children::load(self.machine, self.room.group(group))
+        Children::load(self.machine, self.metadata.group(group))
     }
 
     /// Writes the bits of a group's children.
     #[inline(always)]
     pub(super) fn set_children(&self, group: Group, children: Children) {
-        let at = self.room.group(group);
+        let at = self.metadata.group(group);
         let Children { first, second } = children;
         self.machine.store(at, first as u64);
         self.machine.store(at.offset(8), second as u64);
@@ -351,7 +351,7 @@ impl<M: Machine> Buddy<'_, M> {
     /// Makes the child at `place`, which was part of nothing or of the same held block, the first of a held block.
     #[inline(always)]
     pub(super) fn start_block(&self, group: Group, place: u8, what: Start) {
-        let base = self.room.level(group.level);
+        let base = self.metadata.level(group.level);
         let (at, bit) = (pair(base, group, place), 1 << (place % 64));
         let first = self.machine.load(at) & !bit;
         self.machine.store(at, if matches!(what, Start::Open | Start::Single) { first | bit } else { first });
@@ -366,20 +366,20 @@ impl<M: Machine> Buddy<'_, M> {
     /// Whether the held block that starts at `place` of a group above level 0 is held as movable.
     #[inline]
     pub(super) fn is_movable(&self, group: Group, place: u8) -> bool {
-        self.machine.load(movable_at(self.room.level(group.level), group, place)) >> (place % 64) & 1 == 1
+        self.machine.load(movable_at(self.metadata.level(group.level), group, place)) >> (place % 64) & 1 == 1
     }
 
     /// The word of a group's link: see `lists`.
     #[inline]
     pub(super) fn link_at(&self, group: Group) -> VirtAddr {
-        self.room.group(group).offset(LINK)
+        self.metadata.group(group).offset(LINK)
     }
 
     /// Writes the words of a group that had none; lists it.
     pub(super) fn open(&self, group: Group, children: Children) {
         self.set_children(group, children);
         if group.level > 0 {
-            let base = self.room.level(group.level);
+            let base = self.metadata.level(group.level);
             [0, 64].iter().for_each(|&place| self.machine.store(movable_at(base, group, place), 0));
         }
         self.clear_link(group);

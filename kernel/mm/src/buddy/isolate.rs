@@ -13,9 +13,9 @@
 //! goes off its node's list. Neighbours: `remove` asks, `Buddy::free` keeps what comes back.
 
 use crate::addr::{Order, Pfn, PfnRange};
-use crate::buddy::{Buddy, Found, Spot};
+use crate::buddy::{BlockRef, Buddy, Found};
+use crate::descriptor::State;
 use crate::machine::Machine;
-use crate::page::State;
 
 impl<M: Machine> Buddy<'_, M> {
     /// Calls `each` with the blocks that have a frame in `part`, in the order of addresses, until it says that it
@@ -34,10 +34,10 @@ impl<M: Machine> Buddy<'_, M> {
         at
     }
 
-    /// Splits an allocated block until the part at its head has `order`; `holder_at` as for [`Buddy::split_at`].
-    pub fn split_to(&self, head: Pfn, order: Order, holder_at: impl Fn(u64, u64) -> u64) {
+    /// Splits an allocated block until the part at its head has `order`; `rmap_at` as for [`Buddy::split_at`].
+    pub fn split_to(&self, head: Pfn, order: Order, rmap_at: impl Fn(u64, u64) -> u64) {
         while let Some(spot) = self.locate(head).filter(|spot| spot.order() > order)
-            && self.halve(&spot, &holder_at).is_some()
+            && self.split_held(&spot, &rmap_at).is_some()
         {}
     }
 
@@ -64,9 +64,9 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Makes a held block one of another state.
-    pub(super) fn restate(&self, spot: &Spot, from: State, to: State) {
+    pub(super) fn restate(&self, spot: &BlockRef, from: State, to: State) {
         let pages = spot.order().pages();
-        self.hold(spot.head(), spot.order(), to);
+        self.mark_used(spot.head(), spot.order(), to);
         self.count(from, 0, pages);
         self.count(to, pages, 0);
     }
@@ -79,7 +79,8 @@ impl<M: Machine> Buddy<'_, M> {
             && let Some(found) = self.find(at)
         {
             let end = found.range().end.min(part.end);
-            if found.tag.state == State::Free && self.carve(PfnRange::new(at, end), state, 0).is_some() {
+            if found.tag.state == State::Free && self.alloc_range(PfnRange::new(at, end), state, 0).is_some()
+            {
                 taken += end.0 - at.0;
             }
             at = end;

@@ -81,7 +81,7 @@ impl<M: Machine> Buddy<'_, M> {
 
     #[inline]
     pub(super) const fn list(&self, order: Order) -> VirtAddr {
-        self.room.header.offset(8 * (LISTS + LIST_WORDS * order.0 as u64))
+        self.metadata.header.offset(8 * (LISTS + LIST_WORDS * order.0 as u64))
     }
 
     #[inline]
@@ -105,10 +105,10 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Counts that the first `places` children of a free block of 2^sub went; what is left are blocks too.
     #[inline]
-    pub(super) fn count_part(&self, group: Group, sub: u8, places: u32) {
+    pub(super) fn count_part(&self, group: Group, sub: u8, areas: u32) {
         self.count_blocks(group.order(sub), u64::wrapping_sub);
         // The sizes of what is left are the bits of its length.
-        let mut left = (1 << sub) - places;
+        let mut left = (1 << sub) - areas;
         while left != 0 {
             self.count_blocks(group.order(left.trailing_zeros() as u8), u64::wrapping_add);
             left &= left - 1;
@@ -117,7 +117,7 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Counts the free blocks of an open group anew, which were and are so many of each size.
     #[inline]
-    pub(super) fn count_anew(&self, group: Group, were: &[u8; 8], are: &[u8; 8]) {
+    pub(super) fn recount(&self, group: Group, were: &[u8; 8], are: &[u8; 8]) {
         for (sub, (&were, &are)) in (0..).zip(were.iter().zip(are)).filter(|(_, (were, are))| were != are) {
             let change = u64::from(are).wrapping_sub(u64::from(were));
             self.count_blocks(group.order(sub), |blocks, _| blocks.wrapping_add(change));

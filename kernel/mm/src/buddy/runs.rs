@@ -3,16 +3,16 @@
 //! Neighbours: `allocate` serves contiguous requests with it, `boot` carves out what is occupied.
 
 use crate::addr::{Order, Pfn, PfnRange};
-use crate::buddy::first::first_order;
 use crate::buddy::group::{Group, level_of, sub_of};
+use crate::buddy::initial_blocks::first_order;
 use crate::buddy::{Buddy, bits};
+use crate::descriptor::State;
 use crate::machine::Machine;
-use crate::page::State;
 
 impl<M: Machine> Buddy<'_, M> {
     /// Takes the frames of `run`, all of which must be free, as proper blocks. Nothing changes (and
     /// the answer is `None`) when one is not.
-    pub fn carve(&self, run: PfnRange, state: State, holder: u64) -> Option<()> {
+    pub fn alloc_range(&self, run: PfnRange, state: State, holder: u64) -> Option<()> {
         if run.is_empty() || !self.usable.contains_range(run) {
             return None;
         }
@@ -25,7 +25,7 @@ impl<M: Machine> Buddy<'_, M> {
             let free = self.free_block(at)?;
             // The largest block that starts here, in both the run and what is free.
             let order = first_order(at, run.end.min(free.end()));
-            self.claim(free.group, self.children(free.group), at, order, free.order());
+            self.split_off(free.group, self.children(free.group), at, order, free.order());
             self.take(at, order, state, holder);
             at = at.offset(order.pages());
         }

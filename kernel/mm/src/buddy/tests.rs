@@ -5,9 +5,9 @@
 
 mod cases;
 mod every;
-mod long;
 pub(crate) mod model;
 pub(crate) mod random;
+mod stress;
 
 use std::cell::Cell;
 use std::vec;
@@ -34,7 +34,7 @@ struct Shadow {
 
 impl Shadow {
     fn new(usable: PfnRange) -> Shadow {
-        let room = Room::bytes(usable) / 8;
+        let room = MetadataLayout::bytes(usable) / 8;
         let words = (room + usable.pages() * DESCRIPTOR_SIZE / 8) as usize;
         Shadow {
             first: descriptor(usable.start),
@@ -91,7 +91,7 @@ impl Pair {
     fn buddy(&self) -> Buddy<'_, Shadow> {
         Buddy {
             machine: &self.machine,
-            room: Room::of(self.usable, HEADER),
+            metadata: MetadataLayout::of(self.usable, HEADER),
             usable: self.usable,
             max: max_order(self.usable),
             slot: SlotNr(7),
@@ -193,7 +193,7 @@ fn run(pair: &mut Pair, op: &Op) {
             assert_eq!(got.is_some(), pair.model.longest() >= pages, "a run of {pages}");
             if let Some(start) = got {
                 let run = PfnRange::of(start, pages);
-                pair.buddy().carve(run, State::Offline, 2).unwrap();
+                pair.buddy().alloc_range(run, State::Offline, 2).unwrap();
                 let mut at = run.start;
                 while at < run.end {
                     let found = pair.buddy().find(at).unwrap();
@@ -224,7 +224,7 @@ fn run(pair: &mut Pair, op: &Op) {
                 pair.model.split(pfn);
                 let found = pair.buddy().find(pfn).unwrap();
                 assert_eq!((found.head, found.tag.state), (pfn, before.tag.state));
-                let holder = |head| pair.buddy().page(head).holder();
+                let holder = |head| pair.buddy().page(head).rmap();
                 assert_eq!(holder(pfn) - holder(before.head), pfn.0 - before.head.0);
             }
         }
@@ -262,7 +262,7 @@ proptest! {
         let usable = PfnRange::of(Pfn(start), pages);
         let mut at = usable.start;
         let mut of_order = [0; Order::COUNT];
-        for (head, order) in first_blocks(usable) {
+        for (head, order) in initial_blocks(usable) {
             prop_assert_eq!(head, at);
             prop_assert!(head.is_aligned(order));
             at = head.offset(order.pages());

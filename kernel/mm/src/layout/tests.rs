@@ -1,4 +1,4 @@
-//! The layout's arithmetic, on the sizes and places that are promised and on random ones.
+//! The layout's arithmetic, on the sizes and areas that are promised and on random ones.
 
 use std::collections::BTreeSet;
 
@@ -58,7 +58,7 @@ fn examine(layout: &Layout, hot: bool) {
     let Layout { range, data, array, usable, .. } = *layout;
     assert!(range.contains_range(data) && data.contains_range(array));
     assert!(array.pages() * DESCRIPTORS_PER_PAGE >= range.pages());
-    let words = Room::bytes(usable);
+    let words = MetadataLayout::bytes(usable);
     let mut tables = BTreeSet::new();
     let mut n = 0;
     while let Some(page) = layout.table_page(n) {
@@ -112,7 +112,7 @@ proptest! {
                 prop_assert!(hole.contains_range(layout.data));
                 examine(&layout, false);
             }
-            None => prop_assert!(hole.pages() < pages.div_ceil(64) + 4 + 2 * section::touched_count(range) + Room::bytes(range) / 4096),
+            None => prop_assert!(hole.pages() < pages.div_ceil(64) + 4 + 2 * section::touched_count(range) + MetadataLayout::bytes(range) / 4096),
         }
     }
 }

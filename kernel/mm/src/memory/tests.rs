@@ -3,39 +3,39 @@
 //! The simulation walks the page tables the core built, fills memory with junk and panics when a
 //! descriptor is read that was not written, so every test here holds that too.
 
-mod add;
 mod allocate;
 mod boot;
 mod cache;
 mod check;
-mod comings;
 mod disorder;
-mod glance;
-mod long;
+mod hot_add;
+mod hot_remove;
+mod interleavings;
 mod migrate;
 mod migrate_tables;
 mod offline;
-mod orders;
 mod poison;
 mod policy;
 mod random;
-mod remove;
+mod random_ops;
 mod rollback;
-mod surprise;
+mod stress;
+mod surprise_removal;
 mod total;
+mod try_stats;
 
 use std::vec::Vec;
 
 use super::*;
 use crate::addr::{NodeId, SectionNr};
-use crate::early::{EarlyFrames, Owner};
-use crate::hotplug::{direct_mapping, vmemmap_mapping};
+use crate::boot_alloc::{BootAllocator, Owner};
+use crate::descriptor::Kind;
+use crate::hot_add::{direct_mapping, vmemmap_mapping};
 use crate::info::{AddRequest, Added, DeviceId, SectionState, Zone};
 use crate::layout::Layout;
 use crate::machine::Support;
-use crate::page::Kind;
 use crate::sim::SimMachine;
-use crate::sim::world::{intact, reverse_map, sound};
+use crate::sim::model::{assert_contents, assert_invariants, reverse_map};
 
 const MIB: u64 = 256;
 const GIB: u64 = 1024 * MIB;
@@ -59,7 +59,7 @@ fn booted(gib_leaves: Support) -> Memory<SimMachine> {
         Occupied { range: tables, owner: Owner::PageTables },
         Occupied { range: range(0x400, 0x7a3), owner: Owner::Boot },
     ];
-    let mut early = EarlyFrames::new(&[low, high], &occupied);
+    let mut early = BootAllocator::new(&[low, high], &occupied);
     early.take_run(1000, 1, Owner::Heap).unwrap();
     let boot = BootMemory {
         root,
@@ -75,7 +75,7 @@ fn booted(gib_leaves: Support) -> Memory<SimMachine> {
     let mut left_out = Vec::new();
     memory.boot(boot, &mut early, &mut |range| left_out.push(range)).unwrap();
     assert_eq!(left_out, [low], "too small for a memmap of its own");
-    sound(&memory);
+    assert_invariants(&memory);
     memory
 }
 
@@ -95,7 +95,7 @@ fn plug(memory: &Memory<SimMachine>, start: u64, pages: u64, node: u32) -> Added
     });
     assert!(needed.is_some_and(|need| need.new + need.shared <= layout.tables), "{needed:?} {layout:?}");
     let added = memory.add(DeviceId(3), &[request(start, pages, node)], &|| 0).unwrap();
-    sound(memory);
+    assert_invariants(memory);
     added
 }
 
@@ -140,9 +140,9 @@ fn the_proposals_dimm_end_to_end() {
         let run = memory.allocate_run(64512, Some(NodeId(1)), Kind::Movable);
         // Node 1 has boot memory too, with a hole: the run is the DIMM's.
         assert_eq!(run, Some(range(0x100400, 0x110000)));
-        sound(&memory);
+        assert_invariants(&memory);
         memory.free_run(run.unwrap()).unwrap();
         assert_eq!(memory.totals(), after);
-        sound(&memory);
+        assert_invariants(&memory);
     }
 }

@@ -161,18 +161,18 @@ impl Entry {
     }
 
     /// What the bits of a link say.
-    pub(super) fn table_words(self, tell: &mut dyn FnMut(&'static str)) {
+    pub(super) fn table_words(self, report: &mut dyn FnMut(&'static str)) {
         let words = [(USER, "user"), (ACCESSED, "accessed"), (PERMANENT, "permanent")];
-        words.iter().filter(|(bit, _)| self.0 & bit != 0).for_each(|(_, word)| tell(word));
+        words.iter().filter(|(bit, _)| self.0 & bit != 0).for_each(|(_, word)| report(word));
     }
 
     /// What the bits of a leaf say.
-    pub(super) fn leaf_words(self, tell: &mut dyn FnMut(&'static str)) {
-        tell(if self.0 & WRITABLE != 0 { "writable" } else { "read only" });
-        tell(if self.0 & NO_EXECUTE != 0 { "no execute" } else { "executable" });
+    pub(super) fn leaf_words(self, report: &mut dyn FnMut(&'static str)) {
+        report(if self.0 & WRITABLE != 0 { "writable" } else { "read only" });
+        report(if self.0 & NO_EXECUTE != 0 { "no execute" } else { "executable" });
         let words = [(USER, "user"), (GLOBAL, "global"), (ACCESSED, "accessed"), (DIRTY, "dirty")];
-        words.iter().filter(|(bit, _)| self.0 & bit != 0).for_each(|(_, word)| tell(word));
-        tell(match self.caching() {
+        words.iter().filter(|(bit, _)| self.0 & bit != 0).for_each(|(_, word)| report(word));
+        report(match self.caching() {
             Caching::Memory => "write-back",
             Caching::Device => "uncached",
         });
@@ -198,20 +198,20 @@ pub(super) enum Kind {
 /// A stretch of virtual pages inside one table, with the physical address it goes with (0 and unused
 /// where nothing is mapped).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
+pub(super) struct VaRange {
     pub(super) virt: VirtAddr,
     pub(super) phys: PhysAddr,
     pub(super) pages: u64,
 }
 
-impl Piece {
+impl VaRange {
     /// A stretch without a physical side.
-    pub(super) const fn of(virt: VirtAddr, pages: u64) -> Piece {
-        Piece { virt, phys: PhysAddr(0), pages }
+    pub(super) const fn of(virt: VirtAddr, pages: u64) -> VaRange {
+        VaRange { virt, phys: PhysAddr(0), pages }
     }
 
     /// The parts that the entries of `level` cover, in ascending order.
-    pub(super) fn entries(self, level: Level) -> impl Iterator<Item = Piece> {
+    pub(super) fn entries(self, level: Level) -> impl Iterator<Item = VaRange> {
         let mut rest = self;
         core::iter::from_fn(move || {
             let first = rest.first_entry(level)?;
@@ -221,8 +221,8 @@ impl Piece {
     }
 
     /// What is left of it behind its first `pages`.
-    pub(super) const fn behind(self, pages: u64) -> Piece {
-        Piece {
+    pub(super) const fn behind(self, pages: u64) -> VaRange {
+        VaRange {
             virt: self.virt.offset(pages * PAGE_SIZE),
             phys: PhysAddr(self.phys.0 + pages * PAGE_SIZE),
             pages: self.pages - pages,
@@ -230,11 +230,11 @@ impl Piece {
     }
 
     /// The part that the first entry of `level` covers, if anything is left.
-    pub(super) fn first_entry(self, level: Level) -> Option<Piece> {
+    pub(super) fn first_entry(self, level: Level) -> Option<VaRange> {
         let covered = level.entry_pages();
         let into = (self.virt.0 >> PAGE_SHIFT) % covered;
         let pages = self.pages.min(covered - into);
-        if pages == 0 { None } else { Some(Piece { pages, ..self }) }
+        if pages == 0 { None } else { Some(VaRange { pages, ..self }) }
     }
 
     /// Whether it is all that an entry of `level` covers.

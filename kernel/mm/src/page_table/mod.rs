@@ -28,16 +28,16 @@
 //! boot. Callers serialise the editing of tables (`&mut self`); the lock order is in `memory`.
 //! Corresponds to Linux `arch/x86/mm/init_64.c` (`kernel_physical_mapping_init`, `remove_pagetable`).
 
-mod edit;
+mod detach_unread;
 mod entry;
-mod fixmap;
-mod forget;
-mod leave;
 #[cfg(test)]
-mod need;
-mod prepare;
+mod estimate;
+mod fixmap;
+mod handover;
+mod map;
+mod populate;
 mod replace;
-mod tidy;
+mod sanitize;
 mod unmap;
 mod walk;
 
@@ -46,13 +46,13 @@ use core::fmt;
 use crate::addr::{MAX_PHYS_BITS, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::machine::{CpuFeatures, Support};
 
+pub use detach_unread::Hole;
 pub use entry::Level;
-pub use forget::Hole;
 #[cfg(test)]
-pub(crate) use need::TableNeed;
+pub(crate) use estimate::TableNeed;
 pub use replace::ReplaceError;
 pub use unmap::{UnmapError, UnmapStats};
-pub use walk::{Leads, Leaf, PathStep, Translation};
+pub use walk::{EntryTarget, Leaf, PathStep, Translation};
 
 /// The size of a leaf: what one entry maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

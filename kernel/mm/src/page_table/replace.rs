@@ -14,7 +14,7 @@
 
 use crate::addr::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::machine::Machine;
-use crate::page_table::entry::{Entry, Kind, Level, Piece};
+use crate::page_table::entry::{Entry, Kind, Level, VaRange};
 use crate::page_table::walk::{entry_of, slot_of};
 use crate::page_table::{FrameSource, Lifetime, PageTables, Rights};
 
@@ -52,7 +52,7 @@ impl PageTables {
         frames: &mut dyn FrameSource,
         made: &mut dyn FnMut(VirtAddr, Level, Pfn),
     ) -> Result<(), ReplaceError> {
-        let piece = Piece { virt, phys, pages };
+        let piece = VaRange { virt, phys, pages };
         self.split_below(machine, self.root, Level::Pml4, piece, frames, made)
     }
 
@@ -69,7 +69,7 @@ impl PageTables {
         phys: PhysAddr,
         pages: u64,
     ) -> Result<(), ReplaceError> {
-        let piece = Piece { virt, phys, pages };
+        let piece = VaRange { virt, phys, pages };
         fits(machine, self.root, Level::Pml4, piece)?;
         let leaves = replace_below(machine, self.root, Level::Pml4, piece);
         if leaves > SINGLE_FLUSHES {
@@ -86,7 +86,7 @@ impl PageTables {
         machine: &M,
         table: Pfn,
         level: Level,
-        piece: Piece,
+        piece: VaRange,
         frames: &mut dyn FrameSource,
         made: &mut dyn FnMut(VirtAddr, Level, Pfn),
     ) -> Result<(), ReplaceError> {
@@ -135,11 +135,11 @@ impl PageTables {
 }
 
 /// Whether `part` is a leaf of `level` at its physical address.
-fn leaf_fits(part: Piece, level: Level) -> bool {
+fn leaf_fits(part: VaRange, level: Level) -> bool {
     part.is_whole_entry(level) && part.phys.0.is_multiple_of(level.entry_pages() * PAGE_SIZE)
 }
 
-fn fits<M: Machine>(machine: &M, table: Pfn, level: Level, piece: Piece) -> Result<(), ReplaceError> {
+fn fits<M: Machine>(machine: &M, table: Pfn, level: Level, piece: VaRange) -> Result<(), ReplaceError> {
     for part in piece.entries(level) {
         match (entry_of(machine, table, level, part.virt).kind(level), level.below()) {
             (Kind::Leaf(_), _) if leaf_fits(part, level) => {}
@@ -151,7 +151,7 @@ fn fits<M: Machine>(machine: &M, table: Pfn, level: Level, piece: Piece) -> Resu
 }
 
 /// Returns how many leaves it changed.
-fn replace_below<M: Machine>(machine: &M, table: Pfn, level: Level, piece: Piece) -> u64 {
+fn replace_below<M: Machine>(machine: &M, table: Pfn, level: Level, piece: VaRange) -> u64 {
     let mut leaves = 0;
     for part in piece.entries(level) {
         let entry = entry_of(machine, table, level, part.virt);

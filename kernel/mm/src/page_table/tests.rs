@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::addr::PfnRange;
 use crate::address_space::{ALLOC, FIXMAP, descriptor, direct};
-use crate::early::{EarlyFrames, Occupied, Owner};
+use crate::boot_alloc::{BootAllocator, Occupied, Owner};
 use crate::machine::Machine;
 use crate::sim::SimMachine;
 
@@ -49,7 +49,7 @@ fn machine(gib_leaves: Support) -> (SimMachine, PageTables) {
     let ranges = [PfnRange::new(Pfn(0x100), Pfn(0x2000))];
     let sim = SimMachine::boot(7, gib_leaves, &ranges);
     let mut early =
-        EarlyFrames::new(&ranges, &[Occupied { range: sim.boot_tables(), owner: Owner::PageTables }]);
+        BootAllocator::new(&ranges, &[Occupied { range: sim.boot_tables(), owner: Owner::PageTables }]);
     let mut tables = PageTables::new(sim.root(), sim.features());
     let window = PfnRange::new(DIMM, Pfn(1 << 29));
     tables.prepare_hotplug(&sim, window, &mut early).unwrap();
@@ -334,7 +334,7 @@ fn a_view_is_for_the_moment() {
     }));
 }
 
-/// Places with borders of every kind near: pages around the first and second GiB of the alloc window.
+/// AreaTree with borders of every kind near: pages around the first and second GiB of the alloc window.
 fn page_place() -> impl Strategy<Value = (u64, u64, u64)> {
     let start =
         prop_oneof![0u64..2000, 0x3_fe00u64..0x4_0200, (0u64..6).prop_map(|m| m * 512), Just(0x4_0000)];
@@ -424,11 +424,11 @@ fn path() {
     let found = steps(at);
     assert_eq!(found.iter().map(|step| step.level.name()).collect::<Vec<_>>(), ["PML4", "PDPT", "PD"]);
     assert_eq!(found.iter().map(|step| step.index).collect::<Vec<_>>(), [256, 4, 5]);
-    assert_eq!(found[2].leads, Leads::Leaf(LeafSize::M2, PhysAddr(DIMM.start().0 + (5 << 21))));
-    assert!(found.windows(2).all(|pair| pair[0].leads == Leads::Table(pair[1].table)));
+    assert_eq!(found[2].leads, EntryTarget::Leaf(LeafSize::M2, PhysAddr(DIMM.start().0 + (5 << 21))));
+    assert!(found.windows(2).all(|pair| pair[0].leads == EntryTarget::Table(pair[1].table)));
     let mut words = Vec::new();
     found[2].words(&mut |word| words.push(word));
     assert_eq!(words, ["writable", "no execute", "global", "write-back"]);
     let nothing = steps(direct(Pfn(DIMM.0 + 65536).start()));
-    assert_eq!(nothing.last().map(|step| (step.level, step.leads)), Some((Level::Pd, Leads::Nowhere)));
+    assert_eq!(nothing.last().map(|step| (step.level, step.leads)), Some((Level::Pd, EntryTarget::Nowhere)));
 }

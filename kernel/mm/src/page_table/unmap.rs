@@ -16,7 +16,7 @@ use core::fmt;
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::address_space::direct;
 use crate::machine::Machine;
-use crate::page_table::entry::{ENTRIES, Entry, Kind, Level, Piece};
+use crate::page_table::entry::{ENTRIES, Entry, Kind, Level, VaRange};
 use crate::page_table::walk::{entry_of, slot_of};
 use crate::page_table::{FrameSource, LeafSize, MapError, PageTables, check_range};
 
@@ -82,10 +82,10 @@ impl Cleared {
     }
 }
 
-impl Piece {
+impl VaRange {
     /// The pages from `start` up to `end`.
-    pub(super) const fn between(start: VirtAddr, end: VirtAddr) -> Piece {
-        Piece::of(start, end.0.wrapping_sub(start.0) >> PAGE_SHIFT)
+    pub(super) const fn between(start: VirtAddr, end: VirtAddr) -> VaRange {
+        VaRange::of(start, end.0.wrapping_sub(start.0) >> PAGE_SHIFT)
     }
 }
 
@@ -106,7 +106,7 @@ impl PageTables {
         frames: &mut dyn FrameSource,
     ) -> Result<UnmapStats, UnmapError> {
         check_range(virt, pages).map_err(UnmapError::Range)?;
-        let piece = Piece::of(virt, pages);
+        let piece = VaRange::of(virt, pages);
         check_mapped(machine, self.root, Level::Pml4, piece)?;
         Ok(self.take_out(machine, piece, frames))
     }
@@ -115,7 +115,7 @@ impl PageTables {
     pub(super) fn take_out<M: Machine>(
         &self,
         machine: &M,
-        piece: Piece,
+        piece: VaRange,
         frames: &mut dyn FrameSource,
     ) -> UnmapStats {
         let mut cleared = Cleared { leaves: [VirtAddr(0); SINGLE_FLUSHES], count: 0, tables: None };
@@ -137,7 +137,14 @@ impl PageTables {
     }
 
     /// Clears `piece` below the linked `table` of `level`, which stays.
-    fn clear<M: Machine>(&self, machine: &M, table: Pfn, level: Level, piece: Piece, cleared: &mut Cleared) {
+    fn clear<M: Machine>(
+        &self,
+        machine: &M,
+        table: Pfn,
+        level: Level,
+        piece: VaRange,
+        cleared: &mut Cleared,
+    ) {
         for part in piece.entries(level) {
             let entry = entry_of(machine, table, level, part.virt);
             let slot = slot_of(table, level, part.virt);
@@ -207,7 +214,7 @@ const fn link_of(word: u64) -> Option<Pfn> {
 }
 
 /// Whether the linked `table` has no entry but those that `piece` covers.
-fn left_empty<M: Machine>(machine: &M, table: Pfn, level: Level, piece: Piece) -> bool {
+fn left_empty<M: Machine>(machine: &M, table: Pfn, level: Level, piece: VaRange) -> bool {
     let first = level.index(piece.virt);
     let last = level.index(piece.end().offset(0u64.wrapping_sub(1)));
     let outside = (0..first).chain(last + 1..ENTRIES);
@@ -230,7 +237,7 @@ fn left_empty<M: Machine>(machine: &M, table: Pfn, level: Level, piece: Piece) -
 }
 
 /// Whether all of `piece` is mapped by leaves that do not reach across its border.
-fn check_mapped<M: Machine>(machine: &M, table: Pfn, level: Level, piece: Piece) -> Result<(), UnmapError> {
+fn check_mapped<M: Machine>(machine: &M, table: Pfn, level: Level, piece: VaRange) -> Result<(), UnmapError> {
     for part in piece.entries(level) {
         match (entry_of(machine, table, level, part.virt).kind(level), level.below()) {
             (Kind::Leaf(_), _) if part.is_whole_entry(level) => {}

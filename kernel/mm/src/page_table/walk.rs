@@ -6,7 +6,7 @@
 use crate::addr::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::address_space::direct;
 use crate::machine::Machine;
-use crate::page_table::entry::{Entry, Kind, Level, Piece};
+use crate::page_table::entry::{Entry, Kind, Level, VaRange};
 use crate::page_table::{Caching, LeafSize, PageTables, Rights};
 use core::ops::ControlFlow;
 
@@ -50,12 +50,12 @@ pub struct PathStep {
     /// What stands there.
     pub entry: u64,
     /// Where that leads.
-    pub leads: Leads,
+    pub leads: EntryTarget,
 }
 
 /// Where an entry leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leads {
+pub enum EntryTarget {
     /// Nowhere: nothing is mapped.
     Nowhere,
     /// To a table of the next level.
@@ -66,12 +66,12 @@ pub enum Leads {
 
 impl PathStep {
     /// Tells what the entry's bits say, a word for each.
-    pub fn words(&self, tell: &mut dyn FnMut(&'static str)) {
+    pub fn words(&self, report: &mut dyn FnMut(&'static str)) {
         let entry = Entry(self.entry);
         match self.leads {
-            Leads::Nowhere => {}
-            Leads::Table(_) => entry.table_words(tell),
-            Leads::Leaf(..) => entry.leaf_words(tell),
+            EntryTarget::Nowhere => {}
+            EntryTarget::Table(_) => entry.table_words(report),
+            EntryTarget::Leaf(..) => entry.leaf_words(report),
         }
     }
 }
@@ -117,13 +117,13 @@ impl PageTables {
         loop {
             let entry = entry_of(machine, table, level, at);
             let leads = match entry.kind(level) {
-                Kind::Absent => Leads::Nowhere,
-                Kind::Leaf(size) => Leads::Leaf(size, entry.leaf_phys(size)),
-                Kind::Table(next) => Leads::Table(next),
+                Kind::Absent => EntryTarget::Nowhere,
+                Kind::Leaf(size) => EntryTarget::Leaf(size, entry.leaf_phys(size)),
+                Kind::Table(next) => EntryTarget::Table(next),
             };
             each(PathStep { level, table, index: level.index(at), entry: entry.0, leads });
             match (leads, level.below()) {
-                (Leads::Table(next), Some(below)) => (table, level) = (next, below),
+                (EntryTarget::Table(next), Some(below)) => (table, level) = (next, below),
                 _ => return,
             }
         }
@@ -146,7 +146,7 @@ impl PageTables {
         pages: u64,
         each: &mut dyn FnMut(Leaf) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        leaves_of(machine, self.root, Level::Pml4, Piece::of(virt, pages), each)
+        leaves_of(machine, self.root, Level::Pml4, VaRange::of(virt, pages), each)
     }
 
     /// The tables that the path to a 4 KiB leaf at `virt` still lacks (0 to 3; 0 too when a larger leaf
@@ -168,7 +168,7 @@ fn leaves_of<M: Machine>(
     machine: &M,
     table: Pfn,
     level: Level,
-    piece: Piece,
+    piece: VaRange,
     each: &mut dyn FnMut(Leaf) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     for part in piece.entries(level) {

@@ -19,8 +19,8 @@
 //! by `page_table`. Neighbours: the tests of every module of this crate; `world` is such a machine in use.
 
 mod memory;
+pub mod model;
 mod tlb;
-pub mod world;
 
 use core::cell::{Cell, RefCell};
 use core::fmt;

@@ -17,7 +17,7 @@ fn use_and_free(pair: &mut Pair, singles: usize) {
     while !pair.model.heads().is_empty() {
         run(pair, &Op::Free(pair.usable.pages() / 2));
     }
-    let first: Vec<_> = first_blocks(pair.usable).collect();
+    let first: Vec<_> = initial_blocks(pair.usable).collect();
     assert_eq!(pair.model.free(), first);
     pair.compare();
 }
@@ -62,7 +62,7 @@ fn everything_comes_back() {
 fn groups_lie_apart_in_their_room() {
     for start in (0..400).chain(16_200..16_500) {
         let usable = PfnRange::of(Pfn(start), 40_000);
-        let (room, top) = (Room::of(usable, HEADER), level_of(max_order(usable)));
+        let (room, top) = (MetadataLayout::of(usable, HEADER), level_of(max_order(usable)));
         let mut words = std::collections::BTreeSet::new();
         let header = header_bytes(max_order(usable)) / 8;
         assert!((0..header).all(|word| words.insert(HEADER.offset(8 * word))));
@@ -74,10 +74,10 @@ fn groups_lie_apart_in_their_room() {
                 assert!((0..many).all(|word| words.insert(at.offset(8 * word))), "{start}: {nr} of {level}");
             }
         }
-        assert_eq!(words.len() as u64 * 8, Room::bytes(usable));
-        assert_eq!(words.last(), Some(&HEADER.offset(Room::bytes(usable) - 8)));
-        let written: Vec<_> = Room::first_written(usable).collect();
-        assert!(written.iter().all(|&at| at < Room::bytes(usable)));
+        assert_eq!(words.len() as u64 * 8, MetadataLayout::bytes(usable));
+        assert_eq!(words.last(), Some(&HEADER.offset(MetadataLayout::bytes(usable) - 8)));
+        let written: Vec<_> = MetadataLayout::first_written(usable).collect();
+        assert!(written.iter().all(|&at| at < MetadataLayout::bytes(usable)));
     }
 }
 
@@ -96,7 +96,7 @@ fn held_blocks_split() {
         for head in pair.model.heads() {
             let found = pair.buddy().find(head).unwrap();
             assert_eq!((found.head, found.tag.state), (head, State::Movable));
-            assert_eq!(pair.buddy().page(head).holder(), head.0);
+            assert_eq!(pair.buddy().page(head).rmap(), head.0);
         }
         // What is free is left as it is.
         pair.buddy().split_at(Pfn(0x17fff), |_, _| 0);
@@ -150,13 +150,13 @@ fn nothing_merges_across_states() {
 fn a_fresh_dimm_is_one_run() {
     let usable = PfnRange::new(Pfn(0x100400), Pfn(0x110000));
     let orders = [10u8, 11, 12, 13, 14, 15].map(Order);
-    let blocks: Vec<_> = first_blocks(usable).map(|(_, order)| order).collect();
+    let blocks: Vec<_> = initial_blocks(usable).map(|(_, order)| order).collect();
     assert_eq!(blocks, orders);
     let pair = Pair::new(usable);
     let buddy = pair.buddy();
     assert_eq!(buddy.find_run(64512), Some(usable.start));
     assert_eq!(buddy.find_run(64513), None);
-    buddy.carve(usable, State::Movable, 0).unwrap();
+    buddy.alloc_range(usable, State::Movable, 0).unwrap();
     assert_eq!(buddy.summary.free(), 0);
     let mut at = usable.start;
     for order in orders {
@@ -177,7 +177,7 @@ fn runs_grow_to_both_sides() {
         assert_eq!(pair.buddy().find_run(usable.pages()), Some(usable.start));
         assert_eq!(pair.buddy().find_run(usable.pages() + 1), None);
         let run = PfnRange::new(Pfn(start + 3), Pfn(end - 5));
-        pair.buddy().carve(run, State::Movable, 0).unwrap();
+        pair.buddy().alloc_range(run, State::Movable, 0).unwrap();
         let mut at = run.start;
         while at < run.end {
             let found = pair.buddy().find(at).unwrap();
@@ -200,11 +200,11 @@ fn runs_grow_to_both_sides() {
 #[test]
 fn carving_is_all_or_nothing() {
     let mut pair = Pair::new(PfnRange::new(Pfn(0x800), Pfn(0xc00)));
-    pair.buddy().carve(PfnRange::new(Pfn(0x900), Pfn(0x901)), State::Movable, 0).unwrap();
+    pair.buddy().alloc_range(PfnRange::new(Pfn(0x900), Pfn(0x901)), State::Movable, 0).unwrap();
     pair.model.take(Pfn(0x900), Order(0));
     for (start, end) in [(0x8ff, 0x901), (0x900, 0x902), (0x800, 0xc00), (0x7ff, 0x801), (0xbff, 0xc01)] {
         let run = PfnRange::new(Pfn(start), Pfn(end));
-        assert_eq!(pair.buddy().carve(run, State::Pinned, 0), None, "{run:?}");
+        assert_eq!(pair.buddy().alloc_range(run, State::Pinned, 0), None, "{run:?}");
         pair.compare();
     }
 }

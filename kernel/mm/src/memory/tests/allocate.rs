@@ -35,7 +35,7 @@ fn the_choice_of_a_region() {
     let boot_free: u64 =
         (0..dimm.0).map(|id| memory.resource(crate::info::ResourceId(id)).unwrap().free_pages).sum();
     assert_eq!(boot_free, 0);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that every free frame can be had and none twice, and that all come back.
@@ -51,13 +51,13 @@ fn all_frames_can_be_had() {
     assert_eq!(memory.totals().free_pages, 0);
     assert_eq!(memory.allocate_block(Order(0), None, Kind::Pinned), None);
     assert_eq!(memory.allocate_run(1, None, Kind::Movable), None);
-    sound(&memory);
+    assert_invariants(&memory);
     ranges.sort_by_key(|range| range.start);
     assert!(ranges.windows(2).all(|pair| !pair[0].overlaps(pair[1])));
     assert_eq!(ranges.iter().map(|range| range.pages()).sum::<u64>(), before.free_pages);
     ranges.iter().for_each(|range| assert!(memory.free_block(range.start).is_ok()));
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that what is not the head of an allocated block is not freed, and `page` says what it is.
@@ -81,5 +81,5 @@ fn freeing_what_is_not_allocated_is_refused() {
     let pinned = memory.page(Pfn(0x410));
     assert_eq!((pinned.state, pinned.holder), (PageState::Pinned, Holder::Boot(Owner::Boot)));
     assert!(memory.free_block(pinned.head.unwrap()).is_err());
-    sound(&memory);
+    assert_invariants(&memory);
 }

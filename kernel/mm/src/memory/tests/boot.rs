@@ -25,7 +25,7 @@ fn boot_with(
     let memory = Memory::new(SimMachine::boot(11, Support::No, ranges));
     let mut all: Vec<_> = occupied.to_vec();
     all.push(Occupied { range: memory.machine().boot_tables(), owner: Owner::PageTables });
-    let mut early = EarlyFrames::new(ranges, &all);
+    let mut early = BootAllocator::new(ranges, &all);
     let ranges: Vec<_> = ranges.iter().map(|&range| BootRange { range, node: NodeId(0) }).collect();
     let boot = BootMemory {
         root: memory.machine().root(),
@@ -37,7 +37,7 @@ fn boot_with(
     let mut left_out = Vec::new();
     let result = memory.boot(boot, &mut early, &mut |range| left_out.push(range));
     if result.is_ok() {
-        sound(&memory);
+        assert_invariants(&memory);
     }
     (memory, result, left_out)
 }
@@ -151,7 +151,7 @@ proptest! {
                 prop_assert_eq!(memory.totals().total_pages + lost, total);
                 while memory.allocate_up_to(Order::MAX, None, Kind::Movable).is_some() {}
                 prop_assert_eq!(memory.totals().free_pages, 0);
-                sound(&memory);
+                assert_invariants(&memory);
             }
             Err(error) => prop_assert!(matches!(error, BootError::NoMemory | BootError::NoFrames), "{error}"),
         }

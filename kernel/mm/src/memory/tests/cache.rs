@@ -2,13 +2,13 @@
 
 use std::vec::Vec;
 
-use super::remove::insert;
+use super::hot_remove::insert;
 use super::*;
 use crate::addr::SECTION_PAGES;
 use crate::error::FreeError;
+use crate::hot_remove::Target;
 use crate::info::PageState;
-use crate::remove::Target;
-use crate::window::Window;
+use crate::vmalloc::VmallocArena;
 
 /// Proves that a freed single frame stays in the cache and comes again first, while every figure, `page` and `check`
 /// say that it is free, and that it is given back for a run that needs it. Fails when the cache is not emptied
@@ -27,7 +27,7 @@ fn cached_frames_are_free_to_everybody() {
     let info = memory.page(block.head);
     assert_eq!((info.state, info.resource), (PageState::Free, memory.resource_of(block.head)));
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 
     // All of the DIMM is one run again, though some of its frames were cached.
     let held: Vec<_> = (0..200).map(|_| single()).collect();
@@ -36,7 +36,7 @@ fn cached_frames_are_free_to_everybody() {
     assert!(run.is_some(), "the cache had frames of it");
     memory.free_run(run.unwrap()).unwrap();
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that the cache keeps to the choice of a region: memory that was added with more free frames serves the next
@@ -54,7 +54,7 @@ fn the_cache_follows_the_choice() {
     assert_eq!(memory.resource_of(named.head), memory.resource_of(first.head));
     let pinned = memory.allocate_block(Order(0), None, Kind::Pinned).unwrap();
     assert_eq!(memory.page(pinned.head).state, PageState::Pinned);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that a frame which is freed while its section is being taken offline is taken with it, and is not handed out
@@ -62,7 +62,7 @@ fn the_cache_follows_the_choice() {
 /// part leaves.
 #[test]
 fn a_region_that_leaves_in_part_fills_no_cache() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     plug(&memory, 0x100000, 4 * GIB, 1);
     let before = memory.totals();
     let single = || memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
@@ -79,17 +79,17 @@ fn a_region_that_leaves_in_part_fills_no_cache() {
         assert!(!section.contains_range(next.range()), "{next:?}");
         memory.free_block(next.head).unwrap();
     }
-    sound(&memory);
+    assert_invariants(&memory);
     memory.abort_offline(&window, offlining);
     memory.free_block(other.head).unwrap();
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that frames of memory that was torn out are in the cache no longer: they are not touched and not handed out.
 #[test]
 fn what_is_gone_is_not_cached() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     let dimm = PfnRange::of(Pfn(0x100000), 4 * GIB);
     insert(&memory, 1, dimm, 7);
     let single = || memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
@@ -102,7 +102,7 @@ fn what_is_gone_is_not_cached() {
     let held = single();
     assert!(!dimm.contains(held.head), "{held:?}");
     memory.free_block(held.head).unwrap();
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that the cache takes movable blocks of its two orders in use and nothing else: blocks of other orders and
@@ -138,7 +138,7 @@ fn only_movable_blocks_of_its_orders_are_cached() {
     heads.iter().for_each(|&head| assert!(memory.free_block(head).is_err(), "{head:?} is free"));
     assert_eq!(memory.free_block(single.head), Ok(Order(0)));
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that blocks of 2 MiB come from the cache and go back into it, that counters know of them when somebody looks,
@@ -151,7 +151,7 @@ fn large_blocks_are_cached_too() {
     let large = || memory.allocate_block(Order(9), None, Kind::Movable).unwrap();
     let held: Vec<_> = (0..30).map(|_| large()).collect();
     assert_eq!(memory.resource(dimm).unwrap().movable_pages, 30 * 512);
-    sound(&memory);
+    assert_invariants(&memory);
     let block = large();
     assert_eq!(memory.free_block(block.head), Ok(Order(9)));
     assert_eq!(large(), block, "the block that was freed last");
@@ -169,5 +169,5 @@ fn large_blocks_are_cached_too() {
     let run = memory.allocate_run(GIB - GIB / 64, Some(NodeId(1)), Kind::Pinned).unwrap();
     memory.free_run(run).unwrap();
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 }

@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::address_space::{descriptor, direct};
-use crate::buddy::{Group, Room};
+use crate::buddy::{Group, MetadataLayout};
 use crate::check::CheckError;
 use crate::page_table::{Mapping, NoFrames};
 
@@ -38,7 +38,7 @@ fn each_kind_of_damage_is_told() {
     let first = Pfn(DIMM + 1024);
     let header = descriptor(Pfn(DIMM));
     // The usable run starts inside a group of level 1, whose largest block is of order 13.
-    let room = Room::of(PfnRange::new(first, Pfn(DIMM + 256 * MIB)), header);
+    let room = MetadataLayout::of(PfnRange::new(first, Pfn(DIMM + 256 * MIB)), header);
     let [single, group] = [0, 1].map(|level| room.group(Group::of(first, level)));
     let is = |errors: &[CheckError], wanted: fn(&CheckError) -> bool| {
         assert!(errors.iter().any(wanted), "{errors:?}");

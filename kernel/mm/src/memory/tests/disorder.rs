@@ -3,13 +3,13 @@
 
 use std::vec::Vec;
 
+use super::hot_remove::{insert, remove};
 use super::migrate::{allocate, frames};
-use super::remove::{insert, remove};
 use super::*;
 use crate::addr::SECTION_PAGES;
+use crate::hot_remove::{RemoveError, Target};
 use crate::info::Policy;
-use crate::remove::{RemoveError, Target};
-use crate::window::{AllocError, AllocationState, Amount, Growing, Progress, Request, Shape, Window};
+use crate::vmalloc::{AllocError, AllocationState, Amount, Growing, Progress, Request, Shape, VmallocArena};
 
 const A: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
 const B: PfnRange = PfnRange::new(Pfn(0x110000), Pfn(0x110000 + 64 * MIB));
@@ -21,7 +21,7 @@ fn exhaust(memory: &Memory<SimMachine>, nodes: &[u32]) -> Vec<Block> {
 }
 
 /// Begins a contiguous allocation on node 8 whose page tables can only come from node 7.
-fn begin(memory: &Memory<SimMachine>, window: &Window) -> (Growing, Vec<Block>) {
+fn begin(memory: &Memory<SimMachine>, window: &VmallocArena) -> (Growing, Vec<Block>) {
     let boot = exhaust(memory, &[0, 1]);
     let request = Request {
         amount: Amount::Pages(900),
@@ -39,7 +39,7 @@ fn begin(memory: &Memory<SimMachine>, window: &Window) -> (Growing, Vec<Block>) 
 #[test]
 fn a_reserve_vanishes_with_its_dimm() {
     for comes_back in [false, true] {
-        let (memory, window) = (booted(Support::No), Window::new());
+        let (memory, window) = (booted(Support::No), VmallocArena::new());
         memory.set_policy(Policy::Online(Zone::Movable));
         insert(&memory, 2, B, 8);
         memory.set_policy(Policy::Online(Zone::Any));
@@ -56,12 +56,12 @@ fn a_reserve_vanishes_with_its_dimm() {
         while window.grow(&memory, &mut growing, 100).unwrap() == Progress::More {}
         let one = window.finish(&memory, growing).unwrap();
         window.fill(&memory, one.id, 0, 900).unwrap();
-        intact(&memory, &window);
+        assert_contents(&memory, &window);
         let tables = memory.machine().tables();
         assert!(!theirs.iter().any(|block| block.range().each().any(|pfn| tables.contains(&pfn))));
-        sound(&memory);
+        assert_invariants(&memory);
         window.free(&memory, one.id).unwrap();
-        sound(&memory);
+        assert_invariants(&memory);
     }
 }
 
@@ -71,7 +71,7 @@ fn a_reserve_vanishes_with_its_dimm() {
 #[test]
 fn a_run_vanishes_before_it_is_mapped() {
     for ending in 0..3 {
-        let (memory, window) = (booted(Support::No), Window::new());
+        let (memory, window) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 2, B, 8);
         let before = memory.totals();
         let request = Request {
@@ -98,7 +98,7 @@ fn a_run_vanishes_before_it_is_mapped() {
         assert_eq!(window.get(id), None);
         theirs.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
         assert_eq!(memory.totals(), before);
-        sound(&memory);
+        assert_invariants(&memory);
     }
 }
 
@@ -106,7 +106,7 @@ fn a_run_vanishes_before_it_is_mapped() {
 /// `finish` asks for its pages and not for its state.
 #[test]
 fn what_was_lost_is_not_finished() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, A, 7);
     let request = Request {
         amount: Amount::Pages(50),
@@ -121,7 +121,7 @@ fn what_was_lost_is_not_finished() {
     assert_eq!(memory.forget(&window, DeviceId(1)).unwrap().lost_pages, 50);
     assert_eq!(window.finish(&memory, growing), Err(AllocError::Lost { id }));
     assert_eq!(window.get(id), None);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that memory which vanishes while other memory leaves is out of use at once: nothing is allocated there any
@@ -133,7 +133,7 @@ fn memory_vanishes_while_other_memory_leaves() {
         [(Shape::Scattered, 64), (Shape::Scattered, 2000), (Shape::Contiguous, 64), (Shape::Contiguous, 700)]
     {
         for steps_before in 0..12 {
-            let (memory, window) = (booted(Support::No), Window::new());
+            let (memory, window) = (booted(Support::No), VmallocArena::new());
             insert(&memory, 1, A, 8);
             insert(&memory, 2, B, 8);
             let all: Vec<_> = (0..3)
@@ -149,17 +149,17 @@ fn memory_vanishes_while_other_memory_leaves() {
             }
             memory.machine().tear_out(A);
             memory.forget(&window, DeviceId(1)).unwrap();
-            sound(&memory);
+            assert_invariants(&memory);
             assert_eq!(memory.allocate_block(Order(0), Some(NodeId(8)), Kind::Movable), None);
             assert_eq!(memory.resource_of(A.start), None);
             while memory.remove_step(&window, &mut removal, step, &|| 0).unwrap() == Progress::More {
-                sound(&memory);
-                intact(&memory, &window);
+                assert_invariants(&memory);
+                assert_contents(&memory, &window);
             }
             memory.finish_remove(removal, &|| 0).unwrap();
             memory.machine().unplug(B);
-            sound(&memory);
-            intact(&memory, &window);
+            assert_invariants(&memory);
+            assert_contents(&memory, &window);
             if steps_before == 0 {
                 let is_ready = |&id| window.get(id).is_some_and(|one| one.state == AllocationState::Ready);
                 assert!(kept.iter().all(is_ready), "they had nothing in what vanished");
@@ -167,7 +167,7 @@ fn memory_vanishes_while_other_memory_leaves() {
             while let Some(one) = window.next_after(None) {
                 window.free(&memory, one.id).unwrap();
             }
-            sound(&memory);
+            assert_invariants(&memory);
         }
     }
 }
@@ -177,7 +177,7 @@ fn memory_vanishes_while_other_memory_leaves() {
 #[test]
 fn a_handle_ends_no_other_evacuation() {
     for ending in 0..6 {
-        let (memory, window) = (booted(Support::No), Window::new());
+        let (memory, window) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 1, A, 7);
         insert(&memory, 2, B, 8);
         let one = allocate(&memory, &window, 700, Some(8), Kind::Movable, Shape::Scattered).unwrap();
@@ -207,10 +207,10 @@ fn a_handle_ends_no_other_evacuation() {
         assert_eq!(memory.allocate_block(Order(0), Some(NodeId(8)), Kind::Movable), None, "it still leaves");
         while memory.offline_step(&window, &mut other, 64, &|| 0).unwrap() == Progress::More {}
         assert_eq!(memory.finish_offline(other).unwrap().pages, 63 * MIB);
-        intact(&memory, &window);
+        assert_contents(&memory, &window);
         window.free(&memory, one.id).unwrap();
         remove(&memory, &window, 2).unwrap();
-        sound(&memory);
+        assert_invariants(&memory);
     }
 }
 
@@ -218,7 +218,7 @@ fn a_handle_ends_no_other_evacuation() {
 /// when all have. Fails when the first loss ends it, or when it ends what comes after it.
 #[test]
 fn a_part_of_what_leaves_vanishes() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     let next = PfnRange::of(A.end, 64 * MIB);
     insert(&memory, 1, A, 7);
     insert(&memory, 2, next, 8);
@@ -230,7 +230,7 @@ fn a_part_of_what_leaves_vanishes() {
     assert_eq!(memory.offline_step(&window, &mut offlining, 64, &|| 0), Ok(Progress::Done));
     let usable = memory.resource(memory.resource_of(next.start).unwrap()).unwrap().usable_pages;
     assert_eq!(memory.finish_offline(offlining).unwrap().pages, usable);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that a pinned block across the border of a range that goes offline stays on its side when it is freed in the
@@ -241,7 +241,7 @@ fn a_pinned_block_across_the_border_is_freed() {
     let dimm = PfnRange::of(Pfn(0x100000), 1024 * MIB);
     for (order, sections) in [(16, 2..3), (16, 3..4), (17, 5..6), (17, 4..5), (16, 2..4), (17, 3..7)] {
         for steps_before in 0..2 {
-            let (memory, window) = (booted(Support::No), Window::new());
+            let (memory, window) = (booted(Support::No), VmallocArena::new());
             insert(&memory, 1, dimm, 7);
             let fresh = memory.resource(memory.resource_of(dimm.start).unwrap()).unwrap();
             let blocks = memory.free_blocks(fresh.id);
@@ -263,13 +263,13 @@ fn a_pinned_block_across_the_border_is_freed() {
                 offlining = memory.begin_offline(Target::Frames(range), &|| 0).unwrap();
             }
             held.iter().for_each(|block| assert_eq!(memory.free_block(block.head), Ok(block.order)));
-            sound(&memory);
+            assert_invariants(&memory);
             while memory.offline_step(&window, &mut offlining, 64, &|| 0).unwrap() == Progress::More {}
             assert_eq!(memory.finish_offline(offlining).unwrap().pages, range.pages());
             let info = memory.resource(fresh.id).unwrap();
             assert_eq!(info.offline_pages, range.pages());
             assert_eq!(info.free_pages, fresh.free_pages - range.pages());
-            sound(&memory);
+            assert_invariants(&memory);
             assert_eq!(memory.online(Target::Frames(range), None).unwrap().pages, range.pages());
             assert_eq!(memory.free_blocks(fresh.id), blocks);
         }
@@ -280,7 +280,7 @@ fn a_pinned_block_across_the_border_is_freed() {
 /// the number of frames, and is undone. Fails when `finish_offline` does not ask.
 #[test]
 fn an_offlining_that_is_not_done_is_refused() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
     let one = allocate(&memory, &window, 700, Some(7), Kind::Movable, Shape::Scattered).unwrap();
     let before = memory.totals();
@@ -295,8 +295,8 @@ fn an_offlining_that_is_not_done_is_refused() {
             other => panic!("{other:?}"),
         }
         assert_eq!(memory.totals(), before);
-        sound(&memory);
+        assert_invariants(&memory);
     }
-    intact(&memory, &window);
+    assert_contents(&memory, &window);
     window.free(&memory, one.id).unwrap();
 }

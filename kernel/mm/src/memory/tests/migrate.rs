@@ -2,14 +2,14 @@
 
 use std::vec::Vec;
 
-use super::remove::{insert, remove};
+use super::hot_remove::{insert, remove};
 use super::*;
-use crate::hotplug::Step;
+use crate::fault_injection::Step;
+use crate::hot_remove::{Pinned, RemoveError};
 use crate::info::{DeviceId, Holder, ResourceId};
 use crate::page_table::LeafSize;
-use crate::remove::{Pinned, RemoveError};
-use crate::window::{
-    AllocError, Allocation, AllocationId, Amount, Progress, Request, Shape, Verified, Window,
+use crate::vmalloc::{
+    AllocError, Allocation, AllocationId, Amount, Progress, Request, Shape, Verified, VmallocArena,
 };
 
 pub(super) const DIMM: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
@@ -17,7 +17,7 @@ pub(super) const DIMM: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64
 /// An allocation of `pages` pages on `node`, filled up to `filled`.
 pub(super) fn allocate(
     memory: &Memory<SimMachine>,
-    window: &Window,
+    window: &VmallocArena,
     pages: u64,
     node: Option<u32>,
     kind: Kind,
@@ -50,7 +50,7 @@ pub(super) fn leaves_of(memory: &Memory<SimMachine>, one: &Allocation, size: Lea
 #[test]
 fn scattered_allocations_move() {
     for step in [100, 600, u64::MAX] {
-        let (memory, window) = (booted(Support::No), Window::new());
+        let (memory, window) = (booted(Support::No), VmallocArena::new());
         let before = memory.totals();
         insert(&memory, 1, DIMM, 7);
         let sizes = [1, 3, 511, 512, 513, 1024 + 5, 4000];
@@ -62,20 +62,20 @@ fn scattered_allocations_move() {
         assert!(large.iter().sum::<usize>() > 8);
         let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
         while memory.remove_step(&window, &mut removal, step, &|| 0).unwrap() == Progress::More {
-            sound(&memory);
-            intact(&memory, &window);
+            assert_invariants(&memory);
+            assert_contents(&memory, &window);
         }
         let removed = memory.finish_remove(removal, &|| 0).unwrap();
         assert_eq!(removed.stats.migrated_pages, sizes.iter().sum::<u64>());
         memory.machine().unplug(DIMM);
-        sound(&memory);
-        intact(&memory, &window);
+        assert_invariants(&memory);
+        assert_contents(&memory, &window);
         reverse_map(&memory, &|_| false);
         let after: Vec<_> = all.iter().map(|one| leaves_of(&memory, one, LeafSize::M2)).collect();
         assert_eq!(after, large, "leaves of 2 MiB stay");
         all.iter().for_each(|one| window.free(&memory, one.id).unwrap());
         assert_eq!(memory.totals(), before);
-        sound(&memory);
+        assert_invariants(&memory);
     }
 }
 
@@ -90,7 +90,7 @@ fn a_contiguous_allocation_moves_as_a_whole() {
     };
     for end in ["remove", "abort", "free"] {
         for steps in [0, 2, 3, 5, 9] {
-            let (memory, window) = (booted(Support::No), Window::new());
+            let (memory, window) = (booted(Support::No), VmallocArena::new());
             insert(&memory, 1, DIMM, 7);
             let before = memory.totals();
             let one = allocate(&memory, &window, 5000, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
@@ -102,8 +102,8 @@ fn a_contiguous_allocation_moves_as_a_whole() {
             for _ in 0..steps {
                 if done == Progress::More {
                     done = memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap();
-                    intact(&memory, &window);
-                    sound(&memory);
+                    assert_contents(&memory, &window);
+                    assert_invariants(&memory);
                 }
             }
             match end {
@@ -111,15 +111,15 @@ fn a_contiguous_allocation_moves_as_a_whole() {
                 end => {
                     if end == "free" {
                         window.free(&memory, one.id).unwrap();
-                        sound(&memory);
+                        assert_invariants(&memory);
                     }
                     while memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap() == Progress::More {}
                     memory.finish_remove(removal, &|| 0).unwrap();
                     memory.machine().unplug(DIMM);
                 }
             }
-            sound(&memory);
-            intact(&memory, &window);
+            assert_invariants(&memory);
+            assert_contents(&memory, &window);
             reverse_map(&memory, &|_| false);
             assert!(is_run(&memory, &two));
             if end != "free" {
@@ -128,7 +128,7 @@ fn a_contiguous_allocation_moves_as_a_whole() {
                 window.free(&memory, one.id).unwrap();
             }
             window.free(&memory, two.id).unwrap();
-            sound(&memory);
+            assert_invariants(&memory);
             if end == "abort" {
                 assert_eq!(memory.totals(), before);
                 remove(&memory, &window, 1).unwrap();
@@ -142,7 +142,7 @@ fn a_contiguous_allocation_moves_as_a_whole() {
 #[test]
 fn a_leaf_of_1_gib_falls_apart() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
-        let (memory, window) = (booted(Support::Yes), Window::new());
+        let (memory, window) = (booted(Support::Yes), VmallocArena::new());
         let dimms = [PfnRange::of(Pfn(0x200000), 3 * GIB), PfnRange::of(Pfn(0x300000), 3 * GIB + 2 * MIB)];
         insert(&memory, 1, dimms[0], 7);
         let request =
@@ -155,11 +155,11 @@ fn a_leaf_of_1_gib_falls_apart() {
         let removed = remove(&memory, &window, 1).unwrap();
         assert_eq!(removed.stats.migrated_pages, GIB + 300);
         memory.machine().unplug(dimms[0]);
-        intact(&memory, &window);
+        assert_contents(&memory, &window);
         assert_eq!(leaves_of(&memory, &one, LeafSize::G1), 0);
         assert_eq!(leaves_of(&memory, &one, LeafSize::M2), large + 512 * huge);
         window.free(&memory, one.id).unwrap();
-        sound(&memory);
+        assert_invariants(&memory);
         remove(&memory, &window, 2).unwrap();
     }
 }
@@ -169,7 +169,7 @@ fn a_leaf_of_1_gib_falls_apart() {
 /// it works as soon as the reason is gone.
 #[test]
 fn refusals_come_before_the_first_copy() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, DIMM, 7);
     let id = memory.resource_of(DIMM.start).unwrap();
     let movable = allocate(&memory, &window, 4000, Some(7), Kind::Movable, Shape::Scattered).unwrap();
@@ -178,8 +178,8 @@ fn refusals_come_before_the_first_copy() {
         let before = (memory.totals(), memory.resource(id), memory.machine().leaves());
         let error = remove(&memory, &window, 1).unwrap_err();
         assert!((memory.totals(), memory.resource(id), memory.machine().leaves()) == before, "{error}");
-        sound(&memory);
-        intact(&memory, &window);
+        assert_invariants(&memory);
+        assert_contents(&memory, &window);
         error
     };
     let RemoveError::Pinned(named) = refused() else { panic!() };
@@ -191,7 +191,7 @@ fn refusals_come_before_the_first_copy() {
     }
     window.free(&memory, pinned.id).unwrap();
 
-    // Room for all but one frame; a second later, for all.
+    // MetadataLayout for all but one frame; a second later, for all.
     let mut held = Vec::new();
     for node in [0, 1] {
         while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Kind::Movable) {
@@ -223,18 +223,18 @@ fn refusals_come_before_the_first_copy() {
     }
     remove(&memory, &window, 1).unwrap();
     memory.machine().unplug(DIMM);
-    sound(&memory);
-    intact(&memory, &window);
+    assert_invariants(&memory);
+    assert_contents(&memory, &window);
     window.free(&memory, movable.id).unwrap();
     held.into_iter().chain(singles).for_each(|block| assert!(memory.free_block(block.head).is_ok()));
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that a contiguous allocation without a run elsewhere is refused by its number and the longest run there
 /// is, though there is room in pieces.
 #[test]
 fn no_run_is_refused_by_name() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, DIMM, 7);
     let one = allocate(&memory, &window, 2000, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
     // Boot memory in pieces of 1024 frames at most: every second block of that size is held.
@@ -254,11 +254,11 @@ fn no_run_is_refused_by_name() {
     }
     let error = remove(&memory, &window, 1).unwrap_err();
     assert_eq!(error, RemoveError::NoRun { id: one.id, pages: 2000, longest: 1024 });
-    sound(&memory);
-    intact(&memory, &window);
+    assert_invariants(&memory);
+    assert_contents(&memory, &window);
     window.free(&memory, one.id).unwrap();
     remove(&memory, &window, 1).unwrap();
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that a failure in the middle of the copying leaves everything in use, with its bytes, and that the
@@ -266,20 +266,20 @@ fn no_run_is_refused_by_name() {
 #[test]
 fn migration_fails_in_the_middle() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
-        let (memory, window) = (booted(Support::No), Window::new());
+        let (memory, window) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 1, DIMM, 7);
         let one = allocate(&memory, &window, 3000, Some(7), Kind::Movable, shape).unwrap();
         let free = memory.totals().free_pages;
-        memory.fail_at(Step::Migrate, 1);
+        memory.inject(Step::Migrate, 1);
         assert_eq!(remove(&memory, &window, 1), Err(RemoveError::Injected { step: Step::Migrate }));
-        sound(&memory);
-        intact(&memory, &window);
+        assert_invariants(&memory);
+        assert_contents(&memory, &window);
         assert_eq!(memory.totals().free_pages, free);
         remove(&memory, &window, 1).unwrap();
         memory.machine().unplug(DIMM);
-        intact(&memory, &window);
+        assert_contents(&memory, &window);
         window.free(&memory, one.id).unwrap();
-        sound(&memory);
+        assert_invariants(&memory);
     }
 }
 
@@ -288,7 +288,7 @@ fn migration_fails_in_the_middle() {
 /// added between them takes what moves.
 #[test]
 fn what_happens_between_the_steps() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, DIMM, 7);
     let request = Request {
         amount: Amount::Pages(3000),
@@ -302,7 +302,7 @@ fn what_happens_between_the_steps() {
     for _ in 0..3 {
         assert_eq!(memory.remove_step(&window, &mut removal, 600, &|| 0), Ok(Progress::More));
         assert_eq!(removal.waiting(), Some(RemoveError::Busy { id: growing.id() }));
-        sound(&memory);
+        assert_invariants(&memory);
     }
     while window.grow(&memory, &mut growing, 600).unwrap() == Progress::More {}
     let one = window.finish(&memory, growing).unwrap();
@@ -313,16 +313,16 @@ fn what_happens_between_the_steps() {
     for _ in 0..3 {
         assert_eq!(memory.remove_step(&window, &mut removal, 600, &|| 0), Ok(Progress::More));
         assert_eq!(removal.waiting(), None);
-        intact(&memory, &window);
+        assert_contents(&memory, &window);
     }
     window.free_step(&memory, other.id, 10).unwrap();
     while memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap() == Progress::More {
         intact_but(&memory, &window, other.id);
-        sound(&memory);
+        assert_invariants(&memory);
     }
     memory.finish_remove(removal, &|| 0).unwrap();
     memory.machine().unplug(DIMM);
-    sound(&memory);
+    assert_invariants(&memory);
     intact_but(&memory, &window, other.id);
     // It went to the node it was on.
     assert!(frames(&memory, &one).iter().all(|(pfn, _)| second.contains(*pfn)));
@@ -331,7 +331,7 @@ fn what_happens_between_the_steps() {
     assert!(memory.resource(ResourceId(u32::MAX)).is_none());
 }
 
-fn intact_but(memory: &Memory<SimMachine>, window: &Window, busy: AllocationId) {
+fn intact_but(memory: &Memory<SimMachine>, window: &VmallocArena, busy: AllocationId) {
     let mut last = None;
     while let Some(one) = window.next_after(last) {
         last = Some(one.id);

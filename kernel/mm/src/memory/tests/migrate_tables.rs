@@ -2,17 +2,17 @@
 
 use std::vec::Vec;
 
+use super::hot_remove::insert;
 use super::migrate::{DIMM, allocate};
-use super::remove::insert;
 use super::*;
 use crate::info::{DeviceId, Policy};
-use crate::window::{Progress, Shape, Window};
+use crate::vmalloc::{Progress, Shape, VmallocArena};
 
 /// Proves that after a page table moved the CPU forgets the old one, though nothing else moves: the old frame may hold
 /// anything then. Fails when a cache or an entry still leads there.
 #[test]
 fn a_moved_page_table_is_forgotten() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     // Tables cannot lie in the movable zone, and boot memory is used up while they are made: they lie in `DIMM`.
     memory.set_policy(Policy::Online(Zone::Movable));
     insert(&memory, 2, PfnRange::of(DIMM.end, 8 * MIB), 8);
@@ -30,13 +30,13 @@ fn a_moved_page_table_is_forgotten() {
     let in_dimm = |pfn: &Pfn| usable <= *pfn && *pfn < DIMM.end;
     let tables: Vec<Pfn> = memory.machine().tables().into_iter().filter(in_dimm).collect();
     assert_eq!(tables.len(), 2);
-    intact(&memory, &window);
+    assert_contents(&memory, &window);
     let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
     while memory.remove_step(&window, &mut removal, 64, &|| 0).unwrap() == Progress::More {}
     assert_eq!(removal.stats().tables_moved, 2);
     tables.iter().for_each(|&pfn| memory.machine().junk(PfnRange::of(pfn, 1)));
     window.fill(&memory, window.next_after(None).unwrap().id, 0, 300).unwrap();
-    intact(&memory, &window);
+    assert_contents(&memory, &window);
     memory.finish_remove(removal, &|| 0).unwrap();
 }
 
@@ -44,7 +44,7 @@ fn a_moved_page_table_is_forgotten() {
 /// as pinned. Fails when a table does not know which one it is, or its old frame is walked on.
 #[test]
 fn page_tables_move() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, DIMM, 7);
     let id = memory.resource_of(DIMM.start).unwrap();
     // No boot memory left: tables come from the DIMM.
@@ -66,12 +66,12 @@ fn page_tables_move() {
     // The old ones may be anything now: no walk begins in what a cache knows of them.
     assert!(tables.len() as u64 >= info.pinned_pages);
     tables.iter().for_each(|&pfn| memory.machine().junk(PfnRange::of(pfn, 1)));
-    intact(&memory, &window);
+    assert_contents(&memory, &window);
     let removed = memory.finish_remove(removal, &|| 0).unwrap();
     assert_eq!(removed.stats.tables_moved, info.pinned_pages);
     memory.machine().unplug(DIMM);
-    sound(&memory);
-    intact(&memory, &window);
+    assert_invariants(&memory);
+    assert_contents(&memory, &window);
     window.free(&memory, one.id).unwrap();
-    sound(&memory);
+    assert_invariants(&memory);
 }

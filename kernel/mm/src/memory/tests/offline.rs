@@ -2,21 +2,25 @@
 
 use std::vec::Vec;
 
+use super::hot_remove::{insert, remove};
 use super::migrate::allocate;
-use super::remove::{insert, remove};
 use super::*;
 use crate::addr::SECTION_PAGES;
-use crate::early::Owner;
+use crate::boot_alloc::Owner;
+use crate::hot_remove::{Offlined, OnlineError, Pinned, RemoveError, Target};
 use crate::info::{Holder, PageState, ResourceId, ResourceState};
-use crate::remove::{Offlined, OnlineError, Pinned, RemoveError, Target};
-use crate::window::{Progress, Shape, Window};
+use crate::vmalloc::{Progress, Shape, VmallocArena};
 
-fn offline(memory: &Memory<SimMachine>, window: &Window, target: Target) -> Result<Offlined, RemoveError> {
+fn offline(
+    memory: &Memory<SimMachine>,
+    window: &VmallocArena,
+    target: Target,
+) -> Result<Offlined, RemoveError> {
     let mut offlining = memory.begin_offline(target, &|| 0)?;
-    sound(memory);
+    assert_invariants(memory);
     while memory.offline_step(window, &mut offlining, 512, &|| 0)? == Progress::More {
-        sound(memory);
-        intact(memory, window);
+        assert_invariants(memory);
+        assert_contents(memory, window);
     }
     memory.finish_offline(offlining)
 }
@@ -33,7 +37,7 @@ fn states(memory: &Memory<SimMachine>, id: ResourceId) -> Vec<SectionState> {
 /// are one again at the end. Fails when a frame of the range is given out, or a border block is lost.
 #[test]
 fn a_range_of_sections_goes_and_comes() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     let dimm = PfnRange::of(Pfn(0x100000), 1024 * MIB);
     insert(&memory, 1, dimm, 7);
     let id = memory.resource_of(dimm.start).unwrap();
@@ -43,8 +47,8 @@ fn a_range_of_sections_goes_and_comes() {
     let middle = PfnRange::of(dimm.start.offset(2 * SECTION_PAGES), 2 * SECTION_PAGES);
     let done = offline(&memory, &window, Target::Frames(middle)).unwrap();
     assert_eq!(done.pages, 2 * SECTION_PAGES);
-    sound(&memory);
-    intact(&memory, &window);
+    assert_invariants(&memory);
+    assert_contents(&memory, &window);
     let info = memory.resource(id).unwrap();
     assert_eq!((info.state, info.offline_pages), (ResourceState::Partial, 2 * SECTION_PAGES));
     assert_eq!(info.movable_pages, 600 * MIB);
@@ -67,7 +71,7 @@ fn a_range_of_sections_goes_and_comes() {
         memory.free_block(block.range.start).unwrap();
     }
     assert_eq!((memory.resource(id).unwrap(), memory.free_blocks(id)), (fresh, blocks));
-    sound(&memory);
+    assert_invariants(&memory);
     remove(&memory, &window, 1).unwrap();
 }
 
@@ -76,7 +80,7 @@ fn a_range_of_sections_goes_and_comes() {
 /// removed while it is offline.
 #[test]
 fn a_resource_goes_offline_and_changes_its_zone() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     let dimm = PfnRange::of(Pfn(0x100000), 256 * MIB);
     insert(&memory, 1, dimm, 7);
     let id = memory.resource_of(dimm.start).unwrap();
@@ -93,7 +97,7 @@ fn a_resource_goes_offline_and_changes_its_zone() {
         Err(OnlineError::OtherZone { resource: id, zone: Zone::Any })
     );
     assert_eq!(offline(&memory, &window, target).unwrap().pages, fresh.usable_pages);
-    intact(&memory, &window);
+    assert_contents(&memory, &window);
     let info = memory.resource(id).unwrap();
     assert_eq!((info.state, info.offline_pages), (ResourceState::Offline, fresh.usable_pages));
     assert_eq!(memory.online(target, Some(Zone::Movable)).unwrap().pages, fresh.usable_pages);
@@ -102,11 +106,11 @@ fn a_resource_goes_offline_and_changes_its_zone() {
     assert_eq!(memory.allocate_block(Order(0), Some(NodeId(7)), Kind::Pinned), None);
     let one = memory.allocate_block(Order(0), Some(NodeId(7)), Kind::Movable).unwrap();
     memory.free_block(one.head).unwrap();
-    sound(&memory);
+    assert_invariants(&memory);
     offline(&memory, &window, target).unwrap();
     remove(&memory, &window, 1).unwrap();
     memory.machine().unplug(dimm);
-    intact(&memory, &window);
+    assert_contents(&memory, &window);
     assert_eq!(offline(&memory, &window, target).unwrap_err(), RemoveError::NoResource { resource: id });
     assert_eq!(memory.online(target, None), Err(OnlineError::NoResource { resource: id }));
     let absent = Target::Frames(dimm);
@@ -117,7 +121,7 @@ fn a_resource_goes_offline_and_changes_its_zone() {
 /// where something is; given up, everything is in use as before.
 #[test]
 fn boot_memory() {
-    let (memory, window) = (booted(Support::No), Window::new());
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
     let mut resources = Vec::new();
     memory.resources(&mut |info| resources.push(info));
     let before = memory.totals();
@@ -131,7 +135,7 @@ fn boot_memory() {
     let free = memory.totals().free_pages;
     let done = offline(&memory, &window, Target::Frames(last)).unwrap();
     assert_eq!(memory.totals().free_pages, free - done.pages);
-    sound(&memory);
+    assert_invariants(&memory);
     assert_eq!(memory.online(Target::Frames(last), None).unwrap().pages, done.pages);
     let offlining = memory.begin_offline(Target::Frames(last), &|| 0).unwrap();
     let held = memory.allocate_up_to(Order(9), None, Kind::Movable).unwrap();
@@ -139,5 +143,5 @@ fn boot_memory() {
     memory.free_block(held.head).unwrap();
     memory.abort_offline(&window, offlining);
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 }

@@ -7,7 +7,7 @@ use crate::error::FreeError;
 use crate::info::PageState;
 use crate::machine::Machine;
 use crate::poison::{Finding, MOST_PAGES, Mode, POISON};
-use crate::window::{Progress, Window};
+use crate::vmalloc::{Progress, VmallocArena};
 
 fn word(memory: &Memory<SimMachine>, pfn: Pfn, offset: u64) -> u64 {
     memory.machine().load(direct(pfn.start()).offset(offset))
@@ -38,7 +38,7 @@ fn a_write_after_the_free_is_told() {
         memory.free_block(freed.head).unwrap();
         let pfn = Pfn(freed.range().end.0 - 1);
         assert_eq!((word(&memory, pfn, 0), word(&memory, pfn, 4088)), (POISON, POISON));
-        sound(&memory);
+        assert_invariants(&memory);
         write(&memory, pfn, 16, 77);
         let finding = Finding { pfn, offset: 16, found: 77 };
         let mut told = Vec::new();
@@ -54,7 +54,7 @@ fn a_write_after_the_free_is_told() {
         }
         assert_eq!((memory.next_finding(), memory.next_finding()), (Some(finding), None));
         assert_eq!(memory.poison_info().damaged_pages, 1);
-        sound(&memory);
+        assert_invariants(&memory);
     }
     let memory = poisoned();
     plug(&memory, 0x100000, 64 * MIB, 5);
@@ -96,7 +96,7 @@ fn only_what_was_allocated_is_touched() {
 fn what_is_gone_is_not_watched() {
     for asked_for in [true, false] {
         let memory = poisoned();
-        let window = Window::new();
+        let window = VmallocArena::new();
         plug(&memory, 0x100000, 64 * MIB, 5);
         let used = memory.allocate_run(500, Some(NodeId(5)), Kind::Movable).unwrap();
         memory.free_run(used).unwrap();
@@ -113,7 +113,7 @@ fn what_is_gone_is_not_watched() {
         plug(&memory, 0x100000, 64 * MIB, 5);
         memory.allocate_run(1000, Some(NodeId(5)), Kind::Movable).unwrap();
         assert_eq!((memory.next_finding(), memory.poison_info().damaged_pages), (None, 0));
-        sound(&memory);
+        assert_invariants(&memory);
     }
 }
 
@@ -131,7 +131,7 @@ fn more_than_can_be_watched() {
     assert_eq!(memory.next_finding(), Some(Finding { pfn: freed[0], offset: 0, found: 9 }));
     assert_eq!(memory.next_finding(), None);
     assert_eq!(memory.poison_info().watched_pages, 256);
-    sound(&memory);
+    assert_invariants(&memory);
     frames.iter().skip(1).step_by(2).for_each(|&pfn| assert_eq!(memory.free_block(pfn), Ok(Order(0))));
     while memory.allocate_up_to(Order::MAX, None, Kind::Movable).is_some() {}
     assert_eq!((memory.next_finding(), memory.poison_info().watched_pages), (None, 0));
@@ -157,5 +157,5 @@ fn wrong_frees_have_names() {
         FreeError::NotAllocated { state: PageState::Free, .. } | FreeError::NoHead { .. }
     ));
     assert_eq!(memory.poison_info().watched_pages, 16);
-    sound(&memory);
+    assert_invariants(&memory);
 }

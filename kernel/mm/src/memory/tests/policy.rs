@@ -6,7 +6,7 @@ use super::*;
 use crate::addr::PAGE_SIZE;
 use crate::info::{PageState, Policy, ResourceId, ResourceState};
 use crate::machine::Machine;
-use crate::window::FrameProvider;
+use crate::vmalloc::FrameProvider;
 
 fn plug_as(memory: &Memory<SimMachine>, policy: Policy, start: u64, node: u32) -> ResourceId {
     memory.set_policy(policy);
@@ -73,7 +73,7 @@ fn zones_are_honoured() {
     // Without a node: boot memory of all nodes comes first.
     let (order, _) = drain(&memory, None, Kind::Pinned);
     assert_eq!(order[order.len() - 2..], [kernel, any]);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that memory added offline is there and is not used: every figure says offline, nothing of it
@@ -115,5 +115,5 @@ fn offline_memory_is_there_and_not_used() {
     let next = plug(&memory, 0x110000, 256 * MIB, 5);
     assert_eq!(memory.resource(next.ids[0]).unwrap().state, ResourceState::Online);
     assert!(memory.allocate_block(Order(0), Some(NodeId(5)), Kind::Pinned).is_some());
-    sound(&memory);
+    assert_invariants(&memory);
 }

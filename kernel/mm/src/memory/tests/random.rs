@@ -65,9 +65,9 @@ proptest! {
             let out: u64 = held.iter().map(|run| run.pages()).sum();
             prop_assert_eq!(memory.totals().free_pages, whole - out);
         }
-        sound(&memory);
+        assert_invariants(&memory);
         held.into_iter().for_each(|run| memory.free_run(run).unwrap());
-        sound(&memory);
+        assert_invariants(&memory);
         prop_assert_eq!(memory.totals().free_pages, whole);
         let mut largest_as_fresh = true;
         memory.resources(&mut |info| largest_as_fresh &= info.free_pages == info.usable_pages);

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::address_space::{descriptor, direct};
-use crate::buddy::Room;
+use crate::buddy::MetadataLayout;
 use crate::info::MAX_DEVICE_RANGES;
 use crate::page_table::{FrameSource, Mapping};
 
@@ -34,7 +34,7 @@ fn refused(memory: &Memory<SimMachine>, requests: &[AddRequest], expected: &str)
     let error = memory.add(DeviceId(1), requests, &|| 0).unwrap_err();
     assert!(error.to_string().contains(expected), "{error}");
     assert!(state(memory, &ranges) == before, "{error}: something changed");
-    sound(memory);
+    assert_invariants(memory);
     error
 }
 
@@ -51,13 +51,13 @@ fn every_step_fails_without_a_trace() {
             memory.machine().plug(PfnRange::of(request.base.pfn(), request.size >> 12));
         }
         for step in Step::ALL.into_iter().filter(|step| step.operation() == "add") {
-            memory.fail_at(step, 1);
+            memory.inject(step, 1);
             assert_eq!(refused(&memory, &requests, "told to fail"), AddError::Injected { step });
         }
         let added = memory.add(DeviceId(1), &requests, &|| 0).unwrap();
         assert_eq!(added.ids.len(), 2);
         assert_eq!(added.stats.existing_pages_used, 0);
-        sound(&memory);
+        assert_invariants(&memory);
     }
 }
 
@@ -146,7 +146,8 @@ fn no_memory_behind() {
             let range = PfnRange::of(Pfn(start), pages);
             let layout = Layout::plan(range, booted(gib_leaves).machine().features()).unwrap();
             let tables = (0..layout.tables).map(|n| layout.table_page(n).unwrap());
-            let words = Room::first_written(layout.usable).map(|at| layout.array.start.offset(at >> 12));
+            let words =
+                MetadataLayout::first_written(layout.usable).map(|at| layout.array.start.offset(at >> 12));
             let ends = [range.start, Pfn(range.end.0 - 1), layout.array.start];
             for pfn in ends.into_iter().chain(tables).chain(words) {
                 let memory = booted(gib_leaves);
@@ -193,7 +194,7 @@ fn too_many_nodes_are_refused() {
     let memory = booted(Support::No);
     let mut named = 0;
     memory.nodes(&mut |_| named += 1);
-    for n in named..crate::node::MAX_NODES as u64 {
+    for n in named..crate::zonelist::MAX_NODES as u64 {
         plug(&memory, 0x100000 + n * 2 * MIB, 2 * MIB, 100 + n as u32);
     }
     refused(&memory, &[request(0x200000, 2 * MIB, 9999)], "64 nodes already");

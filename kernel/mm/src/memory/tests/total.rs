@@ -4,18 +4,18 @@
 use std::string::ToString;
 use std::vec::Vec;
 
-use super::remove::insert;
+use super::hot_remove::insert;
 use super::*;
 use crate::addr::{PhysAddr, VirtAddr};
-use crate::address_space::{ALLOC, DIRECT_MAP, VMEMMAP, WINDOWS, descriptor, direct, window_of};
+use crate::address_space::{ALLOC, DIRECT_MAP, VA_REGIONS, VMEMMAP, descriptor, direct, va_region_of};
+use crate::fault_injection::Step;
 use crate::firmware_map::{EntryKind, FirmwareMap, MapEntry};
+use crate::hot_remove::Target;
 use crate::info::{Policy, ResourceId};
 use crate::page_table::{LeafSize, Mapping, NoFrames};
 use crate::poison::Mode;
-use crate::remove::Target;
 use crate::section;
-use crate::step::Step;
-use crate::window::{AllocationId, Amount, Progress, Request, Shape, Window};
+use crate::vmalloc::{AllocationId, Amount, Progress, Request, Shape, VmallocArena};
 
 /// Numbers at which arithmetic breaks.
 fn numbers() -> Vec<u64> {
@@ -47,8 +47,8 @@ fn units() {
     for n in numbers() {
         let (pfn, phys, virt) = (Pfn(n), PhysAddr(n), VirtAddr(n));
         let _ = (phys.pfn(), pfn.start(), pfn.section(), SectionNr(n).start(), SectionNr(n).range());
-        let _ = (direct(phys), descriptor(pfn), window_of(virt), Order::holding(n));
-        let _ = WINDOWS.map(|window| window.contains(virt));
+        let _ = (direct(phys), descriptor(pfn), va_region_of(virt), Order::holding(n));
+        let _ = VA_REGIONS.map(|window| window.contains(virt));
         let _ = (pfn.to_string(), phys.to_string(), virt.to_string(), SectionNr(n).to_string());
         for m in numbers() {
             let _ = (pfn.offset(m), virt.offset(m), PfnRange::new(pfn, Pfn(m)), PfnRange::of(pfn, m));
@@ -101,7 +101,7 @@ fn allocating() {
         assert!(memory.free_run(range).is_err() || range.is_empty());
     }
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that looking takes every frame, section, range and resource.
@@ -142,20 +142,20 @@ fn looking() {
         let _ = memory.hold_region(id, || ());
     }
     let _ = (memory.glance(), memory.totals(), memory.poison_info(), memory.next_finding());
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that adding and taking away take every device, range, node and target; what is refused changes nothing.
 #[test]
 fn adding_and_taking_away() {
-    let (memory, window) = (memory(), Window::new());
+    let (memory, window) = (memory(), VmallocArena::new());
     let before = memory.totals();
     memory.set_poison(Mode::On);
     memory.set_poison(Mode::Off);
     for step in Step::ALL {
-        memory.fail_at(step, u32::MAX);
-        assert_eq!(memory.fails_at(step), u32::MAX);
-        memory.fail_at(step, 0);
+        memory.inject(step, u32::MAX);
+        assert_eq!(memory.injections_left(step), u32::MAX);
+        memory.inject(step, 0);
     }
     Policy::ALL.into_iter().for_each(|policy| memory.set_policy(policy));
     memory.set_policy(Policy::Online(Zone::Any));
@@ -200,13 +200,13 @@ fn adding_and_taking_away() {
     let everything = Target::Frames(PfnRange::new(Pfn(0), Pfn(u64::MAX)));
     memory.online(everything, None).unwrap();
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that the window takes every request, number and address.
 #[test]
 fn the_window() {
-    let (memory, window) = (memory(), Window::new());
+    let (memory, window) = (memory(), VmallocArena::new());
     let before = memory.totals();
     let amounts = numbers().into_iter().map(Amount::Pages);
     for amount in amounts.filter(|amount| !matches!(amount, Amount::Pages(4097..200_000))) {
@@ -237,7 +237,7 @@ fn the_window() {
         assert!(window.free(&memory, id).is_err() && window.verify(&memory, id, n, n).is_err());
     }
     assert_eq!(memory.totals(), before);
-    sound(&memory);
+    assert_invariants(&memory);
 }
 
 /// Proves that the firmware's map, early frames and page tables take every range and address: a mapping is refused or
@@ -251,7 +251,7 @@ fn maps_and_tables() {
         entries.push(MapEntry { start, end, kind: kinds[place % kinds.len()] });
         entries = entries.split_off(entries.len().saturating_sub(5));
         if let Ok(map) = FirmwareMap::new(entries.iter().copied()) {
-            let mut early = EarlyFrames::new(map.ranges(), map.occupied());
+            let mut early = BootAllocator::new(map.ranges(), map.occupied());
             for n in numbers() {
                 let _ = (early.take_run(n, n, Owner::Heap), early.take_run(1, n, Owner::Heap));
             }
@@ -260,10 +260,10 @@ fn maps_and_tables() {
     }
     let memory = memory();
     let leaves = memory.machine().leaves();
-    let places = numbers().into_iter().flat_map(|n| {
+    let areas = numbers().into_iter().flat_map(|n| {
         [VirtAddr(n), ALLOC.start.offset(n), DIRECT_MAP.start.offset(n), VMEMMAP.start.offset(n)]
     });
-    for virt in places {
+    for virt in areas {
         for phys in numbers().into_iter().step_by(5) {
             for pages in numbers().into_iter().step_by(4) {
                 let mapping = Mapping::data(virt, PhysAddr(phys), pages);
@@ -281,5 +281,5 @@ fn maps_and_tables() {
         }
     }
     assert_eq!(memory.machine().leaves(), leaves);
-    sound(&memory);
+    assert_invariants(&memory);
 }

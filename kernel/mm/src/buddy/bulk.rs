@@ -1,0 +1,98 @@
+//! Many blocks of one order at once, for the cache in front: a group's words are read and written once for all of them.
+//!
+//! Invariants: as for one block; which are taken follows the same rule, the smallest free blocks first. Neighbour:
+//! `frame_cache` asks.
+
+use crate::addr::{Order, Pfn};
+use crate::buddy::Buddy;
+use crate::buddy::bits::{self, SHIFT};
+use crate::buddy::group::{Children, Group, level_of, sub_of};
+use crate::descriptor::State;
+use crate::machine::Machine;
+
+/// So many blocks of a group are given back one after the other; more are counted anew, all together.
+const FEW: usize = 4;
+
+impl<M: Machine> Buddy<'_, M> {
+    /// Takes blocks of `order`, `wanted` at most, for the cache: they are held by it, and `each` is called with each.
+    pub(crate) fn alloc_bulk(&self, order: Order, wanted: usize, mut each: impl FnMut(Pfn)) {
+        let (mut wanted, sub) = (wanted as u32, sub_of(order));
+        while wanted > 0 && order <= self.max {
+            let fitting = self.summary.orders() & (!0 << order.0);
+            let smallest = Order(fitting.trailing_zeros() as u8);
+            let Some(group) = (fitting != 0).then(|| self.first(smallest)).flatten() else { return };
+            if group.level > level_of(order) {
+                // It opens a group, where the others come from.
+                let Some(head) = self.allocate(order, State::Cached, 0) else { return };
+                each(head);
+                wanted -= 1;
+                continue;
+            }
+            let children = self.children(group);
+            let (mut free, mut starts) = (children.free(), 0);
+            while wanted > 0
+                && let Some((place, larger)) = bits::smallest(free, sub)
+            {
+                let many = wanted.min(1 << (larger - sub));
+                let some = bits::first_of(place, sub, many);
+                (free, starts) = (free & !some, starts | bits::starts(some, sub));
+                wanted -= many;
+                self.count_part(group, larger, many << sub);
+            }
+            if starts == 0 {
+                return;
+            }
+            let (first, second) = (children.first & (free | children.second), children.second | starts);
+            self.set_children(group, Children { first, second });
+            self.relist(group, bits::largest(free));
+            let pages = u64::from(starts.count_ones()) << order.0;
+            self.count(State::Free, 0, pages);
+            self.count(State::Cached, pages, 0);
+            while starts != 0 {
+                let head = group.child(starts.trailing_zeros() as u8);
+                starts &= starts - 1;
+                if group.level > 0 {
+                    self.mark_used(head, order, State::Cached);
+                } else {
+                    self.set_tag(head, State::Cached, order);
+                }
+                each(head);
+            }
+        }
+    }
+
+    /// Frees blocks of `order` that the cache holds: those of `heads` from the first on that are in the same group.
+    /// Returns how many. Counts no frames.
+    pub(crate) fn free_bulk(&self, order: Order, mut heads: impl Iterator<Item = Pfn>) -> usize {
+        let Some(head) = heads.next() else { return 0 };
+        let (level, sub) = (level_of(order), sub_of(order));
+        let group = Group::of(head, level);
+        let (mut back, mut many) = (bits::block(group.place(head), sub), 1);
+        for next in heads.take_while(|&next| Group::of(next, level) == group) {
+            back |= bits::block(group.place(next), sub);
+            many += 1;
+        }
+        if many <= FEW {
+            let mut starts = bits::starts(back, sub);
+            while starts != 0 {
+                let head = group.child(starts.trailing_zeros() as u8);
+                starts &= starts - 1;
+                self.release(head, order);
+            }
+            return many;
+        }
+        let children = self.children(group);
+        let (were, free) = (children.free(), children.free() | back);
+        if free != u128::MAX {
+            let (first, second) = (children.first | back, children.second & !back);
+            self.set_children(group, Children { first, second });
+            self.relist(group, bits::largest(free));
+            self.recount(group, &bits::tally(were), &bits::tally(free));
+        } else {
+            self.relist(group, None);
+            self.recount(group, &bits::tally(were), &[0; 8]);
+            self.release(group.start(), group.order(SHIFT));
+        }
+        many
+    }
+}

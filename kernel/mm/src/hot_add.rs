@@ -1,0 +1,337 @@
+//! Adding memory: a device's ranges become resources, all of them or none.
+//!
+//! ```text
+//!  check       every range: sane, overlaps nothing, inside the window, has room     nothing changed yet
+//!              and memory answers there (`probe`)                                   its words are overwritten
+//!  direct-map  its frames (page tables from the resource itself)                    undo: unmap
+//!  vmemmap     its descriptors                                                      undo: unmap
+//!  region      header and first blocks, inside the resource                         undo: nothing to do
+//!  online      slot, index, node's list: from now on it is there                    cannot fail
+//!              (with the policy `offline` its frames are there and cannot be allocated)
+//! ```
+//!
+//! Invariants: nothing outside the new ranges is written but entries of page tables that were
+//! empty, and the slots, index and nodes of the last step; an error at any step leaves each of those as it was
+//! (tests compare all of simulated memory). No frame of existing memory is taken: page tables come from
+//! [`Layout::table_page`], and a device's ranges need nothing of each other. Everything runs under the
+//! hotplug lock. Neighbours: `layout` says where things lie, `probe` asks
+//! whether memory is there, `page_table` maps, `buddy` starts the region.
+
+use arrayvec::ArrayVec;
+
+use crate::addr::{MAX_PHYS_BITS, NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
+use crate::address_space::direct;
+use crate::descriptor::{SlotNr, State};
+use crate::error::AddError;
+use crate::info::{AddRequest, AddStats, Added, DeviceId, MAX_DEVICE_RANGES, Policy, ResourceId, Zone};
+use crate::layout::{LARGE_PAGES, Layout, Table};
+use crate::machine::Machine;
+use crate::memory::{Hotplug, Memory};
+use crate::page_table::{FrameSource, LeafSize, MapError, MapStats, Mapping, NoFrames};
+use crate::region::{Entry, MAX_REGIONS, Region};
+use crate::zonelist::{MAX_NODES, ZonePreference};
+
+use crate::fault_injection::Step;
+
+/// A range that passed the checks, and how far it has come.
+struct Plan {
+    layout: Layout,
+    node: NodeId,
+    slot: SlotNr,
+    stats: AddStats,
+    /// What is mapped and would have to be taken out.
+    mapped: Mapped,
+}
+
+/// How much of a range is mapped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mapped {
+    Nothing,
+    Direct,
+    All,
+}
+
+type Plans = ArrayVec<Plan, MAX_DEVICE_RANGES>;
+
+/// The pages that a resource keeps for page tables, each for one table. Mapping asks for them by ascending
+/// address, and what exists already is the first table or the last: so each table gets the page that is its own.
+pub(crate) struct TablePages<'a> {
+    layout: &'a Layout,
+    next: u64,
+}
+
+impl<'a> TablePages<'a> {
+    /// The pages of `layout` from the `next`th on.
+    pub(crate) fn from(layout: &'a Layout, next: u64) -> Self {
+        TablePages { layout, next }
+    }
+}
+
+impl FrameSource for TablePages<'_> {
+    fn take(&mut self) -> Option<Pfn> {
+        let page = self.layout.table_page(self.next)?;
+        self.next += 1;
+        Some(page)
+    }
+
+    /// Frames come back only when a mapping failed, and then all of them: nothing of the layout stays.
+    fn give_back(&mut self, _frame: Pfn) {}
+}
+
+impl<M: Machine> Memory<M> {
+    /// Adds the memory of a device, all of it or nothing. `clock` tells nanoseconds.
+    ///
+    /// # Errors
+    /// See [`AddError`]; nothing has changed then.
+    pub fn add(
+        &self,
+        device: DeviceId,
+        requests: &[AddRequest],
+        clock: &dyn Fn() -> u64,
+    ) -> Result<Added, AddError> {
+        let mut hotplug = self.hotplug.lock();
+        let hotplug = hotplug.as_mut().ok_or(AddError::NotStarted)?;
+        let nodes_before = self.nodes.count();
+        let mut plans = Plans::new();
+        let result = self.add_all(device, requests, clock, hotplug, &mut plans);
+        if result.is_err() {
+            self.undo(&plans);
+            self.nodes.forget_after(nodes_before);
+        }
+        result
+    }
+
+    fn add_all(
+        &self,
+        device: DeviceId,
+        requests: &[AddRequest],
+        clock: &dyn Fn() -> u64,
+        hotplug: &mut Hotplug,
+        plans: &mut Plans,
+    ) -> Result<Added, AddError> {
+        let start = clock();
+        let free_before = self.free_everywhere();
+        // The same one for all ranges of the device.
+        let policy = self.policy();
+        self.check_requests(requests, hotplug, plans)?;
+        let checked = clock();
+        for plan in plans.iter_mut() {
+            self.map(plan)?;
+        }
+        let mapped = clock();
+        for plan in plans.iter_mut() {
+            let region = region(plan, device, ResourceId(hotplug.next), policy.zone());
+            let place = &self.slots[plan.slot.0 as usize];
+            let buddy = region.buddy(&self.machine, plan.slot, &place.summary);
+            plan.stats.descriptors_written = buddy.init();
+            if policy == Policy::Offline {
+                let carved = buddy.alloc_range(region.layout.usable, State::Offline, 0);
+                debug_assert!(carved.is_some(), "all of a fresh region is free");
+            }
+            self.check_injected(Step::Region)?;
+        }
+        self.check_injected(Step::Online)?;
+        let new: u64 = plans.iter().map(|plan| plan.layout.usable.pages()).sum();
+        // The new regions are on no node's list yet.
+        let used = free_before.saturating_sub(self.free_everywhere());
+        let online = clock();
+
+        // From here on nothing can fail.
+        let whole = AddStats {
+            check_ns: checked.saturating_sub(start),
+            map_ns: mapped.saturating_sub(checked),
+            online_ns: online.saturating_sub(mapped),
+            existing_pages_used: used,
+            ..AddStats::default()
+        };
+        let mut added = Added { ids: ArrayVec::new(), usable_pages: new, stats: whole };
+        for plan in plans.iter_mut() {
+            let AddStats { entries_written, tables, descriptors_written, .. } = plan.stats;
+            plan.stats = AddStats { entries_written, tables, descriptors_written, ..whole };
+            added
+                .ids
+                .push(self.publish(region(plan, device, ResourceId(hotplug.next), policy.zone()), plan.slot));
+            added.stats.entries_written += plan.stats.entries_written;
+            added.stats.tables += plan.stats.tables;
+            added.stats.descriptors_written += plan.stats.descriptors_written;
+            hotplug.next += 1;
+        }
+        Ok(added)
+    }
+
+    /// Checks all ranges against what is there and against each other, and plans each.
+    fn check_requests(
+        &self,
+        requests: &[AddRequest],
+        hotplug: &Hotplug,
+        plans: &mut Plans,
+    ) -> Result<(), AddError> {
+        if requests.is_empty() {
+            return Err(AddError::NoRanges);
+        }
+        if requests.len() > MAX_DEVICE_RANGES {
+            return Err(AddError::TooManyRanges { ranges: requests.len() });
+        }
+        let mut free_slots = (0..MAX_REGIONS).filter(|&slot| self.slots[slot].region.lock().is_none());
+        for request in requests {
+            let range = check_range(request, hotplug)?;
+            if let Some(other) = plans.iter().find(|plan| plan.layout.range.overlaps(range)) {
+                return Err(AddError::OverlapsItself { range, other: other.layout.range });
+            }
+            if let Some(entry) = self.index.read().overlapping(range) {
+                return Err(AddError::OverlapsPresent { range, resource: entry.id, present: entry.range });
+            }
+            check_window(range, hotplug)?;
+            let layout = Layout::plan(range, hotplug.features).ok_or(AddError::NoRoom { range })?;
+            let slot = free_slots.next().ok_or(AddError::TooManyResources { max: MAX_REGIONS })?;
+            self.nodes.name(request.node).ok_or(AddError::TooManyNodes { max: MAX_NODES })?;
+            let plan = Plan {
+                layout,
+                node: request.node,
+                slot: SlotNr(slot as u16),
+                stats: AddStats::default(),
+                mapped: Mapped::Nothing,
+            };
+            if plans.try_push(plan).is_err() {
+                return Err(AddError::TooManyRanges { ranges: requests.len() });
+            }
+        }
+        plans.iter().try_for_each(|plan| self.probe(&plan.layout))?;
+        self.check_injected(Step::Check)
+    }
+
+    /// Maps a range: first its frames, then its descriptors, with tables from the range itself.
+    fn map(&self, plan: &mut Plan) -> Result<(), AddError> {
+        let layout = plan.layout;
+        let mut count = |stats: MapStats| {
+            plan.stats.entries_written += stats.entries_written;
+            plan.stats.tables += stats.tables;
+        };
+        count(self.map_direct(&layout)?);
+        plan.mapped = Mapped::Direct;
+        self.check_injected(Step::DirectMap)?;
+        count(self.map_vmemmap(&layout)?);
+        plan.mapped = Mapped::All;
+        self.check_injected(Step::Vmemmap)
+    }
+
+    /// Maps the frames of a hot-added resource.
+    pub(crate) fn map_direct(&self, layout: &Layout) -> Result<MapStats, AddError> {
+        let first = layout.border_tables().find(|table| matches!(table, Table::Direct(_)));
+        self.map_one(&direct_mapping(layout), layout, 0, first)
+    }
+
+    /// Maps the descriptors of a hot-added resource.
+    pub(crate) fn map_vmemmap(&self, layout: &Layout) -> Result<MapStats, AddError> {
+        let first = layout.border_tables().find(|table| matches!(table, Table::Vmemmap(_)));
+        self.map_one(&vmemmap_mapping(layout), layout, layout.direct_tables, first)
+    }
+
+    /// Maps with tables from the pages of `layout` from the `from`th on, which is for table `first`.
+    fn map_one(
+        &self,
+        mapping: &Mapping,
+        layout: &Layout,
+        from: u64,
+        first: Option<Table>,
+    ) -> Result<MapStats, AddError> {
+        let mapped = self.with_tables(|tables, machine| {
+            let is_there =
+                |table: Table| tables.linked_table(machine, table.address(), table.level()).is_some();
+            let from = from + u64::from(first.is_some_and(is_there));
+            tables.map(machine, mapping, &mut TablePages::from(layout, from))
+        });
+        mapped.ok_or(AddError::NotStarted)?.map_err(|error| match error {
+            MapError::AlreadyMapped { at } => AddError::MapConflict { at },
+            MapError::OutOfFrames { at } => AddError::NoTable { at },
+            _ => AddError::NoTable { at: mapping.virt },
+        })
+    }
+
+    /// Takes back what a failed add did, in reverse. The tables lie in the ranges themselves.
+    fn undo(&self, plans: &Plans) {
+        for plan in plans.iter().rev() {
+            self.slots[plan.slot.0 as usize].summary.clear();
+            for (mapping, at) in
+                [(vmemmap_mapping(&plan.layout), Mapped::All), (direct_mapping(&plan.layout), Mapped::Direct)]
+            {
+                if plan.mapped >= at {
+                    let unmapped = self.with_tables(|tables, machine| {
+                        tables.unmap(machine, mapping.virt, mapping.pages, &mut NoFrames)
+                    });
+                    debug_assert!(matches!(unmapped, Some(Ok(_))), "what was mapped can be unmapped");
+                }
+            }
+        }
+    }
+
+    /// Makes a region known. The checks made sure that slot, index and node have room.
+    pub(crate) fn publish(&self, region: Region, slot: SlotNr) -> ResourceId {
+        let place = &self.slots[slot.0 as usize];
+        *place.region.lock() = Some(region);
+        let known = self.index.write().insert(Entry { range: region.layout.range, slot, id: region.id });
+        debug_assert!(known.is_ok(), "checked before");
+        if let Some(node) = self.nodes.find(region.node) {
+            self.nodes.attach(slot, node, ZonePreference::of(region.device, region.zone));
+            self.nodes.changed(slot, &place.summary);
+            // From now on the choice may be another one.
+            self.drain_all();
+        }
+        region.id
+    }
+}
+
+/// The mapping of a resource's frames.
+pub(crate) fn direct_mapping(layout: &Layout) -> Mapping {
+    let start = layout.range.start.start();
+    Mapping::data(direct(start), start, layout.range.pages())
+}
+
+/// The mapping of a resource's descriptors. Its page directories are there since boot, so there is
+/// no place for leaves of 1 GiB.
+pub(crate) fn vmemmap_mapping(layout: &Layout) -> Mapping {
+    let (start, bytes) = layout.vmemmap();
+    Mapping::data(start, layout.array.start.start(), bytes >> PAGE_SHIFT).largest(LeafSize::M2)
+}
+
+fn region(plan: &Plan, device: DeviceId, id: ResourceId, zone: Zone) -> Region {
+    Region {
+        id,
+        device,
+        node: plan.node,
+        zone,
+        layout: plan.layout,
+        metadata: plan.layout.metadata(),
+        max: plan.layout.max_order(),
+        stats: plan.stats,
+        isolated: PfnRange::default(),
+    }
+}
+
+/// The checks that need nothing but the range and the CPU.
+fn check_range(request: &AddRequest, hotplug: &Hotplug) -> Result<PfnRange, AddError> {
+    let AddRequest { base, size, .. } = *request;
+    if size == 0 {
+        return Err(AddError::Empty { base });
+    }
+    // The last byte, so that a range up to the very end of the address space does not wrap.
+    let last = base.0.checked_add(size - 1).ok_or(AddError::Wraps { base, size })?;
+    let bits = u32::from(hotplug.features.phys_bits).min(MAX_PHYS_BITS);
+    if last >> bits != 0 {
+        return Err(AddError::BeyondPhysBits { base, size, bits: bits as u8 });
+    }
+    let unit = LARGE_PAGES * PAGE_SIZE;
+    if !base.0.is_multiple_of(unit) || !size.is_multiple_of(unit) {
+        return Err(AddError::Unaligned { base, size });
+    }
+    Ok(PfnRange::of(base.pfn(), size >> PAGE_SHIFT))
+}
+
+/// Whether the range lies where memory may be plugged. Asked last: that it overlaps what is there is the better
+/// reason.
+fn check_window(range: PfnRange, hotplug: &Hotplug) -> Result<(), AddError> {
+    if !hotplug.window.is_empty() && !hotplug.window.iter().any(|window| window.contains_range(range)) {
+        return Err(AddError::OutsideWindow { range });
+    }
+    Ok(())
+}

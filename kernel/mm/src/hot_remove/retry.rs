@@ -1,0 +1,80 @@
+//! Whether a refused removal may succeed later: what a manager of memory decides by, and what the firmware's status
+//! codes distinguish. Neighbours: `error` has the reasons, the kernel's `hotplug::error` maps [`Retry`] to `_OST`.
+
+use super::RemoveError;
+
+/// Whether the same removal may succeed later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It can never succeed.
+    Never,
+    /// It may succeed once memory is freed, or another removal or allocation has ended.
+    Later,
+    /// The removal failed; there is no reason to expect another outcome.
+    Failed,
+}
+
+impl RemoveError {
+    /// Whether the same removal may succeed later.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            RemoveError::Boot | RemoveError::Unknown { .. } => Retry::Never,
+            RemoveError::UnderWay { .. }
+            | RemoveError::Pinned(_)
+            | RemoveError::NoRoom { .. }
+            | RemoveError::NoTableRoom { .. }
+            | RemoveError::NoRun { .. }
+            | RemoveError::Busy { .. }
+            | RemoveError::InUse { .. } => Retry::Later,
+            RemoveError::NotStarted
+            | RemoveError::NoResource { .. }
+            | RemoveError::Absent { .. }
+            | RemoveError::Gone
+            | RemoveError::Corrupt { .. }
+            | RemoveError::Injected { .. } => Retry::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::{Pfn, PfnRange, VirtAddr};
+    use crate::hot_remove::Pinned;
+    use crate::info::{DeviceId, Holder, ResourceId};
+    use crate::vmalloc::AllocationId;
+
+    // Proves that a removal counts as "later" exactly where the same request may succeed later, as "never" where it
+    // cannot, and as failed where something went wrong: QEMU and its managers act on the codes made of it. Fails when a
+    // reason is in the wrong class.
+    #[test]
+    fn refused_removals_have_their_class() {
+        let resource = ResourceId(1);
+        let id = AllocationId(1);
+        let (needed, free, pages) = (2, 1, 1);
+        let pinned = Pinned { resource, pfn: Pfn(1), pages, holder: Holder::None };
+        for error in [
+            RemoveError::UnderWay { resource },
+            RemoveError::Pinned(pinned),
+            RemoveError::NoRoom { needed, free },
+            RemoveError::NoTableRoom { needed, free },
+            RemoveError::NoRun { id, pages, longest: 0 },
+            RemoveError::Busy { id },
+            RemoveError::InUse { resource, pages },
+        ] {
+            assert_eq!(error.retry(), Retry::Later, "{error}");
+        }
+        for error in [RemoveError::Boot, RemoveError::Unknown { device: DeviceId(1) }] {
+            assert_eq!(error.retry(), Retry::Never, "{error}");
+        }
+        for error in [
+            RemoveError::NotStarted,
+            RemoveError::NoResource { resource },
+            RemoveError::Absent { range: PfnRange::of(Pfn(1), 1) },
+            RemoveError::Gone,
+            RemoveError::Corrupt { at: VirtAddr(0) },
+        ] {
+            assert_eq!(error.retry(), Retry::Failed, "{error}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The end of a removal: shared tables are handed over, the resources taken out of slots and index, and every
+//! entry cleared that leads to them.
+//!
+//! Invariants: slot and index are empty before the first entry is cleared, so that nobody finds descriptors that
+//! are half gone; a table in leaving memory that nobody but leaving memory uses is cut off unread. Undoing maps
+//! everything anew: the tables' own pages are still reserved, the descriptors still stand in memory. Neighbours:
+//! `layout` says which tables are shared and which page is kept for each.
+
+use crate::addr::{Pfn, PfnRange};
+use crate::fault_injection::Step;
+use crate::hot_add::{direct_mapping, vmemmap_mapping};
+use crate::hot_remove::{Gone, RemoveError, RemoveStats};
+use crate::info::{DeviceId, ResourceId};
+use crate::layout::{Layout, Table};
+use crate::machine::Machine;
+use crate::memory::Memory;
+use crate::page_table::Mapping;
+use crate::region::Entry;
+
+use super::{ArrayVec, MAX_DEVICE_RANGES};
+
+impl<M: Machine> Memory<M> {
+    /// Unmaps and forgets all that is leaving, known to be unused.
+    pub(super) fn unmap_isolated(
+        &self,
+        stats: &mut RemoveStats,
+    ) -> Result<(ArrayVec<ResourceId, MAX_DEVICE_RANGES>, u64), RemoveError> {
+        self.each_isolated(|_, region| {
+            for table in region.layout.border_tables() {
+                stats.tables_handed_over += u64::from(self.hand_over(table).is_some());
+            }
+        });
+        self.should_fail(Step::HandOver).map_err(|step| RemoveError::Injected { step })?;
+        let mut gone = Gone::new();
+        self.each_isolated(|entry, region| gone.push((entry.slot, region)));
+        for (slot, region) in &gone {
+            self.index.write().remove(region.id);
+            *self.slots[slot.0 as usize].region.lock() = None;
+            self.poison.forget(region.layout.range);
+        }
+        match self.unmap_all(&gone) {
+            Ok(entries) => stats.entries_cleared = entries,
+            Err(step) => {
+                self.map_again(&gone);
+                return Err(RemoveError::Injected { step });
+            }
+        }
+        for (slot, _) in &gone {
+            self.slots[slot.0 as usize].summary.clear();
+        }
+        let pages = gone.iter().map(|(_, region)| region.layout.range.pages()).sum();
+        Ok((gone.iter().map(|(_, region)| region.id).collect(), pages))
+    }
+
+    /// Clears what leads to the regions and flushes. From the first entry on they are not touched.
+    fn unmap_all(&self, gone: &Gone) -> Result<u64, Step> {
+        let mut entries = self.cut_off(gone, vmemmap_mapping);
+        self.should_fail(Step::UnmapVmemmap)?;
+        entries += self.cut_off(gone, direct_mapping);
+        self.should_fail(Step::UnmapDirectMap)?;
+        self.should_fail(Step::Remove)?;
+        Ok(entries)
+    }
+
+    pub(super) fn cut_off(&self, gone: &Gone, mapping: impl Fn(&Layout) -> Mapping) -> u64 {
+        let leaving = |pfn: Pfn| gone.iter().any(|(_, region)| region.layout.range.contains(pfn));
+        let cleared = self.with_tables(|tables, machine| {
+            let mut cleared = 0;
+            for (_, region) in gone {
+                let Mapping { virt, pages, .. } = mapping(&region.layout);
+                cleared += tables.cut_off(machine, virt, pages, &leaving);
+            }
+            machine.flush_all();
+            cleared
+        });
+        cleared.unwrap_or(0)
+    }
+
+    /// Undoes [`Memory::unmap_all`], however far it came.
+    fn map_again(&self, gone: &Gone) {
+        // One of them may have been cut off together with the table of another.
+        self.cut_off(gone, vmemmap_mapping);
+        self.cut_off(gone, direct_mapping);
+        for (slot, region) in gone {
+            let mapped = self.map_direct(&region.layout).and_then(|_| self.map_vmemmap(&region.layout));
+            debug_assert!(mapped.is_ok(), "the place is empty and the tables' pages are reserved");
+            *self.slots[slot.0 as usize].region.lock() = Some(*region);
+            let range = region.layout.range;
+            let known = self.index.write().insert(Entry { range, slot: *slot, id: region.id });
+            debug_assert!(known.is_ok(), "it was there before");
+        }
+    }
+
+    /// Moves `table` to a user that stays, when it lies in memory that leaves and has one.
+    fn hand_over(&self, table: Table) -> Option<()> {
+        let (at, level) = (table.address(), table.level());
+        let lies_in = self.with_tables(|tables, machine| tables.table_of(machine, at, level))??;
+        let owner = self.index.read().find(lies_in).copied()?;
+        if self.region(owner)?.isolated.is_empty() {
+            return None;
+        }
+        let heir = self.user_of(table.range())?.page_for(table)?;
+        self.with_tables(|tables, machine| tables.hand_over(machine, at, level, heir))?.map(|_| ())
+    }
+
+    /// A hot-added resource with frames in `unit` that stays.
+    fn user_of(&self, unit: PfnRange) -> Option<Layout> {
+        let mut after = None;
+        while let Some(entry) = self.entry_after(after) {
+            after = Some(entry.range.start);
+            if entry.range.overlaps(unit)
+                && let Some(region) = self.region(entry)
+                && region.isolated.is_empty()
+                && region.device != DeviceId::BOOT
+            {
+                return Some(region.layout);
+            }
+        }
+        None
+    }
+}

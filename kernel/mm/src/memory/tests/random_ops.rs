@@ -1,0 +1,78 @@
+//! Random comings and goings: DIMMs of awkward sizes added, removed and torn out while memory is in use. What is
+//! compared, and when, is in `sim::model`. `MM_CASES=n` asks for more sequences than CI's.
+
+use std::vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::buddy::tests::random::setting;
+use crate::sim::model::{DIMMS, Model, NODES, Op, Use, wish};
+use crate::vmalloc::{Request, Shape};
+
+fn request() -> impl Strategy<Value = Request> {
+    let kind = prop_oneof![9 => Just(Kind::Movable), 1 => Just(Kind::Pinned)];
+    let shape = prop_oneof![2 => Just(Shape::Scattered), 1 => Just(Shape::Contiguous)];
+    let pages = prop_oneof![1u64..600, 500u64..20_000];
+    let node = prop_oneof![Just(None), prop::sample::select(&NODES).prop_map(Some)];
+    (pages, node, kind, shape).prop_map(|(pages, node, kind, shape)| wish(pages, node, kind, shape))
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let number = || 0..DIMMS;
+    let zone = prop_oneof![
+        3 => Just(None),
+        1 => prop::sample::select(&[Zone::Any, Zone::Movable, Zone::Kernel]).prop_map(Some),
+    ];
+    let pages = || prop_oneof![Just(64u64), Just(700), Just(9000)];
+    let order = prop_oneof![3 => 0u8..10, 1 => 10u8..17];
+    let node = prop_oneof![Just(None), prop::sample::select(&NODES).prop_map(Some)];
+    let block = (order, prop_oneof![3 => Just(Kind::Movable), 1 => Just(Kind::Pinned)], node);
+    prop_oneof![
+        60 => number().prop_map(Op::Plug),
+        40 => number().prop_map(Op::Remove),
+        20 => (number(), 0u64..3).prop_map(|(number, section)| Op::Offline(number, section)),
+        20 => (number(), 0u64..30_000, 1u64..40_000).prop_map(|(n, from, pages)| Op::OfflineFrames(n, from, pages)),
+        80 => (1u8..20, pages()).prop_map(|(steps, pages)| Op::Steps(steps, pages)),
+        10 => Just(Op::GiveUp),
+        5 => Just(Op::Finish),
+        10 => prop::sample::select(&Use::ALL).prop_map(Op::Stale),
+        20 => (number(), zone).prop_map(|(number, zone)| Op::Online(number, zone)),
+        5 => prop::sample::select(&Policy::ALL).prop_map(Op::Policy),
+        10 => prop::sample::select(&Step::ALL).prop_map(Op::Fail),
+        12 => number().prop_map(Op::TearOut),
+        80 => request().prop_map(Op::Allocate),
+        15 => request().prop_map(Op::Begin),
+        20 => pages().prop_map(Op::Grow),
+        3 => Just(Op::Abandon),
+        3 => Just(Op::FinishGrowing),
+        3 => Just(Op::Exhaust),
+        50 => any::<usize>().prop_map(Op::Free),
+        10 => block.prop_map(|(order, kind, node)| Op::Take(Order(order), kind, node)),
+        15 => any::<usize>().prop_map(Op::Give),
+        10 => Just(Op::Verify),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: setting("MM_CASES", 60) as u32,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Proves that over any sequence of adds, removals, offlinings, allocations and frees, finished, given up, refused
+    /// or failed half way, and of DIMMs that are torn out, no byte of any allocation is lost that was not in what was
+    /// torn out, every frame is accounted for, `check` holds, a refusal is true, and that at the end, when all is
+    /// freed and taken away, leaves, tables, sums and boot memory's blocks are as at the start. Memory that was taken
+    /// away panics when it is touched. Fails when anything of the removal is wrong.
+    #[test]
+    fn nothing_is_lost(
+        gib_leaves in prop_oneof![Just(Support::No), Just(Support::Yes)],
+        ops in prop::collection::vec(op(), 1..70),
+    ) {
+        let mut world = Model::new(booted(gib_leaves));
+        ops.iter().for_each(|op| world.run(op));
+        world.finish();
+    }
+}

@@ -1,0 +1,409 @@
+//! A million random operations over the whole core, against an eager model of each region.
+//!
+//! DIMMs of awkward size and start come and go, full of junk or of what they held before, sections go offline and come
+//! back, and blocks of every order, runs and single frames are taken and freed all the while. The model is the plain one
+//! of the buddy's tests ([`Model`]), one a resource; which resource serves is the core's choice, but that one does, and
+//! which frames are free then, follows from the models. The simulation panics at any read of a word of the memmap
+//! that was not written since the memory came.
+//!
+//! For seed and length see `buddy`'s `random`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::println;
+use std::vec::Vec;
+
+use super::*;
+use crate::buddy::tests::model::Model;
+use crate::buddy::tests::random::{Random, setting};
+use crate::hot_remove::{RemoveError, Target};
+use crate::info::{DeviceId, PageState};
+use crate::vmalloc::{Progress, VmallocArena};
+
+/// Operations, unless the environment says otherwise.
+const OPERATIONS: u64 = 1_000_000;
+/// Operations on one machine; then comes another.
+const ON_ONE_MACHINE: u64 = 50_000;
+/// Operations between two looks at every figure, and between two looks at everything by `check`.
+const BETWEEN_LOOKS: u64 = 500;
+const BETWEEN_CHECKS: u64 = 10_000;
+/// Resources at most.
+const MOST_PARTS: u64 = 12;
+/// Heads of the past that are freed once more.
+const PAST: usize = 500;
+
+/// A resource, and what is free of it.
+struct Part {
+    id: ResourceId,
+    device: DeviceId,
+    node: NodeId,
+    range: PfnRange,
+    usable: PfnRange,
+    model: Model,
+}
+
+struct World {
+    memory: Memory<SimMachine>,
+    window: VmallocArena,
+    random: Random,
+    parts: Vec<Part>,
+    /// The blocks that are allocated.
+    allocated: BTreeMap<Pfn, (Order, Kind)>,
+    /// The blocks that are offline.
+    offline: BTreeSet<Pfn>,
+    /// Heads that were given once, of memory that is there.
+    past: VecDeque<Pfn>,
+    devices: u32,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut random = Random(seed);
+        let gib_leaves = if random.below(2) == 0 { Support::No } else { Support::Yes };
+        let memory = booted(gib_leaves);
+        let mut parts = Vec::new();
+        memory.resources(&mut |info| {
+            let mut model = Model::new(info.range);
+            memory.blocks(info.id, &mut |block| {
+                if block.state != PageState::Free {
+                    model.take(block.range.start, Order::holding(block.range.pages()).unwrap());
+                }
+            });
+            let (id, device, node, range) = (info.id, info.device, info.node, info.range);
+            parts.push(Part { id, device, node, range, usable: range, model });
+        });
+        World {
+            memory,
+            window: VmallocArena::new(),
+            random,
+            parts,
+            allocated: BTreeMap::new(),
+            offline: BTreeSet::new(),
+            past: VecDeque::new(),
+            devices: 0,
+        }
+    }
+
+    fn part(&mut self, pfn: Pfn) -> &mut Part {
+        self.parts.iter_mut().find(|part| part.range.contains(pfn)).expect("of memory that is there")
+    }
+
+    /// A hot-added part, if there is one.
+    fn any_hot(&mut self) -> Option<usize> {
+        let place = self.random.below(self.parts.len() as u64) as usize;
+        (self.parts[place].device != DeviceId::BOOT).then_some(place)
+    }
+
+    /// One operation; `free` of 8 that allocate or free do free.
+    fn step(&mut self, free: u64) {
+        match self.random.below(2000) {
+            0 | 1 => self.plug(),
+            2 => self.unplug(),
+            3 => self.take_offline(),
+            4 | 5 => self.bring_online(),
+            6..36 => self.look_up(),
+            36..76 => self.free_wrongly(),
+            76..92 => self.allocate_run(),
+            92..110 => self.allocate_up_to(),
+            _ if self.random.below(8) < free => self.free_any(),
+            _ => self.allocate(),
+        }
+    }
+
+    /// A DIMM of any multiple of 2 MiB, at any such place: often behind another, sometimes alone.
+    fn plug(&mut self) {
+        if self.parts.len() as u64 >= MOST_PARTS {
+            return;
+        }
+        let units = [1 + self.random.below(8), 1 + self.random.below(130)][self.random.below(2) as usize];
+        let place = self.random.below(self.parts.len() as u64) as usize;
+        let start = match self.random.below(2) {
+            0 if self.parts[place].range.start >= WINDOW.start => self.parts[place].range.end,
+            _ => WINDOW.start.offset(512 * self.random.below(3000)),
+        };
+        let range = PfnRange::of(start, 512 * units);
+        if self.parts.iter().any(|part| part.range.overlaps(range)) {
+            return;
+        }
+        self.memory.machine().plug(range);
+        let (device, node) = (DeviceId(self.devices), NodeId(self.random.below(4) as u32));
+        self.devices += 1;
+        let added = self.memory.add(device, &[request(start.0, range.pages(), node.0)], &|| 0).unwrap();
+        assert_eq!(added.stats.existing_pages_used, 0);
+        let info = self.memory.resource(added.ids[0]).unwrap();
+        let usable = PfnRange::new(info.usable_start, range.end);
+        assert_eq!((info.range, usable.pages()), (range, info.usable_pages));
+        let (id, model) = (info.id, Model::new(usable));
+        self.parts.push(Part { id, device, node, range, usable, model });
+    }
+
+    /// Takes a DIMM away, when nothing of it is allocated any more; before that it is refused, and nothing changes.
+    fn unplug(&mut self) {
+        let Some(place) = self.any_hot() else { return };
+        let (device, range) = (self.parts[place].device, self.parts[place].range);
+        if self.allocated.range(range.start..range.end).next().is_some() {
+            let mut removal = self.memory.begin_remove(device, &|| 0).unwrap();
+            let refused = loop {
+                match self.memory.remove_step(&self.window, &mut removal, 1 << 20, &|| 0) {
+                    Ok(Progress::More) => {}
+                    other => break other,
+                }
+            };
+            assert!(matches!(refused, Err(RemoveError::Pinned(_))), "{refused:?}");
+            self.look();
+            self.free_within(range);
+        }
+        let mut removal = self.memory.begin_remove(device, &|| 0).unwrap();
+        while self.memory.remove_step(&self.window, &mut removal, 1 << 20, &|| 0).unwrap() == Progress::More {
+        }
+        self.memory.finish_remove(removal, &|| 0).unwrap();
+        // Old bytes or new ones: what is plugged there next must not care.
+        match self.random.below(2) {
+            0 => self.memory.machine().pull(range),
+            _ => self.memory.machine().unplug(range),
+        }
+        self.parts.swap_remove(place);
+        self.past.retain(|head| !range.contains(*head));
+        self.offline.retain(|head| !range.contains(*head));
+    }
+
+    /// Takes a section out of use, once nothing there is allocated.
+    fn take_offline(&mut self) {
+        let Some(place) = self.any_hot() else { return };
+        let range = self.parts[place].range;
+        let range = range.start.offset(self.random.below(range.pages())).section().range();
+        self.free_within(range);
+        let target = Target::Frames(range);
+        let begun = self.memory.begin_offline(target, &|| 0);
+        // A section that is memmap from end to end has nothing to take out of use.
+        if self.parts.iter().all(|part| part.usable.intersection(range).is_empty()) {
+            assert!(matches!(begun, Err(RemoveError::Absent { range: refused }) if refused == range));
+            return;
+        }
+        let mut offlining = begun.unwrap();
+        while self.memory.offline_step(&self.window, &mut offlining, 1 << 20, &|| 0).unwrap()
+            == Progress::More
+        {}
+        self.memory.finish_offline(offlining).unwrap();
+        for part in &mut self.parts {
+            let part_of_it = part.usable.intersection(range);
+            let mut at = part_of_it.start;
+            while at < part_of_it.end {
+                let Some((head, order)) = part.model.free_at(at) else {
+                    // Offline before.
+                    let (head, order) = part.model.held_at(at).unwrap();
+                    at = head.offset(order.pages());
+                    continue;
+                };
+                let end = head.offset(order.pages()).min(part_of_it.end);
+                let fits = |order: &Order| at.is_aligned(*order) && at.offset(order.pages()) <= end;
+                let order = (0..=order.0).rev().map(Order).find(fits).unwrap();
+                part.model.take(at, order);
+                self.offline.insert(at);
+                at = at.offset(order.pages());
+            }
+        }
+    }
+
+    /// Brings back what of a DIMM is offline.
+    fn bring_online(&mut self) {
+        let Some(place) = self.any_hot() else { return };
+        let part = &mut self.parts[place];
+        let heads: Vec<Pfn> = self.offline.range(part.range.start..part.range.end).copied().collect();
+        let pages: u64 = heads.iter().map(|&head| part.model.give(head).pages()).sum();
+        heads.iter().for_each(|head| assert!(self.offline.remove(head)));
+        let online = self.memory.online(Target::Resource(part.id), None).unwrap();
+        assert_eq!(online.pages, pages);
+    }
+
+    /// What any frame is, from the top of its region down.
+    fn look_up(&mut self) {
+        let place = self.random.below(self.parts.len() as u64) as usize;
+        let Part { id, device, range, usable, ref model, .. } = self.parts[place];
+        let pfn = range.start.offset(self.random.below(range.pages() + 10));
+        let page = self.memory.page(pfn);
+        if !range.contains(pfn) {
+            return;
+        }
+        assert_eq!(page.resource, Some(id));
+        if !usable.contains(pfn) {
+            assert_eq!((page.state, page.head), (PageState::Memmap, None));
+        } else if let Some((head, order)) = model.free_at(pfn) {
+            assert_eq!((page.state, page.head, page.order), (PageState::Free, Some(head), Some(order)));
+        } else {
+            let (head, order) = model.held_at(pfn).unwrap();
+            let state = match self.allocated.get(&head) {
+                Some((_, Kind::Movable)) => PageState::Movable,
+                Some((_, Kind::Pinned)) => PageState::Pinned,
+                None if self.offline.contains(&head) => PageState::Offline,
+                None => {
+                    assert_eq!(device, DeviceId::BOOT);
+                    return;
+                }
+            };
+            if state == PageState::Offline {
+                assert_eq!(page.state, state);
+            } else {
+                assert_eq!((page.state, page.head, page.order), (state, Some(head), Some(order)));
+            }
+        }
+    }
+
+    /// What heads no allocation is not freed: what was freed before, nor any other frame, junk in its descriptor or not.
+    fn free_wrongly(&mut self) {
+        let past = self.past.get(self.random.below(PAST as u64) as usize).copied();
+        let range = self.parts[self.random.below(self.parts.len() as u64) as usize].range;
+        let any = range.start.offset(self.random.below(range.pages() + 10));
+        for head in past.into_iter().chain([any]).filter(|head| !self.allocated.contains_key(head)) {
+            assert!(self.memory.free_block(head).is_err(), "{head:?} is not allocated");
+        }
+    }
+
+    /// A node, or none, and whether some region that it allows has what `has` says.
+    fn wish(&mut self, has: impl Fn(&Model) -> bool) -> (Option<NodeId>, bool) {
+        let node = (self.random.below(4) == 0).then(|| NodeId(self.random.below(4) as u32));
+        let mut allowed = self.parts.iter().filter(|part| node.is_none_or(|node| part.node == node));
+        (node, allowed.any(|part| has(&part.model)))
+    }
+
+    fn kind(&mut self) -> Kind {
+        if self.random.below(4) == 0 { Kind::Pinned } else { Kind::Movable }
+    }
+
+    /// Notes that a block was allocated: all of it was free, in a region of `node`.
+    fn took(&mut self, block: Block, kind: Kind, node: Option<NodeId>) {
+        let part = self.part(block.head);
+        assert!(node.is_none_or(|node| part.node == node));
+        part.model.take(block.head, block.order);
+        self.allocated.insert(block.head, (block.order, kind));
+        self.past.push_front(block.head);
+        self.past.truncate(PAST);
+    }
+
+    fn allocate(&mut self) {
+        let order = Order(self.random.next().trailing_zeros().min(16) as u8);
+        let (node, there) = self.wish(|model| model.highest() >= Some(order));
+        let kind = self.kind();
+        let got = self.memory.allocate_block(order, node, kind);
+        assert_eq!(got.is_some(), there, "a block of {order:?} of {node:?}");
+        if let Some(block) = got {
+            assert_eq!(block.order, order);
+            self.took(block, kind, node);
+        }
+    }
+
+    fn allocate_up_to(&mut self) {
+        let most = Order(self.random.below(17) as u8);
+        let (node, there) = self.wish(|model| model.free_pages() > 0);
+        let kind = self.kind();
+        let got = self.memory.allocate_up_to(most, node, kind);
+        assert_eq!(got.is_some(), there, "up to {most:?} of {node:?}");
+        if let Some(block) = got {
+            assert!(block.order <= most);
+            self.took(block, kind, node);
+        }
+    }
+
+    fn allocate_run(&mut self) {
+        let magnitude = self.random.below(15);
+        let pages = (1 << magnitude) + self.random.below(1 << magnitude);
+        let (node, there) = self.wish(|model| model.longest() >= pages);
+        let kind = self.kind();
+        let got = self.memory.allocate_run(pages, node, kind);
+        assert_eq!(got.is_some(), there, "a run of {pages} of {node:?}");
+        let Some(run) = got else { return };
+        assert_eq!(run.pages(), pages);
+        let mut at = run.start;
+        while at < run.end {
+            let block = self.memory.block_at(at).unwrap();
+            self.took(block, kind, node);
+            at = block.range().end;
+        }
+        assert_eq!(at, run.end);
+        if self.random.below(2) == 0 {
+            self.memory.free_run(run).unwrap();
+            for head in self.allocated.range(run.start..run.end).map(|(&head, _)| head).collect::<Vec<_>>() {
+                self.freed(head);
+            }
+        }
+    }
+
+    fn freed(&mut self, head: Pfn) -> Order {
+        let (order, _) = self.allocated.remove(&head).unwrap();
+        assert_eq!(self.part(head).model.give(head), order);
+        order
+    }
+
+    fn free(&mut self, head: Pfn) {
+        let order = self.freed(head);
+        assert_eq!(self.memory.free_block(head), Ok(order), "{head:?}");
+    }
+
+    /// The allocated block behind a random frame.
+    fn free_any(&mut self) {
+        let place = self.random.below(self.parts.len() as u64) as usize;
+        let range = self.parts[place].range;
+        let pfn = range.start.offset(self.random.below(range.pages()));
+        let head = self.allocated.range(pfn..).next().or_else(|| self.allocated.iter().next());
+        if let Some(head) = head.map(|(&head, _)| head) {
+            self.free(head);
+        }
+    }
+
+    /// Frees all blocks that have a frame of `range`.
+    fn free_within(&mut self, range: PfnRange) {
+        let reaching = |(&head, &(order, _)): (&Pfn, &(Order, Kind))| {
+            PfnRange::of(head, order.pages()).overlaps(range).then_some(head)
+        };
+        let heads: Vec<Pfn> = self.allocated.range(..range.end).filter_map(reaching).collect();
+        heads.into_iter().for_each(|head| self.free(head));
+    }
+
+    /// Every figure of every region is its model's.
+    fn look(&self) {
+        for Part { id, node, range, model, .. } in &self.parts {
+            let info = self.memory.resource(*id).unwrap();
+            assert_eq!((info.range, info.node), (*range, *node));
+            assert_eq!(info.free_pages, model.free_pages(), "{id:?}");
+            let offline = self.offline.range(range.start..range.end).map(|&head| model.held_at(head));
+            assert_eq!(info.offline_pages, offline.flatten().map(|(_, order)| order.pages()).sum::<u64>());
+            assert_eq!(info.largest_free_pages, model.highest().map_or(0, Order::pages));
+            assert_eq!(self.memory.free_blocks(*id).as_ref(), Some(model.blocks()), "{id:?}");
+        }
+    }
+}
+
+/// Proves that over a million operations the core and the eager models agree: an allocation succeeds exactly when a
+/// region has what it asks for, no frame is handed out twice, what is not allocated is not freed, every frame is what
+/// the model says, and when all is freed and taken away everything is as at the start. Fails when anything between the
+/// cache and a region's bits goes wrong, or a word is read that was not written.
+#[test]
+fn a_million_operations_match_the_models() {
+    let seed = setting("MM_SEED", std::process::id().into());
+    let operations = setting("MM_OPERATIONS", OPERATIONS);
+    println!("MM_SEED={seed} MM_OPERATIONS={operations}");
+    let mut done = 0;
+    while done < operations {
+        println!("from operation {done} on");
+        let mut world = World::new(seed.wrapping_add(done));
+        let before = world.memory.totals();
+        for n in 0..ON_ONE_MACHINE.min(operations - done) {
+            // It fills up, empties, and stays about as it is, in turns.
+            world.step([1, 7, 4, 4, 2, 6][(n / 4000 % 6) as usize]);
+            if n % BETWEEN_LOOKS == 0 {
+                world.look();
+            }
+            if n % BETWEEN_CHECKS == 0 {
+                assert_invariants(&world.memory);
+            }
+            done += 1;
+        }
+        world.look();
+        world.free_within(PfnRange::new(Pfn(0), WINDOW.end));
+        while world.parts.iter().any(|part| part.device != DeviceId::BOOT) {
+            world.unplug();
+        }
+        world.look();
+        assert_invariants(&world.memory);
+        assert_eq!(world.memory.totals(), before);
+    }
+}

@@ -1,0 +1,134 @@
+//! Memory that is gone before anybody asked: every access to it panics, and everything else goes on.
+
+use std::vec::Vec;
+
+use super::hot_remove::{everything, insert, remove, use_all};
+use super::migrate::{allocate, frames};
+use super::*;
+use crate::hot_remove::{RemoveError, SurpriseRemoved};
+use crate::vmalloc::{AllocError, Progress, Shape, Verified, VmallocArena};
+
+/// Proves that of neighbours that share tables any can go without notice: the shared tables are built anew for those
+/// who stay, who work to their last frame, and can be removed, plugged and removed again. Fails when a word of the
+/// memory that is gone is touched, a table of it is still linked, or what is built leads elsewhere.
+#[test]
+fn neighbours_go_on() {
+    for gib_leaves in [Support::No, Support::Yes] {
+        let sizes = [100, 1000, 62, 30];
+        for victim in 0..sizes.len() {
+            let (memory, window) = (booted(gib_leaves), VmallocArena::new());
+            let ranges: Vec<PfnRange> = (0..sizes.len())
+                .map(|n| PfnRange::of(Pfn(0x100000 + sizes[..n].iter().sum::<u64>() * MIB), sizes[n] * MIB))
+                .collect();
+            let before = everything(&memory, &ranges);
+            for (n, &range) in ranges.iter().enumerate() {
+                insert(&memory, n as u32, range, 10 + n as u32);
+            }
+            memory.machine().tear_out(ranges[victim]);
+            let SurpriseRemoved { ids, pages, lost_pages, allocations } =
+                memory.forget(&window, DeviceId(victim as u32)).unwrap();
+            assert_eq!((ids.len(), pages), (1, ranges[victim].pages()));
+            assert_eq!((lost_pages, allocations), (0, 0));
+            assert_invariants(&memory);
+            for n in (0..sizes.len()).filter(|&n| n != victim) {
+                use_all(&memory, 10 + n as u32);
+            }
+            insert(&memory, victim as u32, ranges[victim], 10);
+            for n in 0..sizes.len() {
+                remove(&memory, &window, n as u32).unwrap();
+            }
+            assert!(everything(&memory, &ranges) == before);
+        }
+    }
+}
+
+/// Proves that allocations which had frames in what is gone are lost and say so, that what was left of them is free
+/// again at once, and that others keep their bytes. Fails when a frame is lost with them that is still there.
+#[test]
+fn allocations_are_lost_by_name() {
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let dimms = [PfnRange::of(Pfn(0x100000), 8 * MIB), PfnRange::of(Pfn(0x110000), 8 * MIB)];
+    insert(&memory, 1, dimms[0], 7);
+    insert(&memory, 2, dimms[1], 8);
+    let before = memory.totals();
+    let gone_pages = memory.resource(memory.resource_of(dimms[0].start).unwrap()).unwrap().usable_pages;
+    let kept = allocate(&memory, &window, 600, Some(8), Kind::Movable, Shape::Scattered).unwrap();
+    let pinned = allocate(&memory, &window, 30, Some(7), Kind::Pinned, Shape::Scattered).unwrap();
+    let run = allocate(&memory, &window, 700, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
+    // All that is left anywhere: some of it in the DIMM that will go.
+    let all = crate::vmalloc::Request {
+        amount: crate::vmalloc::Amount::All,
+        node: None,
+        kind: Kind::Movable,
+        shape: Shape::Scattered,
+    };
+    let rest = window.allocate(&memory, &all).unwrap();
+    let there = |one| frames(&memory, one).iter().filter(|(pfn, _)| dimms[0].contains(*pfn)).count();
+    assert!(there(&rest) > 0 && there(&kept) == 0);
+    memory.machine().tear_out(dimms[0]);
+    let SurpriseRemoved { lost_pages, allocations, .. } = memory.forget(&window, DeviceId(1)).unwrap();
+    assert_eq!((lost_pages, allocations), (gone_pages, 3));
+    assert_invariants(&memory);
+    for lost in [&pinned, &run, &rest] {
+        assert_eq!(window.verify(&memory, lost.id, 0, 1), Err(AllocError::Lost { id: lost.id }));
+        assert_eq!(window.fill(&memory, lost.id, 0, 1), Err(AllocError::Lost { id: lost.id }));
+    }
+    assert_eq!(window.verify(&memory, kept.id, 0, 600), Ok(Verified { pages: 520, bad: None }));
+    let used = memory.totals();
+    assert_eq!(before.usable_pages - used.usable_pages, gone_pages);
+    [&pinned, &run, &rest, &kept].iter().for_each(|one| window.free(&memory, one.id).unwrap());
+    assert_eq!(memory.totals().free_pages, before.free_pages - gone_pages);
+    assert_eq!(memory.totals().page_table_pages, before.page_table_pages);
+    assert_invariants(&memory);
+}
+
+/// Proves that page tables of allocations that were in what is gone are a hole and no more: who was mapped through them
+/// is lost, its blocks elsewhere are found and free again. Also in the middle of the removal of that very device,
+/// which then ends by saying so, and while an allocation is being made.
+#[test]
+fn page_tables_are_lost_too() {
+    for removing in [false, true] {
+        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        let dimms = [PfnRange::of(Pfn(0x100000), 8 * MIB), PfnRange::of(Pfn(0x110000), 8 * MIB)];
+        memory.set_policy(crate::info::Policy::Online(Zone::Movable));
+        insert(&memory, 2, dimms[1], 8);
+        memory.set_policy(crate::info::Policy::Online(Zone::Any));
+        insert(&memory, 1, dimms[0], 7);
+        let before = memory.totals();
+        let mut boot = Vec::new();
+        for node in [0, 1] {
+            while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Kind::Movable) {
+                boot.push(block);
+            }
+        }
+        let gone = memory.resource(memory.resource_of(dimms[0].start).unwrap()).unwrap().usable_pages;
+        let one = allocate(&memory, &window, 700, Some(8), Kind::Movable, Shape::Scattered).unwrap();
+        let request = crate::vmalloc::Request {
+            amount: crate::vmalloc::Amount::Pages(900),
+            node: Some(NodeId(8)),
+            kind: Kind::Movable,
+            shape: Shape::Contiguous,
+        };
+        let mut growing = window.begin(&memory, &request).unwrap();
+        assert_eq!(window.grow(&memory, &mut growing, 100), Ok(Progress::More));
+        boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
+        let removal = removing.then(|| memory.begin_remove(DeviceId(1), &|| 0).unwrap());
+        memory.machine().tear_out(dimms[0]);
+        let SurpriseRemoved { lost_pages, allocations, .. } = memory.forget(&window, DeviceId(1)).unwrap();
+        assert_eq!((lost_pages, allocations), (0, 2), "no frame of theirs, but their tables");
+        assert_invariants(&memory);
+        if let Some(mut removal) = removal {
+            assert_eq!(memory.remove_step(&window, &mut removal, 10, &|| 0), Err(RemoveError::Gone));
+        }
+        let id = growing.id();
+        assert_eq!(window.grow(&memory, &mut growing, 100), Err(AllocError::Lost { id }));
+        let id = window.abandon(&memory, growing).unwrap();
+        assert_eq!(window.free_step(&memory, id, 1), Ok(Progress::Done));
+        window.free(&memory, one.id).unwrap();
+        let after = memory.totals();
+        assert_eq!(after.free_pages, before.free_pages - gone);
+        assert_eq!(after.page_table_pages, before.page_table_pages);
+        assert_invariants(&memory);
+        assert_eq!(memory.forget(&window, DeviceId(1)), Err(RemoveError::Unknown { device: DeviceId(1) }));
+    }
+}

@@ -1,0 +1,63 @@
+//! What a fatal report can tell while locks are held.
+
+use super::*;
+use crate::try_stats::TryStats;
+use std::string::{String, ToString};
+use std::vec;
+
+fn held(memory: &Memory<SimMachine>) -> Vec<String> {
+    let mut held = Vec::new();
+    memory.held_locks(&mut |lock| held.push(lock.to_string()));
+    held
+}
+
+/// Proves that a glance has the sums of a thorough look, cached frames included, and that no lock is told as held
+/// when none is. Fails when a frame is counted twice or not at all.
+#[test]
+fn a_glance_is_right_when_nothing_is_held() {
+    let memory = booted(Support::Yes);
+    plug(&memory, 0x100000, 256 * MIB, 1);
+    let got: Vec<_> = (0..10).map(|_| memory.allocate_block(Order(0), None, Kind::Movable)).collect();
+    assert!(got.iter().all(Option::is_some));
+    let glance = memory.glance();
+    // After the glance: a thorough look empties the cache.
+    let totals = memory.totals();
+    assert_eq!(
+        glance,
+        TryStats {
+            resources: Some(totals.resources),
+            total_pages: Some(totals.total_pages),
+            usable_pages: Some(totals.usable_pages),
+            free_pages: totals.free_pages,
+        }
+    );
+    assert_eq!(held(&memory), Vec::<String>::new());
+}
+
+/// Proves that with any lock of the core held a glance comes back, leaves out just what that lock guards, and that
+/// the lock is named. Fails (or never ends) when a glance waits for a lock.
+#[test]
+fn a_glance_waits_for_no_lock() {
+    let memory = booted(Support::Yes);
+    let all = memory.glance();
+    {
+        let _hotplug = memory.hotplug.lock();
+        let _tables = memory.tables.lock();
+        assert_eq!(
+            (memory.glance(), held(&memory)),
+            (all, vec!["hotplug".into(), "page tables".to_string()])
+        );
+    }
+    {
+        let _index = memory.index.write();
+        let nothing = TryStats { resources: None, total_pages: None, usable_pages: None, ..all };
+        assert_eq!((memory.glance(), held(&memory)), (nothing, vec!["index".to_string()]));
+        let _region = memory.slots[0].region.lock();
+        assert_eq!(held(&memory), ["index", "region"]);
+    }
+    let (glance, names) =
+        memory.hold_region(ResourceId(0), || (memory.glance(), held(&memory))).expect("boot memory");
+    assert_eq!(glance, TryStats { usable_pages: None, ..all });
+    assert_eq!(names, ["region of resource 0"]);
+    assert_eq!((memory.glance(), held(&memory)), (all, vec![]));
+}

@@ -1,0 +1,164 @@
+//! The direct map as a loader left it, made what the rest of the kernel takes it for.
+//!
+//! ```text
+//!  loader:  [ RAM ][ hole ][ RAM, the kernel's image in it ][ nothing .......... ]   all of it, writable
+//!  tidied:  [ RAM ]        [ RAM  | text, constants: read | ]                        what is there, and no more
+//! ```
+//!
+//! The PVH shim makes it so from the start. Crate `bootloader`'s loaders map everything up to 4 GiB, or to the highest
+//! entry of the firmware's map, in writable leaves of 2 MiB: a DIMM that is plugged there would find its place taken,
+//! and the kernel's text could be written through the second mapping.
+//!
+//! Invariant: nothing is mapped that was not, and no leaf gets more rights than it had. Tables that lose their last
+//! entry stay with the loader's memory, which is never freed. Neighbours: the kernel calls it once, before
+//! `prepare_hotplug`; leaves are split as in `replace`.
+
+use crate::addr::{MAX_PFN, Pfn, PfnRange};
+use crate::address_space::{KERNEL, direct};
+use crate::machine::Machine;
+use crate::page_table::entry::{Entry, Kind, Level, VaRange};
+use crate::page_table::walk::{entry_of, slot_of};
+use crate::page_table::{FrameSource, MapError, PageTables, ReplaceError, Rights};
+
+/// What becomes of leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// They go.
+    TakeOut,
+    /// They cannot be written any more.
+    Protect,
+}
+
+impl PageTables {
+    /// Takes out of the direct map what is not in `ranges` (ascending, disjoint), takes the right to write from its
+    /// leaves over the kernel's text and constants, and flushes. Tables for leaves that are split come from `frames`,
+    /// which must give memory that the direct map covers.
+    ///
+    /// # Errors
+    /// [`MapError::OutOfFrames`]; what was done by then stays.
+    pub fn sanitize_direct_map<M: Machine>(
+        &mut self,
+        machine: &M,
+        ranges: &[PfnRange],
+        frames: &mut dyn FrameSource,
+    ) -> Result<(), MapError> {
+        let mut at = Pfn(0);
+        for range in ranges.iter().copied().chain([PfnRange::new(MAX_PFN, MAX_PFN)]) {
+            self.change_direct(machine, PfnRange::new(at, range.start.max(at)), Change::TakeOut, frames)?;
+            at = range.end;
+        }
+        let mut image = KERNEL.start;
+        // Leaf by leaf: what is changed are tables that this walk reads.
+        while let Some(leaf) = self.translate(machine, image) {
+            if leaf.rights != Some(Rights::Data) && leaf.rights.is_some() {
+                let run = PfnRange::of(leaf.phys.pfn(), leaf.size.pages());
+                self.change_direct(machine, run, Change::Protect, frames)?;
+            }
+            image = image.offset(leaf.size.bytes());
+        }
+        machine.flush_all();
+        Ok(())
+    }
+
+    fn change_direct<M: Machine>(
+        &self,
+        machine: &M,
+        range: PfnRange,
+        change: Change,
+        frames: &mut dyn FrameSource,
+    ) -> Result<(), MapError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let piece = VaRange::of(direct(range.start.start()), range.pages());
+        let changed = self.change_below(machine, self.root(), Level::Pml4, piece, change, frames);
+        changed.map_err(|error| match error {
+            ReplaceError::OutOfFrames { at } | ReplaceError::NotMapped { at } => MapError::OutOfFrames { at },
+        })
+    }
+
+    fn change_below<M: Machine>(
+        &self,
+        machine: &M,
+        table: Pfn,
+        level: Level,
+        piece: VaRange,
+        change: Change,
+        frames: &mut dyn FrameSource,
+    ) -> Result<(), ReplaceError> {
+        for part in piece.entries(level) {
+            let entry = entry_of(machine, table, level, part.virt);
+            let slot = slot_of(table, level, part.virt);
+            let whole = part.is_whole_entry(level);
+            let next = match (entry.kind(level), change) {
+                (Kind::Absent, _) => continue,
+                (Kind::Leaf(_), Change::Protect) if entry.rights() == Some(Rights::ReadOnly) => continue,
+                (Kind::Leaf(size), Change::Protect) if whole => {
+                    let phys = entry.leaf_phys(size);
+                    machine.store(slot, Entry::leaf(phys, size, Rights::ReadOnly, entry.caching()).0);
+                    continue;
+                }
+                (Kind::Leaf(_) | Kind::Table(_), Change::TakeOut) if whole => {
+                    machine.store(slot, Entry::ABSENT.0);
+                    continue;
+                }
+                (Kind::Leaf(_), _) => {
+                    self.split_leaf(machine, table, level, part.virt, frames, &mut |_, _, _| {})?
+                }
+                (Kind::Table(next), _) => next,
+            };
+            let Some(below) = level.below() else { continue };
+            self.change_below(machine, next, below, part, change, frames)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::PhysAddr;
+    use crate::boot_alloc::{BootAllocator, Occupied, Owner};
+    use crate::machine::Support;
+    use crate::page_table::{Caching, LeafSize, Mapping};
+    use crate::sim::SimMachine;
+
+    /// Proves that of a direct map in large leaves exactly what is memory stays, page by page, and that only the
+    /// frames of the image's read-only leaves lose the right to be written. Fails when a border is off by a page, or a
+    /// leaf is split without its neighbours being kept.
+    #[test]
+    fn what_is_no_memory_goes_and_text_is_protected() {
+        let all = [PfnRange::new(Pfn(0x200), Pfn(0x2000))];
+        let sim = SimMachine::boot(3, Support::No, &all);
+        let boot = Occupied { range: sim.boot_tables(), owner: Owner::PageTables };
+        let mut early = BootAllocator::new(&all, &[boot]);
+        let mut tables = PageTables::new(sim.root(), sim.features());
+        // A loader that maps more than there is, as crate `bootloader`'s do.
+        let beyond = PfnRange::new(Pfn(0x2000), Pfn(0x10_0000));
+        let more = Mapping::data(direct(beyond.start.start()), beyond.start.start(), beyond.pages());
+        tables.map(&sim, &more, &mut early).unwrap();
+        let text = PfnRange::of(Pfn(0x1234), 5);
+        for (offset, rights) in [(0, Rights::Code), (3, Rights::ReadOnly), (4, Rights::Data)] {
+            let at = KERNEL.start.offset(offset * LeafSize::K4.bytes());
+            let pages = if offset == 0 { 3 } else { 1 };
+            let page = Mapping::data(at, text.start.offset(offset).start(), pages);
+            let page = page.largest(LeafSize::K4).with(rights, Caching::Memory);
+            tables.map(&sim, &page, &mut early).unwrap();
+        }
+        let ranges = [PfnRange::new(Pfn(0x200), Pfn(0x1801)), PfnRange::new(Pfn(0x1803), Pfn(0x1fff))];
+        tables.sanitize_direct_map(&sim, &ranges, &mut early).unwrap();
+        for pfn in (0..0x2100).chain([0xf_ffff, 0x10_0000]).map(Pfn) {
+            let found = tables.translate(&sim, direct(pfn.start()));
+            let expected = ranges.iter().any(|range| range.contains(pfn));
+            assert_eq!(found.map(|found| found.phys), expected.then_some(pfn.start()), "{pfn}");
+            let protected = (0x1234..0x1238).contains(&pfn.0);
+            let rights = found.and_then(|found| found.rights);
+            let expected = expected.then_some(if protected { Rights::ReadOnly } else { Rights::Data });
+            assert_eq!(rights, expected, "{pfn}");
+        }
+        let before = sim.leaves();
+        tables.sanitize_direct_map(&sim, &ranges, &mut early).unwrap();
+        assert_eq!(sim.leaves(), before, "what is tidy stays as it is");
+        assert_eq!(tables.translate(&sim, KERNEL.start).unwrap().phys, PhysAddr(0x123_4000));
+    }
+}

@@ -1,0 +1,296 @@
+//! What is there: resources, sections, frames, blocks and sums, for the shell and for tests.
+//!
+//! Every value is taken under the lock of one region and told after it was dropped. A walk over
+//! resources or blocks remembers where it was by frame number, so what comes or goes meanwhile is
+//! told or left out, never told twice. Neighbours: `info` has the types.
+
+use core::sync::atomic::Ordering;
+
+use crate::addr::{Order, Pfn, PfnRange, SectionNr};
+use crate::address_space::descriptor;
+use crate::boot_alloc::Owner;
+use crate::buddy::{Buddy, Found, page_state};
+use crate::descriptor::State;
+use crate::info::{
+    BlockInfo, Holder, NodeTotals, PageInfo, PageState, ResourceId, ResourceInfo, ResourceState, SectionRow,
+    SectionState, Totals,
+};
+use crate::machine::Machine;
+use crate::memory::Memory;
+use crate::region::{Entry, Region};
+use crate::rmap::RmapEntry;
+use crate::section;
+
+impl<M: Machine> Memory<M> {
+    /// All resources, in the order of their addresses.
+    pub fn resources(&self, report: &mut dyn FnMut(ResourceInfo)) {
+        self.each_entry(|entry| {
+            if let Some(info) = self.info(entry) {
+                report(info);
+            }
+        });
+    }
+
+    /// The resource of that number.
+    pub fn resource(&self, id: ResourceId) -> Option<ResourceInfo> {
+        self.info(self.entry(id)?)
+    }
+
+    /// The first resource behind frame `after` (`None`: of all). To walk over resources in steps.
+    pub fn resource_after(&self, after: Option<Pfn>) -> Option<ResourceInfo> {
+        let mut after = after;
+        // One that goes between the two looks is passed over.
+        while let Some(entry) = self.entry_after(after) {
+            if let Some(info) = self.info(entry) {
+                return Some(info);
+            }
+            after = Some(entry.range.start);
+        }
+        None
+    }
+
+    /// The resource that has the frame.
+    pub fn resource_of(&self, pfn: Pfn) -> Option<ResourceId> {
+        self.index.read().find(pfn).map(|entry| entry.id)
+    }
+
+    /// Rows of sections with a frame in `within`, one a section and resource, by ascending resource.
+    pub fn sections(&self, within: PfnRange, report: &mut dyn FnMut(SectionRow)) {
+        self.each_entry(|entry| {
+            for section in section::touched(entry.range.intersection(within)) {
+                if let Some(row) = self.section_row(entry, section) {
+                    report(row);
+                }
+            }
+        });
+    }
+
+    /// The row of one resource's part of one section; `None` when it has none there. To walk over
+    /// the sections of a huge resource in steps.
+    pub fn section(&self, id: ResourceId, section: SectionNr) -> Option<SectionRow> {
+        self.section_row(self.entry(id)?, section)
+    }
+
+    /// What a frame is.
+    pub fn page(&self, pfn: Pfn) -> PageInfo {
+        let absent = PageInfo {
+            pfn,
+            descriptor: descriptor(pfn),
+            state: PageState::Absent,
+            order: None,
+            head: None,
+            resource: None,
+            holder: Holder::None,
+        };
+        let Some(entry) = self.index.read().find(pfn).copied() else { return absent };
+        let block = self.with_region(entry.slot, |region, buddy| block_info(region, buddy, pfn));
+        let Some(block) = block.flatten() else {
+            return PageInfo { state: PageState::Memmap, resource: Some(entry.id), ..absent };
+        };
+        PageInfo {
+            state: block.state,
+            order: block.order,
+            head: block.order.map(|_| block.range.start),
+            resource: Some(entry.id),
+            holder: block.holder,
+            ..absent
+        }
+    }
+
+    /// Free blocks of each order, 0 above the resource's highest ([`ResourceInfo::max_order`]).
+    pub fn free_blocks(&self, id: ResourceId) -> Option<[u64; Order::COUNT]> {
+        let entry = self.entry(id)?;
+        self.with_region(entry.slot, |region, buddy| {
+            let listed = |order| if region.is_isolated_whole() { 0 } else { buddy.listed(order) };
+            core::array::from_fn(|order| listed(Order(order as u8)))
+        })
+    }
+
+    /// The blocks of a resource in the order of addresses, its own data included.
+    pub fn blocks(&self, id: ResourceId, report: &mut dyn FnMut(BlockInfo)) {
+        let Some(entry) = self.entry(id) else { return };
+        let mut at = entry.range.start;
+        while at < entry.range.end {
+            let Some(block) = self.block_of(entry, at) else { return };
+            at = block.range.end;
+            report(block);
+        }
+    }
+
+    /// The block that `pfn` is in. To walk over the blocks of a huge resource in steps.
+    pub fn block(&self, pfn: Pfn) -> Option<BlockInfo> {
+        let entry = self.index.read().find(pfn).copied()?;
+        self.block_of(entry, pfn)
+    }
+
+    fn block_of(&self, entry: Entry, pfn: Pfn) -> Option<BlockInfo> {
+        self.with_region(entry.slot, |region, buddy| {
+            let data = region.layout.data;
+            if !region.layout.is_boot() && data.contains(pfn) {
+                return Some(BlockInfo {
+                    range: data,
+                    state: PageState::Memmap,
+                    order: None,
+                    holder: Holder::None,
+                });
+            }
+            block_info(region, buddy, pfn)
+        })?
+    }
+
+    /// Sums over all resources.
+    pub fn totals(&self) -> Totals {
+        let page_table_pages = self.page_tables.load(Ordering::Relaxed);
+        let mut totals = Totals { page_table_pages, ..Totals::default() };
+        self.resources(&mut |info| {
+            totals.total_pages += info.range.pages();
+            totals.usable_pages += info.usable_pages;
+            totals.free_pages += info.free_pages;
+            totals.offline_pages += info.offline_pages;
+            totals.memmap_pages += info.memmap_pages;
+            totals.resources += 1;
+        });
+        totals
+    }
+
+    /// Sums over each node's resources, in the order in which the nodes became known. A node whose last
+    /// resource is gone is told of again when it has one.
+    pub fn nodes(&self, report: &mut dyn FnMut(NodeTotals)) {
+        for nr in self.nodes.named() {
+            let node = self.nodes.id(nr);
+            let mut totals = NodeTotals { node, total_pages: 0, usable_pages: 0, free_pages: 0 };
+            self.resources(&mut |info| {
+                if info.node == node {
+                    totals.total_pages += info.range.pages();
+                    totals.usable_pages += info.usable_pages;
+                    totals.free_pages += info.free_pages;
+                }
+            });
+            if totals.total_pages > 0 {
+                report(totals);
+            }
+        }
+    }
+
+    /// Free frames of all nodes: those that can be allocated.
+    pub(crate) fn free_everywhere(&self) -> u64 {
+        self.drain_all();
+        self.nodes.named().map(|nr| self.nodes.free(nr)).sum()
+    }
+
+    /// Calls `each` with every entry of the index, no lock held.
+    pub(crate) fn each_entry(&self, mut each: impl FnMut(Entry)) {
+        let mut after = None;
+        while let Some(entry) = self.entry_after(after) {
+            after = Some(entry.range.start);
+            each(entry);
+        }
+    }
+
+    fn info(&self, entry: Entry) -> Option<ResourceInfo> {
+        self.with_region(entry.slot, |region, buddy| region_info(region, buddy))
+    }
+
+    fn section_row(&self, entry: Entry, section: SectionNr) -> Option<SectionRow> {
+        self.with_region(entry.slot, |region, buddy| section_row(region, buddy, section))?
+    }
+}
+
+fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>) -> ResourceInfo {
+    let layout = &region.layout;
+    let boot_pages = buddy.pages_in(State::Boot);
+    let usable_pages = layout.usable.pages() - boot_pages;
+    // What is free where nothing can be allocated is as good as offline.
+    let free_there = buddy.summary.free() + buddy.pages_in(State::Cached);
+    let free_pages = if region.is_isolated_whole() { 0 } else { free_there };
+    let offline_pages =
+        buddy.pages_in(State::Offline) + buddy.pages_in(State::Isolated) + (free_there - free_pages);
+    let mut usable_start = layout.usable.start;
+    if boot_pages > 0 {
+        while let Some(found) = buddy.find(usable_start).filter(|found| found.tag.state == State::Boot) {
+            usable_start = found.range().end;
+        }
+    }
+    ResourceInfo {
+        id: region.id,
+        device: region.device,
+        range: layout.range,
+        node: region.node,
+        zone: region.zone,
+        state: match offline_pages {
+            0 => ResourceState::Online,
+            all if all == usable_pages => ResourceState::Offline,
+            _ => ResourceState::Partial,
+        },
+        memmap_start: layout.data.start,
+        memmap_pages: layout.range.pages() - usable_pages,
+        usable_start,
+        usable_pages,
+        free_pages,
+        offline_pages,
+        movable_pages: buddy.pages_in(State::Movable),
+        pinned_pages: buddy.pages_in(State::Pinned),
+        largest_free_pages: if free_pages == 0 { 0 } else { buddy.summary.highest().map_or(0, Order::pages) },
+        max_order: region.max,
+        add: region.stats,
+    }
+}
+
+/// Walks over the blocks that have frames in the section: their number, not the frames', is the cost.
+fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: SectionNr) -> Option<SectionRow> {
+    let present = region.layout.range.intersection(section.range());
+    if present.is_empty() {
+        return None;
+    }
+    let usable_run = region.layout.usable.intersection(section.range());
+    let (mut usable, mut free, mut offline) = (0, 0, 0);
+    let mut at = usable_run.start;
+    while at < usable_run.end {
+        let found = buddy.find(at)?;
+        let pages = found.range().intersection(usable_run).pages();
+        match found.tag.state {
+            State::Boot => {}
+            State::Free | State::Cached if region.is_isolated_whole() => {
+                (usable, offline) = (usable + pages, offline + pages);
+            }
+            State::Free | State::Cached => (usable, free) = (usable + pages, free + pages),
+            State::Movable | State::Pinned => usable += pages,
+            State::Offline | State::Isolated => (usable, offline) = (usable + pages, offline + pages),
+        }
+        at = found.range().end;
+    }
+    Some(SectionRow {
+        section,
+        resource: region.id,
+        node: region.node,
+        present_pages: present.pages(),
+        memmap_pages: present.pages() - usable,
+        usable_pages: usable,
+        free_pages: free,
+        state: match usable {
+            0 => SectionState::Memmap,
+            all if all == offline => SectionState::Offline,
+            _ => SectionState::Online,
+        },
+    })
+}
+
+/// The block of the usable run that `pfn` is in.
+fn block_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, pfn: Pfn) -> Option<BlockInfo> {
+    let found: Found = buddy.find(pfn)?;
+    let word = if found.tag.state.is_allocated() || found.tag.state == State::Boot {
+        buddy.page(found.head).rmap()
+    } else {
+        0
+    };
+    let block = |state, order, holder| BlockInfo { range: found.range(), state, order, holder };
+    Some(match (found.tag.state, RmapEntry::of(word)) {
+        (State::Free, _) if region.is_isolated_whole() => {
+            block(PageState::Offline, Some(found.tag.order), Holder::None)
+        }
+        (State::Boot, RmapEntry::Owner(Owner::Memmap)) => {
+            block(PageState::Memmap, None, Holder::Boot(Owner::Memmap))
+        }
+        (state, word) => block(page_state(state), Some(found.tag.order), word.shown()),
+    })
+}

@@ -1,0 +1,107 @@
+//! The holder's word of a block: who has it, in 64 bits of its descriptor.
+//!
+//! ```text
+//!  0                         nobody said
+//!  1 ..= 7                   pinned since boot: the owner's number, counted from 1
+//!  8                         a frame in reserve for a page table of the alloc window
+//!  address                   mapped there, in the alloc window (a multiple of 4 KiB)
+//!  address | 1, | 2, | 3     a page table of the alloc window for that address: PT, PD, PDPT
+//! ```
+//!
+//! It is what migration finds its way by, so it follows the block: a block that is split gives each half its own
+//! (`after`). Neighbours: `window` and `boot` write it, `inspect` shows it, `remove` follows it.
+
+use crate::addr::{PAGE_SIZE, VirtAddr};
+use crate::boot_alloc::Owner;
+use crate::info::Holder;
+use crate::page_table::Level;
+
+/// A holder's word, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RmapEntry {
+    /// Nobody said.
+    None,
+    /// Pinned since boot.
+    Owner(Owner),
+    /// In reserve for a page table.
+    Reserve,
+    /// Mapped there.
+    Mapping(VirtAddr),
+    /// A page table for that address.
+    Table(VirtAddr, Level),
+}
+
+const RESERVE: u64 = 8;
+
+impl RmapEntry {
+    /// The word.
+    pub(crate) fn encode(self) -> u64 {
+        match self {
+            RmapEntry::None => 0,
+            RmapEntry::Owner(owner) => {
+                Owner::ALL.iter().position(|&other| other == owner).map_or(0, |place| place as u64 + 1)
+            }
+            RmapEntry::Reserve => RESERVE,
+            RmapEntry::Mapping(at) => at.0,
+            RmapEntry::Table(at, level) => at.0 & !(PAGE_SIZE - 1) | (level as u64 + 1),
+        }
+    }
+
+    /// What the word means.
+    pub(crate) fn of(word: u64) -> RmapEntry {
+        let (address, low) = (VirtAddr(word & !(PAGE_SIZE - 1)), word & (PAGE_SIZE - 1));
+        match (address.0, low) {
+            (0, RESERVE) => RmapEntry::Reserve,
+            (0, 0) => RmapEntry::None,
+            (0, owner) => {
+                Owner::ALL.get(owner as usize - 1).map_or(RmapEntry::None, |&owner| RmapEntry::Owner(owner))
+            }
+            (_, 1) => RmapEntry::Table(address, Level::Pt),
+            (_, 2) => RmapEntry::Table(address, Level::Pd),
+            (_, 3) => RmapEntry::Table(address, Level::Pdpt),
+            _ => RmapEntry::Mapping(address),
+        }
+    }
+
+    /// The word of a part that begins `pages` frames into the block whose word is `word`.
+    pub(crate) fn after(word: u64, pages: u64) -> u64 {
+        match RmapEntry::of(word) {
+            RmapEntry::Mapping(at) => at.offset(pages * PAGE_SIZE).0,
+            _ => word,
+        }
+    }
+
+    /// As it is shown.
+    pub(crate) fn shown(self) -> Holder {
+        match self {
+            RmapEntry::None => Holder::None,
+            RmapEntry::Owner(owner) => Holder::Boot(owner),
+            RmapEntry::Reserve => Holder::Table(VirtAddr(0)),
+            RmapEntry::Mapping(at) => Holder::Mapping(at),
+            RmapEntry::Table(at, _) => Holder::Table(at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address_space::ALLOC;
+
+    /// Proves that every word comes back as what it was made of, and that a part's word is the address so far
+    /// into the mapping. Fails when two kinds share a word.
+    #[test]
+    fn words_come_back() {
+        let at = ALLOC.start.offset(77 * PAGE_SIZE);
+        let tables = [Level::Pt, Level::Pd, Level::Pdpt].map(|level| RmapEntry::Table(at, level));
+        let others = [RmapEntry::None, RmapEntry::Reserve, RmapEntry::Mapping(at)];
+        let owners = Owner::ALL.map(RmapEntry::Owner);
+        for word in tables.into_iter().chain(others).chain(owners) {
+            assert_eq!(RmapEntry::of(word.encode()), word);
+        }
+        assert_eq!(RmapEntry::after(at.0, 3), at.0 + 3 * PAGE_SIZE);
+        for word in [RmapEntry::None, RmapEntry::Reserve, tables[1]] {
+            assert_eq!(RmapEntry::after(word.encode(), 3), word.encode());
+        }
+    }
+}

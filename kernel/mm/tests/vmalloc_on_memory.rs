@@ -1,0 +1,90 @@
+//! Allocations in the window with the whole memory core below, over the simulated machine: what `alloc`,
+//! `verify` and `free` of the shell do.
+
+use carapace_mm::Kind;
+use carapace_mm::Memory;
+use carapace_mm::addr::{NodeId, Pfn, PfnRange};
+use carapace_mm::boot_alloc::{BootAllocator, Occupied, Owner};
+use carapace_mm::info::{AddRequest, BootRange, DeviceId};
+use carapace_mm::machine::Support;
+use carapace_mm::memory::BootMemory;
+use carapace_mm::page_table::LeafSize;
+use carapace_mm::sim::SimMachine;
+use carapace_mm::vmalloc::{Amount, Request, Shape, Verified, VmallocArena};
+
+/// 64 MiB on node 0, and where DIMMs may be plugged.
+fn booted() -> Memory<SimMachine> {
+    let ram = PfnRange::new(Pfn(0x100), Pfn(0x4100));
+    let memory = Memory::new(SimMachine::boot(9, Support::No, &[ram]));
+    let sim = memory.machine();
+    let (root, features) = (sim.root(), sim.features());
+    let occupied = [Occupied { range: sim.boot_tables(), owner: Owner::PageTables }];
+    let mut early = BootAllocator::new(&[ram], &occupied);
+    let ranges = [BootRange { range: ram, node: NodeId(0) }];
+    let hotplug = [PfnRange::of(Pfn(1 << 20), 1 << 20)];
+    let boot = BootMemory { root, features, ranges: &ranges, occupied: &occupied, hotplug: &hotplug };
+    memory.boot(boot, &mut early, &mut |range| panic!("{range:?} left out")).unwrap();
+    memory
+}
+
+fn plug(memory: &Memory<SimMachine>, start: u64, pages: u64) {
+    memory.machine().plug(PfnRange::of(Pfn(start), pages));
+    let request = AddRequest { base: Pfn(start).start(), size: pages << 12, node: NodeId(1) };
+    memory.add(DeviceId(1), &[request], &|| 0).unwrap();
+}
+
+fn assert_invariants(memory: &Memory<SimMachine>) {
+    memory.check(&mut |error| panic!("{error}"));
+}
+
+/// All of the proposal's DIMM as one run on node 1, mapped by 2 MiB leaves, its page tables from boot memory;
+/// filled in part, verified, and given back without a difference.
+#[test]
+fn the_whole_dimm_as_one_run() {
+    let (memory, window) = (booted(), VmallocArena::new());
+    plug(&memory, 1 << 20, 65536);
+    let before = memory.totals();
+    let node = Some(NodeId(1));
+    let request =
+        Request { amount: Amount::Pages(64512), node, kind: Kind::Movable, shape: Shape::Contiguous };
+    let done = window.allocate(&memory, &request).unwrap();
+    let now = memory.totals();
+    let tables = now.page_table_pages - before.page_table_pages;
+    assert_eq!(before.free_pages - now.free_pages, 64512 + tables);
+    assert!(tables <= 1, "{tables} tables for 126 leaves in one GiB");
+    let middle = done.start.offset(40000 << 12);
+    let found = memory.with_tables(|tables, machine| tables.translate(machine, middle)).flatten().unwrap();
+    assert_eq!((found.phys, found.size), (Pfn((1 << 20) + 1024 + 40000).start(), LeafSize::M2));
+    window.fill(&memory, done.id, 0, 300).unwrap();
+    assert_eq!(window.verify(&memory, done.id, 0, 64512), Ok(Verified { pages: 300, bad: None }));
+    assert_invariants(&memory);
+    window.free(&memory, done.id).unwrap();
+    assert_eq!(memory.totals().free_pages, before.free_pages);
+    assert_eq!(memory.totals().page_table_pages, before.page_table_pages);
+    assert_invariants(&memory);
+}
+
+/// With every frame allocated a DIMM can still be plugged, the next allocation comes from it, and in the end
+/// every frame is back.
+#[test]
+fn plugging_into_a_full_machine() {
+    let (memory, window) = (booted(), VmallocArena::new());
+    let all = Request { amount: Amount::All, node: None, kind: Kind::Movable, shape: Shape::Scattered };
+    let start = memory.totals().free_pages;
+    let full = window.allocate(&memory, &all).unwrap();
+    assert_eq!(memory.totals().free_pages, 0);
+    plug(&memory, 1 << 20, 65536);
+    assert_eq!(memory.totals().free_pages, 64512);
+    let next = window.allocate(&memory, &Request { amount: Amount::Pages(5000), ..all }).unwrap();
+    window.fill(&memory, next.id, 0, 500).unwrap();
+    assert_invariants(&memory);
+    assert_eq!(window.verify(&memory, next.id, 0, 5000), Ok(Verified { pages: 500, bad: None }));
+    let rest = window.allocate(&memory, &all).unwrap();
+    assert_eq!(memory.totals().free_pages, 0);
+    for id in [full.id, rest.id, next.id] {
+        window.free(&memory, id).unwrap();
+        assert_invariants(&memory);
+    }
+    assert_eq!(memory.totals().free_pages, start + 64512);
+    assert_eq!(window.next_after(None), None);
+}
