@@ -65,12 +65,12 @@ fn a_reserve_vanishes_with_its_dimm() {
     }
 }
 
-/// Proves that the run of a contiguous allocation that is being made, of which nothing is mapped yet, is lost with its
-/// DIMM: the allocation says so at its next step, at its end, or when it is given up, and whoever has those frames when
+/// Proves that the run of a contiguous allocation that is being made, of which nothing or a part is mapped, is lost with
+/// its DIMM: the allocation says so at its next step, at its end, or when it is given up, and whoever has those frames when
 /// the DIMM is back keeps them. Fails when the run is freed or mapped from a handle that outlived it.
 #[test]
 fn a_run_vanishes_before_it_is_mapped() {
-    for ending in 0..3 {
+    for (ending, is_begun) in (0..3).flat_map(|ending| [(ending, false), (ending, true)]) {
         let (memory, window) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 2, B, 8);
         let before = memory.totals();
@@ -82,6 +82,9 @@ fn a_run_vanishes_before_it_is_mapped() {
         };
         let mut growing = window.begin(&memory, &request).unwrap();
         let id = growing.id();
+        if is_begun {
+            assert_eq!(window.grow(&memory, &mut growing, 1), Ok(Progress::More));
+        }
         memory.machine().tear_out(B);
         let forgotten = memory.forget(&window, DeviceId(2)).unwrap();
         assert_eq!((forgotten.lost_pages, forgotten.allocations), (900, 1));
