@@ -18,9 +18,8 @@ mod situation;
 mod sync;
 
 use ::log::{error, info, warn};
-use acpi::register::Register;
+use acpi::register::Access;
 use acpi::tables::StaticTables;
-use arch::port::PortNumber;
 use arch::serial::Port;
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig};
@@ -126,10 +125,8 @@ fn devices(tables: Option<StaticTables>) {
             Err(error) => warn!("second serial line: {error}; it is not used"),
         }
     }
-    let timer = match tables.fadt().ok().and_then(|fadt| fadt.pm_timer) {
-        Some(Register::Io(port)) => arch::time::calibrate_by_pm_timer(PortNumber(port)),
-        _ => None,
-    };
+    let timer = tables.fadt().ok().and_then(|fadt| fadt.pm_timer).and_then(|timer| timer.ports(4));
+    let timer = timer.and_then(arch::time::calibrate_by_pm_timer);
     if let Some(calibration) = timer {
         info!("clock: {} kHz by {}", calibration.tsc_hz / 1000, calibration.reference);
     }

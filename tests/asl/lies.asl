@@ -531,6 +531,43 @@ Scope (\_SB) {
         Method (_CRS) { SEND = 0x41; Return (Buffer () { 0x79, 0x00 }) }
     }
 
+    // programs a DMA controller: its command register
+    Device (DMAC) {
+        Name (_HID, EisaId ("PNP0C80"))
+        Name (_UID, "DMAC")
+        OperationRegion (DMAR, SystemIO, 0x08, 1)
+        Field (DMAR, ByteAcc, NoLock, Preserve) { DMAW, 8 }
+        Method (_CRS) { DMAW = 0x00; Return (Buffer () { 0x79, 0x00 }) }
+    }
+
+    // writes PCI's configuration address itself, behind which every device lies
+    Device (PCIC) {
+        Name (_HID, EisaId ("PNP0C80"))
+        Name (_UID, "PCIC")
+        OperationRegion (CONF, SystemIO, 0x0CF8, 8)
+        Field (CONF, DWordAcc, NoLock, Preserve) { CADR, 32 }
+        Method (_CRS) { CADR = 0x80008004; Return (Buffer () { 0x79, 0x00 }) }
+    }
+
+    // starts a DMA transfer of QEMU's fw_cfg
+    Device (FWDM) {
+        Name (_HID, EisaId ("PNP0C80"))
+        Name (_UID, "FWDM")
+        OperationRegion (FWCF, SystemIO, 0x0514, 8)
+        Field (FWCF, DWordAcc, NoLock, Preserve) { FWHI, 32, FWLO, 32 }
+        Method (_CRS) { FWLO = 0x1000; Return (Buffer () { 0x79, 0x00 }) }
+    }
+
+    // makes a PCI device a bus master: the one at slot 0x10
+    Device (BUSM) {
+        Name (_HID, EisaId ("PNP0C80"))
+        Name (_UID, "BUSM")
+        Name (_ADR, 0x00100000)
+        OperationRegion (PCFG, PCI_Config, 0x04, 4)
+        Field (PCFG, WordAcc, NoLock, Preserve) { CMND, 16 }
+        Method (_CRS) { CMND = 0x0007; Return (Buffer () { 0x79, 0x00 }) }
+    }
+
     // lies in something that is not present: nothing to say about it
     Device (GONE) {
         Name (_HID, "ACPI0004")

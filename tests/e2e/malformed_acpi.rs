@@ -6,17 +6,20 @@ use tests::guest::Dimm;
 use tests::{Guest, Machine, Plan, asl};
 
 /// The devices of `lies.asl`, and what the log's line must say of each.
-const LIES: [(&str, &str); 46] = [
+const LIES: [(&str, &str); 50] = [
     ("ALLM", "hold a firmware table"),
     ("BITS", "is beyond the 40 physical address bits"),
     ("BOOT", "frames [0x800, 0xa00) overlap resource 0"),
+    ("BUSM", "PCI function 00:10.0 must not become a bus master"),
     ("CRSI", "_CRS is not a buffer"),
     ("CRSN", "_CRS is not a buffer"),
     ("CRSP", "_CRS is not a buffer"),
     ("DIMM", "frames [0x108000, 0x108200) overlap resource"),
     ("DIVZ", "division by zero"),
+    ("DMAC", "I/O port 0x8 is refused: a DMA controller could harm memory"),
     ("EMPT", "no end tag"),
     ("ENDT", "_CRS names no memory"),
+    ("FWDM", "I/O port 0x518 is QEMU's fw_cfg, the kernel's own"),
     ("HEAD", "reaches beyond the resource buffer"),
     ("HIGH", "not inside the hot-pluggable memory"),
     ("LAST", "is beyond the 40 physical address bits"),
@@ -36,6 +39,7 @@ const LIES: [(&str, &str); 46] = [
     ("ODDC", "not aligned to 2 MiB"),
     ("ODDL", "not aligned to 2 MiB"),
     ("PART", "no memory answers at 0x300000000"),
+    ("PCIC", "I/O port 0xcf8 is refused: PCI's configuration mechanism could harm memory"),
     ("PXMP", "_PXM is not a proximity domain"),
     ("RAMW", "register at 0x10000000: frame 0x10000 is RAM"),
     ("RECS", "nested too deeply"),
@@ -71,7 +75,7 @@ fn lies(machine: Machine) {
     let mut guest = Plan::new(machine)
         .qemu(&["-acpitable", &format!("file={}", table.display())])
         .qemu(&["-object", "memory-backend-ram,id=p,size=256M"])
-        .qemu(&["-device", "virtio-pmem-pci,memdev=p,memaddr=0x240000000"])
+        .qemu(&["-device", "virtio-pmem-pci,memdev=p,memaddr=0x240000000,addr=0x10"])
         .qemu(&["-object", "memory-backend-ram,id=ram0,size=256M"])
         .qemu(&["-device", "pc-dimm,id=dimm0,memdev=ram0,node=1"])
         .boot();

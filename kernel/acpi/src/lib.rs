@@ -8,6 +8,7 @@
 //!                       fadt          the event, power and reset registers
 //!  bytes of a _CRS  --> ranges        the memory ranges of a device
 //!  registers        --> gpe           the bit of each general-purpose event
+//!                       protected     the ports and configuration registers that AML may not touch
 //!  Notify           --> notify        the queue of notifications, the `_OST` codes of the answers
 //!                       device_state  absent, online, leaving, surprise-removed: the transitions
 //!  log lines        --> ratelimit     how many of a burst are logged
@@ -39,6 +40,7 @@ pub mod fadt;
 pub mod gpe;
 pub mod madt;
 pub mod notify;
+pub mod protected;
 pub mod ranges;
 pub mod ratelimit;
 pub mod rsdp;

@@ -4,8 +4,8 @@
 //! (`memory::devices`), and so is what this kernel has no way to reach, each with a reason. A Notify
 //! is only noted: it is handled after the evaluation, in the main loop.
 
-use super::register::{Access, Register};
-use crate::arch::port::{self, PortNumber};
+use super::register::{self, Access, Register, RegisterError};
+use crate::arch::pci::Function;
 use crate::arch::time;
 use crate::hotplug;
 use alloc::format;
@@ -19,10 +19,6 @@ use log::{debug, error};
 
 /// Notifications that can wait. One run of a handler tells at most each device once.
 pub const QUEUE: usize = 2 * hotplug::MAX_DEVICES;
-
-/// PCI's configuration mechanism #1 (PCI Local Bus 3.0, section 3.2.2.3.2): every PC has it.
-const PCI_ADDRESS: PortNumber = PortNumber(0xcf8);
-const PCI_DATA: u16 = 0xcfc;
 
 /// Where notifications wait, and who can be told.
 #[derive(Debug, Default)]
@@ -80,26 +76,28 @@ pub struct KernelHost<'a> {
     pub inbox: &'a mut Inbox,
 }
 
-/// Opens the window onto a function's configuration space and returns the register in it.
-fn pci(address: PciAddress, offset: u16) -> Result<Register, HostError> {
-    if address.segment != 0 || offset > 0xff {
-        let PciAddress { segment, bus, device, function } = address;
-        let place = format!("{segment:04x}:{bus:02x}:{device:02x}.{function} offset {offset:#x}");
-        return Err(HostError::new(format!("PCI configuration space of {place} is out of reach")));
+/// The function and the register of a PCI_Config region.
+fn pci(address: PciAddress, offset: u16) -> Result<(Function, u8), HostError> {
+    let PciAddress { segment, bus, device, function } = address;
+    match u8::try_from(offset) {
+        Ok(offset) if segment == 0 => Ok((Function { bus, device, function }, offset)),
+        _ => {
+            let place = format!("{segment:04x}:{bus:02x}:{device:02x}.{function} offset {offset:#x}");
+            Err(HostError::new(format!("PCI configuration space of {place} is out of reach")))
+        }
     }
-    let function = u32::from(address.bus) << 16
-        | u32::from(address.device & 0x1f) << 11
-        | u32::from(address.function & 7) << 8;
-    port::write32(PCI_ADDRESS, 1 << 31 | function | u32::from(offset & 0xfc));
-    Ok(Register::Io(PCI_DATA + (offset & 3)))
+}
+
+fn refusal(error: RegisterError) -> HostError {
+    HostError::new(format!("{error}"))
 }
 
 fn read(register: Register, width: Width) -> Result<u64, HostError> {
-    register.read(width).map_err(|error| HostError::new(format!("{error}")))
+    register.read(width).map_err(refusal)
 }
 
 fn write(register: Register, width: Width, value: u64) -> Result<(), HostError> {
-    register.write(width, value).map_err(|error| HostError::new(format!("{error}")))
+    register.write(width, value).map_err(refusal)
 }
 
 impl Host for KernelHost<'_> {
@@ -120,7 +118,8 @@ impl Host for KernelHost<'_> {
     }
 
     fn pci_read(&mut self, address: PciAddress, offset: u16, width: Width) -> Result<u64, HostError> {
-        read(pci(address, offset)?, width)
+        let (function, offset) = pci(address, offset)?;
+        register::read_pci(function, offset, width).map_err(refusal)
     }
 
     fn pci_write(
@@ -130,7 +129,8 @@ impl Host for KernelHost<'_> {
         width: Width,
         value: u64,
     ) -> Result<(), HostError> {
-        write(pci(address, offset)?, width, value)
+        let (function, offset) = pci(address, offset)?;
+        register::write_pci(function, offset, width, value).map_err(refusal)
     }
 
     fn notify(&mut self, device: &str, value: u64) {

@@ -1,11 +1,16 @@
 //! Access to registers that the firmware names: in I/O space or in memory, at the requested width. AML's operation
-//! regions end here, too.
+//! regions and its PCI configuration regions end here, too.
+//!
+//! Refused are ports and writes that could make a device write to memory (`carapace_acpi::protected` lists them and argues
+//! why no more), the kernel's own devices, and RAM that the kernel manages.
 //!
 //! Neighbours: `carapace_acpi::fadt` defines [`Register`]; `arch::port` and `memory::devices` do the access.
 
-use crate::arch::port::{self, PortNumber};
-use crate::arch::serial;
+use crate::arch::pci::{self, Function};
+use crate::arch::port::{self, PortNumber, Ports};
+use crate::arch::{fw_cfg, serial};
 use crate::memory::devices::{self, Caching, DeviceMapError};
+use carapace_acpi::protected::{self, Protected};
 use carapace_mm::addr::{PhysAddr, VirtAddr};
 use core::fmt;
 
@@ -19,6 +24,14 @@ pub enum RegisterError {
     PortWidth(PortNumber),
     /// The kernel uses the port itself.
     SerialLine(PortNumber),
+    /// The port is QEMU's fw_cfg, which the kernel uses itself.
+    FwCfg(PortNumber),
+    /// The port could harm memory.
+    Protected(PortNumber, Protected),
+    /// Configuration space moves one, two or four bytes at a time, within a multiple of four.
+    PciWidth(u8),
+    /// The function would become a bus master.
+    BusMaster(Function),
     /// The address cannot be mapped: it is RAM, for example.
     Map(PhysAddr, DeviceMapError),
 }
@@ -29,6 +42,18 @@ impl fmt::Display for RegisterError {
             RegisterError::PortWidth(port) => write!(f, "I/O port {:#x} cannot move 8 bytes at once", port.0),
             RegisterError::SerialLine(port) => {
                 write!(f, "I/O port {:#x} is the kernel's serial line", port.0)
+            }
+            RegisterError::FwCfg(port) => {
+                write!(f, "I/O port {:#x} is QEMU's fw_cfg, the kernel's own", port.0)
+            }
+            RegisterError::Protected(port, Protected { name, .. }) => {
+                write!(f, "I/O port {:#x} is refused: {name} could harm memory", port.0)
+            }
+            RegisterError::PciWidth(offset) => {
+                write!(f, "PCI configuration space cannot move so many bytes at offset {offset:#x}")
+            }
+            RegisterError::BusMaster(Function { bus, device, function }) => {
+                write!(f, "PCI function {bus:02x}:{device:02x}.{function} must not become a bus master")
             }
             RegisterError::Map(at, error) => write!(f, "register at {at}: {error}"),
         }
@@ -48,25 +73,18 @@ pub trait Access {
     /// # Errors
     /// The register cannot be accessed at this width.
     fn write(self, width: Width, value: u64) -> Result<(), RegisterError>;
-}
 
-/// The I/O port, unless the kernel's own serial line uses it.
-fn usable(port: u16, width: Width) -> Result<PortNumber, RegisterError> {
-    let port = PortNumber(port);
-    if serial::owns(port, width.bytes().into()) { Err(RegisterError::SerialLine(port)) } else { Ok(port) }
+    /// The register's ports, for a driver that reads it often; `None` if it lies in memory or firmware may not use them.
+    fn ports(self, count: u16) -> Option<Ports>;
 }
 
 impl Access for Register {
     fn read(self, width: Width) -> Result<u64, RegisterError> {
         match self {
             Register::Io(port) => {
-                let port = usable(port, width)?;
-                Ok(match width {
-                    Width::Bits8 => port::read8(port).into(),
-                    Width::Bits16 => port::read16(port).into(),
-                    Width::Bits32 => port::read32(port).into(),
-                    Width::Bits64 => return Err(RegisterError::PortWidth(port)),
-                })
+                let port = PortNumber(port);
+                let width = at_once(width).ok_or(RegisterError::PortWidth(port))?;
+                Ok(ports(port, width.bytes())?.read(0, width).into())
             }
             Register::Memory(at) => Ok(read_memory(mapped(at, width)?, width)),
         }
@@ -75,18 +93,78 @@ impl Access for Register {
     fn write(self, width: Width, value: u64) -> Result<(), RegisterError> {
         match self {
             Register::Io(port) => {
-                let port = usable(port, width)?;
-                match width {
-                    Width::Bits8 => port::write8(port, value as u8),
-                    Width::Bits16 => port::write16(port, value as u16),
-                    Width::Bits32 => port::write32(port, value as u32),
-                    Width::Bits64 => return Err(RegisterError::PortWidth(port)),
-                }
+                let port = PortNumber(port);
+                let width = at_once(width).ok_or(RegisterError::PortWidth(port))?;
+                ports(port, width.bytes())?.write(0, width, value as u32);
             }
             Register::Memory(at) => write_memory(mapped(at, width)?, width, value),
         }
         Ok(())
     }
+
+    fn ports(self, count: u16) -> Option<Ports> {
+        match self {
+            Register::Io(port) => ports(PortNumber(port), count).ok(),
+            Register::Memory(_) => None,
+        }
+    }
+}
+
+/// The width for ports; `None` if they cannot move so much in one access.
+const fn at_once(width: Width) -> Option<port::Width> {
+    match width {
+        Width::Bits8 => Some(port::Width::Byte),
+        Width::Bits16 => Some(port::Width::Word),
+        Width::Bits32 => Some(port::Width::DWord),
+        Width::Bits64 => None,
+    }
+}
+
+/// The `count` ports from `first` on, unless firmware may not use them.
+fn ports(first: PortNumber, count: u16) -> Result<Ports, RegisterError> {
+    if serial::owns(first, count.into()) {
+        return Err(RegisterError::SerialLine(first));
+    }
+    if fw_cfg::owns(first, count.into()) {
+        return Err(RegisterError::FwCfg(first));
+    }
+    if let Some(protected) = protected::port(first.0, count) {
+        return Err(RegisterError::Protected(first, protected));
+    }
+    // SAFETY: by the argument at the head of `protected`. The DMA and interrupt controllers, PCI's configuration and
+    // fw_cfg were just refused. The other ports belong to devices that are no bus masters, and so write to no memory, or
+    // that the firmware, which names the port, made bus masters itself. Interrupts come by the IO APICs, at vectors with
+    // gates.
+    Ok(unsafe { Ports::new(first, count) })
+}
+
+/// The width of an access to configuration space at `offset`, if that can move so much in one access.
+fn pci_width(offset: u8, width: Width) -> Result<port::Width, RegisterError> {
+    let within = |width: &port::Width| u16::from(offset & 3) + width.bytes() <= 4;
+    at_once(width).filter(within).ok_or(RegisterError::PciWidth(offset))
+}
+
+/// Reads a PCI function's configuration space.
+///
+/// # Errors
+/// The access has no valid width.
+pub fn read_pci(function: Function, offset: u8, width: Width) -> Result<u64, RegisterError> {
+    Ok(pci::read(function, offset, pci_width(offset, width)?).into())
+}
+
+/// Writes the low bytes of `value` to a PCI function's configuration space.
+///
+/// # Errors
+/// The access has no valid width, or the function would become a bus master.
+pub fn write_pci(function: Function, offset: u8, width: Width, value: u64) -> Result<(), RegisterError> {
+    let width = pci_width(offset, width)?;
+    let command = pci::read(function, protected::COMMAND, port::Width::Word) as u16;
+    if protected::turns_on_bus_mastering(offset, width.bytes(), value, command) {
+        return Err(RegisterError::BusMaster(function));
+    }
+    // SAFETY: the write does not turn on bus mastering, so no device writes to memory after it that did not before.
+    unsafe { pci::write(function, offset, width, value as u32) };
+    Ok(())
 }
 
 /// Maps the register as device memory.
@@ -133,6 +211,8 @@ fn volatile_read<T: Copy>(at: VirtAddr) -> T {
 }
 
 fn volatile_write<T: Copy>(at: VirtAddr, value: T) {
-    // SAFETY: as for `volatile_read`; `write_memory` checked the alignment.
+    // SAFETY: `mapped` made these bytes readable and writable for ever and refuses RAM that the kernel manages, so no
+    // Rust object is changed; `write_memory` checked the alignment, and `T` is an integer. The write has the effect on
+    // the device that the firmware's table asks for.
     unsafe { (at.0 as *mut T).write_volatile(value) }
 }

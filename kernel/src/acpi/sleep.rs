@@ -2,7 +2,7 @@
 
 use super::register::{Access, RegisterError, Width};
 use crate::arch::interrupts;
-use crate::arch::port::{self, PortNumber};
+use crate::arch::port::{PortNumber, Ports};
 use crate::arch::time;
 use carapace_acpi::fadt::Command;
 use carapace_aml::Value;
@@ -20,8 +20,10 @@ const S5: u64 = 5;
 /// How long the machine may take to go.
 const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The keyboard controller of a PC, and its command that pulses the reset line.
-const KEYBOARD_CONTROLLER: PortNumber = PortNumber(0x64);
+// SAFETY: the command port of a PC's keyboard controller, which writes to no memory; the one command that is written
+// resets the machine.
+const KEYBOARD_CONTROLLER: Ports = unsafe { Ports::new(PortNumber(0x64), 1) };
+/// Its command that pulses the reset line.
 const PULSE_RESET: u8 = 0xfe;
 
 /// Why the machine is still on.
@@ -98,7 +100,7 @@ pub fn restart() -> Result<Infallible, SleepError> {
             }
             time::stall(POWER_OFF_TIMEOUT);
         }
-        port::write8(KEYBOARD_CONTROLLER, PULSE_RESET);
+        KEYBOARD_CONTROLLER.write8(0, PULSE_RESET);
         time::stall(POWER_OFF_TIMEOUT);
         Err(SleepError::StillHere)
     })

@@ -2,28 +2,34 @@
 //! written last leaves the serial line first, as far as somebody takes it.
 
 use super::interrupts;
-use super::port::{self, PortNumber};
+use super::port::{PortNumber, Ports, Width};
+use super::qemu::{self, Machine};
 use super::serial::Emergency;
 
-/// QEMU's `isa-debug-exit` device; absent on real hardware, where writing to it does nothing.
-const DEBUG_EXIT: PortNumber = PortNumber(0xf4);
+// SAFETY: in QEMU, where alone it is used, the port is `isa-debug-exit`'s, which ends QEMU, or nobody's.
+const DEBUG_EXIT: Ports = unsafe { Ports::new(PortNumber(0xf4), 4) };
 /// Written to [`DEBUG_EXIT`], n makes QEMU end with status 2 n + 1: 33 for a panic.
 const PANIC: u32 = 16;
 
 /// The same for a machine with too little memory: status 41, the one the boot shim has for it too.
 const NOT_ENOUGH_MEMORY: u32 = 20;
 
-/// Ends QEMU with status 33; where there is no QEMU, parks the CPU with interrupts off.
+/// Ends QEMU with status 33; on another machine, parks the CPU with interrupts off.
 pub fn panic_exit() -> ! {
     Emergency.finish();
-    port::write32(DEBUG_EXIT, PANIC);
-    park()
+    leave(PANIC)
 }
 
-/// Ends QEMU with status 41; where there is no QEMU, parks the CPU with interrupts off.
+/// Ends QEMU with status 41; on another machine, parks the CPU with interrupts off.
 pub fn not_enough_memory() -> ! {
     Emergency.finish();
-    port::write32(DEBUG_EXIT, NOT_ENOUGH_MEMORY);
+    leave(NOT_ENOUGH_MEMORY)
+}
+
+fn leave(value: u32) -> ! {
+    if qemu::machine() == Machine::Qemu {
+        DEBUG_EXIT.write(0, Width::DWord, value);
+    }
     park()
 }
 

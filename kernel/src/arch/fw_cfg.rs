@@ -5,13 +5,19 @@
 //!  item 0: "QEMU"   item 0x19: directory = count, then (size, item, reserved, name), big-endian
 //! ```
 //!
-//! QEMU's docs/specs/fw_cfg. Where there is no such device the ports read as ones, and there are no files.
+//! QEMU's docs/specs/fw_cfg. On another machine the ports are not touched, and there are no files.
 
-use super::port::{PortNumber, read8, write16};
+use super::port::{PortNumber, Ports, Width};
+use super::qemu::{self, Machine};
 use core::array;
 
-const SELECTOR: PortNumber = PortNumber(0x510);
-const DATA: PortNumber = PortNumber(0x511);
+// SAFETY: in QEMU, where alone they are used, these are fw_cfg's selector and data: bytes are read one by one. Its DMA
+// registers, by which it writes to memory, start at 0x514.
+const FW_CFG: Ports = unsafe { Ports::new(PortNumber(0x510), 2) };
+/// All of its ports, the DMA registers among them: only a number, nothing is read or written by it.
+const REGISTERS: core::ops::Range<u64> = 0x510..0x51c;
+const SELECTOR: u16 = 0;
+const DATA: u16 = 1;
 const SIGNATURE: u16 = 0;
 const DIRECTORY: u16 = 0x19;
 /// Files that are looked at: QEMU has a few dozen.
@@ -19,16 +25,26 @@ const FILES_MAX: u32 = 1024;
 /// Bytes of a name in the directory, its zero included.
 const NAME: usize = 56;
 
+/// Whether an access of `bytes` at `port` touches the device. Firmware's code is refused there: by its DMA registers it
+/// writes to memory.
+pub fn owns(port: PortNumber, bytes: u64) -> bool {
+    let start = u64::from(port.0);
+    qemu::machine() == Machine::Qemu && start < REGISTERS.end && start + bytes > REGISTERS.start
+}
+
 fn select(item: u16) {
-    write16(SELECTOR, item);
+    FW_CFG.write(SELECTOR, Width::Word, item.into());
 }
 
 fn bytes<const N: usize>() -> [u8; N] {
-    array::from_fn(|_| read8(DATA))
+    array::from_fn(|_| FW_CFG.read8(DATA))
 }
 
 /// The content of the file of that name, at most `N` bytes of it, zeros behind its end; `None` where there is none.
 pub fn read<const N: usize>(name: &str) -> Option<[u8; N]> {
+    if qemu::machine() != Machine::Qemu {
+        return None;
+    }
     select(SIGNATURE);
     if bytes() != *b"QEMU" {
         return None;
@@ -43,5 +59,5 @@ pub fn read<const N: usize>(name: &str) -> Option<[u8; N]> {
         (found.get(..end) == Some(name.as_bytes())).then_some((size, item))
     })?;
     select(item);
-    Some(array::from_fn(|at| if at < size as usize { read8(DATA) } else { 0 }))
+    Some(array::from_fn(|at| if at < size as usize { FW_CFG.read8(DATA) } else { 0 }))
 }

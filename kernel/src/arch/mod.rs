@@ -24,23 +24,27 @@ pub mod fw_cfg;
 mod idt;
 pub mod interrupts;
 pub mod machine_check;
+pub mod pci;
 pub mod percpu;
 mod pic;
 pub mod port;
 pub mod provoke;
+pub mod qemu;
 pub mod restart_guard;
 pub mod serial;
 pub mod stacks;
 pub mod time;
 pub mod vectors;
 
-/// Loads this CPU's descriptor tables: from here on every exception is reported. Interrupts stay off.
+/// Loads this CPU's descriptor tables: from here on every exception is reported. Interrupts stay off. Finds out whether
+/// the machine is QEMU's, by which a report ends.
 pub fn init() {
     interrupts::disable();
     descriptors::load();
     idt::load();
     // Their vectors are the exceptions' until they are moved.
     pic::mask();
+    qemu::init();
 }
 
 pub use exceptions::{InterruptContext, context, panic_report};

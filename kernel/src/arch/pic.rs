@@ -1,11 +1,17 @@
 //! The legacy interrupt controllers (two 8259s): moved out of the exceptions' vectors and masked.
 //! Even masked they can deliver a spurious interrupt, hence the move.
 
-use super::port::{PortNumber, write8};
+use super::port::{PortNumber, Ports};
 use super::vectors;
 
-const MASTER: PortNumber = PortNumber(0x20);
-const SLAVE: PortNumber = PortNumber(0xa0);
+// SAFETY: the two 8259s' own ports on every PC; `mask` writes one sequence there, which moves their vectors to gates of
+// their own. They write to no memory.
+const MASTER: Ports = unsafe { Ports::new(PortNumber(0x20), 2) };
+// SAFETY: the second 8259, of which the same holds: `mask` sets it up for gates of its own, and it writes to no memory.
+const SLAVE: Ports = unsafe { Ports::new(PortNumber(0xa0), 2) };
+/// Offsets of the command and the data port.
+const COMMAND: u16 = 0;
+const DATA: u16 = 1;
 /// Command words (Intel 8259A data sheet): begin initialisation, cascade, with a fourth word.
 const ICW1: u8 = 0x11;
 /// 8086 mode.
@@ -16,11 +22,10 @@ const ICW4: u8 = 0x01;
 /// about them would leave them unmasked.
 pub fn mask() {
     for (controller, vector, cascade) in [(MASTER, vectors::PIC.0, 1 << 2), (SLAVE, vectors::PIC.0 + 8, 2)] {
-        let data = controller.offset(1);
-        write8(controller, ICW1);
-        write8(data, vector);
-        write8(data, cascade);
-        write8(data, ICW4);
-        write8(data, 0xff);
+        controller.write8(COMMAND, ICW1);
+        controller.write8(DATA, vector);
+        controller.write8(DATA, cascade);
+        controller.write8(DATA, ICW4);
+        controller.write8(DATA, 0xff);
     }
 }

@@ -23,7 +23,7 @@
 mod line;
 mod report;
 
-use super::port::{self, PortNumber};
+use super::port::{PortNumber, Ports};
 use super::{interrupts, time};
 use crate::sync::IrqMutex;
 use carapace_irq::ring::Ring;
@@ -47,8 +47,8 @@ pub enum Port {
 impl Port {
     const ALL: [Port; 2] = [Port::Console, Port::Remote];
 
-    /// The first of its registers.
-    const fn base(self) -> PortNumber {
+    /// Its registers.
+    const fn registers(self) -> Ports {
         match self {
             Port::Console => COM1,
             Port::Remote => COM2,
@@ -80,10 +80,11 @@ impl Port {
     }
 }
 
-const COM1: PortNumber = PortNumber(0x3f8);
-const COM2: PortNumber = PortNumber(0x2f8);
-/// Its registers.
-const PORTS: u16 = 8;
+// SAFETY: a PC's first serial port, a 16550: it sends and receives bytes, its interrupt has a gate, and it writes to no
+// memory.
+const COM1: Ports = unsafe { Ports::new(PortNumber(0x3f8), 8) };
+// SAFETY: a PC's second serial port: a 16550 with a gate of its own, or nobody's ports.
+const COM2: Ports = unsafe { Ports::new(PortNumber(0x2f8), 8) };
 /// The transmit register, when written.
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
@@ -114,11 +115,7 @@ static OUTGOING: [IrqMutex<Ring<OUTGOING_BYTES>>; 2] = [const { IrqMutex::new(Ri
 /// Whether an access of `bytes` at `port` touches a line's registers. Firmware is refused there: it would
 /// write into the midst of what is being sent.
 pub fn owns(port: PortNumber, bytes: u64) -> bool {
-    let (start, end) = (u64::from(port.0), u64::from(port.0) + bytes);
-    let within = |line: Port| {
-        let base = u64::from(line.base().0);
-        start < base + u64::from(PORTS) && end > base
-    };
+    let within = |line: Port| line.registers().touches(port, bytes);
     within(Port::Console) || Port::Remote.is(READY) && within(Port::Remote)
 }
 
@@ -234,7 +231,7 @@ pub fn drain() {
         if left < waiting {
             (waiting, deadline) = (left, time::uptime() + PATIENCE);
         }
-        let status = LSR::from_bits_retain(port::read8(COM1.offset(LINE_STATUS)));
+        let status = LSR::from_bits_retain(COM1.read8(LINE_STATUS));
         if left == 0 && status.contains(LSR::TRANSMITTER_EMPTY) || time::uptime() > deadline {
             return;
         }
@@ -271,7 +268,7 @@ pub(super) fn on_interrupt(port: Port) {
     line.send(TURN);
     // The interrupt is edge-triggered, and one cause may have come up before the other was gone: off
     // and on again makes a new edge of whatever is pending.
-    port::write8(port.base().offset(INTERRUPT_ENABLE), IER::empty().bits());
+    port.registers().write8(INTERRUPT_ENABLE, IER::empty().bits());
     line.set_interrupts();
 }
 

@@ -9,7 +9,7 @@
 //! and moves the anchor, so that the time goes on where it was. Invariants: [`uptime`] never goes back;
 //! it takes no lock, so every context may ask.
 
-use super::port::{PortNumber, read8, read32, write8};
+use super::port::{PortNumber, Ports, Width};
 use super::{apic, interrupts};
 use core::arch::x86_64::_rdtsc;
 use core::fmt;
@@ -28,10 +28,13 @@ const GUESS_HZ: u64 = 2_000_000_000;
 /// Reads of a timer after which it counts as standing still.
 const PATIENCE: u32 = 1_000_000;
 
-const PIT_CHANNEL_2: PortNumber = PortNumber(0x42);
-const PIT_COMMAND: PortNumber = PortNumber(0x43);
-/// Bit 0: channel 2's gate; bit 1: the speaker; bit 5: channel 2's output.
-const PIT_GATE: PortNumber = PortNumber(0x61);
+// SAFETY: channel 2 and the command register of the 8254 on every PC: it counts, and the interrupt of its channel 0 has
+// a gate. It writes to no memory.
+const PIT: Ports = unsafe { Ports::new(PortNumber(0x42), 2) };
+const PIT_CHANNEL_2: u16 = 0;
+const PIT_COMMAND: u16 = 1;
+// SAFETY: system control port B of every PC. Bit 0: channel 2's gate; bit 1: the speaker; bit 5: channel 2's output.
+const GATE: Ports = unsafe { Ports::new(PortNumber(0x61), 1) };
 
 // The anchor. Written with interrupts off by the one CPU there is; an exception in between reports a
 // time that is off, no more.
@@ -110,10 +113,10 @@ pub fn init() -> Calibration {
     calibration
 }
 
-/// Calibrates again, against the power-management timer at `port` (FADT, PM_TMR_BLK). `None`, and the
+/// Calibrates again, against the power-management timer at `ports` (FADT, PM_TMR_BLK). `None`, and the
 /// clock as before, when it stands still.
-pub fn calibrate_by_pm_timer(port: PortNumber) -> Option<Calibration> {
-    let tsc_hz = interrupts::without(|| tsc_hz_by_pm_timer(port))?;
+pub fn calibrate_by_pm_timer(ports: Ports) -> Option<Calibration> {
+    let tsc_hz = interrupts::without(|| tsc_hz_by_pm_timer(ports))?;
     // From the present time on: the clock must not jump.
     interrupts::without(|| {
         let now = uptime();
@@ -177,25 +180,25 @@ fn tsc_hz_by_pit() -> Option<u64> {
     const LATCH: u8 = 0b1000_0000;
     /// Low byte then high byte, mode 0, binary.
     const COUNT_DOWN: u8 = 0b1011_0000;
-    let gate = read8(PIT_GATE);
+    let gate = GATE.read8(0);
     // Gate on, speaker off.
-    write8(PIT_GATE, gate & !0b10 | 0b01);
-    write8(PIT_COMMAND, COUNT_DOWN);
-    write8(PIT_CHANNEL_2, 0xff);
-    write8(PIT_CHANNEL_2, 0xff);
+    GATE.write8(0, gate & !0b10 | 0b01);
+    PIT.write8(PIT_COMMAND, COUNT_DOWN);
+    PIT.write8(PIT_CHANNEL_2, 0xff);
+    PIT.write8(PIT_CHANNEL_2, 0xff);
     let read = || {
-        write8(PIT_COMMAND, LATCH);
-        let low = read8(PIT_CHANNEL_2);
-        !u32::from(u16::from_le_bytes([low, read8(PIT_CHANNEL_2)]))
+        PIT.write8(PIT_COMMAND, LATCH);
+        let low = PIT.read8(PIT_CHANNEL_2);
+        !u32::from(u16::from_le_bytes([low, PIT.read8(PIT_CHANNEL_2)]))
     };
     let result = KnownTimer { read, mask: 0xffff, hz: PIT_HZ }.tsc_hz();
-    write8(PIT_GATE, gate);
+    GATE.write8(0, gate);
     result
 }
 
-fn tsc_hz_by_pm_timer(port: PortNumber) -> Option<u64> {
+fn tsc_hz_by_pm_timer(ports: Ports) -> Option<u64> {
     // The timer may be 24 bits wide.
-    KnownTimer { read: || read32(port), mask: 0x00ff_ffff, hz: PM_TIMER_HZ }.tsc_hz()
+    KnownTimer { read: || ports.read(0, Width::DWord), mask: 0x00ff_ffff, hz: PM_TIMER_HZ }.tsc_hz()
 }
 
 /// Lets an interrupt come at `deadline` of [`uptime`] (at once when that is over, late by no more than

@@ -5,7 +5,6 @@
 //! beside it. The outgoing ring has a lock of its own (`Port::outgoing`).
 
 use super::{DATA, FIFO, INCOMING_BYTES, INTERRUPT_ENABLE, LINE_STATUS, MODEM_CONTROL, Port, READY};
-use crate::arch::port;
 use carapace_irq::ring::Ring;
 use uart_16550::backend::PioBackend;
 use uart_16550::spec::registers::{FifoTriggerLevel, IER, LSR, MCR};
@@ -58,7 +57,7 @@ impl Line {
         // SAFETY: the eight ports from 0x3f8 and from 0x2f8 on are a PC's first two serial ports. Nothing else of
         // the kernel uses them but `Emergency`, which only reads the first one's line status and writes data; and
         // each has one `Line`, which holds the UART. AML is refused them (`owns`).
-        let uart = match unsafe { Uart16550::new_port(port.base().0) } {
+        let uart = match unsafe { Uart16550::new_port(port.registers().first().0) } {
             Ok(uart) => uart,
             Err(_) => panic!("the port's number leaves room for its registers"),
         };
@@ -76,10 +75,10 @@ impl Line {
             Port::Remote => self.mark_early_bytes(),
         }
         self.uart.init(config)?;
-        let status = port::read8(self.port.base().offset(LINE_STATUS));
+        let status = self.port.registers().read8(LINE_STATUS);
         if status & LSR::DATA_READY.bits() == 0 {
             // Nothing waits, so this reads nothing; QEMU takes it as the sign that there is room again.
-            port::read8(self.port.base().offset(DATA));
+            self.port.registers().read8(DATA);
         }
         Ok(())
     }
@@ -87,14 +86,14 @@ impl Line {
     /// Takes what was typed before the line is set up: switching the FIFOs on would drop it. In loopback
     /// mode the UART takes nothing more from outside, so nothing comes between this and the switch.
     fn save_early_bytes(&mut self) {
-        port::write8(self.port.base().offset(MODEM_CONTROL), MCR::LOOP_BACK.bits());
+        self.port.registers().write8(MODEM_CONTROL, MCR::LOOP_BACK.bits());
         for _ in 0..=FIFO {
-            let status = port::read8(self.port.base().offset(LINE_STATUS));
+            let status = self.port.registers().read8(LINE_STATUS);
             // All ones: nobody answers at the port.
             if status == u8::MAX || status & LSR::DATA_READY.bits() == 0 {
                 return;
             }
-            self.incoming.put(&[port::read8(self.port.base().offset(DATA))]);
+            self.incoming.put(&[self.port.registers().read8(DATA)]);
         }
     }
 
@@ -102,7 +101,7 @@ impl Line {
     /// a restart, or with the FIFOs: in front of what comes next stands a byte that is no text, so that this line is
     /// refused, and not taken for another one.
     fn mark_early_bytes(&mut self) {
-        let status = port::read8(self.port.base().offset(LINE_STATUS));
+        let status = self.port.registers().read8(LINE_STATUS);
         if status != u8::MAX && status & LSR::DATA_READY.bits() != 0 {
             self.incoming.put(&[CUT]);
         }
@@ -113,7 +112,7 @@ impl Line {
         let mut wanted = IER::empty();
         wanted.set(IER::DATA_READY, self.intake == Intake::Interrupt);
         wanted.set(IER::THR_EMPTY, self.announcement == Announcement::On);
-        port::write8(self.port.base().offset(INTERRUPT_ENABLE), wanted.bits());
+        self.port.registers().write8(INTERRUPT_ENABLE, wanted.bits());
     }
 
     pub fn announce(&mut self, announcement: Announcement) {
@@ -187,6 +186,6 @@ impl Line {
     /// (RTS or nothing). The crate has no setter for them.
     fn signal(&mut self, ready: MCR) {
         let lines = MCR::DTR | MCR::OUT_2_INT_ENABLE | ready;
-        port::write8(self.port.base().offset(MODEM_CONTROL), lines.bits());
+        self.port.registers().write8(MODEM_CONTROL, lines.bits());
     }
 }

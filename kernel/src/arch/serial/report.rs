@@ -2,7 +2,6 @@
 //! lock, and for the time before [`super::init`]. It needs two stateless register accesses, no more.
 
 use super::{ABSENT, COM1, DATA, LINE_STATUS, Port};
-use crate::arch::port;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use uart_16550::spec::registers::LSR;
@@ -36,7 +35,7 @@ impl Emergency {
             if wait_for(LSR::THR_EMPTY) == Came::No {
                 return;
             }
-            port::write8(COM1.offset(DATA), byte);
+            COM1.write8(DATA, byte);
         }
     }
 
@@ -50,7 +49,7 @@ impl Emergency {
 
 fn wait_for(status: LSR) -> Came {
     let mut patience = if GAVE_UP.load(Ordering::Relaxed) { 1 } else { PATIENCE };
-    while port::read8(COM1.offset(LINE_STATUS)) & status.bits() == 0 {
+    while COM1.read8(LINE_STATUS) & status.bits() == 0 {
         patience -= 1;
         if patience == 0 {
             GAVE_UP.store(true, Ordering::Relaxed);
