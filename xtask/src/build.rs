@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::progress;
 use crate::toolchain::{Library, Origin, TARGET, Toolchain, system_command};
@@ -49,7 +49,6 @@ impl Profile {
 pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain, profile: Profile) -> Result<()> {
     let mut command =
         command(workspace, toolchain, profile, &["build", "--package=boot", "--package=kernel"]);
-    command.arg(if io::stderr().is_terminal() { "--color=always" } else { "--color=never" });
     let built_before = profile.binary(workspace, KERNEL).exists();
     let title = match toolchain.library {
         Library::FromSource if !built_before => {
@@ -57,14 +56,21 @@ pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain, profile: Profile
         }
         _ => "building the kernel",
     };
-    let finished = progress::watch(&mut command, title, None)?;
-    let worth_showing = |line: &&String| !is_status(line);
-    if !finished.status.success() || finished.lines.iter().any(|line| is_diagnostic(line)) {
-        finished.lines.iter().filter(worth_showing).for_each(|line| eprintln!("{line}"));
+    watched(&mut command, title).with_context(|| format!("the bare-metal build failed, with {toolchain}"))
+}
+
+/// Runs a build of cargo's, shows its progress, and prints what the compiler has to say.
+///
+/// # Errors
+/// The build fails.
+pub fn watched(command: &mut Command, title: &str) -> Result<()> {
+    command.arg(if io::stderr().is_terminal() { "--color=always" } else { "--color=never" });
+    let finished = progress::watch(command, title, None)?;
+    let failed = !finished.status.success();
+    if failed || finished.lines.iter().any(|line| is_diagnostic(line)) {
+        finished.lines.iter().filter(|line| !is_status(line)).for_each(|line| eprintln!("{line}"));
     }
-    if !finished.status.success() {
-        bail!("the bare-metal build failed, with {toolchain}");
-    }
+    ensure!(!failed, "cargo ended with {}", finished.status);
     Ok(())
 }
 

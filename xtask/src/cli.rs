@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use guest::size::ByteSize;
+use options::{BenchArgs, ReportArgs, WatchArgs};
 
 /// Carapace's tasks: set up, build, run and test the kernel.
 #[derive(Debug, Parser)]
@@ -33,7 +34,7 @@ pub enum Task {
     Demo(DemoArgs),
     /// Plug, list and unplug DIMMs of the guest that `cargo xtask run` has started on another terminal.
     Dimm(DimmArgs),
-    /// Show a running guest on the whole screen: its memory, free blocks, events; and plug DIMMs into it.
+    #[command(name = "watch")]
     Watch(WatchArgs),
     /// Print a script with which your shell completes `cargo xtask ...`.
     ///
@@ -46,16 +47,14 @@ pub enum Task {
         /// The shell.
         shell: Shell,
     },
-    /// Measure: start to prompt, plugging, the allocator; beside Linux if asked to (`bench --help`).
-    #[command(disable_help_flag = true)]
+    #[command(name = "bench")]
     Bench(BenchArgs),
     /// Feed random inputs to what reads firmware's tables, shell lines and the kernel's file, and to the memory core.
     Fuzz(FuzzArgs),
     /// Make a disk image that boots this kernel on a machine with UEFI (or a BIOS), by crate `bootloader`.
     Image(ImageArgs),
-    /// Play a scenario and make a page of it: maps, free blocks, costs (target/report/index.html; `report --help`).
-    #[command(disable_help_flag = true)]
-    Report(BenchArgs),
+    #[command(name = "report")]
+    Report(ReportArgs),
     /// Find what is missing on this machine and install it.
     Setup,
     /// Remove everything that was built, and the accelerator's verdict.
@@ -266,22 +265,6 @@ pub enum DimmTask {
         /// Its name in QEMU, such as dimm0.
         id: String,
     },
-}
-
-/// Which guest is watched.
-#[derive(Debug, Args)]
-pub struct WatchArgs {
-    /// The guest's QMP socket [default: that of the only guest that runs]
-    #[arg(long, value_name = "PATH")]
-    pub qmp: Option<PathBuf>,
-}
-
-/// What a program of its own is told.
-#[derive(Debug, Args)]
-pub struct BenchArgs {
-    /// For that program.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<String>,
 }
 
 /// Which tests.

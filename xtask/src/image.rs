@@ -5,16 +5,14 @@
 //! `build`, for this one command), and for a BIOS LLVM's `objcopy`.
 
 use std::fs::{self, Permissions};
-use std::io::{self, IsTerminal};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::build::{self, KERNEL, Profile};
 use crate::cli::{Firmware, ImageArgs};
-use crate::progress;
 use crate::qemu::Start;
 use crate::setup::{self, Installing, Need};
 use crate::toolchain::{Origin, Toolchain, system_command};
@@ -67,12 +65,9 @@ fn make(workspace: &Workspace, firmware: Firmware, path: &Path, installing: Inst
     let title =
         format!("making the disk image for {}; its loader takes minutes the first time", firmware.name());
     let mut builder = builder(workspace, &toolchain, firmware);
-    builder.arg(if io::stderr().is_terminal() { "--color=always" } else { "--color=never" });
-    let built = progress::watch(&mut builder, &title, None)?;
-    if !built.status.success() {
-        built.lines.iter().for_each(|line| eprintln!("{line}"));
-        bail!("crate bootloader's loader for {} cannot be built, with {toolchain}", firmware.name());
-    }
+    build::watched(&mut builder, &title).with_context(|| {
+        format!("crate bootloader's loader for {} cannot be built, with {toolchain}", firmware.name())
+    })?;
     let folder = path.parent().context("the image lies in a directory")?;
     fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
     // In one step: a guest may boot from the image that is there.

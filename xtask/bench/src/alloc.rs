@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Cli;
 use crate::host::Host;
 use crate::plot::{self, Bars};
 use crate::report;
+use options::BenchArgs;
 
 /// Medians of LLFree (the lock-free allocator of ATC'23, its Rust crate, one thread) and of the same plain list
 /// in the same run, in ns: on two processors of an AMD EPYC (family 25), rustc 1.95, opt-level 3, 8 GiB of
@@ -60,7 +60,7 @@ struct Data {
 }
 
 /// Measures, prints, keeps.
-pub fn bench(cli: &Cli) -> Result<()> {
+pub fn bench(cli: &BenchArgs) -> Result<()> {
     let host = Host::describe();
     host.print();
     eprintln!("allocator rows: some minutes");
@@ -71,9 +71,9 @@ pub fn bench(cli: &Cli) -> Result<()> {
     ensure!(output.status.success(), "the benchmark ended with {}", output.status);
     let rows = parse(&String::from_utf8_lossy(&output.stdout))?;
     let data = Data { host, rows };
-    report::keep(&cli.out(), "alloc.json", &data)?;
+    report::keep(&cli.out(guest::task::root()), "alloc.json", &data)?;
     print(&data.rows);
-    draw(&data.rows, &cli.out())
+    draw(&data.rows, &cli.out(guest::task::root()))
 }
 
 fn parse(text: &str) -> Result<Vec<Measured>> {

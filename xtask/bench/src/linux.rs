@@ -17,8 +17,6 @@ use anyhow::{Context, Result, ensure};
 
 /// Its shell's prompt.
 pub const PROMPT: &str = "linux# ";
-/// What its command line says: descriptors in the DIMM itself, as ours are, and online at once.
-pub const APPEND: &str = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online";
 /// What its command line says in any case; after a panic QEMU ends.
 const ALWAYS: &str = "console=ttyS0 quiet panic=-1";
 

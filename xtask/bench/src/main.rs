@@ -13,7 +13,6 @@
 //! them; a failed run is a row of the data, not the end. Nothing here is a test: no time is judged.
 
 mod alloc;
-mod cli;
 mod host;
 mod linux;
 mod measured;
@@ -27,10 +26,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::Cli;
+use options::BenchArgs;
 
 fn main() -> ExitCode {
-    match measure(&Cli::parse()) {
+    match measure(&BenchArgs::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -39,13 +38,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(cli: &Cli) -> Result<()> {
+fn measure(cli: &BenchArgs) -> Result<()> {
     if let Some(directory) = &cli.prepare_linux {
         return linux::prepare(directory);
     }
     // Inherited by every guest: a page that the guest touches counts as 4 KiB, not as 2 MiB.
     rustix::thread::disable_transparent_huge_pages(true)?;
-    std::fs::create_dir_all(cli.out())?;
+    std::fs::create_dir_all(cli.out(guest::task::root()))?;
     if cli.alloc {
         return alloc::bench(cli);
     }

@@ -6,13 +6,13 @@ use anyhow::{Context, Result, ensure};
 use guest::schema::{Add, PAGE, Resource};
 use serde::Serialize;
 
-use crate::cli::Cli;
 use crate::host::Host;
 use crate::linux::Linux;
 use crate::measured::{Measured, Shape};
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report::{self, Spread};
 use guest::size::ByteSize;
+use options::BenchArgs;
 
 /// The guests' names.
 const OURS: &str = "Carapace";
@@ -60,7 +60,7 @@ struct Plugged {
 }
 
 /// Measures, prints, keeps.
-pub fn bench(cli: &Cli) -> Result<()> {
+pub fn bench(cli: &BenchArgs) -> Result<()> {
     let host = Host::describe();
     host.print();
     let largest = cli.sizes.iter().max().context("no sizes (--sizes)")?;
@@ -84,9 +84,9 @@ pub fn bench(cli: &Cli) -> Result<()> {
             }
         }
     }
-    report::keep(&cli.out(), "plug.json", &data)?;
+    report::keep(&cli.out(guest::task::root()), "plug.json", &data)?;
     print(&data.runs);
-    draw(&data.runs, &cli.out())
+    draw(&data.runs, &cli.out(guest::task::root()))
 }
 
 impl Run {

@@ -16,13 +16,13 @@ use anyhow::{Context, Result, ensure};
 use guest::schema::{Add, Resource};
 use serde::Serialize;
 
-use crate::cli::Cli;
 use crate::host::Host;
 use crate::linux::Linux;
 use crate::measured::{Measured, Shape};
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report;
 use guest::size::ByteSize;
+use options::BenchArgs;
 
 /// A DIMM may take this long, also where each instruction is counted.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -87,7 +87,7 @@ impl Row {
 }
 
 /// Measures, prints, keeps.
-pub fn bench(cli: &Cli) -> Result<()> {
+pub fn bench(cli: &BenchArgs) -> Result<()> {
     let host = Host::describe();
     host.print();
     let largest = cli.scale_sizes.iter().max().context("no sizes (--scale-sizes)")?;
@@ -115,9 +115,9 @@ pub fn bench(cli: &Cli) -> Result<()> {
         data.linux_rows.extend(row.transpose().with_context(|| format!("{size}, Linux"))?);
         report::progress();
     }
-    report::keep(&cli.out(), "scale.json", &data)?;
+    report::keep(&cli.out(guest::task::root()), "scale.json", &data)?;
     print(&data);
-    draw(&data, &cli.out())
+    draw(&data, &cli.out(guest::task::root()))
 }
 
 fn measure(cpu: &'static str, shape: &Shape, size: ByteSize) -> Result<Row> {

@@ -6,22 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use options::ReportArgs;
 use report::{data::Data, figures, page, scenario};
 
-/// Plays a scenario (a DIMM of 256 MiB is plugged, filled, and taken away; one of 1 TiB) and makes one HTML page of it.
-#[derive(Debug, Parser)]
-#[command(name = "cargo xtask report", bin_name = "cargo xtask report")]
-struct Cli {
-    /// Where the page goes; its raw data go beside it [default: target/report/index.html in the project]
-    #[arg(long, value_name = "PATH")]
-    out: Option<PathBuf>,
-    /// Make the page from raw data, and boot nothing.
-    #[arg(long, value_name = "DATA.JSON")]
-    from: Option<PathBuf>,
-}
-
 fn main() -> ExitCode {
-    match make(&Cli::parse()) {
+    match make(&ReportArgs::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -30,7 +19,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn make(cli: &Cli) -> Result<()> {
+fn make(cli: &ReportArgs) -> Result<()> {
     let target = guest::task::root().join("target");
     let out = match &cli.out {
         Some(out) => std::path::absolute(out)?,

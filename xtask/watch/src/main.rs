@@ -33,6 +33,7 @@ use clap::Parser;
 use guest::dimm::{Dimm, Dimms, Outcome};
 use guest::discovery;
 use guest::rpc::Requests;
+use options::WatchArgs;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, KeyEvent};
 use ratatui::crossterm::style::force_color_output;
@@ -47,15 +48,6 @@ const KERNEL_PATIENCE: Duration = Duration::from_secs(120);
 /// How often signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Show a running guest on the whole screen.
-#[derive(Debug, Parser)]
-#[command(name = "cargo xtask watch", bin_name = "cargo xtask watch")]
-struct Cli {
-    /// The guest's QMP socket [default: that of the only guest that runs]
-    #[arg(long, value_name = "PATH")]
-    qmp: Option<PathBuf>,
-}
-
 /// What the main loop is told.
 #[derive(Debug)]
 enum Message {
@@ -68,7 +60,7 @@ enum Message {
 }
 
 fn main() -> ExitCode {
-    match watch(&Cli::parse()) {
+    match watch(&WatchArgs::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -77,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn watch(cli: &Cli) -> Result<()> {
+fn watch(cli: &WatchArgs) -> Result<()> {
     // Everything that can be said on a line is said before the screen is taken.
     ensure!(
         io::stdout().is_terminal() && io::stdin().is_terminal(),

@@ -1,11 +1,13 @@
-//! The command line.
+//! `cargo xtask bench`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use crate::linux;
 use guest::size::ByteSize;
+
+/// What Linux's command line says: descriptors in the DIMM itself, as ours are, and online at once.
+const LINUX_APPEND: &str = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online";
 
 /// Measures Carapace: start to prompt, device_add to _OST, and what a DIMM's backing holds afterwards.
 ///
@@ -13,7 +15,7 @@ use guest::size::ByteSize;
 /// run, not milliseconds of two machines.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
-pub struct Cli {
+pub struct BenchArgs {
     /// How often each thing is measured; the tables show least, median and most.
     #[arg(long, default_value_t = 5)]
     pub runs: usize,
@@ -30,7 +32,7 @@ pub struct Cli {
     #[arg(long, default_value_t = 3)]
     pub linux_runs: usize,
     /// What Linux's command line says of hotplug.
-    #[arg(long, value_name = "WORDS", default_value = linux::APPEND)]
+    #[arg(long, value_name = "WORDS", default_value = LINUX_APPEND)]
     pub linux_append: String,
     /// Fetch a Linux of Debian's into this directory, and measure nothing.
     #[arg(long, value_name = "DIR")]
@@ -58,9 +60,9 @@ pub struct Cli {
     pub out: Option<PathBuf>,
 }
 
-impl Cli {
-    /// Where raw data and plots go.
-    pub fn out(&self) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| guest::task::root().join("target/bench"))
+impl BenchArgs {
+    /// Where raw data and plots go, in the project at `root`.
+    pub fn out(&self, root: &Path) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| root.join("target/bench"))
     }
 }
