@@ -14,7 +14,6 @@ const LINUX_APPEND: &str = "memory_hotplug.memmap_on_memory=1 memhp_default_stat
 /// Prints tables, and writes raw data (JSON) and plots (SVG). Guests are emulated (TCG): compare ratios of one
 /// run, not milliseconds of two machines.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 pub struct BenchArgs {
     /// How often each thing is measured; the tables show least, median and most.
     #[arg(long, default_value_t = 5)]

@@ -6,7 +6,6 @@ use clap::Parser;
 
 /// Plays a scenario (a DIMM of 256 MiB is plugged, filled, and taken away; one of 1 TiB) and makes one HTML page of it.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask report", bin_name = "cargo xtask report")]
 pub struct ReportArgs {
     /// Where the page goes; its raw data go beside it [default: target/report/index.html in the project]
     #[arg(long, value_name = "PATH")]

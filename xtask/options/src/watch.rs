@@ -6,7 +6,6 @@ use clap::Parser;
 
 /// Show a running guest on the whole screen: its memory, free blocks, events; and plug DIMMs into it.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask watch", bin_name = "cargo xtask watch")]
 pub struct WatchArgs {
     /// The guest's QMP socket [default: that of the only guest that runs]
     #[arg(long, value_name = "PATH")]
