@@ -199,11 +199,11 @@ impl BootAllocator {
 }
 
 impl FrameSource for BootAllocator {
-    fn take(&mut self) -> Option<Pfn> {
-        self.source(Owner::PageTables).take()
+    fn alloc_frame(&mut self) -> Option<Pfn> {
+        self.source(Owner::PageTables).alloc_frame()
     }
 
-    fn give_back(&mut self, frame: Pfn) {
+    fn free_frame(&mut self, frame: Pfn) {
         self.free(frame, Owner::PageTables);
     }
 }
@@ -216,11 +216,11 @@ pub struct BootSource<'a> {
 }
 
 impl FrameSource for BootSource<'_> {
-    fn take(&mut self) -> Option<Pfn> {
+    fn alloc_frame(&mut self) -> Option<Pfn> {
         Some(self.frames.take_run(1, 1, self.owner)?.start)
     }
 
-    fn give_back(&mut self, frame: Pfn) {
+    fn free_frame(&mut self, frame: Pfn) {
         self.frames.free(frame, self.owner);
     }
 }
@@ -251,7 +251,7 @@ mod tests {
         ];
         let mut early = BootAllocator::new(&[range(1, 50), range(64, 1000)], &occupied);
         assert_eq!(early.free_pages(), 47 + 36 + 880);
-        assert_eq!((early.take(), early.take()), (Some(Pfn(120)), Some(Pfn(121))));
+        assert_eq!((early.alloc_frame(), early.alloc_frame()), (Some(Pfn(120)), Some(Pfn(121))));
         assert_eq!(early.take_run(512, 256, Owner::Heap), Some(range(256, 768)));
         assert_eq!(early.take_run(500, 1, Owner::Heap), None);
         let taken: Vec<_> = early.taken().collect();
@@ -260,7 +260,7 @@ mod tests {
             Occupied { range: range(256, 768), owner: Owner::Heap },
         ];
         assert_eq!(taken, expected);
-        early.give_back(Pfn(120));
+        early.free_frame(Pfn(120));
         let expected = [expected[1], Occupied { range: range(121, 122), owner: Owner::PageTables }];
         assert_eq!(early.taken().collect::<Vec<_>>(), expected);
     }
@@ -285,7 +285,7 @@ mod tests {
             let mut runs = BTreeSet::new();
             for (action, pages, align, pick) in steps {
                 match action {
-                    0 => tables.extend(early.take()),
+                    0 => tables.extend(early.alloc_frame()),
                     1 => {
                         if let Some(run) = early.take_run(pages, 1 << align, Owner::Heap) {
                             prop_assert_eq!((run.pages(), run.start.0 % (1 << align)), (pages, 0));
@@ -293,7 +293,7 @@ mod tests {
                         }
                     }
                     _ if tables.is_empty() => {}
-                    _ => early.give_back(tables.swap_remove(pick.index(tables.len()))),
+                    _ => early.free_frame(tables.swap_remove(pick.index(tables.len()))),
                 }
                 let of = |owner| frames_of(early.taken().filter(move |p| p.owner == owner).map(|p| p.range));
                 prop_assert_eq!(&of(Owner::Heap), &runs);

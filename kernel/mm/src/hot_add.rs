@@ -68,14 +68,14 @@ impl<'a> TablePages<'a> {
 }
 
 impl FrameSource for TablePages<'_> {
-    fn take(&mut self) -> Option<Pfn> {
+    fn alloc_frame(&mut self) -> Option<Pfn> {
         let page = self.layout.table_page(self.next)?;
         self.next += 1;
         Some(page)
     }
 
     /// Frames come back only when a mapping failed, and then all of them: nothing of the layout stays.
-    fn give_back(&mut self, _frame: Pfn) {}
+    fn free_frame(&mut self, _frame: Pfn) {}
 }
 
 impl<M: Machine> Memory<M> {

@@ -57,7 +57,7 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
     let removed = match evacuate(id).await {
         Ok(removed) => removed,
         // It has been forgotten meanwhile (`lose`): there is nothing left to be given up.
-        Err(RemoveError::Gone) => return Ok(()),
+        Err(RemoveError::SurpriseRemoved) => return Ok(()),
         Err(error) => return Err(HotplugError::Remove(why(error))),
     };
     let RemoveStats { migrated_pages, isolate_us, migrate_us, unmap_us, .. } = removed.stats;
@@ -94,7 +94,7 @@ async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
 ///
 /// What was lost, or why the memory cannot be forgotten now.
 pub fn lose(id: DeviceId) -> Result<(), HotplugError> {
-    note(id, core().forget(window(), id))
+    note(id, core().surprise_remove(window(), id))
 }
 
 /// Forgets the memory of one device that could not be forgotten when it went, if there is one.
@@ -103,7 +103,7 @@ pub(super) fn lose_vanished() {
         return;
     };
     let id = DeviceId(at as u32);
-    match core().forget(window(), id) {
+    match core().surprise_remove(window(), id) {
         Err(RemoveError::UnderWay { .. }) => {}
         // What is lost is logged, and there is nobody to be told.
         attempt => drop(note(id, attempt)),

@@ -15,7 +15,8 @@ use carapace_cli::rows::{AllocRow, FreeRow, VerifyRow};
 use carapace_mm::Kind;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::vmalloc::{
-    AllocError, Allocation, AllocationId, AllocationState, Amount, Growing, Progress, Request, Shape,
+    AllocError, Allocation, AllocationBuilder, AllocationId, AllocationState, Amount, Progress, Request,
+    Shape,
 };
 
 /// Pages mapped or unmapped in a step: of single frames, whose blocks cost most, some milliseconds.
@@ -91,7 +92,7 @@ fn node(text: &str) -> Result<NodeId, Failure> {
     })
 }
 
-async fn grow(mut growing: Growing) -> Result<Allocation, Failure> {
+async fn grow(mut growing: AllocationBuilder) -> Result<Allocation, Failure> {
     loop {
         let failure = match window().grow(core(), &mut growing, MAP_STEP) {
             Ok(Progress::Done) => return Ok(window().finish(core(), growing)?),

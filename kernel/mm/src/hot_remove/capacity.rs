@@ -114,12 +114,12 @@ impl<M: Machine> Memory<M> {
                 });
             });
         });
-        RemoveError::NoRoom { needed, free: self.free_everywhere() }
+        RemoveError::NotEnoughFree { needed, free: self.free_everywhere() }
     }
 
     /// That there is no room for `needed` more page tables.
     pub(crate) fn no_table_room(&self, needed: u64) -> RemoveError {
         let free = self.free_everywhere().saturating_sub(self.nodes.movable_only(&self.slots, None));
-        RemoveError::NoTableRoom { needed, free }
+        RemoveError::NotEnoughForTables { needed, free }
     }
 }

@@ -51,7 +51,7 @@ pub enum RemoveError {
     /// Boot memory belongs to no device.
     Boot,
     /// The memory went away meanwhile, without waiting for the end.
-    Gone,
+    SurpriseRemoved,
     /// Another removal is under way.
     UnderWay {
         /// The first resource that is leaving.
@@ -70,14 +70,14 @@ pub enum RemoveError {
     /// A block stays where it is.
     Pinned(Pinned),
     /// What would have to move has no room elsewhere.
-    NoRoom {
+    NotEnoughFree {
         /// Frames to move, with the page tables that it takes.
         needed: u64,
         /// Free frames elsewhere.
         free: u64,
     },
     /// Page tables, which may not lie in a movable zone, have no room elsewhere.
-    NoTableRoom {
+    NotEnoughForTables {
         /// Frames for page tables.
         needed: u64,
         /// Free frames elsewhere that they may have.
@@ -122,18 +122,18 @@ impl fmt::Display for RemoveError {
             RemoveError::NotStarted => write!(f, "the memory core is not started"),
             RemoveError::Unknown { .. } => write!(f, "no resource belongs to the device"),
             RemoveError::Boot => write!(f, "boot memory belongs to no device that could be removed"),
-            RemoveError::Gone => write!(f, "the memory went away meanwhile"),
+            RemoveError::SurpriseRemoved => write!(f, "the memory went away meanwhile"),
             RemoveError::UnderWay { resource } => {
                 write!(f, "resource {resource} is being taken out of use; one at a time")
             }
             RemoveError::NoResource { resource } => write!(f, "there is no resource {resource}"),
             RemoveError::Absent { range } => write!(f, "none of the frames {range} is there to be used"),
             RemoveError::Pinned(pinned) => pinned.fmt(f),
-            RemoveError::NoRoom { needed, free } => {
+            RemoveError::NotEnoughFree { needed, free } => {
                 let missing = needed.saturating_sub(free);
                 write!(f, "{needed} frames must move and {free} are free elsewhere: {missing} are missing")
             }
-            RemoveError::NoTableRoom { needed, free } => write!(
+            RemoveError::NotEnoughForTables { needed, free } => write!(
                 f,
                 "{needed} frames are needed for page tables and {free} are free elsewhere outside of movable zones"
             ),

@@ -93,7 +93,7 @@ impl Hotplug {
 
     /// The evacuation of this number, when it is the one under way.
     pub(super) fn evacuation(&self, id: EvacuationId) -> Result<Underway, RemoveError> {
-        self.underway.filter(|underway| underway.id == id).ok_or(RemoveError::Gone)
+        self.underway.filter(|underway| underway.id == id).ok_or(RemoveError::SurpriseRemoved)
     }
 
     /// Memory vanished: what is still leaving begins with `first`, or nothing is and the evacuation is over.
@@ -254,9 +254,9 @@ impl<M: Machine> Memory<M> {
         }
         window.settle_moves(self);
         Err(if needed > free {
-            RemoveError::NoRoom { needed, free }
+            RemoveError::NotEnoughFree { needed, free }
         } else {
-            RemoveError::NoTableRoom { needed: tables, free: for_tables }
+            RemoveError::NotEnoughForTables { needed: tables, free: for_tables }
         })
     }
 

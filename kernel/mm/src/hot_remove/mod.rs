@@ -216,7 +216,7 @@ impl<M: Machine> Memory<M> {
     /// touched any more.
     ///
     /// # Errors
-    /// [`RemoveError::Gone`] when the memory went away meanwhile: nothing changes then. When it is not done, or a step
+    /// [`RemoveError::SurpriseRemoved`] when the memory went away meanwhile: nothing changes then. When it is not done, or a step
     /// was told to fail, the memory is in use again.
     pub fn finish_remove(&self, removal: Removal, clock: &dyn Fn() -> u64) -> Result<Removed, RemoveError> {
         let start = clock();

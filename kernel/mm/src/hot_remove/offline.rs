@@ -110,7 +110,7 @@ impl<M: Machine> Memory<M> {
     /// Ends it, when the last step said [`Progress::Done`]: the frames are offline.
     ///
     /// # Errors
-    /// [`RemoveError::Gone`] when all of the memory went away meanwhile: nothing changes then. When frames of it are
+    /// [`RemoveError::SurpriseRemoved`] when all of the memory went away meanwhile: nothing changes then. When frames of it are
     /// allocated (it is not done) it is in use again.
     pub fn finish_offline(&self, offlining: Offlining) -> Result<Offlined, RemoveError> {
         let mut hotplug = self.hotplug.lock();

@@ -21,15 +21,15 @@ impl RemoveError {
             RemoveError::Boot | RemoveError::Unknown { .. } => Retry::Never,
             RemoveError::UnderWay { .. }
             | RemoveError::Pinned(_)
-            | RemoveError::NoRoom { .. }
-            | RemoveError::NoTableRoom { .. }
+            | RemoveError::NotEnoughFree { .. }
+            | RemoveError::NotEnoughForTables { .. }
             | RemoveError::NoRun { .. }
             | RemoveError::Busy { .. }
             | RemoveError::InUse { .. } => Retry::Later,
             RemoveError::NotStarted
             | RemoveError::NoResource { .. }
             | RemoveError::Absent { .. }
-            | RemoveError::Gone
+            | RemoveError::SurpriseRemoved
             | RemoveError::Corrupt { .. }
             | RemoveError::Injected { .. } => Retry::Failed,
         }
@@ -56,8 +56,8 @@ mod tests {
         for error in [
             RemoveError::UnderWay { resource },
             RemoveError::Pinned(pinned),
-            RemoveError::NoRoom { needed, free },
-            RemoveError::NoTableRoom { needed, free },
+            RemoveError::NotEnoughFree { needed, free },
+            RemoveError::NotEnoughForTables { needed, free },
             RemoveError::NoRun { id, pages, longest: 0 },
             RemoveError::Busy { id },
             RemoveError::InUse { resource, pages },
@@ -71,7 +71,7 @@ mod tests {
             RemoveError::NotStarted,
             RemoveError::NoResource { resource },
             RemoveError::Absent { range: PfnRange::of(Pfn(1), 1) },
-            RemoveError::Gone,
+            RemoveError::SurpriseRemoved,
             RemoveError::Corrupt { at: VirtAddr(0) },
         ] {
             assert_eq!(error.retry(), Retry::Failed, "{error}");

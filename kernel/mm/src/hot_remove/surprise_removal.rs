@@ -42,23 +42,27 @@ pub struct SurpriseRemoved {
 struct Kept(Option<Pfn>);
 
 impl FrameSource for Kept {
-    fn take(&mut self) -> Option<Pfn> {
+    fn alloc_frame(&mut self) -> Option<Pfn> {
         self.0.take()
     }
 
-    fn give_back(&mut self, frame: Pfn) {
+    fn free_frame(&mut self, frame: Pfn) {
         self.0 = Some(frame);
     }
 }
 
 impl<M: Machine> Memory<M> {
     /// Forgets the memory of `device`, which is gone already, without touching it. A removal of that device that is under
-    /// way ends with [`RemoveError::Gone`] at its next step. Other memory that is leaving goes on to leave; what was to
+    /// way ends with [`RemoveError::SurpriseRemoved`] at its next step. Other memory that is leaving goes on to leave; what was to
     /// move there is surveyed anew.
     ///
     /// # Errors
     /// When nothing belongs to the device; nothing has changed then.
-    pub fn forget(&self, window: &VmallocArena, device: DeviceId) -> Result<SurpriseRemoved, RemoveError> {
+    pub fn surprise_remove(
+        &self,
+        window: &VmallocArena,
+        device: DeviceId,
+    ) -> Result<SurpriseRemoved, RemoveError> {
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         if device == DeviceId::BOOT {

@@ -155,7 +155,7 @@ impl PageTables {
         piece: VaRange,
         job: &mut Job<'_>,
     ) -> Result<Pfn, MapError> {
-        let table = job.frames.take().ok_or(MapError::OutOfFrames { at: piece.virt })?;
+        let table = job.frames.alloc_frame().ok_or(MapError::OutOfFrames { at: piece.virt })?;
         let view = self.unlinked(machine, table, level);
         job.stats.tables += 1;
         let entry = |at: VirtAddr| view.offset(level.index(at) * 8);

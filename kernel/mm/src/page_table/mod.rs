@@ -204,10 +204,10 @@ const HIGHER_HALF: u64 = 0xffff_8000_0000_0000;
 /// Where frames for tables come from. They may hold anything and need not be mapped.
 pub trait FrameSource {
     /// A frame for a table, `None` when there is none left.
-    fn take(&mut self) -> Option<Pfn>;
+    fn alloc_frame(&mut self) -> Option<Pfn>;
 
     /// Takes back a frame that `take` gave, now or in an earlier call.
-    fn give_back(&mut self, frame: Pfn);
+    fn free_frame(&mut self, frame: Pfn);
 }
 
 /// A source that has nothing and takes back without a trace: for tables that belong to memory which
@@ -216,11 +216,11 @@ pub trait FrameSource {
 pub struct NoFrames;
 
 impl FrameSource for NoFrames {
-    fn take(&mut self) -> Option<Pfn> {
+    fn alloc_frame(&mut self) -> Option<Pfn> {
         None
     }
 
-    fn give_back(&mut self, _frame: Pfn) {}
+    fn free_frame(&mut self, _frame: Pfn) {}
 }
 
 /// What a call of [`PageTables::map`] did.

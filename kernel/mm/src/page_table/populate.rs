@@ -104,7 +104,7 @@ fn ensure_below<M: Machine>(
             Kind::Table(next) => next,
             Kind::Leaf(_) => return Err(MapError::AlreadyMapped { at: part.virt }),
             Kind::Absent => {
-                let next = frames.take().ok_or(MapError::OutOfFrames { at: part.virt })?;
+                let next = frames.alloc_frame().ok_or(MapError::OutOfFrames { at: part.virt })?;
                 machine.zero_page(direct(next.start()));
                 machine.store(slot, Entry::table(next, Lifetime::Permanent).0);
                 stats.tables += 1;

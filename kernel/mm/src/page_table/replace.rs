@@ -118,7 +118,7 @@ impl PageTables {
         let sizes =
             level.leaf().zip(level.below()).and_then(|(size, below)| Some((size, below, below.leaf()?)));
         let (size, below, smaller) = sizes.ok_or(ReplaceError::NotMapped { at })?;
-        let new = frames.take().ok_or(ReplaceError::OutOfFrames { at })?;
+        let new = frames.alloc_frame().ok_or(ReplaceError::OutOfFrames { at })?;
         let view = self.unlinked(machine, new, below);
         let phys = old.leaf_phys(size);
         let (rights, caching) = (old.rights().unwrap_or(Rights::Data), old.caching());

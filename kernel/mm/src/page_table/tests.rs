@@ -34,11 +34,11 @@ impl Pool {
 }
 
 impl FrameSource for Pool {
-    fn take(&mut self) -> Option<Pfn> {
+    fn alloc_frame(&mut self) -> Option<Pfn> {
         self.free.pop()
     }
 
-    fn give_back(&mut self, frame: Pfn) {
+    fn free_frame(&mut self, frame: Pfn) {
         assert!(!self.free.contains(&frame), "{frame:?} came back twice");
         self.free.push(frame);
     }

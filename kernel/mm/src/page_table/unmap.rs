@@ -129,7 +129,7 @@ impl PageTables {
         let mut next = cleared.tables;
         while let Some(table) = next {
             next = link_of(machine.load(self.unlinked(machine, table, Level::Pt)));
-            frames.give_back(table);
+            frames.free_frame(table);
             stats.tables += 1;
         }
         self.clear_slots(machine);
@@ -197,7 +197,7 @@ impl PageTables {
                 }
             }
         }
-        frames.give_back(table);
+        frames.free_frame(table);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::info::{AddRequest, BootRange, DeviceId, Holder, PageState, Policy, Re
 use crate::machine::Support;
 use crate::memory::BootMemory;
 use crate::vmalloc::{
-    AllocError, AllocationId, AllocationState, Amount, Growing, Progress, Request, Shape, Verified,
+    AllocError, AllocationBuilder, AllocationId, AllocationState, Amount, Progress, Request, Shape, Verified,
     VmallocArena,
 };
 
@@ -144,7 +144,7 @@ pub struct Model {
     window: VmallocArena,
     present: [bool; DIMMS],
     held: Vec<(AllocationId, Kind)>,
-    growing: VecDeque<(Growing, Kind)>,
+    growing: VecDeque<(AllocationBuilder, Kind)>,
     /// Blocks that no allocation has.
     blocks: Vec<PfnRange>,
     going: Option<Going>,
@@ -418,10 +418,10 @@ impl Model {
             (Use::Finish, Handle::Offlining(offlining)) => self.memory.finish_offline(offlining).map(drop),
             (Use::Abort, handle) => {
                 self.abort(handle);
-                Err(RemoveError::Gone)
+                Err(RemoveError::SurpriseRemoved)
             }
         };
-        assert_eq!(refused, Err(RemoveError::Gone));
+        assert_eq!(refused, Err(RemoveError::SurpriseRemoved));
         assert_eq!((self.memory.totals(), self.memory.machine().tables()), before);
     }
 
@@ -450,7 +450,7 @@ impl Model {
         let range = dimm(number);
         let lost_before = self.count_lost();
         self.memory.machine().tear_out(range);
-        let forgotten = self.memory.forget(&self.window, DeviceId(number as u32)).unwrap();
+        let forgotten = self.memory.surprise_remove(&self.window, DeviceId(number as u32)).unwrap();
         assert_eq!((forgotten.ids.len(), forgotten.pages), (1, range.pages()));
         assert_eq!(self.count_lost() - lost_before, forgotten.allocations);
         self.present[number] = false;
@@ -467,7 +467,7 @@ impl Model {
         }
     }
 
-    fn finish_growing(&mut self, growing: Growing, kind: Kind) {
+    fn finish_growing(&mut self, growing: AllocationBuilder, kind: Kind) {
         match self.window.finish(&self.memory, growing) {
             Ok(one) => self.mark_used(one.id, kind),
             Err(error) => {
@@ -565,7 +565,8 @@ impl Model {
                 }
                 assert_eq!(self.memory.resource_of(pinned.pfn), Some(pinned.resource));
             }
-            RemoveError::NoRoom { needed, free } | RemoveError::NoTableRoom { needed, free } => {
+            RemoveError::NotEnoughFree { needed, free }
+            | RemoveError::NotEnoughForTables { needed, free } => {
                 assert!(needed > free);
             }
             RemoveError::NoRun { pages, longest, .. } => assert!(pages > longest),

@@ -32,7 +32,7 @@ const PATH: usize = 3;
 /// `lose` finds it when it vanishes with its device.
 #[derive(Debug)]
 #[must_use = "finish or cancel it"]
-pub struct Growing {
+pub struct AllocationBuilder {
     id: AllocationId,
     pages: u64,
     amount: Amount,
@@ -51,7 +51,7 @@ pub(super) struct Pending {
     pub(super) reserve: ArrayVec<Pfn, RESERVE>,
 }
 
-impl Growing {
+impl AllocationBuilder {
     /// The allocation's number.
     pub fn id(&self) -> AllocationId {
         self.id
@@ -72,13 +72,13 @@ impl Pending {
     /// Has at least `count` frames for tables in reserve.
     fn reserve<P: FrameProvider>(&mut self, provider: &P, count: usize) -> Option<()> {
         while self.reserve.len() < count {
-            self.reserve.push(provider.take_table()?);
+            self.reserve.push(provider.alloc_table()?);
         }
         Some(())
     }
 
     fn give_reserve<P: FrameProvider>(&mut self, provider: &P) {
-        self.reserve.drain(..).for_each(|frame| provider.give_table(frame));
+        self.reserve.drain(..).for_each(|frame| provider.free_table(frame));
     }
 
     /// Gives all of it back. A part of the block that is mapped goes with the mapping.
@@ -89,7 +89,7 @@ impl Pending {
             // It may have been split meanwhile.
             each_block(provider, Some(block.range()), |part, into| {
                 if into >= mapped {
-                    provider.give_block(part.head);
+                    provider.free_owned(part.head);
                 }
             });
         }
@@ -111,7 +111,7 @@ impl Pending {
                     *run = PfnRange::new(block.range().end, run.end);
                     block
                 }
-                None => provider.take_block(floor_order(most), node, kind)?,
+                None => provider.alloc_block(floor_order(most), node, kind)?,
             };
             provider.set_owner(block.head, virt);
             self.block = Some((block, 0));
@@ -139,11 +139,11 @@ fn floor_order(pages: u64) -> Order {
 struct Reserve<'a>(&'a mut ArrayVec<Pfn, RESERVE>);
 
 impl FrameSource for Reserve<'_> {
-    fn take(&mut self) -> Option<Pfn> {
+    fn alloc_frame(&mut self) -> Option<Pfn> {
         self.0.pop()
     }
 
-    fn give_back(&mut self, frame: Pfn) {
+    fn free_frame(&mut self, frame: Pfn) {
         // Only what `take` gave comes back, so there is room.
         let kept = self.0.try_push(frame);
         debug_assert!(kept.is_ok(), "the reserve has room for its own frames");
@@ -156,7 +156,11 @@ impl VmallocArena {
     ///
     /// # Errors
     /// See [`AllocError`]; nothing is taken then.
-    pub fn begin<P: FrameProvider>(&self, provider: &P, request: &Request) -> Result<Growing, AllocError> {
+    pub fn begin<P: FrameProvider>(
+        &self,
+        provider: &P,
+        request: &Request,
+    ) -> Result<AllocationBuilder, AllocError> {
         let free = provider.free_pages(request.node, request.kind);
         let pages = match request.amount {
             Amount::Pages(pages) => pages,
@@ -177,7 +181,7 @@ impl VmallocArena {
                 pending.give(provider);
                 return Err(AllocError::RanOut { pages, got: 0 });
             }
-            let Some(run) = provider.take_run(pages, node, kind) else {
+            let Some(run) = provider.alloc_run(pages, node, kind) else {
                 pending.give(provider);
                 return Err(AllocError::NoRun { pages });
             };
@@ -198,7 +202,7 @@ impl VmallocArena {
             provider.set_owner(block.head, place.allocation.start.offset(into * PAGE_SIZE));
         });
         place.pending = pending;
-        Ok(Growing { id, pages, amount, node, kind })
+        Ok(AllocationBuilder { id, pages, amount, node, kind })
     }
 
     /// Maps about `step` pages more: whole blocks, up to what one table holds at a time.
@@ -208,7 +212,7 @@ impl VmallocArena {
     pub fn grow<P: FrameProvider>(
         &self,
         provider: &P,
-        growing: &mut Growing,
+        growing: &mut AllocationBuilder,
         step: u64,
     ) -> Result<Progress, AllocError> {
         let mut areas = self.areas.lock();
@@ -261,7 +265,11 @@ impl VmallocArena {
     ///
     /// # Errors
     /// When it is not all mapped that was asked for, or its memory went away; it is cancelled then.
-    pub fn finish<P: FrameProvider>(&self, provider: &P, growing: Growing) -> Result<Allocation, AllocError> {
+    pub fn finish<P: FrameProvider>(
+        &self,
+        provider: &P,
+        growing: AllocationBuilder,
+    ) -> Result<Allocation, AllocError> {
         let mut areas = self.areas.lock();
         let place = areas.place(growing.id)?;
         let got = place.allocation.pages;
@@ -289,11 +297,11 @@ impl VmallocArena {
     /// Stops the making; what was mapped has then to be freed, in steps: see [`VmallocArena::free_step`].
     ///
     /// # Errors
-    /// Only when the allocation is unknown, which a [`Growing`] of this window never is.
+    /// Only when the allocation is unknown, which a [`AllocationBuilder`] of this window never is.
     pub fn abandon<P: FrameProvider>(
         &self,
         provider: &P,
-        growing: Growing,
+        growing: AllocationBuilder,
     ) -> Result<AllocationId, AllocError> {
         let mut areas = self.areas.lock();
         let place = areas.place(growing.id)?;
@@ -308,7 +316,11 @@ impl VmallocArena {
     ///
     /// # Errors
     /// [`AllocError::Corrupt`] when the page tables do not hold what was mapped.
-    pub fn cancel<P: FrameProvider>(&self, provider: &P, growing: Growing) -> Result<(), AllocError> {
+    pub fn cancel<P: FrameProvider>(
+        &self,
+        provider: &P,
+        growing: AllocationBuilder,
+    ) -> Result<(), AllocError> {
         let id = self.abandon(provider, growing)?;
         while self.free_step(provider, id, u64::MAX)? == Progress::More {}
         Ok(())
@@ -360,7 +372,7 @@ fn chunk(virt: VirtAddr, pages: u64, leaf: LeafSize) -> u64 {
 
 /// Frees the blocks of a run.
 fn give_run<P: FrameProvider>(provider: &P, run: Option<PfnRange>) {
-    each_block(provider, run, |block, _| provider.give_block(block.head));
+    each_block(provider, run, |block, _| provider.free_owned(block.head));
 }
 
 /// Calls `each` with the allocated blocks of a run and how many frames into it they begin.
@@ -379,7 +391,7 @@ fn note_tables<P: FrameProvider>(provider: &P, virt: VirtAddr) {
     for level in [Level::Pdpt, Level::Pd, Level::Pt] {
         let table = provider.with_tables(|tables, machine| tables.table_of(machine, virt, level));
         if let Some(frame) = table.flatten() {
-            provider.note_table(frame, virt, level);
+            provider.set_table_owner(frame, virt, level);
         }
     }
 }

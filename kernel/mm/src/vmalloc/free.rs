@@ -92,7 +92,7 @@ fn free_some<P: FrameProvider>(provider: &P, place: &mut Area, goal: u64) -> Res
     });
     let corrupt = |_| AllocError::Corrupt { at: place.page(first) };
     unmapped.ok_or(AllocError::NotStarted)?.map_err(corrupt)?;
-    heads.into_iter().for_each(|head| provider.give_block(head));
+    heads.into_iter().for_each(|head| provider.free_owned(head));
     place.freed = next;
     Ok(())
 }

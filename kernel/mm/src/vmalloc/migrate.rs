@@ -64,12 +64,12 @@ pub(crate) enum Sizes {
 pub(super) struct Tables<'a, M>(pub(super) &'a Memory<M>);
 
 impl<M: Machine> FrameSource for Tables<'_, M> {
-    fn take(&mut self) -> Option<Pfn> {
-        self.0.take_table()
+    fn alloc_frame(&mut self) -> Option<Pfn> {
+        self.0.alloc_table()
     }
 
-    fn give_back(&mut self, frame: Pfn) {
-        self.0.give_table(frame);
+    fn free_frame(&mut self, frame: Pfn) {
+        self.0.free_table(frame);
     }
 }
 
@@ -117,7 +117,7 @@ impl VmallocArena {
         memory.split_allocated(block.head, new.order);
         memory.set_owner(new.head, at);
         let moved = remap(memory, at, block.head, new.head, pages);
-        memory.give_block(if moved.is_ok() { block.head } else { new.head });
+        memory.free_owned(if moved.is_ok() { block.head } else { new.head });
         moved.map(|()| Moved::Pages(pages))
     }
 
@@ -138,10 +138,10 @@ impl VmallocArena {
         if linked != Some(frame) {
             return Err(RemoveError::Corrupt { at });
         }
-        let Some(new) = memory.take_table() else { return Err(memory.no_table_room(1)) };
-        memory.note_table(new, at, level);
+        let Some(new) = memory.alloc_table() else { return Err(memory.no_table_room(1)) };
+        memory.set_table_owner(new, at, level);
         memory.with_tables(|tables, machine| tables.hand_over(machine, at, level, new));
-        memory.give_table(frame);
+        memory.free_table(frame);
         Ok(())
     }
 }
@@ -200,7 +200,7 @@ pub(super) fn split_leaves<M: Machine>(
     phys: PhysAddr,
     pages: u64,
 ) -> Result<(), RemoveError> {
-    let mut note = |at, level, frame| memory.note_table(frame, at, level);
+    let mut note = |at, level, frame| memory.set_table_owner(frame, at, level);
     let split = memory.with_tables(|tables, machine| {
         tables.split(machine, at, phys, pages, &mut Tables(memory), &mut note)
     });

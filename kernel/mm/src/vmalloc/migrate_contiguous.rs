@@ -136,7 +136,7 @@ pub(super) fn free<P: FrameProvider>(provider: &P, place: &mut Area) {
     let Some(Moving { old, new, freed, .. }) = place.moving.take() else { return };
     let pages = place.allocation.pages;
     for run in [PfnRange::of(new, pages), PfnRange::new(old.offset(freed), old.offset(pages))] {
-        each_block(provider, run, |head, _| provider.give_block(head));
+        each_block(provider, run, |head, _| provider.free_owned(head));
     }
 }
 
@@ -152,7 +152,7 @@ fn finish_move<M: Machine>(memory: &Memory<M>, place: &mut Area) -> Result<(), R
 fn give_unused<M: Machine>(memory: &Memory<M>, place: &mut Area) {
     if let Some(Moving { new, moved: 0, .. }) = place.moving {
         place.moving = None;
-        each_block(memory, PfnRange::of(new, place.allocation.pages), |head, _| memory.give_block(head));
+        each_block(memory, PfnRange::of(new, place.allocation.pages), |head, _| memory.free_owned(head));
     }
 }
 
@@ -179,7 +179,7 @@ fn move_piece<M: Machine>(memory: &Memory<M>, place: &mut Area, most: u64) -> Re
         && moving.freed + block.order.pages() <= moving.moved
     {
         moving.freed += block.order.pages();
-        memory.give_block(block.head);
+        memory.free_owned(block.head);
     }
     place.moving = (moving.moved < place.allocation.pages).then_some(moving);
     Ok(pages)

@@ -40,7 +40,7 @@ use crate::address_space::ALLOC;
 use crate::descriptor::Kind;
 use crate::page_table::MapError;
 
-pub use alloc::Growing;
+pub use alloc::AllocationBuilder;
 use alloc::Pending;
 pub(crate) use migrate::{Held, Moved, Sizes};
 use migrate_contiguous::Moving;

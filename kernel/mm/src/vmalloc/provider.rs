@@ -20,14 +20,14 @@ pub trait FrameProvider {
     fn machine(&self) -> &Self::Machine;
 
     /// Runs `work` on the page tables, under their lock; `None` while there are none. `work` may call
-    /// [`FrameProvider::give_table`] and nothing else of the provider.
+    /// [`FrameProvider::free_table`] and nothing else of the provider.
     fn with_tables<T>(&self, work: impl FnOnce(&mut PageTables, &Self::Machine) -> T) -> Option<T>;
 
     /// A block of order `most` or, where none is free, of a lower one.
-    fn take_block(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block>;
+    fn alloc_block(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block>;
 
     /// A contiguous run made of allocated blocks, the first at its start.
-    fn take_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange>;
+    fn alloc_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange>;
 
     /// The allocated block that `head` heads.
     fn block_at(&self, head: Pfn) -> Option<Block>;
@@ -36,16 +36,16 @@ pub trait FrameProvider {
     fn set_owner(&self, head: Pfn, at: VirtAddr);
 
     /// Frees the allocated block at `head`.
-    fn give_block(&self, head: Pfn);
+    fn free_owned(&self, head: Pfn);
 
     /// A frame for a page table.
-    fn take_table(&self) -> Option<Pfn>;
+    fn alloc_table(&self) -> Option<Pfn>;
 
-    /// Notes that the frame of [`FrameProvider::take_table`] is the table of `level` for `at` now.
-    fn note_table(&self, frame: Pfn, at: VirtAddr, level: Level);
+    /// Notes that the frame of [`FrameProvider::alloc_table`] is the table of `level` for `at` now.
+    fn set_table_owner(&self, frame: Pfn, at: VirtAddr, level: Level);
 
-    /// Takes back a frame of [`FrameProvider::take_table`].
-    fn give_table(&self, frame: Pfn);
+    /// Takes back a frame of [`FrameProvider::alloc_table`].
+    fn free_table(&self, frame: Pfn);
 
     /// Free frames that an allocation of `kind` may have, of a node or of all.
     fn free_pages(&self, node: Option<NodeId>, kind: Kind) -> u64;
@@ -62,11 +62,11 @@ impl<M: Machine> FrameProvider for Memory<M> {
         Memory::with_tables(self, work)
     }
 
-    fn take_block(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
+    fn alloc_block(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
         self.allocate_up_to(most, node, kind)
     }
 
-    fn take_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
+    fn alloc_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
         self.allocate_run(pages, node, kind)
     }
 
@@ -79,27 +79,27 @@ impl<M: Machine> FrameProvider for Memory<M> {
         debug_assert!(set.is_ok(), "{head:?} heads a block of ours");
     }
 
-    fn give_block(&self, head: Pfn) {
+    fn free_owned(&self, head: Pfn) {
         let freed = self.free_block(head);
         debug_assert!(freed.is_ok(), "{head:?} heads a block of ours");
     }
 
-    fn take_table(&self) -> Option<Pfn> {
+    fn alloc_table(&self) -> Option<Pfn> {
         let block = self.allocate_block(Order(0), None, Kind::Pinned)?;
         self.page_tables.fetch_add(1, Ordering::Relaxed);
         Page::of(&self.machine, block.head).set_rmap(RmapEntry::Reserve.encode());
         Some(block.head)
     }
 
-    fn note_table(&self, frame: Pfn, at: VirtAddr, level: Level) {
+    fn set_table_owner(&self, frame: Pfn, at: VirtAddr, level: Level) {
         Page::of(&self.machine, frame).set_rmap(RmapEntry::Table(at, level).encode());
     }
 
-    fn give_table(&self, frame: Pfn) {
+    fn free_table(&self, frame: Pfn) {
         // One in reserve may have gone with its device meanwhile.
         if self.resource_of(frame).is_some() {
             self.page_tables.fetch_sub(1, Ordering::Relaxed);
-            self.give_block(frame);
+            self.free_owned(frame);
         }
     }
 
@@ -120,11 +120,11 @@ impl<M: Machine> FrameProvider for Memory<M> {
 pub(super) struct Returning<'a, P>(pub(super) &'a P);
 
 impl<P: FrameProvider> FrameSource for Returning<'_, P> {
-    fn take(&mut self) -> Option<Pfn> {
+    fn alloc_frame(&mut self) -> Option<Pfn> {
         None
     }
 
-    fn give_back(&mut self, frame: Pfn) {
-        self.0.give_table(frame);
+    fn free_frame(&mut self, frame: Pfn) {
+        self.0.free_table(frame);
     }
 }

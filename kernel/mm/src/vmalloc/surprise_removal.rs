@@ -85,7 +85,7 @@ fn end_lost<M: Machine>(memory: &Memory<M>, place: &mut Area) -> u64 {
     }
     unmap_rest(memory, place);
     place.moving = None;
-    place.pending.reserve.drain(..).for_each(|frame| memory.give_table(frame));
+    place.pending.reserve.drain(..).for_each(|frame| memory.free_table(frame));
     place.pending = Pending::new();
     place.allocation.state = AllocationState::Lost;
     1
@@ -138,7 +138,7 @@ impl<M: Machine> Memory<M> {
             while let Some(block) = self.block_from(entry, &mut at) {
                 match (block.state, block.word) {
                     (State::Movable | State::Pinned, RmapEntry::Mapping(virt)) if lost(virt) => {
-                        self.give_block(block.head);
+                        self.free_owned(block.head);
                     }
                     (State::Pinned, RmapEntry::Table(virt, level)) => {
                         let linked =
@@ -146,7 +146,7 @@ impl<M: Machine> Memory<M> {
                         if linked.flatten() == Some(block.head) {
                             tables += block.pages;
                         } else {
-                            self.give_block(block.head);
+                            self.free_owned(block.head);
                         }
                     }
                     (State::Pinned, RmapEntry::Reserve) => tables += block.pages,

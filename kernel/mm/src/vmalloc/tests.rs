@@ -99,7 +99,7 @@ impl FrameProvider for Simple {
         Some(work(&mut self.tables.borrow_mut(), &self.sim))
     }
 
-    fn take_block(&self, most: Order, node: Option<NodeId>, _kind: Kind) -> Option<Block> {
+    fn alloc_block(&self, most: Order, node: Option<NodeId>, _kind: Kind) -> Option<Block> {
         assert_eq!(node, None);
         self.may_give()?;
         let fits = |order: u8| {
@@ -111,7 +111,7 @@ impl FrameProvider for Simple {
         Some(block)
     }
 
-    fn take_run(&self, pages: u64, _node: Option<NodeId>, _kind: Kind) -> Option<PfnRange> {
+    fn alloc_run(&self, pages: u64, _node: Option<NodeId>, _kind: Kind) -> Option<PfnRange> {
         self.may_give()?;
         let last = FRAMES.end.0.checked_sub(pages)?;
         let run = (FRAMES.start.0..=last)
@@ -135,27 +135,27 @@ impl FrameProvider for Simple {
         self.owners.borrow_mut().insert(head, at);
     }
 
-    fn give_block(&self, head: Pfn) {
+    fn free_owned(&self, head: Pfn) {
         let order = self.blocks.borrow_mut().remove(&head).expect("only what was taken is freed");
         self.owners.borrow_mut().remove(&head);
         let mut free = self.free.borrow_mut();
         assert!((0..order.pages()).all(|page| free.insert(head.offset(page))));
     }
 
-    fn take_table(&self) -> Option<Pfn> {
-        let block = self.take_block(Order(0), None, Kind::Pinned)?;
+    fn alloc_table(&self) -> Option<Pfn> {
+        let block = self.alloc_block(Order(0), None, Kind::Pinned)?;
         self.page_tables.borrow_mut().insert(block.head);
         Some(block.head)
     }
 
-    fn note_table(&self, frame: Pfn, at: VirtAddr, level: Level) {
+    fn set_table_owner(&self, frame: Pfn, at: VirtAddr, level: Level) {
         assert_eq!(self.tables.borrow().linked_table(&self.sim, at, level), Some(frame));
         assert!(self.page_tables.borrow().contains(&frame));
     }
 
-    fn give_table(&self, frame: Pfn) {
+    fn free_table(&self, frame: Pfn) {
         assert!(self.page_tables.borrow_mut().remove(&frame));
-        self.give_block(frame);
+        self.free_owned(frame);
     }
 
     fn free_pages(&self, _node: Option<NodeId>, _kind: Kind) -> u64 {
@@ -218,7 +218,7 @@ fn running_out_at_each_step_undoes_everything() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
         let (memory, window) = (Simple::new(), VmallocArena::new());
         // Holes, so that blocks of many sizes are needed.
-        let hole = memory.take_block(Order(3), None, Kind::Pinned).unwrap();
+        let hole = memory.alloc_block(Order(3), None, Kind::Pinned).unwrap();
         memory.page_tables.borrow_mut().insert(hole.head);
         let before = memory.state();
         let request = request(Amount::Pages(1805), shape);

@@ -97,7 +97,7 @@ fn what_is_gone_is_not_cached() {
     assert!(dimm.contains(cached.head));
     memory.free_block(cached.head).unwrap();
     memory.machine().tear_out(dimm);
-    memory.forget(&window, DeviceId(1)).unwrap();
+    memory.surprise_remove(&window, DeviceId(1)).unwrap();
     assert!(memory.free_block(cached.head).is_err());
     let held = single();
     assert!(!dimm.contains(held.head), "{held:?}");

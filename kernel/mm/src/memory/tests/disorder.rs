@@ -9,7 +9,9 @@ use super::*;
 use crate::addr::SECTION_PAGES;
 use crate::hot_remove::{RemoveError, Target};
 use crate::info::Policy;
-use crate::vmalloc::{AllocError, AllocationState, Amount, Growing, Progress, Request, Shape, VmallocArena};
+use crate::vmalloc::{
+    AllocError, AllocationBuilder, AllocationState, Amount, Progress, Request, Shape, VmallocArena,
+};
 
 const A: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
 const B: PfnRange = PfnRange::new(Pfn(0x110000), Pfn(0x110000 + 64 * MIB));
@@ -21,7 +23,7 @@ fn exhaust(memory: &Memory<SimMachine>, nodes: &[u32]) -> Vec<Block> {
 }
 
 /// Begins a contiguous allocation on node 8 whose page tables can only come from node 7.
-fn begin(memory: &Memory<SimMachine>, window: &VmallocArena) -> (Growing, Vec<Block>) {
+fn begin(memory: &Memory<SimMachine>, window: &VmallocArena) -> (AllocationBuilder, Vec<Block>) {
     let boot = exhaust(memory, &[0, 1]);
     let request = Request {
         amount: Amount::Pages(900),
@@ -46,7 +48,7 @@ fn a_reserve_vanishes_with_its_dimm() {
         insert(&memory, 1, A, 7);
         let (mut growing, boot) = begin(&memory, &window);
         memory.machine().tear_out(A);
-        assert_eq!(memory.forget(&window, DeviceId(1)).unwrap().allocations, 0, "it can go on");
+        assert_eq!(memory.surprise_remove(&window, DeviceId(1)).unwrap().allocations, 0, "it can go on");
         let mut theirs = Vec::new();
         if comes_back {
             insert(&memory, 1, A, 7);
@@ -86,7 +88,7 @@ fn a_run_vanishes_before_it_is_mapped() {
             assert_eq!(window.grow(&memory, &mut growing, 1), Ok(Progress::More));
         }
         memory.machine().tear_out(B);
-        let forgotten = memory.forget(&window, DeviceId(2)).unwrap();
+        let forgotten = memory.surprise_remove(&window, DeviceId(2)).unwrap();
         assert_eq!((forgotten.lost_pages, forgotten.allocations), (900, 1));
         insert(&memory, 2, B, 8);
         let theirs = exhaust(&memory, &[8]);
@@ -121,7 +123,7 @@ fn what_was_lost_is_not_finished() {
     let id = growing.id();
     assert_eq!(window.grow(&memory, &mut growing, u64::MAX), Ok(Progress::Done));
     memory.machine().tear_out(A);
-    assert_eq!(memory.forget(&window, DeviceId(1)).unwrap().lost_pages, 50);
+    assert_eq!(memory.surprise_remove(&window, DeviceId(1)).unwrap().lost_pages, 50);
     assert_eq!(window.finish(&memory, growing), Err(AllocError::Lost { id }));
     assert_eq!(window.get(id), None);
     assert_invariants(&memory);
@@ -151,7 +153,7 @@ fn memory_vanishes_while_other_memory_leaves() {
                 }
             }
             memory.machine().tear_out(A);
-            memory.forget(&window, DeviceId(1)).unwrap();
+            memory.surprise_remove(&window, DeviceId(1)).unwrap();
             assert_invariants(&memory);
             assert_eq!(memory.allocate_block(Order(0), Some(NodeId(8)), Kind::Movable), None);
             assert_eq!(memory.resource_of(A.start), None);
@@ -186,24 +188,30 @@ fn a_handle_ends_no_other_evacuation() {
         let one = allocate(&memory, &window, 700, Some(8), Kind::Movable, Shape::Scattered).unwrap();
         let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
         memory.machine().tear_out(A);
-        memory.forget(&window, DeviceId(1)).unwrap();
+        memory.surprise_remove(&window, DeviceId(1)).unwrap();
         // And one that was an offlining.
         insert(&memory, 1, A, 7);
         let mut offlining = memory.begin_offline(Target::Frames(A), &|| 0).unwrap();
         memory.machine().tear_out(A);
-        memory.forget(&window, DeviceId(1)).unwrap();
+        memory.surprise_remove(&window, DeviceId(1)).unwrap();
         let mut other = memory.begin_offline(Target::Frames(B), &|| 0).unwrap();
         let before = memory.totals();
         match ending {
-            0 => assert_eq!(memory.finish_remove(removal, &|| 0), Err(RemoveError::Gone)),
+            0 => assert_eq!(memory.finish_remove(removal, &|| 0), Err(RemoveError::SurpriseRemoved)),
             1 => memory.abort_remove(&window, removal),
             2 => {
-                assert_eq!(memory.remove_step(&window, &mut removal, 9, &|| 0), Err(RemoveError::Gone));
+                assert_eq!(
+                    memory.remove_step(&window, &mut removal, 9, &|| 0),
+                    Err(RemoveError::SurpriseRemoved)
+                );
             }
-            3 => assert_eq!(memory.finish_offline(offlining), Err(RemoveError::Gone)),
+            3 => assert_eq!(memory.finish_offline(offlining), Err(RemoveError::SurpriseRemoved)),
             4 => memory.abort_offline(&window, offlining),
             _ => {
-                assert_eq!(memory.offline_step(&window, &mut offlining, 9, &|| 0), Err(RemoveError::Gone));
+                assert_eq!(
+                    memory.offline_step(&window, &mut offlining, 9, &|| 0),
+                    Err(RemoveError::SurpriseRemoved)
+                );
             }
         }
         assert_eq!(memory.totals(), before);
@@ -228,7 +236,7 @@ fn a_part_of_what_leaves_vanishes() {
     let both = PfnRange::new(A.start, next.end);
     let mut offlining = memory.begin_offline(Target::Frames(both), &|| 0).unwrap();
     memory.machine().tear_out(A);
-    memory.forget(&window, DeviceId(1)).unwrap();
+    memory.surprise_remove(&window, DeviceId(1)).unwrap();
     assert!(matches!(memory.begin_offline(Target::Frames(next), &|| 0), Err(RemoveError::UnderWay { .. })));
     assert_eq!(memory.offline_step(&window, &mut offlining, 64, &|| 0), Ok(Progress::Done));
     let usable = memory.resource(memory.resource_of(next.start).unwrap()).unwrap().usable_pages;

@@ -215,7 +215,7 @@ fn refusals_come_before_the_first_copy() {
         singles.push(memory.allocate_block(Order(0), node, Kind::Movable).unwrap());
         there -= 1;
     }
-    let RemoveError::NoRoom { needed, free } = refused() else { panic!() };
+    let RemoveError::NotEnoughFree { needed, free } = refused() else { panic!() };
     assert!(needed >= 4000 && free == 3999, "{needed} {free}");
     // The page tables of leaves that fall apart count: what is said to be missing is what is missing.
     for _ in 0..needed - free {

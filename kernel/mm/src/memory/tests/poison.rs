@@ -106,7 +106,7 @@ fn what_is_gone_is_not_watched() {
             while memory.remove_step(&window, &mut removal, 100, &|| 0).unwrap() == Progress::More {}
             memory.finish_remove(removal, &|| 0).unwrap();
         } else {
-            memory.forget(&window, DeviceId(3)).unwrap();
+            memory.surprise_remove(&window, DeviceId(3)).unwrap();
         }
         assert_eq!(memory.poison_info().watched_pages, 0);
         memory.machine().unplug(PfnRange::of(Pfn(0x100000), 64 * MIB));

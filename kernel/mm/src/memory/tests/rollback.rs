@@ -65,13 +65,13 @@ fn every_step_fails_without_a_trace() {
 struct Lent(PfnRange);
 
 impl FrameSource for Lent {
-    fn take(&mut self) -> Option<Pfn> {
+    fn alloc_frame(&mut self) -> Option<Pfn> {
         let frame = self.0.start;
         self.0.start = frame.offset(1);
         Some(frame)
     }
 
-    fn give_back(&mut self, _frame: Pfn) {}
+    fn free_frame(&mut self, _frame: Pfn) {}
 }
 
 /// Proves that something mapped in the way of the second range, in the direct map or the vmemmap, refuses the

@@ -26,7 +26,7 @@ fn neighbours_go_on() {
             }
             memory.machine().tear_out(ranges[victim]);
             let SurpriseRemoved { ids, pages, lost_pages, allocations } =
-                memory.forget(&window, DeviceId(victim as u32)).unwrap();
+                memory.surprise_remove(&window, DeviceId(victim as u32)).unwrap();
             assert_eq!((ids.len(), pages), (1, ranges[victim].pages()));
             assert_eq!((lost_pages, allocations), (0, 0));
             assert_invariants(&memory);
@@ -66,7 +66,8 @@ fn allocations_are_lost_by_name() {
     let there = |one| frames(&memory, one).iter().filter(|(pfn, _)| dimms[0].contains(*pfn)).count();
     assert!(there(&rest) > 0 && there(&kept) == 0);
     memory.machine().tear_out(dimms[0]);
-    let SurpriseRemoved { lost_pages, allocations, .. } = memory.forget(&window, DeviceId(1)).unwrap();
+    let SurpriseRemoved { lost_pages, allocations, .. } =
+        memory.surprise_remove(&window, DeviceId(1)).unwrap();
     assert_eq!((lost_pages, allocations), (gone_pages, 3));
     assert_invariants(&memory);
     for lost in [&pinned, &run, &rest] {
@@ -114,11 +115,15 @@ fn page_tables_are_lost_too() {
         boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
         let removal = removing.then(|| memory.begin_remove(DeviceId(1), &|| 0).unwrap());
         memory.machine().tear_out(dimms[0]);
-        let SurpriseRemoved { lost_pages, allocations, .. } = memory.forget(&window, DeviceId(1)).unwrap();
+        let SurpriseRemoved { lost_pages, allocations, .. } =
+            memory.surprise_remove(&window, DeviceId(1)).unwrap();
         assert_eq!((lost_pages, allocations), (0, 2), "no frame of theirs, but their tables");
         assert_invariants(&memory);
         if let Some(mut removal) = removal {
-            assert_eq!(memory.remove_step(&window, &mut removal, 10, &|| 0), Err(RemoveError::Gone));
+            assert_eq!(
+                memory.remove_step(&window, &mut removal, 10, &|| 0),
+                Err(RemoveError::SurpriseRemoved)
+            );
         }
         let id = growing.id();
         assert_eq!(window.grow(&memory, &mut growing, 100), Err(AllocError::Lost { id }));
@@ -129,6 +134,9 @@ fn page_tables_are_lost_too() {
         assert_eq!(after.free_pages, before.free_pages - gone);
         assert_eq!(after.page_table_pages, before.page_table_pages);
         assert_invariants(&memory);
-        assert_eq!(memory.forget(&window, DeviceId(1)), Err(RemoveError::Unknown { device: DeviceId(1) }));
+        assert_eq!(
+            memory.surprise_remove(&window, DeviceId(1)),
+            Err(RemoveError::Unknown { device: DeviceId(1) })
+        );
     }
 }

@@ -172,7 +172,7 @@ fn adding_and_taking_away() {
     }
     for device in [0, 2, u32::MAX - 1, u32::MAX].map(DeviceId) {
         assert!(memory.begin_remove(device, &|| u64::MAX).is_err());
-        assert!(memory.forget(&window, device).is_err());
+        assert!(memory.surprise_remove(&window, device).is_err());
         assert!(memory.add(device, &[], &|| 0).is_err());
         assert!(memory.add(device, &[request(0x200000, 512, 1); 40], &|| 0).is_err());
     }
