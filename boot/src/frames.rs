@@ -38,8 +38,19 @@ struct Hole {
     next: u64,
 }
 
+/// Frames in a row that were taken and are nobody else's: whoever holds this may use them. It cannot be copied.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken(PhysRange);
+
+impl Taken {
+    /// Where they lie.
+    pub const fn range(&self) -> PhysRange {
+        self.0
+    }
+}
+
 /// The bump allocator.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Frames {
     holes: ArrayVec<Hole, MAX_ENTRIES>,
     kept: [PhysRange; 2],
@@ -47,7 +58,12 @@ pub struct Frames {
 
 impl Frames {
     /// All usable memory of `map` from 1 MiB to 4 GiB but for what is `occupied`.
-    pub fn new(map: &MemoryMap, occupied: Occupied) -> Result<Frames, MapError> {
+    ///
+    /// # Safety
+    ///
+    /// `map` is the machine's, nothing but what is `occupied` is in use of its usable memory there, and no other `Frames`
+    /// has it. Otherwise [`Taken`] is no proof of anything.
+    pub unsafe fn new(map: &MemoryMap, occupied: Occupied) -> Result<Frames, MapError> {
         let mut free = Ranges::new();
         for range in map.usable() {
             let range = range.intersection(PhysRange::new(FIRST, READABLE.end));
@@ -64,12 +80,12 @@ impl Frames {
     }
 
     /// Takes `pages` frames in a row below 4 GiB, with whatever they hold.
-    pub fn take(&mut self, pages: u64) -> Option<PhysRange> {
+    pub fn take(&mut self, pages: u64) -> Option<Taken> {
         let size = pages.checked_mul(PAGE)?;
         let hole = self.holes.iter_mut().find(|hole| hole.range.end - hole.next >= size)?;
         let start = hole.next;
         hole.next += size;
-        Some(PhysRange::new(start, hole.next))
+        Some(Taken(PhysRange::new(start, hole.next)))
     }
 
     /// The memory map for the kernel, sorted: usable frames, what stays taken (kind `Bootloader`)
@@ -126,22 +142,27 @@ mod tests {
         Occupied { shim, trampoline: PhysRange::new(MIB, MIB + PAGE), module }
     }
 
+    fn frames(map: &MemoryMap, module: PhysRange) -> Frames {
+        // SAFETY: the map is made up, and so are the frames: nothing here reads or writes them.
+        unsafe { Frames::new(map, occupied(module)) }.unwrap()
+    }
+
     /// Proves that frames come from the first hole with room, never from below 1 MiB, from above
     /// 4 GiB, from the shim or from the module, until there are none.
     #[test]
     fn taken_frames_avoid_what_is_occupied() {
         let module = PhysRange::new(2 * MIB, 2 * MIB + 0x1234);
         let map = map(&[(0, 0x9_f000, 1), (MIB, 3 * MIB, 1), (1 << 32, 1 << 32, 1)]);
-        let mut frames = Frames::new(&map, occupied(module)).unwrap();
-        let first = frames.take(16).unwrap();
+        let mut frames = frames(&map, module);
+        let first = frames.take(16).unwrap().range();
         assert_eq!(first, PhysRange::new(MIB + 0x2_0000, MIB + 0x3_0000));
         // does not fit before the module
-        let large = frames.take(256).unwrap();
+        let large = frames.take(256).unwrap().range();
         assert_eq!(large.start, 2 * MIB + 0x2000);
         // but small ones still do
-        assert_eq!(frames.take(1).unwrap().start, first.end);
+        assert_eq!(frames.take(1).unwrap().range().start, first.end);
         let mut taken = vec![first, large];
-        while let Some(range) = frames.take(1) {
+        while let Some(range) = frames.take(1).map(|taken| taken.range()) {
             let avoid = [module, PhysRange::new(0, MIB + 0x2_0000), PhysRange::new(4 * MIB, u64::MAX)];
             assert!(avoid.iter().chain(&taken).all(|other| other.intersection(range).is_empty()), "{range}");
             taken.push(range);
@@ -155,7 +176,7 @@ mod tests {
     fn regions_tile_the_usable_memory() {
         let module = PhysRange::new(3 * MIB, 3 * MIB + 0x1234);
         let map = map(&[(MIB, 3 * MIB, 1), (0xf_0000, 0x1_0000, 2), (5 * MIB, 10, 4)]);
-        let mut frames = Frames::new(&map, occupied(module)).unwrap();
+        let mut frames = frames(&map, module);
         frames.take(3).unwrap();
         frames.take(4).unwrap();
         let regions = frames.regions(&map).unwrap();
@@ -179,7 +200,7 @@ mod tests {
     #[test]
     fn empty_module() {
         let map = map(&[(MIB, 3 * MIB, 1)]);
-        let frames = Frames::new(&map, occupied(PhysRange::new(0, 0))).unwrap();
+        let frames = frames(&map, PhysRange::new(0, 0));
         let regions = frames.regions(&map).unwrap();
         assert_eq!(regions.iter().filter(|region| region.kind == MemoryRegionKind::Bootloader).count(), 1);
     }

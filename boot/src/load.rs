@@ -3,7 +3,7 @@
 use crate::physical;
 use crate::space::{Lifetime, Space, take};
 use boot::error::BootError;
-use boot::frames::{Frames, MAX_REGIONS};
+use boot::frames::{Frames, MAX_REGIONS, Taken};
 use boot::kernel_file::{KernelFile, Linkage, Rights};
 use boot::memory_map::MemoryMap;
 use boot::placement::{Placement, PlacementError};
@@ -60,9 +60,9 @@ pub fn load(
     let image = load_image(&kernel, places.offset, frames, &mut space)?;
 
     let stack = take(frames, "the kernel's stack", places.stack_size / PAGE)?;
-    // SAFETY: just taken, referred to by nothing else. Zeroed, so that nothing old is on it.
-    unsafe { physical::fresh(stack) };
-    space.map("the kernel's stack", frames, (places.stack, stack), Rights::Write, Lifetime::Kernel)?;
+    let stack_range = stack.range();
+    physical::fresh(stack); // zeroed, so that nothing old is on it
+    space.map("the kernel's stack", frames, (places.stack, stack_range), Rights::Write, Lifetime::Kernel)?;
 
     if let Some(base) = places.direct_map {
         for range in map.mapped() {
@@ -76,7 +76,7 @@ pub fn load(
     space.map("the trampoline", frames, identity, Rights::Execute, Lifetime::Trampoline)?;
 
     let page = take(frames, "the boot info", INFO_SIZE / PAGE)?;
-    space.map("the boot info", frames, (places.info, page), Rights::Write, Lifetime::Kernel)?;
+    space.map("the boot info", frames, (places.info, page.range()), Rights::Write, Lifetime::Kernel)?;
     // Nothing is taken from here on: the memory map is final.
     let tls = kernel.tls.map(|mut tls| {
         tls.start_addr = tls.start_addr.wrapping_add(places.offset);
@@ -148,8 +148,8 @@ fn load_image(
 ) -> Result<PhysRange, BootError> {
     let (low, high) = kernel.span();
     let image = take(frames, "the kernel image", (high - low) / PAGE)?;
-    // SAFETY: just taken, referred to by nothing else.
-    let bytes = unsafe { physical::fresh(image) };
+    let range = image.range();
+    let bytes = physical::fresh(image);
     for segment in &kernel.segments {
         let at = (segment.start - low) as usize;
         // `KernelFile` promises that data is not longer than its segment, nor a segment outside
@@ -162,14 +162,14 @@ fn load_image(
     }
     for segment in &kernel.segments {
         for page in (segment.first_page()..segment.end_page()).step_by(PAGE as usize) {
-            let phys = image.start + (page - low);
+            let phys = range.start + (page - low);
             let frame = PhysRange::new(phys, phys + PAGE);
             let rights = kernel.page_rights(segment, page);
             let virt = page.wrapping_add(offset);
             space.map("the kernel image", frames, (virt, frame), rights, Lifetime::Kernel)?;
         }
     }
-    Ok(image)
+    Ok(range)
 }
 
 /// Maps the image's frames in the physical-memory mapping: what may not be written in the image may not be written
@@ -198,18 +198,20 @@ fn map_image_again(
 /// Writes the BootInfo and the memory regions to `page`, with pointers for the kernel, which has it
 /// mapped at `virt`.
 fn write_info(
-    page: PhysRange,
+    page: Taken,
     virt: u64,
     map: &MemoryMap,
     frames: &Frames,
     fill: impl FnOnce(&mut BootInfo),
 ) -> Result<(), BootError> {
-    // SAFETY: just taken, referred to by nothing else.
-    let bytes = unsafe { physical::fresh(page) };
+    let bytes = physical::fresh(page);
+    if bytes.len() < INFO_SIZE as usize {
+        return Err(BootError::OutOfMemory { what: "the boot info", bytes: INFO_SIZE });
+    }
     let regions = frames.regions(map)?;
     let list = bytes.as_mut_ptr().wrapping_add(REGIONS_AT).cast::<MemoryRegion>();
-    // SAFETY: `INFO_SIZE` has room for MAX_REGIONS after REGIONS_AT, which is aligned for them; the
-    // source is a list of its own.
+    // SAFETY: there are `INFO_SIZE` bytes, checked above, which hold MAX_REGIONS after REGIONS_AT, aligned for them
+    // since frames are; the source is a list of its own.
     unsafe { list.copy_from_nonoverlapping(regions.as_ptr(), regions.len()) };
     let list = (virt + REGIONS_AT as u64) as *mut MemoryRegion;
     // SAFETY: the slice is only passed on by address: nobody looks at it before the kernel, in
@@ -217,7 +219,7 @@ fn write_info(
     let list: &'static mut [MemoryRegion] = unsafe { slice::from_raw_parts_mut(list, regions.len()) };
     let mut info = BootInfo::new(list.into());
     fill(&mut info);
-    // SAFETY: a frame is aligned for a BootInfo and has room for it; `bytes` is not used any more.
+    // SAFETY: a frame is aligned for a BootInfo, and the `INFO_SIZE` bytes hold it; `bytes` is not used any more.
     unsafe { bytes.as_mut_ptr().cast::<BootInfo>().write(info) };
     Ok(())
 }

@@ -96,10 +96,12 @@ fn prepare(start_info: u64) -> Result<Start, BootError> {
     if !boot::start_info::READABLE.contains(file) {
         return Err(out_of_reach("the module", file.start));
     }
-    let frames = Frames::new(&map, Occupied { shim, trampoline, module: file })?;
+    // SAFETY: the map is the one that the loader passed, once. In use are the shim, the module, and the loader's
+    // structures, which were copied above and are not read any more.
+    let frames = unsafe { Frames::new(&map, Occupied { shim, trampoline, module: file }) }?;
     let rsdp = tables.map(|range| range.start).or(info.rsdp);
-    // SAFETY: checked above to be RAM below 4 GiB, not at 0, apart from the shim; `frames` leaves it
-    // alone.
+    // SAFETY: checked above to be RAM below 4 GiB, not at 0, apart from the shim; `frames` gives out nothing of it, so
+    // nothing writes there.
     let bytes = unsafe { physical::file(file) };
     let start = load::load(file, bytes, &map, frames, trampoline, rsdp)?;
     let mib = map.usable_bytes() >> 20;

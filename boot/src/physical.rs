@@ -2,36 +2,24 @@
 //! same addresses. The one place where the shim makes references from addresses.
 
 use arrayvec::ArrayVec;
+use boot::frames::Taken;
 use boot::range::PhysRange;
-use boot::start_info::{List, READABLE, RawMapEntry, RawModule, RawStartInfo};
+use boot::start_info::{List, READABLE};
 use core::slice;
-
-/// Plain data: any bytes are a value.
-///
-/// # Safety
-/// Implementors have no padding, no niches and no pointers.
-pub unsafe trait Plain: Copy {}
-// SAFETY: only unsigned integers, sizes asserted beside the types.
-unsafe impl Plain for RawStartInfo {}
-// SAFETY: as above.
-unsafe impl Plain for RawModule {}
-// SAFETY: as above.
-unsafe impl Plain for RawMapEntry {}
-// SAFETY: a byte.
-unsafe impl Plain for u8 {}
+use zerocopy::FromBytes;
 
 /// Reads a value at physical address `at`, which the PVH loader named; `None` above 4 GiB or at 0.
-pub fn read<T: Plain>(at: u64) -> Option<T> {
+pub fn read<T: FromBytes>(at: u64) -> Option<T> {
     let range = PhysRange::sized(at, size_of::<T>() as u64)?;
     if at == 0 || !READABLE.contains(range) {
         return None;
     }
-    // SAFETY: the range is identity-mapped and any bytes are a `T`; nothing is assumed of alignment.
+    // SAFETY: the range is identity-mapped, and any bytes are a `T` (`FromBytes`); nothing is assumed of alignment.
     Some(unsafe { (at as *const T).read_unaligned() })
 }
 
 /// The entries of a list that was checked to be readable.
-pub fn entries<T: Plain>(list: List) -> impl Iterator<Item = T> {
+pub fn entries<T: FromBytes>(list: List) -> impl Iterator<Item = T> {
     let size = size_of::<T>() as u64;
     (0..u64::from(list.entries)).map_while(move |index| read(list.at + index * size))
 }
@@ -50,13 +38,11 @@ pub unsafe fn file(range: PhysRange) -> &'static [u8] {
     unsafe { slice::from_raw_parts(range.start as *const u8, range.size() as usize) }
 }
 
-/// The bytes of frames just taken, all zero.
-///
-/// # Safety
-/// `range` was taken from `Frames` and no other reference to it exists.
-pub unsafe fn fresh(range: PhysRange) -> &'static mut [u8] {
-    // SAFETY: RAM below 4 GiB is identity-mapped; `Frames` hands out each frame once and none that
-    // the shim or the module occupies, so the reference is the only one.
+/// The bytes of frames that were taken, all zero.
+pub fn fresh(taken: Taken) -> &'static mut [u8] {
+    let range = taken.range();
+    // SAFETY: the frames are RAM below 4 GiB, which is identity-mapped, and `Taken` is the proof that nobody else has
+    // them: it was made by the one `Frames` and ends here, so the reference is the only one.
     let bytes = unsafe { slice::from_raw_parts_mut(range.start as *mut u8, range.size() as usize) };
     bytes.fill(0);
     bytes

@@ -2,7 +2,7 @@
 
 use crate::physical;
 use boot::error::BootError;
-use boot::frames::Frames;
+use boot::frames::{Frames, Taken};
 use boot::kernel_file::Rights;
 use boot::range::{PAGE, PhysRange};
 use x86_64::structures::paging::mapper::{MapToError, Mapper};
@@ -34,7 +34,7 @@ struct Source<'a>(&'a mut Frames);
 unsafe impl FrameAllocator<Size4KiB> for Source<'_> {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
         let taken = self.0.take(1)?;
-        Some(PhysFrame::containing_address(PhysAddr::new_truncate(taken.start)))
+        Some(PhysFrame::containing_address(PhysAddr::new_truncate(taken.range().start)))
     }
 }
 
@@ -42,14 +42,14 @@ impl Space {
     /// An empty space.
     pub fn new(frames: &mut Frames) -> Result<Space, BootError> {
         let root = take(frames, "page tables", 1)?;
-        // SAFETY: the frame was just taken and is referred to by nothing else.
-        let bytes = unsafe { physical::fresh(root) };
+        let range = root.range();
+        let bytes = physical::fresh(root);
         // SAFETY: one zeroed page, aligned as a frame is, is an empty page table; the reference is
         // the only one, since `bytes` ends here.
         let level_4 = unsafe { &mut *bytes.as_mut_ptr().cast::<PageTable>() };
         // SAFETY: the identity mapping (offset 0) reaches every table: all frames are below 4 GiB.
         let table = unsafe { OffsetPageTable::new(level_4, VirtAddr::zero()) };
-        Ok(Space { root, table })
+        Ok(Space { root: range, table })
     }
 
     /// The level-4 table's physical address.
@@ -138,7 +138,7 @@ impl Space {
 }
 
 /// Takes `pages` frames in a row.
-pub fn take(frames: &mut Frames, what: &'static str, pages: u64) -> Result<PhysRange, BootError> {
+pub fn take(frames: &mut Frames, what: &'static str, pages: u64) -> Result<Taken, BootError> {
     frames.take(pages).ok_or(BootError::OutOfMemory { what, bytes: pages.saturating_mul(PAGE) })
 }
 

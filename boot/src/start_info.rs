@@ -4,6 +4,7 @@
 use crate::range::PhysRange;
 use core::fmt;
 use core::mem::{offset_of, size_of};
+use zerocopy::FromBytes;
 
 /// "xEn3" with the top bit of the first byte set.
 pub const MAGIC: u32 = 0x336e_c578;
@@ -12,7 +13,7 @@ pub const READABLE: PhysRange = PhysRange { start: 0, end: 1 << 32 };
 
 /// `struct hvm_start_info`, version 1.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes)]
 pub struct RawStartInfo {
     /// [`MAGIC`].
     pub magic: u32,
@@ -45,7 +46,7 @@ impl RawMapEntry {
 
 /// `struct hvm_modlist_entry`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes)]
 pub struct RawModule {
     /// Physical address of the module.
     pub paddr: u64,
@@ -59,7 +60,7 @@ pub struct RawModule {
 
 /// `struct hvm_memmap_table_entry`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes)]
 pub struct RawMapEntry {
     /// First physical address.
     pub addr: u64,

@@ -94,7 +94,8 @@ fn local_write(register: u32, value: u32) {
         // SAFETY: the CPU is in x2APIC mode, where this is the register's number (SDM vol. 3, table
         // 10-6); what is written only directs interrupts, for all of which there are gates.
         X2 => unsafe { Msr::new(0x800 + (register >> 4)).write(u64::from(value)) },
-        // SAFETY: `init` had the page mapped for good at this address; as above.
+        // SAFETY: `init` had the registers' page mapped for good at this address, and `register` is an offset in it; what
+        // is written only directs interrupts, for all of which there are gates.
         base => unsafe { ((base + u64::from(register)) as *mut u32).write_volatile(value) },
     }
 }
@@ -102,9 +103,11 @@ fn local_write(register: u32, value: u32) {
 fn local_read(register: u32) -> u32 {
     match LOCAL.load(Ordering::Relaxed) {
         OFF => 0,
-        // SAFETY: as for `local_write`; the registers used here have no effect when read.
+        // SAFETY: the CPU is in x2APIC mode, where this is the register's number; those used here have no effect when
+        // read.
         X2 => unsafe { Msr::new(0x800 + (register >> 4)).read() as u32 },
-        // SAFETY: as for `local_write`.
+        // SAFETY: `init` had the registers' page mapped for good at this address, and `register` is an offset in it; those
+        // used here have no effect when read.
         base => unsafe { ((base + u64::from(register)) as *const u32).read_volatile() },
     }
 }
@@ -128,19 +131,22 @@ impl IoApic {
     const MASKED: u32 = 1 << 16;
 
     fn select(&mut self, register: u32) {
-        // SAFETY: `init` had the registers mapped for good; this one chooses what the window shows.
+        // SAFETY: `init` had the registers mapped for good. This one chooses what the window shows; nobody else changes it
+        // meanwhile, since an `IoApic` is reached under the lock of `CONTROLLERS` only.
         unsafe { (self.registers.offset(Self::SELECT).0 as *mut u32).write_volatile(register) };
     }
 
     fn read(&mut self, register: u32) -> u32 {
         self.select(register);
-        // SAFETY: as for `select`; reading has no effect.
+        // SAFETY: `init` had the registers mapped for good, and the window shows what was just selected, under the lock of
+        // `CONTROLLERS`; reading has no effect.
         unsafe { (self.registers.offset(Self::WINDOW).0 as *const u32).read_volatile() }
     }
 
     fn write(&mut self, register: u32, value: u32) {
         self.select(register);
-        // SAFETY: as for `select`; entries only direct interrupts to vectors, and all have gates.
+        // SAFETY: `init` had the registers mapped for good, and the window shows what was just selected, under the lock of
+        // `CONTROLLERS`; redirection entries only direct interrupts to vectors, and all have gates.
         unsafe { (self.registers.offset(Self::WINDOW).0 as *mut u32).write_volatile(value) };
     }
 

@@ -40,13 +40,13 @@ pub fn load() {
     unsafe { CS::set_reg(code) };
     // SAFETY: `data` names a flat writable data segment in the table just loaded.
     unsafe { SS::set_reg(data) };
-    // SAFETY: as for SS; their bases do not matter in 64-bit mode.
+    // SAFETY: `data` names a flat writable data segment in the table just loaded; DS has no base in 64-bit mode.
     unsafe { DS::set_reg(data) };
-    // SAFETY: as for DS.
+    // SAFETY: `data` names a flat writable data segment in the table just loaded; ES has no base in 64-bit mode.
     unsafe { ES::set_reg(data) };
     // SAFETY: the null selector is allowed; nothing is addressed through FS.
     unsafe { FS::set_reg(SegmentSelector::NULL) };
-    // SAFETY: as for FS.
+    // SAFETY: the null selector is allowed; nothing is addressed through GS.
     unsafe { GS::set_reg(SegmentSelector::NULL) };
     // SAFETY: `task` names the TSS above, which is static and used by this CPU alone.
     unsafe { load_tss(task) };

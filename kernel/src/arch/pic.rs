@@ -4,10 +4,11 @@
 use super::port::{PortNumber, Ports};
 use super::vectors;
 
-// SAFETY: the two 8259s' own ports on every PC; `mask` writes one sequence there, which moves their vectors to gates of
-// their own. They write to no memory.
+// SAFETY: the first 8259's ports on every PC. `mask` alone writes there, one sequence that moves its vectors to gates of
+// their own and masks them; an interrupt controller writes to no memory.
 const MASTER: Ports = unsafe { Ports::new(PortNumber(0x20), 2) };
-// SAFETY: the second 8259, of which the same holds: `mask` sets it up for gates of its own, and it writes to no memory.
+// SAFETY: the second 8259's ports on every PC. `mask` alone writes there, one sequence that moves its vectors to gates of
+// their own and masks them; an interrupt controller writes to no memory.
 const SLAVE: Ports = unsafe { Ports::new(PortNumber(0xa0), 2) };
 /// Offsets of the command and the data port.
 const COMMAND: u16 = 0;

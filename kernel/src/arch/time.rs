@@ -33,7 +33,8 @@ const PATIENCE: u32 = 1_000_000;
 const PIT: Ports = unsafe { Ports::new(PortNumber(0x42), 2) };
 const PIT_CHANNEL_2: u16 = 0;
 const PIT_COMMAND: u16 = 1;
-// SAFETY: system control port B of every PC. Bit 0: channel 2's gate; bit 1: the speaker; bit 5: channel 2's output.
+// SAFETY: system control port B of every PC switches the timer's gate and the speaker, and writes to no memory.
+// Bit 0: channel 2's gate; bit 1: the speaker; bit 5: channel 2's output.
 const GATE: Ports = unsafe { Ports::new(PortNumber(0x61), 1) };
 
 // The anchor. Written with interrupts off by the one CPU there is; an exception in between reports a

@@ -106,10 +106,10 @@ pub fn general() -> Option<Range<u64>> {
 /// Both parts are mapped, writable, used by nothing else for ever, and this is called once.
 pub unsafe fn init(parts: Parts) {
     let (start, bytes) = parts.general;
-    // SAFETY: the caller's promise for the general part.
+    // SAFETY: by the caller's promise the general part's bytes are mapped, writable and used by nobody, and this runs once.
     unsafe { HEAP.general.lock().init(start.0 as *mut u8, bytes as usize) };
     let (start, bytes) = parts.reserve;
-    // SAFETY: the caller's promise for the reserve.
+    // SAFETY: by the caller's promise the reserve's bytes are mapped, writable and used by nobody, and this runs once.
     unsafe { HEAP.reserve.lock().init(start.0 as *mut u8, bytes as usize) };
     PARTS.call_once(|| parts);
 }
