@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The machine is the simulated one of the core's own tests. In a kernel, [`carapace_mm::machine::Machine`] is
-//! implemented over real memory (five functions: load and store a word, flush one page, flush all, zero a page),
+//! implemented over real memory (four functions: load and store a word, flush one page, flush all),
 //! `Memory` is a static, and the boot information comes from the loader; nothing else differs.
 
 use carapace_mm::Kind;
@@ -36,7 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Where DIMMs may come: upper page tables for it are made now, so that an add needs none later.
         hotplug: &[PfnRange::of(FOUR_GIB, 1024 * 1024 * MIB_PAGES)],
     };
-    memory.boot(boot, &mut early, &mut |range| println!("too small for a memmap of its own: {range}"))?;
+    // SAFETY: the machine is a simulated one, where nothing can be harmed.
+    unsafe {
+        memory.boot(boot, &mut early, &mut |range| println!("too small for a memmap of its own: {range}"))
+    }?;
     println!("boot memory: {} frames free", memory.totals().free_pages);
 
     // A DIMM of 256 MiB at 4 GiB, on node 1. The clock only times the steps.

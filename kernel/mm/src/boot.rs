@@ -46,7 +46,14 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     /// See [`BootError`]; the kernel cannot go on then.
-    pub fn boot(
+    ///
+    /// # Safety
+    ///
+    /// What `boot` and `early` say is true: [`Memory::take_tables`]'s promise for `root` and `features`; `ranges` is
+    /// memory that the direct map covers, and nothing lies in it but what is in `occupied` and what `early` gave out;
+    /// a range that is added later is memory which nothing uses, or no memory at all (`hotplug` bounds where).
+    #[expect(unsafe_code, reason = "a declaration: no unsafe block")]
+    pub unsafe fn boot(
         &self,
         boot: BootMemory<'_>,
         early: &mut BootAllocator,
@@ -96,14 +103,18 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Makes the tables that later adds rely on, and takes over the loader's.
+    /// Makes the tables that later adds rely on, below those of the loader.
     fn prepare(
         &self,
         boot: &BootMemory<'_>,
         windows: &[PfnRange],
         early: &mut BootAllocator,
     ) -> Result<(), BootError> {
-        let mut tables = PageTables::new(boot.root, boot.features);
+        let mut tables = self.tables.lock();
+        let tables = tables.get_or_insert_with(|| PageTables::new(boot.root, boot.features));
+        if tables.root() != boot.root {
+            return Err(BootError::OtherTables { root: tables.root() });
+        }
         for range in boot.ranges {
             tables.prepare_hotplug(&self.machine, range.range, early)?;
         }
@@ -115,7 +126,6 @@ impl<M: Machine> Memory<M> {
             let all = PfnRange::of(Pfn(0), 1 << bits.saturating_sub(PAGE_SHIFT));
             tables.prepare_hotplug(&self.machine, all, early)?;
         }
-        *self.tables.lock() = Some(tables);
         Ok(())
     }
 

@@ -190,6 +190,11 @@ pub enum BootError {
         /// Where.
         at: VirtAddr,
     },
+    /// Page tables with another root were taken over before.
+    OtherTables {
+        /// That root.
+        root: Pfn,
+    },
 }
 
 impl fmt::Display for BootError {
@@ -204,6 +209,9 @@ impl fmt::Display for BootError {
             BootError::TooManyNodes { max } => write!(f, "the firmware names more than {max} nodes"),
             BootError::NoFrames => write!(f, "no frame is left for a page table"),
             BootError::MapConflict { at } => write!(f, "something is mapped at {at} already"),
+            BootError::OtherTables { root } => {
+                write!(f, "the memory core has the page tables of another root already, frame {root}")
+            }
         }
     }
 }

@@ -23,8 +23,16 @@
 //!
 //! The invariants stand where they are kept: what may be read of the memmap in `buddy`, where
 //! everything lies in `layout`, what an add may touch in `hotplug`, the locks in `memory`.
+//!
+//! # What `deny(unsafe_code)` promises here
+//!
+//! No statement of this crate is unsafe: all memory is touched through the functions of one [`machine::Machine`]. That
+//! moves the question of soundness to three places that say `unsafe` themselves: implementing `Machine`, which states
+//! the contract of both sides; [`Memory::take_tables`] and [`Memory::boot`], whose callers promise that what they say
+//! of memory is true; and [`Memory::edit_tables`], the door for a kernel's own mappings. Given those promises no call of
+//! a safe public function touches memory that the core does not own. `tests/unsafe_words.rs` lists each use of the word.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[cfg(any(test, feature = "sim"))]
 extern crate std;
@@ -58,6 +66,7 @@ mod rmap;
 pub mod section;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod tables;
 pub mod try_stats;
 pub mod vmalloc;
 mod zonelist;

@@ -28,10 +28,34 @@ pub struct CpuFeatures {
 
 /// Memory and translation caches, as the memory core sees them.
 ///
-/// Addresses are multiples of 8 inside the windows of `address_space` that the core owns. Access to
-/// an address that no present entry maps is a bug of the caller: the kernel faults and says which
-/// section is absent, the simulation panics.
-pub trait Machine {
+/// Its functions are safe to call, so a value or a reference is a *right*: safe code that has one reads and writes
+/// whatever the machine reaches. Two promises make this sound.
+///
+/// The **memory core** promises:
+/// - It calls these functions only with addresses of its own windows ([`crate::address_space`]): the direct map and
+///   the vmemmap of memory that it was given by [`Memory::boot`](crate::Memory::boot) or `add`, the alloc window, the
+///   fixmap, and page tables below the root that it was given. Addresses of words are multiples of 8, those of pages
+///   multiples of 4096.
+/// - It writes to frames that it owns: its own data, page tables, free frames, and those of an allocation that it
+///   migrates or that its holder asks it to fill. Never to an allocated block that the core does not map itself.
+/// - It hands `&M` to no safe code outside of the crate. The only way is [`Memory::edit_tables`](crate::Memory::edit_tables),
+///   which is unsafe. (With feature `sim`, for host tests, there is `Memory::machine` too.)
+///
+/// An access to an address that no present entry maps is a bug: the kernel faults, the simulation panics.
+///
+/// # Safety
+///
+/// An implementor promises:
+/// - **Words are words.** `load` returns what was last stored at that address; `store`, `fill_page`, `zero_page` and
+///   `copy_pages` write the words they name and no other. Where nothing is mapped they do not return. The compiler
+///   neither drops nor reorders them, since the CPU reads page tables too.
+/// - **Flushed is gone.** After `flush(at)` no CPU uses an old translation of the page at `at`; after `flush_all`
+///   none uses any old translation, global ones and cached upper levels included.
+/// - **Safe code cannot get one.** Making a value takes `unsafe`, whose caller gives it to one memory core and to
+///   nothing else, and keeps no Rust reference into the core's windows. (Or the machine has nothing to harm, as the
+///   simulated one.)
+#[expect(unsafe_code, reason = "a declaration: no unsafe block")]
+pub unsafe trait Machine {
     /// The word at `at`.
     fn load(&self, at: VirtAddr) -> u64;
 
@@ -71,12 +95,17 @@ pub trait Machine {
     }
 }
 
-/// So that a test (or whoever owns the machine) keeps hold of it beside the memory core.
-impl<M: Machine + ?Sized> Machine for &M {
+/// So that a test (or another owner of the machine) can use it beside the memory core.
+#[expect(unsafe_code, reason = "an implementation of the trait: no unsafe block")]
+// SAFETY: each function is the one of `M`, whose implementor promised the contract. A reference is no easier to get
+// than by having the machine, to which the third promise applies.
+unsafe impl<M: Machine + ?Sized> Machine for &M {
+    #[inline(always)]
     fn load(&self, at: VirtAddr) -> u64 {
         (**self).load(at)
     }
 
+    #[inline(always)]
     fn store(&self, at: VirtAddr, value: u64) {
         (**self).store(at, value);
     }
@@ -91,6 +120,14 @@ impl<M: Machine + ?Sized> Machine for &M {
 
     fn zero_page(&self, at: VirtAddr) {
         (**self).zero_page(at);
+    }
+
+    fn fill_page(&self, at: VirtAddr, word: u64) {
+        (**self).fill_page(at, word);
+    }
+
+    fn first_other(&self, at: VirtAddr, word: u64) -> Option<u64> {
+        (**self).first_other(at, word)
     }
 
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {

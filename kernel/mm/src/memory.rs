@@ -9,7 +9,7 @@
 //! Locks, always taken in this order: hotplug, page tables, index, region (one at a time), poison. None is
 //! taken by an interrupt handler, and none is held while a caller's `tell` runs, so that a shell may
 //! print and allocate there. (What does run under a lock: the `clock` of an add, `left_out` of boot,
-//! the work of [`Memory::with_tables`].)
+//! the work of `with_tables`.)
 //!
 //! Neighbours: `boot` and `hotplug` bring resources, `remove` takes them away, `allocate` serves allocations, `inspect` tells
 //! what is there, `check` looks at every invariant.
@@ -134,16 +134,11 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// The machine.
+    /// The machine: for host tests, where it is a simulated one. Elsewhere safe code must not have it, see
+    /// [`Machine`].
+    #[cfg(any(test, feature = "sim"))]
     pub fn machine(&self) -> &M {
         &self.machine
-    }
-
-    /// Runs `work` on the kernel's page tables, under their lock; `None` before boot memory was
-    /// taken over. `work` must not call back into the facade, except for allocating and freeing.
-    pub fn with_tables<T>(&self, work: impl FnOnce(&mut PageTables, &M) -> T) -> Option<T> {
-        let mut tables = self.tables.lock();
-        tables.as_mut().map(|tables| work(tables, &self.machine))
     }
 
     /// Makes `step` of the next `times` adds or removals fail (0: of none).

@@ -119,7 +119,7 @@ pub fn provoke(fault: Fault) -> ! {
         Fault::RunAlias => alias(returning as fn() as usize).into_iter().for_each(run),
         // The general part's end; a heap that is not there has none, and nothing happens.
         Fault::HeapEnd => heap::general().into_iter().for_each(|part| write_back(part.end as usize)),
-        Fault::PageTables => core().with_tables(|_, _| asked_for()).unwrap_or_default(),
+        Fault::PageTables => core().hold_tables(asked_for).unwrap_or_default(),
         Fault::Region => core().hold_region(ResourceId(0), asked_for).unwrap_or_default(),
         Fault::Heap => heap::while_locked(asked_for),
         Fault::Log => log::with_lock_held(asked_for),
@@ -171,7 +171,6 @@ fn returning() {
 
 /// Where the direct map has what the image has at `at`.
 fn alias(at: usize) -> Option<usize> {
-    let found =
-        core().with_tables(|tables, machine| tables.translate(machine, VirtAddr(at as u64))).flatten()?;
+    let found = core().translate(VirtAddr(at as u64))?;
     Some(direct(found.phys).0 as usize)
 }

@@ -25,11 +25,14 @@ use carapace_mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
 use carapace_mm::info::BootRange;
 use carapace_mm::machine::Machine;
 use carapace_mm::memory::{BootMemory, MAX_HOTPLUG_RANGES};
-use carapace_mm::page_table::{LeafSize, MapError, Mapping, PageTables};
+use carapace_mm::page_table::{LeafSize, MapError, Mapping};
 use log::{info, warn};
 
 /// Bytes of the heap's general part: a 64th of memory, within these bounds.
 const HEAP_BYTES: ::core::ops::RangeInclusive<u64> = 1 << 20..=8 << 20;
+
+/// What is said of page tables that were not taken over; [`take_over`] does that first.
+const NO_TABLES: MapError = MapError::OutOfFrames { at: DIRECT_MAP.start };
 
 /// Why the kernel cannot start.
 #[derive(Clone, Copy, Debug)]
@@ -79,9 +82,16 @@ pub fn take_over(boot: &BootInfo) -> Result<EarlyMemory, StartError> {
     }
     let map = FirmwareMap::new(boot.memory_regions.iter().map(entry)).map_err(StartError::Map)?;
     let mut frames = BootAllocator::new(map.ranges(), map.occupied());
-    let mut tables = PageTables::new(cpu::root(), cpu::features());
-    tables.sanitize_direct_map(core().machine(), map.ranges(), &mut frames).map_err(StartError::Tables)?;
-    devices::init(tables, &mut frames).map_err(StartError::Tables)?;
+    // SAFETY: `cpu::root` is what CR3 names and `cpu::features` what CPUID says; the loader, which made the tables, has
+    // ended, and its direct map covers them.
+    unsafe { core().take_tables(cpu::root(), cpu::features()) };
+    // SAFETY: of the direct map only what is no memory by the firmware's map goes, to which nothing refers. New tables
+    // lie in frames that nobody has: `frames` leaves out all that is occupied.
+    let tidied = unsafe {
+        core().edit_tables(|tables, machine| tables.sanitize_direct_map(machine, map.ranges(), &mut frames))
+    };
+    tidied.unwrap_or(Err(NO_TABLES)).map_err(StartError::Tables)?;
+    devices::init(&mut frames).map_err(StartError::Tables)?;
     Ok(EarlyMemory { map, frames })
 }
 
@@ -110,7 +120,10 @@ pub fn finish(mut early: EarlyMemory, srat: Option<&Srat<'_>>) -> Result<(), Sta
     let mut left_out = |range: PfnRange| {
         info!("frames {range} left out: too few ({}) for a memmap of their own", range.pages())
     };
-    core().boot(memory, &mut early.frames, &mut left_out).map_err(StartError::Core)
+    // SAFETY: the tables are those of `take_over`; ranges and what is occupied in them are the firmware's and the
+    // loader's own words, and `early` recorded every frame that was given out since. What is added later is memory
+    // that a device or SRAT names and that no device register is mapped at (`hotplug`, `devices::mapped_in`).
+    unsafe { core().boot(memory, &mut early.frames, &mut left_out) }.map_err(StartError::Core)
 }
 
 /// An entry of the loader's map in the memory core's words.
@@ -148,12 +161,15 @@ fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
     let pages = (general + heap::RESERVE_BYTES) / PAGE_SIZE;
     let frames = early.frames.take_run(pages, LeafSize::M2.pages(), Owner::Heap);
     let frames = frames.ok_or(StartError::OutOfMemory(Owner::Heap))?;
-    let mut tables = PageTables::new(cpu::root(), cpu::features());
     let parts = heap::Parts::with(general);
     let mut phys = frames.start.start();
     for (start, bytes) in [parts.general, parts.reserve] {
         let mapping = Mapping::data(start, phys, bytes / PAGE_SIZE).permanent();
-        tables.map(core().machine(), &mapping, &mut early.frames).map_err(StartError::Tables)?;
+        // SAFETY: the window is the heap's alone and nothing is mapped there yet; the frames were just taken from
+        // memory nobody uses, as are those of new tables, and `early` has the core leave them alone.
+        let mapped =
+            unsafe { core().edit_tables(|tables, machine| tables.map(machine, &mapping, &mut early.frames)) };
+        mapped.unwrap_or(Err(NO_TABLES)).map_err(StartError::Tables)?;
         phys = PhysAddr(phys.0 + bytes);
     }
     // SAFETY: the pages were just mapped, in a window that is the heap's alone, and the frames were just taken
@@ -165,8 +181,13 @@ fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
 /// Removes the loader's mappings of the lower half (its trampoline): the kernel's own descriptor
 /// tables are in use, and from here on a null pointer faults.
 pub fn forget_lower_half() {
-    let machine = core().machine();
     let root = direct(cpu::root().start());
-    (0..256).for_each(|index| machine.store(root.offset(index * 8), 0));
-    machine.flush_all();
+    // SAFETY: what goes is the lower half, where the loader's trampoline and nothing of the kernel's is: code, stacks,
+    // descriptor tables and all windows are in the upper half. Only the root's own first 256 words are written.
+    unsafe {
+        core().edit_tables(|_, machine| {
+            (0..256).for_each(|index| machine.store(root.offset(index * 8), 0));
+            machine.flush_all();
+        })
+    };
 }

@@ -18,7 +18,7 @@ use ::core::fmt;
 use arrayvec::ArrayVec;
 use carapace_mm::addr::{MAX_PHYS_BITS, PAGE_SIZE, Pfn, PfnRange, PhysAddr, VirtAddr};
 use carapace_mm::address_space::DEVICES;
-use carapace_mm::page_table::{FrameSource, LeafSize, MapError, Mapping, NoFrames, PageTables, Rights};
+use carapace_mm::page_table::{FrameSource, LeafSize, MapError, Mapping, NoFrames, Rights};
 use spin::Mutex;
 
 /// The window's size in pages: 16 MiB, eight lowest tables made at boot.
@@ -70,7 +70,6 @@ struct DeviceRange {
 
 #[derive(Debug)]
 struct DeviceWindow {
-    tables: PageTables,
     /// Pages of the window given out.
     used: u64,
     mapped: ArrayVec<DeviceRange, MAX_MAPPINGS>,
@@ -78,14 +77,22 @@ struct DeviceWindow {
 
 static WINDOW: Mutex<Option<DeviceWindow>> = Mutex::new(None);
 
-/// Makes the window's page tables below `root`, from `frames`.
+/// Makes the window's page tables, from `frames`. To be called once, after the memory core took over the loader's
+/// tables.
 ///
 /// # Errors
 ///
 /// What `frames` could not give; nothing works without the window, so the caller ends.
-pub fn init(mut tables: PageTables, frames: &mut dyn FrameSource) -> Result<(), MapError> {
-    tables.prepare_window(core().machine(), DEVICES.start, WINDOW_PAGES, frames)?;
-    *WINDOW.lock() = Some(DeviceWindow { tables, used: 0, mapped: ArrayVec::new() });
+pub fn init(frames: &mut dyn FrameSource) -> Result<(), MapError> {
+    // SAFETY: the tables are for a window that is this module's alone, and nothing is mapped there; the frames are
+    // of boot memory and free (`frames` is the caller's allocator).
+    let prepared = unsafe {
+        core().edit_tables(|tables, machine| {
+            tables.prepare_window(machine, DEVICES.start, WINDOW_PAGES, frames)
+        })
+    };
+    prepared.unwrap_or(Err(MapError::OutOfFrames { at: DEVICES.start }))?;
+    *WINDOW.lock() = Some(DeviceWindow { used: 0, mapped: ArrayVec::new() });
     Ok(())
 }
 
@@ -121,7 +128,11 @@ pub fn map(start: PhysAddr, bytes: u64, caching: Caching) -> Result<VirtAddr, De
         .largest(LeafSize::K4)
         .with(Rights::Data, caching_in_table);
     // The tables are there since boot, so the only failure left is one of this module's arithmetic.
-    window.tables.map(core().machine(), &mapping, &mut NoFrames).map_err(|_| DeviceMapError::WindowFull)?;
+    // SAFETY: the pages are the next unused ones of a window that is this module's alone, and the frames are none of
+    // the core's: `first_ram` found none now, and hotplug adds none that is mapped here (`mapped_in`). No table is new.
+    let mapped =
+        unsafe { core().edit_tables(|tables, machine| tables.map(machine, &mapping, &mut NoFrames)) };
+    mapped.and_then(Result::ok).ok_or(DeviceMapError::WindowFull)?;
     window.used += frames.pages();
     window.mapped.push(DeviceRange { frames, caching, at });
     Ok(at.offset(within))

@@ -29,7 +29,9 @@ impl KernelMachine {
     }
 }
 
-impl Machine for KernelMachine {
+// SAFETY: each function does what the contract says of it, see there, with volatile or whole-page accesses. One CPU
+// runs, so its own flushes are those of every CPU. A value comes from [`KernelMachine::new`] alone, which is unsafe.
+unsafe impl Machine for KernelMachine {
     #[inline(always)]
     fn load(&self, at: VirtAddr) -> u64 {
         debug_assert!(at.0.is_multiple_of(8));
@@ -45,14 +47,15 @@ impl Machine for KernelMachine {
     fn store(&self, at: VirtAddr, value: u64) {
         debug_assert!(at.0.is_multiple_of(8));
         let word = at.0 as *mut u64;
-        // SAFETY: as for `load`; what is changed belongs to the memory core alone.
+        // SAFETY: `at` is an aligned word of a window that the memory core owns, so what is changed is the core's own
+        // and no Rust reference points there. Where nothing is mapped writable the CPU faults.
         unsafe { word.write_volatile(value) }
     }
 
     fn fill_page(&self, at: VirtAddr, word: u64) {
         debug_assert!(at.0.is_multiple_of(carapace_mm::addr::PAGE_SIZE));
-        // SAFETY: as for `store`, of the 512 words of a page; the direction flag is clear, as the calling
-        // convention has it.
+        // SAFETY: the 512 words of one page of a window that the memory core owns, to which no Rust reference points;
+        // the direction flag is clear, as the calling convention has it.
         unsafe {
             core::arch::asm!("rep stosq", inout("rcx") 512u64 => _, inout("rdi") at.0 => _, in("rax") word,
                 options(nostack, preserves_flags));
@@ -62,8 +65,8 @@ impl Machine for KernelMachine {
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
         let bytes = pages * carapace_mm::addr::PAGE_SIZE;
         debug_assert!(from.0.abs_diff(to.0) >= bytes);
-        // SAFETY: as for `load` and `store`, of whole pages that do not overlap; nobody writes to them
-        // meanwhile, since what is copied belongs to the memory core until it lets it go.
+        // SAFETY: whole pages of windows that the memory core owns, aligned, which do not overlap and to which no Rust
+        // reference points; nobody writes to them meanwhile, since they are the core's until it lets them go.
         unsafe {
             core::ptr::copy_nonoverlapping(from.0 as *const u64, to.0 as *mut u64, (bytes / 8) as usize)
         }

@@ -38,7 +38,7 @@ impl fmt::Display for Unprotected {
 /// Calls `each` with the next `most` leaves from `from` on; where the one behind them is, if there is one. There is
 /// none before boot memory was taken over.
 pub fn leaves(from: VirtAddr, most: usize, each: &mut dyn FnMut(Leaf)) -> Option<VirtAddr> {
-    core().with_tables(|tables, machine| protection::leaves(tables, machine, from, most, each)).flatten()
+    core().leaves(from, most, each)
 }
 
 /// Looks at the next `most` leaves from `from` on; how many there were, and where the one behind them is, if there is
@@ -48,19 +48,13 @@ pub fn verify_leaves(
     most: usize,
     tell: &mut dyn FnMut(Unprotected),
 ) -> (u64, Option<VirtAddr>) {
-    let mut tell = |missing| tell(Unprotected::Memory(missing));
-    core()
-        .with_tables(|tables, machine| protection::verify_leaves(tables, machine, from, most, &mut tell))
-        .unwrap_or_default()
+    core().verify_leaves(from, most, &mut |missing| tell(Unprotected::Memory(missing)))
 }
 
 /// Looks at what there is beside leaves, and at the CPU's switches; how many things of memory were looked at.
 pub fn verify_rest(tell: &mut dyn FnMut(Unprotected)) -> u64 {
-    let looked = core().with_tables(|tables, machine| {
-        let guards = stacks::guard_pages().chain(heap::guard_pages());
-        let mut tell = |missing| tell(Unprotected::Memory(missing));
-        protection::verify_rest(tables, machine, guards, &mut tell)
-    });
+    let guards = stacks::guard_pages().chain(heap::guard_pages());
+    let looked = core().verify_rest(guards, &mut |missing| tell(Unprotected::Memory(missing)));
     cpu::switched_off(&mut |name| tell(Unprotected::Off(name)));
-    looked.unwrap_or(0)
+    looked
 }

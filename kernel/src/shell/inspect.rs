@@ -280,8 +280,7 @@ pub fn page(invocation: &Invocation<'_>) -> Outcome {
 
 /// What a virtual address is mapped to.
 fn physical(at: VirtAddr) -> Option<PhysAddr> {
-    let found = core().with_tables(|tables, machine| tables.translate(machine, at)).flatten();
-    found.map(|found| found.phys)
+    core().translate(at).map(|found| found.phys)
 }
 
 /// The first frame whose descriptor a frame of the memmap has room for, if it is one of those: found from where the

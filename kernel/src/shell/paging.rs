@@ -73,14 +73,11 @@ pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
         return Err(Failure::of(format_args!("{virt:#x} is no address: bits 63 to 47 differ")));
     }
     let mut levels: ArrayVec<LevelRow, LEVELS> = ArrayVec::new();
-    let found = core().with_tables(|tables, machine| {
-        // There are no more levels than that.
-        tables.path(machine, VirtAddr(virt), &mut |step| {
-            let _ = levels.try_push(level_row(&step));
-        });
-        tables.translate(machine, VirtAddr(virt))
+    // There are no more levels than that.
+    core().path(VirtAddr(virt), &mut |step| {
+        let _ = levels.try_push(level_row(&step));
     });
-    let found = found.flatten();
+    let found = core().translate(VirtAddr(virt));
     let row = WalkRow {
         virt,
         window: va_region_of(VirtAddr(virt)).map(|window| window.name),

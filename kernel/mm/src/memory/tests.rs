@@ -34,8 +34,8 @@ use crate::hot_add::{direct_mapping, vmemmap_mapping};
 use crate::info::{AddRequest, Added, DeviceId, SectionState, Zone};
 use crate::layout::Layout;
 use crate::machine::Support;
-use crate::sim::SimMachine;
 use crate::sim::model::{assert_contents, assert_invariants, reverse_map};
+use crate::sim::{self, SimMachine};
 
 const MIB: u64 = 256;
 const GIB: u64 = 1024 * MIB;
@@ -73,7 +73,7 @@ fn booted(gib_leaves: Support) -> Memory<SimMachine> {
         hotplug: &[WINDOW],
     };
     let mut left_out = Vec::new();
-    memory.boot(boot, &mut early, &mut |range| left_out.push(range)).unwrap();
+    sim::boot(&memory, boot, &mut early, &mut |range| left_out.push(range)).unwrap();
     assert_eq!(left_out, [low], "too small for a memmap of its own");
     assert_invariants(&memory);
     memory

@@ -29,7 +29,10 @@ use std::vec::Vec;
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, PhysAddr, VirtAddr};
 use crate::address_space::{VMEMMAP, direct};
+use crate::boot_alloc::BootAllocator;
+use crate::error::BootError;
 use crate::machine::{CpuFeatures, Machine, Support};
+use crate::memory::BootMemory;
 use memory::Memory;
 use tlb::{Access, Tlb};
 
@@ -240,7 +243,9 @@ impl SimMachine {
     }
 }
 
-impl Machine for SimMachine {
+#[expect(unsafe_code, reason = "an implementation of the trait: no unsafe block")]
+// SAFETY: its words are entries of collections of the host, found by checked look-ups: no address harms anything.
+unsafe impl Machine for SimMachine {
     fn load(&self, at: VirtAddr) -> u64 {
         self.count(|counts| counts.loads += 1);
         let phys = self.translate(at, Access::Load);
@@ -279,6 +284,22 @@ impl Machine for SimMachine {
         self.count(|counts| counts.full_flushes += 1);
         self.tlb.borrow_mut().flush_all();
     }
+}
+
+/// [`Memory::boot`](crate::Memory::boot) over a simulated machine, which is safe.
+///
+/// # Errors
+/// As of [`Memory::boot`](crate::Memory::boot).
+#[expect(unsafe_code, reason = "on a simulated machine nothing can be harmed")]
+pub fn boot(
+    memory: &crate::Memory<SimMachine>,
+    boot: BootMemory<'_>,
+    early: &mut BootAllocator,
+    left_out: &mut dyn FnMut(PfnRange),
+) -> Result<(), BootError> {
+    // SAFETY: a wrong root or range makes the simulation panic or the core's checks fail; no memory of the host's
+    // program is reached through the simulated one.
+    unsafe { memory.boot(boot, early, left_out) }
 }
 
 /// Builds the tables that a loader leaves: the direct map, 2 MiB and 4 KiB leaves, writable, not

@@ -211,7 +211,7 @@ impl Model {
             occupied: &occupied,
             hotplug: &[PfnRange::of(dimm(0).start, 1 << 20)],
         };
-        memory.boot(boot, &mut early, &mut |_| {}).expect("so much memory is enough");
+        super::boot(&memory, boot, &mut early, &mut |_| {}).expect("so much memory is enough");
         Model::new(memory)
     }
 

@@ -45,7 +45,7 @@ use alloc::Pending;
 pub(crate) use migrate::{Held, Moved, Sizes};
 use migrate_contiguous::Moving;
 pub use pattern::{BadWord, Verified};
-pub use provider::FrameProvider;
+pub(crate) use provider::FrameProvider;
 
 /// The most allocations at a time.
 pub const MAX_ALLOCATIONS: usize = 1024;

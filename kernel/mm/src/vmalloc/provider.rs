@@ -55,7 +55,7 @@ impl<M: Machine> FrameProvider for Memory<M> {
     type Machine = M;
 
     fn machine(&self) -> &M {
-        Memory::machine(self)
+        &self.machine
     }
 
     fn with_tables<T>(&self, work: impl FnOnce(&mut PageTables, &M) -> T) -> Option<T> {

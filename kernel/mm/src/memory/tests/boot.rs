@@ -35,7 +35,7 @@ fn boot_with(
         hotplug,
     };
     let mut left_out = Vec::new();
-    let result = memory.boot(boot, &mut early, &mut |range| left_out.push(range));
+    let result = sim::boot(&memory, boot, &mut early, &mut |range| left_out.push(range));
     if result.is_ok() {
         assert_invariants(&memory);
     }
