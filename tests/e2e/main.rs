@@ -39,6 +39,7 @@ mod remote;
 mod report;
 mod restart;
 mod sci_storm;
+mod sh;
 mod soak;
 mod unread_serial;
 mod watch;

@@ -68,6 +68,11 @@ impl Session {
         self.child.wait().expect("it can be waited for").code()
     }
 
+    /// `cargo xtask` with these words, beside the guest; not started yet.
+    pub fn task(&self, words: &[&str]) -> Command {
+        xtask(words, &self.runtime)
+    }
+
     /// `cargo xtask dimm` with these words: its exit status and what it prints.
     #[track_caller]
     pub fn dimm(&self, words: &[&str]) -> (Option<i32>, String) {

@@ -32,6 +32,12 @@ pub enum Task {
     Test(TestArgs),
     /// Play the example by itself: plug a DIMM of 256 MiB, use it, power off.
     Demo(DemoArgs),
+    /// Run a shell command on the guest that `cargo xtask run` has started on another terminal.
+    ///
+    /// What it prints goes to standard output, its error to standard error. The exit status is 0 if it is done, 1 if the
+    /// kernel refused it, 2 if it could not be asked. `cargo xtask sh 'sections -J' | jq length`;
+    /// `cargo xtask sh < script` runs lines until one is refused.
+    Sh(ShArgs),
     /// Plug, list and unplug DIMMs of the guest that `cargo xtask run` has started on another terminal.
     Dimm(DimmArgs),
     #[command(name = "watch")]
@@ -227,6 +233,17 @@ pub struct DemoArgs {
     /// The accelerator.
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub accel: AccelChoice,
+}
+
+/// Which guest, and what it is to run.
+#[derive(Debug, Args)]
+pub struct ShArgs {
+    /// The guest's QMP socket [default: that of the only guest that runs]
+    #[arg(long, value_name = "PATH")]
+    pub qmp: Option<PathBuf>,
+    /// The command and what belongs to it; without one, lines are read from standard input.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
 }
 
 /// Which guest, and what to do with its DIMMs.

@@ -21,6 +21,7 @@ mod progress;
 mod qemu;
 mod run;
 mod setup;
+mod sh;
 mod terminal;
 mod test;
 mod toolchain;
@@ -58,6 +59,7 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Test(args) => test::test(&workspace, &args, installing)?,
         Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
         Task::Dimm(args) => return dimm::dimm(&args),
+        Task::Sh(args) => return Ok(sh::sh(&args)),
         Task::Watch(_) => program::WATCH.run(&workspace, installing)?,
         Task::Completions { shell } => completions::write(shell, &mut std::io::stdout())?,
         Task::Bench(_) => program::BENCH.run(&workspace, installing)?,

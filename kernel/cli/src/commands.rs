@@ -54,6 +54,23 @@ pub enum Id {
 }
 
 impl Id {
+    /// Whether it is about a person's terminal, or a word in front of or behind a command there.
+    pub const fn needs_terminal(self) -> bool {
+        matches!(
+            self,
+            Id::Clear
+                | Id::Pager
+                | Id::Time
+                | Id::Repeat
+                | Id::Watch
+                | Id::Grep
+                | Id::Head
+                | Id::Tail
+                | Id::Wc
+                | Id::More
+        )
+    }
+
     /// Whether it changes nothing, and is done soon whatever else runs.
     pub const fn only_looks(self) -> bool {
         matches!(

@@ -4,12 +4,15 @@
 //!  resources               {"answer":[{"id":0,...},...]}        what `resources -J` prints
 //!  @7 alloc 200M --node 1  {"id":7,"answer":{"id":1,...}}       with a number to know the answer by
 //!  free 99                 {"error":"there is no allocation 99"}
+//!  @8 sh sections          {"id":8,"text":"SECTION ..."}        what the shell prints, in pieces,
+//!                          {"id":8,"answer":null}               and its end, or its error
 //!  events on               {"answer":{"events":"on","seconds":10}}
 //!                          {"event":"notify","uptime_us":...}   unasked, until nobody has said anything
 //!                                                               for that many seconds
 //! ```
 //!
-//! The commands are the shell's, those that have an answer in JSON; `-J` may be left out. A line is not edited: Ctrl-C
+//! The commands are the shell's, those that have an answer in JSON; `-J` may be left out. Behind `sh` every command
+//! is taken that needs no terminal, and prints what it prints on the first line. A line is not edited: Ctrl-C
 //! forgets what was typed of one, and stops a command that runs; an empty line is nothing. An answer that
 //! cannot be told to its end is broken off by the line's end, and its `error` follows: what is no JSON is not to be
 //! read.
@@ -25,6 +28,18 @@ use serde::Serialize;
 pub const FRAME_MAX: usize = 1024;
 /// Ctrl-C.
 pub const STOP: u8 = 0x03;
+/// Bytes of text in a piece of what a command prints: escaped, they fit in [`FRAME_MAX`].
+pub const TEXT_MAX: usize = 128;
+
+/// A piece of what a command prints.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TextRow<'a> {
+    /// The request's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// The piece.
+    pub text: &'a str,
+}
 
 /// What a byte has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +125,8 @@ pub enum Events {
 pub enum Wish<'a> {
     /// A command of the shell, its answer in JSON.
     Command(Invocation<'a>),
+    /// A command of the shell, with what it prints.
+    Shell(Invocation<'a>),
     /// `events on|off`.
     Events(Events),
 }
@@ -125,6 +142,8 @@ pub enum WishError<'a> {
     Command(ArgError<'a>),
     /// A command whose answer is for people only.
     NoJson(&'static str),
+    /// A command about the terminal of the first line.
+    NeedsTerminal(&'static str),
 }
 
 impl fmt::Display for WishError<'_> {
@@ -137,6 +156,9 @@ impl fmt::Display for WishError<'_> {
             WishError::Command(error) => error.fmt(f),
             WishError::NoJson(name) => {
                 write!(f, "{name} has no answer in JSON; use it on the first serial line")
+            }
+            WishError::NeedsTerminal(name) => {
+                write!(f, "{name} needs a terminal; use it on the first serial line")
             }
         }
     }
@@ -161,6 +183,16 @@ fn wish(line: &str) -> Result<Wish<'_>, WishError<'_>> {
             (Some("on"), None) => Ok(Wish::Events(Events::On)),
             (Some("off"), None) => Ok(Wish::Events(Events::Off)),
             _ => Err(WishError::Events),
+        };
+    }
+    if let Some(rest) = line.trim_start().strip_prefix("sh")
+        && (rest.is_empty() || rest.starts_with([' ', '\t']))
+    {
+        let invocation = parse(rest).map_err(WishError::Command)?;
+        let command = invocation.command;
+        return match command.id.needs_terminal() {
+            true => Err(WishError::NeedsTerminal(command.name)),
+            false => Ok(Wish::Shell(invocation)),
         };
     }
     let invocation = parse(line).map_err(WishError::Command)?;
@@ -198,6 +230,26 @@ mod tests {
         let long = [&[b'x'; LINE_MAX + 1][..], b"\n", &[b'y'; LINE_MAX], b"\n"].concat();
         let ended: Vec<_> = lines(&long).into_iter().map(|(ended, _)| ended).collect();
         assert_eq!(ended, [Ended::TooLong, Ended::Line]);
+    }
+
+    // Behind `sh` a command is as it was typed, and one about the terminal is refused.
+    #[test]
+    fn shell_lines() {
+        let (Some(3), Ok(Wish::Shell(command))) = read("@3 sh  help map") else {
+            panic!("a line of the shell")
+        };
+        assert_eq!((command.command.id, command.has(Flag::Json)), (Id::Help, false));
+        assert!(matches!(read("sh resources -J").1, Ok(Wish::Shell(command)) if command.has(Flag::Json)));
+        for line in ["sh", "sh ", "shell", "sh clear", "sh sh map"] {
+            assert!(read(line).1.is_err(), "{line}");
+        }
+    }
+
+    // The worst piece of text is told whole: every byte of it escaped.
+    #[test]
+    fn longest_text() {
+        let text = "\u{1}".repeat(TEXT_MAX);
+        assert!(frame(&TextRow { id: Some(u32::MAX), text: &text }).is_some());
     }
 
     // A command comes out with -J whether or not it was typed, the number apart from it.

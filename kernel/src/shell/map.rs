@@ -1,8 +1,9 @@
 //! `map`: physical memory as a picture, a node after the other (`carapace_cli::picture` draws it).
 
 use super::console::Out;
-use super::{Outcome, input, stream};
+use super::{Outcome, input, session, stream};
 use crate::arch::fw_cfg;
+use crate::arch::serial::Port;
 use crate::memory::core;
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;
@@ -39,6 +40,9 @@ const OPTION: &str = "opt/carapace/colour";
 
 /// Whether whoever started the machine has a terminal with colours; where nothing is said, it has.
 fn colours() -> Colours {
+    if session::port() == Port::Remote {
+        return Colours::None;
+    }
     static COLOURS: Once<Colours> = Once::new();
     *COLOURS.call_once(|| match fw_cfg::read::<8>(OPTION) {
         Some(text) if text.starts_with(b"never\0") => Colours::None,

@@ -24,7 +24,7 @@ use crate::executor;
 use crate::log::{self, Cursor};
 use crate::news::{self, Listener};
 use arrayvec::ArrayString;
-use carapace_cli::remote::{Ended, Events, FRAME_MAX, Lines, Wish, frame, read};
+use carapace_cli::remote::{Ended, Events, FRAME_MAX, Lines, TEXT_MAX, TextRow, Wish, frame, read};
 use carapace_cli::report::{self, Format, Text};
 use carapace_cli::rows::{LogRow, NewsRow};
 use core::fmt::{Display, Write};
@@ -40,16 +40,40 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const TAIL: usize = FRAME_MAX;
 
 /// What is being sent. Only this task and its commands take the lock.
-static TALK: Mutex<Talk> = Mutex::new(Talk { id: None, stage: Stage::Idle, left_out: 0, log: None });
+static TALK: Mutex<Talk> = Mutex::new(Talk {
+    request: Request { id: None, form: Form::Json },
+    text: ArrayString::new_const(),
+    stage: Stage::Idle,
+    left_out: 0,
+    log: None,
+});
 
 struct Talk {
-    /// The number that the answer is to have.
-    id: Option<u32>,
+    request: Request,
+    /// The end of what was printed, not sent yet; empty unless the form is text.
+    text: ArrayString<TEXT_MAX>,
     stage: Stage,
     /// Bytes of the answer that found no room.
     left_out: u64,
     /// Up to where the log has been told; `None` while nobody listens.
     log: Option<Cursor>,
+}
+
+/// What is being answered.
+#[derive(Clone, Copy)]
+struct Request {
+    /// The number that the answer is to have.
+    id: Option<u32>,
+    form: Form,
+}
+
+/// How a command's output is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// In the answer, as JSON.
+    Json,
+    /// In lines of its own, as text: between them events may be told, and other requests answered.
+    Text,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,15 +132,15 @@ async fn with_looks(line: &str, behind: &mut Lines) -> Option<Ended> {
             return waiting;
         }
         while waiting.is_none()
-            && TALK.lock().stage == Stage::Idle
+            && TALK.lock().is_between_lines()
             && let Some(byte) = input::take_typed_ahead(Port::Remote)
         {
             match behind.feed(byte) {
                 Some(Ended::Line) if only_looks(behind.line()) => {
                     heard();
-                    let id = TALK.lock().id;
+                    let request = TALK.lock().set_aside();
                     let stopped = matches!(answer(behind.line()).await, Err(Failure::Stopped));
-                    TALK.lock().id = id;
+                    TALK.lock().request = request;
                     if stopped {
                         // It was meant for the longer one.
                         input::interrupt(Port::Remote);
@@ -131,7 +155,9 @@ async fn with_looks(line: &str, behind: &mut Lines) -> Option<Ended> {
 
 fn only_looks(line: &str) -> bool {
     match read(line) {
-        (Some(_), Ok(Wish::Command(invocation))) => invocation.command.id.only_looks(),
+        (Some(_), Ok(Wish::Command(invocation) | Wish::Shell(invocation))) => {
+            invocation.command.id.only_looks()
+        }
         (Some(_), Ok(Wish::Events(_))) => true,
         _ => false,
     }
@@ -154,9 +180,10 @@ fn listen() {
 
 async fn answer(line: &str) -> Outcome {
     let (id, wish) = read(line);
-    TALK.lock().id = id;
+    let form = if matches!(wish, Ok(Wish::Shell(_))) { Form::Text } else { Form::Json };
+    TALK.lock().request = Request { id, form };
     let outcome = match wish {
-        Ok(Wish::Command(invocation)) => execute(&invocation).await,
+        Ok(Wish::Command(invocation) | Wish::Shell(invocation)) => execute(&invocation).await,
         Ok(Wish::Events(Events::On)) => {
             listen();
             let seconds = PATIENCE.as_secs();
@@ -176,7 +203,7 @@ async fn answer(line: &str) -> Outcome {
 
 fn refuse(reason: &dyn Display) {
     let mut talk = TALK.lock();
-    talk.id = None;
+    talk.request = Request { id: None, form: Form::Json };
     talk.end(Err(Failure::of(reason)));
 }
 
@@ -185,9 +212,13 @@ fn write(text: core::fmt::Arguments<'_>) {
     let _ = super::console::Out.write_fmt(text);
 }
 
-/// A part of the answer: what a command writes, in one line.
+/// A part of what a command writes: as text, or as JSON in one line.
 pub fn put(text: &str) {
     let mut talk = TALK.lock();
+    if talk.request.form == Form::Text {
+        talk.print(text);
+        return;
+    }
     for piece in text.split('\n').filter(|piece| !piece.is_empty()) {
         talk.put(piece);
     }
@@ -202,11 +233,41 @@ pub fn tell() {
 }
 
 impl Talk {
+    /// Whether what was sent so far ends with a line, and nothing is missing from it.
+    fn is_between_lines(&self) -> bool {
+        self.stage == Stage::Idle && self.left_out == 0
+    }
+
+    /// Makes room for another answer between two lines of this one.
+    fn set_aside(&mut self) -> Request {
+        self.send_text();
+        self.request
+    }
+
+    fn print(&mut self, text: &str) {
+        for character in text.chars() {
+            if self.text.try_push(character).is_err() {
+                self.send_text();
+                // It is empty now.
+                let _ = self.text.try_push(character);
+            }
+        }
+    }
+
+    fn send_text(&mut self) {
+        let text = core::mem::take(&mut self.text);
+        if !text.is_empty()
+            && let Some(line) = frame(&TextRow { id: self.request.id, text: &text })
+        {
+            self.offer(&line);
+        }
+    }
+
     fn put(&mut self, piece: &str) {
         if self.stage == Stage::Idle {
             self.stage = Stage::Begun;
             let mut head = ArrayString::<64>::new();
-            let _ = match self.id {
+            let _ = match self.request.id {
                 Some(id) => write!(head, "{{\"id\":{id},\"answer\":"),
                 None => write!(head, "{{\"answer\":"),
             };
@@ -225,6 +286,7 @@ impl Talk {
 
     /// Ends the answer. There is room: parts of it have left some, and a command begins with more.
     fn end(&mut self, outcome: Result<(), Failure>) {
+        self.send_text();
         let left_out = core::mem::take(&mut self.left_out);
         let outcome = match outcome {
             Ok(()) if left_out > 0 => Err(Failure::of(format_args!(
@@ -256,7 +318,7 @@ impl Talk {
         }
         let mut error = ArrayString::<TAIL>::new();
         report::error(&mut error, Format::Json, &Text::<200>::of(reason))?;
-        match (self.id, error.strip_prefix('{')) {
+        match (self.request.id, error.strip_prefix('{')) {
             (Some(id), Some(rest)) => write!(tail, "{{\"id\":{id},{rest}"),
             _ => tail.write_str(&error),
         }

@@ -4,6 +4,8 @@
 //! ```text
 //!  Requests ── @7 resources ──────────────────> kernel
 //!  Messages <── {"id":7,"answer":[...]} ─────── kernel      or {"id":7,"error":"..."}
+//!  Requests ── @8 sh sections ────────────────> kernel
+//!  Messages <── {"id":8,"text":"..."} ───────── kernel      what the shell prints, in pieces; then {"id":8,"answer":null}
 //!           <── {"event":"ost",...} ───────────             after `events on`
 //! ```
 //!
@@ -31,6 +33,8 @@ const STOP: u8 = 0x03;
 pub enum Message {
     /// The answer to the request of that number, or its error.
     Answer(u32, Result<Value, String>),
+    /// A piece of what the shell prints for the request of that number.
+    Text(u32, String),
     /// Something happened.
     Event(Value),
 }
@@ -45,6 +49,9 @@ impl Message {
         let id = u32::try_from(value.get("id")?.as_u64()?).ok()?;
         if let Some(error) = value.get("error").and_then(Value::as_str) {
             return Some(Message::Answer(id, Err(error.to_owned())));
+        }
+        if let Some(text) = value.get("text").and_then(Value::as_str) {
+            return Some(Message::Text(id, text.to_owned()));
         }
         let answer = value.get_mut("answer")?.take();
         Some(Message::Answer(id, Ok(answer)))
@@ -61,13 +68,16 @@ pub fn connect(path: &Path, limit: Option<Duration>) -> Result<(Requests, Messag
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     stream.set_read_timeout(limit)?;
     let lines = BufReader::new(stream.try_clone()?);
-    let mut requests = Requests { stream, last: 0 };
+    // Numbers of our own: a program that was killed may have left an answer on the way.
+    let mut requests = Requests { stream, last: std::process::id() << 10 };
     // Ends a line that an earlier client may have left unfinished.
     requests.send(b"\n").context("the guest's second serial port takes nothing")?;
     Ok((requests, Messages { lines }))
 }
 
 /// The direction to the kernel.
+///
+/// Two handles of one connection do not know each other's numbers: one of them may ask, others stop.
 #[derive(Debug)]
 pub struct Requests {
     stream: UnixStream,
@@ -83,6 +93,14 @@ impl Requests {
         self.last = self.last.wrapping_add(1);
         self.send(format!("@{} {command}\n", self.last).as_bytes())?;
         Ok(self.last)
+    }
+
+    /// Another handle, to stop a command with.
+    ///
+    /// # Errors
+    /// The process has too many files open.
+    pub fn try_clone(&self) -> io::Result<Requests> {
+        Ok(Requests { stream: self.stream.try_clone()?, last: self.last })
     }
 
     /// Stops the running command, if there is one.
@@ -184,7 +202,7 @@ impl Client {
         loop {
             match self.messages.next_message()?.context("the guest has ended")? {
                 Message::Answer(other, answer) if other == id => return Ok(answer),
-                Message::Answer(..) => {}
+                Message::Answer(..) | Message::Text(..) => {}
                 Message::Event(event) => self.events.push_back(event),
             }
         }
@@ -224,6 +242,8 @@ mod tests {
         assert!(matches!(answer, Some(Message::Answer(7, Ok(value))) if value["policy"] == "online"));
         let error = Message::read(r#"{"id":8,"error":"there is no allocation 9"}"#);
         assert_eq!(error, Some(Message::Answer(8, Err("there is no allocation 9".into()))));
+        let text = Message::read(r#"{"id":9,"text":"two\nlines"}"#);
+        assert_eq!(text, Some(Message::Text(9, "two\nlines".into())));
         let event = Message::read(r#"{"event":"ost","uptime_us":5,"status":0}"#);
         assert!(matches!(event, Some(Message::Event(value)) if value["status"] == 0));
         for line in ["", "{\"id\":3,\"answer\":[{\"id\":", "[]", "{\"answer\":1}", r#"{"event":1}"#] {

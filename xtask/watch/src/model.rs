@@ -110,6 +110,7 @@ pub enum Event {
 pub fn known(message: Message) -> Option<Line> {
     match message {
         Message::Answer(id, answer) => Some(Line::Answer(id, answer)),
+        Message::Text(..) => None,
         Message::Event(event) => serde_json::from_value(event).ok().map(Line::Event),
     }
 }
