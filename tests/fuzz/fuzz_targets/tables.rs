@@ -86,6 +86,7 @@ fn decode(table: &[u8]) {
     let srat = srat::Srat(table);
     assert!(srat.memory().count() <= table.len(), "every entry takes bytes");
     assert!(srat.hot_pluggable().all(|range| !range.is_empty()));
+    assert!(srat.hot_pluggable().is_sorted_by(|low, high| low.end < high.start), "pieces are joined");
     // The pieces of a range are the range, in order, whatever the table says.
     let whole = PfnRange::new(Pfn(0x100), Pfn(1 << 34));
     let mut next = whole.start;
