@@ -27,13 +27,13 @@ fn policies() {
     assert_eq!(sums.nodes[1].free_pages, 0, "no frame of an offline region can be allocated");
     guest.assert_sound();
     let refused: Refusal = guest.json("alloc 4K --node 1 -J");
-    assert!(refused.error.contains("0 of that kind are free"), "{refused:?}");
+    assert!(refused.error.contains("only 0 suitable frames are free"), "{refused:?}");
     assert_eq!(guest.page(0x10_0400).state, "offline");
 
     guest.sh("policy movable");
     assert_eq!(plug(&mut guest, 1), words("movable", "online"));
     let refused: Refusal = guest.json("alloc 4K --node 1 --pinned -J");
-    assert!(refused.error.contains("0 of that kind are free"), "{refused:?}");
+    assert!(refused.error.contains("only 0 suitable frames are free"), "{refused:?}");
     assert_eq!(guest.alloc("252M --node 1 --contiguous").pages, 64512);
     assert_eq!(guest.verify().pages, 64512);
 

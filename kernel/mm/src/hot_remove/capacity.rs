@@ -16,7 +16,7 @@ use crate::zonelist::{Amount, Constraints};
 
 /// A block that somebody holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HeldBlock {
+pub(crate) struct UsedBlock {
     pub(crate) head: Pfn,
     pub(crate) pages: u64,
     pub(crate) state: State,
@@ -31,7 +31,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// The first block at or behind `at` in a resource's usable run that is held; `at` goes behind it.
-    pub(crate) fn block_from(&self, entry: Entry, at: &mut Pfn) -> Option<HeldBlock> {
+    pub(crate) fn block_from(&self, entry: Entry, at: &mut Pfn) -> Option<UsedBlock> {
         self.with_region(entry.slot, |region, buddy| {
             let mut next = None;
             *at = buddy.walk(PfnRange::new(region.layout.usable.start.max(*at), entry.range.end), |found| {
@@ -40,7 +40,7 @@ impl<M: Machine> Memory<M> {
                 }
                 let (head, tag) = (found.head, found.tag);
                 let word = RmapEntry::of(buddy.page(head).rmap());
-                next = Some(HeldBlock { head, pages: tag.order.pages(), state: tag.state, word });
+                next = Some(UsedBlock { head, pages: tag.order.pages(), state: tag.state, word });
                 Walk::Enough
             });
             next
@@ -104,7 +104,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// That there is no room any more for what is still to move.
-    pub(super) fn no_room(&self) -> RemoveError {
+    pub(super) fn not_enough_free(&self) -> RemoveError {
         let mut needed = 0;
         self.each_isolated(|entry, region| {
             self.with_region(entry.slot, |_, buddy| {
@@ -118,7 +118,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// That there is no room for `needed` more page tables.
-    pub(crate) fn no_table_room(&self, needed: u64) -> RemoveError {
+    pub(crate) fn not_enough_for_tables(&self, needed: u64) -> RemoveError {
         let free = self.free_everywhere().saturating_sub(self.nodes.movable_only(&self.slots, None));
         RemoveError::NotEnoughForTables { needed, free }
     }

@@ -29,7 +29,7 @@ use crate::memory::{Block, Hotplug, Memory};
 use crate::page_table::LeafSize;
 use crate::region::{Entry, Region};
 use crate::rmap::RmapEntry;
-use crate::vmalloc::{Held, Moved, Progress, Sizes, VmallocArena};
+use crate::vmalloc::{MappedBy, Migrated, Progress, Sizes, VmallocArena};
 
 /// Blocks looked at in a step.
 const BLOCKS: u64 = 4096;
@@ -38,7 +38,7 @@ const BLOCKS: u64 = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Survey,
-    Runs,
+    MigrateRuns,
     Move(Sizes),
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Underway {
     /// The first resource that is leaving.
     pub(crate) first: ResourceId,
     /// How often memory vanished since it began: frames that were moved may have been there.
-    losses: u64,
+    surprise_removals: u64,
 }
 
 impl Hotplug {
@@ -87,7 +87,7 @@ impl Hotplug {
     pub(super) fn begin_evacuation(&mut self, first: ResourceId) -> EvacuationId {
         let id = self.next_evacuation;
         self.next_evacuation = EvacuationId(id.0 + 1);
-        self.underway = Some(Underway { id, first, losses: 0 });
+        self.underway = Some(Underway { id, first, surprise_removals: 0 });
         id
     }
 
@@ -97,10 +97,10 @@ impl Hotplug {
     }
 
     /// Memory vanished: what is still leaving begins with `first`, or nothing is and the evacuation is over.
-    pub(super) fn lost_memory(&mut self, first: Option<ResourceId>) {
+    pub(super) fn note_surprise_removal(&mut self, first: Option<ResourceId>) {
         self.underway = self.underway.zip(first).map(|(underway, first)| Underway {
             first,
-            losses: underway.losses + 1,
+            surprise_removals: underway.surprise_removals + 1,
             ..underway
         });
     }
@@ -110,8 +110,8 @@ impl Hotplug {
 #[derive(Debug)]
 pub(super) struct Evacuation {
     id: EvacuationId,
-    /// [`Underway::losses`] when this began its last survey.
-    losses: u64,
+    /// [`Underway::surprise_removals`] when this began its last survey.
+    surprise_removals: u64,
     phase: Phase,
     /// Everything below was looked at in this phase.
     at: Pfn,
@@ -148,7 +148,7 @@ impl Used {
 impl Evacuation {
     pub(super) fn new(id: EvacuationId, stats: RemoveStats) -> Evacuation {
         let (phase, tally) = (Phase::Survey, Tally::default());
-        Evacuation { id, losses: 0, phase, at: Pfn(0), tally, left: 0, waiting: None, stats }
+        Evacuation { id, surprise_removals: 0, phase, at: Pfn(0), tally, left: 0, waiting: None, stats }
     }
 
     pub(super) fn id(&self) -> EvacuationId {
@@ -156,9 +156,9 @@ impl Evacuation {
     }
 
     /// Surveys anew when memory vanished meanwhile: runs that were taken there are gone, and so is the room for the rest.
-    pub(super) fn catch_up(&mut self, underway: Underway) {
-        if self.losses != underway.losses {
-            self.losses = underway.losses;
+    pub(super) fn restart_if_stale(&mut self, underway: Underway) {
+        if self.surprise_removals != underway.surprise_removals {
+            self.surprise_removals = underway.surprise_removals;
             self.tally = Tally::default();
             self.begin(Phase::Survey);
         }
@@ -173,14 +173,14 @@ impl<M: Machine> Memory<M> {
     /// Does some more: at most about `pages` frames are copied. To be called under the hotplug lock.
     pub(super) fn evacuate(
         &self,
-        window: &VmallocArena,
+        arena: &VmallocArena,
         evacuation: &mut Evacuation,
         pages: u64,
     ) -> Result<Progress, RemoveError> {
         match evacuation.phase {
-            Phase::Survey => self.survey(window, evacuation),
-            Phase::Runs => {
-                let moved = window.move_runs(self, pages)?;
+            Phase::Survey => self.survey(arena, evacuation),
+            Phase::MigrateRuns => {
+                let moved = arena.migrate_runs(self, pages)?;
                 evacuation.stats.migrated_pages += moved;
                 if moved == 0 {
                     evacuation.begin(Phase::Move(Sizes::Large));
@@ -189,31 +189,31 @@ impl<M: Machine> Memory<M> {
                 self.should_fail(Step::Migrate).map_err(|step| RemoveError::Injected { step })?;
                 Ok(Progress::More)
             }
-            Phase::Move(sizes) => self.move_blocks(window, evacuation, sizes, pages),
+            Phase::Move(sizes) => self.migrate_blocks(arena, evacuation, sizes, pages),
         }
     }
 
     /// Looks at the next blocks; at the end, whether there is room for them.
-    fn survey(&self, window: &VmallocArena, evacuation: &mut Evacuation) -> Result<Progress, RemoveError> {
+    fn survey(&self, arena: &VmallocArena, evacuation: &mut Evacuation) -> Result<Progress, RemoveError> {
         evacuation.waiting = None;
         let mut budget = BLOCKS;
         while let Some(used) = self.next_used(&mut evacuation.at, &mut budget) {
             evacuation.left += 1;
             let (pages, tally) = (used.found.tag.order.pages(), &mut evacuation.tally);
             match (used.found.tag.state, used.word) {
-                (State::Movable, RmapEntry::Mapping(at)) => match window.holder(self, used.block(), at) {
-                    Held::Scattered(size) => {
+                (State::Movable, RmapEntry::Mapping(at)) => match arena.mapped_by(self, used.block(), at) {
+                    MappedBy::Scattered(size) => {
                         tally.movable += pages;
                         tally.large += if size > LeafSize::K4 { pages / LARGE_PAGES } else { 0 };
                         let falls_apart = size == LeafSize::G1 || size > LeafSize::K4 && pages < LARGE_PAGES;
                         tally.splits += if falls_apart { pages.div_ceil(GIB_PAGES) } else { 0 };
                     }
-                    Held::Contiguous => {}
-                    Held::Busy(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
-                    Held::Nobody => return Err(used.pinned()),
+                    MappedBy::Contiguous => {}
+                    MappedBy::Busy(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
+                    MappedBy::Unknown => return Err(used.pinned()),
                 },
                 (State::Pinned, RmapEntry::Table(..)) => tally.tables += 1,
-                (State::Pinned, RmapEntry::Reserve) => match window.reserving(used.found.head) {
+                (State::Pinned, RmapEntry::Reserve) => match arena.reserved_by(used.found.head) {
                     Some(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
                     None => return Err(used.pinned()),
                 },
@@ -232,19 +232,19 @@ impl<M: Machine> Memory<M> {
         if evacuation.left == 0 {
             return Ok(Progress::Done);
         }
-        self.make_room(window, &evacuation.tally)?;
-        evacuation.begin(Phase::Runs);
+        self.check_capacity(arena, &evacuation.tally)?;
+        evacuation.begin(Phase::MigrateRuns);
         Ok(Progress::More)
     }
 
     /// Takes the runs for contiguous allocations and computes whether there is room for the rest.
-    fn make_room(&self, window: &VmallocArena, tally: &Tally) -> Result<(), RemoveError> {
-        let leaving = |run: PfnRange| {
+    fn check_capacity(&self, arena: &VmallocArena, tally: &Tally) -> Result<(), RemoveError> {
+        let isolated = |run: PfnRange| {
             let mut overlaps = false;
             self.each_isolated(|_, region| overlaps |= region.isolated.overlaps(run));
             overlaps
         };
-        let for_runs = window.take_runs(self, &leaving)?;
+        let for_runs = arena.reserve_runs(self, &isolated)?;
         let large_there = self.large_blocks();
         let tables = for_runs + tally.tables + tally.splits + tally.large.saturating_sub(large_there);
         let (needed, free) = (tally.movable + tables, self.free_everywhere());
@@ -252,7 +252,7 @@ impl<M: Machine> Memory<M> {
         if needed <= free && tables <= for_tables {
             return Ok(());
         }
-        window.settle_moves(self);
+        arena.finish_migrations(self);
         Err(if needed > free {
             RemoveError::NotEnoughFree { needed, free }
         } else {
@@ -261,9 +261,9 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Moves the next blocks, those of `sizes`.
-    fn move_blocks(
+    fn migrate_blocks(
         &self,
-        window: &VmallocArena,
+        arena: &VmallocArena,
         evacuation: &mut Evacuation,
         sizes: Sizes,
         pages: u64,
@@ -277,27 +277,27 @@ impl<M: Machine> Memory<M> {
         {
             match (used.found.tag.state, used.word) {
                 (State::Movable, RmapEntry::Mapping(at)) => {
-                    match window.migrate(self, used.block(), at, pages - copied, sizes)? {
-                        Moved::Pages(moved) => {
+                    match arena.migrate(self, used.block(), at, pages - copied, sizes)? {
+                        Migrated::Pages(moved) => {
                             copied += moved;
                             // What is left of the block comes next.
                             evacuation.at = used.found.head.offset(moved);
                         }
-                        Moved::NoBlock if sizes == Sizes::Large => evacuation.left += 1,
-                        Moved::NoBlock => return Err(self.no_room()),
-                        Moved::Busy(id) => {
+                        Migrated::NoBlock if sizes == Sizes::Large => evacuation.left += 1,
+                        Migrated::NoBlock => return Err(self.not_enough_free()),
+                        Migrated::Busy(id) => {
                             evacuation.left += 1;
                             evacuation.waiting = Some(RemoveError::Busy { id });
                         }
                     }
                 }
                 (State::Pinned, RmapEntry::Table(at, level)) if sizes == Sizes::Any => {
-                    window.migrate_table(self, used.found.head, at, level)?;
+                    arena.migrate_table(self, used.found.head, at, level)?;
                     copied += 1;
                     evacuation.stats.tables_moved += 1;
                 }
                 (State::Pinned, RmapEntry::Table(..)) => evacuation.left += 1,
-                (State::Pinned, RmapEntry::Reserve) => match window.reserving(used.found.head) {
+                (State::Pinned, RmapEntry::Reserve) => match arena.reserved_by(used.found.head) {
                     Some(id) => {
                         evacuation.left += 1;
                         evacuation.waiting = Some(RemoveError::Busy { id });

@@ -147,17 +147,17 @@ impl<M: Machine> Memory<M> {
     /// See [`RemoveError`]; the memory is in use again then, and the removal is over.
     pub fn remove_step(
         &self,
-        window: &VmallocArena,
+        arena: &VmallocArena,
         removal: &mut Removal,
         pages: u64,
         clock: &dyn Fn() -> u64,
     ) -> Result<Progress, RemoveError> {
-        self.step(window, &mut removal.evacuation, pages, clock)
+        self.step(arena, &mut removal.evacuation, pages, clock)
     }
 
     fn step(
         &self,
-        window: &VmallocArena,
+        arena: &VmallocArena,
         evacuation: &mut Evacuation,
         pages: u64,
         clock: &dyn Fn() -> u64,
@@ -166,10 +166,10 @@ impl<M: Machine> Memory<M> {
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         let underway = hotplug.evacuation(evacuation.id())?;
-        evacuation.catch_up(underway);
-        let result = self.evacuate(window, evacuation, pages);
+        evacuation.restart_if_stale(underway);
+        let result = self.evacuate(arena, evacuation, pages);
         if result.is_err() {
-            window.settle_moves(self);
+            arena.finish_migrations(self);
             self.rollback();
             hotplug.underway = None;
         }
@@ -178,11 +178,11 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Gives up: what is leaving is in use again. Does nothing when that evacuation has ended.
-    fn abort(&self, window: &VmallocArena, id: EvacuationId) {
+    fn abort(&self, arena: &VmallocArena, id: EvacuationId) {
         let mut hotplug = self.hotplug.lock();
         let Some(hotplug) = hotplug.as_mut() else { return };
         if hotplug.evacuation(id).is_ok() {
-            window.settle_moves(self);
+            arena.finish_migrations(self);
             self.rollback();
             hotplug.underway = None;
         }
@@ -227,7 +227,7 @@ impl<M: Machine> Memory<M> {
         let result = self.unused().and_then(|()| self.unmap_isolated(&mut stats));
         hotplug.underway = None;
         let (ids, pages) = match result {
-            Ok(gone) => gone,
+            Ok(detached) => detached,
             Err(error) => {
                 self.rollback();
                 return Err(error);
@@ -239,8 +239,8 @@ impl<M: Machine> Memory<M> {
 
     /// Gives up a removal: the memory is in use again as before. A contiguous allocation that is half way is moved to
     /// its end first. Does nothing when the memory went away meanwhile.
-    pub fn abort_remove(&self, window: &VmallocArena, removal: Removal) {
-        self.abort(window, removal.evacuation.id());
+    pub fn abort_remove(&self, arena: &VmallocArena, removal: Removal) {
+        self.abort(arena, removal.evacuation.id());
     }
 
     /// The first block of a resource that stays where it is; `None` when all that is in use there can move. Page
@@ -307,4 +307,4 @@ impl<M: Machine> Memory<M> {
 }
 
 /// A region taken out of its slot.
-type Gone = ArrayVec<(SlotNr, Region), MAX_DEVICE_RANGES>;
+type Detached = ArrayVec<(SlotNr, Region), MAX_DEVICE_RANGES>;

@@ -99,12 +99,12 @@ impl<M: Machine> Memory<M> {
     /// See [`RemoveError`]; the memory is in use again then, and the offlining is over.
     pub fn offline_step(
         &self,
-        window: &VmallocArena,
+        arena: &VmallocArena,
         offlining: &mut Offlining,
         pages: u64,
         clock: &dyn Fn() -> u64,
     ) -> Result<Progress, RemoveError> {
-        self.step(window, &mut offlining.evacuation, pages, clock)
+        self.step(arena, &mut offlining.evacuation, pages, clock)
     }
 
     /// Ends it, when the last step said [`Progress::Done`]: the frames are offline.
@@ -138,8 +138,8 @@ impl<M: Machine> Memory<M> {
 
     /// Gives it up: the memory is in use again as before. A contiguous allocation that is half way is moved to its end
     /// first.
-    pub fn abort_offline(&self, window: &VmallocArena, offlining: Offlining) {
-        self.abort(window, offlining.evacuation.id());
+    pub fn abort_offline(&self, arena: &VmallocArena, offlining: Offlining) {
+        self.abort(arena, offlining.evacuation.id());
     }
 
     /// Brings what is offline of `target` back into use, in `zone` if one is named.

@@ -17,7 +17,7 @@ use arrayvec::ArrayVec;
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::hot_add::{direct_mapping, vmemmap_mapping};
-use crate::hot_remove::{Gone, RemoveError};
+use crate::hot_remove::{Detached, RemoveError};
 use crate::info::{DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use crate::layout::{Layout, Table};
 use crate::machine::Machine;
@@ -39,9 +39,9 @@ pub struct SurpriseRemoved {
 }
 
 /// The one page that is kept for a table.
-struct Kept(Option<Pfn>);
+struct ReservedPage(Option<Pfn>);
 
-impl FrameSource for Kept {
+impl FrameSource for ReservedPage {
     fn alloc_frame(&mut self) -> Option<Pfn> {
         self.0.take()
     }
@@ -60,7 +60,7 @@ impl<M: Machine> Memory<M> {
     /// When nothing belongs to the device; nothing has changed then.
     pub fn surprise_remove(
         &self,
-        window: &VmallocArena,
+        arena: &VmallocArena,
         device: DeviceId,
     ) -> Result<SurpriseRemoved, RemoveError> {
         let mut hotplug = self.hotplug.lock();
@@ -68,18 +68,18 @@ impl<M: Machine> Memory<M> {
         if device == DeviceId::BOOT {
             return Err(RemoveError::Boot);
         }
-        let mut gone = Gone::new();
-        let mut leaving = None;
+        let mut detached = Detached::new();
+        let mut isolated = None;
         self.each_entry(|entry| match self.region(entry) {
-            Some(region) if region.device == device => gone.push((entry.slot, region)),
-            Some(region) if !region.isolated.is_empty() => leaving = leaving.or(Some(entry.id)),
+            Some(region) if region.device == device => detached.push((entry.slot, region)),
+            Some(region) if !region.isolated.is_empty() => isolated = isolated.or(Some(entry.id)),
             _ => {}
         });
-        if gone.is_empty() {
+        if detached.is_empty() {
             return Err(RemoveError::Unknown { device });
         }
-        hotplug.lost_memory(leaving);
-        for (slot, region) in &gone {
+        hotplug.note_surprise_removal(isolated);
+        for (slot, region) in &detached {
             let place = &self.slots[slot.0 as usize];
             self.index.write().remove(region.id);
             self.cache.forget(*slot);
@@ -88,26 +88,26 @@ impl<M: Machine> Memory<M> {
             self.nodes.detach(*slot);
             place.summary.clear();
         }
-        let is_gone = |pfn: Pfn| gone.iter().any(|(_, region)| region.layout.range.contains(pfn));
-        gone.iter().flat_map(|(_, region)| region.layout.border_tables()).for_each(|table| {
-            self.build_again(table, &is_gone);
+        let is_detached = |pfn: Pfn| detached.iter().any(|(_, region)| region.layout.range.contains(pfn));
+        detached.iter().flat_map(|(_, region)| region.layout.border_tables()).for_each(|table| {
+            self.rebuild_table(table, &is_detached);
         });
-        self.cut_off(&gone, vmemmap_mapping);
-        self.cut_off(&gone, direct_mapping);
-        let lost = window.lose(self, &is_gone);
+        self.unlink(&detached, vmemmap_mapping);
+        self.unlink(&detached, direct_mapping);
+        let lost = arena.surprise_removal(self, &is_detached);
         Ok(SurpriseRemoved {
-            ids: gone.iter().map(|(_, region)| region.id).collect(),
-            pages: gone.iter().map(|(_, region)| region.layout.range.pages()).sum(),
+            ids: detached.iter().map(|(_, region)| region.id).collect(),
+            pages: detached.iter().map(|(_, region)| region.layout.range.pages()).sum(),
             lost_pages: lost.pages,
             allocations: lost.allocations,
         })
     }
 
     /// Builds `table` anew for those who are left, when it lay in what is gone.
-    fn build_again(&self, table: Table, is_gone: &dyn Fn(Pfn) -> bool) {
+    fn rebuild_table(&self, table: Table, is_detached: &dyn Fn(Pfn) -> bool) {
         let (at, level) = (table.address(), table.level());
-        let lies_in = self.with_tables(|tables, machine| tables.table_of(machine, at, level)).flatten();
-        if !lies_in.is_some_and(is_gone) {
+        let frame = self.with_tables(|tables, machine| tables.table_of(machine, at, level)).flatten();
+        if !frame.is_some_and(is_detached) {
             return;
         }
         self.with_tables(|tables, machine| {
@@ -120,7 +120,7 @@ impl<M: Machine> Memory<M> {
                 return;
             }
             // The first one's page becomes the table; for the others it is there.
-            let mut page = Kept(layout.page_for(table));
+            let mut page = ReservedPage(layout.page_for(table));
             let mapping = part_of(&layout, table);
             let mapped = self.with_tables(|tables, machine| tables.map(machine, &mapping, &mut page));
             debug_assert!(matches!(mapped, Some(Ok(_))), "the place is empty and its page is kept");

@@ -9,7 +9,7 @@
 use crate::addr::{Pfn, PfnRange};
 use crate::fault_injection::Step;
 use crate::hot_add::{direct_mapping, vmemmap_mapping};
-use crate::hot_remove::{Gone, RemoveError, RemoveStats};
+use crate::hot_remove::{Detached, RemoveError, RemoveStats};
 use crate::info::{DeviceId, ResourceId};
 use crate::layout::{Layout, Table};
 use crate::machine::Machine;
@@ -31,44 +31,44 @@ impl<M: Machine> Memory<M> {
             }
         });
         self.should_fail(Step::HandOver).map_err(|step| RemoveError::Injected { step })?;
-        let mut gone = Gone::new();
-        self.each_isolated(|entry, region| gone.push((entry.slot, region)));
-        for (slot, region) in &gone {
+        let mut detached = Detached::new();
+        self.each_isolated(|entry, region| detached.push((entry.slot, region)));
+        for (slot, region) in &detached {
             self.index.write().remove(region.id);
             *self.slots[slot.0 as usize].region.lock() = None;
             self.poison.forget(region.layout.range);
         }
-        match self.unmap_all(&gone) {
+        match self.unlink_all(&detached) {
             Ok(entries) => stats.entries_cleared = entries,
             Err(step) => {
-                self.map_again(&gone);
+                self.remap(&detached);
                 return Err(RemoveError::Injected { step });
             }
         }
-        for (slot, _) in &gone {
+        for (slot, _) in &detached {
             self.slots[slot.0 as usize].summary.clear();
         }
-        let pages = gone.iter().map(|(_, region)| region.layout.range.pages()).sum();
-        Ok((gone.iter().map(|(_, region)| region.id).collect(), pages))
+        let pages = detached.iter().map(|(_, region)| region.layout.range.pages()).sum();
+        Ok((detached.iter().map(|(_, region)| region.id).collect(), pages))
     }
 
     /// Clears what leads to the regions and flushes. From the first entry on they are not touched.
-    fn unmap_all(&self, gone: &Gone) -> Result<u64, Step> {
-        let mut entries = self.cut_off(gone, vmemmap_mapping);
+    fn unlink_all(&self, detached: &Detached) -> Result<u64, Step> {
+        let mut entries = self.unlink(detached, vmemmap_mapping);
         self.should_fail(Step::UnmapVmemmap)?;
-        entries += self.cut_off(gone, direct_mapping);
+        entries += self.unlink(detached, direct_mapping);
         self.should_fail(Step::UnmapDirectMap)?;
         self.should_fail(Step::Remove)?;
         Ok(entries)
     }
 
-    pub(super) fn cut_off(&self, gone: &Gone, mapping: impl Fn(&Layout) -> Mapping) -> u64 {
-        let leaving = |pfn: Pfn| gone.iter().any(|(_, region)| region.layout.range.contains(pfn));
+    pub(super) fn unlink(&self, detached: &Detached, mapping: impl Fn(&Layout) -> Mapping) -> u64 {
+        let isolated = |pfn: Pfn| detached.iter().any(|(_, region)| region.layout.range.contains(pfn));
         let cleared = self.with_tables(|tables, machine| {
             let mut cleared = 0;
-            for (_, region) in gone {
+            for (_, region) in detached {
                 let Mapping { virt, pages, .. } = mapping(&region.layout);
-                cleared += tables.cut_off(machine, virt, pages, &leaving);
+                cleared += tables.cut_off(machine, virt, pages, &isolated);
             }
             machine.flush_all();
             cleared
@@ -76,12 +76,12 @@ impl<M: Machine> Memory<M> {
         cleared.unwrap_or(0)
     }
 
-    /// Undoes [`Memory::unmap_all`], however far it came.
-    fn map_again(&self, gone: &Gone) {
+    /// Undoes [`Memory::unlink_all`], however far it came.
+    fn remap(&self, detached: &Detached) {
         // One of them may have been cut off together with the table of another.
-        self.cut_off(gone, vmemmap_mapping);
-        self.cut_off(gone, direct_mapping);
-        for (slot, region) in gone {
+        self.unlink(detached, vmemmap_mapping);
+        self.unlink(detached, direct_mapping);
+        for (slot, region) in detached {
             let mapped = self.map_direct(&region.layout).and_then(|_| self.map_vmemmap(&region.layout));
             debug_assert!(mapped.is_ok(), "the place is empty and the tables' pages are reserved");
             *self.slots[slot.0 as usize].region.lock() = Some(*region);
@@ -94,13 +94,13 @@ impl<M: Machine> Memory<M> {
     /// Moves `table` to a user that stays, when it lies in memory that leaves and has one.
     fn hand_over(&self, table: Table) -> Option<()> {
         let (at, level) = (table.address(), table.level());
-        let lies_in = self.with_tables(|tables, machine| tables.table_of(machine, at, level))??;
-        let owner = self.index.read().find(lies_in).copied()?;
+        let frame = self.with_tables(|tables, machine| tables.table_of(machine, at, level))??;
+        let owner = self.index.read().find(frame).copied()?;
         if self.region(owner)?.isolated.is_empty() {
             return None;
         }
-        let heir = self.user_of(table.range())?.page_for(table)?;
-        self.with_tables(|tables, machine| tables.hand_over(machine, at, level, heir))?.map(|_| ())
+        let new_page = self.user_of(table.range())?.page_for(table)?;
+        self.with_tables(|tables, machine| tables.hand_over(machine, at, level, new_page))?.map(|_| ())
     }
 
     /// A hot-added resource with frames in `unit` that stays.

@@ -1,14 +1,14 @@
-//! Making an allocation, step by step: reserve the frames of the tables that the next block needs, take the
-//! block, map it by the largest leaves, note the owner in its head.
+//! Building an allocation in steps: reserve frames for the page tables that the next block needs, allocate the
+//! block, map it with the largest leaves, store its address in the head frame's rmap.
 //!
 //! ```text
 //!  begin -> grow, grow, ... Done -> finish        any time: cancel -> free, free, ... Done
 //! ```
 //!
-//! A block is chosen so that virtual and physical address are congruent for the leaves it is to have, and so
-//! that what is mapped in one go needs no table but those on the path to its first page: at most three.
+//! Blocks are chosen such that virtual and physical addresses are congruent modulo the leaf size, and such that each
+//! call of `map` needs only the tables on the path to its first page: at most three.
 //!
-//! Neighbours: `release` takes apart what a cancelled allocation had.
+//! Neighbours: `free` unmaps a cancelled allocation.
 
 use arrayvec::ArrayVec;
 
@@ -21,15 +21,15 @@ use crate::vmalloc::{
     VmallocArena,
 };
 
-/// Tables that a run of up to 512 GiB can need at its two ends; at most so many frames are in reserve.
+/// The tables that a run of up to 512 GiB can need at its two ends, and the capacity of the table reserve.
 const RESERVE: usize = 6;
 /// Tables on the path to one page: PDPT, PD, PT.
 const PATH: usize = 3;
 
-/// An allocation that is being made. To be finished or cancelled; dropped, its memory stays taken.
+/// An allocation under construction. Pass it to `finish` or `cancel`; dropping it leaks the memory.
 ///
-/// It names the allocation and no frame: what was taken and is not mapped yet is in the window's list, where
-/// `lose` finds it when it vanishes with its device.
+/// It holds an id and no frames: frames that are not mapped yet are recorded in the area, where a surprise removal
+/// finds them.
 #[derive(Debug)]
 #[must_use = "finish or cancel it"]
 pub struct AllocationBuilder {
@@ -40,36 +40,36 @@ pub struct AllocationBuilder {
     kind: Kind,
 }
 
-/// Frames that an allocation which is being made has taken and not mapped.
+/// The frames that a growing allocation owns but has not mapped.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
-    /// The rest of a contiguous run: blocks that were not begun.
+    /// The rest of a contiguous run: blocks of which no page is mapped.
     pub(super) run: Option<PfnRange>,
-    /// The block being mapped and how many of its pages are.
+    /// The block being mapped, and the number of its pages that are mapped.
     pub(super) block: Option<(Block, u64)>,
-    /// Frames for page tables.
+    /// Frames reserved for page tables.
     pub(super) reserve: ArrayVec<Pfn, RESERVE>,
 }
 
 impl AllocationBuilder {
-    /// The allocation's number.
+    /// Returns the allocation's id.
     pub fn id(&self) -> AllocationId {
         self.id
     }
 
-    /// How many pages it is to have (with [`Amount::All`]: at most).
+    /// Returns the final size in pages; for [`Amount::All`], an upper limit.
     pub fn wanted(&self) -> u64 {
         self.pages
     }
 }
 
 impl Pending {
-    /// Nothing.
+    /// Returns an empty record.
     pub(super) const fn new() -> Pending {
         Pending { run: None, block: None, reserve: ArrayVec::new_const() }
     }
 
-    /// Has at least `count` frames for tables in reserve.
+    /// Fills the table reserve to at least `count` frames; `None` when frames run out.
     fn reserve<P: FrameProvider>(&mut self, provider: &P, count: usize) -> Option<()> {
         while self.reserve.len() < count {
             self.reserve.push(provider.alloc_table()?);
@@ -77,16 +77,16 @@ impl Pending {
         Some(())
     }
 
-    fn give_reserve<P: FrameProvider>(&mut self, provider: &P) {
+    fn free_reserve<P: FrameProvider>(&mut self, provider: &P) {
         self.reserve.drain(..).for_each(|frame| provider.free_table(frame));
     }
 
-    /// Gives all of it back. A part of the block that is mapped goes with the mapping.
-    fn give<P: FrameProvider>(&mut self, provider: &P) {
-        self.give_reserve(provider);
-        give_run(provider, self.run.take());
+    /// Frees everything, except the mapped part of the block, which is freed with the mapping.
+    fn free<P: FrameProvider>(&mut self, provider: &P) {
+        self.free_reserve(provider);
+        free_run(provider, self.run.take());
         if let Some((block, mapped)) = self.block.take() {
-            // It may have been split meanwhile.
+            // A migration may have split the block.
             each_block(provider, Some(block.range()), |part, into| {
                 if into >= mapped {
                     provider.free_owned(part.head);
@@ -95,8 +95,8 @@ impl Pending {
         }
     }
 
-    /// The next block to map at `virt`, and how many of its pages are mapped. A new one has at most `most`
-    /// pages, so that it is mapped in one go; one of a run may take several.
+    /// Returns the block to map at `virt` and the number of its pages that are mapped. A newly allocated block has at
+    /// most `most` pages, so that one call maps it; a block of a run may need several calls.
     fn next_block<P: FrameProvider>(
         &mut self,
         provider: &P,
@@ -120,8 +120,8 @@ impl Pending {
     }
 }
 
-/// How many of `pages` pages from `virt` on lie before the next address that a leaf must not reach across,
-/// or all of them when whole leaves can begin at `virt`.
+/// Limits `pages` pages at `virt` to those below the next boundary of a larger leaf size, unless a whole leaf of that
+/// size can start at `virt`.
 fn to_border(virt: VirtAddr, pages: u64) -> u64 {
     let page = virt.0 >> PAGE_SHIFT;
     [LeafSize::G1, LeafSize::M2].into_iter().fold(pages, |pages, size| {
@@ -130,12 +130,12 @@ fn to_border(virt: VirtAddr, pages: u64) -> u64 {
     })
 }
 
-/// The order of the largest block of at most `pages` pages.
+/// Returns the order of the largest block of at most `pages` pages.
 fn floor_order(pages: u64) -> Order {
     Order((pages.max(1).ilog2() as u8).min(Order::MAX.0))
 }
 
-/// Frames for tables out of the reserve.
+/// The table reserve as a [`FrameSource`].
 struct Reserve<'a>(&'a mut ArrayVec<Pfn, RESERVE>);
 
 impl FrameSource for Reserve<'_> {
@@ -144,18 +144,18 @@ impl FrameSource for Reserve<'_> {
     }
 
     fn free_frame(&mut self, frame: Pfn) {
-        // Only what `take` gave comes back, so there is room.
+        // Only frames of `alloc_frame` come back, so the vector cannot overflow.
         let kept = self.0.try_push(frame);
-        debug_assert!(kept.is_ok(), "the reserve has room for its own frames");
+        debug_assert!(kept.is_ok(), "the reserve holds its own frames");
     }
 }
 
 impl VmallocArena {
-    /// Begins an allocation: checks that so much is free, takes the run of a contiguous one, and reserves
-    /// addresses. Nothing is mapped yet.
+    /// Begins an allocation: checks the free frames, allocates the run of a contiguous one, and reserves
+    /// addresses. Maps nothing.
     ///
     /// # Errors
-    /// See [`AllocError`]; nothing is taken then.
+    /// See [`AllocError`]; nothing is allocated then.
     pub fn begin<P: FrameProvider>(
         &self,
         provider: &P,
@@ -178,11 +178,11 @@ impl VmallocArena {
         let mut offset = 0;
         if shape == Shape::Contiguous {
             if pending.reserve(provider, RESERVE).is_none() {
-                pending.give(provider);
+                pending.free(provider);
                 return Err(AllocError::RanOut { pages, got: 0 });
             }
             let Some(run) = provider.alloc_run(pages, node, kind) else {
-                pending.give(provider);
+                pending.free(provider);
                 return Err(AllocError::NoRun { pages });
             };
             offset = run.start.0;
@@ -193,155 +193,155 @@ impl VmallocArena {
         let id = match areas.reserve(pages, leaf.pages(), offset, shape) {
             Ok(id) => id,
             Err(error) => {
-                pending.give(provider);
+                pending.free(provider);
                 return Err(error);
             }
         };
-        let place = areas.place(id)?;
+        let area = areas.area(id)?;
         each_block(provider, pending.run, |block, into| {
-            provider.set_owner(block.head, place.allocation.start.offset(into * PAGE_SIZE));
+            provider.set_owner(block.head, area.allocation.start.offset(into * PAGE_SIZE));
         });
-        place.pending = pending;
+        area.pending = pending;
         Ok(AllocationBuilder { id, pages, amount, node, kind })
     }
 
-    /// Maps about `step` pages more: whole blocks, up to what one table holds at a time.
+    /// Maps about `step` further pages, in whole chunks of at most one table's entries.
     ///
     /// # Errors
-    /// When memory runs out, or the tables refuse. What is mapped by then stays: cancel.
+    /// When memory runs out or mapping fails. The pages mapped before stay mapped; call [`VmallocArena::cancel`].
     pub fn grow<P: FrameProvider>(
         &self,
         provider: &P,
-        growing: &mut AllocationBuilder,
+        builder: &mut AllocationBuilder,
         step: u64,
     ) -> Result<Progress, AllocError> {
         let mut areas = self.areas.lock();
-        let place = areas.place(growing.id)?;
-        check_growing(&place.allocation)?;
-        let goal = place.allocation.pages.saturating_add(step.max(1)).min(growing.pages);
+        let area = areas.area(builder.id)?;
+        check_allocating(&area.allocation)?;
+        let goal = area.allocation.pages.saturating_add(step.max(1)).min(builder.pages);
         let mut last_try = false;
-        while place.allocation.pages < goal {
-            let virt = place.page(place.allocation.pages);
-            let left = growing.pages - place.allocation.pages;
+        while area.allocation.pages < goal {
+            let virt = area.page(area.allocation.pages);
+            let left = builder.pages - area.allocation.pages;
             let path = provider.with_tables(|tables, machine| {
                 (tables.missing_on_path(machine, virt), tables.largest_leaf())
             });
             let (path, leaf) = path.ok_or(AllocError::NotStarted)?;
             debug_assert!(path <= PATH);
-            let from = (growing.node, growing.kind);
-            let block = match place.pending.reserve(provider, path) {
-                Some(()) => place.pending.next_block(provider, from, virt, chunk(virt, left, leaf)),
+            let from = (builder.node, builder.kind);
+            let block = match area.pending.reserve(provider, path) {
+                Some(()) => area.pending.next_block(provider, from, virt, chunk(virt, left, leaf)),
                 None => None,
             };
             let Some((block, mapped)) = block else {
-                // What was kept for tables may be the very frames that are left.
-                let kept = !place.pending.reserve.is_empty();
-                place.pending.give_reserve(provider);
-                if kept && !last_try && growing.amount == Amount::All {
+                // The frames reserved for tables may be the last free ones: use them as pages.
+                let kept = !area.pending.reserve.is_empty();
+                area.pending.free_reserve(provider);
+                if kept && !last_try && builder.amount == Amount::All {
                     last_try = true;
                     continue;
                 }
-                return match growing.amount {
-                    Amount::All if place.allocation.pages > 0 => Ok(Progress::Done),
-                    _ => Err(AllocError::RanOut { pages: growing.pages, got: place.allocation.pages }),
+                return match builder.amount {
+                    Amount::All if area.allocation.pages > 0 => Ok(Progress::Done),
+                    _ => Err(AllocError::RanOut { pages: builder.pages, got: area.allocation.pages }),
                 };
             };
             let pages = chunk(virt, block.order.pages() - mapped, leaf);
             let mapping = Mapping::data(virt, block.head.offset(mapped).start(), pages);
-            let mut frames = Reserve(&mut place.pending.reserve);
+            let mut frames = Reserve(&mut area.pending.reserve);
             let done = provider.with_tables(|tables, machine| tables.map(machine, &mapping, &mut frames));
             let done = done.ok_or(AllocError::NotStarted)??;
             if done.tables > 0 {
-                note_tables(provider, virt);
+                set_table_owners(provider, virt);
             }
             let mapped = mapped + pages;
-            place.pending.block = (mapped < block.order.pages()).then_some((block, mapped));
-            place.allocation.pages += pages;
+            area.pending.block = (mapped < block.order.pages()).then_some((block, mapped));
+            area.allocation.pages += pages;
         }
-        if place.allocation.pages < growing.pages { Ok(Progress::More) } else { Ok(Progress::Done) }
+        if area.allocation.pages < builder.pages { Ok(Progress::More) } else { Ok(Progress::Done) }
     }
 
-    /// Ends the making: the allocation can be used. To be called after [`Progress::Done`].
+    /// Makes the allocation usable. Call it after [`Progress::Done`].
     ///
     /// # Errors
-    /// When it is not all mapped that was asked for, or its memory went away; it is cancelled then.
+    /// When pages are missing or were surprise-removed; the allocation is cancelled then.
     pub fn finish<P: FrameProvider>(
         &self,
         provider: &P,
-        growing: AllocationBuilder,
+        builder: AllocationBuilder,
     ) -> Result<Allocation, AllocError> {
         let mut areas = self.areas.lock();
-        let place = areas.place(growing.id)?;
-        let got = place.allocation.pages;
-        let short = match growing.amount {
+        let area = areas.area(builder.id)?;
+        let got = area.allocation.pages;
+        let short = match builder.amount {
             Amount::Pages(pages) => got < pages,
             Amount::All => got == 0,
         };
-        let refused = match check_growing(&place.allocation) {
-            Ok(()) if short || place.pending.block.is_some() => {
-                Err(AllocError::RanOut { pages: growing.pages, got })
+        let refused = match check_allocating(&area.allocation) {
+            Ok(()) if short || area.pending.block.is_some() => {
+                Err(AllocError::RanOut { pages: builder.pages, got })
             }
-            growing => growing,
+            builder => builder,
         };
         if let Err(error) = refused {
             drop(areas);
-            self.cancel(provider, growing)?;
+            self.cancel(provider, builder)?;
             return Err(error);
         }
-        place.pending.give(provider);
-        place.reserved = place.allocation.pages;
-        place.allocation.state = AllocationState::Ready;
-        Ok(place.allocation)
+        area.pending.free(provider);
+        area.reserved = area.allocation.pages;
+        area.allocation.state = AllocationState::Ready;
+        Ok(area.allocation)
     }
 
-    /// Stops the making; what was mapped has then to be freed, in steps: see [`VmallocArena::free_step`].
+    /// Stops growing. The caller then frees the mapped pages with [`VmallocArena::free_step`].
     ///
     /// # Errors
-    /// Only when the allocation is unknown, which a [`AllocationBuilder`] of this window never is.
+    /// [`AllocError::Unknown`]; never for an [`AllocationBuilder`] of this arena.
     pub fn abandon<P: FrameProvider>(
         &self,
         provider: &P,
-        growing: AllocationBuilder,
+        builder: AllocationBuilder,
     ) -> Result<AllocationId, AllocError> {
         let mut areas = self.areas.lock();
-        let place = areas.place(growing.id)?;
-        place.pending.give(provider);
-        if place.allocation.state == AllocationState::Allocating {
-            place.allocation.state = AllocationState::Freeing;
+        let area = areas.area(builder.id)?;
+        area.pending.free(provider);
+        if area.allocation.state == AllocationState::Allocating {
+            area.allocation.state = AllocationState::Freeing;
         }
-        Ok(growing.id)
+        Ok(builder.id)
     }
 
-    /// Stops the making and frees everything it had.
+    /// Stops growing and frees all frames.
     ///
     /// # Errors
-    /// [`AllocError::Corrupt`] when the page tables do not hold what was mapped.
+    /// [`AllocError::Corrupt`] when the page tables contradict the area.
     pub fn cancel<P: FrameProvider>(
         &self,
         provider: &P,
-        growing: AllocationBuilder,
+        builder: AllocationBuilder,
     ) -> Result<(), AllocError> {
-        let id = self.abandon(provider, growing)?;
+        let id = self.abandon(provider, builder)?;
         while self.free_step(provider, id, u64::MAX)? == Progress::More {}
         Ok(())
     }
 
-    /// Makes an allocation in one go, all of it or nothing.
+    /// Makes an allocation in one call, all or nothing. Corresponds to Linux `vmalloc`.
     ///
     /// # Errors
-    /// See [`AllocError`]; everything is as before then.
+    /// See [`AllocError`]; nothing has changed then.
     pub fn allocate<P: FrameProvider>(
         &self,
         provider: &P,
         request: &Request,
     ) -> Result<Allocation, AllocError> {
-        let mut growing = self.begin(provider, request)?;
+        let mut builder = self.begin(provider, request)?;
         loop {
-            match self.grow(provider, &mut growing, u64::MAX) {
+            match self.grow(provider, &mut builder, u64::MAX) {
                 Ok(Progress::More) => {}
-                Ok(Progress::Done) => return self.finish(provider, growing),
+                Ok(Progress::Done) => return self.finish(provider, builder),
                 Err(error) => {
-                    self.cancel(provider, growing)?;
+                    self.cancel(provider, builder)?;
                     return Err(error);
                 }
             }
@@ -349,8 +349,8 @@ impl VmallocArena {
     }
 }
 
-/// That the allocation is still being made.
-fn check_growing(allocation: &Allocation) -> Result<(), AllocError> {
+/// Checks that the allocation is still growing.
+fn check_allocating(allocation: &Allocation) -> Result<(), AllocError> {
     match allocation.state {
         AllocationState::Allocating => Ok(()),
         AllocationState::Lost => Err(AllocError::Lost { id: allocation.id }),
@@ -358,24 +358,24 @@ fn check_growing(allocation: &Allocation) -> Result<(), AllocError> {
     }
 }
 
-/// How many of `pages` pages at `virt` are mapped in one go: no more than one table's entries, so that no
-/// table is needed but those on the path to `virt`.
+/// Limits `pages` pages at `virt` to what one call of `map` maps: at most one table's entries, so that only tables on
+/// the path to `virt` are needed.
 fn chunk(virt: VirtAddr, pages: u64, leaf: LeafSize) -> u64 {
     let pages = to_border(virt, pages);
     let table = if leaf == LeafSize::G1 { LeafSize::G1.pages() * 512 } else { LeafSize::G1.pages() };
     let into = (virt.0 >> PAGE_SHIFT) % table;
     let pages = pages.min(table - into);
-    // Whole leaves first; what is left over is another chunk.
+    // Whole leaves first; the remainder is the next chunk.
     let whole = LeafSize::ALL.into_iter().rev().find(|size| pages >= size.pages());
     whole.map_or(pages, |size| pages - pages % size.pages())
 }
 
-/// Frees the blocks of a run.
-fn give_run<P: FrameProvider>(provider: &P, run: Option<PfnRange>) {
+/// Frees all blocks of a run.
+fn free_run<P: FrameProvider>(provider: &P, run: Option<PfnRange>) {
     each_block(provider, run, |block, _| provider.free_owned(block.head));
 }
 
-/// Calls `each` with the allocated blocks of a run and how many frames into it they begin.
+/// Calls `each` with each allocated block of a run and the block's offset in the run, in frames.
 fn each_block<P: FrameProvider>(provider: &P, run: Option<PfnRange>, mut each: impl FnMut(Block, u64)) {
     let Some(run) = run else { return };
     let mut at = run.start;
@@ -386,8 +386,8 @@ fn each_block<P: FrameProvider>(provider: &P, run: Option<PfnRange>, mut each: i
     }
 }
 
-/// Notes in each table on the path to `virt` which one it is, so that it can be moved.
-fn note_tables<P: FrameProvider>(provider: &P, virt: VirtAddr) {
+/// Stores address and level in the rmap of each table on the path to `virt`, so that the table can be migrated.
+fn set_table_owners<P: FrameProvider>(provider: &P, virt: VirtAddr) {
     for level in [Level::Pdpt, Level::Pd, Level::Pt] {
         let table = provider.with_tables(|tables, machine| tables.table_of(machine, virt, level));
         if let Some(frame) = table.flatten() {

@@ -1,19 +1,23 @@
-//! Moving what an allocation has elsewhere, while it is in use: a block, or a page table of the window.
+//! Migrating a block or a page table of a live allocation out of isolated memory. Corresponds to Linux
+//! `mm/migrate.c`.
 //!
 //! ```text
-//!  block in leaving memory      1 take a block elsewhere, of the same order or a lower one (then split this one)
-//!       |                       2 split leaves that the new place cannot have
+//!  block in isolated memory     1 allocate a block elsewhere, of the same order or a lower one (then split this one)
+//!       |                       2 split leaves that are not congruent with the new block
 //!       |  virt -> old          3 copy
-//!       v  virt -> new          4 change the leaves, flush
-//!  block elsewhere              5 free the old one: into leaving memory, so nobody gets it
+//!       v  virt -> new          4 replace the leaves, flush
+//!  block elsewhere              5 free the old one: into isolated memory, so it cannot be allocated
 //! ```
 //!
-//! Invariants: under the window's lock nobody fills, verifies, grows or frees, so nothing is written between the
-//! copy and the flush; what cannot be had is found out before step 3, so that an error leaves the mapping leading
-//! where it led; the new block knows its address before the old one is free. Blocks of allocations that are being
-//! made move too, as far as they are mapped; those of allocations that go are waited for.
+//! Invariants:
+//! * The arena's lock excludes fill, verify, grow and free, so nothing is written between the copy and the flush.
+//! * All allocations happen before step 3, so that an error leaves the mapping unchanged.
+//! * The rmap of the new block is set before the old block is freed.
 //!
-//! Neighbours: `remove` finds the blocks and decides in which order, `runs` moves contiguous allocations.
+//! The mapped blocks of a growing allocation migrate as well; an allocation that is being freed is waited for.
+//!
+//! Neighbours: `hot_remove` finds the blocks and decides the order, `migrate_contiguous` migrates contiguous
+//! allocations.
 
 use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::address_space::direct;
@@ -24,46 +28,46 @@ use crate::memory::{Block, Memory};
 use crate::page_table::{FrameSource, LeafSize, Level, PageTables, ReplaceError};
 use crate::vmalloc::{AllocationId, AllocationState, Area, FrameProvider, Shape, VmallocArena};
 
-/// The order of a block that a leaf of 2 MiB maps.
+/// The order of a block mapped by one 2 MiB leaf.
 const LARGE: Order = Order(9);
 
-/// Who has a movable block.
+/// The user of a movable block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Held {
-    /// An allocation that may lie anywhere, which maps the block by leaves of this size.
+pub(crate) enum MappedBy {
+    /// A scattered allocation, which maps the block with leaves of this size.
     Scattered(LeafSize),
-    /// One that moves as a whole.
+    /// A contiguous allocation, which migrates as a whole.
     Contiguous,
-    /// One that is being made or freed: it has to be waited for.
+    /// An allocation that is growing or being freed: wait for it.
     Busy(AllocationId),
-    /// No allocation of this window.
-    Nobody,
+    /// No allocation of this arena.
+    Unknown,
 }
 
-/// What became of a block.
+/// The result of migrating a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moved {
-    /// So many frames of it, from its head on, are elsewhere; their place is free.
+pub(crate) enum Migrated {
+    /// This many frames, from the head, were migrated and freed.
     Pages(u64),
-    /// Nothing: no block is large enough.
+    /// None: no free block is large enough.
     NoBlock,
-    /// Nothing: it has to be waited for.
+    /// None: the allocation is busy.
     Busy(AllocationId),
 }
 
-/// Which blocks are asked for.
+/// The sizes of the target blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sizes {
-    /// Of 2 MiB at least, so that leaves of 2 MiB stay leaves.
+    /// At least 2 MiB, so that 2 MiB leaves stay whole.
     Large,
-    /// Any.
+    /// Any size.
     Any,
 }
 
-/// Frames for the tables that leaves fall apart into.
-pub(super) struct Tables<'a, M>(pub(super) &'a Memory<M>);
+/// A [`FrameSource`] for the page tables that replace split leaves.
+pub(super) struct SplitTables<'a, M>(pub(super) &'a Memory<M>);
 
-impl<M: Machine> FrameSource for Tables<'_, M> {
+impl<M: Machine> FrameSource for SplitTables<'_, M> {
     fn alloc_frame(&mut self) -> Option<Pfn> {
         self.0.alloc_table()
     }
@@ -74,26 +78,27 @@ impl<M: Machine> FrameSource for Tables<'_, M> {
 }
 
 impl VmallocArena {
-    /// Who has the block that is mapped at `at`.
-    pub(crate) fn holder<M: Machine>(&self, memory: &Memory<M>, block: Block, at: VirtAddr) -> Held {
+    /// Returns the user of the block mapped at `at`.
+    pub(crate) fn mapped_by<M: Machine>(&self, memory: &Memory<M>, block: Block, at: VirtAddr) -> MappedBy {
         let mut areas = self.areas.lock();
         match areas.holding(at) {
-            Some(place) => held(memory, place, block, at),
-            None => Held::Nobody,
+            Some(area) => mapping_of(memory, area, block, at),
+            None => MappedBy::Unknown,
         }
     }
 
-    /// The allocation being made that has `frame` in reserve for a page table.
-    pub(crate) fn reserving(&self, frame: Pfn) -> Option<AllocationId> {
+    /// Returns the growing allocation that holds `frame` in its table reserve.
+    pub(crate) fn reserved_by(&self, frame: Pfn) -> Option<AllocationId> {
         let areas = self.areas.lock();
-        let place = areas.list.iter().find(|place| place.pending.reserve.contains(&frame))?;
-        Some(place.allocation.id)
+        let area = areas.list.iter().find(|area| area.pending.reserve.contains(&frame))?;
+        Some(area.allocation.id)
     }
 
-    /// Moves (the first part of) the movable `block`, mapped at `at`, elsewhere: at most about `most` frames.
+    /// Migrates the movable `block`, mapped at `at`, or its first part: about `most` frames at most, but not less than
+    /// 2 MiB of a large block.
     ///
     /// # Errors
-    /// When there is no room, or the page tables do not hold the block; it is where it was then.
+    /// When frames for tables run out, or the page tables contradict the rmap; the block stays in place then.
     pub(crate) fn migrate<M: Machine>(
         &self,
         memory: &Memory<M>,
@@ -101,30 +106,30 @@ impl VmallocArena {
         at: VirtAddr,
         most: u64,
         sizes: Sizes,
-    ) -> Result<Moved, RemoveError> {
+    ) -> Result<Migrated, RemoveError> {
         let mut areas = self.areas.lock();
-        let place = areas.holding(at).ok_or(RemoveError::Corrupt { at })?;
-        match held(memory, place, block, at) {
-            Held::Scattered(size) if sizes == Sizes::Any || size > LeafSize::K4 => {}
-            Held::Scattered(_) => return Ok(Moved::NoBlock),
-            Held::Contiguous => return Ok(Moved::Busy(place.allocation.id)),
-            Held::Busy(id) => return Ok(Moved::Busy(id)),
-            Held::Nobody => return Err(RemoveError::Corrupt { at }),
+        let area = areas.holding(at).ok_or(RemoveError::Corrupt { at })?;
+        match mapping_of(memory, area, block, at) {
+            MappedBy::Scattered(size) if sizes == Sizes::Any || size > LeafSize::K4 => {}
+            MappedBy::Scattered(_) => return Ok(Migrated::NoBlock),
+            MappedBy::Contiguous => return Ok(Migrated::Busy(area.allocation.id)),
+            MappedBy::Busy(id) => return Ok(Migrated::Busy(id)),
+            MappedBy::Unknown => return Err(RemoveError::Corrupt { at }),
         }
         let wanted = Order(most.max(1).ilog2() as u8).max(LARGE).min(block.order);
-        let Some(new) = take(memory, block, wanted, sizes) else { return Ok(Moved::NoBlock) };
+        let Some(new) = alloc_target(memory, block, wanted, sizes) else { return Ok(Migrated::NoBlock) };
         let pages = new.order.pages();
         memory.split_allocated(block.head, new.order);
         memory.set_owner(new.head, at);
         let moved = remap(memory, at, block.head, new.head, pages);
         memory.free_owned(if moved.is_ok() { block.head } else { new.head });
-        moved.map(|()| Moved::Pages(pages))
+        moved.map(|()| Migrated::Pages(pages))
     }
 
-    /// Moves the page table in `frame`, which is the one of `level` for `at`, elsewhere.
+    /// Migrates the page table in `frame`, the table of `level` for `at`.
     ///
     /// # Errors
-    /// When there is no frame, or `frame` is no such table.
+    /// When no frame is free, or `frame` is not that table.
     pub(crate) fn migrate_table<M: Machine>(
         &self,
         memory: &Memory<M>,
@@ -132,13 +137,13 @@ impl VmallocArena {
         at: VirtAddr,
         level: Level,
     ) -> Result<(), RemoveError> {
-        // Nobody edits the window's tables meanwhile.
-        let _places = self.areas.lock();
+        // Excludes other edits of the window's tables.
+        let _areas = self.areas.lock();
         let linked = memory.with_tables(|tables, machine| tables.table_of(machine, at, level)).flatten();
         if linked != Some(frame) {
             return Err(RemoveError::Corrupt { at });
         }
-        let Some(new) = memory.alloc_table() else { return Err(memory.no_table_room(1)) };
+        let Some(new) = memory.alloc_table() else { return Err(memory.not_enough_for_tables(1)) };
         memory.set_table_owner(new, at, level);
         memory.with_tables(|tables, machine| tables.hand_over(machine, at, level, new));
         memory.free_table(frame);
@@ -146,25 +151,26 @@ impl VmallocArena {
     }
 }
 
-fn held<M: Machine>(memory: &Memory<M>, place: &Area, block: Block, at: VirtAddr) -> Held {
-    let first = (at.0 - place.allocation.start.0) / PAGE_SIZE;
-    let mapped = place.allocation.pages.saturating_sub(first) >= block.order.pages();
-    let state = place.allocation.state;
-    if place.shape == Shape::Contiguous && state == AllocationState::Ready {
-        return Held::Contiguous;
+/// Returns how `area` uses `block`, mapped at `at`.
+fn mapping_of<M: Machine>(memory: &Memory<M>, area: &Area, block: Block, at: VirtAddr) -> MappedBy {
+    let first = (at.0 - area.allocation.start.0) / PAGE_SIZE;
+    let mapped = area.allocation.pages.saturating_sub(first) >= block.order.pages();
+    let state = area.allocation.state;
+    if area.shape == Shape::Contiguous && state == AllocationState::Ready {
+        return MappedBy::Contiguous;
     }
-    if place.shape == Shape::Contiguous || state == AllocationState::Freeing || !mapped {
-        return Held::Busy(place.allocation.id);
+    if area.shape == Shape::Contiguous || state == AllocationState::Freeing || !mapped {
+        return MappedBy::Busy(area.allocation.id);
     }
     let found = memory.with_tables(|tables, machine| tables.translate(machine, at)).flatten();
     match found {
-        Some(found) if found.phys == block.head.start() => Held::Scattered(found.size),
-        _ => Held::Nobody,
+        Some(found) if found.phys == block.head.start() => MappedBy::Scattered(found.size),
+        _ => MappedBy::Unknown,
     }
 }
 
-/// A block for what is at `old`, of its node if there is one, else of any.
-fn take<M: Machine>(memory: &Memory<M>, old: Block, wanted: Order, sizes: Sizes) -> Option<Block> {
+/// Allocates a target block for `old`, on the same node if possible.
+fn alloc_target<M: Machine>(memory: &Memory<M>, old: Block, wanted: Order, sizes: Sizes) -> Option<Block> {
     let node = memory.node_of(old.head);
     if sizes == Sizes::Large {
         let orders = (LARGE.0..=wanted.0).rev().map(Order);
@@ -178,7 +184,7 @@ fn take<M: Machine>(memory: &Memory<M>, old: Block, wanted: Order, sizes: Sizes)
     near.or_else(|| memory.allocate_up_to(wanted, None, Kind::Movable))
 }
 
-/// Lets `pages` pages at `at`, which lead to `old` on, lead to a copy at `new` on.
+/// Copies `pages` frames from `old` to `new` and remaps the pages at `at` to the copy.
 pub(super) fn remap<M: Machine>(
     memory: &Memory<M>,
     at: VirtAddr,
@@ -193,7 +199,7 @@ pub(super) fn remap<M: Machine>(
     memory.with_tables(replace).and_then(Result::ok).ok_or(corrupt)
 }
 
-/// Splits leaves that cannot be what they are at `phys`.
+/// Splits the leaves at `at` that cannot map `phys` with their size.
 pub(super) fn split_leaves<M: Machine>(
     memory: &Memory<M>,
     at: VirtAddr,
@@ -202,11 +208,11 @@ pub(super) fn split_leaves<M: Machine>(
 ) -> Result<(), RemoveError> {
     let mut note = |at, level, frame| memory.set_table_owner(frame, at, level);
     let split = memory.with_tables(|tables, machine| {
-        tables.split(machine, at, phys, pages, &mut Tables(memory), &mut note)
+        tables.split(machine, at, phys, pages, &mut SplitTables(memory), &mut note)
     });
     match split {
         Some(Ok(())) => Ok(()),
-        Some(Err(ReplaceError::OutOfFrames { .. })) => Err(memory.no_table_room(1)),
+        Some(Err(ReplaceError::OutOfFrames { .. })) => Err(memory.not_enough_for_tables(1)),
         Some(Err(ReplaceError::NotMapped { at })) => Err(RemoveError::Corrupt { at }),
         None => Err(RemoveError::NotStarted),
     }

@@ -1,23 +1,25 @@
-//! Allocations mapped in the ALLOC window: what `alloc` hands out.
+//! Virtually contiguous allocations, mapped in the ALLOC window. Corresponds to Linux `mm/vmalloc.c`.
 //!
 //! ```text
 //!  ALLOC  [ allocation 1 | hole | allocation 3 ......... | hole ]      virtual, first fit
 //!              |  |  |            | one leaf or many a block |
-//!            blocks of the buddy, each head knows its address here (the reverse map)
+//!            buddy blocks; the head frame's descriptor holds the block's address here (rmap)
 //! ```
 //!
-//! The page table is the only record of the blocks: an allocation is a virtual range, and freeing it reads
-//! block after block from the tables. The list of allocations has a fixed maximum; numbers are never used
-//! again. Everything goes in steps, so that the caller can give way: growing, filling, verifying, freeing.
+//! The page table is the only record of an allocation's blocks: an allocation is a virtual range, and freeing reads
+//! the blocks from the tables. The number of areas is limited ([`MAX_ALLOCATIONS`]); ids are never reused. Growing,
+//! filling, verifying and freeing run in bounded steps, so that the caller can yield between them.
 //!
-//! Invariants: every frame that an allocation has is mapped, or in the list (`Pending`, `Moving`), so that `lose` finds
-//! it; ranges do not overlap; every page of an allocation is mapped, and each of its blocks is
-//! mapped whole, except while it grows or goes; the frames of a table are reserved before the block that
-//! needs them is taken; blocks and tables are given back after the flush.
+//! Invariants:
+//! * Each frame of an allocation is mapped or recorded in its area (`Pending`, `Migration`), so that
+//!   `surprise_removal` finds it.
+//! * Areas do not overlap.
+//! * Outside of growing and freeing, every page of an allocation is mapped, and each of its blocks is mapped whole.
+//! * Frames for page tables are reserved before the block that needs them is allocated.
+//! * Blocks and tables are freed after the TLB flush.
 //!
-//! Locks: the window's lock is held during a step and comes after `hotplug` and before the page tables.
-//! Neighbours: `provider` is the door to the buddy allocators, `page_table` maps. Corresponds to Linux
-//! `mm/vmalloc.c`.
+//! Locks: each step holds the arena's lock, which is taken after `hotplug` and before the page tables.
+//! Neighbours: `provider` connects to the buddy allocators, `page_table` maps.
 
 mod alloc;
 mod free;
@@ -42,15 +44,15 @@ use crate::page_table::MapError;
 
 pub use alloc::AllocationBuilder;
 use alloc::Pending;
-pub(crate) use migrate::{Held, Moved, Sizes};
-use migrate_contiguous::Moving;
+pub(crate) use migrate::{MappedBy, Migrated, Sizes};
+use migrate_contiguous::Migration;
 pub use pattern::{BadWord, Verified};
 pub(crate) use provider::FrameProvider;
 
-/// The most allocations at a time.
+/// The maximum number of simultaneous allocations.
 pub const MAX_ALLOCATIONS: usize = 1024;
 
-/// The number of an allocation, never used again.
+/// Identifies an allocation; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AllocationId(pub u64);
 
@@ -60,134 +62,134 @@ impl fmt::Display for AllocationId {
     }
 }
 
-/// How much is wanted.
+/// The size of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
-    /// So many pages, or nothing.
+    /// Exactly this many pages; fewer are an error.
     Pages(u64),
-    /// Every frame that is free when it begins, except those that the page tables take.
+    /// All frames that are free at the start, less those that the page tables need.
     All,
 }
 
-/// How the frames may lie.
+/// The physical layout of an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Anywhere.
+    /// Any frames.
     Scattered,
-    /// One run of frames.
+    /// Physically contiguous frames.
     Contiguous,
 }
 
-/// A wish for memory.
+/// The parameters of an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// How much.
+    /// The size.
     pub amount: Amount,
-    /// From which node alone.
+    /// Restricts the allocation to this node.
     pub node: Option<NodeId>,
-    /// Whether it may be migrated.
+    /// Whether the frames may be migrated.
     pub kind: Kind,
-    /// How the frames may lie.
+    /// The physical layout.
     pub shape: Shape,
 }
 
-/// An allocation.
+/// A snapshot of an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocation {
-    /// Its number.
+    /// Identifies it.
     pub id: AllocationId,
-    /// Its first address.
+    /// The first address.
     pub start: VirtAddr,
-    /// Its pages.
+    /// The size in pages.
     pub pages: u64,
-    /// How many of them, from the first on, were filled with the pattern.
+    /// The number of pages, from the first, that contain the test pattern.
     pub filled: u64,
-    /// Where it stands.
+    /// Its stage of life.
     pub state: AllocationState,
 }
 
-/// Where an allocation stands.
+/// The stage of life of an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllocationState {
-    /// It is being made.
+    /// Growing; not usable yet.
     Allocating,
-    /// It can be used.
+    /// Usable.
     Ready,
-    /// It is being freed.
+    /// Being freed; not usable any more.
     Freeing,
-    /// Frames of it went away with their device; what was left of it is free again.
+    /// A surprise removal took frames of it; its other frames are free.
     Lost,
 }
 
-/// Whether there is more to do.
+/// The outcome of one step of a longer operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Another step is needed.
     More,
-    /// That was the last step.
+    /// The operation is complete.
     Done,
 }
 
-/// Why an allocation cannot be made, used or freed.
+/// The reason why an allocation cannot be made, used or freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllocError {
-    /// Nothing was asked for, or there is nothing free.
+    /// The request is for zero pages, or for [`Amount::All`] with no frame free.
     Empty,
-    /// Page tables are not set up yet.
+    /// The page tables are not set up yet.
     NotStarted,
-    /// The list is full.
+    /// There are [`MAX_ALLOCATIONS`] allocations.
     TooManyAllocations,
-    /// No room in the window.
+    /// The ALLOC window has no free range of this size.
     NoAddresses {
-        /// What was wanted.
+        /// The requested size.
         pages: u64,
     },
-    /// Less is free than was asked for.
+    /// The request exceeds the free frames.
     NotEnough {
-        /// What was wanted.
+        /// The requested size.
         pages: u64,
-        /// What is free where it was wanted.
+        /// The free frames that the request may use.
         free: u64,
     },
-    /// Free frames, or those for page tables, ran out on the way.
+    /// The frames ran out while the allocation grew; page tables need some as well.
     RanOut {
-        /// What was wanted.
+        /// The requested size.
         pages: u64,
-        /// How far it came.
+        /// The pages that were mapped.
         got: u64,
     },
-    /// No contiguous run is so long.
+    /// No free run of frames is long enough.
     NoRun {
-        /// What was wanted.
+        /// The requested size.
         pages: u64,
     },
-    /// There is no allocation of that number.
+    /// No allocation has this id.
     Unknown {
-        /// The number.
+        /// The id.
         id: AllocationId,
     },
-    /// The allocation is just being made or freed.
+    /// The allocation is growing or being freed.
     Busy {
-        /// The number.
+        /// The id.
         id: AllocationId,
     },
-    /// Memory of the allocation went away with its device.
+    /// A surprise removal took memory of the allocation.
     Lost {
-        /// The number.
+        /// The id.
         id: AllocationId,
     },
-    /// The pages asked for are not all in the allocation.
+    /// The page range reaches past the end of the allocation.
     OutOfRange {
-        /// The number.
+        /// The id.
         id: AllocationId,
-        /// The allocation's pages.
+        /// The allocation's size in pages.
         pages: u64,
     },
-    /// The page tables refused.
+    /// Mapping failed.
     Map(MapError),
-    /// The page tables do not hold what they must: memory is corrupted.
+    /// The page tables contradict the area: memory is corrupted.
     Corrupt {
-        /// Where.
+        /// The address.
         at: VirtAddr,
     },
 }
@@ -205,7 +207,7 @@ impl fmt::Display for AllocError {
             }
             AllocError::NotEnough { pages, free } => {
                 let s = if *pages == 1 { "" } else { "s" };
-                write!(f, "{pages} page{s} wanted, {free} of that kind are free there")
+                write!(f, "{pages} page{s} requested, but only {free} suitable frames are free")
             }
             AllocError::RanOut { pages, got } => {
                 write!(f, "memory ran out at page {got} of {pages} (page tables need frames too)")
@@ -213,7 +215,9 @@ impl fmt::Display for AllocError {
             AllocError::NoRun { pages } => write!(f, "no run of {pages} free frames"),
             AllocError::Unknown { id } => write!(f, "there is no allocation {id}"),
             AllocError::Busy { id } => write!(f, "allocation {id} is being made or freed"),
-            AllocError::Lost { id } => write!(f, "allocation {id} is lost: its memory went away; free it"),
+            AllocError::Lost { id } => {
+                write!(f, "allocation {id} is lost: its memory was surprise-removed; free it")
+            }
             AllocError::OutOfRange { id, pages } => write!(f, "allocation {id} has {pages} pages"),
             AllocError::Map(error) => error.fmt(f),
             AllocError::Corrupt { at } => write!(f, "the page tables are corrupted at {at}"),
@@ -229,20 +233,20 @@ impl From<MapError> for AllocError {
     }
 }
 
-/// An allocation and its part of the window.
+/// An allocation and its reserved address range. Corresponds to Linux `struct vmap_area`.
 #[derive(Clone, Debug)]
 struct Area {
-    /// What is mapped so far.
+    /// The allocation; `pages` counts the pages mapped so far.
     allocation: Allocation,
-    /// Pages of the window from its start on that nobody else gets.
+    /// Pages of address space reserved from the start.
     reserved: u64,
-    /// Pages from the start on that are gone again.
+    /// Pages from the start that are unmapped and freed.
     freed: u64,
-    /// How its frames may lie.
+    /// The physical layout.
     shape: Shape,
-    /// The run that its frames are on the way to (of a contiguous one).
-    moving: Option<Moving>,
-    /// What it has taken and not mapped yet, while it is being made.
+    /// The migration under way; contiguous allocations only.
+    migration: Option<Migration>,
+    /// Frames that are allocated but not mapped yet; while it grows.
     pending: Pending,
 }
 
@@ -256,14 +260,14 @@ impl Area {
     }
 }
 
-/// The list of allocations, in the order of their addresses.
+/// The areas, sorted by address.
 #[derive(Debug)]
 struct AreaTree {
     next: u64,
     list: ArrayVec<Area, MAX_ALLOCATIONS>,
 }
 
-/// The window. See the module's head.
+/// The ALLOC window's areas and their lock. See the module's documentation.
 #[derive(Debug)]
 pub struct VmallocArena {
     areas: Mutex<AreaTree>,
@@ -276,35 +280,36 @@ impl Default for VmallocArena {
 }
 
 impl VmallocArena {
-    /// An empty window.
+    /// Creates an arena without allocations.
     pub const fn new() -> VmallocArena {
         VmallocArena { areas: Mutex::new(AreaTree { next: 1, list: ArrayVec::new_const() }) }
     }
 
-    /// The allocation `id`.
+    /// Returns the allocation `id`.
     pub fn get(&self, id: AllocationId) -> Option<Allocation> {
         let areas = self.areas.lock();
-        areas.list.iter().map(|place| place.allocation).find(|allocation| allocation.id == id)
+        areas.list.iter().map(|area| area.allocation).find(|allocation| allocation.id == id)
     }
 
-    /// The allocation with the lowest number above `after` (`None`: of all). To walk over them without a
-    /// lock held in between.
+    /// Returns the allocation with the lowest id above `after`, or with the lowest of all for `None`. Iterates over
+    /// the allocations without holding a lock in between.
     pub fn next_after(&self, after: Option<AllocationId>) -> Option<Allocation> {
         let areas = self.areas.lock();
-        let allocations = areas.list.iter().map(|place| place.allocation);
+        let allocations = areas.list.iter().map(|area| area.allocation);
         allocations.filter(|one| after.is_none_or(|after| one.id > after)).min_by_key(|one| one.id)
     }
 
-    /// The allocation whose addresses `at` is among.
+    /// Returns the allocation that contains the address `at`.
     pub fn holding(&self, at: VirtAddr) -> Option<Allocation> {
         let areas = self.areas.lock();
         let holds = |one: &Allocation| at >= one.start && at.0 - one.start.0 < one.pages * PAGE_SIZE;
-        areas.list.iter().map(|place| place.allocation).find(holds)
+        areas.list.iter().map(|area| area.allocation).find(holds)
     }
 }
 
 impl AreaTree {
-    /// Reserves `pages` addresses, the first of them `offset` pages above a multiple of `align` pages.
+    /// Reserves `pages` pages of address space, first fit; the start lies `offset` pages above a multiple of
+    /// `align` pages.
     fn reserve(
         &mut self,
         pages: u64,
@@ -321,12 +326,12 @@ impl AreaTree {
         let bytes = bytes.ok_or(AllocError::NoAddresses { pages })?;
         let mut start = ALLOC.start.0 + offset;
         let mut index = 0;
-        for place in &self.list {
-            if start + bytes <= place.allocation.start.0 {
+        for area in &self.list {
+            if start + bytes <= area.allocation.start.0 {
                 break;
             }
-            // The window's start is a multiple of every alignment, so the remainder is all that counts.
-            let end = place.end();
+            // The window's start is a multiple of every alignment, so only the remainder of `end` matters.
+            let end = area.end();
             start = end + (offset + align - end % align) % align;
             index += 1;
         }
@@ -338,30 +343,31 @@ impl AreaTree {
         let state = AllocationState::Allocating;
         let allocation = Allocation { id, start: VirtAddr(start), pages: 0, filled: 0, state };
         let pending = Pending::new();
-        self.list.insert(index, Area { allocation, reserved: pages, freed: 0, shape, moving: None, pending });
+        self.list
+            .insert(index, Area { allocation, reserved: pages, freed: 0, shape, migration: None, pending });
         Ok(id)
     }
 
-    /// The place whose addresses `at` is among.
+    /// Returns the area that contains the address `at`.
     fn holding(&mut self, at: VirtAddr) -> Option<&mut Area> {
-        let behind = self.list.partition_point(|place| place.allocation.start <= at);
-        self.list.get_mut(behind.checked_sub(1)?).filter(|place| at.0 < place.end())
+        let behind = self.list.partition_point(|area| area.allocation.start <= at);
+        self.list.get_mut(behind.checked_sub(1)?).filter(|area| at.0 < area.end())
     }
 
     fn index(&self, id: AllocationId) -> Result<usize, AllocError> {
-        let found = self.list.iter().position(|place| place.allocation.id == id);
+        let found = self.list.iter().position(|area| area.allocation.id == id);
         found.ok_or(AllocError::Unknown { id })
     }
 
-    fn place(&mut self, id: AllocationId) -> Result<&mut Area, AllocError> {
+    fn area(&mut self, id: AllocationId) -> Result<&mut Area, AllocError> {
         let index = self.index(id)?;
         self.list.get_mut(index).ok_or(AllocError::Unknown { id })
     }
 
     fn ready(&mut self, id: AllocationId) -> Result<&mut Area, AllocError> {
-        let place = self.place(id)?;
-        match place.allocation.state {
-            AllocationState::Ready => Ok(place),
+        let area = self.area(id)?;
+        match area.allocation.state {
+            AllocationState::Ready => Ok(area),
             AllocationState::Allocating | AllocationState::Freeing => Err(AllocError::Busy { id }),
             AllocationState::Lost => Err(AllocError::Lost { id }),
         }

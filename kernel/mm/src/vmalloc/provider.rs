@@ -1,6 +1,6 @@
-//! What the window needs of the memory core, and the facade as the one that provides it.
+//! The services that the vmalloc arena needs from the memory core, and their implementation by [`Memory`].
 //!
-//! Neighbours: `allocate` does the work; the window's tests have a simple provider of their own.
+//! Neighbours: `allocate` does the work; the arena's tests bring a simple provider of their own.
 
 use core::sync::atomic::Ordering;
 
@@ -11,43 +11,43 @@ use crate::memory::{Block, Memory};
 use crate::page_table::{FrameSource, Level, PageTables};
 use crate::rmap::RmapEntry;
 
-/// Where the window's frames, tables and page tables come from.
+/// A source of frames and page tables for the arena.
 pub trait FrameProvider {
-    /// The machine that memory is touched through.
+    /// The machine through which memory is accessed.
     type Machine: Machine;
 
-    /// The machine.
+    /// Returns the machine.
     fn machine(&self) -> &Self::Machine;
 
-    /// Runs `work` on the page tables, under their lock; `None` while there are none. `work` may call
-    /// [`FrameProvider::free_table`] and nothing else of the provider.
+    /// Runs `work` on the page tables, under their lock; `None` before they exist. `work` may call
+    /// [`FrameProvider::free_table`] and no other method of the provider.
     fn with_tables<T>(&self, work: impl FnOnce(&mut PageTables, &Self::Machine) -> T) -> Option<T>;
 
-    /// A block of order `most` or, where none is free, of a lower one.
+    /// Allocates a block of order `most` or, when none is free, of the next lower one that is.
     fn alloc_block(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block>;
 
-    /// A contiguous run made of allocated blocks, the first at its start.
+    /// Allocates a contiguous run, made of blocks of which the first is at the run's start.
     fn alloc_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange>;
 
-    /// The allocated block that `head` heads.
+    /// Returns the allocated block with the head frame `head`.
     fn block_at(&self, head: Pfn) -> Option<Block>;
 
-    /// Notes where the block at `head` is mapped.
+    /// Sets the rmap of the block at `head`: it is mapped at `at`.
     fn set_owner(&self, head: Pfn, at: VirtAddr);
 
-    /// Frees the allocated block at `head`.
+    /// Frees the block at `head`, which the caller owns.
     fn free_owned(&self, head: Pfn);
 
-    /// A frame for a page table.
+    /// Allocates a frame for a page table.
     fn alloc_table(&self) -> Option<Pfn>;
 
-    /// Notes that the frame of [`FrameProvider::alloc_table`] is the table of `level` for `at` now.
+    /// Sets the rmap of a frame of [`FrameProvider::alloc_table`]: it is the table of `level` for `at`.
     fn set_table_owner(&self, frame: Pfn, at: VirtAddr, level: Level);
 
-    /// Takes back a frame of [`FrameProvider::alloc_table`].
+    /// Frees a frame of [`FrameProvider::alloc_table`].
     fn free_table(&self, frame: Pfn);
 
-    /// Free frames that an allocation of `kind` may have, of a node or of all.
+    /// Counts the free frames that an allocation of `kind` may use, on one node or on all.
     fn free_pages(&self, node: Option<NodeId>, kind: Kind) -> u64;
 }
 
@@ -76,12 +76,12 @@ impl<M: Machine> FrameProvider for Memory<M> {
 
     fn set_owner(&self, head: Pfn, at: VirtAddr) {
         let set = self.set_mapping(head, at);
-        debug_assert!(set.is_ok(), "{head:?} heads a block of ours");
+        debug_assert!(set.is_ok(), "{head:?} is the head of a block that the caller owns");
     }
 
     fn free_owned(&self, head: Pfn) {
         let freed = self.free_block(head);
-        debug_assert!(freed.is_ok(), "{head:?} heads a block of ours");
+        debug_assert!(freed.is_ok(), "{head:?} is the head of a block that the caller owns");
     }
 
     fn alloc_table(&self) -> Option<Pfn> {
@@ -96,7 +96,7 @@ impl<M: Machine> FrameProvider for Memory<M> {
     }
 
     fn free_table(&self, frame: Pfn) {
-        // One in reserve may have gone with its device meanwhile.
+        // A surprise removal may have taken a reserved frame.
         if self.resource_of(frame).is_some() {
             self.page_tables.fetch_sub(1, Ordering::Relaxed);
             self.free_owned(frame);
@@ -105,21 +105,21 @@ impl<M: Machine> FrameProvider for Memory<M> {
 
     fn free_pages(&self, node: Option<NodeId>, kind: Kind) -> u64 {
         self.drain_all();
-        let there = match node {
+        let free = match node {
             Some(node) => self.nodes.find(node).map_or(0, |nr| self.nodes.free(nr)),
             None => self.free_everywhere(),
         };
         match kind {
-            Kind::Movable => there,
-            Kind::Pinned => there.saturating_sub(self.nodes.movable_only(&self.slots, node)),
+            Kind::Movable => free,
+            Kind::Pinned => free.saturating_sub(self.nodes.movable_only(&self.slots, node)),
         }
     }
 }
 
-/// Gives tables that became empty back to a provider.
-pub(super) struct Returning<'a, P>(pub(super) &'a P);
+/// A [`FrameSource`] that frees emptied tables to a provider and provides no frames.
+pub(super) struct TableSink<'a, P>(pub(super) &'a P);
 
-impl<P: FrameProvider> FrameSource for Returning<'_, P> {
+impl<P: FrameProvider> FrameSource for TableSink<'_, P> {
     fn alloc_frame(&mut self) -> Option<Pfn> {
         None
     }

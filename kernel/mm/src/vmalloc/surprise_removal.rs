@@ -1,9 +1,10 @@
-//! Allocations whose memory went away with its device: what is left of them is given back, and they say that they
-//! are lost until they are freed.
+//! Surprise removal of memory that allocations use: their remaining frames are freed, and they stay in the state
+//! `Lost` until their owner frees them.
 //!
-//! The page tables cannot be asked for the blocks: some of them may be gone as well. But every block that is left
-//! knows the address it was mapped at (the reverse map), and every page table which one it was: so one walk over the
-//! blocks of all memory that is there finds what belongs to the lost. Neighbours: `remove::forget` asks.
+//! The page tables are no record of the blocks here: some tables may be gone as well. But the rmap of each remaining
+//! block holds the address it was mapped at, and the rmap of each page table its level and address. So one walk over
+//! the blocks of all present memory finds the blocks of lost allocations. Neighbours:
+//! `hot_remove::surprise_removal` calls it.
 
 use arrayvec::ArrayVec;
 
@@ -13,28 +14,32 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::Hole;
 use crate::rmap::RmapEntry;
-use crate::vmalloc::provider::Returning;
+use crate::vmalloc::provider::TableSink;
 use crate::vmalloc::{AllocationState, Area, FrameProvider, Pending, VmallocArena};
 
-/// Leaves that are unmapped together.
+/// The number of leaves unmapped in one round.
 const LEAVES: usize = 64;
 
-/// What was lost.
+/// The losses of a surprise removal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lost {
-    /// Pages whose frames are gone.
+    /// Pages of allocations whose frames were removed.
     pub(crate) pages: u64,
-    /// Allocations that had some of them, or whose page tables are gone.
+    /// Allocations that used removed frames, as pages or as page tables.
     pub(crate) allocations: u64,
 }
 
 impl VmallocArena {
-    /// Ends every allocation with something in frames for which `gone` holds, and gives back what is left of it.
-    pub(crate) fn lose<M: Machine>(&self, memory: &Memory<M>, gone: &dyn Fn(Pfn) -> bool) -> Lost {
+    /// Marks every allocation that uses removed frames (`gone`) as lost and frees its remaining frames.
+    pub(crate) fn surprise_removal<M: Machine>(
+        &self,
+        memory: &Memory<M>,
+        gone: &dyn Fn(Pfn) -> bool,
+    ) -> Lost {
         let mut areas = self.areas.lock();
         let mut lost = Lost::default();
-        for place in &mut areas.list {
-            let (mut holes, start, reserved) = (0, place.allocation.start, place.reserved);
+        for area in &mut areas.list {
+            let (mut holes, start, reserved) = (0, area.allocation.start, area.reserved);
             memory.with_tables(|tables, machine| {
                 tables.cut_out(machine, start, reserved, gone, &mut |hole| {
                     holes += 1;
@@ -43,57 +48,59 @@ impl VmallocArena {
                     }
                 });
             });
-            let unmapped = place.lose_pending(gone);
+            let unmapped = area.drop_lost_pending(gone);
             lost.pages += unmapped;
             if holes > 0 || unmapped > 0 {
-                lost.allocations += end_lost(memory, place);
+                lost.allocations += mark_lost(memory, area);
             }
         }
-        // A table that was shared by two allocations makes a hole in the first: the second has none, and no pages.
-        for place in &mut areas.list {
-            if !is_mapped(memory, place) {
-                lost.allocations += end_lost(memory, place);
+        // A removed table shared by two allocations was reported as a hole of the first one only; the second one has
+        // unmapped pages instead.
+        for area in &mut areas.list {
+            if !is_mapped(memory, area) {
+                lost.allocations += mark_lost(memory, area);
             }
         }
         let list = &areas.list;
-        memory.give_stranded(&|at| {
-            let holds = |place: &&Area| place.allocation.start <= at && at.0 < place.end();
-            list.iter().find(holds).is_some_and(|place| place.allocation.state == AllocationState::Lost)
+        memory.free_orphans(&|at| {
+            let holds = |area: &&Area| area.allocation.start <= at && at.0 < area.end();
+            list.iter().find(holds).is_some_and(|area| area.allocation.state == AllocationState::Lost)
         });
         lost
     }
 }
 
 impl Area {
-    /// Forgets frames for which `gone` holds among those that are not mapped. Returns how many frames of its content
-    /// there were: without them it cannot be made. What is in reserve or only to be moved to can be had elsewhere.
-    fn lose_pending(&mut self, gone: &dyn Fn(Pfn) -> bool) -> u64 {
+    /// Drops the removed frames among those that are not mapped. Returns the number of content frames among them,
+    /// without which the allocation cannot be completed. Reserved table frames and an untouched migration target are
+    /// not counted: others can replace them.
+    fn drop_lost_pending(&mut self, gone: &dyn Fn(Pfn) -> bool) -> u64 {
         self.pending.reserve.retain(|frame| !gone(*frame));
-        // A run and a block lie in one resource: all of it is gone, or none.
+        // A run or a block lies in one resource: either all of it was removed or nothing.
         let run = self.pending.run.take_if(|run| gone(run.start)).map_or(0, PfnRange::pages);
         let block = self.pending.block.take_if(|(block, _)| gone(block.head));
-        self.moving.take_if(|moving| moving.is_untouched() && gone(moving.new));
+        self.migration.take_if(|migration| migration.is_untouched() && gone(migration.new));
         run + block.map_or(0, |(block, mapped)| block.order.pages() - mapped)
     }
 }
 
-/// Ends an allocation that lost memory, once: unmaps what is left of it. Its blocks are freed by the reverse map, what
-/// it has taken and not mapped among them. Returns 1 unless it was lost before.
-fn end_lost<M: Machine>(memory: &Memory<M>, place: &mut Area) -> u64 {
-    if place.allocation.state == AllocationState::Lost {
+/// Marks an allocation as lost and unmaps its remaining pages. `free_orphans` frees its blocks by their rmap, those
+/// not mapped yet included. Returns 1 unless the allocation was lost before.
+fn mark_lost<M: Machine>(memory: &Memory<M>, area: &mut Area) -> u64 {
+    if area.allocation.state == AllocationState::Lost {
         return 0;
     }
-    unmap_rest(memory, place);
-    place.moving = None;
-    place.pending.reserve.drain(..).for_each(|frame| memory.free_table(frame));
-    place.pending = Pending::new();
-    place.allocation.state = AllocationState::Lost;
+    unmap_rest(memory, area);
+    area.migration = None;
+    area.pending.reserve.drain(..).for_each(|frame| memory.free_table(frame));
+    area.pending = Pending::new();
+    area.allocation.state = AllocationState::Lost;
     1
 }
 
-/// Whether every page that should be mapped is.
-fn is_mapped<M: Machine>(memory: &Memory<M>, place: &Area) -> bool {
-    let (first, pages) = (place.page(place.freed), place.allocation.pages - place.freed);
+/// Returns whether every page that should be mapped is mapped.
+fn is_mapped<M: Machine>(memory: &Memory<M>, area: &Area) -> bool {
+    let (first, pages) = (area.page(area.freed), area.allocation.pages - area.freed);
     let mut at = first;
     memory.with_tables(|tables, machine| {
         tables.leaves(machine, first, pages, &mut |leaf| {
@@ -105,13 +112,13 @@ fn is_mapped<M: Machine>(memory: &Memory<M>, place: &Area) -> bool {
     at >= first.offset(pages * PAGE_SIZE)
 }
 
-/// Unmaps what is still mapped of a place.
-fn unmap_rest<M: Machine>(memory: &Memory<M>, place: &Area) {
+/// Unmaps the remaining pages of an area.
+fn unmap_rest<M: Machine>(memory: &Memory<M>, area: &Area) {
     loop {
         let mut leaves: ArrayVec<(VirtAddr, u64), LEAVES> = ArrayVec::new();
         memory.with_tables(|tables, machine| {
-            tables.leaves(machine, place.allocation.start, place.allocation.pages, &mut |leaf| {
-                // The rest comes in the next round.
+            tables.leaves(machine, area.allocation.start, area.allocation.pages, &mut |leaf| {
+                // When the list is full, the next round unmaps the rest.
                 let _ = leaves.try_push((leaf.virt, leaf.size.pages()));
             });
         });
@@ -120,7 +127,7 @@ fn unmap_rest<M: Machine>(memory: &Memory<M>, place: &Area) {
         }
         for (at, pages) in leaves {
             let unmapped = memory
-                .with_tables(|tables, machine| tables.unmap(machine, at, pages, &mut Returning(memory)));
+                .with_tables(|tables, machine| tables.unmap(machine, at, pages, &mut TableSink(memory)));
             if !matches!(unmapped, Some(Ok(_))) {
                 return;
             }
@@ -129,9 +136,9 @@ fn unmap_rest<M: Machine>(memory: &Memory<M>, place: &Area) {
 }
 
 impl<M: Machine> Memory<M> {
-    /// Frees the blocks that are mapped at addresses for which `lost` holds, and page tables that nothing links any
-    /// more; counts the page tables that are left.
-    fn give_stranded(&self, lost: &dyn Fn(VirtAddr) -> bool) {
+    /// Frees the blocks whose rmap address lies in a lost allocation (`lost`), and the page tables that no entry links
+    /// any more. Recounts the remaining page tables.
+    fn free_orphans(&self, lost: &dyn Fn(VirtAddr) -> bool) {
         let mut tables = 0;
         self.each_entry(|entry| {
             let mut at = entry.range.start;

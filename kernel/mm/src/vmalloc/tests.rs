@@ -1,5 +1,5 @@
-//! Tests of the window over the simulated machine, with a provider that is as simple as can be: a set of
-//! free frames, first fit. `tests/window_on_memory.rs` has the memory core itself as provider.
+//! Tests of the arena on the simulated machine, with a minimal provider: a set of free frames, first fit. The tests
+//! of `memory` use the memory core itself as provider.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::memory::Block;
 use crate::page_table::{LeafSize, Level, Mapping, NoFrames, PageTables};
 use crate::sim::SimMachine;
 
-/// The provider's memory: 32 MiB from 32 MiB on, already in the direct map.
+/// The provider's memory: 32 MiB starting at 32 MiB, already in the direct map.
 const FRAMES: PfnRange = PfnRange { start: Pfn(0x2000), end: Pfn(0x4000) };
 
 struct Simple {
@@ -27,8 +27,8 @@ struct Simple {
     blocks: RefCell<BTreeMap<Pfn, Order>>,
     owners: RefCell<BTreeMap<Pfn, VirtAddr>>,
     page_tables: RefCell<BTreeSet<Pfn>>,
-    /// How many more blocks and tables it gives.
-    gives: Cell<u64>,
+    /// The number of further blocks and tables that it provides.
+    budget: Cell<u64>,
 }
 
 impl Simple {
@@ -46,12 +46,12 @@ impl Simple {
             blocks: RefCell::default(),
             owners: RefCell::default(),
             page_tables: RefCell::default(),
-            gives: Cell::new(u64::MAX),
+            budget: Cell::new(u64::MAX),
         }
     }
 
-    fn may_give(&self) -> Option<()> {
-        self.gives.set(self.gives.get().checked_sub(1)?);
+    fn spend(&self) -> Option<()> {
+        self.budget.set(self.budget.get().checked_sub(1)?);
         Some(())
     }
 
@@ -66,13 +66,13 @@ impl Simple {
         self.blocks.borrow_mut().insert(block.head, block.order);
     }
 
-    /// Everything that must be as before when an allocation has come and gone.
+    /// The state that an allocation followed by its free must restore.
     fn state(&self) -> (BTreeSet<Pfn>, usize, usize, Vec<crate::sim::SimLeaf>) {
         let counts = (self.blocks.borrow().len(), self.page_tables.borrow().len());
         (self.free.borrow().clone(), counts.0, counts.1, self.sim.leaves())
     }
 
-    /// Every block is mapped whole where its head says, and no frame of it anywhere else in the window.
+    /// Asserts that every block is mapped whole at the address in its rmap.
     fn check_owners(&self) {
         let tables = self.tables.borrow();
         for (head, order) in self.blocks.borrow().iter() {
@@ -101,7 +101,7 @@ impl FrameProvider for Simple {
 
     fn alloc_block(&self, most: Order, node: Option<NodeId>, _kind: Kind) -> Option<Block> {
         assert_eq!(node, None);
-        self.may_give()?;
+        self.spend()?;
         let fits = |order: u8| {
             let heads = (FRAMES.start.0..FRAMES.end.0).step_by(1 << order).map(Pfn);
             heads.map(|head| Block { head, order: Order(order) }).find(|block| self.is_free(block.range()))
@@ -112,7 +112,7 @@ impl FrameProvider for Simple {
     }
 
     fn alloc_run(&self, pages: u64, _node: Option<NodeId>, _kind: Kind) -> Option<PfnRange> {
-        self.may_give()?;
+        self.spend()?;
         let last = FRAMES.end.0.checked_sub(pages)?;
         let run = (FRAMES.start.0..=last)
             .map(|start| PfnRange::of(Pfn(start), pages))
@@ -136,7 +136,7 @@ impl FrameProvider for Simple {
     }
 
     fn free_owned(&self, head: Pfn) {
-        let order = self.blocks.borrow_mut().remove(&head).expect("only what was taken is freed");
+        let order = self.blocks.borrow_mut().remove(&head).expect("only allocated blocks are freed");
         self.owners.borrow_mut().remove(&head);
         let mut free = self.free.borrow_mut();
         assert!((0..order.pages()).all(|page| free.insert(head.offset(page))));
@@ -171,8 +171,9 @@ fn faults(access: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(access)).is_err()
 }
 
-/// What was filled is verified; a changed word, and two pages that are swapped, are found; pages not filled
-/// are not counted. After `free` everything is as before and the addresses fault.
+/// Proves that `verify` accepts filled pages, detects a changed word and two swapped pages, and does not count
+/// unfilled pages; after `free` the frames are free and the addresses fault. Fails when the pattern does not depend on
+/// the page or the offset, or when `free` leaves a mapping.
 #[test]
 fn fill_and_verify() {
     let (memory, window) = (Simple::new(), VmallocArena::new());
@@ -211,20 +212,20 @@ fn fill_and_verify() {
     assert_eq!(window.get(one.id), None);
 }
 
-/// With any number of blocks and tables too few, nothing is lost and nothing stays mapped, whatever the
-/// shape; given all, it succeeds.
+/// Proves that an allocation that runs out of frames at any step, for either shape, leaks nothing and leaves nothing
+/// mapped. Fails when one error path forgets a block, a table or a leaf.
 #[test]
 fn running_out_at_each_step_undoes_everything() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
         let (memory, window) = (Simple::new(), VmallocArena::new());
-        // Holes, so that blocks of many sizes are needed.
+        // A hole, so that blocks of several orders are needed.
         let hole = memory.alloc_block(Order(3), None, Kind::Pinned).unwrap();
         memory.page_tables.borrow_mut().insert(hole.head);
         let before = memory.state();
         let request = request(Amount::Pages(1805), shape);
         let mut steps = 0;
         loop {
-            memory.gives.set(steps);
+            memory.budget.set(steps);
             match window.allocate(&memory, &request) {
                 Ok(done) => {
                     memory.check_owners();
@@ -240,7 +241,8 @@ fn running_out_at_each_step_undoes_everything() {
     }
 }
 
-/// A run is one run of frames, mapped by 2 MiB leaves where it can be, though it starts at an odd frame.
+/// Proves that a contiguous allocation gets one run of frames and 2 MiB leaves even when the run starts at an unaligned
+/// frame. Fails when the address is not chosen congruent to the run.
 #[test]
 fn a_run_is_contiguous_and_congruent() {
     let (memory, window) = (Simple::new(), VmallocArena::new());
@@ -261,7 +263,8 @@ fn a_run_is_contiguous_and_congruent() {
     assert!(matches!(refused, Err(AllocError::NotEnough { .. })), "{refused:?}");
 }
 
-/// `All` leaves nothing free but what could not be mapped for want of a table, and everything comes back.
+/// Proves that `Amount::All` uses every free frame, as page or as table, and that all of them come back. Fails when
+/// frames reserved for tables are left over.
 #[test]
 fn all_takes_every_frame() {
     let (memory, window) = (Simple::new(), VmallocArena::new());
@@ -278,8 +281,8 @@ fn all_takes_every_frame() {
     assert_eq!(memory.state(), before);
 }
 
-/// Growing, cancelling and freeing in steps of every size: nobody else can use what is unfinished, and
-/// cancelling at any moment gives everything back.
+/// Proves that an allocation cannot be used or freed while it grows or is being freed, and that cancelling it after any
+/// step frees everything. Fails when a step leaves a frame unrecorded.
 #[test]
 fn growing_can_be_cancelled_at_any_step() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
@@ -310,12 +313,12 @@ fn growing_can_be_cancelled_at_any_step() {
     }
 }
 
-/// Addresses are given first fit, without overlap, at the asked remainder; numbers are never used again, and
-/// the list's end is an error.
+/// Proves that addresses are reserved first fit, without overlap, at the requested offset; that ids are never reused;
+/// and that a full list is an error. Fails when `reserve` misplaces an area or reuses an id.
 #[test]
 fn addresses_are_first_fit() {
     let mut areas = AreaTree { next: 1, list: ArrayVec::new() };
-    let start = |areas: &mut AreaTree, id| areas.place(id).unwrap().allocation.start.0 - ALLOC.start.0;
+    let start = |areas: &mut AreaTree, id| areas.area(id).unwrap().allocation.start.0 - ALLOC.start.0;
     let one = areas.reserve(3, 1, 0, Shape::Scattered).unwrap();
     let two = areas.reserve(512, 512, 5, Shape::Scattered).unwrap();
     let three = areas.reserve(2, 1, 0, Shape::Scattered).unwrap();
@@ -342,8 +345,9 @@ fn addresses_are_first_fit() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
-    /// Random allocations and frees of all sizes and shapes: contents hold, each block is where its head
-    /// says, and at the end every frame and every table is back.
+    /// Proves for random allocations and frees of all sizes and shapes that contents stay intact, that each block is
+    /// mapped at the address in its rmap, and that at the end every frame and table is free. Fails when an
+    /// allocation overwrites or leaks a frame.
     #[test]
     fn random_allocations(steps in prop::collection::vec((1u64..1400, any::<bool>(), any::<prop::sample::Index>()), 1..16)) {
         let (memory, window) = (Simple::new(), VmallocArena::new());
@@ -377,7 +381,8 @@ proptest! {
     }
 }
 
-/// A page of an allocation is the same memory as in the direct map, and its address is taken.
+/// Proves that a page of an allocation and its frame in the direct map are the same memory, and that the page's address
+/// cannot be mapped again. Fails when a page maps another frame than its leaf states.
 #[test]
 fn a_page_is_one_frame_at_two_addresses() {
     let (memory, window) = (Simple::new(), VmallocArena::new());
