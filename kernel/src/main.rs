@@ -12,10 +12,10 @@ mod executor;
 mod hotplug;
 mod log;
 mod memory;
-mod news;
 mod shell;
 mod situation;
 mod sync;
+mod uevents;
 
 use ::log::{error, info, warn};
 use acpi::register::Access;

@@ -2,7 +2,7 @@
 //! of memory and ports that keep what is written, and a PCI space of zeros.
 use std::collections::BTreeMap;
 
-use carapace_aml::{Host, HostError, PciAddress, Width};
+use carapace_aml::{Host, HostError, Notified, PciAddress, Width};
 
 /// One slot's registers, and what the guest wrote there.
 #[derive(Clone, Debug, Default)]
@@ -134,8 +134,8 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn notify(&mut self, device: &str, value: u64) {
-        self.notes.push((device.into(), value));
+    fn notify(&mut self, device: Notified<'_>, value: u64) {
+        self.notes.push((device.path(), value));
     }
 
     fn sleep(&mut self, _: u32) {}

@@ -6,7 +6,7 @@ mod fake;
 mod qemu;
 
 use carapace_aml::resources::{Resource, decode};
-use carapace_aml::{Aml, Kind, Limits, Loaded, Reach, Value};
+use carapace_aml::{Aml, Handle, Kind, Limits, Loaded, Reach, Value};
 use fake::{Dimm, FakeHost};
 use qemu::Firmware;
 
@@ -73,8 +73,8 @@ fn memory_hotplug_methods_of_qemu_run() {
 
 fn memory_devices(aml: &mut Aml, host: &mut FakeHost) -> Vec<String> {
     let mut devices = aml.devices();
-    devices.retain(|device| aml.hid(host, device).expect("_HID").as_deref() == Some("PNP0C80"));
-    devices
+    devices.retain(|&device| aml.hid(host, device).expect("_HID").as_deref() == Some("PNP0C80"));
+    devices.into_iter().map(|device| aml.path(device)).collect()
 }
 
 fn integer(aml: &mut Aml, host: &mut FakeHost, path: &str) -> u64 {
@@ -100,7 +100,7 @@ fn gpe_handlers_of_qemu_reach_what_they_should() {
     for (firmware, machine) in with_each_firmware(&["q35", "pc"]) {
         let (mut aml, mut host) = loaded(firmware, machine, 3);
         let devices = memory_devices(&mut aml, &mut host);
-        let is_memory = |path: &str| devices.iter().any(|device| device == path);
+        let is_memory = |device: Handle| devices.contains(&aml.path(device));
         assert_eq!(aml.reaches_notify("\\_GPE._E03", &is_memory), Reach::Yes, "{machine}");
         for other in ["\\_GPE._E01", "\\_GPE._E02"] {
             if aml.exists(other) {
@@ -131,9 +131,9 @@ fn what_qemu_declares_is_what_acpica_sees() {
         };
         let (mut aml, mut host) = fresh();
         let mut paths = Vec::new();
-        let mut pending = vec![String::from("\\")];
-        while let Some(path) = pending.pop() {
-            let children = aml.children(&path);
+        let mut pending = vec![aml.find("\\").expect("the root")];
+        while let Some(object) = pending.pop() {
+            let (path, children) = (aml.path(object), aml.children(object));
             let has_value = match aml.kind(&path) {
                 Some(Kind::Integer | Kind::String | Kind::Buffer | Kind::Package) => true,
                 Some(Kind::Method) => aml.arguments(&path) == Some(0),
@@ -198,7 +198,7 @@ fn answers_are_those_of_acpica() {
             let mut host = FakeHost::default();
             let mut aml = Aml::new(Limits::default());
             load(&mut aml, &mut host, &table, &name);
-            let mut names = aml.children("\\");
+            let mut names: Vec<_> = aml.children("\\").into_iter().map(|object| aml.path(object)).collect();
             names.retain(|name| name.starts_with("\\T"));
             for names in names.chunks(40) {
                 // A fresh interpreter for each run of acpiexec.

@@ -1,5 +1,5 @@
-//! Memory devices of an SSDT that are asked for back: several ranges, no `_EJ0`, one that lies or fails, an empty
-//! slot, and a device that is gone without having been asked for.
+//! Eject requests for memory devices of an SSDT: several ranges, no `_EJ0`, an `_EJ0` without effect or that fails, an
+//! empty slot; and a surprise-removed device.
 
 use tempfile::TempDir;
 use tests::{Guest, Machine, Plan, asl};
@@ -21,11 +21,11 @@ fn in_use(guest: &mut Guest) -> Vec<(String, u64)> {
     rows.map(|row| (row.device.trim_start_matches("\\_SB.").to_owned(), row.node)).collect()
 }
 
-/// Proves that a device of three ranges goes as a whole, once, though it is asked for twice; that one which is still there
-/// after `_EJ0`, and one whose `_EJ0` fails, are answered by a failure and are in use again; that without `_EJ0` a
-/// request is answered as not supported and nothing is tried; that of an empty slot nothing can be had;
-/// that a device which is gone without having been asked for is forgotten; that each request has one end; and that
-/// the node of a device without `_PXM` is that of what it lies in, or SRAT's.
+/// Proves that a device of three ranges is ejected as a whole, once, although ejection is requested twice; that a device
+/// still present after `_EJ0`, and one whose `_EJ0` fails, get a failure as answer and are online again; that without
+/// `_EJ0` a request is answered as not supported, and for an empty slot as failed; that the memory of a surprise-removed
+/// device is dropped; that each request gets one final answer; and that the node of a device without `_PXM` is that of
+/// the enclosing device, or SRAT's. Fails when a request gets a wrong answer or none.
 #[test]
 fn devices_of_an_ssdt() {
     let directory = TempDir::new().expect("a temporary directory");
@@ -50,14 +50,14 @@ fn devices_of_an_ssdt() {
     assert_eq!(told(&heard, 3), [progress, EJ0, (3, 1)]);
     assert_eq!(told(&heard, 4), [(3, 0x80)]);
     assert_eq!(told(&heard, 5), [(3, 1)]);
-    // gone without having been asked for, with nothing of it in use
+    // surprise-removed, none of its memory in use
     assert_eq!(told(&heard, 6), [(1, 0)]);
     // Of those without a `_PXM` SRAT tells the node, unless something above them does.
     let expected = [("HOME.KNOW", 0), ("STAY", 1), ("DIVZ", 1), ("NOEJ", 1)];
     assert_eq!(in_use(&mut guest), expected.map(|(device, node)| (device.to_owned(), node)));
     let log = guest.log();
     for line in
-        ["STAY: not ejected: _EJ0 was evaluated, and the device is still there", "NOEJ: asked for back"]
+        ["STAY: not ejected: _EJ0 had no effect, the device is still present", "NOEJ: cannot be ejected"]
     {
         assert!(log.contains(line), "{line}");
     }

@@ -7,7 +7,7 @@ use tests::{Guest, Machine, Plan, asl};
 
 /// The devices of `lies.asl`, and what the log's line must say of each.
 const LIES: [(&str, &str); 50] = [
-    ("ALLM", "hold a firmware table"),
+    ("ALLM", "are mapped as a firmware table"),
     ("BITS", "is beyond the 40 physical address bits"),
     ("BOOT", "frames [0x800, 0xa00) overlap resource 0"),
     ("BUSM", "PCI function 00:10.0 must not become a bus master"),
@@ -44,7 +44,7 @@ const LIES: [(&str, &str); 50] = [
     ("RAMW", "register at 0x10000000: frame 0x10000 is RAM"),
     ("RECS", "nested too deeply"),
     ("RECU", "nested too deeply"),
-    ("REGS", "frames [0xc0400, 0xc0401) hold a firmware table, or what AML uses as registers"),
+    ("REGS", "frames [0xc0400, 0xc0401) are mapped as a firmware table or as registers"),
     ("SELF", "of the same device overlap"),
     ("SERL", "I/O port 0x3f8 is the kernel's serial line"),
     ("SHRT", "too short for its kind"),

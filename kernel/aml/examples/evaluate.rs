@@ -8,7 +8,7 @@
 //! The host has no hardware: it answers every register with an error, which is the evaluation's error then. A
 //! kernel's host does port I/O, maps memory, queues what `notify` tells, and waits in `sleep`.
 
-use carapace_aml::{Aml, Host, HostError, Limits, PciAddress, Value, Width};
+use carapace_aml::{Aml, Host, HostError, Limits, Notified, PciAddress, Value, Width};
 use std::env;
 use std::error::Error;
 
@@ -43,8 +43,8 @@ impl Host for NoHardware {
         Err(HostError::new("no hardware"))
     }
 
-    fn notify(&mut self, device: &str, value: u64) {
-        println!("Notify ({device}, {value:#x})");
+    fn notify(&mut self, device: Notified<'_>, value: u64) {
+        println!("Notify ({}, {value:#x})", device.path());
     }
 
     fn sleep(&mut self, _: u32) {}

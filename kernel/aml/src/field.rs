@@ -6,9 +6,9 @@
 //! ```
 use alloc::vec::Vec;
 
+use crate::access::Width;
 use crate::code::Cursor;
 use crate::error::{Error, ErrorKind};
-use crate::host::Width;
 use crate::model::{BufferField, BufferFieldKind, Data, FieldUnit, Handle, Home, Lock, Object, Update, Val};
 use crate::opcode as op;
 use crate::run::Run;

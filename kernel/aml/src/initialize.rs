@@ -21,10 +21,10 @@ const STATUS_FUNCTIONING: u64 = 8;
 /// `_REG`'s second argument: the region can be accessed from now on.
 const CONNECTED: u64 = 1;
 
-const SB: NameSeg = NameSeg::predefined(*b"_SB_");
-const INI: NameSeg = NameSeg::predefined(*b"_INI");
-const REG: NameSeg = NameSeg::predefined(*b"_REG");
-const STA: NameSeg = NameSeg::predefined(*b"_STA");
+const SB: NameSeg = NameSeg::literal(*b"_SB_");
+const INI: NameSeg = NameSeg::literal(*b"_INI");
+const REG: NameSeg = NameSeg::literal(*b"_REG");
+const STA: NameSeg = NameSeg::literal(*b"_STA");
 
 impl Aml {
     /// To be called once, after the last table: runs `\_INI` and `\_SB._INI`, then `_REG` of each scope that has

@@ -50,7 +50,7 @@ impl Aml {
         ];
         for (name, object) in predefined {
             // The namespace is empty: no name is taken.
-            let _added = names.add(ROOT, NameSeg::predefined(name), object);
+            let _added = names.add(ROOT, NameSeg::literal(name), object);
         }
         let core = Core {
             tables: Tables::default(),
@@ -118,44 +118,65 @@ impl Aml {
         self.core.waiting.iter().map(|waiting| &waiting.error)
     }
 
-    /// Frees what no name reaches any more. An evaluation does that only when there is a lot of it, since it
-    /// takes time; the caller has time when it has answered.
+    /// Frees the data that no name reaches any more. An evaluation does that only once a lot has been allocated; call
+    /// this when there is time.
     pub fn tidy(&mut self) {
         self.core.heap.collect(0, self.core.names.values());
     }
 
-    /// Bytes in use, as they count against [`Limits::bytes`].
-    pub fn bytes(&self) -> usize {
-        self.core.heap.bytes()
-    }
-
-    /// Evaluates the object with the absolute path `path`: calls a method, reads a field, or takes a
-    /// name's value. The result is a copy.
+    /// Evaluates an object: calls a method, reads a field, or takes a name's value. The result is a copy.
     ///
     /// # Errors
-    /// Names the AML path where it happened.
-    pub fn evaluate(&mut self, host: &mut dyn Host, path: &str, args: &[Value]) -> Result<Value, Error> {
-        let Some(node) = self.core.node(path)? else {
-            return Err(ErrorKind::NotFound(path.into()).into());
-        };
+    /// There is no such object, or the evaluation fails; the error names the AML path where it happened.
+    pub fn evaluate(
+        &mut self,
+        host: &mut dyn Host,
+        object: impl ToHandle,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        let node = object.to_handle(self)?;
         let mut run = Run::new(&mut self.core, host);
         let result = run.top_level(node, args);
         run.finish();
         self.core.collect();
         self.core.share.update(result.as_ref().map(drop).map_err(Error::kind));
-        result.map_err(|error| error.at(|| path.into(), 0))
+        result.map_err(|error| error.at(|| self.core.names.path(node), 0))
     }
 
-    /// Whether an object with this absolute path exists.
+    /// The object with the absolute path `path`; `None` if there is none.
     #[must_use]
-    pub fn exists(&self, path: &str) -> bool {
-        matches!(self.core.node(path), Ok(Some(_)))
+    pub fn find(&self, path: &str) -> Option<Handle> {
+        path.to_handle(self).ok()
     }
 
-    /// The type of the object with this absolute path.
+    /// Whether the object exists.
     #[must_use]
-    pub fn kind(&self, path: &str) -> Option<Kind> {
-        let node = self.core.node(path).ok()??;
+    pub fn exists(&self, object: impl ToHandle) -> bool {
+        object.to_handle(self).is_ok_and(|node| self.core.names.object(node).is_ok())
+    }
+
+    /// The absolute path of an object.
+    #[must_use]
+    pub fn path(&self, object: Handle) -> String {
+        self.core.names.path(object)
+    }
+
+    /// The object named `name` directly below `parent`.
+    #[must_use]
+    pub fn child(&self, parent: Handle, name: NameSeg) -> Option<Handle> {
+        self.core.names.child(parent, name).map(|child| self.core.names.followed(child))
+    }
+
+    /// The objects that enclose `object`, from its parent up; the root is left out.
+    pub fn ancestors(&self, object: Handle) -> impl Iterator<Item = Handle> {
+        let parent = |node: Handle| self.core.names.parent(node).filter(|&parent| parent != ROOT);
+        core::iter::successors(parent(object), move |&node| parent(node))
+    }
+
+    /// The type of an object.
+    #[must_use]
+    pub fn kind(&self, object: impl ToHandle) -> Option<Kind> {
+        let node = object.to_handle(self).ok()?;
         match *self.core.names.object(node).ok()? {
             Object::Value(Val::Data(id)) => self.core.heap.get(id).ok().map(Data::kind),
             Object::Value(Val::Int(_)) => Some(Kind::Integer),
@@ -164,10 +185,10 @@ impl Aml {
         }
     }
 
-    /// How many arguments the method with this absolute path takes; `None` for anything but a method.
+    /// How many arguments a method takes; `None` for anything but a method.
     #[must_use]
-    pub fn arguments(&self, path: &str) -> Option<u8> {
-        let node = self.core.node(path).ok()??;
+    pub fn arguments(&self, method: impl ToHandle) -> Option<u8> {
+        let node = method.to_handle(self).ok()?;
         match self.core.names.object(node).ok()? {
             Object::Method(method) => Some(method.arguments),
             Object::Osi => Some(1),
@@ -175,40 +196,38 @@ impl Aml {
         }
     }
 
-    /// The absolute paths of the direct children of `path`, sorted by name.
+    /// The direct children of an object, sorted by name; none if the object does not exist.
     #[must_use]
-    pub fn children(&self, path: &str) -> Vec<String> {
-        let Ok(Some(node)) = self.core.node(path) else { return Vec::new() };
-        self.core.names.children(node).map(|(_, child)| self.core.names.path(child)).collect()
+    pub fn children(&self, object: impl ToHandle) -> Vec<Handle> {
+        let Ok(node) = object.to_handle(self) else { return Vec::new() };
+        self.core.names.children(node).map(|(_, child)| child).collect()
     }
 
-    /// The absolute paths of all devices (`\_SB` and `\_TZ` are none), parents first, siblings by name.
+    /// All devices (`\_SB` and `\_TZ` are none), parents first, siblings by name.
     #[must_use]
-    pub fn devices(&self) -> Vec<String> {
-        let devices = self.core.device_nodes();
-        devices.into_iter().map(|device| self.core.names.path(device)).collect()
+    pub fn devices(&self) -> Vec<Handle> {
+        self.core.device_nodes()
     }
 
-    /// The `_HID` of a device as text: an EISA id is decoded ("PNP0C80"), a string is taken as it is.
+    /// The `_HID` of a device as text: an EISA id is decoded ("PNP0C80"), a string is returned unchanged.
     ///
     /// # Errors
     /// Evaluating `_HID` failed; a device without one is `Ok(None)`.
-    pub fn hid(&mut self, host: &mut dyn Host, device: &str) -> Result<Option<String>, Error> {
-        let path = alloc::format!("{device}._HID");
-        if !self.exists(&path) {
-            return Ok(None);
-        }
-        match self.evaluate(host, &path, &[])? {
+    pub fn hid(&mut self, host: &mut dyn Host, device: impl ToHandle) -> Result<Option<String>, Error> {
+        let device = device.to_handle(self)?;
+        let Some(hid) = self.child(device, NameSeg::literal(*b"_HID")) else { return Ok(None) };
+        match self.evaluate(host, hid, &[])? {
             Value::String(id) => Ok(Some(id)),
             Value::Integer(id) => Ok(Some(eisa_id(id))),
             other => Err(ErrorKind::WrongType { wanted: "a hardware id", found: other.kind() }.into()),
         }
     }
 
-    /// Whether the method can execute a Notify on a device for which `is_target` (given absolute paths)
-    /// says yes. The walk follows every call in the code, whether or not its condition can come true.
+    /// Whether the method can execute a Notify on a device for which `is_target` returns true. The analysis follows
+    /// every call in the code, whether or not its condition can hold.
     #[must_use]
-    pub fn reaches_notify(&self, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
+    pub fn reaches_notify(&self, method: impl ToHandle, is_target: &dyn Fn(Handle) -> bool) -> Reach {
+        let Ok(method) = method.to_handle(self) else { return Reach::No };
         crate::notify_reachability::reaches_notify(&self.core, method, is_target)
     }
 
@@ -216,6 +235,39 @@ impl Aml {
     #[must_use]
     pub fn bytes_held(&self) -> usize {
         self.core.heap.bytes()
+    }
+}
+
+/// How a caller refers to an object: by an absolute path, or by a handle from an earlier lookup.
+pub trait ToHandle {
+    /// The object's handle.
+    ///
+    /// # Errors
+    /// The path is malformed, or no object has it. A handle is returned unchecked.
+    fn to_handle(&self, aml: &Aml) -> Result<Handle, Error>;
+}
+
+impl ToHandle for Handle {
+    fn to_handle(&self, _: &Aml) -> Result<Handle, Error> {
+        Ok(*self)
+    }
+}
+
+impl ToHandle for str {
+    fn to_handle(&self, aml: &Aml) -> Result<Handle, Error> {
+        aml.core.node(self)?.ok_or_else(|| ErrorKind::NotFound(self.into()).into())
+    }
+}
+
+impl ToHandle for String {
+    fn to_handle(&self, aml: &Aml) -> Result<Handle, Error> {
+        self.as_str().to_handle(aml)
+    }
+}
+
+impl<T: ToHandle + ?Sized> ToHandle for &T {
+    fn to_handle(&self, aml: &Aml) -> Result<Handle, Error> {
+        (*self).to_handle(aml)
     }
 }
 

@@ -31,6 +31,7 @@
 
 extern crate alloc;
 
+mod access;
 mod code;
 mod convert;
 mod declare;
@@ -58,10 +59,14 @@ mod sync;
 mod value;
 mod walk;
 
+pub use access::{PciAddress, Width};
 pub use error::{Error, ErrorKind};
-pub use host::{Host, HostError, PciAddress, Width};
-pub use interpreter::Aml;
+pub use host::{Host, HostError};
+pub use interpreter::{Aml, ToHandle};
 pub use load::{Extent, Loaded, Refused};
+pub use model::Handle;
+pub use name::NameSeg;
+pub use namespace::Notified;
 pub use value::{Kind, Value};
 
 /// The bounds of one load or evaluation. An evaluation that spends all its steps or sleep leaves half as much to

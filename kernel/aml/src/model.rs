@@ -10,14 +10,15 @@
 //! `namespace` stores the objects, `heap` the data; `run` and its fellow modules change both.
 use alloc::vec::Vec;
 
+use crate::access::{PciAddress, Width};
 use crate::code::{CodePath, Cursor};
 use crate::error::Error;
-use crate::host::{PciAddress, Width};
 use crate::value::Kind;
 
-/// The number of a namespace node and the generation of its slot.
+/// A handle of a named object (ACPICA: `acpi_handle`): the number of its namespace node and the generation of that slot.
+/// Objects of tables keep their handles; a handle of an object that a method made is stale when the method ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Handle {
+pub struct Handle {
     pub(crate) index: u32,
     pub(crate) generation: u32,
 }

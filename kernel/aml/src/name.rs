@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 
 /// A name segment: four characters, padded with underscores. Ordered as its text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct NameSeg(u32);
+pub struct NameSeg(u32);
 
 impl NameSeg {
     /// Takes the four bytes of a name in a table.
@@ -19,8 +19,10 @@ impl NameSeg {
         }
     }
 
-    /// The segment with the text `name`, which the interpreter itself chose.
-    pub(crate) const fn predefined(name: [u8; 4]) -> Self {
+    /// The segment `name`, as a table has it: four characters, padded with underscores. It is not checked; no object has
+    /// a malformed name.
+    #[must_use]
+    pub const fn literal(name: [u8; 4]) -> Self {
         Self(u32::from_be_bytes(name))
     }
 

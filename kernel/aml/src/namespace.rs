@@ -38,7 +38,7 @@ impl Namespace {
     pub(crate) fn new() -> Self {
         let root = Node {
             parent: ROOT,
-            segment: NameSeg::predefined(*b"____"),
+            segment: NameSeg::literal(*b"____"),
             generation: 0,
             level: 0,
             object: Some(Object::Scope),
@@ -143,7 +143,7 @@ impl Namespace {
         let range = (parent.index, 0)..=(parent.index, u32::MAX);
         self.children
             .range(range)
-            .map(|((_, key), &index)| (NameSeg::predefined(key.to_be_bytes()), self.id(index)))
+            .map(|((_, key), &index)| (NameSeg::literal(key.to_be_bytes()), self.id(index)))
     }
 
     /// Follows aliases; one step is enough, since an alias is made of a followed node.
@@ -239,5 +239,26 @@ impl Namespace {
                 mutex.held = 0;
             }
         }
+    }
+}
+
+/// A device that AML notifies.
+#[derive(Clone, Copy, Debug)]
+pub struct Notified<'a> {
+    pub(crate) names: &'a Namespace,
+    pub(crate) handle: Handle,
+}
+
+impl Notified<'_> {
+    /// The device's handle.
+    #[must_use]
+    pub const fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// Its absolute path.
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.names.path(self.handle)
     }
 }

@@ -14,8 +14,7 @@ use crate::opcode as op;
 use crate::run::Core;
 use crate::walk::{Part, Visitor, walk};
 
-pub(crate) fn reaches_notify(core: &Core, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
-    let Ok(Some(start)) = core.node(method) else { return Reach::No };
+pub(crate) fn reaches_notify(core: &Core, start: Handle, is_target: &dyn Fn(Handle) -> bool) -> Reach {
     let mut seen = BTreeSet::from([start]);
     let mut pending = alloc::vec![start];
     let mut undecidable = false;
@@ -51,7 +50,7 @@ enum Fields {
 /// The walk over one method.
 struct Search<'a> {
     core: &'a Core,
-    is_target: &'a dyn Fn(&str) -> bool,
+    is_target: &'a dyn Fn(Handle) -> bool,
     scope: Handle,
     found: Reach,
     /// Names that the method makes when it runs.
@@ -72,7 +71,7 @@ impl Search<'_> {
         let target = if cursor.is_at_name(tables) { cursor.name_string(tables).ok() } else { None };
         let target = target.and_then(|path| self.find(path));
         let target = target.filter(|&node| self.core.is_notifiable(node).unwrap_or(false));
-        match target.map(|node| (self.is_target)(&self.core.names.path(node))) {
+        match target.map(|node| (self.is_target)(node)) {
             Some(true) => self.found = Reach::Yes,
             Some(false) => {}
             None if self.found == Reach::No => self.found = Reach::Undecidable,

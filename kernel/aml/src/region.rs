@@ -1,6 +1,6 @@
 //! One access to hardware: from a field's datum to the host.
+use crate::access::{PciAddress, Width};
 use crate::error::{Error, ErrorKind};
-use crate::host::{PciAddress, Width};
 use crate::model::{Data, Deferred, FieldUnit, Handle, Home, Object, Region, Val};
 use crate::name::NameSeg;
 use crate::run::{MAX_ARGS, MAX_LOCALS, Run};
@@ -188,7 +188,7 @@ impl Run<'_> {
 
     fn is_host_bridge(&mut self, device: Handle) -> Result<bool, Error> {
         for name in [*b"_HID", *b"_CID"] {
-            let Some(node) = self.core.names.child(device, NameSeg::predefined(name)) else { continue };
+            let Some(node) = self.core.names.child(device, NameSeg::literal(name)) else { continue };
             match self.evaluated(node)? {
                 Val::Int(id) if HOST_BRIDGES.contains(&id) => return Ok(true),
                 Val::Data(id) => {
@@ -205,7 +205,7 @@ impl Run<'_> {
     }
 
     fn number_below(&mut self, device: Handle, name: [u8; 4]) -> Result<Option<u64>, Error> {
-        match self.core.names.child(device, NameSeg::predefined(name)) {
+        match self.core.names.child(device, NameSeg::literal(name)) {
             Some(node) => {
                 let value = self.evaluated(node)?;
                 self.to_integer(value).map(Some)

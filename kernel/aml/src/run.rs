@@ -387,7 +387,7 @@ impl<'a> Run<'a> {
 impl Core {
     /// The mutex `\_GL`.
     pub(crate) fn global_lock(&self) -> Option<Handle> {
-        self.names.child(ROOT, crate::name::NameSeg::predefined(*b"_GL_"))
+        self.names.child(ROOT, crate::name::NameSeg::literal(*b"_GL_"))
     }
 
     /// Frees what no name reaches, after an evaluation.

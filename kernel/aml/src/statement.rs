@@ -1,6 +1,7 @@
 //! Statements (20.2.5.3): control flow, synchronisation with time, and notifications.
 use crate::error::{Error, ErrorKind};
 use crate::model::{Object, Ref, Val};
+use crate::namespace::Notified;
 use crate::opcode as op;
 use crate::run::{BlockKind, Flow, Run};
 use crate::store_target::{Calls, StoreTarget};
@@ -147,8 +148,7 @@ impl Run<'_> {
         if !self.core.is_notifiable(node)? {
             return Err(self.wrong_type("a device", Val::Node(node)));
         }
-        let path = self.core.names.path(node);
-        self.host.notify(&path, value);
+        self.host.notify(Notified { names: &self.core.names, handle: node }, value);
         Ok(())
     }
 

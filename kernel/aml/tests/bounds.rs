@@ -97,7 +97,7 @@ fn names_of_a_method_end_with_it() {
     let held = aml.bytes_held();
     for _ in 0..3 {
         aml.evaluate(&mut host, "\\METH", &[]).expect("the names are free");
-        assert_eq!(aml.children("\\METH"), [""; 0]);
+        assert!(aml.children("\\METH").is_empty());
         aml.tidy();
         assert_eq!(aml.bytes_held(), held);
     }
@@ -146,7 +146,7 @@ fn absent_devices_are_not_initialized() {
     let names = ["AAAA", "BBBB", "CCCC", "DDDD"];
     let (mut aml, mut host) = loaded(&[&names.map(|one| name(one, 0)).concat(), &bus]);
     aml.initialize(&mut host).expect("initializes");
-    let found = names.map(|name| aml.evaluate(&mut host, &format!("\\{name}"), &[]).expect(name));
+    let found = names.map(|name| aml.evaluate(&mut host, format!("\\{name}"), &[]).expect(name));
     assert_eq!(found, [0, 5, 0, 0].map(Value::Integer));
 }
 

@@ -4,7 +4,7 @@
 mod code;
 mod host;
 
-use carapace_aml::{Aml, ErrorKind, Kind, Limits, Reach, Value};
+use carapace_aml::{Aml, ErrorKind, Handle, Kind, Limits, NameSeg, Reach, Value};
 use code::{method, table};
 use host::TestHost;
 
@@ -143,15 +143,17 @@ fn exercise(table: &[u8]) {
     let limits = Limits { steps: 20_000, bytes: 1 << 18, ..Limits::default() };
     let (mut aml, mut host) = (Aml::new(limits), TestHost::default());
     let _loaded = aml.load(&mut host, table);
-    let mut paths = aml.children("\\");
-    paths.extend(["\\_SB.MHPC.MSCN", "\\_SB.MHPC.MP00._CRS", "\\_GPE._E03"].map(String::from));
-    paths.extend(aml.devices());
-    for path in paths {
-        let args = vec![Value::Integer(1); aml.arguments(&path).unwrap_or(0).into()];
-        let _answer = aml.evaluate(&mut host, &path, &args);
-        let _reach = aml.reaches_notify(&path, &|_| false);
-        let _hid = aml.hid(&mut host, &path);
-        let _kind = aml.kind(&path);
+    let mut objects = aml.children("\\");
+    objects.extend(
+        ["\\_SB.MHPC.MSCN", "\\_SB.MHPC.MP00._CRS", "\\_GPE._E03"].iter().filter_map(|path| aml.find(path)),
+    );
+    objects.extend(aml.devices());
+    for object in objects {
+        let args = vec![Value::Integer(1); aml.arguments(object).unwrap_or(0).into()];
+        let _answer = aml.evaluate(&mut host, object, &args);
+        let _reach = aml.reaches_notify(object, &|_| false);
+        let _hid = aml.hid(&mut host, object);
+        let _kind = aml.kind(object);
     }
     let _initialized = aml.initialize(&mut host);
     assert!(aml.bytes_held() <= limits.bytes);
@@ -197,14 +199,15 @@ fn the_namespace_can_be_looked_at() {
     assert_eq!(aml.kind("\\_SB.TZ00"), Some(Kind::ThermalZone));
     assert_eq!(aml.kind("\\_SB.NOPE"), None);
     assert_eq!(aml.kind("no path"), None);
-    let devices = aml.devices();
+    let devices: Vec<String> = aml.devices().into_iter().map(|device| aml.path(device)).collect();
     assert!(devices.contains(&"\\_SB.PCI0.BR00.FN03".into()), "{devices:?}");
     assert!(devices.contains(&"\\_SB.MHPC.MP01".into()), "{devices:?}");
     assert_eq!(aml.hid(&mut host, "\\_SB.MHPC.MP00"), Ok(Some("PNP0C80".into())));
     assert_eq!(aml.hid(&mut host, "\\_SB.MHPC"), Ok(Some("PNP0A06".into())));
     assert_eq!(aml.hid(&mut host, "\\_SB.TZ00"), Ok(None));
 
-    let first = |path: &str| path == "\\_SB.MHPC.MP00";
+    let first = aml.find("\\_SB.MHPC.MP00");
+    let first = |device: Handle| Some(device) == first;
     assert_eq!(aml.reaches_notify("\\_GPE._E03", &first), Reach::Yes);
     assert_eq!(aml.reaches_notify("\\_SB.MHPC.ONLY", &first), Reach::No);
     assert_eq!(aml.reaches_notify("\\_SB.MHPC.MCRS", &first), Reach::No);
@@ -248,4 +251,28 @@ fn a_region_can_be_declared_before_its_base() {
     assert_eq!(reason(&mut aml, &mut host, "\\FLD0"), ErrorKind::NotFound("BASE".into()));
     aml.load(&mut host, &table(b"\x08BASE\x0b\x42\x10")).expect("loads"); // Name (BASE, 0x1042)
     assert_eq!(aml.evaluate(&mut host, "\\FLD0", &[]), Ok(Value::Integer(0x42)));
+}
+
+/// Proves that a handle names the same object as its path, that ancestors go from the parent up and leave out the root,
+/// and that a stale handle (of a name that a method made) is an error, never another object. Fails when a caller that
+/// keeps handles would evaluate the wrong device.
+#[test]
+fn handles_stand_for_paths() {
+    let (mut aml, mut host) = hotplug(Limits::default());
+    let device = aml.find("\\_SB.MHPC.MP00").expect("the device");
+    assert_eq!(aml.path(device), "\\_SB.MHPC.MP00");
+    let crs = aml.child(device, NameSeg::literal(*b"_CRS")).expect("_CRS");
+    assert_eq!(Some(crs), aml.find("\\_SB.MHPC.MP00._CRS"));
+    let by_path = aml.evaluate(&mut host, "\\_SB.MHPC.MP00._CRS", &[]);
+    assert_eq!(aml.evaluate(&mut host, crs, &[]), by_path);
+    assert_eq!(aml.child(device, NameSeg::literal(*b"NOPE")), None);
+    let ancestors: Vec<_> = aml.ancestors(device).map(|node| aml.path(node)).collect();
+    assert_eq!(ancestors, ["\\_SB.MHPC", "\\_SB"]);
+    let error = aml.evaluate(&mut host, "\\NOPE", &[]).expect_err("no such object");
+    assert_eq!(*error.kind(), ErrorKind::NotFound("\\NOPE".into()));
+    // An interpreter without these tables does not have the object.
+    let mut empty = Aml::new(Limits::default());
+    assert!(!empty.exists(device) && aml.exists(device));
+    assert_eq!(*empty.evaluate(&mut host, device, &[]).expect_err("stale").kind(), ErrorKind::Dangling);
+    assert!(empty.children(device).is_empty() && empty.ancestors(device).next().is_none());
 }

@@ -1,37 +1,36 @@
-//! What AML can touch: the kernel's side of the interpreter's door.
+//! The kernel's side of the interpreter's `Host` trait: hardware access, time, and the inbox of notifications.
 //!
-//! Ports and registers are the firmware's own business; memory that the kernel hands out is refused
-//! (`memory::devices`), and so is what this kernel has no way to reach, each with a reason. A Notify
-//! is only noted: it is handled after the evaluation, in the main loop.
+//! `register` decides what AML may access: no memory that the kernel allocates, none of the kernel's own devices, no
+//! port that could harm memory; each refusal has a reason. A Notify is only
+//! queued; the main loop handles it after the evaluation.
 
 use super::register::{self, Access, Register, RegisterError};
 use crate::arch::pci::Function;
 use crate::arch::time;
 use crate::hotplug;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use carapace_acpi::notify::{Notification, NotifyKind, NotifyTarget, Queue};
-use carapace_aml::{Host, HostError, PciAddress, Width};
+use carapace_aml::{Handle, Host, HostError, Notified, PciAddress, Width};
 use carapace_mm::addr::PhysAddr;
 use core::time::Duration;
 use log::{debug, error};
 
-/// Notifications that can wait. One run of a handler tells at most each device once.
+/// The capacity of the queue. One run of a handler notifies each device at most once.
 pub const QUEUE: usize = 2 * hotplug::MAX_DEVICES;
 
-/// Where notifications wait, and who can be told.
+/// The queue of notifications, and the devices they may be for.
 #[derive(Debug, Default)]
 pub struct Inbox {
     queue: Queue<QUEUE>,
-    /// What has memory devices below it.
-    pub buses: Vec<String>,
-    /// Notifications that found the queue full.
+    /// The devices that enclose memory devices.
+    pub buses: Vec<Handle>,
+    /// Notifications dropped because the queue was full.
     lost: u64,
 }
 
 impl Inbox {
-    /// Drops everything; returns how many notifications were lost since the last time, these included.
+    /// Drops all notifications; returns how many were lost since the last call, these included.
     pub fn clear(&mut self) -> u64 {
         let dropped = core::mem::take(&mut self.lost).saturating_add(self.queue.len() as u64);
         self.queue = Queue::new();
@@ -43,36 +42,37 @@ impl Inbox {
         self.queue.pop()
     }
 
-    /// How many wait.
+    /// How many notifications wait.
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    fn note(&mut self, device: &str, value: u64) {
+    fn push(&mut self, device: Notified<'_>, value: u64) {
         let bus = || {
-            // A bus is told of what may have come below it; other values concern the bus itself.
-            let looks = matches!(NotifyKind::of(value), NotifyKind::BusCheck | NotifyKind::DeviceCheck);
-            let at = self.buses.iter().position(|bus| bus == device).filter(|_| looks)?;
+            // Only bus and device checks concern the devices below; other values concern the bus itself.
+            let checks = matches!(NotifyKind::of(value), NotifyKind::BusCheck | NotifyKind::DeviceCheck);
+            let at = self.buses.iter().position(|&bus| bus == device.handle()).filter(|_| checks)?;
             Some(NotifyTarget::Bus(at as u32))
         };
-        let Some(target) = hotplug::find(device).map(|id| NotifyTarget::Device(id.0)).or_else(bus) else {
-            debug!("{device}: Notify {value:#x} concerns no memory");
+        let memory = hotplug::find(device.handle()).map(|id| NotifyTarget::Device(id.0));
+        let Some(target) = memory.or_else(bus) else {
+            debug!("{}: Notify {value:#x} ignored: no memory device", device.path());
             return;
         };
         if self.queue.push(Notification { target, value }).is_err() {
-            // One line for all of them: where one is lost, hundreds may be.
+            // Logged once: where one is lost, hundreds may be.
             if self.lost == 0 {
-                error!("{device}: Notify {value:#x} is lost: {QUEUE} others wait");
+                error!("{}: Notify {value:#x} is lost: the queue of {QUEUE} is full", device.path());
             }
             self.lost = self.lost.saturating_add(1);
         }
     }
 }
 
-/// The interpreter's surroundings during one evaluation.
+/// The interpreter's host during one evaluation.
 #[derive(Debug)]
 pub struct KernelHost<'a> {
-    /// Where notifications go.
+    /// Receives notifications.
     pub inbox: &'a mut Inbox,
 }
 
@@ -133,12 +133,12 @@ impl Host for KernelHost<'_> {
         register::write_pci(function, offset, width, value).map_err(refusal)
     }
 
-    fn notify(&mut self, device: &str, value: u64) {
-        self.inbox.note(device, value);
+    fn notify(&mut self, device: Notified<'_>, value: u64) {
+        self.inbox.push(device, value);
     }
 
     fn sleep(&mut self, milliseconds: u32) {
-        // The whole evaluation is bounded in how long it may sleep (`carapace_aml::Limits`).
+        // The total sleep of an evaluation is bounded (`carapace_aml::Limits`).
         time::stall(Duration::from_millis(milliseconds.into()));
     }
 

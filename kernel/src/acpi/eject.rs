@@ -1,44 +1,46 @@
-//! Giving a device back: from an eject request to `_EJ0`, as a task of its own.
+//! Ejecting a device: from an eject request to `_EJ0`, as a task of its own.
 //!
 //! ```text
 //!  Notify 3 ── request ──> (3, 0x84), the device is `Leaving`        notify, at once
 //!                              |
-//!  ejections (task) ──> hotplug::remove, in steps                    events and shell have their turns
+//!  ejections (task) ──> hotplug::remove, in steps                    events and the shell run in between
 //!                          |                |
-//!                        given up        refused ──> (3, 0x82 or what the reason says), as before
+//!                       removed          refused ──> (3, 0x82 or the reason's code), nothing has changed
 //!                          |
-//!                        _EJ0(1) ──> QEMU lets the DIMM go ──> (3, 0)
+//!                        _EJ0(1) ──> QEMU unplugs the DIMM ──> (3, 0)
 //! ```
 //!
-//! Invariants: of one device one removal is under way at a time; each request gets 0x84 at most once and one end,
-//! except those that come while one is under way, which get 0x84 and share its end; `_EJ0` is evaluated
-//! when nothing of the memory is mapped any more, and never before. Requests are served in the order
-//! in which they came. Linux: `acpi_device_hotplug` and `acpi_scan_hot_remove` in `drivers/acpi/scan.c`.
+//! Invariants: at most one removal of a device is under way. Each request gets 0x84 at most once and one final answer,
+//! except that a request made during a removal gets 0x84 and shares that removal's final answer. `_EJ0` is evaluated
+//! only after all memory of the device is unmapped. Requests are served in the order in which they were made. Linux:
+//! `acpi_device_hotplug` and `acpi_scan_hot_remove` in `drivers/acpi/scan.c`.
 
 use super::Acpi;
 use super::memory_device::{self, Presence};
-use super::namespace::{Namespace, child};
+use super::namespace::Namespace;
 use crate::executor;
 use crate::hotplug::{self, EjectRequest, HotplugError};
 use crate::memory::heap;
 use carapace_acpi::notify::OstStatus;
-use carapace_aml::Value;
+use carapace_aml::{Handle, NameSeg, Value};
 use carapace_mm::info::DeviceId;
 use log::info;
 
-/// The value of the Notify that asks for a device.
+/// The value of a Notify that requests ejection.
 const EJECT_REQUEST: u64 = 3;
 
-/// Somebody asks for the device back. What is answered now: that it is under way, or why it is not.
+const EJ0: NameSeg = NameSeg::literal(*b"_EJ0");
+
+/// Handles an eject request. Returns the immediate answer: the removal is under way, or why not.
 pub(super) fn request(
-    namespace: &mut Namespace,
+    namespace: &Namespace,
     id: DeviceId,
-    path: &str,
+    device: Handle,
 ) -> Result<OstStatus, HotplugError> {
-    if !namespace.exists(&child(path, "_EJ0")) {
+    if namespace.child(device, EJ0).is_none() {
         return Err(HotplugError::EjectNotSupported);
     }
-    match hotplug::leave(id) {
+    match hotplug::request_eject(id) {
         EjectRequest::Queued | EjectRequest::Duplicate => {
             executor::wake();
             Ok(OstStatus::EjectInProgress)
@@ -47,7 +49,7 @@ pub(super) fn request(
     }
 }
 
-/// Serves eject requests for ever: a task of the executor.
+/// The task that serves eject requests; it never ends.
 pub async fn ejections() {
     loop {
         match hotplug::next_leaving() {
@@ -57,46 +59,48 @@ pub async fn ejections() {
     }
 }
 
-/// Gives one device back, or leaves it as it was, and tells the firmware which.
+/// Removes one device's memory and ejects the device, or leaves both unchanged; gives the final answer.
 async fn eject(id: DeviceId) {
-    // As for an addition: all of this may use the heap's reserve.
-    let path = heap::with_reserve(|| hotplug::with(id, |device| device.path.clone()));
-    let Some(path) = path else { return };
-    let freed = hotplug::remove(id).await;
+    let Some(device) = hotplug::handle(id) else { return };
+    let removed = hotplug::remove(id).await;
     super::with(|acpi| {
-        heap::with_reserve(|| finish(acpi, id, &path, freed));
-        acpi.namespace.settle();
+        // As for an addition, all of this may use the heap's reserve.
+        heap::with_reserve(|| finish(acpi, id, device, removed));
+        acpi.namespace.flush_suppressed();
     });
-    hotplug::settle();
+    hotplug::flush_suppressed();
 }
 
-/// The memory is free, or stays: lets the device go, and gives the final answer.
-fn finish(acpi: &mut Acpi, id: DeviceId, path: &str, freed: Result<(), HotplugError>) {
-    let result = freed.and_then(|()| let_go(acpi, id, path));
+/// After the removal: ejects the device if its memory is removed, and gives the final answer.
+fn finish(acpi: &mut Acpi, id: DeviceId, device: Handle, removed: Result<(), HotplugError>) {
+    let result = removed.and_then(|()| eject_device(acpi, id, device));
     let status = match &result {
         Ok(()) => OstStatus::Success,
         Err(error) => {
-            hotplug::stay(id, error);
+            hotplug::eject_failed(id, error);
             error.status()
         }
     };
-    memory_device::answer(&mut acpi.namespace, path, EJECT_REQUEST, status.code());
+    memory_device::answer(&mut acpi.namespace, device, EJECT_REQUEST, status.code());
 }
 
-/// Evaluates `_EJ0`. Where the device is still there afterwards, its memory is taken into use again.
-fn let_go(acpi: &mut Acpi, id: DeviceId, path: &str) -> Result<(), HotplugError> {
-    let ejected = acpi.namespace.evaluate(&child(path, "_EJ0"), &[Value::Integer(1)]);
-    hotplug::vacate(id);
-    let error = match (ejected, memory_device::look(&mut acpi.namespace, path)) {
+/// Evaluates `_EJ0`. If the device is still present afterwards, its memory is added again.
+fn eject_device(acpi: &mut Acpi, id: DeviceId, device: Handle) -> Result<(), HotplugError> {
+    let ejected = match acpi.namespace.child(device, EJ0) {
+        Some(method) => acpi.namespace.evaluate(method, &[Value::Integer(1)]),
+        None => return Err(HotplugError::EjectNotSupported),
+    };
+    hotplug::mark_absent(id);
+    let error = match (ejected, memory_device::evaluate_sta(&mut acpi.namespace, device)) {
         (Err(error), _) => HotplugError::Aml(error),
-        // Another device may have come into the slot since: of that an event tells.
-        (Ok(_), Ok(Presence::Present)) if !acpi.gpes.any_pending() => HotplugError::NotLetGo,
+        // With an event pending, another device may have been plugged into the slot; the event handler adds it.
+        (Ok(_), Ok(Presence::Present)) if !acpi.gpes.any_pending() => HotplugError::EjectNoEffect,
         (Ok(_), _) => {
-            info!("{path}: ejected");
+            info!("{}: ejected", acpi.namespace.name(device));
             return Ok(());
         }
     };
-    // What is refused now is noted and logged there.
+    // `check` records and logs a refusal.
     let _ = memory_device::check(&mut acpi.namespace, id, acpi.srat);
     Err(error)
 }

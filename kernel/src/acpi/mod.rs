@@ -1,18 +1,18 @@
-//! ACPI: the static tables, the AML namespace, and the way from an event to a memory device.
+//! ACPI: the static tables, the AML namespace, and the path from an event to a memory device.
 //!
 //! ```text
-//!  tables, fixed      what the firmware's static tables say, before there is a heap
-//!  namespace          DSDT and SSDTs in crate `carapace-aml`; aml_host: what AML can touch; register: how
+//!  tables             the firmware's static tables, mapped before there is a heap
+//!  namespace          DSDT and SSDTs in crate `carapace-aml`; aml_host, register: its hardware access
 //!  memory_device      PNP0C80: _STA, _CRS, _PXM, and _OST
 //!  gpe, events        SCI -> event -> its method -> Notify
 //!  notify             Notify -> hotplug -> _OST
-//!  eject              Notify 3 -> memory given up in steps -> _EJ0 -> _OST
-//!  sleep              off and restart
+//!  eject              Notify 3 -> memory removed in steps -> _EJ0 -> _OST
+//!  sleep              power-off and restart
 //! ```
 //!
-//! Nothing in here knows the machine it runs on: whatever is done to a register is said by a table or
-//! by the firmware's own AML. Lock order: this module's lock comes before that of `hotplug`'s list and
-//! all of the memory core; it is taken in the main loop only and never across an `await`.
+//! Invariant: no code here is specific to a machine; every register access is described by a table or by the firmware's
+//! AML. Lock order: this module's lock comes before that of `hotplug`'s list and all of the memory core; it is taken in
+//! the main loop only and never held across an `await`.
 
 pub mod aml_host;
 pub mod eject;
@@ -41,19 +41,19 @@ use tables::{StaticTables, TableError};
 pub struct Acpi {
     /// The static tables.
     pub tables: StaticTables,
-    /// Fixed hardware.
+    /// Fixed hardware: the registers of events, power and reset.
     pub fadt: Fadt,
     /// The AML namespace.
     pub namespace: Namespace,
     /// General-purpose events.
     pub gpes: Gpes,
-    /// How often the SCI came.
+    /// How many SCIs were served.
     pub interrupts: u64,
     /// How many notifications were handled.
     pub notifications: u64,
     srat: Option<Srat<'static>>,
-    /// When what is being answered began.
-    began: events::Began,
+    /// Measurements at the last SCI.
+    sci_start: events::SciStart,
 }
 
 static ACPI: Mutex<Option<Acpi>> = Mutex::new(None);
@@ -61,11 +61,11 @@ static ACPI: Mutex<Option<Acpi>> = Mutex::new(None);
 /// Why there is no memory hotplug.
 #[derive(Clone, Debug)]
 pub enum StartError {
-    /// A table that is needed is missing or broken.
+    /// A required table is missing or broken.
     Table(TableError),
     /// The DSDT cannot be loaded.
     Aml(carapace_aml::Error),
-    /// Events cannot be had.
+    /// Events cannot be received.
     Listen(ListenError),
 }
 
@@ -79,12 +79,12 @@ impl fmt::Display for StartError {
     }
 }
 
-/// Loads the namespace, finds the memory devices and brings those online that are there: DIMMs from
-/// before boot. Heap, memory core and clock must be up.
+/// Loads the namespace, registers the memory devices, and adds the DIMMs present at boot. Heap, memory core and clock
+/// must be up.
 ///
 /// # Errors
 ///
-/// Why there is no ACPI; the machine is of use without.
+/// Why there is no ACPI; the kernel works without.
 pub fn start(tables: StaticTables) -> Result<(), StartError> {
     info!("ACPI: {tables}");
     let fadt = tables.fadt().map_err(StartError::Table)?;
@@ -93,8 +93,8 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     let gpes = Gpes::discover(&namespace, &fadt);
     let srat = tables.srat();
     let refused = memory_device::scan(&mut namespace, None, srat);
-    hotplug::announce();
-    memory_device::rehearse(&mut namespace, srat);
+    hotplug::log_added();
+    memory_device::warm_up(&mut namespace, srat);
     if refused > 0 {
         info!("memory devices refused: {refused}");
     }
@@ -106,22 +106,22 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
         interrupts: 0,
         notifications: 0,
         srat,
-        began: events::Began::default(),
+        sci_start: events::SciStart::default(),
     };
     *ACPI.lock() = Some(acpi);
     Ok(())
 }
 
-/// Lets events in: from now on [`events::events`] has something to do. The APICs must be up.
+/// Enables events, which the task [`events::events`] serves. The APICs must be up.
 ///
 /// # Errors
 ///
-/// Why none will come: DIMMs are then found at a rescan only.
+/// Why events cannot be received; DIMMs are then found at a rescan only.
 pub fn listen() -> Result<(), StartError> {
     with(|acpi| events::listen(acpi)).unwrap_or(Ok(())).map_err(StartError::Listen)
 }
 
-/// What `look` makes of ACPI; `None` while it is not up. `look` must not wait and not call back here.
-pub fn with<R>(look: impl FnOnce(&mut Acpi) -> R) -> Option<R> {
-    ACPI.lock().as_mut().map(look)
+/// Runs `work` on the ACPI state; `None` before [`start`]. `work` must neither wait nor call this function.
+pub fn with<R>(work: impl FnOnce(&mut Acpi) -> R) -> Option<R> {
+    ACPI.lock().as_mut().map(work)
 }

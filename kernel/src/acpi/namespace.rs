@@ -1,7 +1,9 @@
-//! The AML namespace: the DSDT and the SSDTs, loaded once, and every evaluation the kernel asks for.
+//! The AML namespace: the DSDT and the SSDTs, loaded once, and every evaluation by the kernel.
 //!
-//! Invariants: an evaluation is bounded (steps, depth, bytes, sleep) and runs with the heap's reserve
-//! open, so that it works when memory is exhausted and ends when the firmware's code does not.
+//! Invariants: an evaluation is bounded in steps, depth, bytes and sleep, so it ends even if the firmware's code does
+//! not. It may use the heap's reserve, so it works when memory is exhausted.
+//!
+//! Neighbours: crate `carapace-aml` interprets, `aml_host` accesses the hardware, `memory_device` and `gpe` evaluate.
 
 use super::aml_host::{Inbox, KernelHost};
 use super::tables::{Bytes, Signature, StaticTables};
@@ -11,8 +13,9 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 use carapace_acpi::ratelimit::{RateLimit, Verdict};
-use carapace_aml::{Aml, Limits, Loaded, Reach, Value};
+use carapace_aml::{Aml, Handle, Limits, Loaded, NameSeg, Reach, Value};
 use core::fmt;
 use log::{info, warn};
 
@@ -20,33 +23,38 @@ use log::{info, warn};
 const STEPS: u32 = 1_000_000;
 const DEPTH: u16 = 64;
 const SLEEP_MS: u32 = 2_000;
-/// Declarations without what they name that the log has line by line.
-const MAX_TOLD: usize = 16;
+/// Unresolved declarations that are logged one by one.
+const MAX_LOGGED: usize = 16;
+/// Levels of devices above a device that are looked at; real namespaces have fewer than ten.
+const MAX_LEVELS: usize = 32;
 /// Bytes beside the tables themselves; the heap's reserve is larger, see `memory::heap`.
 const OBJECT_BYTES: usize = 768 << 10;
 const _: () = assert!(3 * OBJECT_BYTES as u64 <= heap::RESERVE_BYTES);
+
+/// The devices that enclose a device, from its parent up, without the root.
+pub type Ancestors = ArrayVec<Handle, MAX_LEVELS>;
 
 /// The loaded tables.
 #[derive(Debug)]
 pub struct Namespace {
     aml: Aml,
-    /// The paths of all devices, table by table: see [`Namespace::devices`].
-    devices: Vec<String>,
-    /// What AML told about devices and nobody has handled yet.
+    /// All devices, table by table: see [`Namespace::devices`].
+    devices: Vec<Handle>,
+    /// Notifications to be handled.
     pub inbox: Inbox,
-    /// What the log has had about methods that fail when firmware tells something.
-    complaints: RateLimit,
-    /// Nanoseconds that evaluations have taken since boot.
+    /// Limits log lines about failing methods.
+    failures: RateLimit,
+    /// Nanoseconds spent in evaluations since boot.
     pub spent_ns: u64,
 }
 
 impl Namespace {
-    /// Loads the DSDT and all SSDTs, and initialises the devices (`_INI`). What is broken in a table is left
-    /// out with a warning, an SSDT that cannot be loaded at all as a whole.
+    /// Loads the DSDT and all SSDTs, and initialises the devices (`_INI`). A broken part of a table is left out with a
+    /// warning; so is an SSDT that cannot be loaded at all.
     ///
     /// # Errors
     ///
-    /// When the DSDT cannot be loaded at all.
+    /// The DSDT cannot be loaded at all.
     pub fn load(tables: &StaticTables) -> Result<Namespace, carapace_aml::Error> {
         let is_aml = |signature| signature == Signature::DSDT || signature == Signature::SSDT;
         let bytes: usize =
@@ -56,36 +64,39 @@ impl Namespace {
             aml: Aml::new(limits),
             devices: Vec::new(),
             inbox: Inbox::default(),
-            complaints: RateLimit::default(),
+            failures: RateLimit::default(),
             spent_ns: 0,
         };
         let dsdt = tables
             .find(Signature::DSDT)
             .map_err(|_| carapace_aml::ErrorKind::BadTable("there is no DSDT"))?;
-        tell_left_out_of("DSDT", &namespace.with(|aml, host| aml.load(host, dsdt.bytes()))?);
-        namespace.list_devices();
+        log_refused("DSDT", &namespace.with(|aml, host| aml.load(host, dsdt.bytes()))?);
+        namespace.append_devices();
         for table in tables.all().iter().filter(|table| table.signature == Signature::SSDT) {
             let name = format!("SSDT {} at {}", table.oem_table_id.escape_ascii(), table.at);
             match namespace.with(|aml, host| aml.load(host, table.bytes())) {
-                Ok(loaded) => tell_left_out_of(&name, &loaded),
+                Ok(loaded) => log_refused(&name, &loaded),
                 Err(error) => warn!("{name} left out: {error}"),
             }
-            namespace.list_devices();
+            namespace.append_devices();
         }
-        let waiting: Vec<String> = namespace.aml.waiting().map(|error| format!("{error}")).collect();
-        for error in waiting.iter().take(MAX_TOLD) {
+        let unresolved: Vec<String> = namespace.aml.waiting().map(|error| format!("{error}")).collect();
+        for error in unresolved.iter().take(MAX_LOGGED) {
             warn!("a declaration is left out: {error}");
         }
-        if waiting.len() > MAX_TOLD {
-            warn!("{} more declarations name what no table has", waiting.len() - MAX_TOLD);
+        if unresolved.len() > MAX_LOGGED {
+            warn!(
+                "{} more declarations refer to objects that no table declares",
+                unresolved.len() - MAX_LOGGED
+            );
         }
         if let Err(error) = namespace.with(|aml, host| aml.initialize(host)) {
             warn!("_INI: {error}");
         }
-        namespace.list_devices();
-        // Interrupts come through the IO APICs: firmware may route by that (ACPI 6.5, section 5.8.1).
-        if namespace.exists("\\_PIC")
-            && let Err(error) = namespace.evaluate("\\_PIC", &[Value::Integer(1)])
+        namespace.append_devices();
+        // Selects APIC mode: firmware may route interrupts by it (ACPI 6.5, section 5.8.1).
+        if let Some(pic) = namespace.aml.find("\\_PIC")
+            && let Err(error) = namespace.evaluate(pic, &[Value::Integer(1)])
         {
             warn!("{error}");
         }
@@ -93,7 +104,7 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Runs `work` with the interpreter and its surroundings, the heap's reserve open.
+    /// Runs `work` with the interpreter and its host; it may use the heap's reserve.
     fn with<R>(&mut self, work: impl FnOnce(&mut Aml, &mut KernelHost<'_>) -> R) -> R {
         let start = hotplug::nanoseconds();
         let Namespace { aml, inbox, .. } = self;
@@ -102,27 +113,26 @@ impl Namespace {
         result
     }
 
-    /// Logs that firmware's code went wrong while it told something, or counts it where that happens a lot.
-    pub fn complain(&mut self, text: fmt::Arguments<'_>) {
-        let Verdict::Log { suppressed } = self.complaints.check(hotplug::microseconds()) else { return };
+    /// Logs a failure of the firmware's code in an event, within a rate limit.
+    pub fn log_failure(&mut self, text: fmt::Arguments<'_>) {
+        let Verdict::Log { suppressed } = self.failures.check(hotplug::microseconds()) else { return };
         if suppressed > 0 {
-            tell_left_out(suppressed);
+            log_suppressed(suppressed);
         }
         warn!("{text}");
     }
 
-    /// A burst of events is over: frees what evaluations have left behind, and logs how many complaints were left
-    /// out.
-    pub fn settle(&mut self) {
+    /// Cleans up after a burst of events: frees unreachable objects and logs how many failures were suppressed.
+    pub fn flush_suppressed(&mut self) {
         self.tidy();
-        if let Some(lines) = self.complaints.flush_suppressed() {
-            tell_left_out(lines);
+        if let Some(lines) = self.failures.flush_suppressed() {
+            log_suppressed(lines);
         }
     }
 
-    /// Frees what evaluations have left behind.
+    /// Frees unreachable objects of earlier evaluations.
     pub fn tidy(&mut self) {
-        // Looking for it takes a few bytes.
+        // The collection itself allocates a few bytes.
         heap::with_reserve(|| self.aml.tidy());
     }
 
@@ -131,42 +141,60 @@ impl Namespace {
     /// # Errors
     ///
     /// Those of the interpreter; the next evaluation is not affected.
-    pub fn evaluate(&mut self, path: &str, args: &[Value]) -> Result<Value, carapace_aml::Error> {
-        self.with(|aml, host| aml.evaluate(host, path, args))
+    pub fn evaluate(&mut self, object: Handle, args: &[Value]) -> Result<Value, carapace_aml::Error> {
+        self.with(|aml, host| aml.evaluate(host, object, args))
     }
 
-    /// The value of `object` of `device`; `None` where the device has none.
+    /// The value of `device`'s object `name`; `None` if it has none.
     ///
     /// # Errors
     ///
     /// As for [`Namespace::evaluate`].
-    pub fn evaluate_of(&mut self, device: &str, object: &str) -> Result<Option<Value>, carapace_aml::Error> {
-        let path = child(device, object);
-        if self.exists(&path) { self.evaluate(&path, &[]).map(Some) } else { Ok(None) }
+    pub fn evaluate_child(
+        &mut self,
+        device: Handle,
+        name: NameSeg,
+    ) -> Result<Option<Value>, carapace_aml::Error> {
+        self.child(device, name).map(|object| self.evaluate(object, &[])).transpose()
     }
 
-    /// Whether there is an object with this path.
-    pub fn exists(&self, path: &str) -> bool {
-        self.aml.exists(path)
+    /// The object with this absolute path.
+    pub fn find(&self, path: &str) -> Option<Handle> {
+        self.aml.find(path)
     }
 
-    /// The paths of all devices: those of the DSDT before those of SSDTs, so that of two devices which claim
-    /// the same memory the machine's own gets it; parents first.
-    pub fn devices(&self) -> &[String] {
+    /// The object `name` directly below `parent`.
+    pub fn child(&self, parent: Handle, name: NameSeg) -> Option<Handle> {
+        self.aml.child(parent, name)
+    }
+
+    /// The devices that enclose `device`, from its parent up, without the root.
+    pub fn ancestors(&self, device: Handle) -> Ancestors {
+        self.aml.ancestors(device).take(MAX_LEVELS).collect()
+    }
+
+    /// The objects directly below the object with this path.
+    pub fn children(&self, path: &str) -> Vec<Handle> {
+        self.aml.children(path)
+    }
+
+    /// The object's absolute path, for display.
+    pub fn name(&self, object: Handle) -> impl fmt::Display + '_ {
+        fmt::from_fn(move |f| f.write_str(&self.aml.path(object)))
+    }
+
+    /// All devices: those of the DSDT before those of SSDTs, so that the machine's own device gets memory which two
+    /// devices claim; parents first.
+    pub fn devices(&self) -> &[Handle] {
         &self.devices
     }
 
-    /// Appends the devices that the table loaded last has brought.
-    fn list_devices(&mut self) {
-        let known: BTreeSet<&String> = self.devices.iter().collect();
-        let new: Vec<String> =
+    /// Appends the devices that the last loaded table has declared.
+    fn append_devices(&mut self) {
+        let known: BTreeSet<&Handle> = self.devices.iter().collect();
+        let new: Vec<Handle> =
             self.aml.devices().into_iter().filter(|device| !known.contains(device)).collect();
         self.devices.extend(new);
-    }
-
-    /// The paths of what lies directly below `path`.
-    pub fn children(&self, path: &str) -> Vec<String> {
-        self.aml.children(path)
     }
 
     /// The device's `_HID` as text.
@@ -174,18 +202,18 @@ impl Namespace {
     /// # Errors
     ///
     /// As for [`Namespace::evaluate`].
-    pub fn hardware_id(&mut self, device: &str) -> Result<Option<String>, carapace_aml::Error> {
+    pub fn hardware_id(&mut self, device: Handle) -> Result<Option<String>, carapace_aml::Error> {
         self.with(|aml, host| aml.hid(host, device))
     }
 
-    /// Whether `method` may execute a Notify on a device that `is_target` knows.
-    pub fn reaches_notify(&self, method: &str, is_target: &dyn Fn(&str) -> bool) -> Reach {
+    /// Whether `method` may notify a device for which `is_target` returns true.
+    pub fn reaches_notify(&self, method: Handle, is_target: &dyn Fn(Handle) -> bool) -> Reach {
         self.aml.reaches_notify(method, is_target)
     }
 }
 
-/// What is missing of a table.
-fn tell_left_out_of(table: &str, loaded: &Loaded) {
+/// Logs the parts of a table that are left out.
+fn log_refused(table: &str, loaded: &Loaded) {
     for refused in &loaded.refused {
         warn!("{table}: {refused}");
     }
@@ -194,21 +222,6 @@ fn tell_left_out_of(table: &str, loaded: &Loaded) {
     }
 }
 
-fn tell_left_out(lines: u64) {
-    warn!("{lines} more complaints about AML, left out");
-}
-
-/// The path of `name` below `parent`.
-pub fn child(parent: &str, name: &str) -> String {
-    let mut path = String::from(parent);
-    if !path.ends_with('\\') {
-        path.push('.');
-    }
-    path.push_str(name);
-    path
-}
-
-/// The path of what `path` lies in; `None` for the root and what lies directly in it.
-pub fn parent(path: &str) -> Option<&str> {
-    path.rsplit_once('.').map(|(parent, _)| parent)
+fn log_suppressed(lines: u64) {
+    warn!("{lines} more AML failures suppressed");
 }

@@ -1,4 +1,4 @@
-//! Turning the machine off and starting it again, as the firmware says it is done.
+//! Power-off and restart, as the firmware's tables and AML describe them. Neighbour: the shell's commands call.
 
 use super::register::{Access, RegisterError, Width};
 use crate::arch::interrupts;
@@ -15,9 +15,9 @@ use log::warn;
 const SLP_TYP_SHIFT: u32 = 10;
 const SLP_TYP: u64 = 0b111 << SLP_TYP_SHIFT;
 const SLP_EN: u64 = 1 << 13;
-/// The sleep state that is off, as `_PTS` is told.
+/// Soft-off, the argument of `_PTS`.
 const S5: u64 = 5;
-/// How long the machine may take to go.
+/// How long the machine may take to power off or reset.
 const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(1);
 
 // SAFETY: the command port of a PC's keyboard controller, which writes to no memory; the one command that is written
@@ -29,44 +29,48 @@ const PULSE_RESET: u8 = 0xfe;
 /// Why the machine is still on.
 #[derive(Clone, Debug)]
 pub enum SleepError {
-    /// ACPI was not brought up.
+    /// ACPI is not up.
     NoAcpi,
+    /// `\_S5` does not exist.
+    NoS5,
     /// `\_S5` cannot be evaluated.
     Aml(carapace_aml::Error),
-    /// `\_S5` is no package of two small numbers.
+    /// `\_S5` is not a package of two sleep types.
     BadPackage,
-    /// The register cannot be reached.
+    /// The register cannot be accessed.
     Register(RegisterError),
-    /// All was done as the firmware says, and nothing happened.
-    StillHere,
+    /// All registers were written, without effect.
+    NoEffect,
 }
 
 impl fmt::Display for SleepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SleepError::NoAcpi => f.write_str("ACPI is not there"),
+            SleepError::NoAcpi => f.write_str("ACPI is not up"),
+            SleepError::NoS5 => f.write_str("the firmware has no \\_S5"),
             SleepError::Aml(error) => error.fmt(f),
-            SleepError::BadPackage => f.write_str("\\_S5 does not tell the sleep type"),
+            SleepError::BadPackage => f.write_str("\\_S5 does not contain the sleep type"),
             SleepError::Register(error) => error.fmt(f),
-            SleepError::StillHere => f.write_str("the machine did not go"),
+            SleepError::NoEffect => f.write_str("power-off or reset had no effect"),
         }
     }
 }
 
-/// Turns the machine off (soft-off, S5). Returns only if that fails.
+/// Powers the machine off (soft-off, S5). Returns only if that fails.
 ///
 /// # Errors
 ///
 /// Why it is still on; interrupts are as they were.
 pub fn power_off() -> Result<Infallible, SleepError> {
     super::with(|acpi| {
-        let package = acpi.namespace.evaluate("\\_S5", &[]).map_err(SleepError::Aml)?;
+        let s5 = acpi.namespace.find("\\_S5").ok_or(SleepError::NoS5)?;
+        let package = acpi.namespace.evaluate(s5, &[]).map_err(SleepError::Aml)?;
         let package = package.as_package().ok_or(SleepError::BadPackage)?;
         let kind = |at: usize| package.get(at).and_then(Value::as_integer).filter(|&kind| kind < 8);
         let kinds = [kind(0).ok_or(SleepError::BadPackage)?, kind(1).unwrap_or(0)];
-        // Firmware that wants to prepare says how; if it fails, off is still better than on.
-        if acpi.namespace.exists("\\_PTS")
-            && let Err(error) = acpi.namespace.evaluate("\\_PTS", &[Value::Integer(S5)])
+        // "Prepare to sleep"; if it fails, power off nevertheless.
+        if let Some(pts) = acpi.namespace.find("\\_PTS")
+            && let Err(error) = acpi.namespace.evaluate(pts, &[Value::Integer(S5)])
         {
             warn!("{error}");
         }
@@ -79,18 +83,17 @@ pub fn power_off() -> Result<Infallible, SleepError> {
                 control.write(Width::Bits16, value).map_err(SleepError::Register)?;
             }
             time::stall(POWER_OFF_TIMEOUT);
-            Err(SleepError::StillHere)
+            Err(SleepError::NoEffect)
         })
     })
     .unwrap_or(Err(SleepError::NoAcpi))
 }
 
-/// Starts the machine again: by the FADT's reset register, else by the keyboard controller. Returns only
-/// if both fail.
+/// Resets the machine: by the FADT's reset register, else by the keyboard controller. Returns only if both fail.
 ///
 /// # Errors
 ///
-/// [`SleepError::StillHere`].
+/// [`SleepError::NoEffect`].
 pub fn restart() -> Result<Infallible, SleepError> {
     crate::log::drain();
     interrupts::without(|| {
@@ -102,6 +105,6 @@ pub fn restart() -> Result<Infallible, SleepError> {
         }
         KEYBOARD_CONTROLLER.write8(0, PULSE_RESET);
         time::stall(POWER_OFF_TIMEOUT);
-        Err(SleepError::StillHere)
+        Err(SleepError::NoEffect)
     })
 }

@@ -1,11 +1,11 @@
-//! The static tables of this machine: mapped and verified, before there is a heap.
+//! The static tables of this machine, mapped and verified before there is a heap.
 //!
 //! ```text
 //!  RSDP --> RSDT or XSDT --> FADT --> DSDT        crate `carapace-acpi`: follows the chain, reads FADT, MADT, SRAT
-//!                        --> MADT, SRAT, SSDT ... the bytes, mapped here; AML goes to crate `carapace-aml`
+//!                        --> MADT, SRAT, SSDT ... mapped here; AML goes to crate `carapace-aml`
 //! ```
 //!
-//! Invariant: a [`Table`] in the list is mapped for ever, whole, and its bytes sum up to zero.
+//! Invariant: a [`Table`] in the list is mapped permanently to its end, and its bytes sum up to zero.
 
 use crate::memory::devices::{self, Caching, DeviceMapError};
 use carapace_acpi::fadt::Fadt;
@@ -19,7 +19,7 @@ use log::warn;
 
 pub use carapace_acpi::tables::{Signature, Table};
 
-/// Why a table cannot be had.
+/// Why a table is unusable.
 pub type TableError = carapace_acpi::tables::TableError<DeviceMapError>;
 
 /// Physical memory through the devices window.
@@ -31,22 +31,22 @@ impl Physical<'static> for Window {
 
     fn bytes(&self, at: PhysAddr, length: usize) -> Result<&'static [u8], DeviceMapError> {
         let start = devices::map(at, length as u64, Caching::Memory)?;
-        // SAFETY: `map` made `length` bytes from `start` on readable, for ever; it refuses memory that the kernel
-        // hands out, so nobody writes there while the slice is looked at (one thread; AML, which could, copies what
-        // it is given before it runs, and nobody keeps a table's bytes meanwhile).
+        // SAFETY: `map` made `length` bytes from `start` on readable for ever. It refuses memory that the kernel
+        // allocates, so only AML could write there; AML runs on the same thread, the interpreter copies a table before
+        // it executes it, and no caller keeps a table's bytes while AML runs.
         Ok(unsafe { core::slice::from_raw_parts(start.0 as *const u8, length) })
     }
 }
 
-/// The bytes of a table of the list.
+/// Access to the bytes of a table of the list.
 pub trait Bytes {
-    /// All bytes, header included. Use them and let go: AML may change its own tables later.
+    /// All bytes, header included. Do not keep them while AML runs: it may change its own tables.
     fn bytes(&self) -> &'static [u8];
 }
 
 impl Bytes for Table {
     fn bytes(&self) -> &'static [u8] {
-        // It was mapped when it was read, and what is mapped stays.
+        // The table was mapped when it was read, and mappings are permanent.
         Window.bytes(self.at, self.length as usize).unwrap_or_default()
     }
 }
@@ -62,8 +62,8 @@ impl fmt::Display for StaticTables {
 }
 
 impl StaticTables {
-    /// Finds, maps and verifies all tables, the DSDT among them. A table that is broken is left out
-    /// with a warning; without RSDP or root table there is nothing, and the error says why.
+    /// Finds, maps and verifies all tables, the DSDT included. A broken table is left out with a warning; it is an error
+    /// if the RSDP or the root table is broken.
     pub fn read(pointer: Option<PhysAddr>) -> Result<StaticTables, TableError> {
         Chain::read(&Window, pointer, &mut |left_out| warn!("{left_out}")).map(StaticTables)
     }
@@ -78,18 +78,18 @@ impl StaticTables {
         self.0.find(signature)
     }
 
-    /// Fixed hardware: registers of events, power and reset.
+    /// The FADT: registers of events, power and reset.
     pub fn fadt(&self) -> Result<Fadt, TableError> {
         let fadt = self.find(Signature::FADT)?;
         Fadt::read(fadt.bytes()).map_err(TableError::BadFadt)
     }
 
-    /// Which memory belongs to which node; `None` where the firmware tells nothing (one node then).
+    /// The SRAT, the node of each memory range; `None` if the firmware has none (one node then).
     pub fn srat(&self) -> Option<Srat<'static>> {
         self.find(Signature::SRAT).ok().map(|table| Srat(table.bytes()))
     }
 
-    /// How far nodes are from each other; `None` where the firmware tells nothing that makes sense.
+    /// The SLIT, the distances between nodes; `None` if the firmware has no valid one.
     pub fn slit(&self) -> Option<Slit<'static>> {
         self.find(Signature::SLIT).ok().map(|table| Slit(table.bytes())).filter(Slit::is_valid)
     }
@@ -99,7 +99,7 @@ impl StaticTables {
         let table = self.find(Signature::MADT)?;
         let madt = Madt::read(table.bytes()).map_err(TableError::BadMadt)?;
         if madt.left_out > 0 {
-            warn!("MADT: {} IO APICs or source overrides more than are kept", madt.left_out);
+            warn!("MADT: {} IO APICs or source overrides beyond the supported number", madt.left_out);
         }
         Ok(madt)
     }

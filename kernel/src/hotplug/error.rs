@@ -1,8 +1,7 @@
-//! Why memory hotplug refuses: the one place where an error turns into the firmware's answer, the log's line and
-//! the shell's text.
+//! Why a hotplug operation fails: the one place where an error becomes an `_OST` status, a log line and the shell's text.
 //!
-//! Neighbours: `hotplug` keeps the error of a device that was refused, `acpi` makes those that concern what
-//! firmware says, crate `carapace-mm` makes those of adding and removing.
+//! Neighbours: `hotplug` stores the error of a refused device, `acpi` returns those about AML and firmware data, crate
+//! `carapace-mm` those of adding and removing memory.
 
 use super::MAX_DEVICES;
 use crate::memory::window;
@@ -15,57 +14,57 @@ use carapace_mm::info::Holder;
 use carapace_mm::vmalloc::AllocationId;
 use core::fmt;
 
-/// Why a memory device is not (or no longer) what the firmware wanted it to be.
+/// Why a memory device was not added or not removed.
 #[derive(Clone, Debug)]
 pub enum HotplugError {
     /// AML failed.
     Aml(carapace_aml::Error),
-    /// The device has not got an object that it must have.
+    /// The device lacks a required object.
     Missing(&'static str),
-    /// An object has another value than its kind must have.
+    /// An object has a value of the wrong type.
     BadValue {
         /// The object.
         object: &'static str,
-        /// What it should be.
+        /// The required type.
         wanted: &'static str,
     },
-    /// `_STA` does not say that the device is present, enabled and functioning.
+    /// The device is not present, enabled and functioning.
     NotReady {
-        /// What it says.
+        /// The value of `_STA`.
         status: u64,
     },
-    /// The memory ranges cannot be told.
+    /// The memory ranges are unusable.
     Ranges(RangesError),
-    /// Some of it is in use as something else: a firmware table, or registers.
+    /// A part of the memory is mapped as a firmware table or as registers.
     InUse(PfnRange),
-    /// The memory core refuses.
+    /// The memory core refuses to add it.
     Add(AddError),
-    /// The memory core does not give it up.
+    /// The memory core refuses to remove it.
     Remove(Why),
-    /// It went away by itself, and took something along that was in use.
+    /// It was surprise-removed, and allocated memory is lost.
     Lost {
-        /// Frames that were allocated.
+        /// Allocated frames.
         pages: u64,
         /// Allocations that they belonged to.
         allocations: u64,
     },
-    /// The device has no way to be ejected.
+    /// The device has no `_EJ0`.
     EjectNotSupported,
-    /// `_EJ0` was evaluated, and the device is still there.
-    NotLetGo,
-    /// A Notify with a value that means nothing for memory.
+    /// `_EJ0` was evaluated, and the device is still present.
+    EjectNoEffect,
+    /// A Notify with a value that is not defined for memory devices.
     UnknownEvent(u64),
-    /// Some devices below a bus were refused.
+    /// Devices below a bus were refused.
     Below {
         /// How many.
         refused: usize,
     },
-    /// There are more memory devices than are kept.
+    /// There are more memory devices than can be registered.
     TooManyDevices,
 }
 
 impl HotplugError {
-    /// What `_OST` tells the firmware.
+    /// The status code for `_OST`.
     pub const fn status(&self) -> OstStatus {
         match self {
             HotplugError::EjectNotSupported => OstStatus::EjectNotSupported,
@@ -84,21 +83,21 @@ impl HotplugError {
             | HotplugError::Lost { .. }
             | HotplugError::UnknownEvent(_)
             | HotplugError::Below { .. }
-            | HotplugError::NotLetGo
+            | HotplugError::EjectNoEffect
             | HotplugError::TooManyDevices => OstStatus::Failure,
         }
     }
 }
 
-/// Why the memory core gives memory up neither to its device nor for `offline`, and whose it is.
+/// Why the memory core refuses to remove memory or to take it offline, and which allocation pins it.
 #[derive(Clone, Copy, Debug)]
 pub struct Why {
     error: RemoveError,
-    /// The allocation that holds the frame in question.
+    /// The allocation that pins the frame in question.
     allocation: Option<AllocationId>,
 }
 
-/// The refusal with its owner, as far as that is known now.
+/// The refusal with the pinning allocation, if it can be found.
 pub fn why(error: RemoveError) -> Why {
     let allocation = match error {
         RemoveError::Pinned(Pinned { holder: Holder::Mapping(at), .. }) => window().holding(at),
@@ -133,24 +132,17 @@ impl fmt::Display for HotplugError {
             }
             HotplugError::Ranges(error) => error.fmt(f),
             HotplugError::InUse(frames) => {
-                write!(f, "frames {frames} hold a firmware table, or what AML uses as registers")
+                write!(f, "frames {frames} are mapped as a firmware table or as registers")
             }
             HotplugError::Add(error) => error.fmt(f),
             HotplugError::Remove(why) => why.fmt(f),
             HotplugError::Lost { pages, allocations } => {
                 let s = if *allocations == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "{pages} frames that were in use are lost, and with them {allocations} allocation{s}"
-                )
+                write!(f, "{pages} allocated frames of {allocations} allocation{s} are lost")
             }
-            HotplugError::EjectNotSupported => {
-                f.write_str("asked for back, but the device has no _EJ0: it cannot be ejected")
-            }
-            HotplugError::NotLetGo => f.write_str("_EJ0 was evaluated, and the device is still there"),
-            HotplugError::UnknownEvent(value) => {
-                write!(f, "nothing is known of a Notify with value {value:#x}")
-            }
+            HotplugError::EjectNotSupported => f.write_str("cannot be ejected: the device has no _EJ0"),
+            HotplugError::EjectNoEffect => f.write_str("_EJ0 had no effect, the device is still present"),
+            HotplugError::UnknownEvent(value) => write!(f, "unknown Notify value {value:#x}"),
             HotplugError::Below { refused } => {
                 write!(f, "{refused} of the memory devices below were refused")
             }

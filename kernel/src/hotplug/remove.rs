@@ -1,18 +1,18 @@
-//! Giving a device's memory up: the memory core's removal, driven in steps.
+//! Removing a device's memory: the memory core's hot remove, driven in steps.
 //!
 //! ```text
-//!  begin ── step, step, ... ── finish      between two steps events, other removals' requests and the shell run
+//!  begin ── step, step, ... ── finish      between two steps events, eject requests and the shell are served
 //!    |        |                  |
-//!    '--------'------------------'--> refused: the core has put everything back, the reason goes to `acpi::eject`
+//!    '--------'------------------'--> refused: the core has rolled back, the reason goes to `acpi::eject`
 //! ```
 //!
-//! Invariants: nothing here waits for longer than [`PATIENCE_US`] without something having been done; after
-//! success nothing of the device's memory is mapped or known. Neighbour: `carapace_mm::hot_remove` does the work.
+//! Invariants: a removal without progress ends after [`TIMEOUT_US`]; after success no memory of the device is mapped or
+//! known to the memory core. Neighbour: `carapace_mm::hot_remove` does the work.
 
 use super::{DEVICES, HotplugError, MAY_LEAVE, microseconds, why};
 use crate::executor;
 use crate::memory::{core, window};
-use crate::news;
+use crate::uevents;
 use ::core::sync::atomic::Ordering;
 use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::hot_remove::{RemoveError, RemoveStats, Removed, SurpriseRemoved};
@@ -22,33 +22,33 @@ use log::{Level, info};
 
 /// Frames copied in a step: a few milliseconds under emulation.
 pub const STEP: u64 = 512;
-/// How long a removal waits for an allocation that is being made or freed and does not get on.
-const PATIENCE_US: u64 = 1_000_000;
+/// How long a removal waits for an allocation that is being made or freed and makes no progress.
+const TIMEOUT_US: u64 = 1_000_000;
 
-/// How long it has been waited for somebody else.
+/// Limits how long a removal waits for an allocation.
 #[derive(Debug, Default)]
-pub struct Patience {
+pub struct Timeout {
     since: Option<u64>,
 }
 
-impl Patience {
-    /// What is waited for, once that has taken too long; `waiting` is what is waited for now.
-    pub fn look(&mut self, waiting: Option<RemoveError>) -> Option<RemoveError> {
+impl Timeout {
+    /// Returns what the removal is waiting for (`waiting`) once it has waited too long.
+    pub fn check(&mut self, waiting: Option<RemoveError>) -> Option<RemoveError> {
         let Some(error) = waiting else {
             self.since = None;
             return None;
         };
         let now = microseconds();
         let since = *self.since.get_or_insert(now);
-        (now.saturating_sub(since) > PATIENCE_US).then_some(error)
+        (now.saturating_sub(since) > TIMEOUT_US).then_some(error)
     }
 }
 
-/// Gives all memory of a device up, or none; gives way between its steps. The device is `Leaving` all the while.
+/// Removes all memory of a device, or none; yields between the steps. The device stays `Leaving` meanwhile.
 ///
 /// # Errors
 ///
-/// What the memory core refuses; everything is as before then, but that some content may lie elsewhere.
+/// Why the memory core refuses. Nothing has changed then, except that some pages may have been migrated.
 pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
     let has_memory = super::with(id, |device| !device.resources.is_empty()).unwrap_or(false);
     if !has_memory {
@@ -56,29 +56,29 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
     }
     let removed = match evacuate(id).await {
         Ok(removed) => removed,
-        // It has been forgotten meanwhile (`lose`): there is nothing left to be given up.
+        // It was surprise-removed meanwhile: no memory is left to be removed.
         Err(RemoveError::SurpriseRemoved) => return Ok(()),
         Err(error) => return Err(HotplugError::Remove(why(error))),
     };
     let RemoveStats { migrated_pages, isolate_us, migrate_us, unmap_us, .. } = removed.stats;
-    // Not rationed: what went has to come again before it can go again.
+    // Without a rate limit: memory must be added again before it can be removed again.
     super::with(id, |device| {
         info!(
-            "{}: {} MiB given up: {migrated_pages} frames migrated; isolating {isolate_us} us, migrating \
-             {migrate_us} us, unmapping {unmap_us} us",
+            "{}: {} MiB removed: {migrated_pages} frames migrated; isolate {isolate_us} us, migrate \
+             {migrate_us} us, unmap {unmap_us} us",
             device.path,
             removed.pages >> 8
         );
-        news::removed(&device.path, removed.pages.saturating_mul(PAGE_SIZE));
+        uevents::removed(&device.path, removed.pages.saturating_mul(PAGE_SIZE));
     });
     Ok(())
 }
 
 async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
     let mut removal = core().begin_remove(id, &microseconds)?;
-    let mut patience = Patience::default();
+    let mut timeout = Timeout::default();
     while core().remove_step(window(), &mut removal, STEP, &microseconds)? == Progress::More {
-        if let Some(error) = patience.look(removal.waiting()) {
+        if let Some(error) = timeout.check(removal.waiting()) {
             core().abort_remove(window(), removal);
             return Err(error);
         }
@@ -87,40 +87,42 @@ async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
     core().finish_remove(removal, &microseconds)
 }
 
-/// A device is gone without having been asked for: forgets its memory, and logs what is lost. While other memory is
-/// being taken out of use that has to wait: the device is `Vanished` until then ([`lose_vanished`]).
+/// Handles a surprise removal: drops the device's memory from the memory core, and logs what is lost. If another removal
+/// is under way, that is deferred, and the device stays `SurpriseRemoved` until then ([`clean_up`]).
 ///
 /// # Errors
 ///
-/// What was lost, or why the memory cannot be forgotten now.
-pub fn lose(id: DeviceId) -> Result<(), HotplugError> {
-    note(id, core().surprise_remove(window(), id))
+/// What was lost, or why the memory cannot be dropped now.
+pub fn surprise_removed(id: DeviceId) -> Result<(), HotplugError> {
+    record(id, core().surprise_remove(window(), id))
 }
 
-/// Forgets the memory of one device that could not be forgotten when it went, if there is one.
-pub(super) fn lose_vanished() {
+/// Drops the memory of one device whose cleanup was deferred, if there is one.
+pub(super) fn clean_up() {
     let Some(at) = DEVICES.lock().iter().position(|device| device.state.is_surprise_removed()) else {
         return;
     };
     let id = DeviceId(at as u32);
     match core().surprise_remove(window(), id) {
         Err(RemoveError::UnderWay { .. }) => {}
-        // What is lost is logged, and there is nobody to be told.
-        attempt => drop(note(id, attempt)),
+        // Losses are logged; there is no notification to answer.
+        outcome => drop(record(id, outcome)),
     }
 }
 
-/// Notes and logs how forgetting a device's memory went.
-fn note(id: DeviceId, attempt: Result<SurpriseRemoved, RemoveError>) -> Result<(), HotplugError> {
+/// Records and logs the outcome of a surprise removal.
+fn record(id: DeviceId, outcome: Result<SurpriseRemoved, RemoveError>) -> Result<(), HotplugError> {
     let mut devices = DEVICES.lock();
     let Some(device) = devices.get_mut(id.0 as usize) else { return Ok(()) };
-    let gone = "gone without having been asked for";
-    if let Ok(forgotten) = &attempt {
-        news::removed(&device.path, forgotten.pages.saturating_mul(PAGE_SIZE));
+    if let Ok(dropped) = &outcome {
+        uevents::removed(&device.path, dropped.pages.saturating_mul(PAGE_SIZE));
     }
-    let result = match attempt {
+    let result = match outcome {
         Ok(SurpriseRemoved { lost_pages: 0, allocations: 0, pages, .. }) => {
-            device.say(Level::Warn, format_args!("{gone}; its {} MiB were not in use", pages >> 8));
+            device.log_limited(
+                Level::Warn,
+                format_args!("surprise-removed; its {} MiB were not in use", pages >> 8),
+            );
             Ok(())
         }
         Ok(SurpriseRemoved { lost_pages: pages, allocations, .. }) => {
@@ -129,7 +131,7 @@ fn note(id: DeviceId, attempt: Result<SurpriseRemoved, RemoveError>) -> Result<(
         Err(error) => Err(HotplugError::Remove(why(error))),
     };
     if let Err(error) = &result {
-        device.say(Level::Error, format_args!("{gone}: {error}"));
+        device.log_limited(Level::Error, format_args!("surprise-removed: {error}"));
     }
     device.resources.retain(|resource| core().resource(*resource).is_some());
     let left = device.memory();

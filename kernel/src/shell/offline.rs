@@ -6,7 +6,7 @@
 use super::console::Out;
 use super::inspect::sections_from_to;
 use super::{Failure, Outcome, input};
-use crate::hotplug::{Patience, STEP, microseconds, why};
+use crate::hotplug::{STEP, Timeout, microseconds, why};
 use crate::memory::{core, window};
 use ::core::fmt::Write;
 use carapace_cli::args::{Flag, Invocation};
@@ -60,9 +60,9 @@ impl From<NotOffline> for Failure {
 /// Takes all of `target` offline, or nothing of it.
 pub async fn take_offline(target: Target) -> Result<Offlined, NotOffline> {
     let mut offlining = core().begin_offline(target, &microseconds)?;
-    let mut patience = Patience::default();
+    let mut timeout = Timeout::default();
     while core().offline_step(window(), &mut offlining, STEP, &microseconds)? == Progress::More {
-        let given_up = match patience.look(offlining.waiting()) {
+        let given_up = match timeout.check(offlining.waiting()) {
             Some(error) => Some(NotOffline::Refused(error)),
             None => input::step().await.err().map(NotOffline::Stopped),
         };

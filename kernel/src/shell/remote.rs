@@ -22,7 +22,7 @@ use crate::arch::serial::{self, Port, Taken};
 use crate::arch::time;
 use crate::executor;
 use crate::log::{self, Cursor};
-use crate::news::{self, Listener};
+use crate::uevents::{self, Listener};
 use arrayvec::ArrayString;
 use carapace_cli::remote::{Ended, Events, FRAME_MAX, Lines, TEXT_MAX, TextRow, Wish, frame, read};
 use carapace_cli::report::{self, Format, Text};
@@ -116,7 +116,7 @@ async fn serve() {
 
 /// Whoever says something still listens.
 fn heard() {
-    if news::listener() == Listener::There {
+    if uevents::listener() == Listener::There {
         listen();
     }
 }
@@ -175,7 +175,7 @@ async fn byte() -> u8 {
 }
 
 fn listen() {
-    news::listen(time::uptime().saturating_add(PATIENCE));
+    uevents::listen(time::uptime().saturating_add(PATIENCE));
 }
 
 async fn answer(line: &str) -> Outcome {
@@ -191,7 +191,7 @@ async fn answer(line: &str) -> Outcome {
             Ok(())
         }
         Ok(Wish::Events(Events::Off)) => {
-            news::listen(Duration::ZERO);
+            uevents::listen(Duration::ZERO);
             write(format_args!("{{\"events\":\"off\"}}"));
             Ok(())
         }
@@ -325,17 +325,17 @@ impl Talk {
     }
 
     fn tell(&mut self) {
-        if news::listener() == Listener::None {
+        if uevents::listener() == Listener::None {
             self.log = None;
             return;
         }
         let mut place = *self.log.get_or_insert_with(log::end);
         while serial::room(Port::Remote) >= ROOM
-            && let Some(row) = news::next()
+            && let Some(row) = uevents::next()
         {
             send(frame(&row));
         }
-        let mut pieces = if serial::room(Port::Remote) >= ROOM { news::take_lost() } else { 0 };
+        let mut pieces = if serial::room(Port::Remote) >= ROOM { uevents::take_lost() } else { 0 };
         while serial::room(Port::Remote) >= ROOM
             && let Some((next, line)) = log::read(place)
         {

@@ -2,7 +2,7 @@
 //! bounds are kept. A panic, an evaluation without end or memory over the limit is a find.
 #![no_main]
 
-use carapace_aml::{Aml, Host, HostError, Limits, PciAddress, Value, Width};
+use carapace_aml::{Aml, Host, HostError, Limits, Notified, PciAddress, Value, Width};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits { steps: 20_000, depth: 64, bytes: 1 << 18, sleep_ms: 1000 };
@@ -37,8 +37,8 @@ impl Host for Echo {
         Ok(())
     }
 
-    fn notify(&mut self, device: &str, _: u64) {
-        assert!(device.starts_with('\\'));
+    fn notify(&mut self, device: Notified<'_>, _: u64) {
+        assert!(device.path().starts_with('\\'));
     }
 
     fn sleep(&mut self, milliseconds: u32) {
@@ -61,18 +61,18 @@ fuzz_target!(|input: &[u8]| {
     let mut aml = Aml::new(LIMITS);
     let _loaded = aml.load(&mut Echo, &table);
     let _initialized = aml.initialize(&mut Echo);
-    let mut pending = vec![String::from("\\")];
+    let mut pending = vec![aml.find("\\").expect("the root")];
     let mut seen = 0;
-    while let Some(path) = pending.pop() {
-        let arguments = vec![Value::Integer(1); aml.arguments(&path).unwrap_or(0).into()];
-        let _value = aml.evaluate(&mut Echo, &path, &arguments);
-        let _reach = aml.reaches_notify(&path, &|path| path.len() % 2 == 0);
-        let _hid = aml.hid(&mut Echo, &path);
+    while let Some(object) = pending.pop() {
+        let arguments = vec![Value::Integer(1); aml.arguments(object).unwrap_or(0).into()];
+        let _value = aml.evaluate(&mut Echo, object, &arguments);
+        let _reach = aml.reaches_notify(object, &|device| aml.path(device).len().is_multiple_of(2));
+        let _hid = aml.hid(&mut Echo, object);
         seen += 1;
         if seen == MOST {
             break;
         }
-        pending.extend(aml.children(&path));
+        pending.extend(aml.children(object));
     }
     assert!(aml.bytes_held() <= LIMITS.bytes);
 });

@@ -165,7 +165,7 @@ fn first_line(log: &str) -> Option<String> {
 
 /// Frames migrated, and the microseconds of the three parts, from the line that tells them.
 fn departure(line: &str) -> Option<(u64, [u64; 3])> {
-    let (_, rest) = line.split_once(" given up: ")?;
+    let (_, rest) = line.split_once(" MiB removed: ")?;
     let mut numbers = rest.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
     Some((numbers.next()?, [numbers.next()?, numbers.next()?, numbers.next()?]))
 }
@@ -177,8 +177,8 @@ mod tests {
     /// The figures of a removal are read from its line in the log, and from no other.
     #[test]
     fn departures() {
-        let line = "\\_SB.MHPC.MP00: 256 MiB given up: 51200 frames migrated; isolating 4 us, migrating 50 us, \
-                    unmapping 6 us";
+        let line = "\\_SB.MHPC.MP00: 256 MiB removed: 51200 frames migrated; isolate 4 us, migrate 50 us, \
+                    unmap 6 us";
         assert_eq!(departure(line), Some((51200, [4, 50, 6])));
         assert_eq!(departure("\\_SB.MHPC.MP00: ejected"), None);
         assert_eq!(version("7.2.22Debian 1:7.2+dfsg-7\r\n"), "7.2.22");

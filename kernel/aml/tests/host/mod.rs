@@ -1,5 +1,5 @@
 //! A host that answers every read from the address itself, and can refuse.
-use carapace_aml::{Host, HostError, PciAddress, Width};
+use carapace_aml::{Host, HostError, Notified, PciAddress, Width};
 
 /// The host.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl Host for TestHost {
         Ok(())
     }
 
-    fn notify(&mut self, _: &str, _: u64) {}
+    fn notify(&mut self, _: Notified<'_>, _: u64) {}
 
     fn sleep(&mut self, milliseconds: u32) {
         self.slept += u64::from(milliseconds);

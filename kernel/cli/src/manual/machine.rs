@@ -52,12 +52,12 @@ pub const ACPI: Page = Page {
         ("tables, events, devices", "With -J: the three tables."),
     ],
     words: &[
-        ("on, off", "Whether the event can tell of memory, and is listened to."),
+        ("on, off", "Whether the event is enabled: its method may notify a memory device."),
         ("absent", "A slot without a DIMM."),
         ("online, offline, partial", "A DIMM, as its resources are."),
         ("refused", "A DIMM that could not be added, and why."),
         ("leaving", "A DIMM that is being removed."),
-        ("surprise-removed, cleanup pending", "A DIMM that went without having been asked for."),
+        ("surprise-removed, cleanup pending", "A DIMM that was removed without an eject request."),
     ],
     examples: &[
         ("acpi", "32 devices, all but one of them absent."),

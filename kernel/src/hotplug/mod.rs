@@ -1,30 +1,31 @@
-//! The memory devices: which there are and what became of each.
+//! The memory devices: the list of them and the state of each.
 //!
 //! ```text
-//!  acpi ── register ──> list ── shell: name of a resource's device, times, state
-//!       ── add ───────> carapace_mm::Memory::add (all ranges of a device or none)
-//!       ── leave ─────> its turn comes (next_leaving), remove: mm, in steps, then _EJ0
-//!                       error::HotplugError: status() for _OST, Display for log and shell
+//!  acpi ── register ──────> list ── shell: name of a resource's device, times, state
+//!       ── add ───────────> carapace_mm::Memory::add (all ranges of a device or none)
+//!       ── request_eject ─> queue (next_leaving) ── remove: carapace_mm, in steps ── acpi: _EJ0
+//!                           error::HotplugError: status() for _OST, Display for log and shell
 //! ```
 //!
-//! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for
-//! ever; a device is `Online` or `Vanished`, or `Leaving` and was online before, exactly while all its ranges are
-//! resources of the memory core. Neighbours: `carapace_acpi::device_state` says what leads from one state to another,
-//! `acpi::memory_device` finds out what a device is, `acpi::eject` drives removals, crate `carapace-mm` does the adding and
-//! removing. Lock order: the list's lock comes before the memory core's locks.
+//! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for ever. A device
+//! is `Online` or `SurpriseRemoved`, or `Leaving` after having been online, exactly while all its ranges are resources
+//! of the memory core. Neighbours: `carapace_acpi::device_state` defines the transitions, `acpi::memory_device`
+//! evaluates a device's AML, `acpi::eject` drives removals, crate `carapace-mm` adds and removes memory. Lock order: the
+//! list's lock comes before the memory core's locks.
 
 mod error;
 mod remove;
 
 use crate::arch::time;
 use crate::memory;
-use crate::news;
+use crate::uevents;
 use alloc::string::String;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use carapace_acpi::device_state::{self, CoreMemory, next_ticket, oldest_request};
 use carapace_acpi::ranges::Range;
 use carapace_acpi::ratelimit::{RateLimit, Verdict};
+use carapace_aml::Handle;
 use carapace_mm::addr::{NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use core::fmt;
@@ -35,148 +36,164 @@ use spin::Mutex;
 pub use carapace_acpi::device_state::EjectRequest;
 
 pub use error::{HotplugError, Why, why};
-pub use remove::{Patience, STEP, lose, remove};
+pub use remove::{STEP, Timeout, remove, surprise_removed};
 
-/// The most memory devices that are kept. QEMU has at most 256.
+/// The most memory devices that are registered. QEMU has at most 256.
 pub const MAX_DEVICES: usize = 512;
 
-/// What became of a device; what of an online one may be allocated its resources tell (`policy`).
+/// The state of a device. Its resources have states of their own, which say whether their frames may be allocated.
 pub type DeviceState = device_state::DeviceState<HotplugError>;
 
 /// A memory device of the firmware's namespace.
 #[derive(Clone, Debug)]
 pub struct MemoryDevice {
-    /// Its absolute path, `\_SB.MHPC.MP00` for example.
+    /// Its AML object.
+    handle: Handle,
+    /// Its absolute path for display, `\_SB.MHPC.MP00` for example.
     pub path: String,
-    /// Its `_UID`, where it has one.
+    /// Its `_UID`, if it has one.
     pub uid: Option<String>,
-    /// What became of it.
+    /// Its state.
     pub state: DeviceState,
-    /// Why it was not given back when it was last asked for, until it is asked for again.
+    /// Why its last ejection failed, until the next eject request.
     pub refusal: Option<HotplugError>,
-    /// Its resources, in the order of its ranges; none unless its memory is in use.
+    /// Its resources, in the order of its ranges; none unless its memory is in the memory core.
     pub resources: ArrayVec<ResourceId, MAX_DEVICE_RANGES>,
     /// Nanoseconds that its AML took when it was added (`_STA`, `_CRS`, `_PXM`).
     pub aml_ns: u64,
-    /// What it took to answer the Notify by which it was added; 0 for one that was there at boot.
+    /// The cost of answering the Notify by which it was added; 0 for a device present at boot.
     pub answer: Answer,
-    /// What the log has not told yet of its memory that came.
-    news: Option<Added>,
-    /// What the log has had about it lately, beside memory that came.
-    said: RateLimit,
+    /// The last addition, until it is logged.
+    unlogged: Option<Added>,
+    /// Limits its log lines, except those about added memory.
+    log_limit: RateLimit,
 }
 
-/// What a device says of itself: what it takes to add it.
+/// The memory of a device, from its AML.
 #[derive(Clone, Debug)]
 pub struct Description {
-    /// Its memory.
+    /// Its ranges.
     pub ranges: ArrayVec<Range, MAX_DEVICE_RANGES>,
     /// The node of each range.
     pub nodes: ArrayVec<NodeId, MAX_DEVICE_RANGES>,
-    /// Nanoseconds that finding out took.
+    /// Nanoseconds spent evaluating its AML.
     pub aml_ns: u64,
 }
 
-/// What it took to answer a Notify, from the interrupt to the end of `_OST`, and what it left behind.
+/// The cost of answering a Notify, from the interrupt to the end of `_OST`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Nanoseconds in all.
+    /// Nanoseconds in total.
     pub all_ns: u64,
-    /// Nanoseconds of them in the firmware's code.
+    /// Nanoseconds of these in AML.
     pub aml_ns: u64,
-    /// Bytes of the heap that are in use after it and were not before.
+    /// Growth of the heap in bytes.
     pub heap_bytes: u64,
 }
 
 static DEVICES: Mutex<Vec<MemoryDevice>> = Mutex::new(Vec::new());
-/// Whether a device may be leaving or vanished: the list is not looked through whenever something wakes.
+/// Set when a device may be leaving or surprise-removed; saves a search of the list at every wake-up.
 static MAY_LEAVE: AtomicBool = AtomicBool::new(false);
 
-/// Puts a device into the list.
+/// Appends a device to the list.
 ///
 /// # Errors
 ///
 /// [`HotplugError::TooManyDevices`].
-pub fn register(path: String, uid: Option<String>) -> Result<DeviceId, HotplugError> {
+pub fn register(handle: Handle, path: String, uid: Option<String>) -> Result<DeviceId, HotplugError> {
     let mut devices = DEVICES.lock();
     if devices.len() >= MAX_DEVICES {
         return Err(HotplugError::TooManyDevices);
     }
     let id = DeviceId(devices.len() as u32);
-    let (resources, said) = (ArrayVec::new(), RateLimit::default());
-    let (state, refusal, answer) = (DeviceState::Absent, None, Answer::default());
-    devices.push(MemoryDevice { path, uid, state, refusal, resources, aml_ns: 0, answer, news: None, said });
+    devices.push(MemoryDevice {
+        handle,
+        path,
+        uid,
+        state: DeviceState::Absent,
+        refusal: None,
+        resources: ArrayVec::new(),
+        aml_ns: 0,
+        answer: Answer::default(),
+        unlogged: None,
+        log_limit: RateLimit::default(),
+    });
     Ok(id)
 }
 
-/// The device with this path.
-pub fn find(path: &str) -> Option<DeviceId> {
+/// The memory device with this AML object.
+pub fn find(handle: Handle) -> Option<DeviceId> {
     let devices = DEVICES.lock();
-    devices.iter().position(|device| device.path == path).map(|at| DeviceId(at as u32))
+    devices.iter().position(|device| device.handle == handle).map(|at| DeviceId(at as u32))
 }
 
-/// What `look` makes of the device; `None` for [`DeviceId::BOOT`] and numbers nobody has. `look` must
-/// not call back into this module.
-pub fn with<R>(id: DeviceId, look: impl FnOnce(&MemoryDevice) -> R) -> Option<R> {
-    DEVICES.lock().get(id.0 as usize).map(look)
+/// The device's AML object.
+pub fn handle(id: DeviceId) -> Option<Handle> {
+    with(id, |device| device.handle)
 }
 
-/// How many devices there are; their numbers are those from 0 on.
+/// Runs `work` on the device; `None` for [`DeviceId::BOOT`] and unknown numbers. `work` must not call this module.
+pub fn with<R>(id: DeviceId, work: impl FnOnce(&MemoryDevice) -> R) -> Option<R> {
+    DEVICES.lock().get(id.0 as usize).map(work)
+}
+
+/// The number of devices; their ids count from 0.
 pub fn count() -> u32 {
     DEVICES.lock().len() as u32
 }
 
-/// Whether the device is online or on its way out.
+/// Whether the device is online or leaving.
 pub fn is_in_use(id: DeviceId) -> bool {
     with(id, |device| device.state.is_in_use()).unwrap_or(false)
 }
 
-/// Whether the device is gone and its memory is still to be forgotten.
-pub fn is_vanished(id: DeviceId) -> bool {
+/// Whether the device was surprise-removed and its memory is still in the memory core.
+pub fn is_surprise_removed(id: DeviceId) -> bool {
     with(id, |device| device.state.is_surprise_removed()).unwrap_or(false)
 }
 
-/// Somebody asks for the device back.
-pub fn leave(id: DeviceId) -> EjectRequest {
+/// Queues an eject request for the device.
+pub fn request_eject(id: DeviceId) -> EjectRequest {
     let mut devices = DEVICES.lock();
     let ticket = next_ticket(devices.iter().map(|device| &device.state));
     let Some(device) = devices.get_mut(id.0 as usize) else { return EjectRequest::NoDevice };
-    let leave = device.state.request_eject(ticket);
-    if leave == EjectRequest::Queued {
+    let outcome = device.state.request_eject(ticket);
+    if outcome == EjectRequest::Queued {
         device.refusal = None;
         MAY_LEAVE.store(true, Ordering::Relaxed);
     }
-    leave
+    outcome
 }
 
-/// The device that was asked for first among those that are not gone yet. Before that, forgets the memory of those that
-/// are gone and had to wait for it.
+/// The device with the oldest pending eject request. First drops memory of surprise-removed devices, if that is possible
+/// now.
 pub fn next_leaving() -> Option<DeviceId> {
     if !MAY_LEAVE.load(Ordering::Relaxed) {
         return None;
     }
-    remove::lose_vanished();
+    remove::clean_up();
     let devices = DEVICES.lock();
-    let left = |device: &MemoryDevice| device.state.ticket().is_some() || device.state.is_surprise_removed();
-    MAY_LEAVE.store(devices.iter().any(left), Ordering::Relaxed);
+    let pending =
+        |device: &MemoryDevice| device.state.ticket().is_some() || device.state.is_surprise_removed();
+    MAY_LEAVE.store(devices.iter().any(pending), Ordering::Relaxed);
     oldest_request(devices.iter().map(|device| &device.state)).map(|at| DeviceId(at as u32))
 }
 
-/// Notes and logs that a device was asked for and is not given back: where its memory is in use it stays in use.
-pub fn stay(id: DeviceId, error: &HotplugError) {
+/// Records and logs that an ejection failed: the device returns to its state before the request.
+pub fn eject_failed(id: DeviceId, error: &HotplugError) {
     let mut devices = DEVICES.lock();
     let Some(device) = devices.get_mut(id.0 as usize) else { return };
-    device.say(Level::Warn, format_args!("not ejected: {error}"));
+    device.log_limited(Level::Warn, format_args!("not ejected: {error}"));
     device.refusal = Some(error.clone());
     let memory = device.memory();
     device.state.eject_failed(memory, error.clone());
 }
 
-/// Adds all memory of a device, or none. What is refused is logged, what came waits for [`announce`].
+/// Adds all memory of a device, or none. Logs a refusal; an addition is logged by [`log_added`].
 ///
 /// # Errors
 ///
-/// What the memory core refuses; nothing has changed then.
+/// Why the memory core refuses; nothing has changed then.
 pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugError> {
     let requests: ArrayVec<AddRequest, MAX_DEVICE_RANGES> = description
         .ranges
@@ -198,29 +215,29 @@ pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugErro
             device.aml_ns = description.aml_ns;
             device.answer = Answer::default();
             for (request, &resource) in requests.iter().zip(&added.ids) {
-                news::added(&device.path, resource, request.base.0, request.size, request.node.0);
+                uevents::added(&device.path, resource, request.base.0, request.size, request.node.0);
             }
-            device.news = Some(added.clone());
+            device.unlogged = Some(added.clone());
         }
         Err(error) => device.refuse(error),
     }
     added
 }
 
-/// The part of a range that is mapped as something else than memory.
+/// The part of a range that is mapped as device registers or a firmware table.
 fn used_otherwise(request: &AddRequest) -> Option<PfnRange> {
     let end = request.base.0.saturating_add(request.size).div_ceil(PAGE_SIZE);
     memory::devices::mapped_in(PfnRange::new(request.base.pfn(), Pfn(end)))
 }
 
-/// Notes and logs that a device was refused.
+/// Records and logs that a device was refused.
 pub fn refuse(id: DeviceId, error: &HotplugError) {
     if let Some(device) = DEVICES.lock().get_mut(id.0 as usize) {
         device.refuse(error);
     }
 }
 
-/// Notes what it took to answer the Notify by which a device was added, if it was.
+/// Records the cost of answering the Notify by which a device was added, if it was.
 pub fn answered(id: DeviceId, answer: Answer) {
     if let Some(device) = DEVICES.lock().get_mut(id.0 as usize)
         && matches!(device.state, DeviceState::Online)
@@ -229,8 +246,8 @@ pub fn answered(id: DeviceId, answer: Answer) {
     }
 }
 
-/// Notes that nothing is plugged there.
-pub fn vacate(id: DeviceId) {
+/// Records that the slot is empty.
+pub fn mark_absent(id: DeviceId) {
     if let Some(device) = DEVICES.lock().get_mut(id.0 as usize) {
         device.state = DeviceState::Absent;
         device.refusal = None;
@@ -244,20 +261,20 @@ impl MemoryDevice {
     }
 
     fn refuse(&mut self, error: &HotplugError) {
-        self.say(Level::Warn, format_args!("not added: {error}"));
+        self.log_limited(Level::Warn, format_args!("not added: {error}"));
         self.state = DeviceState::Refused(error.clone());
     }
 
-    fn say(&mut self, level: Level, text: fmt::Arguments<'_>) {
-        let Verdict::Log { suppressed } = self.said.check(microseconds()) else { return };
+    fn log_limited(&mut self, level: Level, text: fmt::Arguments<'_>) {
+        let Verdict::Log { suppressed } = self.log_limit.check(microseconds()) else { return };
         if suppressed > 0 {
-            self.tell_left_out(suppressed);
+            self.log_suppressed(suppressed);
         }
         log!(level, "{}: {text}", self.path);
     }
 
-    /// The log's lines for memory that came.
-    fn tell(&self, added: &Added) {
+    /// Logs added memory.
+    fn log_added(&self, added: &Added) {
         for info in added.ids.iter().filter_map(|&id| memory::core().resource(id)) {
             info!(
                 "{}: {} MiB at {} {} on node {} as resource {}",
@@ -280,43 +297,42 @@ impl MemoryDevice {
         );
     }
 
-    fn tell_left_out(&self, lines: u64) {
-        warn!("{}: {lines} more lines like these, left out", self.path);
+    fn log_suppressed(&self, lines: u64) {
+        warn!("{}: {lines} more lines like these suppressed", self.path);
     }
 }
 
-/// Logs a line about a device, or counts it where the device has had a lot of them lately: firmware can tell
-/// something as often as it likes.
-pub fn say(id: DeviceId, level: Level, text: fmt::Arguments<'_>) {
+/// Logs a line about a device, within its rate limit: firmware can notify as often as it likes.
+pub fn log_limited(id: DeviceId, level: Level, text: fmt::Arguments<'_>) {
     if let Some(device) = DEVICES.lock().get_mut(id.0 as usize) {
-        device.say(level, text);
+        device.log_limited(level, text);
     }
 }
 
-/// A burst of events is over: logs how many lines were left out.
-pub fn settle() {
+/// Logs how many lines were suppressed in a burst of events. Call it at the end of the burst.
+pub fn flush_suppressed() {
     for device in DEVICES.lock().iter_mut() {
-        if let Some(lines) = device.said.flush_suppressed() {
-            device.tell_left_out(lines);
+        if let Some(lines) = device.log_limit.flush_suppressed() {
+            device.log_suppressed(lines);
         }
     }
 }
 
-/// Logs what memory has come, once the firmware has its answers: they do not wait for the log.
-pub fn announce() {
+/// Logs added memory. Called after the firmware has its answers, so that logging does not delay them.
+pub fn log_added() {
     for device in DEVICES.lock().iter_mut() {
-        if let Some(added) = device.news.take() {
-            device.tell(&added);
+        if let Some(added) = device.unlogged.take() {
+            device.log_added(&added);
         }
     }
 }
 
-/// The clock that adding is timed by.
+/// The clock for measurements.
 pub fn nanoseconds() -> u64 {
     time::uptime().as_nanos() as u64
 }
 
-/// The clock that what the log says is rationed by.
+/// The clock for timeouts and rate limits.
 pub fn microseconds() -> u64 {
     nanoseconds() / 1000
 }

@@ -1,0 +1,51 @@
+//! The address and width of a hardware access, shared by fields and the host.
+
+/// The width of one hardware access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Width {
+    /// One byte.
+    Bits8,
+    /// Two bytes.
+    Bits16,
+    /// Four bytes.
+    Bits32,
+    /// Eight bytes.
+    Bits64,
+}
+
+impl Width {
+    /// The width in bytes: 1, 2, 4 or 8.
+    #[must_use]
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::Bits8 => 1,
+            Self::Bits16 => 2,
+            Self::Bits32 => 4,
+            Self::Bits64 => 8,
+        }
+    }
+
+    /// The largest value of this width.
+    #[must_use]
+    pub const fn mask(self) -> u64 {
+        match self {
+            Self::Bits8 => 0xff,
+            Self::Bits16 => 0xffff,
+            Self::Bits32 => 0xffff_ffff,
+            Self::Bits64 => u64::MAX,
+        }
+    }
+}
+
+/// A PCI function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PciAddress {
+    /// Segment group.
+    pub segment: u16,
+    /// Bus.
+    pub bus: u8,
+    /// Device, 0..=31.
+    pub device: u8,
+    /// Function, 0..=7.
+    pub function: u8,
+}

@@ -1,0 +1,115 @@
+//! Events of memory devices for a listener on the remote line (Linux: uevents): hotplug adds them to a short list, the
+//! remote line takes them out.
+//!
+//! ```text
+//!  acpi (Notify, _OST), hotplug (added, removed) ── push ──> list of CAPACITY ── next ──> shell::remote -> COM2
+//! ```
+//!
+//! Invariants: without a listener nothing is stored, and an event costs one load. Adding an event never blocks; an event
+//! that does not fit is dropped and counted. Listening ends at the time given to [`listen`], so a listener that
+//! disappears costs nothing for long. Lock order (`sync`): after the locks of hotplug and the remote line. Not for
+//! interrupt handlers.
+
+use crate::arch::time;
+use crate::executor;
+use arrayvec::ArrayVec;
+use carapace_cli::rows::{Device, NewsRow};
+use carapace_mm::info::ResourceId;
+use core::fmt::Display;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use spin::Mutex;
+
+/// Events stored for a slow listener.
+const CAPACITY: usize = 64;
+
+/// When listening ends, in nanoseconds of uptime.
+static UNTIL: AtomicU64 = AtomicU64::new(0);
+static LIST: Mutex<List> = Mutex::new(List { rows: ArrayVec::new_const(), lost: 0 });
+
+struct List {
+    rows: ArrayVec<NewsRow, CAPACITY>,
+    lost: u64,
+}
+
+/// Whether there is a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// There is one.
+    There,
+    /// There is none.
+    None,
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Stores events until uptime `until`. Events stored before are kept only if there was a listener already.
+pub fn listen(until: Duration) {
+    if listener() == Listener::None {
+        let mut list = LIST.lock();
+        list.rows.clear();
+        list.lost = 0;
+    }
+    UNTIL.store(nanos(until), Ordering::Relaxed);
+}
+
+/// Whether there is a listener.
+pub fn listener() -> Listener {
+    match UNTIL.load(Ordering::Relaxed) {
+        0 => Listener::None,
+        until if nanos(time::uptime()) >= until => Listener::None,
+        _ => Listener::There,
+    }
+}
+
+/// Stores the event if there is a listener; `row` gets the uptime in microseconds.
+fn push(row: impl FnOnce(u64) -> NewsRow) {
+    if listener() == Listener::None {
+        return;
+    }
+    let at = u64::try_from(time::uptime().as_micros()).unwrap_or(u64::MAX);
+    let mut list = LIST.lock();
+    if list.rows.try_push(row(at)).is_err() {
+        list.lost += 1;
+    }
+    executor::wake();
+}
+
+/// The firmware sent a Notify with `value` to a device.
+pub fn notified(device: &impl Display, value: u64) {
+    push(|uptime_us| NewsRow::Notify { uptime_us, device: Device::of(device), value });
+}
+
+/// `_OST` answered a Notify of value `source` with `status`.
+pub fn answered(device: &impl Display, source: u64, status: u64) {
+    push(|uptime_us| NewsRow::Ost { uptime_us, device: Device::of(device), source, status });
+}
+
+/// A resource was added; the sizes are bytes.
+pub fn added(device: &impl Display, resource: ResourceId, base: u64, size: u64, node: u32) {
+    push(|uptime_us| NewsRow::Added {
+        uptime_us,
+        device: Device::of(device),
+        resource: resource.0,
+        base,
+        size,
+        node,
+    });
+}
+
+/// All memory of a device was removed, `size` bytes.
+pub fn removed(device: &impl Display, size: u64) {
+    push(|uptime_us| NewsRow::Removed { uptime_us, device: Device::of(device), size });
+}
+
+/// Takes the oldest event.
+pub fn next() -> Option<NewsRow> {
+    LIST.lock().rows.pop_at(0)
+}
+
+/// How many events were dropped since the last call.
+pub fn take_lost() -> u64 {
+    core::mem::take(&mut LIST.lock().lost)
+}
