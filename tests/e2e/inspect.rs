@@ -32,7 +32,7 @@ fn page_tables() {
         let mut guest = Plan::new(Machine::Q35).option("--cpu", cpu).boot();
         let before: Value = guest.json("ptdump -J");
         assert_eq!(before["writable_executable"], 0);
-        for name in ["direct map", "vmemmap", "alloc window", "heap", "stacks", "devices"] {
+        for name in ["direct map", "vmemmap", "vmalloc", "heap", "stacks", "devices"] {
             assert_eq!(window(&before, name)["executable"], 0, "{name}");
         }
         assert!(number(&window(&before, "kernel image")["executable"]) > 0);

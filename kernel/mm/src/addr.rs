@@ -1,13 +1,12 @@
-//! The units of the memory core: addresses, frame numbers, orders, sections and nodes, each a type
-//! of its own so that none can be mistaken for another.
+//! The units of the memory core: addresses, frame numbers, orders, sections and nodes, each a newtype.
 //!
 //! ```text
 //!  PhysAddr (bytes) --/4 KiB--> Pfn (frames) --/32768--> SectionNr (128 MiB)
 //! ```
 //!
-//! Invariants: a [`PhysAddr`] and a [`Pfn`] may hold any number firmware can utter; what is beyond
-//! [`MAX_PHYS_BITS`] is refused by the checks of `hotplug`, before any arithmetic relies on it.
-//! A [`PfnRange`] that ends before it starts is an empty one.
+//! Invariants: a [`PhysAddr`] and a [`Pfn`] may hold any number that firmware reports; the checks of `hot_add` reject
+//! numbers above [`MAX_PHYS_BITS`] before any arithmetic relies on them. A [`PfnRange`] whose end is not above its
+//! start is empty.
 
 use core::fmt;
 
@@ -19,9 +18,9 @@ pub const PAGE_SHIFT: u32 = 12;
 pub const SECTION_SHIFT: u32 = 27;
 /// Frames of a section.
 pub const SECTION_PAGES: u64 = 1 << (SECTION_SHIFT - PAGE_SHIFT);
-/// Physical address bits the virtual layout has room for (64 TiB).
+/// Physical address bits that the virtual layout supports (64 TiB).
 pub const MAX_PHYS_BITS: u32 = 46;
-/// One more than the highest frame number the virtual layout has room for.
+/// One past the highest frame number that the virtual layout supports.
 pub const MAX_PFN: Pfn = Pfn(1 << (MAX_PHYS_BITS - PAGE_SHIFT));
 
 /// A physical address in bytes.
@@ -49,14 +48,14 @@ pub struct NodeId(pub u32);
 pub struct Order(pub u8);
 
 impl PhysAddr {
-    /// The frame that holds this address.
+    /// The frame that contains this address.
     pub const fn pfn(self) -> Pfn {
         Pfn(self.0 >> PAGE_SHIFT)
     }
 }
 
 impl VirtAddr {
-    /// The address `bytes` further up; wraps, as the CPU's address arithmetic does.
+    /// This address plus `bytes`, wrapping like the CPU's address arithmetic.
     pub const fn offset(self, bytes: u64) -> VirtAddr {
         VirtAddr(self.0.wrapping_add(bytes))
     }
@@ -68,22 +67,22 @@ impl Pfn {
         PhysAddr(self.0 << PAGE_SHIFT)
     }
 
-    /// The section that holds this frame.
+    /// The section that contains this frame.
     pub const fn section(self) -> SectionNr {
         SectionNr(self.0 / SECTION_PAGES)
     }
 
-    /// The frame `pages` further up.
+    /// This frame number plus `pages`, wrapping.
     pub const fn offset(self, pages: u64) -> Pfn {
         Pfn(self.0.wrapping_add(pages))
     }
 
-    /// The first frame of the aligned block of `order` that has this frame.
+    /// The first frame of the aligned block of `order` that contains this frame.
     pub const fn align_down(self, order: Order) -> Pfn {
         Pfn(self.0 & !(order.pages() - 1))
     }
 
-    /// Whether a block of `order` may start here: buddies are aligned by absolute frame number.
+    /// Whether a block of `order` can start here: blocks are aligned by absolute frame number.
     pub const fn is_aligned(self, order: Order) -> bool {
         self.0 & (order.pages() - 1) == 0
     }
@@ -102,17 +101,17 @@ impl SectionNr {
 }
 
 impl Order {
-    /// The highest order there is: one block of all physical memory the layout has room for.
+    /// The highest order: one block of all physical memory that the virtual layout supports.
     pub const MAX: Order = Order((MAX_PHYS_BITS - PAGE_SHIFT) as u8);
     /// The number of orders, 0 to [`Order::MAX`].
     pub const COUNT: usize = Order::MAX.0 as usize + 1;
 
-    /// Frames of a block of this order. Above [`Order::MAX`], where there are no blocks, the number means nothing.
+    /// Frames of a block of this order. Meaningless above [`Order::MAX`].
     pub const fn pages(self) -> u64 {
         1u64.wrapping_shl(self.0 as u32)
     }
 
-    /// The smallest order whose block holds `pages` frames (`None` for more than the largest does).
+    /// The smallest order whose block holds `pages` frames; `None` above [`Order::MAX`]. Linux: `get_order`.
     pub const fn holding(pages: u64) -> Option<Order> {
         let order = if pages <= 1 { 0 } else { 64 - (pages - 1).leading_zeros() as u8 };
         if order <= Order::MAX.0 { Some(Order(order)) } else { None }
@@ -129,7 +128,7 @@ pub struct PfnRange {
 }
 
 impl PfnRange {
-    /// Each of its frames.
+    /// All frames, ascending.
     pub fn each(self) -> impl Iterator<Item = Pfn> {
         (self.start.0..self.end.0).map(Pfn)
     }
@@ -144,32 +143,32 @@ impl PfnRange {
         PfnRange::new(start, Pfn(start.0.saturating_add(pages)))
     }
 
-    /// How many frames.
+    /// Number of frames.
     pub const fn pages(self) -> u64 {
         self.end.0.saturating_sub(self.start.0)
     }
 
-    /// Whether there is no frame in it.
+    /// Whether the range has no frame.
     pub const fn is_empty(self) -> bool {
         self.start.0 >= self.end.0
     }
 
-    /// Whether `pfn` lies in it.
+    /// Whether `pfn` lies in the range.
     pub const fn contains(self, pfn: Pfn) -> bool {
         self.start.0 <= pfn.0 && pfn.0 < self.end.0
     }
 
-    /// Whether all of `other` lies in it.
+    /// Whether all of `other` lies in the range.
     pub const fn contains_range(self, other: PfnRange) -> bool {
         self.start.0 <= other.start.0 && other.end.0 <= self.end.0
     }
 
-    /// Whether the two share a frame.
+    /// Whether the ranges share a frame.
     pub const fn overlaps(self, other: PfnRange) -> bool {
         self.start.0 < other.end.0 && other.start.0 < self.end.0
     }
 
-    /// The frames in both (empty when there are none).
+    /// The frames in both ranges; may be empty.
     pub const fn intersection(self, other: PfnRange) -> PfnRange {
         let start = if self.start.0 > other.start.0 { self.start } else { other.start };
         let end = if self.end.0 < other.end.0 { self.end } else { other.end };

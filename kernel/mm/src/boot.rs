@@ -67,11 +67,11 @@ impl<M: Machine> Memory<M> {
         // A device may lie across the pieces in which SRAT names a range.
         let pieces = || boot.hotplug.iter().map(|piece| piece.start.0..piece.end.0);
         for range in merged(pieces) {
-            let max = state.window.capacity();
+            let max = state.hotpluggable.capacity();
             let frames = PfnRange::new(Pfn(range.start), Pfn(range.end));
-            state.window.try_push(frames).map_err(|_| BootError::TooManyRanges { max })?;
+            state.hotpluggable.try_push(frames).map_err(|_| BootError::TooManyRanges { max })?;
         }
-        self.prepare(&boot, &state.window, early)?;
+        self.prepare(&boot, &state.hotpluggable, early)?;
         let mut before = PfnRange::default();
         for range in boot.ranges {
             if range.range.start < before.end {
@@ -107,7 +107,7 @@ impl<M: Machine> Memory<M> {
     fn prepare(
         &self,
         boot: &BootMemory<'_>,
-        windows: &[PfnRange],
+        hotpluggable: &[PfnRange],
         early: &mut BootAllocator,
     ) -> Result<(), BootError> {
         let mut tables = self.tables.lock();
@@ -118,10 +118,10 @@ impl<M: Machine> Memory<M> {
         for range in boot.ranges {
             tables.prepare_hotplug(&self.machine, range.range, early)?;
         }
-        for &window in windows {
-            tables.prepare_hotplug(&self.machine, window, early)?;
+        for &range in hotpluggable {
+            tables.prepare_hotplug(&self.machine, range, early)?;
         }
-        if windows.is_empty() {
+        if hotpluggable.is_empty() {
             let bits = u32::from(boot.features.phys_bits).min(MAX_PHYS_BITS);
             let all = PfnRange::of(Pfn(0), 1 << bits.saturating_sub(PAGE_SHIFT));
             tables.prepare_hotplug(&self.machine, all, early)?;

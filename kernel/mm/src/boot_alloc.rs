@@ -1,15 +1,16 @@
-//! Frames before there is a buddy: a bump allocator over boot memory, and the record of who has what.
+//! The boot allocator: a bump allocator over boot memory that runs before the buddy (Linux: memblock), and the record
+//! of who owns each frame it handed out.
 //!
 //! ```text
 //!  boot range   [ firmware | hole | loader, kernel | ........ largest hole ........ ]
 //!                                                    taken ->
 //! ```
 //!
-//! Frames come from the largest hole, upwards. Everything handed out is in [`BootAllocator::taken`] as a few
-//! ranges with their owner, so that `boot` carves them out of its regions as pinned. Invariants: holes,
-//! taken ranges and what the loader occupies never overlap, and no frame is handed out twice.
+//! Frames come from the largest hole, bottom up. [`BootAllocator::taken`] lists every allocated frame as a few ranges
+//! with an owner, which `boot` carves out of its regions as pinned. Invariants: holes, taken ranges and the loader's
+//! ranges never overlap, and no frame is allocated twice.
 //!
-//! Neighbours: `page_table` takes frames through [`FrameSource`]; `boot` ends its use.
+//! Neighbours: `page_table` allocates through [`FrameSource`]; `boot` takes over and ends its use.
 
 use core::fmt;
 
@@ -18,16 +19,16 @@ use arrayvec::ArrayVec;
 use crate::addr::{Pfn, PfnRange};
 use crate::page_table::FrameSource;
 
-/// The most ranges that can be remembered as taken, and the most holes.
+/// Capacity of the list of taken ranges and of the list of holes.
 const RANGES: usize = 128;
 
-/// Who occupies frames since boot, in one word.
+/// The owner of frames that are occupied since boot. It fits in a descriptor's owner word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Owner {
-    /// Tables and data of the firmware.
+    /// The firmware's tables and data.
     Firmware,
-    /// What the loader left and nobody looks at again.
+    /// The loader's leftovers, no longer used.
     Boot,
     /// The kernel image.
     Kernel,
@@ -37,12 +38,12 @@ pub enum Owner {
     Stack,
     /// Page tables.
     PageTables,
-    /// A memmap of boot memory.
+    /// The memmap of boot memory.
     Memmap,
 }
 
 impl Owner {
-    /// All owners, each at the index that is its number.
+    /// All owners, each at the index that is its code.
     pub const ALL: [Owner; 7] = [
         Owner::Firmware,
         Owner::Boot,
@@ -68,16 +69,16 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Frames that are not free at boot.
+/// Frames that are in use at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupied {
-    /// Which.
+    /// The frames.
     pub range: PfnRange,
-    /// By whom.
+    /// Their owner.
     pub owner: Owner,
 }
 
-/// The bump allocator. See the module's head.
+/// The bump allocator; see the module's head.
 #[derive(Debug, Default)]
 pub struct BootAllocator {
     holes: ArrayVec<PfnRange, RANGES>,
@@ -85,9 +86,9 @@ pub struct BootAllocator {
 }
 
 impl BootAllocator {
-    /// Frames of `ranges` (the firmware's usable memory, in any order, not overlapping) that are not in
-    /// `occupied` (which may overlap itself and reach outside of the ranges). Where more than 128 holes
-    /// are left, the small ones are not used.
+    /// Manages the frames of `ranges` (the firmware's usable memory, in any order, not overlapping) without those in
+    /// `occupied` (which may overlap each other and reach outside the ranges). Keeps the 128 largest holes; smaller
+    /// ones are not used.
     pub fn new(ranges: &[PfnRange], occupied: &[Occupied]) -> BootAllocator {
         let mut frames = BootAllocator::default();
         ranges.iter().for_each(|range| frames.add_hole(*range));
@@ -100,25 +101,24 @@ impl BootAllocator {
         frames
     }
 
-    /// What was given out and not given back, as ranges with their owners: in no particular order, without
-    /// overlap.
+    /// Allocated ranges with their owners: in no particular order, not overlapping.
     pub fn taken(&self) -> impl Iterator<Item = Occupied> + '_ {
         self.taken.iter().copied()
     }
 
-    /// What is still free, as ranges in no particular order.
+    /// Free ranges, in no particular order.
     pub fn holes(&self) -> &[PfnRange] {
         &self.holes
     }
 
-    /// How many frames are free.
+    /// Number of free frames.
     pub fn free_pages(&self) -> u64 {
         self.holes.iter().map(|hole| hole.pages()).sum()
     }
 
-    /// Takes `pages` frames in one run whose first frame is a multiple of `align` frames, from the largest
-    /// hole that has it, as low in it as can be. `None` when no hole has it.
-    pub fn take_run(&mut self, pages: u64, align: u64, owner: Owner) -> Option<PfnRange> {
+    /// Allocates `pages` contiguous frames aligned to `align` frames, at the lowest fitting address of the largest hole
+    /// that fits them. `None` when no hole fits, or when the list of taken ranges is full.
+    pub fn alloc_run(&mut self, pages: u64, align: u64, owner: Owner) -> Option<PfnRange> {
         let run_in = |hole: &PfnRange| {
             let start = Pfn(hole.start.0.checked_next_multiple_of(align.max(1))?);
             let run = PfnRange::of(start, pages);
@@ -134,19 +134,19 @@ impl BootAllocator {
         Some(run)
     }
 
-    /// A source of single frames for `owner`. ([`BootAllocator`] itself is one for page tables.)
+    /// Allocates single frames for `owner`. ([`BootAllocator`] itself does so for page tables.)
     pub fn source(&mut self, owner: Owner) -> BootSource<'_> {
         BootSource { frames: self, owner }
     }
 
-    /// Removes `part`, which lies inside the hole at `index`.
+    /// Removes `part` from the hole at `index`, which contains it.
     fn cut(&mut self, index: usize, part: PfnRange) {
         let hole = self.holes.swap_remove(index);
         self.add_hole(PfnRange::new(hole.start, part.start));
         self.add_hole(PfnRange::new(part.end, hole.end));
     }
 
-    /// Remembers a hole; with too many, the smallest is forgotten.
+    /// Adds a hole. When the list is full, the smallest hole is dropped.
     fn add_hole(&mut self, hole: PfnRange) {
         if hole.is_empty() {
             return;
@@ -177,8 +177,8 @@ impl BootAllocator {
         }
     }
 
-    /// Makes `frame` free again, when it was taken for `owner`; where that would need a range too many, it
-    /// stays taken.
+    /// Frees `frame` if it was allocated for `owner`. It stays taken when the list of taken ranges is full, because
+    /// freeing may split a range.
     fn free(&mut self, frame: Pfn, owner: Owner) {
         let one = PfnRange::of(frame, 1);
         let taken = |piece: &Occupied| piece.owner == owner && piece.range.contains(frame);
@@ -208,7 +208,7 @@ impl FrameSource for BootAllocator {
     }
 }
 
-/// Single frames of an [`BootAllocator`] for one owner.
+/// Single frames of a [`BootAllocator`] for one owner.
 #[derive(Debug)]
 pub struct BootSource<'a> {
     frames: &'a mut BootAllocator,
@@ -217,7 +217,7 @@ pub struct BootSource<'a> {
 
 impl FrameSource for BootSource<'_> {
     fn alloc_frame(&mut self) -> Option<Pfn> {
-        Some(self.frames.take_run(1, 1, self.owner)?.start)
+        Some(self.frames.alloc_run(1, 1, self.owner)?.start)
     }
 
     fn free_frame(&mut self, frame: Pfn) {
@@ -242,34 +242,36 @@ mod tests {
         ranges.into_iter().flat_map(|range| range.start.0..range.end.0).collect()
     }
 
-    /// Frames come from the largest hole upwards, runs are aligned, and neighbours of one owner are one range.
+    /// Proves that frames come from the largest hole bottom up, that runs are aligned, and that adjacent frames of one
+    /// owner are recorded as one range. Fails when another hole is chosen or ranges are not joined.
     #[test]
     fn frames_come_from_the_largest_hole() {
         let occupied = [
             Occupied { range: range(0, 3), owner: Owner::Firmware },
             Occupied { range: range(100, 120), owner: Owner::Boot },
         ];
-        let mut early = BootAllocator::new(&[range(1, 50), range(64, 1000)], &occupied);
-        assert_eq!(early.free_pages(), 47 + 36 + 880);
-        assert_eq!((early.alloc_frame(), early.alloc_frame()), (Some(Pfn(120)), Some(Pfn(121))));
-        assert_eq!(early.take_run(512, 256, Owner::Heap), Some(range(256, 768)));
-        assert_eq!(early.take_run(500, 1, Owner::Heap), None);
-        let taken: Vec<_> = early.taken().collect();
+        let mut boot = BootAllocator::new(&[range(1, 50), range(64, 1000)], &occupied);
+        assert_eq!(boot.free_pages(), 47 + 36 + 880);
+        assert_eq!((boot.alloc_frame(), boot.alloc_frame()), (Some(Pfn(120)), Some(Pfn(121))));
+        assert_eq!(boot.alloc_run(512, 256, Owner::Heap), Some(range(256, 768)));
+        assert_eq!(boot.alloc_run(500, 1, Owner::Heap), None);
+        let taken: Vec<_> = boot.taken().collect();
         let expected = [
             Occupied { range: range(120, 122), owner: Owner::PageTables },
             Occupied { range: range(256, 768), owner: Owner::Heap },
         ];
         assert_eq!(taken, expected);
-        early.free_frame(Pfn(120));
+        boot.free_frame(Pfn(120));
         let expected = [expected[1], Occupied { range: range(121, 122), owner: Owner::PageTables }];
-        assert_eq!(early.taken().collect::<Vec<_>>(), expected);
+        assert_eq!(boot.taken().collect::<Vec<_>>(), expected);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
-        /// No frame is handed out twice, none that the loader occupies or that is no memory, and `taken` with
-        /// the holes is exactly what there was: through takes, aligned runs and frames given back.
+        /// Proves that no frame is allocated twice, that the loader's frames and frames outside RAM are never
+        /// allocated, and that taken ranges plus holes are always exactly the initial free memory. Fails when an
+        /// allocation, an aligned run or a free loses or duplicates a frame.
         #[test]
         fn every_frame_is_in_one_place(
             occupied in prop::collection::vec((0u64..600, 0u64..40), 0..12),
@@ -278,31 +280,31 @@ mod tests {
             let ranges = [range(5, 200), range(210, 640)];
             let pieces = occupied.iter().map(|(start, pages)| range(*start, start + pages));
             let occupied: Vec<_> = pieces.map(|range| Occupied { range, owner: Owner::Boot }).collect();
-            let mut early = BootAllocator::new(&ranges, &occupied);
+            let mut boot = BootAllocator::new(&ranges, &occupied);
             let occupied = frames_of(occupied.iter().map(|piece| piece.range));
             let all: BTreeSet<u64> = &frames_of(ranges) - &occupied;
             let mut tables: Vec<Pfn> = Vec::new();
             let mut runs = BTreeSet::new();
             for (action, pages, align, pick) in steps {
                 match action {
-                    0 => tables.extend(early.alloc_frame()),
+                    0 => tables.extend(boot.alloc_frame()),
                     1 => {
-                        if let Some(run) = early.take_run(pages, 1 << align, Owner::Heap) {
+                        if let Some(run) = boot.alloc_run(pages, 1 << align, Owner::Heap) {
                             prop_assert_eq!((run.pages(), run.start.0 % (1 << align)), (pages, 0));
                             runs.extend(frames_of([run]));
                         }
                     }
                     _ if tables.is_empty() => {}
-                    _ => early.free_frame(tables.swap_remove(pick.index(tables.len()))),
+                    _ => boot.free_frame(tables.swap_remove(pick.index(tables.len()))),
                 }
-                let of = |owner| frames_of(early.taken().filter(move |p| p.owner == owner).map(|p| p.range));
+                let of = |owner| frames_of(boot.taken().filter(move |p| p.owner == owner).map(|p| p.range));
                 prop_assert_eq!(&of(Owner::Heap), &runs);
                 prop_assert_eq!(of(Owner::PageTables), tables.iter().map(|pfn| pfn.0).collect::<BTreeSet<_>>());
-                let taken: u64 = early.taken().map(|piece| piece.range.pages()).sum();
-                let holes = frames_of(early.holes().iter().copied());
-                prop_assert_eq!(early.free_pages(), holes.len() as u64);
-                prop_assert_eq!(taken + early.free_pages(), all.len() as u64);
-                let both = &holes | &frames_of(early.taken().map(|piece| piece.range));
+                let taken: u64 = boot.taken().map(|piece| piece.range.pages()).sum();
+                let holes = frames_of(boot.holes().iter().copied());
+                prop_assert_eq!(boot.free_pages(), holes.len() as u64);
+                prop_assert_eq!(taken + boot.free_pages(), all.len() as u64);
+                let both = &holes | &frames_of(boot.taken().map(|piece| piece.range));
                 prop_assert_eq!(&both, &all);
             }
         }

@@ -1,7 +1,7 @@
-//! Why the memory core refuses: each reason with the numbers a person needs to act on it.
+//! Errors of the memory core for adding, booting and freeing, each with the numbers a person needs to act on it.
 //!
-//! `Display` is the sentence for the log and the shell. Neighbours: `hotplug` and `memory` return
-//! them, the kernel maps an [`AddError`] to a code for `_OST`. What removal refuses is in `remove::error`.
+//! `Display` is the message for the log and the shell. Neighbours: `hot_add`, `boot` and `allocate` return these; the
+//! kernel maps an [`AddError`] to an ACPI `_OST` status code. Errors of removal are in `hot_remove::error`.
 
 use core::fmt;
 
@@ -9,54 +9,54 @@ use crate::addr::{Pfn, PfnRange, PhysAddr, VirtAddr};
 use crate::fault_injection::Step;
 use crate::info::{MAX_DEVICE_RANGES, PageState, ResourceId};
 
-/// Why a device's memory was not added. Nothing has changed then.
+/// Why a device's memory was not added. The memory core is unchanged then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddError {
-    /// The device names no range at all.
+    /// The device's `_CRS` has no memory range.
     NoRanges,
-    /// The device names more ranges than [`MAX_DEVICE_RANGES`].
+    /// The device has more ranges than [`MAX_DEVICE_RANGES`].
     TooManyRanges {
-        /// How many it names.
+        /// Number of ranges.
         ranges: usize,
     },
-    /// A range has no bytes.
+    /// A range has length 0.
     Empty {
-        /// Where it starts.
+        /// Start of the range.
         base: PhysAddr,
     },
-    /// A range ends beyond the last address there is.
+    /// A range ends beyond 2^64.
     Wraps {
-        /// Where it starts.
+        /// Start of the range.
         base: PhysAddr,
-        /// Its bytes.
+        /// Length in bytes.
         size: u64,
     },
-    /// A range does not start or end at a multiple of 2 MiB.
+    /// A range's start or length is not a multiple of 2 MiB.
     Unaligned {
-        /// Where it starts.
+        /// Start of the range.
         base: PhysAddr,
-        /// Its bytes.
+        /// Length in bytes.
         size: u64,
     },
-    /// A range lies (partly) above the physical addresses that CPU and virtual layout have.
+    /// A range lies (partly) above the physical addresses that the CPU and the virtual layout support.
     BeyondPhysBits {
-        /// Where it starts.
+        /// Start of the range.
         base: PhysAddr,
-        /// Its bytes.
+        /// Length in bytes.
         size: u64,
-        /// The physical address bits that count.
+        /// Supported physical address bits.
         bits: u8,
     },
-    /// A range is not inside the memory that the firmware says may be hot-plugged.
-    OutsideWindow {
+    /// A range is not inside the hotpluggable memory that SRAT announces.
+    OutsideHotpluggable {
         /// The range.
         range: PfnRange,
     },
-    /// A range overlaps memory that is present.
+    /// A range overlaps present memory.
     OverlapsPresent {
         /// The range.
         range: PfnRange,
-        /// The resource that is there.
+        /// The resource it overlaps.
         resource: ResourceId,
         /// That resource's range.
         present: PfnRange,
@@ -68,42 +68,42 @@ pub enum AddError {
         /// The other.
         other: PfnRange,
     },
-    /// The range has no room for its own memmap and tables.
-    NoRoom {
+    /// The range is too small for its own memmap and page tables.
+    TooSmall {
         /// The range.
         range: PfnRange,
     },
-    /// All numbers of resources are taken.
+    /// All region slots are in use.
     TooManyResources {
-        /// How many there can be.
+        /// The limit.
         max: usize,
     },
-    /// All numbers of nodes are taken.
+    /// The node table is full.
     TooManyNodes {
-        /// How many there can be.
+        /// The limit.
         max: usize,
     },
-    /// A frame of the range does not keep what is written to it: no memory answers there.
+    /// A frame does not return what was written to it: no memory answers at that address.
     NoMemoryBehind {
         /// The frame.
         pfn: Pfn,
     },
-    /// Something is mapped where the range's frames or descriptors belong.
+    /// Another mapping occupies the range's place in the direct map or the vmemmap.
     MapConflict {
-        /// Where.
+        /// The mapped address.
         at: VirtAddr,
     },
-    /// The page tables that boot should have made for this place are missing or too few pages were
-    /// kept for them: a bug of the memory core, found before it did harm.
+    /// A page table that boot should have populated is missing, or too few pages were reserved for tables. This is a
+    /// bug in the memory core, detected before any damage.
     NoTable {
-        /// Where the table would be needed.
+        /// The address whose table is missing.
         at: VirtAddr,
     },
     /// The memory core has not been started.
     NotStarted,
-    /// The step was told to fail (`fail`, tests).
+    /// Fault injection failed this step (the shell's `fail`, tests).
     Injected {
-        /// The step.
+        /// The failed step.
         step: Step,
     },
 }
@@ -113,7 +113,7 @@ impl fmt::Display for AddError {
         match *self {
             AddError::NoRanges => write!(f, "the device has no memory range"),
             AddError::TooManyRanges { ranges } => {
-                write!(f, "the device has {ranges} memory ranges, at most {MAX_DEVICE_RANGES} are taken")
+                write!(f, "the device has {ranges} memory ranges, the limit is {MAX_DEVICE_RANGES}")
             }
             AddError::Empty { base } => write!(f, "the range at {base} has length 0"),
             AddError::Wraps { base, size } => {
@@ -125,52 +125,52 @@ impl fmt::Display for AddError {
             AddError::BeyondPhysBits { base, size, bits } => {
                 write!(f, "the range at {base} of {size:#x} bytes is beyond the {bits} physical address bits")
             }
-            AddError::OutsideWindow { range } => {
-                write!(f, "frames {range} are not inside the hot-pluggable memory the firmware announced")
+            AddError::OutsideHotpluggable { range } => {
+                write!(f, "frames {range} are outside the hotpluggable memory that the firmware announced")
             }
             AddError::OverlapsPresent { range, resource, present } => {
-                write!(f, "frames {range} overlap resource {resource}, which has {present}")
+                write!(f, "frames {range} overlap resource {resource} at {present}")
             }
             AddError::OverlapsItself { range, other } => {
                 write!(f, "frames {range} and {other} of the same device overlap")
             }
-            AddError::NoRoom { range } => {
-                write!(f, "frames {range} are too few for their own memmap and tables")
+            AddError::TooSmall { range } => {
+                write!(f, "frames {range} are too few for their own memmap and page tables")
             }
             AddError::TooManyResources { max } => {
-                write!(f, "there are {max} resources already, which is the most there can be")
+                write!(f, "there are already {max} resources, the maximum")
             }
             AddError::TooManyNodes { max } => {
-                write!(f, "there are {max} nodes already, which is the most there can be")
+                write!(f, "there are already {max} nodes, the maximum")
             }
             AddError::NoMemoryBehind { pfn } => {
                 write!(
                     f,
-                    "no memory answers at {} (frame {pfn}): what is written there is lost; the firmware \
-                     announces memory that is not there, or that is broken",
+                    "no memory answers at {} (frame {pfn}): writes to it are lost; the firmware \
+                     announced absent or defective memory",
                     pfn.start()
                 )
             }
-            AddError::MapConflict { at } => write!(f, "something is mapped at {at} already"),
-            AddError::NoTable { at } => write!(f, "no page table can be had for {at}"),
+            AddError::MapConflict { at } => write!(f, "address {at} is already mapped"),
+            AddError::NoTable { at } => write!(f, "no page table for {at} (a bug of the memory core)"),
             AddError::NotStarted => write!(f, "the memory core is not started"),
-            AddError::Injected { step } => write!(f, "step {step} was told to fail"),
+            AddError::Injected { step } => write!(f, "fault injected at step {step}"),
         }
     }
 }
 
 impl core::error::Error for AddError {}
 
-/// Why boot memory could not be taken over.
+/// Why boot memory was not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootError {
-    /// The memory core was started before.
+    /// Boot memory was taken over before.
     Started,
-    /// No range of the memory map has room for its own memmap.
+    /// No range of the memory map can hold its own memmap.
     NoMemory,
-    /// More ranges than the fixed tables hold.
+    /// More ranges than the fixed-size tables hold.
     TooManyRanges {
-        /// How many there can be.
+        /// The limit.
         max: usize,
     },
     /// Boot ranges overlap or are not in ascending order.
@@ -178,16 +178,16 @@ pub enum BootError {
         /// The range that does not lie above the one before.
         range: PfnRange,
     },
-    /// All numbers of nodes are taken.
+    /// The node table is full.
     TooManyNodes {
-        /// How many there can be.
+        /// The limit.
         max: usize,
     },
     /// No frame is left for a page table.
     NoFrames,
-    /// Something is mapped where a descriptor belongs.
+    /// Another mapping occupies a descriptor's place in the vmemmap.
     MapConflict {
-        /// Where.
+        /// The mapped address.
         at: VirtAddr,
     },
     /// Page tables with another root were taken over before.
@@ -200,17 +200,17 @@ pub enum BootError {
 impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            BootError::Started => write!(f, "the memory core was started before"),
-            BootError::NoMemory => write!(f, "no range of the memory map has room for its own memmap"),
+            BootError::Started => write!(f, "the memory core is already started"),
+            BootError::NoMemory => write!(f, "no range of the memory map can hold its own memmap"),
             BootError::TooManyRanges { max } => write!(f, "the memory map has more than {max} ranges"),
             BootError::Disordered { range } => {
                 write!(f, "boot range {range} does not lie above the one before it")
             }
             BootError::TooManyNodes { max } => write!(f, "the firmware names more than {max} nodes"),
             BootError::NoFrames => write!(f, "no frame is left for a page table"),
-            BootError::MapConflict { at } => write!(f, "something is mapped at {at} already"),
+            BootError::MapConflict { at } => write!(f, "address {at} is already mapped"),
             BootError::OtherTables { root } => {
-                write!(f, "the memory core has the page tables of another root already, frame {root}")
+                write!(f, "the memory core already uses page tables with another root, frame {root}")
             }
         }
     }
@@ -218,26 +218,26 @@ impl fmt::Display for BootError {
 
 impl core::error::Error for BootError {}
 
-/// Why a block was not freed. Nothing has changed then.
+/// Why a block was not freed. The memory core is unchanged then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreeError {
-    /// No resource has the frame.
+    /// No resource contains the frame.
     Absent {
         /// The frame.
         pfn: Pfn,
     },
-    /// The frame is no head of a block.
+    /// The frame is not the head of a block.
     NoHead {
         /// The frame.
         pfn: Pfn,
-        /// The head of the block it is in.
+        /// The head of the frame's block.
         head: Pfn,
     },
-    /// The frame's block is not an allocated one.
+    /// The block is not allocated.
     NotAllocated {
         /// The frame.
         pfn: Pfn,
-        /// What it is.
+        /// Its state.
         state: PageState,
     },
 }

@@ -1,5 +1,4 @@
-//! The firmware's memory map made orderly: which frames are RAM, and which of them something occupies
-//! since boot.
+//! Normalises the firmware's memory map: which frames are RAM, and which of those are occupied since boot.
 //!
 //! ```text
 //!  firmware:  [ usable ][loader][ usable      ]   [reserved][ usable ]
@@ -7,10 +6,10 @@
 //!                       [boot]                                            occupied
 //! ```
 //!
-//! Invariants of the result: ranges ascend, are disjoint and hold whole frames only; no frame that the
-//! map also calls reserved is in one of them (firmware that says both gets the careful answer).
-//! Neighbours: the kernel fills in entries from the loader's `BootInfo` and splits the ranges by node;
-//! `early` and `Memory::boot` take the result.
+//! Invariants of the result: ranges ascend, are disjoint and consist of whole frames; none contains a frame that the
+//! map also marks reserved (reserved wins over usable).
+//! Neighbours: the kernel builds the entries from the loader's `BootInfo` and splits the ranges by node; `boot_alloc`
+//! and `Memory::boot` use the result.
 
 use arrayvec::ArrayVec;
 
@@ -18,17 +17,17 @@ use crate::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
 use crate::boot_alloc::{Occupied, Owner};
 use crate::merge::merged;
 
-/// Ranges of RAM, and entries of what is occupied, that the map may have; UEFI firmware comes to about a hundred.
+/// Capacity for ranges of RAM, and for occupied entries. UEFI firmware reports about a hundred.
 pub const MAX_ENTRIES: usize = 256;
 
-/// What an entry of the map says.
+/// The type of a map entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
-    /// RAM that nobody uses.
+    /// Free RAM.
     Usable,
-    /// RAM that holds something since boot.
+    /// RAM that is occupied since boot.
     Occupied(Owner),
-    /// Not for us: devices, firmware tables, firmware's own memory.
+    /// Not RAM for the kernel: devices, firmware tables, the firmware's own memory.
     Reserved,
 }
 
@@ -39,14 +38,14 @@ pub struct MapEntry {
     pub start: PhysAddr,
     /// One past the last byte.
     pub end: PhysAddr,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
 }
 
-/// Why the map could not be used.
+/// Why the map cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapError {
-    /// More than [`MAX_ENTRIES`] ranges, or entries of what is occupied.
+    /// More than [`MAX_ENTRIES`] ranges, or that many occupied entries.
     TooManyEntries,
 }
 
@@ -60,7 +59,7 @@ impl core::fmt::Display for MapError {
     }
 }
 
-/// The orderly map.
+/// The normalised map.
 #[derive(Clone, Debug, Default)]
 pub struct FirmwareMap {
     ranges: ArrayVec<PfnRange, MAX_ENTRIES>,
@@ -68,8 +67,7 @@ pub struct FirmwareMap {
 }
 
 impl FirmwareMap {
-    /// Sorts out `entries`, in any order, overlapping or not. Memory above what the virtual layout has
-    /// room for is left out.
+    /// Normalises `entries`, which may come in any order and overlap. Memory above [`MAX_PFN`] is left out.
     ///
     /// # Errors
     ///
@@ -90,22 +88,22 @@ impl FirmwareMap {
         Ok(map)
     }
 
-    /// RAM, ascending and disjoint, what is occupied included.
+    /// RAM, ascending and disjoint, including the occupied parts.
     pub fn ranges(&self) -> &[PfnRange] {
         &self.ranges
     }
 
-    /// What is occupied since boot, ascending.
+    /// The parts occupied since boot, ascending.
     pub fn occupied(&self) -> &[Occupied] {
         &self.occupied
     }
 
-    /// Frames of all ranges together.
+    /// Total frames of all ranges.
     pub fn pages(&self) -> u64 {
         self.ranges.iter().map(|range| range.pages()).sum()
     }
 
-    /// Pushes what of `frames` no reserved entry touches.
+    /// Adds the parts of `frames` that no reserved entry touches.
     fn push_unreserved(
         &mut self,
         frames: PfnRange,
@@ -127,7 +125,7 @@ impl FirmwareMap {
         Ok(())
     }
 
-    /// Pushes what the layout has room for of `frames`.
+    /// Adds the part of `frames` below [`MAX_PFN`].
     fn push(&mut self, frames: PfnRange) -> Result<(), MapError> {
         let frames = frames.intersection(PfnRange::new(Pfn(0), MAX_PFN));
         if frames.is_empty() {
@@ -137,7 +135,7 @@ impl FirmwareMap {
     }
 }
 
-/// All frames that `entry` touches.
+/// All frames that `entry` touches, also in part.
 fn outward(entry: MapEntry) -> PfnRange {
     PfnRange::new(Pfn(entry.start.0 / PAGE_SIZE), Pfn(entry.end.0.div_ceil(PAGE_SIZE)))
 }
@@ -155,7 +153,8 @@ mod tests {
         map.ranges().iter().map(|r| (r.start.0, r.end.0)).collect()
     }
 
-    /// Proves that what the loader occupies does not cut a range in two, and is listed.
+    /// Proves that a loader's entry does not split a range and is listed as occupied. Fails when only usable entries
+    /// count as RAM.
     #[test]
     fn occupied_memory_stays_part_of_its_range() {
         let entries = [
@@ -171,8 +170,8 @@ mod tests {
         );
     }
 
-    /// Proves that firmware which calls a byte both usable and reserved gets the careful answer, and
-    /// that a frame that is only partly usable is none.
+    /// Proves that a byte that the firmware marks both usable and reserved is reserved, and that a partly usable frame
+    /// is not RAM. Fails when usable wins or a frame is rounded outward.
     #[test]
     fn reserved_wins_over_usable() {
         let entries = [
@@ -186,8 +185,8 @@ mod tests {
         assert_eq!(ranges(&map), [(1, 3), (5, 9)]);
     }
 
-    /// Proves that entries that join count as one range, however many they are and in whatever order. Fails when the
-    /// limit is on the firmware's pieces.
+    /// Proves that adjacent entries count as one range, whatever their number and order. Fails when the limit applies
+    /// to the firmware's entries instead of the joined ranges.
     #[test]
     fn pieces_of_one_range_are_one() {
         let count = 3 * MAX_ENTRIES as u64;
@@ -197,7 +196,7 @@ mod tests {
         assert_eq!(ranges(&map), [(0, count * 0x1800 / PAGE_SIZE)]);
     }
 
-    /// Proves that a map with more ranges than there is room for is refused, not cut short.
+    /// Proves that a map with too many ranges is an error. Fails when the map is truncated instead.
     #[test]
     fn too_many_entries_are_an_error() {
         let entries =

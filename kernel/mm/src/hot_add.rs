@@ -181,8 +181,8 @@ impl<M: Machine> Memory<M> {
             if let Some(entry) = self.index.read().overlapping(range) {
                 return Err(AddError::OverlapsPresent { range, resource: entry.id, present: entry.range });
             }
-            check_window(range, hotplug)?;
-            let layout = Layout::plan(range, hotplug.features).ok_or(AddError::NoRoom { range })?;
+            check_hotpluggable(range, hotplug)?;
+            let layout = Layout::plan(range, hotplug.features).ok_or(AddError::TooSmall { range })?;
             let slot = free_slots.next().ok_or(AddError::TooManyResources { max: MAX_REGIONS })?;
             self.nodes.name(request.node).ok_or(AddError::TooManyNodes { max: MAX_NODES })?;
             let plan = Plan {
@@ -329,9 +329,10 @@ fn check_range(request: &AddRequest, hotplug: &Hotplug) -> Result<PfnRange, AddE
 
 /// Whether the range lies where memory may be plugged. Asked last: that it overlaps what is there is the better
 /// reason.
-fn check_window(range: PfnRange, hotplug: &Hotplug) -> Result<(), AddError> {
-    if !hotplug.window.is_empty() && !hotplug.window.iter().any(|window| window.contains_range(range)) {
-        return Err(AddError::OutsideWindow { range });
+fn check_hotpluggable(range: PfnRange, hotplug: &Hotplug) -> Result<(), AddError> {
+    if !hotplug.hotpluggable.is_empty() && !hotplug.hotpluggable.iter().any(|ours| ours.contains_range(range))
+    {
+        return Err(AddError::OutsideHotpluggable { range });
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Where in a resource its own data lies: pure arithmetic, no memory is touched.
+//! Where a resource's metadata (memmap, buddy header, page tables) lies inside the resource. Pure arithmetic; touches
+//! no memory.
 //!
 //! ```text
 //!  a hot-added resource (for 256 MiB: 65536 frames, memmap 1024, usable 64512)
@@ -9,21 +10,21 @@
 //!                       the memmap's own frames
 //! ```
 //!
-//! * The array's slot n describes frame `range.start + n`. The slots of the memmap's own frames
-//!   ("own slots") are never read as descriptors, since those frames are known from here; they hold
-//!   the header and the words of the buddy's groups (from the first slot on, a third of the room) and page
-//!   tables (in the other pages that are own slots only).
-//! * Front frames exist only where shifting the array by less than 2 MiB makes its virtual and
-//!   physical addresses congruent modulo 2 MiB and costs fewer frames than the tables it saves;
-//!   extra frames only where own slots are too few (small DIMMs). Both count as memmap and hold tables.
-//! * One page is reserved for each page table that the resource may need *or share*, and that page is for
-//!   that table alone: a table that exists already lies in the page that a neighbour reserved for it, and is
-//!   handed over into ours when the neighbour leaves, so a hand-over cannot fail.
+//! * Slot n of the array describes frame `range.start + n`. The slots of the memmap's own frames ("own slots") are
+//!   never read as descriptors: the layout already says what those frames are. They hold the buddy's header and
+//!   group words (from the first slot on, about a third of the own slots) and page tables (in the remaining pages that
+//!   consist of own slots only).
+//! * Front frames shift the array by less than 2 MiB so that its virtual and physical addresses are congruent modulo
+//!   2 MiB. They exist only where the shift costs fewer frames than the page tables it saves. Extra frames exist only
+//!   where own slots are too few (small DIMMs). Both count as memmap and hold tables.
+//! * Each page table that the resource may need *or share* has one page reserved for it alone. A shared table that
+//!   exists already lies in the page that the neighbouring resource reserved; when that neighbour is removed, the table
+//!   is copied into our page. So a hand-over never has to allocate and cannot fail.
 //!
-//! A boot range has its data (pages for header and groups, tables, the array) in a hole somewhere inside; its
-//! usable run is the whole range, out of which the data is carved.
+//! A boot range keeps its metadata (pages for header and groups, tables, the array) in a hole inside the range. Its
+//! usable run is the whole range, and the metadata is carved out of the buddy as allocated.
 //!
-//! Neighbours: `hotplug` and `boot` follow the layout, `region` keeps it, `buddy` reads the header.
+//! Neighbours: `hot_add` and `boot` build what the layout describes, `region` stores it, `buddy` uses the header.
 
 use crate::addr::{Order, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, SECTION_PAGES, SectionNr, VirtAddr};
 use crate::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor, direct};
@@ -32,47 +33,48 @@ use crate::machine::{CpuFeatures, Support};
 use crate::page_table::{LeafSize, Level};
 use crate::section;
 
-/// Descriptors in a frame of the memmap.
+/// Descriptors in one frame of the memmap.
 pub const DESCRIPTORS_PER_PAGE: u64 = 64;
-/// Frames of 2 MiB: the smallest DIMM, its alignment, and a large leaf.
+/// Frames in 2 MiB: the smallest DIMM, the alignment of a DIMM, and a large leaf.
 pub const LARGE_PAGES: u64 = 512;
-/// Frames of 1 GiB: what one page directory of the direct map covers.
+/// Frames in 1 GiB: what one page directory of the direct map covers.
 pub const GIB_PAGES: u64 = 512 * 512;
-/// Frames of the smallest boot range that is worth a memmap of its own.
+/// Boot ranges of fewer frames are not used: a memmap of their own costs too much.
 pub const MIN_BOOT_PAGES: u64 = 512;
 
-/// Where a resource's own data lies. Recomputable from range and CPU, except a boot range's hole.
+/// Where a resource's metadata lies. A hot-added resource's layout follows from its range and the CPU's features; a
+/// boot range's also depends on its hole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// All frames of the resource.
     pub range: PfnRange,
-    /// The frames that carry its own data, in one run.
+    /// The frames that hold the metadata; one contiguous run.
     pub data: PfnRange,
     /// The frames of the memmap array, inside `data`.
     pub array: PfnRange,
-    /// The frames that the buddy manages: behind `data` in a hot-added resource, all of a boot range.
+    /// The frames that the buddy manages: after `data` in a hot-added resource, the whole of a boot range.
     pub usable: PfnRange,
-    /// Where the buddy's header is, with the words of its groups behind it.
+    /// Address of the buddy's header; its group words follow.
     pub header: VirtAddr,
-    /// Pages that header and groups take, the last one in part.
+    /// Pages of header and group words, rounded up.
     words: u64,
-    /// Page tables it may need or share, each with a page of its own (see [`Layout::table_page`]).
+    /// Page tables the resource may need or share, each with a reserved page (see [`Layout::table_page`]).
     pub tables: u64,
-    /// How many of them are page directories of the direct map; the rest are lowest tables of the vmemmap.
+    /// How many of `tables` are page directories of the direct map; the rest are lowest-level tables of the vmemmap.
     pub direct_tables: u64,
 }
 
-/// A page table that resources share where they meet: one that is not made at boot.
+/// A page table that adjacent resources can share: any level that boot does not populate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// The page directory of the direct map for the GiB of this frame.
     Direct(Pfn),
-    /// The lowest table of the vmemmap for this section.
+    /// The lowest-level table of the vmemmap for this section.
     Vmemmap(SectionNr),
 }
 
 impl Table {
-    /// The frames that the table maps, or whose descriptors it maps.
+    /// The frames that the table maps (direct map), or whose descriptors it maps (vmemmap).
     pub const fn range(self) -> PfnRange {
         match self {
             Table::Direct(pfn) => PfnRange::of(Pfn(pfn.0 / GIB_PAGES * GIB_PAGES), GIB_PAGES),
@@ -88,7 +90,7 @@ impl Table {
         }
     }
 
-    /// Its level.
+    /// Its paging level.
     pub const fn level(self) -> Level {
         match self {
             Table::Direct(_) => Level::Pd,
@@ -97,37 +99,36 @@ impl Table {
     }
 }
 
-/// Virtual page number of the memmap's page that holds `pfn`'s descriptor, from the window's start.
+/// Index of the vmemmap page that holds `pfn`'s descriptor.
 const fn descriptor_page(pfn: Pfn) -> u64 {
     pfn.0 / DESCRIPTORS_PER_PAGE
 }
 
-/// The frames whose descriptors lie in the pages of `range`'s array: `range`, rounded outward. No other
-/// resource can have one of them (a boot range that starts among them is rounded).
+/// The frames whose descriptors lie in the pages of `range`'s array: `range`, rounded outward to 64 frames. No other
+/// resource owns one of the additional frames, because boot ranges are rounded inward.
 const fn described(range: PfnRange) -> PfnRange {
     let end = range.end.0.next_multiple_of(DESCRIPTORS_PER_PAGE);
     PfnRange::new(Pfn(descriptor_page(range.start) * DESCRIPTORS_PER_PAGE), Pfn(end))
 }
 
-/// Lowest tables of the vmemmap that `range` needs or shares when its array starts at `array`: one a
-/// section, but none where a leaf of 2 MiB fits.
+/// Lowest-level vmemmap tables that `range` needs or shares when its array starts at `array`: one per section, except
+/// where a 2 MiB leaf fits.
 fn vmemmap_tables(range: PfnRange, array: Pfn) -> u64 {
     let whole = if is_congruent(range, array) { whole_sections(range) } else { 0 };
     section::touched_count(range) - whole
 }
 
-/// Sections whose descriptors are all in `range`'s array.
+/// Sections whose descriptors all lie in `range`'s array.
 fn whole_sections(range: PfnRange) -> u64 {
     section::whole_count(described(range), SECTION_PAGES)
 }
 
-/// Whether the array's virtual and physical addresses are the same modulo 2 MiB.
+/// Whether the array's virtual and physical addresses are congruent modulo 2 MiB.
 const fn is_congruent(range: PfnRange, array: Pfn) -> bool {
     descriptor_page(range.start).wrapping_sub(array.0).is_multiple_of(LARGE_PAGES)
 }
 
-/// Page directories of the direct map that `range` needs or shares: one a GiB, but none where a
-/// leaf of 1 GiB fits.
+/// Page directories of the direct map that `range` needs or shares: one per GiB, except where a 1 GiB leaf fits.
 fn direct_tables(range: PfnRange, features: CpuFeatures) -> u64 {
     let touched = range.end.0.div_ceil(GIB_PAGES) - range.start.0 / GIB_PAGES;
     match features.gib_leaves {
@@ -137,8 +138,8 @@ fn direct_tables(range: PfnRange, features: CpuFeatures) -> u64 {
 }
 
 impl Layout {
-    /// The layout of hot-added `range`, whose borders must be multiples of 2 MiB. `None` when it has
-    /// no room for its own data and at least one usable frame.
+    /// The layout of hot-added `range`, whose borders must be multiples of 2 MiB. `None` when the metadata leaves no
+    /// usable frame.
     pub fn plan(range: PfnRange, features: CpuFeatures) -> Option<Layout> {
         let pages = range.pages();
         let aligned = range.start.0.is_multiple_of(LARGE_PAGES) && range.end.0.is_multiple_of(LARGE_PAGES);
@@ -153,7 +154,7 @@ impl Layout {
         let direct_tables = direct_tables(range, features);
         let tables = direct_tables + vmemmap_tables(range, array.start);
 
-        // At most `tables` extra frames, and those only in small DIMMs: the loop is short.
+        // Adds at most `tables` extra frames, and only in small DIMMs.
         let mut data = PfnRange::new(range.start, array.end);
         loop {
             let usable = PfnRange::new(data.end, range.end);
@@ -171,10 +172,10 @@ impl Layout {
         }
     }
 
-    /// The layout of boot memory `range` with its data in `hole`, a part of it that nothing occupies.
-    /// `None` when the hole is too small.
+    /// The layout of boot memory `range` with its metadata in `hole`, an unoccupied part of it. `None` when the hole is
+    /// too small.
     pub fn plan_boot(range: PfnRange, hole: PfnRange) -> Option<Layout> {
-        // The descriptor pages are mapped whole: slots in front of the range are just never read.
+        // Descriptor pages are mapped whole; the slots in front of the range are never read.
         let first = descriptor_page(range.start);
         let array_pages = range.end.0.div_ceil(DESCRIPTORS_PER_PAGE) - first;
         let words = room_pages(range);
@@ -193,7 +194,8 @@ impl Layout {
                 direct_tables: 0,
             })
         };
-        // Large leaves where the first congruent place leaves enough of the hole, else the first place.
+        // Use 2 MiB leaves if the hole is large enough from the first congruent frame on; else start at the first
+        // frame.
         let most = words + section::touched_count(range);
         let first_place = hole.start.0.checked_add(most)?;
         let congruent = first_place.checked_add(first.wrapping_sub(first_place) % LARGE_PAGES)?;
@@ -205,7 +207,7 @@ impl Layout {
         fits(first_place)
     }
 
-    /// The frame of the `n`th page that is kept for page tables; `None` when there are no more.
+    /// The frame of the `n`th page reserved for page tables; `None` when `n` is too large.
     pub fn table_page(&self, n: u64) -> Option<Pfn> {
         if self.is_boot() {
             let page = self.data.start.offset(self.words).offset(n);
@@ -223,7 +225,7 @@ impl Layout {
         (page < self.data.end).then_some(page)
     }
 
-    /// The frame that is kept for `table`; `None` when the resource needs no such table.
+    /// The frame reserved for `table`; `None` when the resource never uses that table.
     pub fn page_for(&self, table: Table) -> Option<Pfn> {
         let place = match table {
             Table::Direct(pfn) => {
@@ -232,7 +234,7 @@ impl Layout {
                 if self.direct_tables == touched {
                     gib.checked_sub(first)?
                 } else {
-                    // Leaves of 1 GiB map what lies between: there are tables at the ends alone.
+                    // 1 GiB leaves map the middle, so only the two ends have tables.
                     u64::from(gib != first && !self.range.start.0.is_multiple_of(GIB_PAGES))
                 }
             }
@@ -254,8 +256,8 @@ impl Layout {
         if kept.contains(&place) { self.table_page(place) } else { None }
     }
 
-    /// The tables that a neighbour may share, and those at the ends that it does not: the page directories of
-    /// the direct map and the lowest tables of the vmemmap for the first and the last frame.
+    /// The tables for the first and the last frame (page directory of the direct map, lowest-level table of the
+    /// vmemmap): the only ones that an adjacent resource can share.
     pub fn border_tables(&self) -> impl Iterator<Item = Table> + use<> {
         let (first, last) = (self.range.start, Pfn(self.range.end.0 - 1));
         let (one, other) = (first.section(), last.section());
@@ -265,7 +267,7 @@ impl Layout {
         (0..ends.len()).filter(new).map(move |n| ends[n]).filter(move |&table| layout.uses(table))
     }
 
-    /// Whether the resource's mappings go through `table`, one at its ends, rather than a larger leaf.
+    /// Whether the resource is mapped through `table` (one of its end tables) rather than by a larger leaf.
     fn uses(&self, table: Table) -> bool {
         let larger_leaf = match table {
             Table::Direct(_) => {
@@ -277,12 +279,12 @@ impl Layout {
         !larger_leaf
     }
 
-    /// Whether the data lies inside the usable run (boot memory).
+    /// Whether this is boot memory, whose metadata lies inside the usable run.
     pub fn is_boot(&self) -> bool {
         self.usable == self.range
     }
 
-    /// Where the words of its allocator lie.
+    /// Where the buddy's header and group words lie.
     pub fn metadata(&self) -> MetadataLayout {
         MetadataLayout::of(self.usable, self.header)
     }
@@ -292,19 +294,19 @@ impl Layout {
         self.data.pages() * DESCRIPTOR_SIZE
     }
 
-    /// Pages of a hot-added resource's own slots that may hold page tables: those that are own slots from end to end,
-    /// without those of header and groups.
+    /// Pages of a hot-added resource that consist of own slots only and are not used for header and groups: these may
+    /// hold page tables.
     const fn pages_for_tables(&self) -> u64 {
         (self.own_slot_bytes() >> PAGE_SHIFT).saturating_sub(self.words)
     }
 
-    /// The highest order a block of the usable run can have.
+    /// The highest order that a block of the usable run can have.
     pub fn max_order(&self) -> Order {
         buddy::max_order(self.usable)
     }
 
-    /// The leaf that maps the vmemmap's page at `at`, one of the resource's: large where the resource covers
-    /// the section wholly, so that no neighbour can need a part of what the leaf maps, else 4 KiB.
+    /// The size of the leaf that maps the vmemmap page at `at` (one of the resource's): 2 MiB where the resource covers
+    /// the whole section, so that no adjacent resource needs part of the leaf; else 4 KiB.
     pub fn vmemmap_leaf(&self, at: VirtAddr) -> LeafSize {
         let pfn = Pfn(at.0.wrapping_sub(VMEMMAP.start.0) / DESCRIPTOR_SIZE);
         if is_congruent(self.range, self.array.start)
@@ -316,13 +318,13 @@ impl Layout {
         }
     }
 
-    /// Where the vmemmap has the resource's descriptors, in whole pages: start and bytes.
+    /// The resource's part of the vmemmap in whole pages: start and bytes.
     pub fn vmemmap(&self) -> (VirtAddr, u64) {
         (descriptor(described(self.range).start), self.array.pages() << PAGE_SHIFT)
     }
 }
 
-/// Pages that header and groups of a region with this usable run take, the last one in part.
+/// Pages that header and groups of a region with this usable run take, rounded up.
 fn room_pages(usable: PfnRange) -> u64 {
     MetadataLayout::bytes(usable).div_ceil(PAGE_SIZE)
 }

@@ -1,36 +1,36 @@
 //! The memory core: sections, the memmap, page tables, the buddy allocator and memory hotplug.
 //!
-//! It knows no hardware (`machine` is the door) and allocates nothing; the same code runs in the
-//! kernel and, in host tests, over simulated memory.
+//! Hardware is reached only through the trait [`machine::Machine`], and nothing needs a heap; so the same code runs in
+//! the kernel and, in host tests, on simulated memory.
 //!
 //! ```text
 //!  memory      the facade: Memory<M>, its locks and their order
-//!   |-- boot, hotplug      bring resources; all or nothing
-//!   |-- remove             takes them away; all or nothing
-//!   |-- allocate           blocks and runs            window   allocations mapped for the shell
+//!   |-- boot, hot_add      add resources; all or nothing
+//!   |-- hot_remove         remove them, take memory offline; all or nothing
+//!   |-- allocate           blocks and runs            vmalloc   mapped allocations (the shell's `alloc`)
 //!   |    |-- frame_cache   single frames in front of the buddy
-//!   |    `-- poison        watches what was freed, when asked to
-//!   |-- inspect, check     what is there, and whether it is right; glance: in short, without waiting
-//!   |    `-- protection    what may be done with memory, leaf by leaf
+//!   |    `-- poison        detects writes to freed memory, on request
+//!   |-- query, check       statistics; verification of all invariants; try_stats: statistics without waiting for a lock
+//!   |    `-- protection    access rights, leaf by leaf
 //!   |
-//!   |-- node -> region     which region serves; slots and the index of ranges
+//!   |-- zonelist -> region choice of a region; slots and the index of ranges
 //!   |    `-- buddy         one region's allocator, over a lazily initialised memmap
-//!   |-- layout, section    where a resource's own data lies: arithmetic
-//!   |-- page               the 64-byte descriptor
-//!   |-- page_table, early  mapping; frames for the time before all this
-//!   `-- merge              joins the pieces in which firmware names a range
+//!   |-- layout, section    where a resource's metadata lies: arithmetic
+//!   |-- descriptor, rmap   the 64-byte page descriptor; the owner of a block
+//!   |-- page_table         mapping; boot_alloc: frames before the buddy exists
+//!   `-- merge              joins the pieces in which firmware describes a range
 //! ```
 //!
-//! The invariants stand where they are kept: what may be read of the memmap in `buddy`, where
-//! everything lies in `layout`, what an add may touch in `hotplug`, the locks in `memory`.
+//! Each invariant is stated where it is kept: lazy initialisation of the memmap in `buddy`, placement in `layout`, what
+//! an add may modify in `hot_add`, the lock order in `memory`.
 //!
-//! # What `deny(unsafe_code)` promises here
+//! # What `deny(unsafe_code)` guarantees here
 //!
-//! No statement of this crate is unsafe: all memory is touched through the functions of one [`machine::Machine`]. That
-//! moves the question of soundness to three places that say `unsafe` themselves: implementing `Machine`, which states
-//! the contract of both sides; [`Memory::take_tables`] and [`Memory::boot`], whose callers promise that what they say
-//! of memory is true; and [`Memory::edit_tables`], the door for a kernel's own mappings. Given those promises no call of
-//! a safe public function touches memory that the core does not own. `tests/unsafe_words.rs` lists each use of the word.
+//! No statement of this crate is unsafe: all memory is accessed through the functions of one [`machine::Machine`]. That
+//! leaves soundness to three places that are `unsafe` themselves: implementing `Machine`, which states the contract of
+//! both sides; [`Memory::take_tables`] and [`Memory::boot`], whose callers guarantee that their description of memory is
+//! true; and [`Memory::edit_tables`], for a kernel's own mappings. Given those guarantees, no call of a safe public
+//! function accesses memory that the core does not own. `tests/unsafe_words.rs` lists each use of the word.
 #![no_std]
 #![deny(unsafe_code)]
 

@@ -62,7 +62,7 @@ pub struct Memory<M> {
 pub(crate) struct Hotplug {
     pub(crate) features: CpuFeatures,
     /// Where memory may be added; empty: anywhere.
-    pub(crate) window: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES>,
+    pub(crate) hotpluggable: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES>,
     /// The next resource's number.
     pub(crate) next: u32,
     /// The evacuation under way, while there is one.
@@ -76,7 +76,7 @@ impl Hotplug {
     pub(crate) const fn new(features: CpuFeatures) -> Hotplug {
         Hotplug {
             features,
-            window: ArrayVec::new_const(),
+            hotpluggable: ArrayVec::new_const(),
             next: 0,
             underway: None,
             next_evacuation: EvacuationId::FIRST,

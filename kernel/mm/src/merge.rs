@@ -1,28 +1,29 @@
-//! Joins ranges that touch or overlap, before there is a heap.
+//! Joins ranges that touch or overlap, without a heap.
 //!
 //! ```text
 //!  pieces   [  c  ]      [ a ][ b ]     [d]      any number, any order
 //!             [  e  ]                    [d]
-//!  merged   [       ]    [        ]     [  ]     ascending, apart from each other
+//!  merged   [       ]    [        ]     [  ]     ascending, with gaps between
 //! ```
 //!
-//! Firmware may name one range in many pieces, so a list of bounded length must take ranges that are joined already.
-//! Nothing is collected here: each result walks the pieces again, at least twice. Invariant: the results cover what the
-//! pieces cover, each ends below the start of the next, and none is empty. Neighbours: `firmware_map` (RAM), `boot`
-//! (hot-pluggable frames), crate `carapace-acpi` (SRAT).
+//! Firmware may describe one range in many pieces, and our lists have a fixed capacity, so pieces are joined before
+//! they are stored. Nothing is collected here: each result walks all pieces again, at least twice. Invariant: the
+//! results cover exactly what the pieces cover, each ends below the start of the next, and none is empty. Neighbours:
+//! `firmware_map` (RAM), `boot` (hotpluggable ranges), crate `carapace-acpi` (SRAT).
 
 use core::iter;
 use core::ops::Range;
 
-/// The ranges that `pieces` cover, ascending; no two touch. `pieces` gives the same pieces at each call, in any order;
-/// empty ones do not count.
+/// The ranges that `pieces` cover, ascending; no two touch. `pieces` must return the same pieces at each call, in any
+/// order; empty ones are ignored.
 pub fn merged<I>(pieces: impl Fn() -> I) -> impl Iterator<Item = Range<u64>>
 where
     I: Iterator<Item = Range<u64>>,
 {
     let mut done = 0;
     iter::from_fn(move || {
-        // Every piece that ends above `done` also starts above it, or it would have been joined (at first: from 0 on).
+        // Every piece that ends above `done` also starts above it; else it would have been joined (in the first round:
+        // above 0).
         let rest = || pieces().filter(|piece| !piece.is_empty() && piece.end > done);
         let start = rest().map(|piece| piece.start).min()?;
         let mut end = start;
@@ -50,8 +51,8 @@ mod tests {
             .collect()
     }
 
-    /// Proves that touching, overlapping, nested, repeated and empty pieces become one range each, in whatever order
-    /// they come, and that ranges with a gap of one stay apart.
+    /// Proves that touching, overlapping, nested, repeated and empty pieces become one range, in any order, and that a
+    /// gap of one keeps ranges apart. Fails when an order of pieces matters or a border is off by one.
     #[test]
     fn pieces_are_joined() {
         assert_eq!(all(&[]), []);
@@ -61,7 +62,7 @@ mod tests {
         assert_eq!(all(&[(2, u64::MAX), (0, 1)]), [(0, 1), (2, u64::MAX)]);
     }
 
-    /// Proves the same for every set of three pieces within eight numbers, against a set of numbers.
+    /// Proves the same for every set of three pieces within eight numbers, against a brute-force set.
     #[test]
     fn any_three_pieces() {
         let pieces: Vec<_> = (0..8).flat_map(|start| (start..8).map(move |end| (start, end))).collect();

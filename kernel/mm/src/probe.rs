@@ -1,13 +1,12 @@
-//! Whether there is memory where the firmware says it is, asked before anything is built on the answer.
+//! Checks that memory answers where the firmware announces it, before the add relies on it.
 //!
-//! An empty bus reads as all ones and forgets what is written: a page table put there would be
-//! garbage, and the next walk over it the end of the kernel. So two patterns are written and read back
-//! in the range's first and last frame and in each frame that is written before the add is complete: header,
-//! page tables, and the groups that the buddy begins with. The cost does not grow with the range but with its
-//! page tables, as mapping does; what lies between stays untouched, so that a huge DIMM takes no
-//! memory of a host that gives it on demand. Nothing is restored: the memory is new.
+//! An empty bus reads as all ones and drops writes. A page table placed there would be garbage, and the next walk
+//! through it would crash the kernel. So the probe writes and reads back two patterns in the range's first and last
+//! frame and in each frame that the add itself will write: header, page tables, and the initial buddy groups. Its cost
+//! grows with the number of page tables, not with the range; the frames between stay untouched, so a huge DIMM does not
+//! fault in host memory. The old contents are not restored: the memory is new.
 //!
-//! Neighbours: `hotplug` asks, the fixmap (`page_table`) is the way to frames that nothing maps yet.
+//! Neighbours: `hot_add` calls it; it reaches unmapped frames through the fixmap (`page_table`).
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::buddy::MetadataLayout;
@@ -16,14 +15,14 @@ use crate::layout::Layout;
 use crate::machine::Machine;
 use crate::memory::Memory;
 
-/// What is written: each bit once 0 and once 1, neighbouring lines different, neither pattern what an
-/// empty bus reads as.
+/// The test patterns: every bit is once 0 and once 1, adjacent data lines differ, and neither pattern equals the value
+/// of an empty bus.
 const PATTERNS: [u64; 2] = [0x5555_aaaa_3333_cccc, !0x5555_aaaa_3333_cccc];
-/// Where the last word of a page is.
+/// Offset of the last word of a page.
 const LAST_WORD: u64 = PAGE_SIZE - 8;
 
 impl<M: Machine> Memory<M> {
-    /// Asks the frames of a range that the add will write to, and its first and last one.
+    /// Probes the first and last frame of a range and the frames that the add will write.
     pub(crate) fn probe(&self, layout: &Layout) -> Result<(), AddError> {
         frames(layout).try_for_each(|pfn| {
             let answers = self.with_tables(|tables, machine| {
@@ -38,7 +37,7 @@ impl<M: Machine> Memory<M> {
     }
 }
 
-/// The frames to ask, some of them twice.
+/// The frames to probe; may repeat a frame.
 fn frames(layout: &Layout) -> impl Iterator<Item = Pfn> {
     let Layout { range, array, tables, .. } = *layout;
     let ends = [range.start, array.start, Pfn(range.end.0.saturating_sub(1))];
@@ -48,8 +47,8 @@ fn frames(layout: &Layout) -> impl Iterator<Item = Pfn> {
     ends.into_iter().chain(tables).chain(words)
 }
 
-/// Writes to the first and the last word of the page at `at` in turn and reads both back, so that a bus
-/// which just holds on to the last value does not pass for memory.
+/// Writes to the first and the last word of the page at `at` in turn and reads both back, so that a bus that merely
+/// holds its last value does not pass as memory.
 fn keeps_what_is_written<M: Machine>(machine: &M, at: VirtAddr) -> bool {
     let words = [at, at.offset(LAST_WORD)];
     [PATTERNS, [PATTERNS[1], PATTERNS[0]]].into_iter().all(|patterns| {

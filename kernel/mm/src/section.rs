@@ -1,23 +1,23 @@
-//! How a range of frames lies over the grid of sections, and what of it is whole.
+//! Which sections a range of frames touches, and which it covers completely.
 //!
-//! A section can be partly present and be shared by several resources: nothing is stored a section,
-//! everything here is computed from ranges. Neighbours: `layout` asks which sections a resource
-//! covers wholly (large leaves), `memory` lists rows of sections.
+//! A section can be partly present and can be shared by several resources, so nothing is stored per section: everything
+//! is computed from ranges. (Linux keeps a `struct mem_section` per section and requires whole memory blocks.)
+//! Neighbours: `layout` needs the sections that a resource covers completely (2 MiB leaves), `query` lists sections.
 
 use crate::addr::{PfnRange, SECTION_PAGES, SectionNr};
 
-/// The sections that have a frame in `range`, ascending.
+/// The sections with a frame in `range`, ascending.
 pub fn touched(range: PfnRange) -> impl Iterator<Item = SectionNr> + Clone {
     let end = if range.is_empty() { range.start.section().0 } else { range.end.0.div_ceil(SECTION_PAGES) };
     (range.start.section().0..end).map(SectionNr)
 }
 
-/// How many sections have a frame in `range`.
+/// Number of sections with a frame in `range`.
 pub const fn touched_count(range: PfnRange) -> u64 {
     if range.is_empty() { 0 } else { range.end.0.div_ceil(SECTION_PAGES) - range.start.0 / SECTION_PAGES }
 }
 
-/// How many units of `unit` frames (aligned to themselves) `range` covers wholly.
+/// Number of naturally aligned units of `unit` frames that `range` covers completely.
 pub const fn whole_count(range: PfnRange, unit: u64) -> u64 {
     match range.end.0.checked_div(unit) {
         Some(end) => end.saturating_sub(range.start.0.div_ceil(unit)),
@@ -34,8 +34,8 @@ mod tests {
         PfnRange::new(Pfn(start), Pfn(end))
     }
 
-    /// Proves the counts at borders: a range inside one section, one that touches a border from
-    /// each side, and an empty one. Fails when a border frame is counted to the wrong section.
+    /// Proves the counts at section borders: a range inside one section, ranges that touch a border from either side,
+    /// and an empty one. Fails when a frame at a border is counted in the wrong section.
     #[test]
     fn sections_at_borders() {
         let s = SECTION_PAGES;

@@ -159,7 +159,7 @@ fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
     let share = early.map.pages() * PAGE_SIZE / 64;
     let general = share.clamp(*HEAP_BYTES.start(), *HEAP_BYTES.end()).next_multiple_of(PAGE_SIZE);
     let pages = (general + heap::RESERVE_BYTES) / PAGE_SIZE;
-    let frames = early.frames.take_run(pages, LeafSize::M2.pages(), Owner::Heap);
+    let frames = early.frames.alloc_run(pages, LeafSize::M2.pages(), Owner::Heap);
     let frames = frames.ok_or(StartError::OutOfMemory(Owner::Heap))?;
     let parts = heap::Parts::with(general);
     let mut phys = frames.start.start();

@@ -410,7 +410,7 @@ pub const PTDUMP: Page = Page {
     words: &[
         ("direct map", "All memory, at its physical address."),
         ("vmemmap", "The descriptors of all frames."),
-        ("alloc window", "What alloc has taken."),
+        ("vmalloc", "What alloc has taken."),
         ("heap, stacks, devices, fixmap, boot info, kernel image", "What their names say."),
         ("elsewhere", "The lower half of the address space, and gaps."),
     ],

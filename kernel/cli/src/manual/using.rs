@@ -4,7 +4,7 @@ use super::{EMPTY, Page};
 
 pub const ALLOC: Page = Page {
     what: &[
-        "Takes memory, maps it in the alloc window by the largest leaves that fit, and fills each page with a pattern of its own that verify knows. It stays until it is freed. Frames are movable: when their DIMM is to go, they go elsewhere, and verify finds every byte where it was.",
+        "Takes memory, maps it in the vmalloc region by the largest leaves that fit, and fills each page with a pattern of its own that verify knows. It stays until it is freed. Frames are movable: when their DIMM is to go, they go elsewhere, and verify finds every byte where it was.",
         "Ctrl-C, or an error, gives back what was taken so far.",
     ],
     given: &[

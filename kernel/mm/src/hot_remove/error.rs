@@ -148,7 +148,7 @@ impl fmt::Display for RemoveError {
             RemoveError::InUse { resource, pages } => {
                 write!(f, "{pages} frames of resource {resource} are allocated")
             }
-            RemoveError::Injected { step } => write!(f, "step {step} was told to fail"),
+            RemoveError::Injected { step } => write!(f, "fault injected at step {step}"),
         }
     }
 }

@@ -112,7 +112,7 @@ fn hot_pluggable_ranges_in_pieces() {
     };
     assert_eq!(add(dimm).map(|added| added.ids.len()), Ok(1));
     let beyond = add(range(0x105_0000, 0x106_0000));
-    assert!(matches!(beyond, Err(crate::error::AddError::OutsideWindow { .. })), "{beyond:?}");
+    assert!(matches!(beyond, Err(crate::error::AddError::OutsideHotpluggable { .. })), "{beyond:?}");
     let apart: Vec<_> =
         (0..=MAX_HOTPLUG_RANGES as u64).map(|n| PfnRange::of(Pfn(0x100_0000 + n * 2), 1)).collect();
     let (_, result, _) = boot_with(&[range(0x100, 0x8000)], &[], &apart);

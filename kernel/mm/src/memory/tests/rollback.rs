@@ -52,7 +52,7 @@ fn every_step_fails_without_a_trace() {
         }
         for step in Step::ALL.into_iter().filter(|step| step.operation() == "add") {
             memory.inject(step, 1);
-            assert_eq!(refused(&memory, &requests, "told to fail"), AddError::Injected { step });
+            assert_eq!(refused(&memory, &requests, "fault injected"), AddError::Injected { step });
         }
         let added = memory.add(DeviceId(1), &requests, &|| 0).unwrap();
         assert_eq!(added.ids.len(), 2);
@@ -90,7 +90,7 @@ fn a_conflict_in_the_second_range_undoes_the_first() {
         for request in &requests {
             memory.machine().plug(PfnRange::of(request.base.pfn(), request.size >> 12));
         }
-        let error = refused(&memory, &requests, "is mapped at");
+        let error = refused(&memory, &requests, "is already mapped");
         assert_eq!(error, AddError::MapConflict { at });
     }
 }
@@ -112,10 +112,10 @@ fn impossible_ranges_are_refused() {
         (bad(0x1_4000_1000, unit), "not aligned to 2 MiB"),
         (bad(0x1_4000_0000, unit + 4096), "not aligned to 2 MiB"),
         (bad(0x1_4000_0000, 1), "not aligned to 2 MiB"),
-        (bad(0x8000_0000, unit), "not inside the hot-pluggable memory"),
+        (bad(0x8000_0000, unit), "outside the hotpluggable memory"),
         (bad(0, unit), "overlap resource 0"),
-        (bad(0x2000_0000, unit), "not inside the hot-pluggable memory"),
-        (bad(WINDOW.end.start().0 - unit, 2 * unit), "not inside the hot-pluggable memory"),
+        (bad(0x2000_0000, unit), "outside the hotpluggable memory"),
+        (bad(WINDOW.end.start().0 - unit, 2 * unit), "outside the hotpluggable memory"),
         (bad(0x1_0000_0000, unit), "overlap resource 2"),
         (bad(0x1_0fe0_0000, 2 * unit), "overlap resource 2"),
         (bad(0x1_0000_0000, 1 << 40), "overlap resource 2"),
@@ -182,7 +182,7 @@ fn the_last_slot_is_usable() {
         memory.machine().plug(PfnRange::of(Pfn(start), 2 * MIB));
         memory.add(DeviceId(n as u32), &[request(start, 2 * MIB, 0)], &|| 0).unwrap();
     }
-    refused(&memory, &[request(0x100000 + 600 * 4 * MIB, 2 * MIB, 0)], "512 resources already");
+    refused(&memory, &[request(0x100000 + 600 * 4 * MIB, 2 * MIB, 0)], "already 512 resources");
     let block = memory.allocate_up_to(Order(8), Some(NodeId(0)), Kind::Movable).unwrap();
     memory.free_block(block.head).unwrap();
 }
@@ -197,5 +197,5 @@ fn too_many_nodes_are_refused() {
     for n in named..crate::zonelist::MAX_NODES as u64 {
         plug(&memory, 0x100000 + n * 2 * MIB, 2 * MIB, 100 + n as u32);
     }
-    refused(&memory, &[request(0x200000, 2 * MIB, 9999)], "64 nodes already");
+    refused(&memory, &[request(0x200000, 2 * MIB, 9999)], "already 64 nodes");
 }

@@ -253,7 +253,7 @@ fn maps_and_tables() {
         if let Ok(map) = FirmwareMap::new(entries.iter().copied()) {
             let mut early = BootAllocator::new(map.ranges(), map.occupied());
             for n in numbers() {
-                let _ = (early.take_run(n, n, Owner::Heap), early.take_run(1, n, Owner::Heap));
+                let _ = (early.alloc_run(n, n, Owner::Heap), early.alloc_run(1, n, Owner::Heap));
             }
             let _ = (early.free_pages(), early.taken().count(), map.pages());
         }
