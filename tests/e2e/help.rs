@@ -52,7 +52,7 @@ fn guest() -> Guest {
 fn examples_of_every_command() {
     let mut guest = guest();
     let names = commands(&mut guest);
-    assert!(names.len() >= 40, "{names:?}");
+    assert!(names.len() >= 30, "{names:?}");
     let mut run = 0;
     for name in &names {
         let page = guest.sh(&format!("help {name}"));
@@ -73,7 +73,7 @@ fn examples_of_every_command() {
             assert!(!answer.iter().any(refused), "`{example}` answered {answer:?}");
             run += 1;
             // Of a table, its titles: the line whose words are all in capitals.
-            if !example.contains('|') && !example.contains("help") {
+            if !example.contains("help") {
                 let title = |line: &&String| {
                     line.len() > 8 && line.contains(char::is_alphabetic) && !line.contains(char::is_lowercase)
                 };
@@ -85,7 +85,7 @@ fn examples_of_every_command() {
             }
         }
         if page.iter().any(|line| line.contains("-J, --json")) {
-            let example = examples.iter().find(|line| line.starts_with(name.as_str()) && !line.contains('|'));
+            let example = examples.iter().find(|line| line.starts_with(name.as_str()));
             let line = example.map(|line| line.replace(" -J", "").replace(" -v", "").replace(" -r", ""));
             let Some(line) = line.filter(|line| !line.contains("--summary")) else { continue };
             // Room for an `alloc` a second time.
@@ -103,7 +103,7 @@ fn examples_of_every_command() {
             guest.sh("poison off");
         }
     }
-    assert!(run > 60, "{run} examples");
+    assert!(run > 45, "{run} examples");
     for line in ["free all", "stress off", "fail vmemmap 0", "policy online"] {
         guest.sh(line);
     }

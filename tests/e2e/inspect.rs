@@ -87,7 +87,6 @@ fn one_line_of_json() {
         "meminfo",
         "buddyinfo",
         "buddyinfo 1",
-        "zoneinfo",
         "lsmem",
         "lsmem -a -b",
         "page 0x100000",

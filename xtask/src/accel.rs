@@ -135,7 +135,6 @@ fn trial(
         qmp: None,
         own_qmp: None,
         own_remote: None,
-        terminal_rows: None,
         colours: Colours::Welcome,
         gdb: None,
         more: Vec::new(),

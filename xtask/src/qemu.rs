@@ -18,9 +18,7 @@ use crate::terminal::Colours;
 use crate::workspace::utf8;
 use guest::size::ByteSize;
 
-/// The file of QEMU's by which the kernel hears of a terminal (`kernel/src/shell/pager.rs`).
-const PAGER: &str = "opt/carapace/pager";
-/// The one by which it hears that colours are not wanted (`kernel/src/shell/map.rs`).
+/// QEMU's file that tells the kernel that colours are not wanted (`kernel/src/shell/map.rs`).
 const COLOUR: &str = "opt/carapace/colour";
 /// The I/O port by which the guest ends QEMU: value v gives exit status 2v + 1.
 const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
@@ -153,8 +151,6 @@ pub struct Guest {
     pub own_qmp: Option<PathBuf>,
     /// The second serial port, on which our own tasks talk to the kernel: a listening socket.
     pub own_remote: Option<PathBuf>,
-    /// Rows of the terminal that the serial port is, where it is one: the shell then stops at each screen.
-    pub terminal_rows: Option<u16>,
     /// Whether whoever reads the serial port wants colours.
     pub colours: Colours,
     /// The port on which QEMU waits for gdb, with the guest stopped.
@@ -190,9 +186,6 @@ impl Guest {
             add(&["-numa", &format!("node,nodeid={node}")]);
         }
         add(&["-device", DEBUG_EXIT]);
-        if let Some(rows) = self.terminal_rows {
-            add(&["-fw_cfg", &format!("name={PAGER},string={rows}")]);
-        }
         if self.colours == Colours::Unwelcome {
             add(&["-fw_cfg", &format!("name={COLOUR},string=never")]);
         }
@@ -274,7 +267,6 @@ mod tests {
             qmp: None,
             own_qmp: None,
             own_remote: None,
-            terminal_rows: None,
             colours: Colours::Welcome,
             gdb: None,
             more: Vec::new(),
@@ -302,11 +294,9 @@ mod tests {
         );
     }
 
-    /// A terminal is told of, with its rows, and only where there is one.
+    /// The kernel learns that colours are unwelcome, and nothing else.
     #[test]
-    fn terminal() {
-        let on_a_terminal = Guest { terminal_rows: Some(50), ..guest() };
-        assert!(line(&on_a_terminal).contains(" -fw_cfg name=opt/carapace/pager,string=50 "));
+    fn colours() {
         let plain = Guest { colours: Colours::Unwelcome, ..guest() };
         assert!(line(&plain).contains(" -fw_cfg name=opt/carapace/colour,string=never "));
         assert!(!line(&guest()).contains("fw_cfg"));

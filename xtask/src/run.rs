@@ -17,7 +17,7 @@ use crate::cli::{AccelChoice, RunArgs, Serial};
 use crate::image;
 use crate::qemu::{Accelerator, Guest, LOCALHOST, Shape, Start};
 use crate::setup::{self, Installing, Need};
-use crate::terminal::{self, Colours, TerminalSettings};
+use crate::terminal::{Colours, TerminalSettings};
 use crate::workspace::{Workspace, utf8};
 
 /// Boots the guest; the result is QEMU's exit status.
@@ -30,10 +30,6 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
     let listening = Listening::new()?;
     guest.own_qmp = Some(listening.qmp().to_owned());
     guest.own_remote = Some(listening.remote().to_owned());
-    // A person's terminal, at both ends: only then may output stop at each screen and wait for a key.
-    if args.serial == Serial::Stdio && io::stdin().is_terminal() && io::stdout().is_terminal() {
-        guest.terminal_rows = terminal::rows();
-    }
     if args.serial == Serial::Stdio {
         guest.colours = Colours::wanted();
     }
@@ -109,7 +105,6 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         qmp,
         own_qmp: None,
         own_remote: None,
-        terminal_rows: None,
         colours: Colours::Welcome,
         gdb: args.gdb,
         more: args.qemu_args.clone(),

@@ -25,14 +25,6 @@ impl Drop for TerminalSettings {
     }
 }
 
-/// Rows of the terminal, where there is one that can redraw a line (a `dumb` one cannot).
-pub fn rows() -> Option<u16> {
-    let redraws = std::env::var_os("TERM").is_some_and(|name| name != "dumb" && !name.is_empty());
-    let size = termios::tcgetwinsize(io::stdout()).ok().filter(|_| redraws)?;
-    // The range that the shell takes; a terminal that tells no size has 0.
-    (4..=1000).contains(&size.ws_row).then_some(size.ws_row)
-}
-
 /// Whether colours are welcome on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colours {

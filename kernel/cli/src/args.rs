@@ -60,20 +60,6 @@ pub enum Flag {
     Zone,
     /// `--verbose`, `-v`.
     Verbose,
-    /// `--ignore-case`, `-i`.
-    IgnoreCase,
-    /// `--invert-match`, `-v`.
-    Invert,
-    /// `--count`, `-c`: as `grep` has it.
-    Count,
-    /// `--lines N`, `-n N`: as `head` and `tail` have it.
-    Lines,
-    /// `--lines`, `-l`: as `wc` has it.
-    LineCount,
-    /// `--interval SECONDS`, `-n SECONDS`.
-    Interval,
-    /// `--count N`: as `watch` has it.
-    Times,
 }
 
 impl Flag {
@@ -101,11 +87,6 @@ impl Flag {
             Flag::Blocks => "--blocks",
             Flag::Zone => "--zone",
             Flag::Verbose => "--verbose",
-            Flag::IgnoreCase => "--ignore-case",
-            Flag::Invert => "--invert-match",
-            Flag::Count | Flag::Times => "--count",
-            Flag::Lines | Flag::LineCount => "--lines",
-            Flag::Interval => "--interval",
         }
     }
 
@@ -118,15 +99,12 @@ impl Flag {
             Flag::All => Some('a'),
             // No command takes two of a letter.
             Flag::Bytes | Flag::Blocks => Some('b'),
-            Flag::NoHeadings | Flag::Lines | Flag::Interval => Some('n'),
+            Flag::NoHeadings => Some('n'),
             Flag::Output => Some('o'),
             Flag::Enable => Some('e'),
             Flag::Disable => Some('d'),
             Flag::Zone => Some('z'),
-            Flag::Verbose | Flag::Invert => Some('v'),
-            Flag::IgnoreCase => Some('i'),
-            Flag::Count => Some('c'),
-            Flag::LineCount => Some('l'),
+            Flag::Verbose => Some('v'),
             Flag::Split => Some('S'),
             _ => None,
         }
@@ -136,7 +114,6 @@ impl Flag {
     pub const fn value(self) -> FlagValue {
         match self {
             Flag::Node | Flag::Output | Flag::Split | Flag::Zone => FlagValue::Needed,
-            Flag::Lines | Flag::Interval | Flag::Times => FlagValue::Needed,
             Flag::Summary => FlagValue::Optional,
             _ => FlagValue::None,
         }
@@ -211,6 +188,8 @@ impl<'a> Invocation<'a> {
 pub enum ArgError<'a> {
     /// There is no word in it.
     Empty,
+    /// A `|`.
+    Pipe,
     /// More words than any command takes.
     TooManyWords,
     /// No command has that name.
@@ -233,6 +212,9 @@ impl fmt::Display for ArgError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ArgError::Empty => f.write_str("the line is empty (help lists the commands)"),
+            ArgError::Pipe => {
+                f.write_str("no '|' here: pipe the output on the host, as in cargo xtask sh lsmem | head")
+            }
             ArgError::TooManyWords => write!(f, "more than {WORDS_MAX} words"),
             ArgError::UnknownCommand(name) => {
                 write!(f, "unknown command '{name}'{}", Instead(name))
@@ -267,24 +249,31 @@ pub fn format_of(line: &str) -> Format {
     if line.split_ascii_whitespace().any(json) { Format::Json } else { Format::Table }
 }
 
-/// Reads one command without anything in front of it or behind it: words between blanks, the first one names it.
+/// Reads a line: words between blanks, the first one names the command. `COMMAND --help` is `help COMMAND`.
 ///
 /// # Errors
 /// As [`ArgError`] says.
 pub fn parse(line: &str) -> Result<Invocation<'_>, ArgError<'_>> {
+    if line.contains('|') {
+        return Err(ArgError::Pipe);
+    }
     let mut words = ArrayVec::<&str, WORDS_MAX>::new();
     for word in line.split_ascii_whitespace() {
         words.try_push(word).map_err(|_| ArgError::TooManyWords)?;
     }
     let (name, rest) = words.split_first().ok_or(ArgError::Empty)?;
-    parse_words(find(name).ok_or(ArgError::UnknownCommand(name))?, rest)
+    let command = find(name).ok_or(ArgError::UnknownCommand(name))?;
+    match (rest, find("help")) {
+        (["-h" | "--help"], Some(help)) => parse_words(help, &[name]),
+        _ => parse_words(command, rest),
+    }
 }
 
 /// Reads the words behind a command's name.
 ///
 /// # Errors
 /// As [`ArgError`] says.
-pub fn parse_words<'a>(command: &'static Command, rest: &[&'a str]) -> Result<Invocation<'a>, ArgError<'a>> {
+fn parse_words<'a>(command: &'static Command, rest: &[&'a str]) -> Result<Invocation<'a>, ArgError<'a>> {
     let mut invocation = Invocation { command, flags: ArrayVec::new(), operands: ArrayVec::new() };
     let mut options = Options::new(rest.iter().copied());
     loop {
@@ -348,6 +337,10 @@ mod tests {
             assert!(given.has(Flag::Pinned) && !given.has(Flag::NoFill));
             assert_eq!(given.format(), Format::Json);
         }
+        for line in ["lsmem --help", "lsmem -h", "help lsmem", "man lsmem"] {
+            let given = parse(line).unwrap();
+            assert_eq!((given.command.id, given.operand(0)), (Id::Help, Some("lsmem")), "{line}");
+        }
         assert!(parse("lsmem -aJ").unwrap().has(Flag::All));
         assert_eq!(parse("meminfo --json").unwrap().format(), Format::Json);
         for (line, when) in [("lsmem --summary", ""), ("lsmem --summary=never -n", "never")] {
@@ -383,6 +376,9 @@ mod tests {
             ("page", "something is missing; usage: page PFN [-J]"),
             ("meminfo -1", "meminfo has no flag '-1'"),
             ("help a b", "'b' is one word too many"),
+            ("sections | head", "no '|' here"),
+            ("alloc 1M --help", "alloc has no flag '--help'"),
+            ("nonsense --help", "unknown command 'nonsense'"),
         ] {
             let error = parse(line).map(|_| ()).unwrap_err().to_string();
             assert!(error.starts_with(message), "{line}: {error}");

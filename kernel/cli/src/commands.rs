@@ -14,8 +14,6 @@ pub enum Id {
     Meminfo,
     Numa,
     Buddyinfo,
-    Pagetypeinfo,
-    Zoneinfo,
     Lsmem,
     Page,
     Map,
@@ -38,19 +36,10 @@ pub enum Id {
     Dmesg,
     Uptime,
     History,
-    Pager,
     Clear,
     Reboot,
     Poweroff,
     Panic,
-    Time,
-    Repeat,
-    Watch,
-    Grep,
-    Head,
-    Tail,
-    Wc,
-    More,
 }
 
 impl Id {
@@ -82,8 +71,6 @@ impl Id {
                 | Id::Lsmem
                 | Id::Map
                 | Id::Buddyinfo
-                | Id::Pagetypeinfo
-                | Id::Zoneinfo
                 | Id::Page
                 | Id::Ptwalk
                 | Id::Stat
@@ -92,24 +79,11 @@ impl Id {
     }
 }
 
-/// Where on a line a command stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// By itself: `meminfo`.
-    Command,
-    /// In front of a command: `time meminfo`.
-    Prefix,
-    /// Behind a `|`: `sections | head`.
-    Filter,
-}
-
 /// A command as the table has it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Command {
     /// Which.
     pub id: Id,
-    /// Where it stands.
-    pub role: Role,
     /// As it is typed.
     pub name: &'static str,
     /// Name, operands and flags, as `help` shows them.
@@ -118,7 +92,7 @@ pub struct Command {
     pub summary: &'static str,
     /// The flags it takes.
     pub flags: &'static [Flag],
-    /// The fewest and the most operands it takes; a prefix: its own, those of its command not counted.
+    /// The fewest and the most operands it takes.
     pub operands: (usize, usize),
     /// What an operand can be, for completion.
     pub words: &'static [&'static str],
@@ -187,15 +161,7 @@ const fn command(
     words: &'static [&'static str],
     summary: &'static str,
 ) -> Command {
-    Command { id, role: Role::Command, name, usage, summary, flags, operands, words }
-}
-
-const fn prefix(command: Command) -> Command {
-    Command { role: Role::Prefix, ..command }
-}
-
-const fn filter(command: Command) -> Command {
-    Command { role: Role::Filter, ..command }
+    Command { id, name, usage, summary, flags, operands, words }
 }
 
 /// All commands, in the order in which `help` lists them.
@@ -212,10 +178,6 @@ pub const GROUPS: &[Group] = &[
             "nodes, their sizes and distances, as numactl -H shows them"),
         command(Id::Buddyinfo, "buddyinfo", "buddyinfo [ID] [-J]", JSON, (0, 1), &[],
             "free blocks of each order by node and zone, -J: by resource"),
-        command(Id::Pagetypeinfo, "pagetypeinfo", "pagetypeinfo [ID] [-J]", JSON, (0, 1), &[],
-            "free, movable, pinned, offline blocks by order, node and zone"),
-        command(Id::Zoneinfo, "zoneinfo", "zoneinfo [-J]", JSON, (0, 0), &[],
-            "pages of each node's zones, as in Linux's file of that name"),
         command(Id::Lsmem, "lsmem",
             "lsmem [-a|-S LIST] [-b] [-n] [-o [+]LIST|--output-all] [--summary[=WHEN]] [-J|-P|-r]",
             &[Flag::All, Flag::Split, Flag::Bytes, Flag::NoHeadings, Flag::Output, Flag::OutputAll, Flag::Summary,
@@ -287,30 +249,8 @@ pub const GROUPS: &[Group] = &[
             "what commands there are, or all about one of them"),
         command(Id::History, "history", "history [N] [-J]", JSON, (0, 1), &[],
             "the lines typed before; !N and !! run one again"),
-        command(Id::Pager, "pager", "pager [on|off|LINES] [-J]", JSON, (0, 1), &["on", "off"],
-            "whether long output stops at each screen"),
         command(Id::Clear, "clear", "clear", &[], (0, 0), &[],
             "empties the screen, as Ctrl-L does"),
-    ] },
-    Group { title: "in front of a command", commands: &[
-        prefix(command(Id::Time, "time", "time COMMAND", &[], (0, 0), &[],
-            "says how long a command takes")),
-        prefix(command(Id::Repeat, "repeat", "repeat N COMMAND", &[], (1, 1), &[],
-            "runs a command N times, until one fails")),
-        prefix(command(Id::Watch, "watch", "watch [-n SECONDS] [--count N] COMMAND", &[Flag::Interval, Flag::Times], (0, 0), &[],
-            "runs a command again and again, until a key is pressed")),
-    ] },
-    Group { title: "behind one, after a |", commands: &[
-        filter(command(Id::Grep, "grep", "grep [-i] [-v] [-c] PATTERN", &[Flag::IgnoreCase, Flag::Invert, Flag::Count], (1, 1), &[],
-            "lets those lines through that match")),
-        filter(command(Id::Head, "head", "head [-n N]", &[Flag::Lines], (0, 0), &[],
-            "lets the first lines through")),
-        filter(command(Id::Tail, "tail", "tail [-n N]", &[Flag::Lines], (0, 0), &[],
-            "lets the last lines through")),
-        filter(command(Id::Wc, "wc", "wc -l", &[Flag::LineCount], (0, 0), &[],
-            "counts the lines")),
-        filter(command(Id::More, "more", "more", &[], (0, 0), &[],
-            "stops at each screen, for this command")),
     ] },
 ];
 
@@ -320,7 +260,7 @@ pub fn commands() -> impl Iterator<Item = &'static Command> + Clone {
 }
 
 /// Other names by which people know commands.
-const ALIASES: &[(&str, &str)] = &[("man", "help"), ("?", "help"), ("less", "more")];
+const ALIASES: &[(&str, &str)] = &[("man", "help"), ("?", "help")];
 
 /// The command of that name.
 pub fn find(name: &str) -> Option<&'static Command> {

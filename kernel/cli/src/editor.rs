@@ -186,12 +186,6 @@ impl Editor {
         true
     }
 
-    /// Whether `byte` is the newline that belongs to a line that ended in a carriage return: it ends no other one. For
-    /// whoever takes bytes between a line and the next prompt.
-    pub fn ends_last_line(&mut self, byte: u8) -> bool {
-        core::mem::take(&mut self.after_return) && byte == b'\n'
-    }
-
     /// The line of that number that was typed before, if it is still known.
     pub fn earlier(&self, number: u64) -> Option<&str> {
         let line = self.history.find(Which::Number(number))?;

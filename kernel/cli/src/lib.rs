@@ -2,10 +2,10 @@
 //! takes. The kernel's `shell` module binds it to the memory core; nothing here knows of hardware.
 //!
 //! ```text
-//!  bytes --editor--> line --pipeline--> prefixes, command + flags (args, number), filters
-//!                                         |
-//!                       kernel: shell/*   v   rows of plain data (rows)
-//!  terminal <--bytes-- console <-- filter <-- report: table | JSON line,  picture, manual
+//!  bytes --editor--> line --args--> command, flags, operands (number)
+//!                                     |
+//!                   kernel: shell/*   v   rows of plain data (rows)
+//!  terminal <--bytes-- console <--- report: table | JSON line,  picture, manual
 //! ```
 //!
 //! Invariants: no heap (the shell must work when the heap is exhausted), no panic on any input, and
@@ -21,18 +21,13 @@ pub mod chmem;
 pub mod commands;
 pub mod complete;
 pub mod editor;
-pub mod filter;
 pub mod history;
 pub mod human;
-pub mod kept;
 pub mod keys;
 pub mod manual;
 pub mod meant;
 pub mod number;
-pub mod pages;
-pub mod pattern;
 pub mod picture;
-pub mod pipeline;
 pub mod remote;
 pub mod report;
 pub mod rows;

@@ -6,20 +6,25 @@ use core::fmt;
 
 /// Words that people type by habit, and what there is instead.
 const HABITS: &[(&[&str], &str)] = &[
-    (
-        &["cat", "ls", "cd", "pwd", "vi"],
-        "there are no files; buddyinfo, zoneinfo, meminfo and pagetypeinfo are commands",
-    ),
+    (&["cat", "ls", "cd", "pwd", "vi"], "there are no files; buddyinfo and meminfo are commands"),
     (&["numactl"], "numa shows what numactl -H does"),
     (&["exit", "quit", "logout", "halt", "shutdown"], "poweroff turns the machine off"),
     (&["reset"], "clear empties the screen, reboot starts the machine again"),
-    (&["top", "htop", "ps", "vmstat"], "there are no processes; watch meminfo shows memory as it changes"),
-    (&["uname", "version"], "the log begins with that: dmesg | head"),
+    (
+        &["top", "htop", "ps", "vmstat"],
+        "there are no processes; on the host: watch -n1 cargo xtask sh meminfo",
+    ),
+    (&["uname", "version"], "the first line of dmesg"),
     (&["sudo", "su", "bash", "sh"], "there are no users and no programs; help lists the commands"),
     (
         &["device_add", "device_del", "object_add", "object_del", "info"],
         "that is for QEMU's monitor: in `cargo xtask run`, Ctrl-a c leads there and back",
     ),
+    (
+        &["grep", "head", "tail", "wc", "more", "less", "jq", "watch", "time", "repeat"],
+        "use the host's: cargo xtask sh lsmem | grep online, watch -n1 cargo xtask sh buddyinfo",
+    ),
+    (&["zoneinfo", "pagetypeinfo"], "buddyinfo, resources and meminfo show zones and nodes"),
     (&["cargo", "dimm"], "that is for another terminal: cargo xtask dimm add 256M"),
 ];
 
@@ -103,9 +108,9 @@ mod tests {
     #[test]
     fn flags() {
         let flag = |command: &str, word| flag(find(command).unwrap(), word);
-        assert_eq!(flag("watch", "c"), Some("count"));
+        assert_eq!(flag("alloc", "c"), Some("contiguous"));
         assert_eq!(flag("alloc", "contigous"), Some("contiguous"));
         assert_eq!(flag("alloc", "pin"), Some("pinned"));
-        assert_eq!((flag("alloc", "n"), flag("watch", "color"), flag("page", "x")), (None, None, None));
+        assert_eq!((flag("alloc", "n"), flag("alloc", "color"), flag("page", "x")), (None, None, None));
     }
 }

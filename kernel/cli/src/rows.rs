@@ -357,7 +357,6 @@ mod kernel;
 mod lsmem;
 mod news;
 mod page;
-mod pagetype;
 mod session;
 mod trial;
 mod zones;
@@ -368,10 +367,9 @@ pub use kernel::{
 pub use lsmem::{Joined, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit};
 pub use news::{LogRow, NewsRow};
 pub use page::{PageNote, PageResource};
-pub use pagetype::{ByType, PAGE_BLOCK_ORDER, PageBlocks, PageBlocksRow, PageTypeRow, Type};
-pub use session::{HistoryRow, PagerRow, TimeRow};
+pub use session::HistoryRow;
 pub use trial::{FailRow, MisuseRow, OfflineRow, OnlineRow, PoisonRow, PolicyRow, StressRow};
-pub use zones::{BuddyRow, ORDERS_MAX, ZoneRow, buddy_line};
+pub use zones::{BuddyRow, ORDERS_MAX, buddy_line};
 
 #[cfg(test)]
 #[path = "rows_tests.rs"]

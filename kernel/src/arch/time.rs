@@ -81,11 +81,6 @@ fn tsc() -> u64 {
     unsafe { _rdtsc() }
 }
 
-/// The time stamp counter.
-pub fn ticks() -> u64 {
-    tsc()
-}
-
 /// Time since [`init`]; zero before.
 pub fn uptime() -> Duration {
     let ticks = tsc().wrapping_sub(ANCHOR_TSC.load(Ordering::Relaxed));

@@ -6,14 +6,13 @@
 //! at its next step, until the serial line has [`ROOM`]. So only a command that writes more than that
 //! between two steps can ever wait for the line without letting the rest of the kernel work.
 
-use super::{Failure, console, pager, remote, session};
+use super::{Failure, remote, session};
 use crate::arch::serial::{self, Port};
 use crate::arch::time;
 use crate::executor;
 use arrayvec::ArrayVec;
 use core::future::poll_fn;
 use core::task::Poll;
-use core::time::Duration;
 use spin::{Mutex, MutexGuard};
 
 /// Bytes that the line must take before a command, or its next step, begins: more than the log needs.
@@ -97,67 +96,8 @@ pub async fn byte() -> u8 {
     }
 }
 
-/// A key that was pressed while a command runs, if there is one.
-///
-/// # Errors
-///
-/// When Ctrl-C is among what has come: the command ends.
-pub fn take_key() -> Option<Result<u8, Failure>> {
-    let mut typed = typed(Port::Console);
-    if typed.look_for_interrupt(Port::Console).is_some() {
-        return Some(Err(Failure::Stopped));
-    }
-    let byte = typed.take()?;
-    if console::ends_last_line(byte) { typed.take().map(Ok) } else { Some(Ok(byte)) }
-}
-
-/// Gives back the key that was taken last, at once.
-pub fn give_back() {
-    let mut typed = typed(Port::Console);
-    typed.taken = typed.taken.saturating_sub(1);
-}
-
-/// How a wait for a key or a time has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
-    /// The time has come.
-    Time,
-    /// A key was pressed.
-    Key,
-}
-
-/// Waits until `deadline` of [`time::uptime`], or for a key. One that can be meant for nothing else is taken (space,
-/// Enter, q); any other one stays, and is the beginning of what is typed at the prompt.
-///
-/// # Errors
-///
-/// When it is Ctrl-C.
-pub async fn key_until(deadline: Duration) -> Result<Waited, Failure> {
-    loop {
-        let mut typed = typed(Port::Console);
-        if typed.look_for_interrupt(Port::Console).is_some() {
-            return Err(Failure::Stopped);
-        }
-        if let Some(&byte) = typed.bytes.get(typed.taken) {
-            let (newline, ends) = (console::ends_last_line(byte), b" \r\nqQ".contains(&byte));
-            if newline || ends {
-                typed.take();
-            }
-            if newline {
-                continue;
-            }
-            return Ok(Waited::Key);
-        }
-        drop(typed);
-        if time::uptime() >= deadline {
-            return Ok(Waited::Time);
-        }
-        executor::wait_for_event_until(deadline).await;
-    }
-}
-
 /// Between two steps of a long command: lets the rest of the kernel work, and waits for whoever reads: until the
-/// serial line has room, and where output stops at each screen, until the page is turned.
+/// serial line has room.
 ///
 /// # Errors
 ///
@@ -174,9 +114,6 @@ pub async fn step() -> Result<(), Failure> {
 // Once in the kernel, not at each of the many places with a step.
 #[inline(never)]
 fn may_go_on() -> Poll<Result<(), Failure>> {
-    if let unsettled @ (Poll::Pending | Poll::Ready(Err(_))) = pager::settled() {
-        return unsettled;
-    }
     match typed(Port::Console).look_for_interrupt(Port::Console) {
         Some(Interrupt) => Poll::Ready(Err(Failure::Stopped)),
         None if serial::room(Port::Console) >= ROOM => Poll::Ready(Ok(())),
@@ -198,16 +135,6 @@ async fn remote_step() -> Result<(), Failure> {
             None => executor::wait_for_event_until(deadline).await,
         }
     }
-}
-
-/// As [`step`], for a command that only tells: it ends as soon as nobody wants to hear more (`| head`, q).
-///
-/// # Errors
-///
-/// [`Failure::Stopped`] and [`Failure::Enough`].
-pub async fn telling_step() -> Result<(), Failure> {
-    step().await?;
-    if session::port() == Port::Remote || console::wants_more() { Ok(()) } else { Err(Failure::Enough) }
 }
 
 /// As [`step`], for what has to be done to its end: Ctrl-C waits.

@@ -105,7 +105,7 @@ async fn items() -> Outcome {
             }
         };
         stream::blocks(&info, &mut put).await?;
-        input::telling_step().await?;
+        input::step().await?;
     }
     result?;
     if let Some(run) = open {

@@ -2,9 +2,9 @@
 //! it, tested on the host) to the memory core, hotplug, the log and the CPU.
 //!
 //! ```text
-//!  COM1 ----input--> console (editor) --line--> run (time, repeat, watch) --> inspect | memory | map | ...
-//!                       ^                                                       |  (rows)
-//!   log lines ----------'<-- screen (pager) <-- filters (grep, head, ...) <-----'
+//!  COM1 ----input--> console (editor) --line--> execute --> inspect | memory | map | ...
+//!                       ^  ^                                  |  (rows)
+//!   log lines ----------'  '---------------- Out <------------'
 //! ```
 //!
 //! On COM2, where there is one, programs use the same commands (`remote`). Invariants: one command a line at a time,
@@ -26,11 +26,9 @@ mod lsmem;
 mod map;
 mod memory;
 mod offline;
-mod pager;
 mod paging;
 mod prompt;
 pub mod remote;
-mod run;
 mod session;
 mod stream;
 mod system;
@@ -38,7 +36,7 @@ mod trial;
 mod zones;
 
 use arrayvec::ArrayString;
-use carapace_cli::args::{Invocation, format_of};
+use carapace_cli::args::{Invocation, format_of, parse};
 use carapace_cli::commands::Id;
 use carapace_cli::editor::{Event, LINE_MAX};
 use carapace_cli::report::{self, Format, Text};
@@ -52,8 +50,6 @@ enum Failure {
     Error(Text<320>),
     /// Ctrl-C.
     Stopped,
-    /// Nobody wants to hear more: no error.
-    Enough,
 }
 
 impl Failure {
@@ -67,7 +63,6 @@ impl Display for Failure {
         match self {
             Failure::Error(reason) => reason.fmt(f),
             Failure::Stopped => f.write_str("stopped by Ctrl-C"),
-            Failure::Enough => f.write_str("nobody wants to hear more"),
         }
     }
 }
@@ -83,7 +78,6 @@ type Outcome = Result<(), Failure>;
 
 /// The shell: shows the prompt, and runs line after line for ever.
 pub async fn run() -> ! {
-    pager::start();
     console::start();
     loop {
         let byte = input::byte().await;
@@ -92,7 +86,7 @@ pub async fn run() -> ! {
             Event::Line => {
                 // The editor belongs to the console, whose lock is free while a command runs.
                 let line: ArrayString<LINE_MAX> = console::line();
-                run::line(&line).await;
+                run_line(&line).await;
             }
             Event::TooLong { bytes } => {
                 refuse(&format_args!("the line has {bytes} bytes, at most {LINE_MAX} are taken"));
@@ -102,6 +96,20 @@ pub async fn run() -> ! {
             Event::Interrupted => {}
         }
         console::prompt();
+    }
+}
+
+/// Runs a line and prints its error, if it has one.
+async fn run_line(text: &str) {
+    let format = format_of(text);
+    let invocation = match parse(text) {
+        Err(error) => return fail(format, &error),
+        Ok(invocation) => invocation,
+    };
+    let outcome = execute(&invocation).await;
+    console::end_line();
+    if let Err(failure) = outcome {
+        fail(format, &failure);
     }
 }
 
@@ -122,13 +130,10 @@ async fn execute(invocation: &Invocation<'_>) -> Outcome {
         Id::Resources => inspect::resources(invocation).await,
         Id::Sections => inspect::sections(invocation).await,
         Id::History => prompt::history(invocation).await,
-        Id::Pager => prompt::pager(invocation),
         Id::Clear => prompt::clear(),
         Id::Meminfo => inspect::meminfo(invocation),
         Id::Buddyinfo => zones::buddyinfo(invocation),
-        Id::Pagetypeinfo => zones::pagetypeinfo(invocation).await,
         Id::Numa => zones::numa(invocation),
-        Id::Zoneinfo => zones::zoneinfo(invocation),
         Id::Lsmem => lsmem::lsmem(invocation).await,
         Id::Page => inspect::page(invocation),
         Id::Map => map::map(invocation).await,
@@ -153,7 +158,5 @@ async fn execute(invocation: &Invocation<'_>) -> Outcome {
         Id::Reboot => system::reboot(invocation),
         Id::Poweroff => system::poweroff(invocation),
         Id::Panic => system::panic(invocation),
-        // `pipeline` takes them for what they are.
-        Id::Time | Id::Repeat | Id::Watch | Id::Grep | Id::Head | Id::Tail | Id::Wc | Id::More => Ok(()),
     }
 }

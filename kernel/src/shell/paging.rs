@@ -115,7 +115,7 @@ pub async fn ptdump(invocation: &Invocation<'_>) -> Outcome {
     let mut from = Some(VirtAddr(0));
     while let Some(at) = from {
         from = protection::leaves(at, LEAVES_STEP, &mut count);
-        input::telling_step().await?;
+        input::step().await?;
     }
     let names = VA_REGIONS.iter().map(|window| (window.name, window.start.0)).chain([(ELSEWHERE, 0)]);
     let windows: ArrayVec<WindowRow, ROWS> =

@@ -49,7 +49,7 @@ pub async fn resources(tell: &mut dyn FnMut(&ResourceInfo)) -> Outcome {
     while let Some(info) = core().resource_after(after) {
         after = Some(info.range.start);
         tell(&info);
-        input::telling_step().await?;
+        input::step().await?;
     }
     Ok(())
 }
@@ -66,7 +66,7 @@ pub async fn sections(within: PfnRange, tell: &mut dyn FnMut(&ResourceInfo, &Sec
             }
             told += 1;
             if told % SECTIONS_STEP == 0 {
-                input::telling_step().await?;
+                input::step().await?;
             }
         }
     }
@@ -83,7 +83,7 @@ pub async fn blocks(info: &ResourceInfo, tell: &mut dyn FnMut(&BlockInfo)) -> Ou
         tell(&block);
         told = told.wrapping_add(1);
         if told.is_multiple_of(BLOCKS_STEP) {
-            input::telling_step().await?;
+            input::step().await?;
         }
     }
     Ok(())

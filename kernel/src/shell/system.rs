@@ -51,7 +51,7 @@ pub async fn dmesg(invocation: &Invocation<'_>) -> Outcome {
     while let Some((next, line)) = log::read(place) {
         writeln!(Out, "{}", line.as_str())?;
         place = next;
-        input::telling_step().await?;
+        input::step().await?;
     }
     Ok(())
 }
@@ -67,7 +67,7 @@ async fn dmesg_json(dropped: u64) -> Outcome {
     {
         lines.item(&mut Out, &line.as_str())?;
         place = next;
-        walked = input::telling_step().await;
+        walked = input::step().await;
     }
     Out.write_str("]}\n")?;
     walked
@@ -145,7 +145,7 @@ async fn tables(tell: &mut dyn FnMut(&TableRow)) -> Outcome {
     };
     for row in (0..).map_while(row) {
         tell(&row);
-        input::telling_step().await?;
+        input::step().await?;
     }
     Ok(())
 }
@@ -164,7 +164,7 @@ async fn events(tell: &mut dyn FnMut(&EventRow)) -> Outcome {
     };
     for row in (0..).map_while(row) {
         tell(&row);
-        input::telling_step().await?;
+        input::step().await?;
     }
     Ok(())
 }
@@ -181,7 +181,7 @@ async fn devices(tell: &mut dyn FnMut(&DeviceRow)) -> Outcome {
     };
     for row in (0..hotplug::count()).filter_map(row) {
         tell(&row);
-        input::telling_step().await?;
+        input::step().await?;
     }
     Ok(())
 }

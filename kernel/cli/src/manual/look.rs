@@ -101,7 +101,6 @@ pub const SECTIONS: Page = Page {
             "sections 32-33 -v",
             "Those of a DIMM at 4 GiB: the memmap lies in the first, the second is all usable.",
         ),
-        ("sections | grep offline", "Those that are offline."),
     ],
     see: &["resources", "lsmem", "page", "offline"],
 };
@@ -123,14 +122,11 @@ pub const MEMINFO: Page = Page {
         ("MEMORY, SIZE, PAGES", "What is summed up, in bytes and in frames of 4 KiB."),
         ("NODE, PRESENT, USABLE, FREE, nodes, node", "The same sums by node."),
     ],
-    examples: &[
-        (
-            "meminfo",
-            "The sums. That they do not change when a DIMM comes, but for what the DIMM brings, is what this kernel is about.",
-        ),
-        ("watch --count 2 meminfo", "Twice, two seconds apart."),
-    ],
-    see: &["resources", "numa", "zoneinfo"],
+    examples: &[(
+        "meminfo",
+        "The sums. That they do not change when a DIMM comes, but for what the DIMM brings, is what this kernel is about.",
+    )],
+    see: &["resources", "numa"],
     ..EMPTY
 };
 
@@ -150,7 +146,7 @@ pub const NUMA: Page = Page {
         ("nodes, node", "The nodes, by number."),
     ],
     examples: &[("numa", "Two nodes, once a DIMM is plugged into node 1.")],
-    see: &["meminfo", "zoneinfo", "acpi"],
+    see: &["meminfo", "acpi"],
     ..EMPTY
 };
 
@@ -172,63 +168,7 @@ pub const BUDDYINFO: Page = Page {
         ),
         ("buddyinfo 1 -J", "The same of resource 1."),
     ],
-    see: &["pagetypeinfo", "zoneinfo", "page"],
-};
-
-pub const PAGETYPEINFO: Page = Page {
-    what: &[
-        "Shows what the blocks of each node's zones are, as Linux's /proc/pagetypeinfo does by migrate type: first blocks of each order, then blocks of 2 MiB (order 9, a large leaf) by the worst that is in them. Orders without a block are left out.",
-    ],
-    given: &[("ID", "Only the resource of that number.")],
-    fields: &[
-        ("page_block_order, page_blocks, orders", "9, the second table, the first table."),
-        ("NODE, ZONE, node, zone", "Whose blocks."),
-        ("ORDER, SIZE, order", "A block's order, and its size."),
-        ("2M BLOCKS", "All blocks of 2 MiB."),
-        ("FREE, free", "Free blocks; of 2 MiB, those that are free as a whole."),
-        (
-            "MOVABLE, movable",
-            "Allocated blocks that can be migrated; of 2 MiB, those with one and nothing worse in them.",
-        ),
-        (
-            "PINNED, pinned",
-            "Blocks that stay: Linux's Unmovable. A 2 MiB block with one, or with memmap, cannot be removed or become a large page.",
-        ),
-        ("OFFLINE, offline", "Blocks that are offline: Linux's Isolate."),
-    ],
-    words: &[("kernel, movable, any", "Zones, as in resources.")],
-    errors: &["A resource that is not there."],
-    examples: &[
-        ("pagetypeinfo", "Blocks of boot memory and of each DIMM."),
-        ("pagetypeinfo 1", "Those of resource 1."),
-    ],
-    see: &["buddyinfo", "zoneinfo", "map"],
-};
-
-pub const ZONEINFO: Page = Page {
-    what: &[
-        "Shows the frames of each node's zones, with those lines of Linux's /proc/zoneinfo that mean something here. Watermarks stand at 0: this kernel has none.",
-    ],
-    fields: &[
-        ("pages free, nr_free_pages, free_pages", "Frames that can be allocated now."),
-        ("boost, min, low, high, cma", "Linux's, always 0."),
-        ("spanned, spanned_pages", "From the zone's first frame to its last, holes included."),
-        ("present, present_pages", "Frames that are there and not offline."),
-        ("managed, managed_pages", "Those of them that are usable."),
-        (
-            "nr_movable, nr_pinned, nr_offline",
-            "Allocated and movable, allocated and pinned, offline; in JSON movable_pages, pinned_pages, offline_pages.",
-        ),
-        ("start_pfn", "The zone's first frame."),
-        ("node, zone", "Which zone."),
-    ],
-    words: &[("kernel, movable, any", "Zones, as in resources.")],
-    examples: &[(
-        "zoneinfo",
-        "Zone kernel of node 0, which is boot memory, and zone any of the node with a DIMM.",
-    )],
-    see: &["buddyinfo", "pagetypeinfo", "meminfo"],
-    ..EMPTY
+    see: &["meminfo", "page"],
 };
 
 pub const LSMEM: Page = Page {
@@ -301,7 +241,7 @@ pub const MAP: Page = Page {
         ("map", "A DIMM of 256M is four rows of 64 MiB, whose first four cells are memmap."),
         ("map -J", "Where each kind of frame begins and ends."),
     ],
-    see: &["resources", "pagetypeinfo", "page"],
+    see: &["resources", "page"],
     ..EMPTY
 };
 

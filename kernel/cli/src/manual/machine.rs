@@ -59,10 +59,7 @@ pub const ACPI: Page = Page {
         ("leaving", "A DIMM that is being removed."),
         ("surprise-removed, cleanup pending", "A DIMM that was removed without an eject request."),
     ],
-    examples: &[
-        ("acpi", "32 devices, all but one of them absent."),
-        ("acpi | grep -v absent", "What is there."),
-    ],
+    examples: &[("acpi", "32 devices, all but one of them absent."), ("acpi -J", "The same for programs.")],
     see: &["resources", "dmesg", "fail"],
     ..EMPTY
 };
@@ -86,10 +83,7 @@ pub const DMESG: Page = Page {
     ],
     fields: &[("lines", "With -J: the lines."), ("dropped", "How many older ones are gone.")],
     words: &[("INFO, WARN, ERROR", "How serious a line is.")],
-    examples: &[
-        ("dmesg | tail -n 5", "The last lines."),
-        ("dmesg | grep MP00", "What was said of a DIMM's device."),
-    ],
+    examples: &[("dmesg", "The log."), ("dmesg -J", "The same for programs.")],
     see: &["stat", "acpi"],
     ..EMPTY
 };
@@ -98,7 +92,7 @@ pub const UPTIME: Page = Page {
     what: &["Shows the time since boot, by the CPU's time stamp counter."],
     fields: &[("up", "Hours, minutes, seconds."), ("uptime_us", "Microseconds.")],
     examples: &[("uptime", "up 0:00:12.345")],
-    see: &["stat", "time"],
+    see: &["stat"],
     ..EMPTY
 };
 

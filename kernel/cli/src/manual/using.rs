@@ -75,10 +75,7 @@ pub const CHECK: Page = Page {
         ("errors", "The first of them, in words."),
     ],
     errors: &["Things that are broken: each is a fault of the kernel."],
-    examples: &[
-        ("check", "ok, and how many things were checked."),
-        ("time check", "And how long that takes."),
-    ],
+    examples: &[("check", "ok, and how many things were checked."), ("check -J", "The same for programs.")],
     see: &["verify", "fail", "ptdump"],
     ..EMPTY
 };

@@ -1,4 +1,4 @@
-//! A node's zones as Linux tells them: `buddyinfo`, `zoneinfo`.
+//! Free blocks as Linux shows them: `buddyinfo`.
 
 use super::Word;
 use arrayvec::ArrayVec;
@@ -25,54 +25,6 @@ pub fn buddy_line(out: &mut dyn fmt::Write, node: u32, zone: &str, free: &[u64])
         write!(out, "{blocks:>6} ")?;
     }
     out.write_char('\n')
-}
-
-/// The frames of a node's zone, for `zoneinfo`. As in Linux, what is offline is not present.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[allow(missing_docs, reason = "Linux's words")]
-pub struct ZoneRow {
-    pub node: u32,
-    pub zone: Word,
-    pub free_pages: u64,
-    /// From the first frame to the last, holes included.
-    pub spanned_pages: u64,
-    pub present_pages: u64,
-    /// What the buddy allocators have.
-    pub managed_pages: u64,
-    pub offline_pages: u64,
-    pub movable_pages: u64,
-    pub pinned_pages: u64,
-    pub start_pfn: u64,
-}
-
-impl ZoneRow {
-    /// Writes the zone as Linux's `/proc/zoneinfo` does (`zoneinfo_show_print` in mm/vmstat.c), without
-    /// what there is not here: watermarks stand at 0, there are no lists of cached pages.
-    pub fn write(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        writeln!(out, "Node {}, zone {:>8}", self.node, self.zone.as_str())?;
-        writeln!(out, "  pages free     {}", self.free_pages)?;
-        for (name, pages) in [
-            ("boost", 0),
-            ("min", 0),
-            ("low", 0),
-            ("high", 0),
-            ("spanned", self.spanned_pages),
-            ("present", self.present_pages),
-            ("managed", self.managed_pages),
-            ("cma", 0),
-        ] {
-            writeln!(out, "        {name:<8} {pages}")?;
-        }
-        for (name, pages) in [
-            ("nr_free_pages", self.free_pages),
-            ("nr_movable", self.movable_pages),
-            ("nr_pinned", self.pinned_pages),
-            ("nr_offline", self.offline_pages),
-        ] {
-            writeln!(out, "      {name:<12} {pages}")?;
-        }
-        writeln!(out, "  start_pfn:           {}", self.start_pfn)
-    }
 }
 
 #[cfg(test)]
@@ -105,35 +57,5 @@ mod tests {
         out.clear();
         buddy_line(&mut out, 1, "any", &[0, 1, 20]).unwrap();
         assert_eq!(out, "Node 1, zone      any      0      1     20 \n");
-    }
-
-    // zoneinfo: the lines of Linux's file, in their order and their columns; JSON has the same numbers.
-    #[test]
-    fn zoneinfo() {
-        let row = ZoneRow {
-            node: 1,
-            zone: Word::of(&"movable"),
-            free_pages: 100,
-            spanned_pages: 65536,
-            present_pages: 65535,
-            managed_pages: 64512,
-            offline_pages: 1,
-            movable_pages: 2,
-            pinned_pages: 3,
-            start_pfn: 1048576,
-        };
-        let mut out = String::new();
-        row.write(&mut out).unwrap();
-        assert_eq!(
-            out,
-            "Node 1, zone  movable\n  pages free     100\n        boost    0\n        min      0\n        low      0\n\
-             \x20       high     0\n        spanned  65536\n        present  65535\n        managed  64512\n\
-             \x20       cma      0\n      nr_free_pages 100\n      nr_movable   2\n      nr_pinned    3\n\
-             \x20     nr_offline   1\n  start_pfn:           1048576\n"
-        );
-        out.clear();
-        object(&mut out, &row).unwrap();
-        let value: Value = serde_json::from_str(&out).unwrap();
-        assert_eq!((&value["zone"], &value["managed_pages"]), (&"movable".into(), &64512.into()));
     }
 }
