@@ -43,21 +43,9 @@ pub enum Id {
 }
 
 impl Id {
-    /// Whether it is about a person's terminal, or a word in front of or behind a command there.
+    /// Whether it is about a person's terminal.
     pub const fn needs_terminal(self) -> bool {
-        matches!(
-            self,
-            Id::Clear
-                | Id::Pager
-                | Id::Time
-                | Id::Repeat
-                | Id::Watch
-                | Id::Grep
-                | Id::Head
-                | Id::Tail
-                | Id::Wc
-                | Id::More
-        )
+        matches!(self, Id::Clear)
     }
 
     /// Whether it changes nothing, and is done soon whatever else runs.
