@@ -273,7 +273,8 @@ impl<M: Machine> Memory<M> {
     fn check_shared(&self, resource: ResourceId, layout: &Layout, findings: &mut Findings) {
         for table in layout.border_tables().filter(|_| !layout.is_boot()) {
             let (at, level) = (table.address(), table.level());
-            let lies_in = self.with_tables(|tables, machine| tables.table_of(machine, at, level)).flatten();
+            let lies_in =
+                self.with_tables(|tables, machine| tables.removable_table(machine, at, level)).flatten();
             let Some(pfn) = lies_in else { continue };
             let owner = self.index.read().find(pfn).copied();
             let owner = owner.and_then(|owner| self.region(owner)).map(|region| region.layout);
@@ -294,7 +295,7 @@ impl<M: Machine> Memory<M> {
         let end = mapping.virt.offset(mapping.pages << PAGE_SHIFT);
         let mut at = mapping.virt;
         self.with_tables(|tables, machine| {
-            tables.leaves(machine, mapping.virt, mapping.pages, &mut |leaf| {
+            tables.for_each_leaf(machine, mapping.virt, mapping.pages, &mut |leaf| {
                 let phys = mapping.phys.0.wrapping_add(leaf.virt.0.wrapping_sub(mapping.virt.0));
                 let right = leaf.virt <= at
                     && leaf.phys.0 == phys

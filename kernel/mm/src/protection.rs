@@ -75,7 +75,7 @@ pub fn leaves<M: Machine>(
     let _ = [(0, HALF_PAGES), (UPPER_HALF, HALF_PAGES - 1)].into_iter().try_for_each(|(start, pages)| {
         let at = VirtAddr(from.0.max(start));
         let pages = pages.saturating_sub((at.0 - start) / PAGE_SIZE);
-        tables.leaves_until(machine, at, pages, &mut |leaf| {
+        tables.try_for_each_leaf(machine, at, pages, &mut |leaf| {
             if left == 0 {
                 next = Some(leaf.virt);
                 return ControlFlow::Break(());
@@ -149,7 +149,7 @@ pub fn verify_rest<M: Machine>(
     report: &mut dyn FnMut(Unprotected),
 ) -> u64 {
     let mut looked = 0;
-    tables.leaves(machine, KERNEL.start, KERNEL.size / PAGE_SIZE - 1, &mut |leaf| {
+    tables.for_each_leaf(machine, KERNEL.start, KERNEL.size / PAGE_SIZE - 1, &mut |leaf| {
         if matches!(leaf.rights, Some(Rights::ReadOnly | Rights::Code)) {
             looked += leaf.size.pages();
             read_only_everywhere(tables, machine, &leaf, report);

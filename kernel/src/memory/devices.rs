@@ -88,7 +88,7 @@ pub fn init(frames: &mut dyn FrameSource) -> Result<(), MapError> {
     // of boot memory and free (`frames` is the caller's allocator).
     let prepared = unsafe {
         core().edit_tables(|tables, machine| {
-            tables.prepare_window(machine, DEVICES.start, WINDOW_PAGES, frames)
+            tables.populate_range(machine, DEVICES.start, WINDOW_PAGES, frames)
         })
     };
     prepared.unwrap_or(Err(MapError::OutOfFrames { at: DEVICES.start }))?;

@@ -44,12 +44,12 @@ fn caching(caching: Caching) -> &'static str {
 
 fn level_row(step: &PathStep) -> LevelRow {
     let mut flags = ArrayString::<96>::new();
-    step.words(&mut |word| {
+    step.attributes(&mut |word| {
         // All words there are fit.
         let _ = write!(flags, "{}{word}", if flags.is_empty() { "" } else { ", " });
     });
-    let (kind, leads_to) = match step.leads {
-        EntryTarget::Nowhere => ("absent", None),
+    let (kind, leads_to) = match step.target {
+        EntryTarget::Absent => ("absent", None),
         EntryTarget::Table(table) => ("table", Some(table.start().0)),
         EntryTarget::Leaf(_, at) => ("leaf", Some(at.0)),
     };

@@ -106,12 +106,12 @@ impl<M: Machine> Memory<M> {
     /// Builds `table` anew for those who are left, when it lay in what is gone.
     fn rebuild_table(&self, table: Table, is_detached: &dyn Fn(Pfn) -> bool) {
         let (at, level) = (table.address(), table.level());
-        let frame = self.with_tables(|tables, machine| tables.table_of(machine, at, level)).flatten();
+        let frame = self.with_tables(|tables, machine| tables.removable_table(machine, at, level)).flatten();
         if !frame.is_some_and(is_detached) {
             return;
         }
         self.with_tables(|tables, machine| {
-            tables.unlink(machine, at, level);
+            tables.unlink_table(machine, at, level);
             machine.flush_all();
         });
         self.each_entry(|entry| {

@@ -68,7 +68,7 @@ impl<M: Machine> Memory<M> {
             let mut cleared = 0;
             for (_, region) in detached {
                 let Mapping { virt, pages, .. } = mapping(&region.layout);
-                cleared += tables.cut_off(machine, virt, pages, &isolated);
+                cleared += tables.unlink_range(machine, virt, pages, &isolated);
             }
             machine.flush_all();
             cleared
@@ -94,7 +94,7 @@ impl<M: Machine> Memory<M> {
     /// Moves `table` to a user that stays, when it lies in memory that leaves and has one.
     fn hand_over(&self, table: Table) -> Option<()> {
         let (at, level) = (table.address(), table.level());
-        let frame = self.with_tables(|tables, machine| tables.table_of(machine, at, level))??;
+        let frame = self.with_tables(|tables, machine| tables.removable_table(machine, at, level))??;
         let owner = self.index.read().find(frame).copied()?;
         if self.region(owner)?.isolated.is_empty() {
             return None;

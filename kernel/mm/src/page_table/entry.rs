@@ -1,14 +1,14 @@
-//! One entry of a page table: its bits (SDM vol. 3 section 4.5, tables 4-15 to 4-20), the four levels,
-//! and how a range falls apart into entries.
+//! One page-table entry: its bits (SDM vol. 3 section 4.5, tables 4-15 to 4-20), the four levels,
+//! and the division of a range into entries.
 //!
 //! ```text
 //!  63 | 62..52 | 51 ............ 12 | 11..9 | 8 | 7    | 6 | 5 | 4   | 3   | 2 | 1 | 0
 //!  NX | -      | address of a frame | free  | G | PS   | D | A | PCD | PWT | U | W | P
-//!                                     bit 9: the table below is permanent
+//!                                     bit 9: the linked table is permanent
 //! ```
 //!
-//! The CPU sets A and D by itself, so entries are never compared as words.
-//! Neighbour: only the other files of `page_table` use it.
+//! The CPU sets A and D, so entries are never compared as words.
+//! Neighbours: used by the other files of `page_table` only.
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::page_table::{Caching, LeafSize, Lifetime, Rights};
@@ -26,24 +26,24 @@ const PERMANENT: u64 = 1 << 9;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
-/// Entries of a table.
+/// Entries per table.
 pub(super) const ENTRIES: u64 = 512;
 
-/// A level of the tables, by what stands there.
+/// The level of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Page table: 4 KiB an entry.
+    /// Page table: 4 KiB per entry.
     Pt,
-    /// Page directory: 2 MiB an entry.
+    /// Page directory: 2 MiB per entry.
     Pd,
-    /// Page-directory-pointer table: 1 GiB an entry.
+    /// Page-directory-pointer table: 1 GiB per entry.
     Pdpt,
-    /// The topmost table: 512 GiB an entry.
+    /// The topmost table: 512 GiB per entry.
     Pml4,
 }
 
 impl Level {
-    /// Its table's name in Intel's manual.
+    /// Returns the table's name in the SDM.
     pub const fn name(self) -> &'static str {
         match self {
             Level::Pt => "PT",
@@ -53,7 +53,7 @@ impl Level {
         }
     }
 
-    /// The level below.
+    /// Returns the level below.
     pub(super) const fn below(self) -> Option<Level> {
         match self {
             Level::Pt => None,
@@ -63,12 +63,12 @@ impl Level {
         }
     }
 
-    /// Pages that one entry of this level covers.
+    /// Returns the number of pages that one entry of this level covers.
     pub(super) const fn entry_pages(self) -> u64 {
         1 << (9 * self as u32)
     }
 
-    /// The leaf an entry of this level can be.
+    /// Returns the size of a leaf of this level.
     pub(super) const fn leaf(self) -> Option<LeafSize> {
         match self {
             Level::Pt => Some(LeafSize::K4),
@@ -78,21 +78,21 @@ impl Level {
         }
     }
 
-    /// Which entry of this level's table covers `at`.
+    /// Returns the index of the entry that covers `at` in a table of this level.
     pub(super) const fn index(self, at: VirtAddr) -> u64 {
         (at.0 >> PAGE_SHIFT) / self.entry_pages() % ENTRIES
     }
 }
 
-/// An entry as it stands in a table.
+/// A page-table entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry(pub(super) u64);
 
 impl Entry {
-    /// An entry that maps nothing.
+    /// The entry that maps nothing.
     pub(super) const ABSENT: Entry = Entry(0);
 
-    /// A link to `table`. Rights are the leaves' matter, so a link allows everything.
+    /// Makes a link to `table`. It allows everything: the leaves restrict the rights.
     pub(super) const fn table(table: Pfn, lifetime: Lifetime) -> Entry {
         let permanent = match lifetime {
             Lifetime::UntilEmpty => 0,
@@ -101,7 +101,7 @@ impl Entry {
         Entry(table.start().0 & ADDRESS | PRESENT | WRITABLE | permanent)
     }
 
-    /// A leaf of `size` at `phys` (aligned to it), global.
+    /// Makes a global leaf of `size` that maps `phys`, a multiple of `size`.
     pub(super) const fn leaf(phys: PhysAddr, size: LeafSize, rights: Rights, caching: Caching) -> Entry {
         let rights = match rights {
             Rights::Data => WRITABLE | NO_EXECUTE,
@@ -119,38 +119,38 @@ impl Entry {
         Entry(phys.0 & ADDRESS | PRESENT | GLOBAL | rights | caching | large)
     }
 
-    /// The same link, to a table that stays for ever.
+    /// Marks the linked table as permanent.
     pub(super) const fn made_permanent(self) -> Entry {
         Entry(self.0 | PERMANENT)
     }
 
-    /// Whether it maps or links anything.
+    /// Returns whether the entry is a leaf or a link.
     pub(super) const fn is_present(self) -> bool {
         self.0 & PRESENT != 0
     }
 
-    /// Whether the table it links (if it does) stays for ever.
+    /// Returns whether the linked table is permanent.
     pub(super) const fn is_permanent(self) -> bool {
         self.0 & PERMANENT != 0
     }
 
-    /// What a present entry of `level` is.
-    pub(super) fn kind(self, level: Level) -> Kind {
+    /// Decodes an entry of a table of `level`.
+    pub(super) fn kind(self, level: Level) -> EntryKind {
         if !self.is_present() {
-            return Kind::Absent;
+            return EntryKind::Absent;
         }
         match level.leaf() {
-            Some(size) if size == LeafSize::K4 || self.0 & LEAF != 0 => Kind::Leaf(size),
-            _ => Kind::Table(Pfn((self.0 & ADDRESS) >> PAGE_SHIFT)),
+            Some(size) if size == LeafSize::K4 || self.0 & LEAF != 0 => EntryKind::Leaf(size),
+            _ => EntryKind::Table(Pfn((self.0 & ADDRESS) >> PAGE_SHIFT)),
         }
     }
 
-    /// Where a leaf of `size` begins in physical memory (bit 12 of a large leaf is its PAT bit).
+    /// Returns the physical address of a leaf of `size`. Bit 12 of a large leaf is its PAT bit, not an address bit.
     pub(super) const fn leaf_phys(self, size: LeafSize) -> PhysAddr {
         PhysAddr(self.0 & ADDRESS & !(size.bytes() - 1))
     }
 
-    /// A leaf's rights; `None` for writable and executable, which a loader may have left.
+    /// Returns a leaf's rights; `None` for writable and executable, which only a loader makes.
     pub(super) const fn rights(self) -> Option<Rights> {
         match (self.0 & WRITABLE != 0, self.0 & NO_EXECUTE != 0) {
             (true, true) => Some(Rights::Data),
@@ -160,14 +160,14 @@ impl Entry {
         }
     }
 
-    /// What the bits of a link say.
-    pub(super) fn table_words(self, report: &mut dyn FnMut(&'static str)) {
+    /// Reports the attributes of a link.
+    pub(super) fn link_attributes(self, report: &mut dyn FnMut(&'static str)) {
         let words = [(USER, "user"), (ACCESSED, "accessed"), (PERMANENT, "permanent")];
         words.iter().filter(|(bit, _)| self.0 & bit != 0).for_each(|(_, word)| report(word));
     }
 
-    /// What the bits of a leaf say.
-    pub(super) fn leaf_words(self, report: &mut dyn FnMut(&'static str)) {
+    /// Reports the attributes of a leaf.
+    pub(super) fn leaf_attributes(self, report: &mut dyn FnMut(&'static str)) {
         report(if self.0 & WRITABLE != 0 { "writable" } else { "read only" });
         report(if self.0 & NO_EXECUTE != 0 { "no execute" } else { "executable" });
         let words = [(USER, "user"), (GLOBAL, "global"), (ACCESSED, "accessed"), (DIRTY, "dirty")];
@@ -178,16 +178,16 @@ impl Entry {
         });
     }
 
-    /// A leaf's caching.
+    /// Returns a leaf's memory type.
     pub(super) const fn caching(self) -> Caching {
         if self.0 & CACHE_DISABLE != 0 { Caching::Device } else { Caching::Memory }
     }
 }
 
-/// What an entry is.
+/// A decoded entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Nothing.
+pub(super) enum EntryKind {
+    /// Not present.
     Absent,
     /// A leaf.
     Leaf(LeafSize),
@@ -195,8 +195,7 @@ pub(super) enum Kind {
     Table(Pfn),
 }
 
-/// A stretch of virtual pages inside one table, with the physical address it goes with (0 and unused
-/// where nothing is mapped).
+/// A range of virtual pages, with the physical address that it maps (0 and unused when nothing is mapped).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VaRange {
     pub(super) virt: VirtAddr,
@@ -205,23 +204,23 @@ pub(super) struct VaRange {
 }
 
 impl VaRange {
-    /// A stretch without a physical side.
+    /// Makes a range without a physical address.
     pub(super) const fn of(virt: VirtAddr, pages: u64) -> VaRange {
         VaRange { virt, phys: PhysAddr(0), pages }
     }
 
-    /// The parts that the entries of `level` cover, in ascending order.
+    /// Splits the range at the borders of entries of `level`, in ascending order.
     pub(super) fn entries(self, level: Level) -> impl Iterator<Item = VaRange> {
         let mut rest = self;
         core::iter::from_fn(move || {
             let first = rest.first_entry(level)?;
-            rest = rest.behind(first.pages);
+            rest = rest.skip_pages(first.pages);
             Some(first)
         })
     }
 
-    /// What is left of it behind its first `pages`.
-    pub(super) const fn behind(self, pages: u64) -> VaRange {
+    /// Returns the range without its first `pages` pages.
+    pub(super) const fn skip_pages(self, pages: u64) -> VaRange {
         VaRange {
             virt: self.virt.offset(pages * PAGE_SIZE),
             phys: PhysAddr(self.phys.0 + pages * PAGE_SIZE),
@@ -229,7 +228,7 @@ impl VaRange {
         }
     }
 
-    /// The part that the first entry of `level` covers, if anything is left.
+    /// Returns the part that the first entry of `level` covers; `None` when the range is empty.
     pub(super) fn first_entry(self, level: Level) -> Option<VaRange> {
         let covered = level.entry_pages();
         let into = (self.virt.0 >> PAGE_SHIFT) % covered;
@@ -237,17 +236,17 @@ impl VaRange {
         if pages == 0 { None } else { Some(VaRange { pages, ..self }) }
     }
 
-    /// Whether it is all that an entry of `level` covers.
+    /// Returns whether the range is as long as an entry of `level`.
     pub(super) const fn is_whole_entry(self, level: Level) -> bool {
         self.pages == level.entry_pages()
     }
 
-    /// Its last page.
+    /// Returns the address of the last page.
     pub(super) const fn last(self) -> VirtAddr {
         self.virt.offset((self.pages - 1) * PAGE_SIZE)
     }
 
-    /// The first address behind it.
+    /// Returns the first address after the range.
     pub(super) const fn end(self) -> VirtAddr {
         self.virt.offset(self.pages * PAGE_SIZE)
     }

@@ -1,23 +1,23 @@
-//! Which tables a mapping would need, told beforehand, so that room can be reserved for them.
+//! The number of page tables that a mapping needs: the tests compare `layout`'s reservations and `map` with it.
 //!
-//! The cost is that of the tables at the borders, not of the length: what lies between is arithmetic.
-//! Neighbours: `layout` reserves pages of a resource by it; `edit` must take exactly `new` frames.
+//! The cost depends on the tables at the range's borders, not on its length.
+//! Neighbours: `map` must allocate exactly `new` frames.
 
 use core::ops::Add;
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::machine::Machine;
-use crate::page_table::entry::{ENTRIES, Kind, Level, VaRange};
-use crate::page_table::walk::entry_of;
+use crate::page_table::entry::{ENTRIES, EntryKind, Level, VaRange};
+use crate::page_table::walk::load_entry;
 use crate::page_table::{LeafSize, Mapping, PageTables};
 
-/// Tables that a mapping would need.
+/// The tables that a mapping needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableNeed {
-    /// How many it would make.
+    /// New tables.
     pub new: u64,
-    /// How many that exist, and are not permanent, it would add entries to: a neighbour made them, and
-    /// they have to be handed over when he leaves.
+    /// Existing, not permanent tables that get further entries. Another resource made them; when it is removed, they
+    /// are handed over.
     pub shared: u64,
 }
 
@@ -30,21 +30,21 @@ impl Add for TableNeed {
 }
 
 impl PageTables {
-    /// The tables that [`PageTables::map`] would make and share for `mapping`. Where the mapping would
-    /// be refused the answer means nothing.
+    /// Counts the tables that [`PageTables::map`] would allocate and share for `mapping`. Meaningless when `map` would
+    /// refuse it.
     pub(crate) fn tables_needed<M: Machine>(&self, machine: &M, mapping: &Mapping) -> TableNeed {
         if mapping.check().is_err() {
             return TableNeed::default();
         }
-        let piece = VaRange { virt: mapping.virt, phys: mapping.phys, pages: mapping.pages };
+        let range = VaRange { virt: mapping.virt, phys: mapping.phys, pages: mapping.pages };
         let largest = usable_leaf(mapping, self.largest_leaf());
         let mut need = TableNeed::default();
-        count(machine, self.root, Level::Pml4, piece, largest, &mut need);
+        count(machine, self.root, Level::Pml4, range, largest, &mut need);
         need
     }
 }
 
-/// The largest leaf whose alignment the virtual and the physical side can share.
+/// Returns the largest leaf size modulo which virtual and physical address are congruent.
 fn usable_leaf(mapping: &Mapping, cpu: LeafSize) -> LeafSize {
     let differ = mapping.virt.0 ^ mapping.phys.0;
     let allowed = |size: &LeafSize| *size <= mapping.largest && *size <= cpu;
@@ -60,49 +60,49 @@ fn count<M: Machine>(
     machine: &M,
     table: Pfn,
     level: Level,
-    piece: VaRange,
+    range: VaRange,
     largest: LeafSize,
     need: &mut TableNeed,
 ) {
     let Some(below) = level.below() else { return };
-    for part in piece.entries(level) {
-        let entry = entry_of(machine, table, level, part.virt);
+    for part in range.entries(level) {
+        let entry = load_entry(machine, table, level, part.virt);
         match entry.kind(level) {
-            Kind::Table(next) => {
+            EntryKind::Table(next) => {
                 need.shared += u64::from(!entry.is_permanent());
                 count(machine, next, below, part, largest, need);
             }
-            Kind::Absent if part.is_whole_entry(level) && is_leaf(level, largest) => {}
-            Kind::Absent => need.new += new_tables(below, part, largest),
-            Kind::Leaf(_) => {}
+            EntryKind::Absent if part.is_whole_entry(level) && is_leaf(level, largest) => {}
+            EntryKind::Absent => need.new += new_tables(below, part, largest),
+            EntryKind::Leaf(_) => {}
         }
     }
 }
 
-/// The tables of a new subtree of `level` that maps `piece`.
-fn new_tables(level: Level, piece: VaRange, largest: LeafSize) -> u64 {
+/// Counts the tables of a new subtree of `level` that maps `range`.
+fn new_tables(level: Level, range: VaRange, largest: LeafSize) -> u64 {
     let Some(below) = level.below() else { return 1 };
     let covered = level.entry_pages();
-    let start = piece.virt.0 / PAGE_SIZE;
-    let end = start + piece.pages;
+    let start = range.virt.0 / PAGE_SIZE;
+    let end = start + range.pages;
     let (first_whole, last_whole) = (start.div_ceil(covered), end / covered);
     if first_whole > last_whole {
-        return 1 + new_tables(below, piece, largest);
+        return 1 + new_tables(below, range, largest);
     }
     let head = first_whole * covered - start;
     let tail = end - last_whole * covered;
     let mut tables = 1 + (last_whole - first_whole) * whole_entry(level, largest);
     if head > 0 {
-        tables += new_tables(below, VaRange { pages: head, ..piece }, largest);
+        tables += new_tables(below, VaRange { pages: head, ..range }, largest);
     }
     if tail > 0 {
-        let at = VaRange::of(piece.virt.offset((piece.pages - tail) * PAGE_SIZE), tail);
+        let at = VaRange::of(range.virt.offset((range.pages - tail) * PAGE_SIZE), tail);
         tables += new_tables(below, at, largest);
     }
     tables
 }
 
-/// The tables below one entry of `level` that is mapped whole.
+/// Counts the tables below one completely mapped entry of `level`.
 fn whole_entry(level: Level, largest: LeafSize) -> u64 {
     match level.below() {
         Some(below) if !is_leaf(level, largest) => 1 + ENTRIES * whole_entry(below, largest),

@@ -1,16 +1,16 @@
-//! The fixmap: a few virtual pages, reserved at boot, through which a frame is reached that the direct
-//! map does not (or not yet, or no longer) cover. Corresponds to Linux `set_fixmap`.
+//! The fixmap: virtual pages reserved at boot, through which the kernel accesses frames that the direct
+//! map does not cover. Corresponds to Linux `set_fixmap`.
 //!
 //! ```text
-//!  FIXMAP + 0      the view of `view_page`
-//!  FIXMAP + 4 KiB  a PT that is built or taken apart
+//!  FIXMAP + 0      the page of `view_page`
+//!  FIXMAP + 4 KiB  a PT that is being built or freed
 //!  FIXMAP + 8 KiB  a PD
 //!  FIXMAP + 12 KiB a PDPT
 //! ```
 //!
-//! One slot a level, because a table is filled while those below it are built. Invariant: between two
-//! calls into `page_table` no slot maps anything, so no memory that goes stays reachable here.
-//! Neighbours: `edit` and `unmap` build and take apart through it, `prepare` makes its table.
+//! One slot per level, because a table is filled while those below it are built. Invariant: between two
+//! calls into `page_table` all slots are empty, so removed memory is not reachable through them.
+//! Neighbours: `map` and `unmap` access unlinked tables through it, `populate` makes its table.
 
 use crate::addr::{Pfn, VirtAddr};
 use crate::address_space::{FIXMAP, direct};
@@ -26,7 +26,7 @@ impl Slot {
     const VIEW: Slot = Slot(0);
     const COUNT: u64 = 4;
 
-    /// The slot for a table of `level` (the topmost level is never built).
+    /// Returns the slot for a table of `level`; a PML4 is never built.
     const fn of(level: Level) -> Slot {
         Slot(1 + level as u64)
     }
@@ -39,13 +39,12 @@ impl Slot {
 const _: () = assert!(Slot::of(Level::Pdpt).0 < Slot::COUNT);
 
 impl PageTables {
-    /// Where the unlinked table in `frame` can be read and written, until another of its level is asked
-    /// for.
-    pub(super) fn unlinked<M: Machine>(&self, machine: &M, frame: Pfn, level: Level) -> VirtAddr {
+    /// Maps the unlinked table in `frame`. Returns its address, valid until the next call for the same level.
+    pub(super) fn map_unlinked<M: Machine>(&self, machine: &M, frame: Pfn, level: Level) -> VirtAddr {
         self.set_slot(machine, Slot::of(level), frame, Caching::Memory)
     }
 
-    /// Runs `with` with the address of a page that maps `frame`, present or not in the direct map.
+    /// Runs `with` with the address of a page that maps `frame`, which the direct map need not cover.
     pub fn view_page<M: Machine, R>(
         &mut self,
         machine: &M,
@@ -55,8 +54,8 @@ impl PageTables {
         self.view(machine, frame, Caching::Memory, with)
     }
 
-    /// The same with the CPU's caches out of the way: what is read is what memory (or an empty bus)
-    /// answers. Nothing else may map the frame.
+    /// Like [`PageTables::view_page`], but uncached: reads return what memory (or an empty bus) answers. No other
+    /// mapping of the frame may exist.
     pub fn view_uncached<M: Machine, R>(
         &mut self,
         machine: &M,
@@ -79,7 +78,7 @@ impl PageTables {
         result
     }
 
-    /// Points `slot` at `frame`; before the fixmap exists the direct map serves (boot memory only).
+    /// Maps `frame` in `slot`. Before the fixmap exists, returns its address in the direct map (boot memory only).
     fn set_slot<M: Machine>(&self, machine: &M, slot: Slot, frame: Pfn, caching: Caching) -> VirtAddr {
         let Some(table) = self.fixmap else { return direct(frame.start()) };
         let entry = Entry::leaf(frame.start(), LeafSize::K4, Rights::Data, caching);
@@ -88,7 +87,7 @@ impl PageTables {
         slot.address()
     }
 
-    /// Empties the slots that are in use.
+    /// Clears all slots that are in use.
     pub(super) fn clear_slots<M: Machine>(&self, machine: &M) {
         let Some(table) = self.fixmap else { return };
         for slot in (0..Slot::COUNT).map(Slot) {

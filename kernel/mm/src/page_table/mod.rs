@@ -1,31 +1,31 @@
-//! Page tables: the kernel's own mapping code for the four levels of x86-64 (SDM vol. 3 chapter 4).
+//! Page tables: the kernel's mapping code for 4-level paging (Intel SDM vol. 3 chapter 4).
 //!
 //! ```text
 //!  PML4 (512 GiB an entry) -> PDPT (1 GiB) -> PD (2 MiB) -> PT (4 KiB)
-//!   root, kept for ever        leaf or PD      leaf or PT    leaves
+//!   root, permanent            leaf or PD      leaf or PT    leaves
 //!
-//!            linked table:  read and written through the direct map
-//!   new or detached table:  read and written through a fixmap slot, one slot a level
+//!            linked table:  accessed through the direct map
+//!   new or detached table:  accessed through a fixmap slot, one slot per level
 //! ```
 //!
-//! A table for hot-added memory comes from that memory itself, so it may lie in frames that nothing
-//! maps yet, and its own mapping may be among those it is to hold. Hence the invariants:
+//! A table for hot-added memory comes from that memory itself. It may lie in frames that are not mapped yet, and may
+//! be the table that maps them. Hence the invariants:
 //!
-//! - A new table is filled through the fixmap and is complete before an entry points to it; a linked
+//! - A new table is filled through the fixmap and is complete before an entry links it; a linked
 //!   table is edited through the direct map.
-//! - A table that goes is detached first (its parent's entry cleared, top down) and from then on
-//!   reached through the fixmap only, so that memory which maps itself can be taken out in one call.
-//!   It is given back after the flush, never before. One in memory that leaves is not touched at all (`leave`).
-//! - [`PageTables::map`] maps all or nothing; a failure leaves every entry as it was.
-//! - A linked table is either *permanent* (bit 9 of the entry that points to it, free for software:
+//! - To remove a table, unmap clears its parent's entry first (top down) and then accesses the table through the
+//!   fixmap only, so that one call can unmap memory that holds its own tables. The table is freed after the TLB
+//!   flush. Tables in memory that is being removed are never accessed (`handover`).
+//! - [`PageTables::map`] maps all or nothing; an error leaves every entry unchanged.
+//! - A linked table either is *permanent* (bit 9 of the entry that links it, which the CPU ignores:
 //!   made at boot, never freed) or holds at least one present entry.
-//! - Kernel leaves are global; only code lacks NX; nothing is writable and executable.
+//! - Kernel leaves are global; only code lacks NX; no leaf is both writable and executable.
 //!
-//! Before the fixmap exists ([`PageTables::prepare_hotplug`] makes it) new tables come from boot memory,
-//! which the direct map covers, and are filled through that.
+//! Before [`PageTables::prepare_hotplug`] makes the fixmap, new tables come from boot memory and are filled through
+//! the direct map.
 //!
-//! Neighbours: `hotplug` maps resources and vmemmap, `window` maps allocations, `early` feeds the
-//! boot. Callers serialise the editing of tables (`&mut self`); the lock order is in `memory`.
+//! Neighbours: `hot_add` maps resources and vmemmap, `vmalloc` maps allocations, `boot_alloc` provides frames at
+//! boot. Callers serialise edits of the tables (`&mut self`); the lock order is in `memory`.
 //! Corresponds to Linux `arch/x86/mm/init_64.c` (`kernel_physical_mapping_init`, `remove_pagetable`).
 
 mod detach_unread;
@@ -54,7 +54,7 @@ pub use replace::ReplaceError;
 pub use unmap::{UnmapError, UnmapStats};
 pub use walk::{EntryTarget, Leaf, PathStep, Translation};
 
-/// The size of a leaf: what one entry maps.
+/// The size of a leaf: the memory that one entry maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LeafSize {
     /// 4 KiB, an entry of a PT.
@@ -69,7 +69,7 @@ impl LeafSize {
     /// All sizes, ascending.
     pub const ALL: [LeafSize; 3] = [LeafSize::K4, LeafSize::M2, LeafSize::G1];
 
-    /// Bytes of the leaf.
+    /// Returns the size in bytes.
     pub const fn bytes(self) -> u64 {
         match self {
             LeafSize::K4 => PAGE_SIZE,
@@ -78,7 +78,7 @@ impl LeafSize {
         }
     }
 
-    /// Frames of the leaf.
+    /// Returns the size in 4 KiB pages.
     pub const fn pages(self) -> u64 {
         self.bytes() / PAGE_SIZE
     }
@@ -94,57 +94,57 @@ impl fmt::Display for LeafSize {
     }
 }
 
-/// What may be done with mapped memory. There is no writable and executable memory.
+/// Access rights. No combination is both writable and executable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rights {
-    /// Read and written, not executed.
+    /// Readable and writable.
     Data,
-    /// Read only.
+    /// Readable.
     ReadOnly,
-    /// Read and executed.
+    /// Readable and executable.
     Code,
 }
 
-/// How the CPU caches accesses (SDM vol. 3 section 4.9, with the PAT as it is after reset).
+/// The memory type (SDM vol. 3 section 4.9, with the PAT's reset value).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Caching {
-    /// Write-back: memory.
+    /// Write-back, for memory.
     Memory,
-    /// Uncached (PCD and PWT set): device registers.
+    /// Uncached (PCD and PWT set), for device registers.
     Device,
 }
 
-/// How long the tables stay that a mapping makes.
+/// The lifetime of the page tables that a mapping makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lifetime {
-    /// Until they are empty.
+    /// Freed when they become empty.
     UntilEmpty,
-    /// For ever: made at boot.
+    /// Never freed.
     Permanent,
 }
 
-/// A wish to map `pages` frames from `phys` on at `virt` on.
+/// A request to map `pages` pages, at `virt`, to contiguous frames at `phys`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// The first address, a multiple of 4 KiB in the higher half.
+    /// The first virtual address: a multiple of 4 KiB in the higher half.
     pub virt: VirtAddr,
-    /// What it maps to, a multiple of 4 KiB.
+    /// The first physical address: a multiple of 4 KiB.
     pub phys: PhysAddr,
-    /// How many 4 KiB pages.
+    /// The size in 4 KiB pages.
     pub pages: u64,
-    /// What may be done with them.
+    /// The access rights of the leaves.
     pub rights: Rights,
-    /// How they are cached.
+    /// The memory type of the leaves.
     pub caching: Caching,
-    /// The largest leaf to use; the CPU's ability and alignment bound it further.
+    /// The largest leaf size to use; CPU support and alignment limit it further.
     pub largest: LeafSize,
-    /// How long new tables stay.
+    /// The lifetime of new tables.
     pub tables: Lifetime,
 }
 
 impl Mapping {
-    /// Ordinary memory: [`Rights::Data`], [`Caching::Memory`], leaves as large as fit, tables that go
-    /// when they are empty.
+    /// Maps ordinary memory: [`Rights::Data`], [`Caching::Memory`], the largest leaves that fit,
+    /// [`Lifetime::UntilEmpty`].
     pub const fn data(virt: VirtAddr, phys: PhysAddr, pages: u64) -> Mapping {
         Mapping {
             virt,
@@ -157,22 +157,22 @@ impl Mapping {
         }
     }
 
-    /// The same with no leaf above `largest`.
+    /// Limits the leaf size to `largest`.
     pub const fn largest(self, largest: LeafSize) -> Mapping {
         Mapping { largest, ..self }
     }
 
-    /// The same with tables that stay for ever.
+    /// Makes new tables permanent.
     pub const fn permanent(self) -> Mapping {
         Mapping { tables: Lifetime::Permanent, ..self }
     }
 
-    /// The same with other rights and caching.
+    /// Sets rights and caching.
     pub const fn with(self, rights: Rights, caching: Caching) -> Mapping {
         Mapping { rights, caching, ..self }
     }
 
-    /// Checks what can be known without looking at any table.
+    /// Checks alignment and range, without reading a table.
     fn check(&self) -> Result<(), MapError> {
         check_range(self.virt, self.pages)?;
         let bytes = self.pages * PAGE_SIZE;
@@ -186,7 +186,7 @@ impl Mapping {
     }
 }
 
-/// Whether `pages` pages from `virt` on are a range of the higher half.
+/// Checks that `virt` is aligned and that the `pages` pages there lie in the higher half.
 fn check_range(virt: VirtAddr, pages: u64) -> Result<(), MapError> {
     if !virt.0.is_multiple_of(PAGE_SIZE) {
         return Err(MapError::Unaligned { at: virt });
@@ -201,17 +201,16 @@ fn check_range(virt: VirtAddr, pages: u64) -> Result<(), MapError> {
 /// The first address of the higher half.
 const HIGHER_HALF: u64 = 0xffff_8000_0000_0000;
 
-/// Where frames for tables come from. They may hold anything and need not be mapped.
+/// An allocator of frames for page tables. The frames' contents are arbitrary, and they need not be mapped.
 pub trait FrameSource {
-    /// A frame for a table, `None` when there is none left.
+    /// Allocates a frame, `None` when none is left.
     fn alloc_frame(&mut self) -> Option<Pfn>;
 
-    /// Takes back a frame that `take` gave, now or in an earlier call.
+    /// Frees a frame of `alloc_frame`, of this or of an earlier call.
     fn free_frame(&mut self, frame: Pfn);
 }
 
-/// A source that has nothing and takes back without a trace: for tables that belong to memory which
-/// goes as a whole.
+/// A source without frames, which drops freed ones: for tables in memory that is removed as a whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoFrames;
 
@@ -223,45 +222,45 @@ impl FrameSource for NoFrames {
     fn free_frame(&mut self, _frame: Pfn) {}
 }
 
-/// What a call of [`PageTables::map`] did.
+/// The work done by one call of [`PageTables::map`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MapStats {
-    /// Entries written, leaves and links to tables.
+    /// The entries written: leaves and links to tables.
     pub entries_written: u64,
-    /// New tables.
+    /// The tables allocated.
     pub tables: u64,
 }
 
-/// Why nothing was mapped.
+/// The reason why nothing was mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapError {
-    /// A present entry stands at `at`.
+    /// The range contains a present entry.
     AlreadyMapped {
-        /// The first address of the entry's part of the range.
+        /// The first address that both the range and the entry cover.
         at: VirtAddr,
     },
-    /// The source of frames had none left for a table that `at` needs.
+    /// No frame was left for a table.
     OutOfFrames {
-        /// The address that needed it.
+        /// An address that the table would map.
         at: VirtAddr,
     },
-    /// An address is no multiple of 4 KiB.
+    /// An address is not a multiple of 4 KiB.
     Unaligned {
         /// The virtual address of the mapping.
         at: VirtAddr,
     },
     /// The range is empty, wraps, or is not in the higher half.
     BadRange {
-        /// Its first address.
+        /// The first virtual address.
         virt: VirtAddr,
-        /// Its pages.
+        /// The size in pages.
         pages: u64,
     },
-    /// The physical range reaches above what the layout has room for.
+    /// The physical range exceeds [`MAX_PHYS_BITS`].
     BeyondPhysBits {
-        /// Its first address.
+        /// The first physical address.
         phys: PhysAddr,
-        /// Its pages.
+        /// The size in pages.
         pages: u64,
     },
 }
@@ -270,10 +269,10 @@ impl fmt::Display for MapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MapError::AlreadyMapped { at } => write!(f, "virtual address {at} is mapped already"),
-            MapError::OutOfFrames { at } => write!(f, "no frame left for a page table of {at}"),
+            MapError::OutOfFrames { at } => write!(f, "no free frame for a page table of {at}"),
             MapError::Unaligned { at } => write!(f, "the mapping at {at} is not aligned to 4 KiB"),
             MapError::BadRange { virt, pages } => {
-                write!(f, "{pages} pages at {virt} are no range of kernel addresses")
+                write!(f, "{pages} pages at {virt} are not a range of kernel addresses")
             }
             MapError::BeyondPhysBits { phys, pages } => {
                 write!(f, "{pages} pages at physical {phys} reach beyond {MAX_PHYS_BITS} address bits")
@@ -284,27 +283,27 @@ impl fmt::Display for MapError {
 
 impl core::error::Error for MapError {}
 
-/// The kernel's page tables. See the module's head.
+/// The kernel's page tables. See the module's documentation.
 #[derive(Debug)]
 pub struct PageTables {
     root: Pfn,
     features: CpuFeatures,
-    /// The lowest table of the fixmap, once there is one.
+    /// The PT of the fixmap; `None` before `prepare_hotplug`.
     fixmap: Option<Pfn>,
 }
 
 impl PageTables {
-    /// The tables below `root` (the frame CR3 names), as a loader left them.
+    /// Wraps the tables that a loader left below `root`, the frame in CR3.
     pub const fn new(root: Pfn, features: CpuFeatures) -> PageTables {
         PageTables { root, features, fixmap: None }
     }
 
-    /// The frame of the topmost table.
+    /// Returns the frame of the PML4.
     pub const fn root(&self) -> Pfn {
         self.root
     }
 
-    /// The largest leaf the CPU has.
+    /// Returns the largest leaf size that the CPU supports.
     pub fn largest_leaf(&self) -> LeafSize {
         match self.features.gib_leaves {
             Support::Yes => LeafSize::G1,

@@ -1,48 +1,48 @@
-//! Changing where mapped pages lead: what was copied elsewhere is reached there from now on, at the same addresses.
+//! Replacing leaves: mapped pages map other frames, which hold a copy of their contents.
 //!
 //! ```text
-//!  2 MiB leaf, all of it moves      one store
-//!  2 MiB leaf, a part of it moves   a PT of 512 leaves that lead where the large one led, complete before one
-//!                                   store links it in the leaf's place; then a store for each page that moves
+//!  2 MiB leaf, migrated as a whole   one store
+//!  2 MiB leaf, migrated in part      a PT of 512 leaves that map the same frames, complete before one store
+//!                                    replaces the large leaf by a link to it; then one store per migrated page
 //! ```
 //!
-//! Invariants: at every moment each address leads to the old place or to the new one; the flush comes after the
-//! last store and before the caller may use the old frames for anything else. A table for a split
-//! comes from the caller; when it has none, what was split so far stays split and nothing leads elsewhere yet.
+//! Invariants: at every moment each address maps either its old or its new frame; the flush comes after the last store
+//! and before the caller may reuse the old frames. The caller provides the tables for splits; when they run out,
+//! leaves that are split stay split, and no page maps a new frame yet.
 //!
-//! Neighbours: `window` migrates by it, `leave` moves tables.
+//! Neighbours: `vmalloc::migrate` uses it; `handover` moves tables.
 
 use crate::addr::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::machine::Machine;
-use crate::page_table::entry::{Entry, Kind, Level, VaRange};
-use crate::page_table::walk::{entry_of, slot_of};
+use crate::page_table::entry::{Entry, EntryKind, Level, VaRange};
+use crate::page_table::walk::{entry_addr, load_entry};
 use crate::page_table::{FrameSource, Lifetime, PageTables, Rights};
 
-/// Up to how many leaves are flushed one by one.
+/// The most leaves that are flushed one by one.
 const SINGLE_FLUSHES: u64 = 32;
 
-/// Why pages do not lead elsewhere. Every address leads where it led before.
+/// The reason why no leaf was replaced. Every address still maps its old frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplaceError {
     /// A page of the range is not mapped.
     NotMapped {
-        /// Where.
+        /// The page's address.
         at: VirtAddr,
     },
-    /// No frame for the table that a leaf falls apart into.
+    /// No frame was left for the table of a split leaf.
     OutOfFrames {
-        /// The leaf's part of the range.
+        /// The first address that both the range and the leaf cover.
         at: VirtAddr,
     },
 }
 
 impl PageTables {
-    /// Splits the leaves that reach across the borders of the `pages` pages from `virt` on, and those inside that
-    /// cannot be leaves of their size at `phys`. To be called before [`PageTables::replace`]; nothing
-    /// leads elsewhere yet. Tells the address and frame of each new table to `made`.
+    /// Prepares [`PageTables::replace`]: splits the leaves that cross the borders of the `pages` pages at `virt`, and
+    /// those inside that are not congruent with `phys`. Every address still maps its old frame. Reports address, level
+    /// and frame of each new table to `on_new_table`.
     ///
     /// # Errors
-    /// See [`ReplaceError`]. Leaves that were split stay split.
+    /// See [`ReplaceError`]. LeafRun that were split stay split.
     pub(crate) fn split<M: Machine>(
         &mut self,
         machine: &M,
@@ -50,18 +50,18 @@ impl PageTables {
         phys: PhysAddr,
         pages: u64,
         frames: &mut dyn FrameSource,
-        made: &mut dyn FnMut(VirtAddr, Level, Pfn),
+        on_new_table: &mut dyn FnMut(VirtAddr, Level, Pfn),
     ) -> Result<(), ReplaceError> {
-        let piece = VaRange { virt, phys, pages };
-        self.split_below(machine, self.root, Level::Pml4, piece, frames, made)
+        let range = VaRange { virt, phys, pages };
+        self.split_below(machine, self.root, Level::Pml4, range, frames, on_new_table)
     }
 
-    /// Lets the `pages` pages from `virt` on lead to `phys` on, with rights and sizes of leaves as they are, and
+    /// Remaps the `pages` pages at `virt` to the frames at `phys`, keeping the leaves' sizes and rights, and
     /// flushes.
     ///
     /// # Errors
     /// [`ReplaceError::NotMapped`] when a page is not mapped or a leaf does not fit: see
-    /// [`PageTables::split`]. Nothing was changed then.
+    /// [`PageTables::split`]. Nothing has changed then.
     pub(crate) fn replace<M: Machine>(
         &mut self,
         machine: &M,
@@ -69,15 +69,15 @@ impl PageTables {
         phys: PhysAddr,
         pages: u64,
     ) -> Result<(), ReplaceError> {
-        let piece = VaRange { virt, phys, pages };
-        fits(machine, self.root, Level::Pml4, piece)?;
-        let leaves = replace_below(machine, self.root, Level::Pml4, piece);
+        let range = VaRange { virt, phys, pages };
+        check_fits(machine, self.root, Level::Pml4, range)?;
+        let leaves = replace_below(machine, self.root, Level::Pml4, range);
         if leaves > SINGLE_FLUSHES {
             machine.flush_all();
             return Ok(());
         }
-        // Few leaves: their first pages, found by stepping from leaf to leaf.
-        self.leaves(machine, virt, pages, &mut |leaf| machine.flush(leaf.virt));
+        // Few leaves: flush them one by one.
+        self.for_each_leaf(machine, virt, pages, &mut |leaf| machine.flush(leaf.virt));
         Ok(())
     }
 
@@ -86,25 +86,27 @@ impl PageTables {
         machine: &M,
         table: Pfn,
         level: Level,
-        piece: VaRange,
+        range: VaRange,
         frames: &mut dyn FrameSource,
-        made: &mut dyn FnMut(VirtAddr, Level, Pfn),
+        on_new_table: &mut dyn FnMut(VirtAddr, Level, Pfn),
     ) -> Result<(), ReplaceError> {
         let Some(below) = level.below() else { return Ok(()) };
-        for part in piece.entries(level) {
-            let entry = entry_of(machine, table, level, part.virt);
+        for part in range.entries(level) {
+            let entry = load_entry(machine, table, level, part.virt);
             let next = match entry.kind(level) {
-                Kind::Absent => return Err(ReplaceError::NotMapped { at: part.virt }),
-                Kind::Leaf(_) if leaf_fits(part, level) => continue,
-                Kind::Leaf(_) => self.split_leaf(machine, table, level, part.virt, frames, made)?,
-                Kind::Table(next) => next,
+                EntryKind::Absent => return Err(ReplaceError::NotMapped { at: part.virt }),
+                EntryKind::Leaf(_) if leaf_fits(part, level) => continue,
+                EntryKind::Leaf(_) => {
+                    self.split_leaf(machine, table, level, part.virt, frames, on_new_table)?
+                }
+                EntryKind::Table(next) => next,
             };
-            self.split_below(machine, next, below, part, frames, made)?;
+            self.split_below(machine, next, below, part, frames, on_new_table)?;
         }
         Ok(())
     }
 
-    /// Puts a table of smaller leaves in the place of the leaf of `level` that covers `at`.
+    /// Replaces the leaf of `level` that covers `at` by a table of smaller leaves that map the same frames.
     pub(super) fn split_leaf<M: Machine>(
         &self,
         machine: &M,
@@ -112,58 +114,58 @@ impl PageTables {
         level: Level,
         at: VirtAddr,
         frames: &mut dyn FrameSource,
-        made: &mut dyn FnMut(VirtAddr, Level, Pfn),
+        on_new_table: &mut dyn FnMut(VirtAddr, Level, Pfn),
     ) -> Result<Pfn, ReplaceError> {
-        let old = entry_of(machine, table, level, at);
+        let old = load_entry(machine, table, level, at);
         let sizes =
             level.leaf().zip(level.below()).and_then(|(size, below)| Some((size, below, below.leaf()?)));
         let (size, below, smaller) = sizes.ok_or(ReplaceError::NotMapped { at })?;
         let new = frames.alloc_frame().ok_or(ReplaceError::OutOfFrames { at })?;
-        let view = self.unlinked(machine, new, below);
+        let view = self.map_unlinked(machine, new, below);
         let phys = old.leaf_phys(size);
         let (rights, caching) = (old.rights().unwrap_or(Rights::Data), old.caching());
         for index in 0..size.bytes() / smaller.bytes() {
             let to = PhysAddr(phys.0 + index * smaller.bytes());
             machine.store(view.offset(index * 8), Entry::leaf(to, smaller, rights, caching).0);
         }
-        machine.store(slot_of(table, level, at), Entry::table(new, Lifetime::UntilEmpty).0);
+        machine.store(entry_addr(table, level, at), Entry::table(new, Lifetime::UntilEmpty).0);
         machine.flush(at);
         self.clear_slots(machine);
-        made(VirtAddr(at.0 & !(size.bytes() - 1)), below, new);
+        on_new_table(VirtAddr(at.0 & !(size.bytes() - 1)), below, new);
         Ok(new)
     }
 }
 
-/// Whether `part` is a leaf of `level` at its physical address.
+/// Returns whether a leaf of `level` can map `part` to its physical address.
 fn leaf_fits(part: VaRange, level: Level) -> bool {
     part.is_whole_entry(level) && part.phys.0.is_multiple_of(level.entry_pages() * PAGE_SIZE)
 }
 
-fn fits<M: Machine>(machine: &M, table: Pfn, level: Level, piece: VaRange) -> Result<(), ReplaceError> {
-    for part in piece.entries(level) {
-        match (entry_of(machine, table, level, part.virt).kind(level), level.below()) {
-            (Kind::Leaf(_), _) if leaf_fits(part, level) => {}
-            (Kind::Table(next), Some(below)) => fits(machine, next, below, part)?,
+fn check_fits<M: Machine>(machine: &M, table: Pfn, level: Level, range: VaRange) -> Result<(), ReplaceError> {
+    for part in range.entries(level) {
+        match (load_entry(machine, table, level, part.virt).kind(level), level.below()) {
+            (EntryKind::Leaf(_), _) if leaf_fits(part, level) => {}
+            (EntryKind::Table(next), Some(below)) => check_fits(machine, next, below, part)?,
             _ => return Err(ReplaceError::NotMapped { at: part.virt }),
         }
     }
     Ok(())
 }
 
-/// Returns how many leaves it changed.
-fn replace_below<M: Machine>(machine: &M, table: Pfn, level: Level, piece: VaRange) -> u64 {
+/// Returns the number of leaves that it replaced.
+fn replace_below<M: Machine>(machine: &M, table: Pfn, level: Level, range: VaRange) -> u64 {
     let mut leaves = 0;
-    for part in piece.entries(level) {
-        let entry = entry_of(machine, table, level, part.virt);
+    for part in range.entries(level) {
+        let entry = load_entry(machine, table, level, part.virt);
         match (entry.kind(level), level.below()) {
-            (Kind::Leaf(size), _) => {
+            (EntryKind::Leaf(size), _) => {
                 let new =
                     Entry::leaf(part.phys, size, entry.rights().unwrap_or(Rights::Data), entry.caching());
-                machine.store(slot_of(table, level, part.virt), new.0);
+                machine.store(entry_addr(table, level, part.virt), new.0);
                 leaves += 1;
             }
-            (Kind::Table(next), Some(below)) => leaves += replace_below(machine, next, below, part),
-            (Kind::Absent, _) | (_, None) => {}
+            (EntryKind::Table(next), Some(below)) => leaves += replace_below(machine, next, below, part),
+            (EntryKind::Absent, _) | (_, None) => {}
         }
     }
     leaves

@@ -1,41 +1,40 @@
-//! The direct map as a loader left it, made what the rest of the kernel takes it for.
+//! Correcting a loader's direct map to the one that the rest of the kernel expects.
 //!
 //! ```text
-//!  loader:  [ RAM ][ hole ][ RAM, the kernel's image in it ][ nothing .......... ]   all of it, writable
-//!  tidied:  [ RAM ]        [ RAM  | text, constants: read | ]                        what is there, and no more
+//!  loader:     [ RAM ][ hole ][ RAM, the kernel's image in it ][ nothing .......... ]   all mapped, writable
+//!  sanitized:  [ RAM ]        [ RAM | text, constants: read-only | ]                    present memory only
 //! ```
 //!
-//! The PVH shim makes it so from the start. Crate `bootloader`'s loaders map everything up to 4 GiB, or to the highest
-//! entry of the firmware's map, in writable leaves of 2 MiB: a DIMM that is plugged there would find its place taken,
-//! and the kernel's text could be written through the second mapping.
+//! The PVH shim maps it correctly from the start. Crate `bootloader`'s loaders map everything up to 4 GiB, or up to the
+//! highest entry of the firmware's map, with writable 2 MiB leaves. Then a DIMM hot-added there would find its addresses
+//! mapped, and the kernel's text could be written through its second mapping.
 //!
-//! Invariant: nothing is mapped that was not, and no leaf gets more rights than it had. Tables that lose their last
-//! entry stay with the loader's memory, which is never freed. Neighbours: the kernel calls it once, before
-//! `prepare_hotplug`; leaves are split as in `replace`.
+//! Invariant: no address is newly mapped, and no leaf gains rights. Tables that become empty stay in the loader's memory,
+//! which is never freed. Neighbours: the kernel calls it once, before `prepare_hotplug`; `replace` splits the leaves.
 
 use crate::addr::{MAX_PFN, Pfn, PfnRange};
 use crate::address_space::{KERNEL, direct};
 use crate::machine::Machine;
-use crate::page_table::entry::{Entry, Kind, Level, VaRange};
-use crate::page_table::walk::{entry_of, slot_of};
+use crate::page_table::entry::{Entry, EntryKind, Level, VaRange};
+use crate::page_table::walk::{entry_addr, load_entry};
 use crate::page_table::{FrameSource, MapError, PageTables, ReplaceError, Rights};
 
-/// What becomes of leaves.
+/// A change to leaves of the direct map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
-    /// They go.
-    TakeOut,
-    /// They cannot be written any more.
+    /// Unmap them.
+    Unmap,
+    /// Make them read-only.
     Protect,
 }
 
 impl PageTables {
-    /// Takes out of the direct map what is not in `ranges` (ascending, disjoint), takes the right to write from its
-    /// leaves over the kernel's text and constants, and flushes. Tables for leaves that are split come from `frames`,
-    /// which must give memory that the direct map covers.
+    /// Unmaps everything outside `ranges` (ascending, disjoint) from the direct map, makes its leaves over the kernel's
+    /// text and constants read-only, and flushes. `frames` provides the tables for split leaves, from memory that the
+    /// direct map covers.
     ///
     /// # Errors
-    /// [`MapError::OutOfFrames`]; what was done by then stays.
+    /// [`MapError::OutOfFrames`]; changes made before stay.
     pub fn sanitize_direct_map<M: Machine>(
         &mut self,
         machine: &M,
@@ -44,11 +43,11 @@ impl PageTables {
     ) -> Result<(), MapError> {
         let mut at = Pfn(0);
         for range in ranges.iter().copied().chain([PfnRange::new(MAX_PFN, MAX_PFN)]) {
-            self.change_direct(machine, PfnRange::new(at, range.start.max(at)), Change::TakeOut, frames)?;
+            self.change_direct(machine, PfnRange::new(at, range.start.max(at)), Change::Unmap, frames)?;
             at = range.end;
         }
         let mut image = KERNEL.start;
-        // Leaf by leaf: what is changed are tables that this walk reads.
+        // Leaf by leaf, because the changes edit the tables that the walk reads.
         while let Some(leaf) = self.translate(machine, image) {
             if leaf.rights != Some(Rights::Data) && leaf.rights.is_some() {
                 let run = PfnRange::of(leaf.phys.pfn(), leaf.size.pages());
@@ -70,8 +69,8 @@ impl PageTables {
         if range.is_empty() {
             return Ok(());
         }
-        let piece = VaRange::of(direct(range.start.start()), range.pages());
-        let changed = self.change_below(machine, self.root(), Level::Pml4, piece, change, frames);
+        let range = VaRange::of(direct(range.start.start()), range.pages());
+        let changed = self.change_below(machine, self.root(), Level::Pml4, range, change, frames);
         changed.map_err(|error| match error {
             ReplaceError::OutOfFrames { at } | ReplaceError::NotMapped { at } => MapError::OutOfFrames { at },
         })
@@ -82,30 +81,30 @@ impl PageTables {
         machine: &M,
         table: Pfn,
         level: Level,
-        piece: VaRange,
+        range: VaRange,
         change: Change,
         frames: &mut dyn FrameSource,
     ) -> Result<(), ReplaceError> {
-        for part in piece.entries(level) {
-            let entry = entry_of(machine, table, level, part.virt);
-            let slot = slot_of(table, level, part.virt);
+        for part in range.entries(level) {
+            let entry = load_entry(machine, table, level, part.virt);
+            let addr = entry_addr(table, level, part.virt);
             let whole = part.is_whole_entry(level);
             let next = match (entry.kind(level), change) {
-                (Kind::Absent, _) => continue,
-                (Kind::Leaf(_), Change::Protect) if entry.rights() == Some(Rights::ReadOnly) => continue,
-                (Kind::Leaf(size), Change::Protect) if whole => {
+                (EntryKind::Absent, _) => continue,
+                (EntryKind::Leaf(_), Change::Protect) if entry.rights() == Some(Rights::ReadOnly) => continue,
+                (EntryKind::Leaf(size), Change::Protect) if whole => {
                     let phys = entry.leaf_phys(size);
-                    machine.store(slot, Entry::leaf(phys, size, Rights::ReadOnly, entry.caching()).0);
+                    machine.store(addr, Entry::leaf(phys, size, Rights::ReadOnly, entry.caching()).0);
                     continue;
                 }
-                (Kind::Leaf(_) | Kind::Table(_), Change::TakeOut) if whole => {
-                    machine.store(slot, Entry::ABSENT.0);
+                (EntryKind::Leaf(_) | EntryKind::Table(_), Change::Unmap) if whole => {
+                    machine.store(addr, Entry::ABSENT.0);
                     continue;
                 }
-                (Kind::Leaf(_), _) => {
+                (EntryKind::Leaf(_), _) => {
                     self.split_leaf(machine, table, level, part.virt, frames, &mut |_, _, _| {})?
                 }
-                (Kind::Table(next), _) => next,
+                (EntryKind::Table(next), _) => next,
             };
             let Some(below) = level.below() else { continue };
             self.change_below(machine, next, below, part, change, frames)?;
@@ -123,17 +122,17 @@ mod tests {
     use crate::page_table::{Caching, LeafSize, Mapping};
     use crate::sim::SimMachine;
 
-    /// Proves that of a direct map in large leaves exactly what is memory stays, page by page, and that only the
-    /// frames of the image's read-only leaves lose the right to be written. Fails when a border is off by a page, or a
-    /// leaf is split without its neighbours being kept.
+    /// Proves page by page that of a direct map of large leaves exactly the present memory stays mapped, and that only
+    /// the frames of the image's read-only leaves become read-only. Fails when a border is off by a page, or when
+    /// splitting a leaf loses its other pages.
     #[test]
-    fn what_is_no_memory_goes_and_text_is_protected() {
+    fn holes_are_unmapped_and_text_is_protected() {
         let all = [PfnRange::new(Pfn(0x200), Pfn(0x2000))];
         let sim = SimMachine::boot(3, Support::No, &all);
         let boot = Occupied { range: sim.boot_tables(), owner: Owner::PageTables };
         let mut early = BootAllocator::new(&all, &[boot]);
         let mut tables = PageTables::new(sim.root(), sim.features());
-        // A loader that maps more than there is, as crate `bootloader`'s do.
+        // A loader that maps absent memory too, like those of crate `bootloader`.
         let beyond = PfnRange::new(Pfn(0x2000), Pfn(0x10_0000));
         let more = Mapping::data(direct(beyond.start.start()), beyond.start.start(), beyond.pages());
         tables.map(&sim, &more, &mut early).unwrap();
@@ -158,7 +157,7 @@ mod tests {
         }
         let before = sim.leaves();
         tables.sanitize_direct_map(&sim, &ranges, &mut early).unwrap();
-        assert_eq!(sim.leaves(), before, "what is tidy stays as it is");
+        assert_eq!(sim.leaves(), before, "a sanitized map stays unchanged");
         assert_eq!(tables.translate(&sim, KERNEL.start).unwrap().phys, PhysAddr(0x123_4000));
     }
 }

@@ -1,5 +1,5 @@
-//! Tests of the page tables over the simulated machine. The comparison with the crate `x86_64` is in
-//! `tests/page_table_oracle.rs`.
+//! Tests of the page tables on the simulated machine. `tests/page_table_oracle.rs` compares them with the crate
+//! `x86_64`.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,10 +15,10 @@ use crate::machine::Machine;
 use crate::sim::SimMachine;
 
 const GIB: u64 = 1 << 30;
-/// Where DIMMs appear: 4 GiB and up.
+/// DIMMs are added at 4 GiB and above.
 const DIMM: Pfn = Pfn(1 << 20);
 
-/// Frames that were never mapped, and a count of those outstanding.
+/// A source of frames that were never mapped.
 struct Pool {
     free: Vec<Pfn>,
 }
@@ -39,12 +39,12 @@ impl FrameSource for Pool {
     }
 
     fn free_frame(&mut self, frame: Pfn) {
-        assert!(!self.free.contains(&frame), "{frame:?} came back twice");
+        assert!(!self.free.contains(&frame), "{frame:?} was freed twice");
         self.free.push(frame);
     }
 }
 
-/// A machine of 31 MiB whose tables are prepared for DIMMs up to 2 TiB.
+/// A machine with 31 MiB, with tables prepared for DIMMs up to 2 TiB.
 fn machine(gib_leaves: Support) -> (SimMachine, PageTables) {
     let ranges = [PfnRange::new(Pfn(0x100), Pfn(0x2000))];
     let sim = SimMachine::boot(7, gib_leaves, &ranges);
@@ -60,14 +60,14 @@ fn direct_map(range: PfnRange) -> Mapping {
     Mapping::data(direct(range.start.start()), range.start.start(), range.pages())
 }
 
-/// Plugs `range` and maps it, with tables from its last frames.
+/// Adds the memory `range` to the machine and maps it, with tables from its last frames.
 fn plug(sim: &SimMachine, tables: &mut PageTables, range: PfnRange) {
     sim.plug(range);
     let mut own = Pool::limited(Pfn(range.end.0 - 16), 16);
     tables.map(sim, &direct_map(range), &mut own).unwrap();
 }
 
-/// Whether the fixmap maps nothing, as it must between calls.
+/// Returns whether all fixmap slots are empty, as they must be between calls.
 fn fixmap_is_empty(sim: &SimMachine) -> bool {
     !sim.leaves().iter().any(|leaf| FIXMAP.contains(leaf.virt))
 }
@@ -76,13 +76,13 @@ fn faults(access: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(access)).is_err()
 }
 
-/// A DIMM is mapped with tables that lie in itself, in frames that nothing maps when they are filled and
-/// that hold junk; then every page of it can be reached, and the fixmap is empty again. Fails when a new
-/// table is written through the direct map, or not zeroed.
+/// Proves that a DIMM can hold the tables of its own mapping, in frames that are unmapped and full of junk when the
+/// tables are filled, and that all of it can be unmapped again. Fails when a new table is written through the direct
+/// map, or is not zeroed.
 #[test]
 fn a_dimm_holds_the_tables_of_its_own_mapping() {
     let (sim, mut tables) = machine(Support::No);
-    // Across the border of 5 GiB: two new page directories, the second in memory that the first maps.
+    // Across the 5 GiB border: two new page directories, the second in memory that the first maps.
     let range = PfnRange::of(DIMM.offset(0x3_8000), 0x1_0000);
     sim.plug(range);
     let before = sim.leaves();
@@ -97,7 +97,7 @@ fn a_dimm_holds_the_tables_of_its_own_mapping() {
         sim.store(at, page);
         assert_eq!(sim.physical(range.start.offset(page).start()), page);
     }
-    // And out again: the tables that map themselves are detached first and read through the fixmap.
+    // Unmap it: the tables that map themselves are detached first and read through the fixmap.
     let mapping = direct_map(range);
     assert_eq!(tables.unmap(&sim, mapping.virt, mapping.pages, &mut pool).unwrap().tables, 2);
     assert_eq!(pool.free.len(), 8);
@@ -109,7 +109,8 @@ fn a_dimm_holds_the_tables_of_its_own_mapping() {
     }));
 }
 
-/// The largest leaf that alignment, length, the wish and the CPU allow is used, and no other.
+/// Proves that `map` uses the largest leaf that alignment, length, request and CPU allow. Fails when it uses a smaller
+/// or a misaligned one.
 #[test]
 fn leaves_are_as_large_as_fit() {
     for (gib_leaves, expected) in [(Support::Yes, (0, 514, 1)), (Support::No, (0, 514 + 512, 0))] {
@@ -117,7 +118,7 @@ fn leaves_are_as_large_as_fit() {
         let range = PfnRange::of(DIMM.offset(0x2_0000 - 512), 0x8_0000 + 1024);
         plug(&sim, &mut tables, PfnRange::of(DIMM, 0x40_0000));
         let mut pool = Pool::limited(DIMM, 64);
-        // Congruent with the physical address: the window begins at a multiple of 512 GiB.
+        // Congruent with the physical address: the ALLOC window starts at a multiple of 512 GiB.
         let even =
             Mapping::data(ALLOC.start.offset(range.start.start().0), range.start.start(), range.pages());
         tables.map(&sim, &even, &mut pool).unwrap();
@@ -125,23 +126,24 @@ fn leaves_are_as_large_as_fit() {
         let leaves: Vec<_> = sim.leaves().into_iter().filter(|leaf| ALLOC.contains(leaf.virt)).collect();
         let count = |bytes| leaves.iter().filter(|leaf| leaf.bytes == bytes).count();
         assert_eq!((count(4096), count(2 << 20), count(1 << 30)), expected);
-        // The same memory at an address that is not congruent, and with a smaller wish.
+        // The same memory at an address that is not congruent, and with a smaller leaf size.
         let odd = Mapping::data(ALLOC.start.offset(4096), range.start.start(), 1024);
         tables.map(&sim, &odd, &mut pool).unwrap();
-        tables.leaves(&sim, odd.virt, odd.pages, &mut |leaf| assert_eq!(leaf.size, LeafSize::K4));
+        tables.for_each_leaf(&sim, odd.virt, odd.pages, &mut |leaf| assert_eq!(leaf.size, LeafSize::K4));
         let small = Mapping::data(ALLOC.start.offset(GIB), DIMM.start(), 512).largest(LeafSize::K4);
         tables.map(&sim, &small, &mut pool).unwrap();
         assert_eq!(tables.translate(&sim, small.virt).unwrap().size, LeafSize::K4);
     }
 }
 
-/// With any number of frames too few, nothing is changed and all frames are back; with exactly as many as
-/// `tables_needed` says the mapping succeeds. Over tables that exist in part.
+/// Proves that `map` with too few frames, at any count, changes nothing and frees what it allocated, and that it
+/// succeeds with exactly the number that `tables_needed` returns; some of the tables exist already. Fails when an undo
+/// forgets an entry or a table.
 #[test]
 fn running_out_of_frames_undoes_everything() {
     let (sim, mut tables) = machine(Support::No);
     plug(&sim, &mut tables, PfnRange::of(DIMM, 0x20_0000));
-    // 4 KiB leaves, whole entries of 2 MiB, and three PDs; the first two tables are there already.
+    // 4 KiB leaves, whole entries of 2 MiB, and three PDs; the first two tables exist already.
     let first = Mapping::data(ALLOC.start, DIMM.start(), 3);
     tables.map(&sim, &first, &mut Pool::limited(DIMM, 2)).unwrap();
     let frames = DIMM.offset(100);
@@ -161,26 +163,28 @@ fn running_out_of_frames_undoes_everything() {
     assert!(pool.free.is_empty());
 }
 
-/// A present entry anywhere in the range, at its end too, refuses the whole mapping without a trace.
+/// Proves that a present entry anywhere in the range, even at its end, makes `map` refuse the range without side
+/// effects. Fails when `map` overwrites an entry.
 #[test]
-fn nothing_present_is_overwritten() {
+fn present_entries_are_not_overwritten() {
     let (sim, mut tables) = machine(Support::Yes);
     plug(&sim, &mut tables, PfnRange::of(DIMM, 0x20_0000));
     let mut pool = Pool::limited(DIMM, 64);
     let last = ALLOC.start.offset(3 * GIB + 77 * 4096);
     tables.map(&sim, &Mapping::data(last, DIMM.start(), 1), &mut pool).unwrap();
     let (leaves, frames) = (sim.leaves(), pool.free.len());
-    let wish = Mapping::data(ALLOC.start, DIMM.start(), ((3 * GIB) >> 12) + 78);
-    assert_eq!(tables.map(&sim, &wish, &mut pool), Err(MapError::AlreadyMapped { at: last }));
+    let mapping = Mapping::data(ALLOC.start, DIMM.start(), ((3 * GIB) >> 12) + 78);
+    assert_eq!(tables.map(&sim, &mapping, &mut pool), Err(MapError::AlreadyMapped { at: last }));
     assert_eq!((sim.leaves(), pool.free.len()), (leaves, frames));
-    // A large leaf is no room either.
-    let wish = Mapping::data(direct(Pfn(0x400).start()), DIMM.start(), 1);
-    assert!(matches!(tables.map(&sim, &wish, &mut pool), Err(MapError::AlreadyMapped { .. })));
+    // A large leaf counts as well.
+    let mapping = Mapping::data(direct(Pfn(0x400).start()), DIMM.start(), 1);
+    assert!(matches!(tables.map(&sim, &mapping, &mut pool), Err(MapError::AlreadyMapped { .. })));
 }
 
-/// Wishes that make no sense are refused before any table is looked at.
+/// Proves that unaligned, empty, overflowing and out-of-range requests are errors. Fails when a check is missing: the
+/// walk would then read or write an unrelated entry.
 #[test]
-fn impossible_ranges_are_refused() {
+fn invalid_ranges_are_refused() {
     let (sim, mut tables) = machine(Support::Yes);
     let ok = Mapping::data(ALLOC.start, PhysAddr(0x10_0000), 1);
     let wrong = [
@@ -199,8 +203,8 @@ fn impossible_ranges_are_refused() {
     assert!(matches!(tables.unmap(&sim, ALLOC.start, 0, &mut NoFrames), Err(UnmapError::Range(_))));
 }
 
-/// After `unmap` no stale translation is left, for one leaf and for many: the address faults, and mapped
-/// again it reaches the new frame. Fails when a flush is missing (the simulation never forgets by itself).
+/// Proves that `unmap` leaves no stale translation, for one leaf and for many: the address faults, and after another
+/// `map` it reaches the new frame. Fails when a flush is missing (the simulated TLB never evicts).
 #[test]
 fn unmap_flushes() {
     for pages in [1, 32, 33, 600] {
@@ -208,7 +212,7 @@ fn unmap_flushes() {
         plug(&sim, &mut tables, PfnRange::of(DIMM, 4096));
         let mut pool = Pool::limited(DIMM.offset(3000), 64);
         let mapping = Mapping::data(ALLOC.start.offset(5 * 4096), DIMM.offset(1).start(), pages);
-        // A neighbour keeps the tables, so that the flush of leaves alone is looked at.
+        // Another mapping keeps the tables linked, so that only the leaves' flush is tested.
         tables.map(&sim, &Mapping::data(ALLOC.start, DIMM.start(), 1), &mut pool).unwrap();
         tables.map(&sim, &mapping, &mut pool).unwrap();
         let last = ALLOC.start.offset((4 + pages) * 4096);
@@ -223,10 +227,10 @@ fn unmap_flushes() {
     }
 }
 
-/// A table is given back after the caches of links forgot it: reused at once as memory, it is not walked
-/// any more.
+/// Proves that a table is freed after the paging-structure caches are flushed: reused at once, it is not walked any
+/// more. Fails when the flush comes after the free.
 #[test]
-fn a_freed_table_is_forgotten() {
+fn a_freed_table_is_not_walked() {
     let (sim, mut tables) = machine(Support::No);
     plug(&sim, &mut tables, PfnRange::of(DIMM, 4096));
     let mut pool = Pool::limited(DIMM.offset(3000), 64);
@@ -234,7 +238,7 @@ fn a_freed_table_is_forgotten() {
     tables.map(&sim, &mapping, &mut pool).unwrap();
     sim.store(ALLOC.start, 1);
     tables.unmap(&sim, ALLOC.start, 4, &mut pool).unwrap();
-    // The next mapping gets the same frames in another order; a stale link would lead into the wrong one.
+    // The next mapping gets the same frames in another order; a stale link would reach the wrong one.
     pool.free.reverse();
     let other = Mapping::data(ALLOC.start.offset(4096), DIMM.offset(9).start(), 1);
     tables.map(&sim, &other, &mut pool).unwrap();
@@ -242,7 +246,8 @@ fn a_freed_table_is_forgotten() {
     assert_eq!(sim.physical(DIMM.offset(9).start()), 5);
 }
 
-/// What is not mapped, or a part of a leaf, is not unmapped, and nothing else is either.
+/// Proves that `unmap` of a range with an unmapped page or a partial leaf changes nothing. Fails when it clears entries
+/// before it has checked them all.
 #[test]
 fn unmap_is_all_or_nothing() {
     let (sim, mut tables) = machine(Support::No);
@@ -258,10 +263,10 @@ fn unmap_is_all_or_nothing() {
     assert_eq!(sim.leaves(), leaves);
 }
 
-/// Tables made at boot stay, used or not; those made later go with their last entry, and a neighbour's
-/// entry keeps them.
+/// Proves that permanent tables stay, that others are freed with their last entry, and that another mapping's entry
+/// keeps them. Fails when `unmap` frees a used table or leaks an empty one.
 #[test]
-fn tables_go_when_they_are_empty() {
+fn empty_tables_are_freed() {
     let (sim, mut tables) = machine(Support::No);
     let (one, two) = (PfnRange::of(DIMM, 0x8000), PfnRange::of(DIMM.offset(0x8000), 0x8000));
     sim.plug(one);
@@ -273,14 +278,15 @@ fn tables_go_when_they_are_empty() {
     tables.map(&sim, &direct_map(one), &mut NoFrames).unwrap();
     assert_eq!(pool.free.len(), 3);
     tables.unmap(&sim, direct_map(one).virt, 0x8000, &mut pool).unwrap();
-    assert_eq!(pool.free.len(), 3, "the neighbour still uses the page directory");
+    assert_eq!(pool.free.len(), 3, "the other mapping still uses the page directory");
     tables.unmap(&sim, direct_map(two).virt, 0x8000, &mut pool).unwrap();
     assert_eq!((pool.free.len(), sim.tables()), (4, before));
 }
 
-/// The vmemmap of the window needs lowest tables only, and with whole sections none at all.
+/// Proves that `prepare_hotplug` made the upper tables: mapping vmemmap needs PTs only, and for whole sections no table
+/// at all. Fails when a hot add would need more tables than its layout reserves.
 #[test]
-fn upper_tables_are_there_since_boot() {
+fn upper_tables_exist_since_boot() {
     let (sim, tables) = machine(Support::Yes);
     let section = Mapping::data(descriptor(DIMM), DIMM.start(), 512).largest(LeafSize::M2);
     assert_eq!(tables.tables_needed(&sim, &section), TableNeed::default());
@@ -291,7 +297,8 @@ fn upper_tables_are_there_since_boot() {
     assert_eq!(tables.tables_needed(&sim, &direct_map(four_tib).largest(LeafSize::M2)).new, 1024);
 }
 
-/// Code is not writable, data not executable, read-only memory neither; every leaf is global.
+/// Proves that code is not writable, that data is not executable, that read-only memory is neither, and that every leaf
+/// is global. Fails when an entry has other bits.
 #[test]
 fn rights_and_caching_reach_the_entries() {
     let (sim, mut tables) = machine(Support::No);
@@ -318,9 +325,10 @@ fn rights_and_caching_reach_the_entries() {
     }
 }
 
-/// A frame that nothing maps can be looked at, and afterwards no way leads to it.
+/// Proves that `view_page` accesses an unmapped frame, and that the frame is unreachable afterwards. Fails when the slot
+/// is not cleared or not flushed.
 #[test]
-fn a_view_is_for_the_moment() {
+fn a_view_is_temporary() {
     let (sim, mut tables) = machine(Support::No);
     sim.plug(PfnRange::of(DIMM, 2));
     let at = tables.view_page(&sim, DIMM, |at| {
@@ -334,8 +342,8 @@ fn a_view_is_for_the_moment() {
     }));
 }
 
-/// AreaTree with borders of every kind near: pages around the first and second GiB of the alloc window.
-fn page_place() -> impl Strategy<Value = (u64, u64, u64)> {
+/// Ranges near borders of all leaf sizes: pages around the first and second GiB of the ALLOC window.
+fn page_range() -> impl Strategy<Value = (u64, u64, u64)> {
     let start =
         prop_oneof![0u64..2000, 0x3_fe00u64..0x4_0200, (0u64..6).prop_map(|m| m * 512), Just(0x4_0000)];
     let pages = prop_oneof![1u64..40, Just(512), Just(1536), 500u64..1500, Just(0x4_0000), Just(0x4_0200)];
@@ -345,13 +353,13 @@ fn page_place() -> impl Strategy<Value = (u64, u64, u64)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Random maps and unmaps: after each, the leaves in memory (read by the simulation's own walk) are
-    /// those of a plain list of mappings, `tables_needed` told exactly what was taken, refusals are right,
-    /// and at the end every table frame is back.
+    /// Proves for random maps and unmaps that the leaves in memory (read by the simulation's own walk) equal those of a
+    /// plain list of mappings, that `tables_needed` predicts the frames used, that exactly the overlapping requests are
+    /// refused, and that at the end every table frame is free. Fails when tables and list disagree.
     #[test]
     fn maps_and_unmaps_agree_with_a_list(
         gib in prop_oneof![Just(Support::Yes), Just(Support::No)],
-        steps in prop::collection::vec((page_place(), 0usize..4, any::<prop::sample::Index>()), 1..24),
+        steps in prop::collection::vec((page_range(), 0usize..4, any::<prop::sample::Index>()), 1..24),
     ) {
         let (sim, mut tables) = machine(gib);
         plug(&sim, &mut tables, PfnRange::of(DIMM, 0x40_0000));
@@ -408,10 +416,10 @@ proptest! {
     }
 }
 
-// The way to an address has a step for each table, down to the leaf that `translate` finds; its words are those of
-// the leaf's bits; and where nothing is mapped it ends with the entry that is not there.
+/// Proves that `path` reports each table of the walk down to the leaf, that the attributes match the leaf's bits, and
+/// that the walk of an unmapped address ends with the absent entry. Fails when a step or an attribute is wrong.
 #[test]
-fn path() {
+fn path_reports_each_table() {
     let (sim, mut tables) = machine(Support::No);
     let range = PfnRange::of(DIMM, 65536);
     plug(&sim, &mut tables, range);
@@ -424,11 +432,11 @@ fn path() {
     let found = steps(at);
     assert_eq!(found.iter().map(|step| step.level.name()).collect::<Vec<_>>(), ["PML4", "PDPT", "PD"]);
     assert_eq!(found.iter().map(|step| step.index).collect::<Vec<_>>(), [256, 4, 5]);
-    assert_eq!(found[2].leads, EntryTarget::Leaf(LeafSize::M2, PhysAddr(DIMM.start().0 + (5 << 21))));
-    assert!(found.windows(2).all(|pair| pair[0].leads == EntryTarget::Table(pair[1].table)));
+    assert_eq!(found[2].target, EntryTarget::Leaf(LeafSize::M2, PhysAddr(DIMM.start().0 + (5 << 21))));
+    assert!(found.windows(2).all(|pair| pair[0].target == EntryTarget::Table(pair[1].table)));
     let mut words = Vec::new();
-    found[2].words(&mut |word| words.push(word));
+    found[2].attributes(&mut |word| words.push(word));
     assert_eq!(words, ["writable", "no execute", "global", "write-back"]);
     let nothing = steps(direct(Pfn(DIMM.0 + 65536).start()));
-    assert_eq!(nothing.last().map(|step| (step.level, step.leads)), Some((Level::Pd, EntryTarget::Nowhere)));
+    assert_eq!(nothing.last().map(|step| (step.level, step.target)), Some((Level::Pd, EntryTarget::Absent)));
 }

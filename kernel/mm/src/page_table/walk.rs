@@ -1,100 +1,100 @@
-//! Looking without touching: translation of an address, and the leaves of a range in order.
+//! Reading the tables: the translation of an address, the path to it, the leaves of a range.
 //!
-//! Neighbours: `check`, `window` and the shell's `ptwalk` and `ptdump` read through it. Reads linked
-//! tables through the direct map.
+//! Reads linked tables through the direct map. Neighbours: `check`, `vmalloc` and the shell's `ptwalk` and `ptdump`
+//! use it.
 
 use crate::addr::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::address_space::direct;
 use crate::machine::Machine;
-use crate::page_table::entry::{Entry, Kind, Level, VaRange};
+use crate::page_table::entry::{Entry, EntryKind, Level, VaRange};
 use crate::page_table::{Caching, LeafSize, PageTables, Rights};
 use core::ops::ControlFlow;
 
-/// What an address translates to.
+/// The translation of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
-    /// The physical address of the very byte.
+    /// The physical address of the byte.
     pub phys: PhysAddr,
-    /// The size of the leaf that maps it.
+    /// The size of the leaf.
     pub size: LeafSize,
-    /// What may be done there; `None`: writable and executable (left by a loader).
+    /// The access rights; `None` for writable and executable, which only a loader makes.
     pub rights: Option<Rights>,
-    /// How it is cached.
+    /// The memory type.
     pub caching: Caching,
 }
 
-/// A leaf that is present.
+/// A present leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// The first address it maps.
+    /// The first virtual address.
     pub virt: VirtAddr,
-    /// What it maps that to.
+    /// The first physical address.
     pub phys: PhysAddr,
-    /// Its size.
+    /// The size.
     pub size: LeafSize,
-    /// What may be done there; `None`: writable and executable (left by a loader).
+    /// The access rights; `None` for writable and executable, which only a loader makes.
     pub rights: Option<Rights>,
-    /// How it is cached.
+    /// The memory type.
     pub caching: Caching,
 }
 
-/// A step on the way to an address: the entry that it chooses in a table.
+/// One step of a page walk: an entry of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathStep {
     /// The table's level.
     pub level: Level,
-    /// The table.
+    /// The table's frame.
     pub table: Pfn,
-    /// Which entry of it.
+    /// The entry's index, 0 to 511.
     pub index: u64,
-    /// What stands there.
+    /// The entry's raw bits.
     pub entry: u64,
-    /// Where that leads.
-    pub leads: EntryTarget,
+    /// The decoded entry.
+    pub target: EntryTarget,
 }
 
-/// Where an entry leads.
+/// The target of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryTarget {
-    /// Nowhere: nothing is mapped.
-    Nowhere,
-    /// To a table of the next level.
+    /// None: the entry is not present.
+    Absent,
+    /// A table of the level below.
     Table(Pfn),
-    /// To memory: a leaf of that size, which begins there.
+    /// A leaf of this size at this physical address.
     Leaf(LeafSize, PhysAddr),
 }
 
 impl PathStep {
-    /// Tells what the entry's bits say, a word for each.
-    pub fn words(&self, report: &mut dyn FnMut(&'static str)) {
+    /// Reports the entry's attributes, one word for each.
+    pub fn attributes(&self, report: &mut dyn FnMut(&'static str)) {
         let entry = Entry(self.entry);
-        match self.leads {
-            EntryTarget::Nowhere => {}
-            EntryTarget::Table(_) => entry.table_words(report),
-            EntryTarget::Leaf(..) => entry.leaf_words(report),
+        match self.target {
+            EntryTarget::Absent => {}
+            EntryTarget::Table(_) => entry.link_attributes(report),
+            EntryTarget::Leaf(..) => entry.leaf_attributes(report),
         }
     }
 }
 
-/// The entry of `table` (linked, of `level`) that covers `at`, as an address to load and store.
-pub(super) fn slot_of(table: Pfn, level: Level, at: VirtAddr) -> VirtAddr {
+/// Returns the address of the entry that covers `at` in the linked `table` of `level`.
+pub(super) fn entry_addr(table: Pfn, level: Level, at: VirtAddr) -> VirtAddr {
     direct(table.start()).offset(level.index(at) * 8)
 }
 
 /// Loads the entry of the linked `table` that covers `at`.
-pub(super) fn entry_of<M: Machine>(machine: &M, table: Pfn, level: Level, at: VirtAddr) -> Entry {
-    Entry(machine.load(slot_of(table, level, at)))
+pub(super) fn load_entry<M: Machine>(machine: &M, table: Pfn, level: Level, at: VirtAddr) -> Entry {
+    Entry(machine.load(entry_addr(table, level, at)))
 }
 
 impl PageTables {
-    /// What `at` translates to; `None` where nothing is mapped.
+    /// Translates `at`; `None` when it is not mapped.
     pub fn translate<M: Machine>(&self, machine: &M, at: VirtAddr) -> Option<Translation> {
         let (mut table, mut level) = (self.root, Level::Pml4);
         loop {
-            let entry = entry_of(machine, table, level, at);
+            let entry = load_entry(machine, table, level, at);
             match entry.kind(level) {
-                Kind::Absent => return None,
-                Kind::Leaf(size) => {
+                EntryKind::Absent => return None,
+                EntryKind::Leaf(size) => {
                     let phys = PhysAddr(entry.leaf_phys(size).0 + (at.0 & (size.bytes() - 1)));
                     return Some(Translation {
                         phys,
@@ -103,7 +103,7 @@ impl PageTables {
                         caching: entry.caching(),
                     });
                 }
-                Kind::Table(next) => {
+                EntryKind::Table(next) => {
                     table = next;
                     level = level.below()?;
                 }
@@ -111,77 +111,82 @@ impl PageTables {
         }
     }
 
-    /// Calls `each` with every step on the way to `at`, from the topmost table down, the last one included.
+    /// Calls `each` with every step of the page walk to `at`, from the PML4 down to the leaf or absent entry.
     pub fn path<M: Machine>(&self, machine: &M, at: VirtAddr, each: &mut dyn FnMut(PathStep)) {
         let (mut table, mut level) = (self.root, Level::Pml4);
         loop {
-            let entry = entry_of(machine, table, level, at);
-            let leads = match entry.kind(level) {
-                Kind::Absent => EntryTarget::Nowhere,
-                Kind::Leaf(size) => EntryTarget::Leaf(size, entry.leaf_phys(size)),
-                Kind::Table(next) => EntryTarget::Table(next),
+            let entry = load_entry(machine, table, level, at);
+            let target = match entry.kind(level) {
+                EntryKind::Absent => EntryTarget::Absent,
+                EntryKind::Leaf(size) => EntryTarget::Leaf(size, entry.leaf_phys(size)),
+                EntryKind::Table(next) => EntryTarget::Table(next),
             };
-            each(PathStep { level, table, index: level.index(at), entry: entry.0, leads });
-            match (leads, level.below()) {
+            each(PathStep { level, table, index: level.index(at), entry: entry.0, target });
+            match (target, level.below()) {
                 (EntryTarget::Table(next), Some(below)) => (table, level) = (next, below),
                 _ => return,
             }
         }
     }
 
-    /// Calls `each` with every leaf that maps a part of the `pages` pages from `virt` on, in ascending
-    /// order; a leaf at the border is given whole.
-    pub fn leaves<M: Machine>(&self, machine: &M, virt: VirtAddr, pages: u64, each: &mut dyn FnMut(Leaf)) {
-        let _ = self.leaves_until(machine, virt, pages, &mut |leaf| {
+    /// Calls `each` with every leaf that maps any of the `pages` pages at `virt`, in ascending order. A leaf that
+    /// crosses the border is reported whole.
+    pub fn for_each_leaf<M: Machine>(
+        &self,
+        machine: &M,
+        virt: VirtAddr,
+        pages: u64,
+        each: &mut dyn FnMut(Leaf),
+    ) {
+        let _ = self.try_for_each_leaf(machine, virt, pages, &mut |leaf| {
             each(leaf);
             ControlFlow::Continue(())
         });
     }
 
-    /// As [`PageTables::leaves`], as long as `each` goes on.
-    pub fn leaves_until<M: Machine>(
+    /// Like [`PageTables::for_each_leaf`], until `each` breaks.
+    pub fn try_for_each_leaf<M: Machine>(
         &self,
         machine: &M,
         virt: VirtAddr,
         pages: u64,
         each: &mut dyn FnMut(Leaf) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        leaves_of(machine, self.root, Level::Pml4, VaRange::of(virt, pages), each)
+        leaves_below(machine, self.root, Level::Pml4, VaRange::of(virt, pages), each)
     }
 
-    /// The tables that the path to a 4 KiB leaf at `virt` still lacks (0 to 3; 0 too when a larger leaf
-    /// is there).
+    /// Counts the tables that mapping a 4 KiB leaf at `virt` would add: 0 to 3; also 0 when a larger leaf is present.
     pub fn missing_on_path<M: Machine>(&self, machine: &M, virt: VirtAddr) -> usize {
         let (mut table, mut level) = (self.root, Level::Pml4);
         loop {
             let Some(below) = level.below() else { return 0 };
-            match entry_of(machine, table, level, virt).kind(level) {
-                Kind::Absent => return level as usize,
-                Kind::Leaf(_) => return 0,
-                Kind::Table(next) => (table, level) = (next, below),
+            match load_entry(machine, table, level, virt).kind(level) {
+                EntryKind::Absent => return level as usize,
+                EntryKind::Leaf(_) => return 0,
+                EntryKind::Table(next) => (table, level) = (next, below),
             }
         }
     }
 }
 
-fn leaves_of<M: Machine>(
+fn leaves_below<M: Machine>(
     machine: &M,
     table: Pfn,
     level: Level,
-    piece: VaRange,
+    range: VaRange,
     each: &mut dyn FnMut(Leaf) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    for part in piece.entries(level) {
-        let entry = entry_of(machine, table, level, part.virt);
+    for part in range.entries(level) {
+        let entry = load_entry(machine, table, level, part.virt);
         match (entry.kind(level), level.below()) {
-            (Kind::Leaf(size), _) => each(Leaf {
+            (EntryKind::Leaf(size), _) => each(Leaf {
                 virt: VirtAddr(part.virt.0 & !(size.bytes() - 1)),
                 phys: entry.leaf_phys(size),
                 size,
                 rights: entry.rights(),
                 caching: entry.caching(),
             })?,
-            (Kind::Table(next), Some(below)) => leaves_of(machine, next, below, part, each)?,
+            (EntryKind::Table(next), Some(below)) => leaves_below(machine, next, below, part, each)?,
             _ => {}
         }
     }

@@ -389,7 +389,7 @@ fn each_block<P: FrameProvider>(provider: &P, run: Option<PfnRange>, mut each: i
 /// Stores address and level in the rmap of each table on the path to `virt`, so that the table can be migrated.
 fn set_table_owners<P: FrameProvider>(provider: &P, virt: VirtAddr) {
     for level in [Level::Pdpt, Level::Pd, Level::Pt] {
-        let table = provider.with_tables(|tables, machine| tables.table_of(machine, virt, level));
+        let table = provider.with_tables(|tables, machine| tables.removable_table(machine, virt, level));
         if let Some(frame) = table.flatten() {
             provider.set_table_owner(frame, virt, level);
         }

@@ -139,7 +139,8 @@ impl VmallocArena {
     ) -> Result<(), RemoveError> {
         // Excludes other edits of the window's tables.
         let _areas = self.areas.lock();
-        let linked = memory.with_tables(|tables, machine| tables.table_of(machine, at, level)).flatten();
+        let linked =
+            memory.with_tables(|tables, machine| tables.removable_table(machine, at, level)).flatten();
         if linked != Some(frame) {
             return Err(RemoveError::Corrupt { at });
         }

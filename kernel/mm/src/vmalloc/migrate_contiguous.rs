@@ -191,7 +191,7 @@ fn tables_of_splits<M: Machine>(memory: &Memory<M>, area: &Area, new: Pfn) -> u6
     let congruent = ((area.allocation.start.0 >> PAGE_SHIFT) ^ new.0).is_multiple_of(LARGE_PAGES);
     let mut tables = 0;
     memory.with_tables(|page_tables, machine| {
-        page_tables.leaves(machine, area.allocation.start, area.allocation.pages, &mut |leaf| {
+        page_tables.for_each_leaf(machine, area.allocation.start, area.allocation.pages, &mut |leaf| {
             tables += match (leaf.size, congruent) {
                 (LeafSize::K4, _) | (LeafSize::M2, true) => 0,
                 (LeafSize::M2, false) | (LeafSize::G1, true) => 1,

@@ -41,7 +41,7 @@ impl VmallocArena {
         for area in &mut areas.list {
             let (mut holes, start, reserved) = (0, area.allocation.start, area.reserved);
             memory.with_tables(|tables, machine| {
-                tables.cut_out(machine, start, reserved, gone, &mut |hole| {
+                tables.detach_unread(machine, start, reserved, gone, &mut |hole| {
                     holes += 1;
                     if let Hole::Frames { pages, .. } = hole {
                         lost.pages += pages;
@@ -103,7 +103,7 @@ fn is_mapped<M: Machine>(memory: &Memory<M>, area: &Area) -> bool {
     let (first, pages) = (area.page(area.freed), area.allocation.pages - area.freed);
     let mut at = first;
     memory.with_tables(|tables, machine| {
-        tables.leaves(machine, first, pages, &mut |leaf| {
+        tables.for_each_leaf(machine, first, pages, &mut |leaf| {
             if leaf.virt <= at {
                 at = leaf.virt.offset(leaf.size.bytes());
             }
@@ -117,7 +117,7 @@ fn unmap_rest<M: Machine>(memory: &Memory<M>, area: &Area) {
     loop {
         let mut leaves: ArrayVec<(VirtAddr, u64), LEAVES> = ArrayVec::new();
         memory.with_tables(|tables, machine| {
-            tables.leaves(machine, area.allocation.start, area.allocation.pages, &mut |leaf| {
+            tables.for_each_leaf(machine, area.allocation.start, area.allocation.pages, &mut |leaf| {
                 // When the list is full, the next round unmaps the rest.
                 let _ = leaves.try_push((leaf.virt, leaf.size.pages()));
             });
@@ -149,7 +149,7 @@ impl<M: Machine> Memory<M> {
                     }
                     (State::Pinned, RmapEntry::Table(virt, level)) => {
                         let linked =
-                            self.with_tables(|tables, machine| tables.table_of(machine, virt, level));
+                            self.with_tables(|tables, machine| tables.removable_table(machine, virt, level));
                         if linked.flatten() == Some(block.head) {
                             tables += block.pages;
                         } else {

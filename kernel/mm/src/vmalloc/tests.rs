@@ -252,7 +252,7 @@ fn a_run_is_contiguous_and_congruent() {
     let tables = memory.tables.borrow();
     let first = tables.translate(&memory.sim, done.start).unwrap().phys;
     let mut large = 0;
-    tables.leaves(&memory.sim, done.start, done.pages, &mut |leaf| {
+    tables.for_each_leaf(&memory.sim, done.start, done.pages, &mut |leaf| {
         assert_eq!(leaf.phys.0 - first.0, leaf.virt.0 - done.start.0);
         large += u64::from(leaf.size == LeafSize::M2);
     });

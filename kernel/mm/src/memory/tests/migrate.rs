@@ -34,7 +34,9 @@ pub(super) fn allocate(
 pub(super) fn frames(memory: &Memory<SimMachine>, one: &Allocation) -> Vec<(Pfn, LeafSize)> {
     let mut frames = Vec::new();
     memory.with_tables(|tables, machine| {
-        tables.leaves(machine, one.start, one.pages, &mut |leaf| frames.push((leaf.phys.pfn(), leaf.size)));
+        tables.for_each_leaf(machine, one.start, one.pages, &mut |leaf| {
+            frames.push((leaf.phys.pfn(), leaf.size))
+        });
     });
     frames
 }

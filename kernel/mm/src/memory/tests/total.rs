@@ -125,7 +125,7 @@ fn looking() {
             let _ = (tables.translate(machine, virt), tables.missing_on_path(machine, virt));
             tables.path(machine, virt, &mut |_| {});
             for pages in numbers().into_iter().filter(|&pages| pages < 1 << 20) {
-                tables.leaves(machine, virt, pages, &mut |_| {});
+                tables.for_each_leaf(machine, virt, pages, &mut |_| {});
             }
             for most in [0, 1, 5] {
                 let _ = crate::protection::leaves(tables, machine, virt, most, &mut |_| {});
