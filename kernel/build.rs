@@ -1,9 +1,14 @@
-//! Link arguments of the bare-metal kernel. They stand here and not in RUSTFLAGS so that the standard
+//! Link arguments of the bare-metal kernel, and a cfg for what depends on how well it is optimised. They stand here and not in RUSTFLAGS so that the standard
 //! library, built from source where no prebuilt one is at hand, stays cached.
 
 fn main() {
     println!("cargo:rerun-if-changed=link.ld");
     println!("cargo:rerun-if-changed=build.rs");
+    // Profile `fast`: values stay on the stack that profile `release` keeps in registers, or moves once.
+    println!("cargo:rustc-check-cfg=cfg(large_frames)");
+    if std::env::var("OPT_LEVEL").is_ok_and(|level| level != "3") {
+        println!("cargo:rustc-cfg=large_frames");
+    }
     // On the host the kernel is only checked (clippy, rust-analyzer), never linked.
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         return;
