@@ -45,7 +45,7 @@ fn guest() -> Guest {
     guest
 }
 
-/// Proves that every command has a page, whose examples run as they are in the guest of the README and answer no error,
+/// Proves that every command has a page, whose examples run as they are in a guest with the DIMM of docs/session.md and answer no error,
 /// that the pages have 80 columns, and that titles of tables and fields of JSON that the examples show stand in the
 /// page. Fails when a command changes and its page does not.
 #[test]

@@ -34,11 +34,12 @@ mod pipe;
 mod policy;
 mod prompt;
 mod protection;
-mod readme;
+
 mod remote;
 mod report;
 mod restart;
 mod sci_storm;
+mod session;
 mod sh;
 mod soak;
 mod unread_serial;

@@ -1,10 +1,10 @@
-//! The README's session is what a user sees today: `cargo xtask demo`, played again and compared.
+//! The session of docs/session.md is what a user sees today: `cargo xtask demo`, played again and compared.
 //!
 //! Figures differ from machine to machine and from build to build, so a line is compared by its shape: its words,
 //! with every number as `#`. Lines may come in another order, for the log's come when they will. What the figures
 //! of the DIMM must be, `cargo xtask demo` checks itself.
 //!
-//! `CARAPACE_README=write cargo xtask test readme_session` puts today's session into the README.
+//! `CARAPACE_SESSION=write cargo xtask test session_of_the_docs` puts today's session into it.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use tests::task;
 
 const PROMPT: &str = "carapace> ";
 const OPENING: &str = "```text\n";
-/// What stands in the README in front of the session, and behind it.
+/// What stands in the page in front of the session, and behind it.
 const BORDERS: [&str; 2] = ["<!-- session:", "```\n<!-- end of session -->"];
 
 /// A terminal's output as plain text: no colours, no erased lines.
@@ -31,7 +31,7 @@ fn plain(output: &str) -> String {
     text
 }
 
-/// The session as the README has it: without prompts that were overtaken by something, without the first `map`.
+/// The session as the page has it: without prompts that were overtaken by something, without the first `map`.
 fn session(output: &str) -> String {
     let text = plain(output);
     let mut lines: Vec<&str> = Vec::new();
@@ -70,37 +70,45 @@ fn shapes(session: &str) -> BTreeSet<String> {
     session.lines().map(shape).collect()
 }
 
-/// Proves that `cargo xtask demo` plays the example to its end with nobody at the keyboard, and that the README
-/// shows what it prints. Fails when a command says something else, or more, than the README has.
+/// Proves that `cargo xtask demo` plays the example to its end with nobody at the keyboard, and that docs/session.md
+/// shows what it prints. Fails when a command says something else, or more, than the page has.
 #[test]
-fn readme_session() {
+fn session_of_the_docs() {
     let arguments = ["demo", "--accel", "tcg"].map(str::to_owned);
     let output = task::command(&arguments).stdin(Stdio::null()).output().expect("cargo can be started");
     let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert_eq!(output.status.code(), Some(0), "{out}--- standard error:\n{err}");
     let now = session(&out);
 
-    let path = task::root().join("README.md");
-    let readme = fs::read_to_string(&path).expect("there is a README");
-    let [before, behind] = BORDERS.map(|border| readme.find(border).expect("the README has a session"));
-    let start = before + readme[before..].find(OPENING).expect("in a block of text") + OPENING.len();
-    if env::var("CARAPACE_README").is_ok_and(|what| what == "write") {
-        fs::write(&path, format!("{}{now}{}", &readme[..start], &readme[behind..]))
-            .expect("it can be written");
+    let path = task::root().join("docs/session.md");
+    let page = fs::read_to_string(&path).expect("there is docs/session.md");
+    let [before, behind] = BORDERS.map(|border| page.find(border).expect("the page has a session"));
+    let start = before + page[before..].find(OPENING).expect("in a block of text") + OPENING.len();
+    if env::var("CARAPACE_SESSION").is_ok_and(|what| what == "write") {
+        fs::write(&path, format!("{}{now}{}", &page[..start], &page[behind..])).expect("it can be written");
         return;
     }
-    let (shown, seen) = (shapes(&readme[start..behind]), shapes(&now));
+    let (shown, seen) = (shapes(&page[start..behind]), shapes(&now));
+    // The README's picture shows lines of it.
+    let picture = fs::read_to_string(task::root().join("docs/session.svg")).expect("there is a picture");
+    let drawn = picture.lines().filter_map(|line| line.strip_prefix("<text ")?.split_once('>'));
+    for line in drawn.map(|(_, text)| text.trim_end_matches("</text>").replace("&amp;", "&")) {
+        assert!(
+            shown.contains(&shape(&line)),
+            "docs/session.svg shows {line:?}, and docs/session.md does not"
+        );
+    }
     let [gone, new]: [Vec<_>; 2] = [shown.difference(&seen).collect(), seen.difference(&shown).collect()];
     assert!(
         gone.is_empty() && new.is_empty(),
-        "only in the README: {gone:#?}\nonly in today's session: {new:#?}\n\
-         CARAPACE_README=write cargo xtask test readme_session puts today's into the README"
+        "only in docs/session.md: {gone:#?}\nonly in today's session: {new:#?}\n\
+         CARAPACE_SESSION=write cargo xtask test session_of_the_docs puts today's into it"
     );
 }
 
 /// Proves that numbers and spaces make no difference, and words do.
 #[test]
-fn readme_shapes() {
+fn shapes_of_lines() {
     assert_eq!(shape("[    0.017763] INFO  clock: 2445489 kHz"), "# INFO clock: # kHz");
     assert_eq!(shape("ID  BASE 0x100000, 511.8 MiB"), "ID BASE # # MiB");
     assert_eq!(shape("0x000100000000 mmmm...."), "#");
