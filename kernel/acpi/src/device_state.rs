@@ -5,12 +5,11 @@
 //!   Absent ──────────> Online ─────────> Leaving(ticket) ─────────> Absent
 //!      '──> Refused     |  ^                  | eject_failed
 //!              |        |  '──────────────────'
-//!              |        '─> SurpriseRemoved ─> Absent     gone without an eject request
+//!              |        '─ surprise_removed ─> Absent     gone without an eject request
 //!              '─ request_eject ─> Leaving(ticket)
 //! ```
 //!
-//! Invariants: an `Online` or `SurpriseRemoved` device has memory in the memory core, an `Absent` or `Refused` one has
-//! none. No two devices have the same ticket; requests are served in the order of their tickets, which is the order in
+//! Invariants: an `Online` device has memory in the memory core, an `Absent` or `Refused` one has none. No two devices have the same ticket; requests are served in the order of their tickets, which is the order in
 //! which they were made. Neighbour: the kernel's `hotplug` keeps the devices and does the work of each transition.
 
 use core::fmt;
@@ -26,8 +25,6 @@ pub enum DeviceState<E> {
     Refused(E),
     /// The firmware requested ejection; the device, and its memory if it had any, is still there.
     Leaving(Ticket),
-    /// It was removed without an eject request, and the memory core cannot drop its memory yet.
-    SurpriseRemoved,
 }
 
 /// The place of an eject request in the queue: earlier requests have lower tickets.
@@ -68,11 +65,6 @@ impl<E> DeviceState<E> {
         matches!(self, DeviceState::Online | DeviceState::Leaving(_))
     }
 
-    /// Whether the device was surprise-removed and its memory is still in the memory core.
-    pub const fn is_surprise_removed(&self) -> bool {
-        matches!(self, DeviceState::SurpriseRemoved)
-    }
-
     /// The firmware requests ejection; a request that is queued gets `ticket`.
     pub fn request_eject(&mut self, ticket: Ticket) -> EjectRequest {
         match self {
@@ -81,7 +73,7 @@ impl<E> DeviceState<E> {
                 EjectRequest::Queued
             }
             DeviceState::Leaving(_) => EjectRequest::Duplicate,
-            DeviceState::Absent | DeviceState::SurpriseRemoved => EjectRequest::NoDevice,
+            DeviceState::Absent => EjectRequest::NoDevice,
         }
     }
 
@@ -95,14 +87,11 @@ impl<E> DeviceState<E> {
         }
     }
 
-    /// The device was removed without an eject request, and `left` of its memory is still in the memory core. A pending
-    /// request stays in the queue and gets its answer there.
-    pub fn surprise_removed(&mut self, left: CoreMemory) {
+    /// The device was removed without an eject request, and the memory core dropped its memory. A pending request stays
+    /// in the queue and gets its answer there.
+    pub fn surprise_removed(&mut self) {
         if self.ticket().is_none() {
-            *self = match left {
-                CoreMemory::None => DeviceState::Absent,
-                CoreMemory::Some => DeviceState::SurpriseRemoved,
-            };
+            *self = DeviceState::Absent;
         }
     }
 }
@@ -114,7 +103,6 @@ impl<E: fmt::Display> fmt::Display for DeviceState<E> {
             DeviceState::Online => f.write_str("online"),
             DeviceState::Refused(error) => write!(f, "refused: {error}"),
             DeviceState::Leaving(_) => f.write_str("leaving"),
-            DeviceState::SurpriseRemoved => f.write_str("surprise-removed, cleanup pending"),
         }
     }
 }
@@ -153,10 +141,8 @@ mod tests {
     enum Event {
         /// `_STA` finds it present; the memory core adds it, or refuses it.
         Added(CoreMemory),
-        /// `_STA` finds it absent; the memory core drops its memory, or cannot yet.
-        Removed(CoreMemory),
-        /// The memory core drops the memory that it could not drop before.
-        CleanedUp,
+        /// `_STA` finds it absent; the memory core drops its memory.
+        Removed,
         /// The firmware requests ejection.
         Requested,
         /// The memory core refuses to remove its memory.
@@ -167,12 +153,10 @@ mod tests {
         NotEjected(Option<CoreMemory>),
     }
 
-    const EVENTS: [Event; 11] = [
+    const EVENTS: [Event; 9] = [
         Event::Added(CoreMemory::None),
         Event::Added(CoreMemory::Some),
-        Event::Removed(CoreMemory::None),
-        Event::Removed(CoreMemory::Some),
-        Event::CleanedUp,
+        Event::Removed,
         Event::Requested,
         Event::RemoveRefused,
         Event::Ejected,
@@ -196,20 +180,12 @@ mod tests {
             let state = self.states[at];
             let is_oldest = oldest_request(self.states.iter()) == Some(at);
             match event {
-                Event::Added(taken) if !state.is_in_use() && !state.is_surprise_removed() => {
-                    self.add(at, taken)
-                }
-                Event::Removed(left) if state.is_in_use() || state.is_surprise_removed() => {
-                    if left == CoreMemory::None {
-                        self.memory[at] = CoreMemory::None;
-                    }
-                    self.states[at].surprise_removed(self.memory[at]);
-                }
-                Event::Removed(_) => self.states[at] = DeviceState::Absent,
-                Event::CleanedUp if state.is_surprise_removed() => {
+                Event::Added(taken) if !state.is_in_use() => self.add(at, taken),
+                Event::Removed if state.is_in_use() => {
                     self.memory[at] = CoreMemory::None;
-                    self.states[at].surprise_removed(CoreMemory::None);
+                    self.states[at].surprise_removed();
                 }
+                Event::Removed => self.states[at] = DeviceState::Absent,
                 Event::Requested => self.request(at),
                 Event::RemoveRefused if is_oldest => {
                     self.states[at].eject_failed(self.memory[at], ());
@@ -236,7 +212,7 @@ mod tests {
             let outcome = self.states[at].request_eject(ticket);
             let expected = match before {
                 _ if self.requested.contains(&at) => EjectRequest::Duplicate,
-                DeviceState::Absent | DeviceState::SurpriseRemoved => EjectRequest::NoDevice,
+                DeviceState::Absent => EjectRequest::NoDevice,
                 _ => EjectRequest::Queued,
             };
             assert_eq!(outcome, expected, "requested in {before:?}");
@@ -254,9 +230,7 @@ mod tests {
         fn check(&self) {
             for at in 0..DEVICES {
                 match self.states[at] {
-                    DeviceState::Online | DeviceState::SurpriseRemoved => {
-                        assert_eq!(self.memory[at], CoreMemory::Some)
-                    }
+                    DeviceState::Online => assert_eq!(self.memory[at], CoreMemory::Some),
                     DeviceState::Absent | DeviceState::Refused(()) => {
                         assert_eq!(self.memory[at], CoreMemory::None)
                     }
@@ -301,7 +275,7 @@ mod tests {
                 }
             }
         }
-        // Each device alone: absent, refused, online, vanished, leaving with and without memory.
-        assert!(seen.len() > 6_usize.pow(3), "{} worlds", seen.len());
+        // Each device alone: absent, refused, online, leaving with and without memory.
+        assert!(seen.len() > 5_usize.pow(3), "{} worlds", seen.len());
     }
 }

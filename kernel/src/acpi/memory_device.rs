@@ -206,10 +206,6 @@ pub fn check(namespace: &mut Namespace, id: DeviceId, srat: Option<Srat<'_>>) ->
             _ => Ok(Found::Online),
         };
     }
-    if hotplug::is_surprise_removed(id) {
-        // Before another device can appear in its slot.
-        hotplug::surprise_removed(id)?;
-    }
     let start = hotplug::nanoseconds();
     let described = match evaluate_sta(namespace, device) {
         Ok(Presence::Absent) => {

@@ -8,8 +8,7 @@
 //! ```
 //!
 //! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for ever. A device
-//! is `Online` or `SurpriseRemoved`, or `Leaving` after having been online, exactly while all its ranges are resources
-//! of the memory core. Neighbours: `carapace_acpi::device_state` defines the transitions, `acpi::memory_device`
+//! is `Online`, or `Leaving` after having been online, exactly while all its ranges are resources of the memory core. Neighbours: `carapace_acpi::device_state` defines the transitions, `acpi::memory_device`
 //! evaluates a device's AML, `acpi::eject` drives removals, crate `carapace-mm` adds and removes memory. Lock order: the
 //! list's lock comes before the memory core's locks.
 
@@ -92,7 +91,7 @@ pub struct Answer {
 }
 
 static DEVICES: Mutex<Vec<MemoryDevice>> = Mutex::new(Vec::new());
-/// Set when a device may be leaving or surprise-removed; saves a search of the list at every wake-up.
+/// Set when a device may be leaving; saves a search of the list at every wake-up.
 static MAY_LEAVE: AtomicBool = AtomicBool::new(false);
 
 /// Appends a device to the list.
@@ -147,11 +146,6 @@ pub fn is_in_use(id: DeviceId) -> bool {
     with(id, |device| device.state.is_in_use()).unwrap_or(false)
 }
 
-/// Whether the device was surprise-removed and its memory is still in the memory core.
-pub fn is_surprise_removed(id: DeviceId) -> bool {
-    with(id, |device| device.state.is_surprise_removed()).unwrap_or(false)
-}
-
 /// Queues an eject request for the device.
 pub fn request_eject(id: DeviceId) -> EjectRequest {
     let mut devices = DEVICES.lock();
@@ -165,18 +159,15 @@ pub fn request_eject(id: DeviceId) -> EjectRequest {
     outcome
 }
 
-/// The device with the oldest pending eject request. First drops memory of surprise-removed devices, if that is possible
-/// now.
+/// The device with the oldest pending eject request.
 pub fn next_leaving() -> Option<DeviceId> {
     if !MAY_LEAVE.load(Ordering::Relaxed) {
         return None;
     }
-    remove::clean_up();
     let devices = DEVICES.lock();
-    let pending =
-        |device: &MemoryDevice| device.state.ticket().is_some() || device.state.is_surprise_removed();
-    MAY_LEAVE.store(devices.iter().any(pending), Ordering::Relaxed);
-    oldest_request(devices.iter().map(|device| &device.state)).map(|at| DeviceId(at as u32))
+    let oldest = oldest_request(devices.iter().map(|device| &device.state));
+    MAY_LEAVE.store(oldest.is_some(), Ordering::Relaxed);
+    oldest.map(|at| DeviceId(at as u32))
 }
 
 /// Records and logs that an ejection failed: the device returns to its state before the request.

@@ -9,11 +9,10 @@
 //! Invariants: a removal without progress ends after [`TIMEOUT_US`]; after success no memory of the device is mapped or
 //! known to the memory core. Neighbour: `carapace_mm::hot_remove` does the work.
 
-use super::{DEVICES, HotplugError, MAY_LEAVE, microseconds, why};
+use super::{DEVICES, HotplugError, microseconds, why};
 use crate::executor;
 use crate::memory::{core, window};
 use crate::uevents;
-use ::core::sync::atomic::Ordering;
 use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::hot_remove::{RemoveError, RemoveStats, Removed, SurpriseRemoved};
 use carapace_mm::info::DeviceId;
@@ -87,31 +86,14 @@ async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
     core().finish_remove(removal, &microseconds)
 }
 
-/// Handles a surprise removal: drops the device's memory from the memory core, and logs what is lost. If another removal
-/// is under way, that is deferred, and the device stays `SurpriseRemoved` until then ([`clean_up`]).
+/// Handles a surprise removal: drops the device's memory from the memory core at once, whatever else is being removed, and
+/// logs what is lost.
 ///
 /// # Errors
 ///
-/// What was lost, or why the memory cannot be dropped now.
+/// What was lost.
 pub fn surprise_removed(id: DeviceId) -> Result<(), HotplugError> {
-    record(id, core().surprise_remove(window(), id))
-}
-
-/// Drops the memory of one device whose cleanup was deferred, if there is one.
-pub(super) fn clean_up() {
-    let Some(at) = DEVICES.lock().iter().position(|device| device.state.is_surprise_removed()) else {
-        return;
-    };
-    let id = DeviceId(at as u32);
-    match core().surprise_remove(window(), id) {
-        Err(RemoveError::UnderWay { .. }) => {}
-        // Losses are logged; there is no notification to answer.
-        outcome => drop(record(id, outcome)),
-    }
-}
-
-/// Records and logs the outcome of a surprise removal.
-fn record(id: DeviceId, outcome: Result<SurpriseRemoved, RemoveError>) -> Result<(), HotplugError> {
+    let outcome = core().surprise_remove(window(), id);
     let mut devices = DEVICES.lock();
     let Some(device) = devices.get_mut(id.0 as usize) else { return Ok(()) };
     if let Ok(dropped) = &outcome {
@@ -134,10 +116,6 @@ fn record(id: DeviceId, outcome: Result<SurpriseRemoved, RemoveError>) -> Result
         device.log_limited(Level::Error, format_args!("surprise-removed: {error}"));
     }
     device.resources.retain(|resource| core().resource(*resource).is_some());
-    let left = device.memory();
-    device.state.surprise_removed(left);
-    if device.state.is_surprise_removed() {
-        MAY_LEAVE.store(true, Ordering::Relaxed);
-    }
+    device.state.surprise_removed();
     result
 }
