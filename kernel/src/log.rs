@@ -13,7 +13,7 @@
 //! Lock order: the ring's lock is held only while a line is copied, never while the console prints.
 
 use crate::arch::{self, InterruptContext, serial, time};
-use crate::sync::IrqMutex;
+use crate::sync::{IrqMutex, Rank};
 use carapace_irq::log_ring::{Line, LogRing};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ struct State {
     console: Option<Console>,
 }
 
-static STATE: IrqMutex<State> = IrqMutex::new(State { lines: LogRing::new(), console: None });
+static STATE: IrqMutex<State> = IrqMutex::new(Rank::Log, State { lines: LogRing::new(), console: None });
 
 /// Set while the console prints. A line logged meanwhile is left to the printer.
 static PRINTING: AtomicBool = AtomicBool::new(false);

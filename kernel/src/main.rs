@@ -46,6 +46,7 @@ static CONFIG: BootloaderConfig = {
 bootloader_api::entry_point!(main, config = &CONFIG);
 
 fn main(info: &'static mut BootInfo) -> ! {
+    sync::init();
     arch::init();
     arch::backtrace::init(info);
     let calibration = arch::time::init();

@@ -7,25 +7,24 @@
 //!
 //! Invariants: without a listener nothing is stored, and an event costs one load. Adding an event never blocks; an event
 //! that does not fit is dropped and counted. Listening ends at the time given to [`listen`], so a listener that
-//! disappears costs nothing for long. Lock order (`sync`): after the locks of hotplug and the remote line. Not for
-//! interrupt handlers.
+//! disappears costs nothing for long. Not for interrupt handlers.
 
 use crate::arch::time;
 use crate::executor;
+use crate::sync::{Mutex, Rank};
 use arrayvec::ArrayVec;
 use carapace_cli::rows::{Device, NewsRow};
 use carapace_mm::info::ResourceId;
 use core::fmt::Display;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use spin::Mutex;
 
 /// Events stored for a slow listener.
 const CAPACITY: usize = 64;
 
 /// When listening ends, in nanoseconds of uptime.
 static UNTIL: AtomicU64 = AtomicU64::new(0);
-static LIST: Mutex<List> = Mutex::new(List { rows: ArrayVec::new_const(), lost: 0 });
+static LIST: Mutex<List> = Mutex::new(Rank::Events, List { rows: ArrayVec::new_const(), lost: 0 });
 
 struct List {
     rows: ArrayVec<NewsRow, CAPACITY>,

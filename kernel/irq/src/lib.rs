@@ -22,6 +22,10 @@ pub use wake_flag::WakeFlag;
 
 /// The interrupt flag of the current CPU.
 pub trait Cpu {
+    /// Whether a debug build checks the order of locks on this CPU ([`carapace_lock::Rank`]). Not where several simulated
+    /// CPUs take turns on one thread.
+    const CHECKS_LOCK_ORDER: bool = true;
+
     /// Whether interrupts are enabled.
     fn are_on() -> bool;
 

@@ -5,6 +5,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
+use carapace_lock::{Held, Place, Rank};
 use spin::{Mutex, MutexGuard};
 
 use crate::Cpu;
@@ -12,6 +13,7 @@ use crate::Cpu;
 /// A spinning lock that keeps interrupts off while it is held.
 pub struct IrqMutex<T, C> {
     inner: Mutex<T>,
+    place: Place,
     /// Only the type's functions are used.
     cpu: PhantomData<fn() -> C>,
 }
@@ -24,24 +26,32 @@ impl<T, C> fmt::Debug for IrqMutex<T, C> {
 
 impl<T, C: Cpu> IrqMutex<T, C> {
     /// An unlocked mutex that protects `value`.
-    pub const fn new(value: T) -> IrqMutex<T, C> {
-        IrqMutex { inner: Mutex::new(value), cpu: PhantomData }
+    pub const fn new(rank: Rank, value: T) -> IrqMutex<T, C> {
+        IrqMutex { inner: Mutex::new(value), place: Place::of(rank), cpu: PhantomData }
     }
 
     /// Takes the lock. Hold it briefly: no interrupt is served meanwhile.
+    ///
+    /// # Panics
+    /// In a debug build when a lock of the same or a later rank is held.
+    #[track_caller]
     pub fn lock(&self) -> IrqGuard<'_, T, C> {
         let restore = Restore::off();
         if self.inner.is_locked() {
             C::lock_contended();
         }
-        IrqGuard { guard: self.inner.lock(), _restore: restore }
+        let held = C::CHECKS_LOCK_ORDER.then(|| self.place.take_in_order());
+        IrqGuard { guard: self.inner.lock(), _held: held, _restore: restore }
     }
 
     /// Takes the lock if it is free: for panic reports, which may have interrupted its holder.
     pub fn try_lock(&self) -> Option<IrqGuard<'_, T, C>> {
         let restore = Restore::off();
         // On failure `restore` is dropped, which restores the interrupt flag at once.
-        self.inner.try_lock().map(|guard| IrqGuard { guard, _restore: restore })
+        self.inner.try_lock().map(|guard| {
+            let held = C::CHECKS_LOCK_ORDER.then(|| self.place.record());
+            IrqGuard { guard, _held: held, _restore: restore }
+        })
     }
 }
 
@@ -75,8 +85,9 @@ impl<C: Cpu> Drop for Restore<C> {
 /// order of locking (as Rust's scopes do), so that the outermost guard enables interrupts.
 #[derive(Debug)]
 pub struct IrqGuard<'a, T, C: Cpu> {
-    // Dropped in this order: the lock is released before interrupts are enabled.
+    // Dropped in this order: the lock is released, and its rank free, before interrupts are enabled.
     guard: MutexGuard<'a, T>,
+    _held: Option<Held>,
     _restore: Restore<C>,
 }
 

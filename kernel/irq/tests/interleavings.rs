@@ -11,6 +11,7 @@
 //! reports a deadlock.
 
 use carapace_irq::{Cpu, IrqMutex, WakeFlag};
+use carapace_lock::Rank;
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread::{self, ThreadId};
 
@@ -57,6 +58,9 @@ fn point() {
 struct Simulated;
 
 impl Cpu for Simulated {
+    // loom runs its threads in turn on one.
+    const CHECKS_LOCK_ORDER: bool = false;
+
     fn are_on() -> bool {
         let state = in_turn();
         !state.off && !state.is_handler()
@@ -114,7 +118,7 @@ fn every_interleaving(program: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn no_wake_up_is_lost() {
     every_interleaving(|| {
-        let shared = Arc::new((WakeFlag::new(), IrqMutex::<u32, Simulated>::new(0)));
+        let shared = Arc::new((WakeFlag::new(), IrqMutex::<u32, Simulated>::new(Rank::Log, 0)));
         let device = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
@@ -152,7 +156,7 @@ fn the_alarm_is_set_before_sleeping() {
         wake.sleep_unless_awake::<Simulated>(|| panic!("it is awake"));
         assert!(Simulated::are_on());
         assert!(wake.take());
-        let alarm = Arc::new(IrqMutex::<Option<thread::JoinHandle<()>>, Simulated>::new(None));
+        let alarm = Arc::new(IrqMutex::<Option<thread::JoinHandle<()>>, Simulated>::new(Rank::Log, None));
         wake.sleep_unless_awake::<Simulated>(|| {
             assert!(!Simulated::are_on());
             // The only interrupt there is: without it the sleep has no end.
@@ -170,7 +174,10 @@ fn the_alarm_is_set_before_sleeping() {
 #[test]
 fn no_handler_finds_a_held_lock() {
     every_interleaving(|| {
-        let shared = Arc::new((IrqMutex::<u32, Simulated>::new(0), IrqMutex::<u32, Simulated>::new(0)));
+        let shared = Arc::new((
+            IrqMutex::<u32, Simulated>::new(Rank::SerialLine, 0),
+            IrqMutex::<u32, Simulated>::new(Rank::SerialOutput, 0),
+        ));
         let handler = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {

@@ -4,7 +4,7 @@
 //! the kernel and, in host tests, on simulated memory.
 //!
 //! ```text
-//!  memory      the facade: Memory<M>, its locks and their order
+//!  memory      the facade: Memory<M> and its locks
 //!   |-- boot, hot_add      add resources; all or nothing
 //!   |-- hot_remove         remove them, take memory offline; all or nothing
 //!   |-- allocate           blocks and runs            vmalloc   mapped allocations (the shell's `alloc`)
@@ -22,7 +22,7 @@
 //! ```
 //!
 //! Each invariant is stated where it is kept: lazy initialisation of the memmap in `buddy`, placement in `layout`, what
-//! an add may modify in `hot_add`, the lock order in `memory`.
+//! an add may modify in `hot_add`, the lock order in [`carapace_lock::Rank`].
 //!
 //! # What `deny(unsafe_code)` guarantees here
 //!

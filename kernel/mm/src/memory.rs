@@ -6,7 +6,7 @@
 //!  remove -'\-> page tables        `-- check               (check)
 //! ```
 //!
-//! Locks, always taken in this order: hotplug, page tables, index, region (one at a time), poison. None is
+//! Locks: [`carapace_lock::Rank`] has their order and what each protects. None is
 //! taken by an interrupt handler, and none is held while a caller's `tell` runs, so that a shell may
 //! print and allocate there. (What does run under a lock: the `clock` of an add, `left_out` of boot,
 //! the work of `with_tables`.)
@@ -17,7 +17,7 @@
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
-use spin::{Mutex, RwLock};
+use carapace_lock::{Mutex, Rank, RwLock};
 
 use crate::addr::{Order, Pfn, PfnRange};
 use crate::boot_alloc::Occupied;
@@ -121,9 +121,9 @@ impl<M: Machine> Memory<M> {
     pub const fn new(machine: M) -> Self {
         Memory {
             machine,
-            hotplug: Mutex::new(None),
-            tables: Mutex::new(None),
-            index: RwLock::new(Index::new()),
+            hotplug: Mutex::new(Rank::Hotplug, None),
+            tables: Mutex::new(Rank::PageTables, None),
+            index: RwLock::new(Rank::Index, Index::new()),
             slots: [const { Slot::new() }; MAX_REGIONS],
             nodes: Nodes::new(),
             cache: FrameCache::new(),

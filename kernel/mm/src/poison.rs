@@ -13,7 +13,8 @@
 //! intruder has written to it since it was filled. So every way out of the buddy that gives a frame away passes
 //! `watched`, and so does a region's end. Blocks of more than [`MOST_PAGES`] are left alone: whoever takes a
 //! terabyte without touching it need not have it. The poison has bit 0 clear, so that a freed page table that the CPU
-//! walks all the same has no entry that is present. Lock order: the list's lock comes last, behind a region's.
+//! walks all the same has no entry that is present. The list's lock comes after a region's
+//! ([`carapace_lock::Rank`]).
 //!
 //! Neighbours: `allocate`, `frame_cache` and `remove::room` give and take; `remove` forgets.
 
@@ -21,7 +22,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
-use spin::Mutex;
+use carapace_lock::{Mutex, Rank};
 
 use crate::addr::{Pfn, PfnRange};
 use crate::address_space::direct;
@@ -106,7 +107,7 @@ impl Poison {
             pages: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
-            state: Mutex::new(state),
+            state: Mutex::new(Rank::Poison, state),
         }
     }
 

@@ -10,11 +10,11 @@
 //! only under the hotplug lock and the slot's own. No block spans two regions. A slot's summary is
 //! empty while the slot is. Both tables are static: plugging takes no memory for them.
 //!
-//! Lock order: hotplug, page tables, index, region (one at a time). Neighbours: `memory` is the only user.
+//! A region's lock is held one at a time ([`carapace_lock::Rank`]). Neighbours: `memory` is the only user.
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use spin::Mutex;
+use carapace_lock::{Mutex, Rank};
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange};
 use crate::buddy::{Buddy, MetadataLayout, Summary};
@@ -82,7 +82,7 @@ pub struct Slot {
 impl Slot {
     /// An empty slot.
     pub const fn new() -> Self {
-        Slot { region: Mutex::new(None), summary: Summary::new() }
+        Slot { region: Mutex::new(Rank::Region, None), summary: Summary::new() }
     }
 }
 

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Invariant: no code here is specific to a machine; every register access is described by a table or by the firmware's
-//! AML. Lock order: this module's lock comes before that of `hotplug`'s list and all of the memory core; it is taken in
-//! the main loop only and never held across an `await`.
+//! AML. This module's lock is the outermost of all (`sync::Rank`); it is taken in the main loop only and never held
+//! across an `await`.
 
 pub mod aml_host;
 pub mod eject;
@@ -26,6 +26,7 @@ pub mod sleep;
 pub mod tables;
 
 use crate::hotplug;
+use crate::sync::{Mutex, Rank};
 use carapace_acpi::fadt::Fadt;
 use carapace_acpi::srat::Srat;
 use core::fmt;
@@ -33,7 +34,6 @@ use events::ListenError;
 use gpe::Gpes;
 use log::info;
 use namespace::Namespace;
-use spin::Mutex;
 use tables::{StaticTables, TableError};
 
 /// All of ACPI, once it is up.
@@ -56,7 +56,7 @@ pub struct Acpi {
     sci_start: events::SciStart,
 }
 
-static ACPI: Mutex<Option<Acpi>> = Mutex::new(None);
+static ACPI: Mutex<Option<Acpi>> = Mutex::new(Rank::Acpi, None);
 
 /// Why there is no memory hotplug.
 #[derive(Clone, Debug)]

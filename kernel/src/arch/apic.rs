@@ -13,7 +13,7 @@
 
 use super::serial::{self, Port};
 use super::{time, vectors};
-use crate::sync::IrqMutex;
+use crate::sync::{IrqMutex, Rank};
 use arrayvec::ArrayVec;
 use carapace_acpi::madt::{
     MAX_IO_APICS, MAX_OVERRIDES, Madt, Polarity, Signal, SourceOverride, Trigger, Wiring,
@@ -162,8 +162,10 @@ struct Controllers {
     sci: Option<Gsi>,
 }
 
-static CONTROLLERS: IrqMutex<Controllers> =
-    IrqMutex::new(Controllers { io: ArrayVec::new_const(), overrides: ArrayVec::new_const(), sci: None });
+static CONTROLLERS: IrqMutex<Controllers> = IrqMutex::new(
+    Rank::IoApic,
+    Controllers { io: ArrayVec::new_const(), overrides: ArrayVec::new_const(), sci: None },
+);
 
 impl Controllers {
     /// Changes the low word of the redirection entry of `gsi`.
@@ -210,18 +212,23 @@ impl Controllers {
 /// When registers cannot be mapped.
 pub fn init(madt: &Madt, map: &mut dyn FnMut(PhysAddr, u64) -> Option<VirtAddr>) -> Result<(), ApicError> {
     start_local(madt.local_apic, map)?;
-    let mut controllers = CONTROLLERS.lock();
+    // Mapped before the lock is taken: page tables have an earlier rank.
+    let mut mapped: ArrayVec<IoApic, MAX_IO_APICS> = ArrayVec::new();
     for described in &madt.io_apics {
         let registers =
             map(described.registers, PAGE_SIZE).ok_or(ApicError::NotMapped(described.registers))?;
-        let mut io = IoApic { registers, first: Gsi(described.gsi_base), pins: 0 };
+        let io = IoApic { registers, first: Gsi(described.gsi_base), pins: 0 };
+        if mapped.try_push(io).is_err() {
+            break; // the MADT's own list is no longer
+        }
+    }
+    let mut controllers = CONTROLLERS.lock();
+    for mut io in mapped {
         io.pins = (io.read(IoApic::VERSION) >> 16 & 0xff) + 1;
         for pin in 0..io.pins {
             io.write(IoApic::entry(pin), IoApic::MASKED);
         }
-        if controllers.io.try_push(io).is_err() {
-            break; // the MADT's own list is no longer
-        }
+        let _ = controllers.io.try_push(io); // as many as `mapped` holds
     }
     controllers.overrides = madt.overrides.clone();
     drop(controllers);

@@ -4,7 +4,7 @@
 //! the accessor returns the one instance there is. When others are started, [`this`] is what changes:
 //! it then finds its instance through the GS base.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use spin::Once;
 use x86_64::structures::gdt::GlobalDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
@@ -24,6 +24,8 @@ pub struct PerCpu {
     pub reports: AtomicU32,
     /// How many evaluations of AML under way on this CPU may take from the heap's reserve.
     pub reserve_open: AtomicU32,
+    /// The ranks of the locks held on this CPU, one bit each: only in builds that check their order (`sync`).
+    pub held_ranks: AtomicU64,
 }
 
 static BOOT_CPU: PerCpu = PerCpu {
@@ -32,6 +34,7 @@ static BOOT_CPU: PerCpu = PerCpu {
     interrupt_depth: AtomicU32::new(0),
     reports: AtomicU32::new(0),
     reserve_open: AtomicU32::new(0),
+    held_ranks: AtomicU64::new(0),
 };
 
 /// The state of the CPU that asks.

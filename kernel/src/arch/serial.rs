@@ -25,7 +25,7 @@ mod report;
 
 use super::port::{PortNumber, Ports};
 use super::{interrupts, time};
-use crate::sync::IrqMutex;
+use crate::sync::{IrqMutex, Rank};
 use carapace_irq::ring::Ring;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
@@ -107,10 +107,13 @@ const NOT_TRIED: u8 = 0;
 const READY: u8 = 1;
 const ABSENT: u8 = 2;
 
-static LINES: [IrqMutex<Line>; 2] =
-    [IrqMutex::new(Line::new(Port::Console)), IrqMutex::new(Line::new(Port::Remote))];
+static LINES: [IrqMutex<Line>; 2] = [
+    IrqMutex::new(Rank::SerialLine, Line::new(Port::Console)),
+    IrqMutex::new(Rank::SerialLine, Line::new(Port::Remote)),
+];
 /// Apart from [`LINES`], whose first values are not all zeros: so these bytes are not in the kernel's file.
-static OUTGOING: [IrqMutex<Ring<OUTGOING_BYTES>>; 2] = [const { IrqMutex::new(Ring::new()) }; 2];
+static OUTGOING: [IrqMutex<Ring<OUTGOING_BYTES>>; 2] =
+    [const { IrqMutex::new(Rank::SerialOutput, Ring::new()) }; 2];
 
 /// Whether an access of `bytes` at `port` touches a line's registers. Firmware is refused there: it would
 /// write into the midst of what is being sent.

@@ -8,15 +8,16 @@
 //! ```
 //!
 //! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for ever. A device
-//! is `Online`, or `Leaving` after having been online, exactly while all its ranges are resources of the memory core. Neighbours: `carapace_acpi::device_state` defines the transitions, `acpi::memory_device`
-//! evaluates a device's AML, `acpi::eject` drives removals, crate `carapace-mm` adds and removes memory. Lock order: the
-//! list's lock comes before the memory core's locks.
+//! is `Online`, or `Leaving` after having been online, exactly while all its ranges are resources of the memory core.
+//! Neighbours: `carapace_acpi::device_state` defines the transitions, `acpi::memory_device` evaluates a device's AML,
+//! `acpi::eject` drives removals, crate `carapace-mm` adds and removes memory.
 
 mod error;
 mod remove;
 
 use crate::arch::time;
 use crate::memory;
+use crate::sync::{Mutex, Rank};
 use crate::uevents;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -30,7 +31,6 @@ use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, Resource
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use log::{Level, info, log, warn};
-use spin::Mutex;
 
 pub use carapace_acpi::device_state::EjectRequest;
 
@@ -90,7 +90,7 @@ pub struct Answer {
     pub heap_bytes: u64,
 }
 
-static DEVICES: Mutex<Vec<MemoryDevice>> = Mutex::new(Vec::new());
+static DEVICES: Mutex<Vec<MemoryDevice>> = Mutex::new(Rank::Devices, Vec::new());
 /// Set when a device may be leaving; saves a search of the list at every wake-up.
 static MAY_LEAVE: AtomicBool = AtomicBool::new(false);
 

@@ -8,9 +8,9 @@
 //! Each block is the list's next link and otherwise unused room, so holding memory needs none beside it.
 //! Neighbours: `heap` is asked for blocks until it has none; the shell calls.
 
+use crate::sync::{Mutex, Rank};
 use alloc::vec::Vec;
 use core::mem::{size_of, take};
-use spin::Mutex;
 
 /// A block that is held: a vector with one link in it and more room.
 struct Link {
@@ -25,7 +25,7 @@ struct Ballast {
 /// Links that the largest block tried has room for: 6 MiB.
 const MOST: usize = 1 << 18;
 
-static BALLAST: Mutex<Ballast> = Mutex::new(Ballast { newest: Vec::new(), bytes: 0 });
+static BALLAST: Mutex<Ballast> = Mutex::new(Rank::Ballast, Ballast { newest: Vec::new(), bytes: 0 });
 
 /// Takes all of the heap that can be had, in the largest blocks there are, and holds it. Returns the bytes
 /// that are held now. Not to be called with the reserve open.

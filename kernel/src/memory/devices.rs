@@ -14,12 +14,12 @@
 //! argument made in `machine`.
 
 use super::core;
+use crate::sync::{Mutex, Rank};
 use ::core::fmt;
 use arrayvec::ArrayVec;
 use carapace_mm::addr::{MAX_PHYS_BITS, PAGE_SIZE, Pfn, PfnRange, PhysAddr, VirtAddr};
 use carapace_mm::address_space::DEVICES;
 use carapace_mm::page_table::{FrameSource, LeafSize, MapError, Mapping, NoFrames, Rights};
-use spin::Mutex;
 
 /// The window's size in pages: 16 MiB, eight lowest tables made at boot.
 pub const WINDOW_PAGES: u64 = 4096;
@@ -75,7 +75,7 @@ struct DeviceWindow {
     mapped: ArrayVec<DeviceRange, MAX_MAPPINGS>,
 }
 
-static WINDOW: Mutex<Option<DeviceWindow>> = Mutex::new(None);
+static WINDOW: Mutex<Option<DeviceWindow>> = Mutex::new(Rank::DeviceWindow, None);
 
 /// Makes the window's page tables, from `frames`. To be called once, after the memory core took over the loader's
 /// tables.

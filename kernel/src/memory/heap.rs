@@ -15,9 +15,9 @@
 //!
 //! Invariants: a block is freed to the part it lies in. The heap's frames are pinned and come from
 //! boot memory, so no hot-added DIMM ever holds a piece of the kernel. Not used by interrupt handlers.
-//! Lock order: the heap's locks are taken last but the log's, general part before reserve (`sync`).
 
 use crate::arch::percpu;
+use crate::sync::{Mutex, Rank};
 use carapace_mm::addr::{PAGE_SIZE, VirtAddr};
 use carapace_mm::address_space::HEAP as WINDOW;
 use core::alloc::{GlobalAlloc, Layout};
@@ -25,7 +25,7 @@ use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 use linked_list_allocator::Heap;
-use spin::{Mutex, Once};
+use spin::Once;
 
 /// Bytes kept for AML evaluation, see the module's head: the interpreter's limit counts objects, names and
 /// tables; operands in flight and open blocks of calls come on top, at most as much again (its
@@ -38,8 +38,10 @@ struct KernelHeap {
 }
 
 #[global_allocator]
-static HEAP: KernelHeap =
-    KernelHeap { general: Mutex::new(Heap::empty()), reserve: Mutex::new(Heap::empty()) };
+static HEAP: KernelHeap = KernelHeap {
+    general: Mutex::new(Rank::Heap, Heap::empty()),
+    reserve: Mutex::new(Rank::HeapReserve, Heap::empty()),
+};
 
 /// What the heap holds, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

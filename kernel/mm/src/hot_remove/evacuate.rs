@@ -345,7 +345,9 @@ impl<M: Machine> Memory<M> {
 
     /// The region that is leaving, with frames of its leaving part at or behind `at`.
     fn isolated_from(&self, at: Pfn) -> Option<(Entry, Region)> {
-        let mut next = self.index.read().find(at).copied().or_else(|| self.entry_after(Some(at)));
+        // In two statements: the index is not read twice at a time.
+        let holds = self.index.read().find(at).copied();
+        let mut next = holds.or_else(|| self.entry_after(Some(at)));
         while let Some(entry) = next {
             if let Some(region) = self.region(entry).filter(|region| region.isolated.end > at) {
                 return Some((entry, region));

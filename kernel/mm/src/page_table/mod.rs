@@ -25,7 +25,8 @@
 //! the direct map.
 //!
 //! Neighbours: `hot_add` maps resources and vmemmap, `vmalloc` maps allocations, `boot_alloc` provides frames at
-//! boot. Callers serialise edits of the tables (`&mut self`); the lock order is in `memory`.
+//! boot. Callers serialise edits of the tables (`&mut self`): `tables` has the one owner and its
+//! lock.
 //! Corresponds to Linux `arch/x86/mm/init_64.c` (`kernel_physical_mapping_init`, `remove_pagetable`).
 
 mod detach_unread;

@@ -35,7 +35,7 @@ mod tests;
 use core::fmt;
 
 use arrayvec::ArrayVec;
-use spin::Mutex;
+use carapace_lock::{Mutex, Rank};
 
 use crate::addr::{NodeId, PAGE_SIZE, VirtAddr};
 use crate::address_space::ALLOC;
@@ -282,7 +282,7 @@ impl Default for VmallocArena {
 impl VmallocArena {
     /// Creates an arena without allocations.
     pub const fn new() -> VmallocArena {
-        VmallocArena { areas: Mutex::new(AreaTree { next: 1, list: ArrayVec::new_const() }) }
+        VmallocArena { areas: Mutex::new(Rank::Vmalloc, AreaTree { next: 1, list: ArrayVec::new_const() }) }
     }
 
     /// Returns the allocation `id`.

@@ -1,0 +1,101 @@
+//! The lock order of the memory core and the kernel: the one text that everybody refers to.
+
+use core::fmt;
+
+/// A lock's place in the order, outermost first: **while a lock is held, only locks of later ranks may be taken.** Never
+/// one of the same rank: of several locks with one rank (regions, serial lines) a CPU holds one at a time.
+///
+/// ```text
+///  kernel        Acpi > Devices
+///  memory core        > Hotplug > Vmalloc > DeviceWindow > PageTables > Index > Region > Poison
+///  kernel             > Ballast > Remote > Events > Console > Input > Heap > HeapReserve
+///  interrupts off     > IoApic > Log > SerialLine > SerialOutput
+/// ```
+///
+/// - Locks up to `HeapReserve` are never touched by an interrupt handler. Those after it are shared with handlers and
+///   keep interrupts off while they are held (`IrqMutex`), so a handler on the same CPU cannot wait for what it
+///   interrupted. A handler takes such locks only, and it may interrupt the holder of any earlier one.
+/// - The heap's locks come last among the others, so that everybody may allocate with a lock held, except under an
+///   `IrqMutex`.
+/// - The memory core holds no lock while a caller's callback runs, with these exceptions, which say so: the clock of an
+///   add (`Hotplug`), `left_out` of boot (`Hotplug`), what walks page tables (`PageTables`), `hold_region` (`Region`).
+/// - The core logs nothing. Elsewhere a line may be logged with any lock held up to `IoApic`: the console is then only
+///   tried (`try_lock`), and the line is printed later if the console is in use.
+/// - No lock is held across an `await`.
+/// - A fatal report (exception, panic) waits for no lock at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Rank {
+    /// ACPI's tables, AML namespace and event registers. Held while AML is evaluated and devices are handled.
+    Acpi,
+    /// The list of memory devices.
+    Devices,
+    /// Memory core: held by each call that adds, removes or offlines memory.
+    Hotplug,
+    /// Memory core: the list of allocations in the vmalloc window.
+    Vmalloc,
+    /// What is mapped in the window for device registers and firmware tables.
+    DeviceWindow,
+    /// Memory core: the kernel's page tables, of which there is one owner.
+    PageTables,
+    /// Memory core: the sorted ranges of all regions.
+    Index,
+    /// Memory core: a region and its buddy allocator. One at a time.
+    Region,
+    /// Memory core: the list of freed ranges that are watched.
+    Poison,
+    /// The blocks by which `stress heap` fills the heap.
+    Ballast,
+    /// The talk on the second serial line.
+    Remote,
+    /// Events for the listener on the second serial line.
+    Events,
+    /// The shell's console: its editor and what is not sent yet.
+    Console,
+    /// What was typed ahead on a serial line. One line at a time.
+    Input,
+    /// The general part of the kernel's heap.
+    Heap,
+    /// The heap's reserve, which AML may use.
+    HeapReserve,
+    /// The IO APICs' registers.
+    IoApic,
+    /// The log ring.
+    Log,
+    /// A serial line's UART and its input. One line at a time.
+    SerialLine,
+    /// A serial line's output queue. One line at a time.
+    SerialOutput,
+}
+
+impl Rank {
+    /// All ranks, in order.
+    pub const ALL: [Rank; 20] = [
+        Rank::Acpi,
+        Rank::Devices,
+        Rank::Hotplug,
+        Rank::Vmalloc,
+        Rank::DeviceWindow,
+        Rank::PageTables,
+        Rank::Index,
+        Rank::Region,
+        Rank::Poison,
+        Rank::Ballast,
+        Rank::Remote,
+        Rank::Events,
+        Rank::Console,
+        Rank::Input,
+        Rank::Heap,
+        Rank::HeapReserve,
+        Rank::IoApic,
+        Rank::Log,
+        Rank::SerialLine,
+        Rank::SerialOutput,
+    ];
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
