@@ -138,6 +138,13 @@ impl Poison {
         }
     }
 
+    /// Runs `work` with the lock held.
+    #[cfg(test)]
+    pub(crate) fn while_locked(&self, work: &dyn Fn()) {
+        let _state = self.state.lock();
+        work();
+    }
+
     #[cold]
     fn watch<M: Machine>(&self, machine: &M, frames: PfnRange) {
         for pfn in frames.each() {

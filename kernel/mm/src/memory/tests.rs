@@ -11,6 +11,7 @@ mod disorder;
 mod hot_add;
 mod hot_remove;
 mod interleavings;
+mod lock_order;
 mod migrate;
 mod migrate_tables;
 mod offline;
