@@ -12,7 +12,7 @@
 use crate::arch::interrupts::ThisCpu;
 use crate::arch::percpu;
 
-pub use carapace_lock::{Mutex, Rank};
+pub use carapace_lock::{Mutex, MutexGuard, Rank};
 
 /// A spinning lock that keeps this CPU's interrupts off while it is held.
 pub type IrqMutex<T> = carapace_irq::IrqMutex<T, ThisCpu>;

@@ -9,23 +9,22 @@
 //!
 //! Invariants: the prompt's bytes at the start of a line come from the editor alone; a log line never
 //! breaks a line that a command has begun: it waits in the log for that line's end, and for room on the
-//! serial line. The log calls `on_log` when there is something to print. Lock order (`sync`): console
-//! before log before serial. Not for interrupt handlers; fatal reports go
-//! past this module.
+//! serial line. The log calls `on_log` when there is something to print. Not for interrupt
+//! handlers; fatal reports go past this module.
 
 use super::{remote, session};
 use crate::arch::serial::{self, Port};
 use crate::log::{self, Printable};
+use crate::sync::{Mutex, Rank};
 use arrayvec::{ArrayString, ArrayVec};
 use carapace_cli::complete::complete;
 use carapace_cli::editor::{Editor, Event, LINE_MAX};
 use core::fmt;
-use spin::Mutex;
 
 /// Bytes of a command's output that are sent at once.
 const CHUNK: usize = 256;
 
-static CONSOLE: Mutex<Option<Console>> = Mutex::new(None);
+static CONSOLE: Mutex<Option<Console>> = Mutex::new(Rank::Console, None);
 
 struct Console {
     editor: Editor,

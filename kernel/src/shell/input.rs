@@ -10,10 +10,10 @@ use super::{Failure, remote, session};
 use crate::arch::serial::{self, Port};
 use crate::arch::time;
 use crate::executor;
+use crate::sync::{Mutex, MutexGuard, Rank};
 use arrayvec::ArrayVec;
 use core::future::poll_fn;
 use core::task::Poll;
-use spin::{Mutex, MutexGuard};
 
 /// Bytes that the line must take before a command, or its next step, begins: more than the log needs.
 pub const ROOM: usize = serial::OUTGOING_BYTES / 2;
@@ -23,7 +23,8 @@ const CTRL_C: u8 = 0x03;
 
 /// What was typed while a command ran, by line. Only the line's task takes its lock.
 static TYPED: [Mutex<Typed>; 2] =
-    [const { Mutex::new(Typed { bytes: ArrayVec::new_const(), taken: 0, interrupted: false }) }; 2];
+    [const { Mutex::new(Rank::Input, Typed { bytes: ArrayVec::new_const(), taken: 0, interrupted: false }) };
+        2];
 
 struct Typed {
     bytes: ArrayVec<u8, TYPED_MAX>,

@@ -22,6 +22,7 @@ use crate::arch::serial::{self, Port, Taken};
 use crate::arch::time;
 use crate::executor;
 use crate::log::{self, Cursor};
+use crate::sync::{Mutex, Rank};
 use crate::uevents::{self, Listener};
 use arrayvec::ArrayString;
 use carapace_cli::remote::{Ended, Events, FRAME_MAX, Lines, TEXT_MAX, TextRow, Wish, frame, read};
@@ -32,7 +33,6 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
-use spin::Mutex;
 
 /// How long a command waits for a reader, and how long events are told to one that says nothing.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,13 +40,16 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const TAIL: usize = FRAME_MAX;
 
 /// What is being sent. Only this task and its commands take the lock.
-static TALK: Mutex<Talk> = Mutex::new(Talk {
-    request: Request { id: None, form: Form::Json },
-    text: ArrayString::new_const(),
-    stage: Stage::Idle,
-    left_out: 0,
-    log: None,
-});
+static TALK: Mutex<Talk> = Mutex::new(
+    Rank::Remote,
+    Talk {
+        request: Request { id: None, form: Form::Json },
+        text: ArrayString::new_const(),
+        stage: Stage::Idle,
+        left_out: 0,
+        log: None,
+    },
+);
 
 struct Talk {
     request: Request,
