@@ -18,8 +18,8 @@ impl Tables {
         u16::try_from(index).unwrap_or(u16::MAX)
     }
 
-    /// Empties a table that could not be loaded. Its number is not given again, so a name in it that a
-    /// surviving object still holds is not found, rather than taken for another.
+    /// Empties a table that could not be loaded. Its index is never reused, so a path in it that a surviving object still
+    /// holds resolves to nothing rather than to another name.
     pub(crate) fn clear(&mut self, table: u16) {
         if let Some(bytes) = self.0.get_mut(usize::from(table)) {
             *bytes = Vec::new();
@@ -30,7 +30,7 @@ impl Tables {
         self.0.len()
     }
 
-    /// Whether no table has been loaded, or none with success.
+    /// Whether no table has been loaded successfully.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(Vec::is_empty)
     }
@@ -48,7 +48,7 @@ pub(crate) struct Cursor {
     pub(crate) end: u32,
 }
 
-/// A name string in a table: its segments stay where they are.
+/// A name string in a table, by position: the segments are not copied.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CodePath {
     pub(crate) start: Start,
@@ -58,7 +58,7 @@ pub(crate) struct CodePath {
 }
 
 impl CodePath {
-    /// The segments, checked.
+    /// The segments, validated.
     pub(crate) fn segments<'a>(
         &self,
         tables: &'a Tables,
@@ -68,7 +68,7 @@ impl CodePath {
         segments.iter().take(usize::from(self.count)).map(|&segment| NameSeg::new(segment))
     }
 
-    /// One segment at this place.
+    /// The single segment at this position.
     pub(crate) const fn single(table: u16, at: u32) -> Self {
         Self { start: Start::Up(0), table, at, count: 1 }
     }
@@ -173,7 +173,7 @@ impl Cursor {
         Ok(value)
     }
 
-    /// A package length, as the cursor over the package's contents; `self` moves behind the package.
+    /// A package length: returns the cursor over the package's contents and moves `self` behind the package.
     pub(crate) fn package(&mut self, tables: &Tables) -> Result<Self, Error> {
         let from = self.at;
         let length = self.package_number(tables)?;

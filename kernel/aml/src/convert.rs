@@ -8,10 +8,10 @@ use crate::model::{Data, Val};
 use crate::run::{IntegerWidth, Run};
 use crate::value::Value;
 
-/// How a number is written.
+/// The format of a number as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// As implicit conversion writes it: hexadecimal, bytes apart by spaces.
+    /// Implicit conversion: hexadecimal, bytes separated by spaces.
     Implicit,
     /// ToDecimalString.
     Decimal,
@@ -19,7 +19,7 @@ pub(crate) enum Style {
     Hex,
 }
 
-/// What most operators need.
+/// The operand that most operators require, for errors.
 pub(crate) const DATA: &str = "an integer, a string or a buffer";
 
 impl Run<'_> {
@@ -146,7 +146,7 @@ impl Run<'_> {
     }
 }
 
-/// How a number in a string starts.
+/// The prefix of a number in a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prefix {
     Hex,
@@ -160,14 +160,14 @@ fn without_prefix(text: &[u8]) -> (Prefix, &[u8]) {
     }
 }
 
-/// The number that hexadecimal digits at the start of `text` make; more than fit the width are ignored.
+/// The number in the hexadecimal digits at the start of `text`; digits beyond the width are ignored.
 fn hexadecimal(text: &[u8], width: IntegerWidth) -> u64 {
     let digits = text.iter().map_while(|&byte| char::from(byte).to_digit(16)).skip_while(|&digit| digit == 0);
     let significant = digits.take(width.bytes().saturating_mul(2));
     significant.fold(0, |number, digit| number << 4 | u64::from(digit))
 }
 
-/// The number that decimal digits at the start of `text` make, up to the last one with which it fits the width.
+/// The number in the decimal digits at the start of `text`, up to the last digit with which it fits the width.
 fn decimal(text: &[u8], width: IntegerWidth) -> u64 {
     let mut number = 0u64;
     for digit in text.iter().map_while(|&byte| char::from(byte).to_digit(10)) {
@@ -236,8 +236,8 @@ impl Run<'_> {
         }
     }
 
-    /// An object as a caller's value. Every level of packages costs depth, every byte a share of a step,
-    /// so a package that contains itself by name ends as well.
+    /// An object as a caller's value. Each level of packages costs depth and each byte a fraction of a step, so the
+    /// export of a package that contains itself by name ends, too.
     pub(crate) fn export(&mut self, value: Val) -> Result<Value, Error> {
         self.step(1)?;
         match value {

@@ -1,4 +1,4 @@
-//! Declarations (20.2.5.1, 20.2.5.2): everything that makes a name.
+//! Declarations (20.2.5.1, 20.2.5.2): the terms that create named objects, and name lookup from running code.
 use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
 use crate::model::{
@@ -51,7 +51,7 @@ impl Run<'_> {
         cursor.name_string(tables)
     }
 
-    /// The node that a path in the running code names.
+    /// The object that a path in the running code names.
     pub(crate) fn find(&mut self, path: CodePath) -> Result<Option<Handle>, Error> {
         let scope = self.frame()?.scope;
         self.find_from(scope, path)
@@ -62,7 +62,7 @@ impl Run<'_> {
         self.core.names.find(scope, path.start, segments, usize::from(path.count()))
     }
 
-    /// The node that a path names, or the error that says which is missing.
+    /// Like [`Run::find`], but a missing object is an error.
     pub(crate) fn existing(&mut self, path: CodePath) -> Result<Handle, Error> {
         match self.find(path)? {
             Some(node) => Ok(node),
@@ -74,7 +74,7 @@ impl Run<'_> {
         ErrorKind::NotFound(path.text(&self.core.tables)).into()
     }
 
-    /// Makes the name `path`; all but its last segment must exist.
+    /// Creates `object` with the name `path`, whose parent must exist.
     pub(crate) fn declare(&mut self, path: CodePath, object: Object) -> Result<Handle, Error> {
         let scope = self.frame()?.scope;
         let Some(mut parent) = self.core.names.start(scope, path.start) else {
@@ -142,7 +142,7 @@ impl Run<'_> {
         self.declare(path, Object::Method(Method { arguments: flags & 7, serialized, body })).map(drop)
     }
 
-    /// Devices and their like: the numbers of a processor and a power resource are not needed.
+    /// Devices, processors, power resources and thermal zones; the parameters of the latter are skipped.
     fn device(&mut self, opcode: u16) -> Result<(), Error> {
         let (cursor, tables) = self.cursor()?;
         let mut inside = cursor.package(tables)?;
@@ -171,7 +171,7 @@ impl Run<'_> {
         let region = match self.region_bounds() {
             Ok((base, length)) => Region { space, base, length, pci: None, deferred: None },
             Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => {
-                // Declared later, perhaps in another table: evaluated at the first access, as in ACPICA.
+                // The name may be declared later: the terms are evaluated at the first access, as in ACPICA.
                 let scope = self.frame()?.scope;
                 let mut names = AssumeData { core: &*self.core, scope };
                 let behind = walk(&self.core.tables, terms, Part::Term, &mut names)?;
@@ -219,7 +219,7 @@ impl Run<'_> {
     }
 }
 
-/// Passes over terms with names that do not exist yet: those are taken for data, not for methods.
+/// Skips terms with undeclared names: these are assumed to be data, not methods, so no arguments follow.
 pub(crate) struct AssumeData<'a> {
     pub(crate) core: &'a Core,
     pub(crate) scope: Handle,

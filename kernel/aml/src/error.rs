@@ -1,7 +1,7 @@
-//! Errors: what went wrong, and in which AML object.
+//! Errors: the reason, and the AML object where it occurred.
 //!
-//! An error never leaves the interpreter in a state of its own: mutexes are released, names that the
-//! failed methods created are gone, and the next evaluation starts afresh.
+//! Invariant: a failed evaluation leaves no state behind: its mutexes are released, and the names that its methods
+//! created are deleted.
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;

@@ -1,4 +1,4 @@
-//! Expressions (20.2.5.4): terms that have a value.
+//! Expressions (20.2.5.4): terms with a value.
 use crate::convert::Style;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Handle, Object, Ref, Val};
@@ -7,10 +7,10 @@ use crate::run::{MAX_ARGS, Run};
 use crate::store_target::{Calls, StoreTarget, slot_of};
 use crate::value::Kind;
 
-/// What AML's `True` is: all bits of an integer.
+/// AML's `True`: all bits of an integer set.
 const TRUE: u64 = u64::MAX;
 
-/// The value that `Revision` returns: ACPICA's convention is its version; ours is the ACPI revision.
+/// The value of `Revision`: in ACPICA its own version, here the ACPI revision.
 const REVISION: u64 = 0x0000_0006;
 
 impl Run<'_> {
@@ -22,7 +22,7 @@ impl Run<'_> {
         }
     }
 
-    /// The value of the next term, [`Val::Uninit`] for a call of a method that returns none.
+    /// The value of the next term; [`Val::Uninit`] for a call of a method without a return value.
     #[inline(never)]
     pub(crate) fn term_or_nothing(&mut self) -> Result<Val, Error> {
         self.step(1)?;
@@ -87,7 +87,7 @@ impl Run<'_> {
             }
             op::INCREMENT | op::DECREMENT => self.count(opcode),
             op::L_AND | op::L_OR => {
-                // Both are evaluated: AML does not stop at the first.
+                // Both operands are evaluated: AML has no short circuit.
                 let (left, right) = (self.integer()? != 0, self.integer()? != 0);
                 let value = if opcode == op::L_AND { left && right } else { left || right };
                 Ok(self.masked_truth(value))
@@ -164,7 +164,7 @@ impl Run<'_> {
         Ok(args)
     }
 
-    /// The value of a named object: fields are read, objects without a value stand for themselves.
+    /// The value of a named object: a field is read; an object without a value evaluates to itself.
     pub(crate) fn value_of(&mut self, node: Handle) -> Result<Val, Error> {
         match *self.core.names.object(node)? {
             Object::Value(Val::Uninit) => Err(ErrorKind::Uninitialized.into()),
@@ -175,7 +175,7 @@ impl Run<'_> {
         }
     }
 
-    /// `_OSI`: the interfaces that Windows has, as every OS must claim, and the features that we have.
+    /// `_OSI`: true for the interfaces of Windows, as firmware expects of every OS, and for supported features.
     pub(crate) fn osi(&mut self, name: Val) -> Result<Val, Error> {
         let Val::Data(id) = name else { return Err(self.wrong_type("a string", name)) };
         let Data::String(text) = self.core.heap.get(id)? else {
@@ -193,7 +193,7 @@ impl Run<'_> {
         let cursor = &mut self.frame()?.cursor;
         let mut initial = core::mem::replace(cursor, behind);
         let given = initial.left();
-        // As in ACPICA, the larger of the stated size and the initial bytes counts.
+        // As in ACPICA, the size is the larger of the stated size and the number of initial bytes.
         let size = usize::try_from(size).unwrap_or(usize::MAX).max(crate::code::to_usize(given));
         self.core.heap.check(size)?;
         let mut buffer = alloc::vec::Vec::with_capacity(size);
@@ -286,7 +286,7 @@ impl Run<'_> {
         Ok(value)
     }
 
-    /// The same for the operators that exist to convert: the target takes the result's type.
+    /// Like [`Run::store_result`], for explicit conversions: the target takes the result's type.
     pub(crate) fn set_result(&mut self, value: Val) -> Result<Val, Error> {
         let place = self.target()?;
         match place {
@@ -337,7 +337,7 @@ impl Run<'_> {
         }
     }
 
-    /// What RefOf gives.
+    /// The result of RefOf.
     fn reference_to(&mut self, place: StoreTarget) -> Result<Val, Error> {
         let frame = self.frame()?.id;
         Ok(match place {

@@ -1,4 +1,4 @@
-//! Operation regions and the fields in them, and fields of buffers (19.6.48, 19.6.100, 19.6.18).
+//! Fields of operation regions and of buffers (19.6.48, 19.6.100, 19.6.18): declaration, reading and writing.
 //!
 //! ```text
 //! region bytes   | 0      | 1      | 2      | 3      |     one datum = one hardware access
@@ -13,20 +13,20 @@ use crate::model::{BufferField, BufferFieldKind, Data, FieldUnit, Handle, Home, 
 use crate::opcode as op;
 use crate::run::Run;
 
-/// Datum by datum: the part of a field that lies in one access.
+/// The part of a field that lies in one datum.
 struct Piece {
     /// Byte offset of the datum in the region.
     byte: u64,
-    /// Bits of the datum below the field's piece.
+    /// Bits of the datum below the piece.
     shift: u32,
     /// Bits of the piece.
     bits: u32,
-    /// Bit position of the part within the field.
+    /// Bit position of the piece within the field.
     position: u32,
 }
 
 impl FieldUnit {
-    /// The parts from the lowest bit on; at least one, since a field has at least one bit.
+    /// The pieces from the lowest bit on; at least one, since a field has at least one bit.
     fn pieces(self) -> impl Iterator<Item = Piece> {
         let datum_bits = self.width.bytes().saturating_mul(8);
         let end = u64::from(self.offset).saturating_add(u64::from(self.bits));
@@ -174,7 +174,7 @@ impl Run<'_> {
         let Object::Field(unit) = *self.core.names.object(node)? else {
             return Err(ErrorKind::Dangling.into());
         };
-        let mut bytes = self.room(unit.bits)?;
+        let mut bytes = self.zeroed(unit.bits)?;
         self.locked(unit, |run| {
             for piece in unit.pieces() {
                 let datum = run.read_datum(unit, piece.byte)?;
@@ -222,8 +222,8 @@ impl Run<'_> {
         result
     }
 
-    /// Zeroed bytes for so many bits.
-    fn room(&mut self, bits: u32) -> Result<Vec<u8>, Error> {
+    /// Zeroed bytes for `bits` bits.
+    fn zeroed(&mut self, bits: u32) -> Result<Vec<u8>, Error> {
         let length = crate::code::to_usize(bits.div_ceil(8));
         self.core.heap.check(length)?;
         self.step_bytes(length)?;
@@ -238,7 +238,7 @@ impl Run<'_> {
         }
     }
 
-    /// The bytes that are written into a field; a string goes without its NUL.
+    /// The bytes to write into a field; a string without its NUL.
     fn raw_bytes(&mut self, value: Val) -> Result<Vec<u8>, Error> {
         let mut bytes = self.buffer_bytes(value)?;
         if let Val::Data(id) = value
@@ -250,7 +250,7 @@ impl Run<'_> {
     }
 
     pub(crate) fn read_buffer_field(&mut self, field: BufferField) -> Result<Val, Error> {
-        let mut bytes = self.room(field.bits)?;
+        let mut bytes = self.zeroed(field.bits)?;
         let Data::Buffer(source) = self.core.heap.get(field.buffer)? else {
             return Err(ErrorKind::Dangling.into());
         };

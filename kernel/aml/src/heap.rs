@@ -1,9 +1,9 @@
-//! The objects of an evaluation: small values by themselves, strings, buffers and packages in a heap of
-//! numbered slots.
+//! The heap of strings, buffers and packages: numbered slots, limited in bytes, freed by mark and sweep.
 //!
-//! Slots are shared by number, which gives AML's call-by-reference and references into objects without
-//! any pointer; dropping one object never drops another, so no structure of packages can exhaust the
-//! native stack. Slots that nobody reaches any more are found by marking (see [`Heap::collect`]).
+//! Values refer to slots by number. That implements AML's call by reference and references into objects without
+//! pointers; dropping one object never drops another, so no structure of packages can exhaust the native stack.
+//! Invariant: all bytes are charged against the limit before they are allocated. Neighbours: `model` has the types,
+//! [`Heap::collect`] frees unreachable slots between two statements or evaluations.
 use alloc::vec::Vec;
 
 use crate::error::{Error, ErrorKind};
@@ -21,13 +21,13 @@ impl Data {
     }
 }
 
-/// What a slot costs beside its payload (with the allocator's own overhead).
+/// The cost of a slot beside its payload, with the allocator's overhead.
 const SLOT_BYTES: usize = 80;
 
 #[derive(Debug)]
 struct Slot {
     object: Option<Data>,
-    /// Age: slots made later have larger numbers.
+    /// The heap's clock when it was filled: younger data have larger numbers.
     born: u64,
     mark: Mark,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Heap {
     bytes: usize,
     limit: usize,
     clock: u64,
-    /// Bytes handed out since the last collection.
+    /// Bytes allocated since the last collection.
     fresh: usize,
 }
 
@@ -55,7 +55,7 @@ impl Heap {
         Self { slots: Vec::new(), free: Vec::new(), bytes: 0, limit, clock: 0, fresh: 0 }
     }
 
-    /// Counts bytes that are held elsewhere (names, tables) against the limit.
+    /// Charges bytes that are stored elsewhere (names, tables) against the limit.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Error> {
         self.check(bytes)?;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -66,7 +66,7 @@ impl Heap {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// Whether `bytes` more may be allocated; to be asked before any allocation whose size the AML chooses.
+    /// Checks that `bytes` more may be allocated. Call it before each allocation whose size the AML chooses.
     pub(crate) fn check(&self, bytes: usize) -> Result<(), Error> {
         if self.bytes.saturating_add(bytes) > self.limit {
             return Err(ErrorKind::TooManyBytes.into());
@@ -109,7 +109,7 @@ impl Heap {
         slot.and_then(|slot| slot.object.as_ref()).ok_or_else(|| ErrorKind::Dangling.into())
     }
 
-    /// To change bytes or elements in place; [`Heap::replace`] is for anything that changes the size.
+    /// For changes in place; use [`Heap::replace`] for a change of size.
     pub(crate) fn get_mut(&mut self, id: DataId) -> Result<&mut Data, Error> {
         let slot = self.slots.get_mut(crate::code::to_usize(id.0));
         slot.and_then(|slot| slot.object.as_mut()).ok_or_else(|| ErrorKind::Dangling.into())
@@ -125,12 +125,12 @@ impl Heap {
         Ok(())
     }
 
-    /// Whether enough was allocated since the last collection to make one worth its time.
+    /// Whether enough has been allocated since the last collection to make another one worthwhile.
     pub(crate) fn wants_collection(&self) -> bool {
         self.fresh > self.limit / 16
     }
 
-    /// Frees every object younger than `since` that is reached neither from `roots` nor from an older object.
+    /// Frees all data younger than `since` that neither `roots` nor older data refer to.
     pub(crate) fn collect(&mut self, since: u64, roots: impl Iterator<Item = Val>) {
         let mut pending: Vec<Val> = Vec::new();
         for slot in &mut self.slots {

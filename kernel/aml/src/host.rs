@@ -1,4 +1,4 @@
-//! What the interpreter needs from its surroundings: hardware access, time, and an ear for notifications.
+//! The interface to the interpreter's host: hardware access, time, notifications.
 use alloc::string::String;
 use core::fmt;
 
@@ -10,7 +10,7 @@ use crate::namespace::Notified;
 pub struct HostError(String);
 
 impl HostError {
-    /// An error with its reason in words.
+    /// An error with its reason as text.
     #[must_use]
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
@@ -23,7 +23,7 @@ impl fmt::Display for HostError {
     }
 }
 
-/// The interpreter's surroundings. Values wider than `width` never come in and need not be masked going out.
+/// The interpreter's host. It never gets a value wider than `width`, and need not mask the values it returns.
 pub trait Host {
     /// Reads the I/O port; widths are 8, 16 and 32 bits.
     ///
@@ -87,11 +87,11 @@ pub trait Host {
     /// Takes the global lock that the OS shares with the firmware (FACS).
     ///
     /// # Errors
-    /// The lock cannot be had.
+    /// The lock cannot be acquired.
     fn acquire_global_lock(&mut self) -> Result<(), HostError> {
         Ok(())
     }
 
-    /// Gives the global lock back.
+    /// Releases the global lock.
     fn release_global_lock(&mut self) {}
 }

@@ -1,8 +1,8 @@
-//! What the specification asks for once all tables are loaded: `_REG` of the regions that we serve (6.5.4) and
-//! `_INI` of the devices that are there (6.5.1).
+//! Initialisation after all tables are loaded: `_REG` of the supported regions (6.5.4) and `_INI` of the present devices
+//! (6.5.1).
 //!
-//! All of it shares one budget, so that a table with a thousand endless `_INI` costs no more than one with one:
-//! a method that spends what there is leaves the half that was kept back to the others.
+//! All methods share one budget, so a table with a thousand endless `_INI` methods costs no more than one with a single
+//! one: a method that exhausts the budget leaves half of the reserve to the others.
 use alloc::collections::BTreeSet;
 
 use crate::error::{Error, ErrorKind};
@@ -27,13 +27,13 @@ const REG: NameSeg = NameSeg::literal(*b"_REG");
 const STA: NameSeg = NameSeg::literal(*b"_STA");
 
 impl Aml {
-    /// To be called once, after the last table: runs `\_INI` and `\_SB._INI`, then `_REG` of each scope that has
-    /// a region in PCI configuration space (memory and ports are always there, so that firmware is not told;
-    /// other spaces are not served), then `_INI` of all present devices. Children of a device that is neither
-    /// present nor functioning are passed over. `_STA` is evaluated only where an `_INI` depends on it.
+    /// Call it once, after the last table: runs `\_INI` and `\_SB._INI`, then `_REG` of each scope that has a region in PCI
+    /// configuration space (memory and I/O are always available, so they get no `_REG`; other spaces are unsupported),
+    /// then `_INI` of all present devices. Children of a device that is neither present nor functioning are skipped.
+    /// `_STA` is evaluated only where an `_INI` depends on it.
     ///
     /// # Errors
-    /// The first error of a method; the rest is run all the same.
+    /// The first error of a method; all others are run nevertheless.
     pub fn initialize(&mut self, host: &mut dyn Host) -> Result<(), Error> {
         let mut run = Run::new(&mut self.core, host);
         run.reserve_steps();
@@ -46,7 +46,7 @@ impl Aml {
     }
 }
 
-/// The budget is spent: what is left to do stays undone.
+/// The budget is exhausted; the remaining methods are not run.
 struct Spent;
 
 struct Work<'a> {
@@ -62,7 +62,7 @@ impl Work<'_> {
             self.evaluate_child(system_bus, INI)?;
         }
         self.connect_regions()?;
-        let with_ini = self.lead_to_ini();
+        let with_ini = self.with_ini();
         let mut absent = BTreeSet::new();
         for device in self.run.core.nodes(Object::is_device_like) {
             let parent = self.run.core.names.parent(device);
@@ -87,13 +87,13 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The nodes with an `_INI` in them or anywhere below.
-    fn lead_to_ini(&self) -> BTreeSet<Handle> {
+    /// The nodes that have an `_INI`, or a descendant that has one.
+    fn with_ini(&self) -> BTreeSet<Handle> {
         let names = &self.run.core.names;
         let mut found = BTreeSet::new();
         for device in self.run.core.nodes(Object::is_device_like) {
             let mut up = names.child(device, INI).map(|_| device);
-            // Whose parents are in it already, if it is.
+            // If a node is in the set, so are its parents.
             while let Some(node) = up.filter(|&node| found.insert(node)) {
                 up = names.parent(node);
             }
@@ -126,7 +126,7 @@ impl Work<'_> {
         }
     }
 
-    /// The value, or what the method returns; a failure is noted and leaves nothing behind.
+    /// The value, or what the method returns; a failure is recorded and leaves no state behind.
     fn evaluate(&mut self, node: Handle, args: [Val; MAX_ARGS]) -> Result<Result<Val, Failed>, Spent> {
         let node = self.run.core.names.followed(node);
         let result = match self.run.core.names.object(node) {
@@ -149,5 +149,5 @@ impl Work<'_> {
     }
 }
 
-/// An evaluation failed, which has been noted.
+/// An evaluation failed; the error is recorded.
 struct Failed;

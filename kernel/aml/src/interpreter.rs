@@ -1,4 +1,4 @@
-//! The interpreter as its users see it: loading, evaluating, and looking around in the namespace.
+//! The public interface of the interpreter: loading tables, evaluating objects, inspecting the namespace.
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -14,14 +14,14 @@ use crate::run::{BudgetShare, Core, IntegerWidth, MAX_ARGS, Run};
 use crate::value::{Kind, Value};
 use crate::{Limits, Reach};
 
-/// The header of a table (5.2.6): its length and the offsets of what is used here.
+/// The header of a table (5.2.6): its length and the offsets of the fields used here.
 const HEADER_BYTES: usize = 36;
 const LENGTH_OFFSET: usize = 4;
 const REVISION_OFFSET: usize = 8;
 /// The largest table that is loaded.
 const MAX_TABLE_BYTES: usize = 16 << 20;
 
-/// The part of the memory that must be left for evaluations, one in so many.
+/// The divisor of [`Limits::bytes`] that must be left for evaluations.
 const MEMORY_LEFT: usize = 16;
 
 /// The interpreter: the namespace of all loaded tables.
@@ -67,12 +67,12 @@ impl Aml {
     /// Loads a definition block (DSDT first, then SSDTs): the whole table with its header, whose checksum
     /// the caller has verified. The first table's revision fixes the width of integers for all tables.
     ///
-    /// What is broken in a table is left out, and told; what names something that is declared later, in this
-    /// table or in another, waits for that (see [`Aml::waiting`]).
+    /// Broken terms are left out and reported. A declaration that refers to a name declared later, in this table or in
+    /// another, is retried then (see [`Aml::waiting`]).
     ///
     /// # Errors
-    /// Not a definition block, or it takes so much memory that too little is left. Such a table leaves no names
-    /// behind.
+    /// The table is not a definition block, or it takes so much memory that too little is left. Such a table leaves no
+    /// names behind.
     pub fn load(&mut self, host: &mut dyn Host, table: &[u8]) -> Result<Loaded, Error> {
         let length = table.get(LENGTH_OFFSET..REVISION_OFFSET).and_then(|bytes| bytes.try_into().ok());
         let length = length.map_or(0, u32::from_le_bytes);
@@ -113,7 +113,7 @@ impl Aml {
         enough.map(|()| loaded)
     }
 
-    /// Why declarations still wait: each names something that no table has brought so far.
+    /// The errors of the declarations that still wait: each refers to a name that no table has declared so far.
     pub fn waiting(&self) -> impl Iterator<Item = &Error> {
         self.core.waiting.iter().map(|waiting| &waiting.error)
     }
@@ -231,7 +231,7 @@ impl Aml {
         crate::notify_reachability::reaches_notify(&self.core, method, is_target)
     }
 
-    /// Bytes of objects, names and tables held now; of [`Limits::bytes`].
+    /// Bytes of objects, names and tables held now, as they count against [`Limits::bytes`].
     #[must_use]
     pub fn bytes_held(&self) -> usize {
         self.core.heap.bytes()
@@ -290,7 +290,7 @@ impl Core {
         self.names.find(ROOT, Start::Root, path.segments.into_iter().map(Ok), count)
     }
 
-    /// All nodes that `wanted` says yes to, parents first, siblings by name.
+    /// All nodes for which `wanted` returns true, parents first, siblings by name.
     pub(crate) fn nodes(&self, wanted: impl Fn(&Object) -> bool) -> Vec<Handle> {
         let mut found = Vec::new();
         let mut pending = alloc::vec![ROOT];
@@ -303,7 +303,7 @@ impl Core {
         found
     }
 
-    /// All devices; what the specification has at the root (`\_SB`, `\_TZ`) is none.
+    /// All devices, without the predefined ones at the root (`\_SB`, `\_TZ`).
     fn device_nodes(&self) -> Vec<Handle> {
         let mut devices = self.nodes(|object| matches!(object, Object::Device));
         devices.retain(|&device| self.names.parent(device) != Some(ROOT));

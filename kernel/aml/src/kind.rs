@@ -1,4 +1,4 @@
-//! What an object is: ObjectType and SizeOf (19.6.97, 19.6.128).
+//! ObjectType and SizeOf (19.6.97, 19.6.128), and the type of a value for errors.
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Handle, Object, Ref, Val};
 use crate::run::Run;
@@ -23,7 +23,7 @@ impl Run<'_> {
             value = self.load_reference(reference)?;
         }
         if let Val::Int(_) = value {
-            // Not among the types of 19.6.128, but what ACPICA answers.
+            // Not among the types of 19.6.128, but ACPICA's answer.
             return Ok(self.int(u64::try_from(self.core.width.bytes()).unwrap_or_default()));
         }
         let Val::Data(id) = value else {
@@ -37,7 +37,7 @@ impl Run<'_> {
         Ok(self.int(u64::try_from(size).unwrap_or(u64::MAX)))
     }
 
-    /// ObjectType: of what a reference refers to.
+    /// ObjectType; of a reference, the type of the object it refers to.
     pub(crate) fn kind_of(&mut self, place: StoreTarget) -> Result<Kind, Error> {
         let value = match place {
             StoreTarget::None => return Ok(Kind::Uninitialized),

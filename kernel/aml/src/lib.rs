@@ -1,22 +1,21 @@
 //! A small, total, bounded interpreter for AML, the byte code of ACPI's tables (ACPI 6.5 chapter 20).
 //!
-//! It touches no hardware itself ([`Host`] does), holds no global state, never panics, and always ends:
-//! every load and every evaluation is bounded by [`Limits`].
+//! It accesses hardware only through [`Host`], has no global state, never panics, and always ends: every load and every
+//! evaluation is bounded by [`Limits`].
 //!
 //! ```text
 //!  Aml (interpreter, initialize, load) ── Run (run: frames, blocks, budget)
-//!                                         ├── statement, declare        what has no value
-//!                                         ├── expression, operator,     what has one
+//!                                         ├── statement, declare        terms without a value
+//!                                         ├── expression, operator,     terms with a value
 //!                                         │   convert, store_target, kind, sync
-//!                                         └── field, region ── Host     what touches hardware
+//!                                         └── field, region ── Host     hardware access
 //!  Core: namespace (names), heap (strings, buffers, packages), code (tables);   model: the types of all of them
 //!  walk, notify_reachability: byte code analysed without execution        resources: _CRS, independent
 //! ```
 //!
-//! It executes the language of ACPI 6.5 except `Load`, `LoadTable`, `Unload`, `DataTableRegion` and fields on
-//! serial buses, which are errors that say so. Where the specification leaves something open, it does as ACPICA
-//! does. A table is executed from its start to its end; what is broken in it is left out, what names
-//! something that is declared later waits for that ([`Aml::load`]).
+//! It implements ACPI 6.5 except `Load`, `LoadTable`, `Unload`, `DataTableRegion` and fields on serial buses, which are
+//! reported as unsupported. Where the specification is ambiguous, it behaves like ACPICA. A table is executed from start
+//! to end; broken terms are left out, and declarations that refer to later names are retried ([`Aml::load`]).
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -69,15 +68,15 @@ pub use name::NameSeg;
 pub use namespace::Notified;
 pub use value::{Kind, Value};
 
-/// The bounds of one load or evaluation. An evaluation that spends all its steps or sleep leaves half as much to
-/// the next one, down to a sixteenth; each that does not gives a little back. So a table with thousands of endless
-/// methods cannot cost thousands of whole budgets.
+/// The bounds of one load or evaluation. An evaluation that exhausts its steps or sleep halves the budget of the next
+/// one, down to a sixteenth; each other evaluation restores a small part. So a table with thousands of endless methods
+/// does not cost thousands of full budgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Terms executed.
     pub steps: u32,
-    /// Nesting of method calls and expressions: a call takes two levels, an operand one. A level takes less
-    /// than 1 KiB of native stack.
+    /// Nesting of method calls and expressions: a call takes two levels, an operand one. A level takes less than 1 KiB of
+    /// native stack.
     pub depth: u16,
     /// Bytes of objects and names held at any time, tables included.
     pub bytes: usize,
@@ -91,13 +90,13 @@ impl Default for Limits {
     }
 }
 
-/// Whether a method can execute a Notify on certain devices.
+/// Whether a method can execute a Notify on a given set of devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Some path through the call graph does.
     Yes,
     /// No path does.
     No,
-    /// It cannot be told without running it.
+    /// The static analysis cannot decide.
     Undecidable,
 }

@@ -1,9 +1,9 @@
-//! Executing a table's own code, which declares what the table brings: as much of it as is intact.
+//! Executing the top level of a table, which declares its objects, with recovery from broken terms.
 //!
-//! A term that fails is left out and the next one is executed, as ACPICA does; a failed method leaves nothing
-//! behind there either. Where not even the failed term's end can be told, the rest of its block is left out,
-//! and what follows the block is executed. A declaration that names what does not exist yet waits: it is
-//! executed again after this table, and after each later one, while that gets any of them further.
+//! A term that fails is left out and the next one is executed, as in ACPICA; names made by a failed method are deleted.
+//! If the end of the failed term cannot be determined, the rest of its block is left out, and execution continues behind
+//! the block. A declaration that refers to an undeclared name is retried after this table and after each later one, as
+//! long as any retry makes progress.
 //!
 //! ```text
 //!  table   | Scope          | Name | ??? ......... |        ??? has no end: the rest of the table is left out
@@ -20,17 +20,17 @@ use crate::opcode as op;
 use crate::run::{Block, BlockKind, Flow, MAX_ARGS, MAX_LOCALS, Run};
 use crate::walk::skip_term;
 
-/// Terms that may wait at a time; more are left out. A few dozen bytes each.
+/// The most terms that wait for a retry; more are left out. A few dozen bytes each.
 const MAX_WAITING: usize = 256;
-/// Refusals that are told one by one.
-const MAX_TOLD: usize = 16;
+/// The most refusals that are reported one by one.
+const MAX_REPORTED: usize = 16;
 
-/// What a load has left out; nothing, for most tables.
+/// The terms that a load has left out; none, for most tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// What was left out first, at most 16.
+    /// The first refusals, at most 16.
     pub refused: Vec<Refused>,
-    /// How much more was left out.
+    /// The number of further refusals.
     pub more: usize,
 }
 
@@ -39,7 +39,7 @@ pub struct Loaded {
 pub struct Refused {
     /// Why, and where.
     pub error: Error,
-    /// How much is missing for that.
+    /// How much of the table is left out.
     pub extent: Extent,
 }
 
@@ -48,7 +48,7 @@ pub struct Refused {
 pub enum Extent {
     /// The term that failed, with all that is in it.
     Term,
-    /// The term and all behind it in the same block: its end cannot be told.
+    /// The term and all terms behind it in the same block: its end cannot be determined.
     RestOfBlock,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Refused {
 
 impl Loaded {
     fn refuse(&mut self, error: Error, extent: Extent) {
-        if self.refused.len() < MAX_TOLD {
+        if self.refused.len() < MAX_REPORTED {
             self.refused.push(Refused { error, extent });
         } else {
             self.more = self.more.saturating_add(1);
@@ -73,7 +73,7 @@ impl Loaded {
 }
 
 impl Run<'_> {
-    /// Executes a table's code in a frame of its own, which stays: it knows the names that were made.
+    /// Executes a table in a frame of its own, which is left in place: it lists the names that were made.
     pub(crate) fn table(&mut self, body: Cursor) -> Loaded {
         let mut loaded = Loaded::default();
         self.reserve_steps();
@@ -82,7 +82,7 @@ impl Run<'_> {
         loaded
     }
 
-    /// Executes what waits once more, until no term gets further.
+    /// Retries the waiting terms until none makes progress.
     pub(crate) fn try_waiting(&mut self, loaded: &mut Loaded) {
         loop {
             let waiting = core::mem::take(&mut self.core.waiting);
@@ -95,14 +95,14 @@ impl Run<'_> {
                 self.terms(loaded);
                 self.pop_frame_and_keep_names();
             }
-            // A term that got further is gone, or has left terms that it contains: this comes to an end.
+            // A term that made progress is gone, or is replaced by terms inside it, so the loop ends.
             if self.core.waiting.iter().map(|waiting| waiting.term).eq(tried) {
                 return;
             }
         }
     }
 
-    /// Executes the running frame's terms to the end, whatever some of them do.
+    /// Executes the running frame's terms to the end, recovering from errors.
     fn terms(&mut self, loaded: &mut Loaded) {
         loop {
             let Some(frame) = self.frames.last() else { return };
@@ -116,7 +116,7 @@ impl Run<'_> {
                     if frame.blocks.len() == depth {
                         self.recover(error, start, scope, depth, loaded);
                     } else {
-                        // The block is left, but behind it stands an Else without an end.
+                        // The block is closed, but an Else with a broken length follows it.
                         frame.cursor.at = frame.cursor.end;
                         let error = error.at(|| self.core.names.path(scope), start.end);
                         loaded.refuse(error, Extent::RestOfBlock);
@@ -132,7 +132,7 @@ impl Run<'_> {
         }
     }
 
-    /// After a failed term: everything as before it, except that the cursor is behind it.
+    /// Recovers from a failed term: restores the state before it and moves the cursor behind it.
     fn recover(&mut self, error: Error, start: Cursor, scope: Handle, depth: usize, loaded: &mut Loaded) {
         self.release_mutexes();
         let error = error.at(|| self.core.names.path(scope), start.at);
@@ -147,7 +147,7 @@ impl Run<'_> {
             let more = self.release_reserve();
             let Some(frame) = self.frames.last_mut() else { return };
             if let Some(first) = outermost_loop {
-                // To go on inside would only spend the rest, too.
+                // Continuing inside the loop would exhaust the reserve, too.
                 frame.leave_blocks(first);
                 return;
             }
@@ -172,11 +172,11 @@ impl Run<'_> {
         }
     }
 
-    /// Puts the cursor behind the term at `start`, or to the end of the block.
+    /// Moves the cursor behind the term at `start`, or to the end of the block.
     fn skip(&mut self, start: Cursor, scope: Handle) -> Extent {
         let tables = &self.core.tables;
         let behind = skip_term(tables, start, &mut AssumeData { core: &*self.core, scope });
-        // The Else of an If goes with it.
+        // The Else of an If is skipped with it.
         let behind = behind.and_then(|mut behind| {
             let is_if = start.peek_opcode(tables) == Some(op::IF);
             if is_if && !behind.is_at_end() && behind.peek_opcode(tables) == Some(op::ELSE) {
