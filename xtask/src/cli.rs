@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use guest::Machine;
 
 use guest::size::ByteSize;
 use options::{BenchArgs, ReportArgs, WatchArgs};
@@ -143,8 +145,8 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=255))]
     pub cpus: u64,
     /// QEMU's machine type.
-    #[arg(long, value_enum, default_value_t = MachineType::Q35)]
-    pub machine: MachineType,
+    #[arg(long, value_parser = machine(), default_value = Machine::Q35.name())]
+    pub machine: Machine,
     /// QEMU's CPU model [default: QEMU's own, or `max` with more address bits where the memory needs them]
     #[arg(long, value_name = "MODEL")]
     pub cpu: Option<String>,
@@ -177,23 +179,10 @@ pub struct RunArgs {
     pub qemu_args: Vec<String>,
 }
 
-/// The machine types that are known to work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum MachineType {
-    /// Intel Q35, with PCI Express.
-    Q35,
-    /// Intel 440FX.
-    Pc,
-}
-
-impl MachineType {
-    /// QEMU's name for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Q35 => "q35",
-            Self::Pc => "pc",
-        }
-    }
+/// Reads a machine type; `--help` and completion show those there are.
+fn machine() -> impl TypedValueParser<Value = Machine> {
+    let values = Machine::ALL.map(|machine| PossibleValue::new(machine.name()).help(machine.description()));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<Machine>())
 }
 
 /// What was asked for as an accelerator.
@@ -228,8 +217,8 @@ fn parse_serial(text: &str) -> Result<Serial, String> {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// QEMU's machine type.
-    #[arg(long, value_enum, default_value_t = MachineType::Q35)]
-    pub machine: MachineType,
+    #[arg(long, value_parser = machine(), default_value = Machine::Q35.name())]
+    pub machine: Machine,
     /// The accelerator.
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub accel: AccelChoice,
@@ -347,7 +336,7 @@ mod tests {
         let args = run_args(&[]);
         assert_eq!(args.memory.to_string(), "512M");
         assert_eq!((args.slots, args.max_memory.to_string().as_str()), (32, "256G"));
-        assert_eq!((args.nodes, args.cpus, args.machine), (2, 1, MachineType::Q35));
+        assert_eq!((args.nodes, args.cpus, args.machine), (2, 1, Machine::Q35));
         assert_eq!((args.accel, args.serial), (AccelChoice::Auto, Serial::Stdio));
     }
 

@@ -11,9 +11,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use guest::Machine;
 use guest::discovery::REMOTE;
 
-use crate::cli::{MachineType, Serial};
+use crate::cli::Serial;
 use crate::terminal::Colours;
 use crate::workspace::utf8;
 use guest::size::ByteSize;
@@ -53,7 +54,7 @@ impl Accelerator {
 #[derive(Clone, Debug)]
 pub struct Shape {
     /// Machine type.
-    pub machine: MachineType,
+    pub machine: Machine,
     /// Memory at boot, in node 0.
     pub memory: ByteSize,
     /// Slots for DIMMs.
@@ -99,8 +100,8 @@ impl Shape {
     fn end_of_addresses(&self) -> u64 {
         let gib = ByteSize::GIB.bytes();
         let (below_limit, below, pci_window) = match self.machine {
-            MachineType::Q35 => (0xb000_0000, 2 * gib, 32 * gib),
-            MachineType::Pc => (0xe000_0000, 3 * gib, 2 * gib),
+            Machine::Q35 => (0xb000_0000, 2 * gib, 32 * gib),
+            Machine::Pc => (0xe000_0000, 3 * gib, 2 * gib),
         };
         let memory = self.memory.bytes();
         let above_4g = if memory >= below_limit { memory - below } else { 0 };
@@ -253,7 +254,7 @@ mod tests {
         Guest {
             qemu: "/usr/bin/qemu-system-x86_64".into(),
             shape: Shape {
-                machine: MachineType::Q35,
+                machine: Machine::Q35,
                 memory: size("512M"),
                 slots: 32,
                 max_memory: size("256G"),

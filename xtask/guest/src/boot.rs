@@ -13,6 +13,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,12 +47,32 @@ pub enum Machine {
 }
 
 impl Machine {
+    /// Those that are known to work.
+    pub const ALL: [Machine; 2] = [Machine::Q35, Machine::Pc];
+
     /// QEMU's name for it.
     pub const fn name(self) -> &'static str {
         match self {
             Machine::Q35 => "q35",
             Machine::Pc => "pc",
         }
+    }
+
+    /// What it is.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Machine::Q35 => "Intel Q35, with PCI Express",
+            Machine::Pc => "Intel 440FX",
+        }
+    }
+}
+
+impl FromStr for Machine {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Machine> {
+        let found = Machine::ALL.into_iter().find(|machine| machine.name() == name);
+        found.with_context(|| format!("`{name}` is no machine type that is known to work"))
     }
 }
 

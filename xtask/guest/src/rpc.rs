@@ -21,12 +21,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use carapace_cli::remote::STOP;
 use serde_json::Value;
 
 /// How long a write may take: the kernel takes bytes between any two steps of a command.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Ctrl-C: stops a running command.
-const STOP: u8 = 0x03;
 
 /// A line from the kernel.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,11 @@
-//! Sizes as QEMU and the kernel's shell write them: a number and one of K, M, G, T (powers of 1024).
+//! Sizes as QEMU and the kernel's shell write them: a number and one of K, M, G, T (powers of 1024). They are read by the
+//! shell's own parser.
 
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, bail};
+use anyhow::anyhow;
+use carapace_cli::number;
 use serde::{Deserialize, Serialize};
 
 /// A number of bytes.
@@ -37,20 +39,7 @@ impl FromStr for ByteSize {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-        let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
-            "" => 0,
-            "K" => 10,
-            "M" => 20,
-            "G" => 30,
-            "T" => 40,
-            other => bail!("the unit `{other}` is not one of K, M, G, T"),
-        };
-        let number: u64 = digits.parse().with_context(|| format!("`{text}` is not a size such as 512M"))?;
-        match number.checked_mul(1 << shift) {
-            Some(bytes) => Ok(Self(bytes)),
-            None => bail!("`{text}` is more than 64 bits hold"),
-        }
+        number::size(text).map(Self).map_err(|error| anyhow!("{error}"))
     }
 }
 

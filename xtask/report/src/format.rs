@@ -1,19 +1,10 @@
 //! Numbers as people read them.
 
-/// A size in the largest unit that leaves at most one digit behind the point.
+use carapace_cli::human::Size;
+
+/// A size as the kernel's shell writes it, in the largest unit, with one digit behind the point.
 pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut unit = 0;
-    let mut scale = 1u64;
-    while unit + 1 < UNITS.len() && bytes / scale >= 1024 {
-        scale *= 1024;
-        unit += 1;
-    }
-    let tenths = (u128::from(bytes) * 10 + u128::from(scale) / 2) / u128::from(scale);
-    match tenths % 10 {
-        0 => format!("{} {}", tenths / 10, UNITS[unit]),
-        tenth => format!("{}.{tenth} {}", tenths / 10, UNITS[unit]),
-    }
+    Size(bytes).to_string()
 }
 
 /// A size of frames.
@@ -42,22 +33,6 @@ pub fn count(value: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Sizes are rounded, not cut, and change units where people do.
-    #[test]
-    fn sizes() {
-        let cases = [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1 << 20, "1 MiB"),
-            (535_724_032, "510.9 MiB"),
-            (1 << 40, "1 TiB"),
-            (u64::MAX, "16384 PiB"),
-        ];
-        for (bytes, text) in cases {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     /// Thousands are set apart from the right.
     #[test]
