@@ -1,43 +1,44 @@
-//! The buddy allocator of one region, over a memmap that is initialised lazily.
+//! The buddy allocator of one region, over a lazily initialised memmap. Corresponds to Linux `mm/page_alloc.c`.
 //!
 //! ```text
-//!  usable run   |8|  16  |      32      |              64               | 4 |
+//!  usable run    |8|  16  |      32      |              64               | 4 |
 //!  first blocks  greedy from the left: each as large as alignment and the run's end allow
-//!  groups        128 frames, 128 of those, ...: two bits a child say which are free, where held blocks start, and
-//!                which are groups themselves (`group`). What is free as a whole is one bit further up.
-//!  descriptors   of the heads of held blocks: state, order, region, holder
+//!  groups        128 frames, 128 of those, ...: two bits per child encode which are free, where held blocks start,
+//!                and which are open groups (`group`). A completely free group is one bit further up.
+//!  descriptors   of the heads of held blocks: state, order, region, rmap
 //! ```
 //!
-//! A split opens groups down to the size that is asked for, a merge closes them: seven orders a step. What
-//! blocks there are follows from the bits, so that nothing is linked but groups, and a frame freed at
-//! random touches the words of its group and not its descriptor.
+//! A block is *held* when it is not free: allocated, cached, isolated or offline. A split opens groups down to the
+//! requested order, a merge closes them: seven orders per level. The bits alone determine the blocks. So lists link
+//! groups and not blocks, and freeing a random frame accesses the words of its group and not its descriptor.
 //!
-//! **A word is written when something comes into being there: a descriptor when a held block starts at its frame, a
-//! group's words when it opens; no word is read that was not written.** The memory need not be zero. It
-//! holds because (the named tests hold each, on a machine where reading what was not written panics):
+//! **A descriptor is written when a held block starts at its frame, a group's words when the group opens, and no word
+//! is read before it is written.** So the memory need not be zeroed. The rule follows from these conditions; the
+//! named tests check each one, on a machine where reading an unwritten word panics:
 //!
 //! 1. Blocks are aligned to their size by absolute frame number, and no order is capped below the
 //!    region's highest: `first_blocks_are_greedy_and_maximal`.
-//! 2. The groups that [`Buddy::init`] opens follow from the usable run alone: all that are partly outside
-//!    of it, the topmost among them, what they have of it free. They stay open: `everything_comes_back`.
-//! 3. A group further down is open exactly when its child's bits one level up say so. So descent
-//!    (from the top, a level a step) meets open groups only, and knows every block without its descriptor:
+//! 2. The usable run alone determines the groups that [`Buddy::init`] opens: all groups partly outside
+//!    of the run, the topmost included, with their children inside the run free. They stay open:
+//!    `freeing_all_restores_the_initial_state`.
+//! 3. Any other group is open exactly when its child bits one level up are the open pattern. So a descent
+//!    from the top meets open groups only, and finds every block without its descriptor:
 //!    `random_operations_match_the_eager_model`.
-//! 4. A group closes when all its children are free. Those outside of the run never are, so it is never one that is
-//!    partly outside, and no buddy outside of the run is ever looked at: `merging_never_looks_outside_the_run`.
-//! 5. What is free says so in the bits of its group, where freeing looks first: what is not the head of
-//!    an allocated block, or is no more, is not freed, whatever its descriptor says: `freeing_twice_is_refused`.
-//! 6. Children are free or held, and free ones merge by themselves; what is cached, isolated or offline is
-//!    held: `nothing_merges_across_states`. A part of a region is isolated in `isolate`.
-//! 7. Runs of odd size are made of proper blocks: `a_fresh_dimm_is_one_run`, `runs_grow_to_both_sides`.
-//! 8. Header and groups lie apart from each other and from all descriptors of the usable run, in the slots of the
-//!    memmap's own frames (boot memory: in pages of their own): `groups_lie_apart_in_their_room`, and `layout`'s
+//! 4. A group closes when all its children are free. Children outside of the run never are, so a group partly outside
+//!    never closes, and no buddy outside of the run is read: `merging_stays_inside_the_run`.
+//! 5. The bits of a group record its free blocks, and `free` reads them first. So a frame that is not, or not any more,
+//!    the head of an allocated block is not freed, whatever its descriptor contains: `freeing_twice_is_refused`.
+//! 6. Children are free or held, and only free ones merge; cached, isolated and offline blocks are
+//!    held: `nothing_merges_across_states`. `isolate` isolates a part of a region.
+//! 7. Runs of any length consist of proper blocks: `a_fresh_dimm_is_one_run`, `runs_grow_to_both_sides`.
+//! 8. Header, groups and the descriptors of the usable run do not overlap. Header and groups lie in the descriptor
+//!    slots of the memmap's own frames (boot memory: in separate pages): `groups_do_not_overlap`, and `layout`'s
 //!    `every_dimm_has_a_layout`.
-//! 9. A held block that is split is held by the same state on both sides: `held_blocks_split`.
+//! 9. Both halves of a split held block have its state: `held_blocks_split`.
 //!
-//! The header (lists and counters) lies in the resource and is read and written through the
-//! machine; only the [`Summary`] is outside, for others to read without the lock. All of this runs
-//! under the region's lock. Neighbours: `region` owns the lock, `layout` says where the header lies.
+//! The header (lists and counters) lies in the resource and is accessed through the machine; only the [`Summary`] lies
+//! outside, for reads without the lock. Everything else runs under the region's lock. Neighbours: `region` owns the
+//! lock, `layout` places the header.
 
 mod bits;
 mod bulk;
@@ -67,13 +68,14 @@ pub use initial_blocks::max_order;
 pub use isolate::Walk;
 pub use summary::Summary;
 
-/// Words of the header in front of the lists: a counter of frames for each [`State`] (word 0 and that
-/// of free frames, which the summary counts, stay 0).
+/// The number of header words before the lists: a counter of frames for each [`State`]. Word 0 and the counter of free
+/// frames stay 0; the summary counts free frames.
 const LISTS: u64 = 8;
-/// Words of an order in the header: the first group of its list, and the number of free blocks.
+/// Header words per order: the first group of its list, and the number of free blocks.
 const LIST_WORDS: u64 = 2;
 
-/// Bytes of the header of a region whose highest order is `max`; the words of its groups come behind it ([`MetadataLayout`]).
+/// Returns the size in bytes of the header of a region with the highest order `max`. The groups' words follow it
+/// ([`MetadataLayout`]).
 pub const fn header_bytes(max: Order) -> u64 {
     8 * (LISTS + LIST_WORDS * (max.0 as u64 + 1))
 }
@@ -81,23 +83,23 @@ pub const fn header_bytes(max: Order) -> u64 {
 const _: () = assert!(header_bytes(Order::MAX) <= crate::addr::PAGE_SIZE);
 const _: () = assert!(State::Cached as u64 == LISTS - 1);
 
-/// A block as found in the memmap.
+/// A free or held block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its head.
+    /// The first frame.
     pub head: Pfn,
-    /// Its tag.
+    /// State, order and slot.
     pub tag: Tag,
 }
 
 impl Found {
-    /// Its frames.
+    /// Returns the block's frames.
     pub const fn range(&self) -> PfnRange {
         PfnRange::of(self.head, self.tag.order.pages())
     }
 }
 
-/// Where a frame is, as the bits of the groups say: a block of 2^`sub` children of `group`.
+/// A block as encoded in the bits of the groups: 2^`sub` children of `group`, from child `first`.
 #[derive(Clone, Copy, Debug)]
 struct BlockRef {
     group: Group,
@@ -106,11 +108,11 @@ struct BlockRef {
     kind: BlockKind,
 }
 
-/// What a block is, as far as bits tell.
+/// The kind of a block as encoded in the bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BlockKind {
     Free,
-    /// Held; its descriptor says for what.
+    /// Held; its descriptor holds the state.
     Held,
     /// Held as movable.
     Movable,
@@ -133,7 +135,7 @@ impl BlockRef {
     }
 }
 
-/// The buddy allocator of one region: a view of its header and memmap, to be used under its lock.
+/// The buddy allocator of one region: a view of its header and memmap, used under the region's lock.
 #[derive(Debug)]
 pub struct Buddy<'a, M> {
     pub(crate) machine: &'a M,
@@ -142,12 +144,12 @@ pub struct Buddy<'a, M> {
     pub(crate) max: Order,
     pub(crate) slot: SlotNr,
     pub(crate) summary: &'a Summary,
-    /// Where what is freed is kept from everybody; mostly empty.
+    /// The isolated part: blocks freed in it become isolated instead of free. Usually empty.
     pub(crate) isolated: PfnRange,
 }
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Writes header and first groups, all frames free. Returns how many groups it wrote.
+    /// Writes the header and the first groups; all frames are free. Returns the number of groups written.
     pub fn init(&self) -> u64 {
         for counter in 0..LISTS {
             self.machine.store(self.metadata.header.offset(8 * counter), 0);
@@ -167,9 +169,9 @@ impl<M: Machine> Buddy<'_, M> {
         written
     }
 
-    /// Takes a block of `order`. It becomes `state`, held by `holder`.
+    /// Allocates a block of `order`, in state `state`, and sets its rmap. `None` when no free block is large enough.
     #[inline]
-    pub fn allocate(&self, order: Order, state: State, holder: u64) -> Option<Pfn> {
+    pub fn allocate(&self, order: Order, state: State, rmap: u64) -> Option<Pfn> {
         if order > self.max {
             return None;
         }
@@ -180,71 +182,71 @@ impl<M: Machine> Buddy<'_, M> {
         let group = self.first(Order(fitting.trailing_zeros() as u8))?;
         let least = if group.level == level_of(order) { sub_of(order) } else { 0 };
         let children = self.children(group);
-        let (place, sub) = bits::smallest(children.free(), least)?;
-        let head = group.child(place);
+        let (index, sub) = bits::smallest(children.free(), least)?;
+        let head = group.child(index);
         self.split_off(group, children, head, order, group.order(sub));
-        self.take(head, order, state, holder);
+        self.mark_allocated(head, order, state, rmap);
         Some(head)
     }
 
-    /// Takes the largest block that can be had up to order `most`.
-    pub fn allocate_up_to(&self, most: Order, state: State, holder: u64) -> Option<(Pfn, Order)> {
+    /// Allocates the largest free block, but of at most order `most`.
+    pub fn allocate_up_to(&self, most: Order, state: State, rmap: u64) -> Option<(Pfn, Order)> {
         let highest = self.summary.highest()?;
         let order = most.min(highest);
-        self.allocate(order, state, holder).map(|head| (head, order))
+        self.allocate(order, state, rmap).map(|head| (head, order))
     }
 
-    /// Frees the block whose head is `head`, merging it with free buddies; in an isolated part it becomes
-    /// isolated instead (of a block across the border of that part, what lies in it). Returns its order.
+    /// Frees the allocated block at `head` and merges it with free buddies. The frames inside the isolated part become
+    /// isolated instead. Returns the block's order.
     ///
     /// # Errors
-    /// The state the frame is in when it is not the head of an allocated block; nothing changes then.
+    /// The frame's state when it is not the head of an allocated block; nothing changes then.
     #[inline]
     pub fn free(&self, head: Pfn) -> Result<Order, PageState> {
-        let spot = self.locate(head).ok_or(PageState::Memmap)?;
-        let state = self.state_of(&spot).ok_or(PageState::Absent)?;
-        if !state.is_allocated() || spot.head() != head {
+        let block = self.locate(head).ok_or(PageState::Memmap)?;
+        let state = self.state_of(&block).ok_or(PageState::Absent)?;
+        if !state.is_allocated() || block.head() != head {
             return Err(page_state(state));
         }
         if self.isolated.is_empty() {
-            self.give_back(&spot, state);
+            self.free_found(&block, state);
         } else {
-            self.free_beside_isolated(PfnRange::new(head, spot.end()), state);
+            self.free_beside_isolated(PfnRange::new(head, block.end()), state);
         }
-        Ok(spot.order())
+        Ok(block.order())
     }
 
-    /// Frees a held block whatever it is held for (offline, isolated, cached). Returns its order.
+    /// Frees a held block in any state, offline, isolated and cached included. Returns its order.
     ///
     /// # Errors
-    /// The state the frame is in when it is not the head of a held block; nothing changes then.
-    pub fn release_held(&self, head: Pfn) -> Result<Order, PageState> {
-        let spot = self.locate(head).ok_or(PageState::Memmap)?;
-        let state = self.state_of(&spot).ok_or(PageState::Absent)?;
-        if spot.kind == BlockKind::Free || spot.head() != head {
+    /// The frame's state when it is not the head of a held block; nothing changes then.
+    pub fn free_held(&self, head: Pfn) -> Result<Order, PageState> {
+        let block = self.locate(head).ok_or(PageState::Memmap)?;
+        let state = self.state_of(&block).ok_or(PageState::Absent)?;
+        if block.kind == BlockKind::Free || block.head() != head {
             return Err(page_state(state));
         }
-        self.give_back(&spot, state);
-        Ok(spot.order())
+        self.free_found(&block, state);
+        Ok(block.order())
     }
 
-    /// Splits the held block that reaches across `border`, if one does, so that a block begins there.
-    /// `rmap_at` tells the word of the holder for a frame so far into the block from its own.
+    /// Splits the held block that crosses `border`, if any, until a block starts there. `rmap_at` computes the rmap of
+    /// a new head from the block's rmap and the new head's offset in frames.
     pub fn split_at(&self, border: Pfn, rmap_at: impl Fn(u64, u64) -> u64) {
-        while let Some(spot) =
-            self.locate(border).filter(|spot| spot.kind != BlockKind::Free && spot.head() < border)
-            && self.split_held(&spot, &rmap_at).is_some()
+        while let Some(block) =
+            self.locate(border).filter(|block| block.kind != BlockKind::Free && block.head() < border)
+            && self.split_held(&block, &rmap_at).is_some()
         {}
     }
 
-    /// Makes two blocks of a held one; both have its state.
-    fn split_held(&self, spot: &BlockRef, rmap_at: &impl Fn(u64, u64) -> u64) -> Option<()> {
-        let (head, half) = (spot.head(), Order(spot.order().0.checked_sub(1)?));
-        let state = self.state_of(spot)?;
-        if spot.sub == 0 {
-            // One child: it becomes a group, held as a whole.
-            self.start_block(spot.group, spot.first, Start::Open);
-            self.open(Group::of(head, spot.group.level - 1), Children { first: 0, second: 0 });
+    /// Splits a held block into two halves in the same state.
+    fn split_held(&self, block: &BlockRef, rmap_at: &impl Fn(u64, u64) -> u64) -> Option<()> {
+        let (head, half) = (block.head(), Order(block.order().0.checked_sub(1)?));
+        let state = self.state_of(block)?;
+        if block.sub == 0 {
+            // A block of one child: open the child as a group without free children.
+            self.start_block(block.group, block.first, Start::Open);
+            self.open(Group::of(head, block.group.level - 1), Children { first: 0, second: 0 });
         }
         let middle = head.offset(half.pages());
         self.mark_used(head, half, state);
@@ -253,39 +255,39 @@ impl<M: Machine> Buddy<'_, M> {
         Some(())
     }
 
-    /// The block that `pfn` is in: from the topmost group down. `None` for a frame outside the usable
-    /// run, or when bits or a head were overwritten (`check` tells).
+    /// Finds the block that contains `pfn`, from the topmost group down. `None` for a frame outside the usable
+    /// run, or when the bits or the descriptor are corrupted (`check` reports that).
     pub fn find(&self, pfn: Pfn) -> Option<Found> {
-        let spot = self.locate(pfn)?;
-        let (head, order, slot) = (spot.head(), spot.order(), self.slot);
-        if spot.kind != BlockKind::Free {
+        let block = self.locate(pfn)?;
+        let (head, order, slot) = (block.head(), block.order(), self.slot);
+        if block.kind != BlockKind::Free {
             let tag = self.tag(head)?;
             if (tag.order, tag.slot) != (order, slot)
-                || spot.kind == BlockKind::Movable && tag.state != State::Movable
+                || block.kind == BlockKind::Movable && tag.state != State::Movable
             {
                 return None;
             }
         }
-        Some(Found { head, tag: Tag { state: self.state_of(&spot)?, order, slot } })
+        Some(Found { head, tag: Tag { state: self.state_of(&block)?, order, slot } })
     }
 
-    /// What a block is. `None` when its descriptor does not say it.
+    /// Returns a block's state; `None` when its descriptor contradicts the bits.
     #[inline]
-    fn state_of(&self, spot: &BlockRef) -> Option<State> {
-        match spot.kind {
+    fn state_of(&self, block: &BlockRef) -> Option<State> {
+        match block.kind {
             BlockKind::Free => Some(State::Free),
             BlockKind::Movable => Some(State::Movable),
-            BlockKind::Held => match self.tag(spot.head())?.state {
+            BlockKind::Held => match self.tag(block.head())?.state {
                 State::Free => None,
-                // It was freed into the cache, which leaves the descriptor as it is.
-                State::Movable if spot.order() == Order(0) || spot.group.level > 0 => Some(State::Cached),
+                // The frame cache holds it: freeing into the cache does not write the descriptor.
+                State::Movable if block.order() == Order(0) || block.group.level > 0 => Some(State::Cached),
                 state => Some(state),
             },
         }
     }
 
-    /// The block that `pfn` is in, without a look at its descriptor. `None` for a frame outside the usable run, or
-    /// when the bits make no sense.
+    /// Finds the block that contains `pfn` without reading its descriptor. `None` for a frame outside the usable run,
+    /// or when the bits are corrupted.
     #[inline]
     fn locate(&self, pfn: Pfn) -> Option<BlockRef> {
         if !self.usable.contains(pfn) {
@@ -293,40 +295,40 @@ impl<M: Machine> Buddy<'_, M> {
         }
         let level = level_of_block(|level| self.metadata.level(level), self.machine, self.top(), pfn);
         let group = Group::of(pfn, level);
-        let (place, children) = (group.place(pfn), self.children(group));
-        if let Some((first, sub)) = bits::around(children.free(), place) {
+        let (index, children) = (group.index_of(pfn), self.children(group));
+        if let Some((first, sub)) = bits::around(children.free(), index) {
             return Some(BlockRef { group, first, sub, kind: BlockKind::Free });
         }
-        if children.is_single(place) {
-            return Some(BlockRef { group, first: place, sub: 0, kind: BlockKind::Movable });
+        if children.is_single(index) {
+            return Some(BlockRef { group, first: index, sub: 0, kind: BlockKind::Movable });
         }
-        let (first, sub) = children.held(place)?;
+        let (first, sub) = children.held(index)?;
         let movable = level > 0 && self.is_movable(group, first);
         Some(BlockRef { group, first, sub, kind: if movable { BlockKind::Movable } else { BlockKind::Held } })
     }
 
-    /// The free block that `pfn` is in; `None` when `pfn` is not free.
+    /// Finds the free block that contains `pfn`; `None` when `pfn` is not free.
     fn free_block(&self, pfn: Pfn) -> Option<BlockRef> {
-        self.locate(pfn).filter(|spot| spot.kind == BlockKind::Free)
+        self.locate(pfn).filter(|block| block.kind == BlockKind::Free)
     }
 
-    /// Takes the block of `order` at `head` out of the free block of order `from` around it, which is in
-    /// `group`, whose bits are `children`. The other halves stay free.
+    /// Splits the block of `order` at `head` off a free block of order `from` in `group`, whose bits are `children`. The
+    /// other halves stay free.
     #[inline]
     fn split_off(&self, group: Group, children: Children, head: Pfn, order: Order, from: Order) {
         let level = level_of(order);
-        // On the block's level its areas are no longer free; above, the child that has it is open.
+        // On the block's level, clear its children's free bits; above, mark the child that contains it as open.
         let without = |group: Group, children: Children| {
-            let place = group.place(head);
+            let index = group.index_of(head);
             if group.level == level {
-                Children { first: children.first & !bits::block(place, sub_of(order)), ..children }
+                Children { first: children.first & !bits::block(index, sub_of(order)), ..children }
             } else {
-                Children { second: children.second | 1 << place, ..children }
+                Children { second: children.second | 1 << index, ..children }
             }
         };
         let left = without(group, children);
         self.set_children(group, left);
-        // What was not of the largest leaves the largest as it was.
+        // Only splitting a block of the group's largest size can change the largest size.
         if self.list_of(group) == Some(sub_of(from)) {
             self.relist(group, bits::largest(left.free()));
         }
@@ -337,65 +339,65 @@ impl<M: Machine> Buddy<'_, M> {
         self.count_split(from, order);
     }
 
-    /// Makes a block that nobody holds free, merged as far as it goes. Counts no frames.
+    /// Marks a block as free and merges it with free buddies. Does not count frames.
     #[inline]
-    fn release(&self, head: Pfn, order: Order) {
+    fn insert_free(&self, head: Pfn, order: Order) {
         let (group, sub) = (Group::of(head, level_of(order)), sub_of(order));
-        let place = group.place(head);
+        let index = group.index_of(head);
         if sub < SHIFT - 1 {
-            // Where its half of the group does not become free as a whole, two words say all.
-            let at = self.metadata.pair(group, place);
-            let block = bits::block(place % 64, sub) as u64;
+            // Fast path: unless this half of the group becomes completely free, its two words suffice.
+            let at = self.metadata.pair(group, index);
+            let block = bits::block(index % 64, sub) as u64;
             let (first, second) = (self.machine.load(at) | block, self.machine.load(at.offset(8)) & !block);
             let free = first & !second;
             if free != u64::MAX {
                 self.machine.store(at, first);
                 self.machine.store(at.offset(8), second);
-                return self.released(group, bits::around_in_half(free, place % 64, sub), order);
+                return self.note_merged(group, bits::around_in_half(free, index % 64, sub), order);
             }
         }
-        self.release_far(group, place, sub, order);
+        self.insert_free_slow(group, index, sub, order);
     }
 
-    /// The same where it may close groups.
+    /// The slow path of [`Buddy::insert_free`], which may close groups.
     #[inline(never)]
-    fn release_far(&self, mut group: Group, mut place: u8, mut sub: u8, order: Order) {
+    fn insert_free_slow(&self, mut group: Group, mut index: u8, mut sub: u8, order: Order) {
         loop {
-            let (children, block) = (self.children(group), bits::block(place, sub));
+            let (children, block) = (self.children(group), bits::block(index, sub));
             let children = Children { first: children.first | block, second: children.second & !block };
             let free = children.free();
             if free != u128::MAX {
                 self.set_children(group, children);
-                let merged = bits::around(free, place).map_or(sub, |(_, merged)| merged);
-                return self.released(group, merged, order);
+                let merged = bits::around(free, index).map_or(sub, |(_, merged)| merged);
+                return self.note_merged(group, merged, order);
             }
-            // Wholly free: from now on it is a child of the group above that is free.
+            // Completely free: close the group; it becomes a free child of the group above.
             self.relist(group, None);
             let above = Group::of(group.start(), group.level + 1);
-            (place, sub) = (above.place(group.start()), 0);
+            (index, sub) = (above.index_of(group.start()), 0);
             group = above;
         }
     }
 
-    /// Notes that a block of `order` became part of a free one of 2^merged children of `group`.
+    /// Updates lists and counters after a block of `order` merged into a free block of 2^`merged` children of `group`.
     #[inline]
-    fn released(&self, group: Group, merged: u8, order: Order) {
+    fn note_merged(&self, group: Group, merged: u8, order: Order) {
         if self.list_of(group) < Some(merged) {
             self.relist(group, Some(merged));
         }
         self.count_merge(order, group.order(merged));
     }
 
-    /// Makes a held block free.
+    /// Frees a held block and counts its frames.
     #[inline]
-    fn give_back(&self, spot: &BlockRef, state: State) {
-        let (head, order) = (spot.head(), spot.order());
+    fn free_found(&self, block: &BlockRef, state: State) {
+        let (head, order) = (block.head(), block.order());
         self.count(state, 0, order.pages());
         self.count(State::Free, order.pages(), 0);
-        self.release(head, order);
+        self.insert_free(head, order);
     }
 
-    /// Frames in `state`.
+    /// Returns the number of frames in `state`.
     pub fn pages_in(&self, state: State) -> u64 {
         match state {
             State::Free => self.summary.free(),
@@ -403,7 +405,7 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
-    /// The descriptor of a frame of the usable run.
+    /// Returns the descriptor of a frame in the usable run.
     #[inline]
     pub fn page(&self, pfn: Pfn) -> Page<'_, M> {
         Page::of(self.machine, pfn)
@@ -419,16 +421,17 @@ impl<M: Machine> Buddy<'_, M> {
         self.page(pfn).set_tag(Tag { state, order, slot: self.slot });
     }
 
-    /// Makes a block that is no longer free one that is held, and counts it.
+    /// Marks a block that was split off as held in `state`, sets its rmap, and counts its frames.
     #[inline]
-    fn take(&self, head: Pfn, order: Order, state: State, holder: u64) {
+    fn mark_allocated(&self, head: Pfn, order: Order, state: State, rmap: u64) {
         self.mark_used(head, order, state);
-        self.page(head).set_rmap(holder);
+        self.page(head).set_rmap(rmap);
         self.count(State::Free, 0, order.pages());
         self.count(state, order.pages(), 0);
     }
 
-    /// Notes in bits and descriptor that a held block starts at `head`, whose areas are nobody's or its own.
+    /// Records in bits and descriptor that a held block starts at `head`. Its children must be neither free nor part of
+    /// another block.
     #[inline]
     fn mark_used(&self, head: Pfn, order: Order, state: State) {
         let group = Group::of(head, level_of(order));
@@ -437,11 +440,11 @@ impl<M: Machine> Buddy<'_, M> {
             (State::Movable, _) => Start::Movable,
             _ => Start::Held,
         };
-        self.start_block(group, group.place(head), start);
+        self.start_block(group, group.index_of(head), start);
         self.set_tag(head, state, order);
     }
 
-    /// Adds to and takes from the counter of `state`. The free frames are in the summary alone.
+    /// Adds `more` to the counter of `state` and subtracts `less`. The summary counts the free frames.
     #[inline]
     pub(crate) fn count(&self, state: State, more: u64, less: u64) {
         if state == State::Free {
@@ -453,7 +456,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 }
 
-/// What the frames of a block in `state` are, as it is shown.
+/// Returns the state of frames as shown to users.
 pub const fn page_state(state: State) -> PageState {
     match state {
         State::Free | State::Cached => PageState::Free,

@@ -349,7 +349,7 @@ fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mu
         findings.expect(counted == found, CheckError::Counter { resource, name, counted, found });
     }
     for order in (0..=region.max.0).map(Order) {
-        let (listed, found) = (buddy.listed(order), blocks[order.0 as usize]);
+        let (listed, found) = (buddy.free_blocks(order), blocks[order.0 as usize]);
         findings.expect(listed == found, CheckError::List { resource, order, listed, found });
     }
 }
@@ -369,11 +369,11 @@ fn check_lists<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut
             if !region.layout.usable.overlaps(group.frames()) {
                 return findings.expect(false, CheckError::Link { resource, order, pfn });
             }
-            if let Some(whole) = buddy.is_unmerged(group) {
+            if let Some(whole) = buddy.unmerged_block(group) {
                 let error = CheckError::Unmerged { resource, pfn: whole.0, order: whole.1 };
                 return findings.expect(false, error);
             }
-            let right = buddy.prev(group) == before && buddy.belongs(group, order);
+            let right = buddy.prev(group) == before && buddy.is_in_right_list(group, order);
             findings.expect(right, CheckError::Link { resource, order, pfn });
             if !right {
                 return;

@@ -101,7 +101,7 @@ impl<M: Machine> Memory<M> {
     pub fn free_blocks(&self, id: ResourceId) -> Option<[u64; Order::COUNT]> {
         let entry = self.entry(id)?;
         self.with_region(entry.slot, |region, buddy| {
-            let listed = |order| if region.is_isolated_whole() { 0 } else { buddy.listed(order) };
+            let listed = |order| if region.is_isolated_whole() { 0 } else { buddy.free_blocks(order) };
             core::array::from_fn(|order| listed(Order(order as u8)))
         })
     }

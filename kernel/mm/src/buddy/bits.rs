@@ -1,53 +1,54 @@
-//! 128 bits as 128 areas of a small buddy: bit n is set when place n is free.
+//! A buddy system of 128 children in 128 bits: bit n is set when child n is free.
 //!
 //! ```text
-//!  areas   0 1 2 3 | 4 5 6 7 | ...      free bits  1111 0100   one block of 4 at 0, one of 1 at 5
+//!  children  0 1 2 3 | 4 5 6 7 | ...      free bits  1111 0100   one block of 4 at 0, one of 1 at 5
 //! ```
 //!
-//! Which blocks are free follows from the bits alone: the aligned runs of set bits whose union with
-//! their buddy is not set as a whole. So merging is setting bits, and nothing can be left unmerged.
-//! A block's size is 2^`sub` areas, `sub` from 0 to 7. Plain arithmetic; neighbour: `group`.
+//! The bits alone determine the free blocks: the aligned runs of set bits whose buddy is not completely
+//! set. So merging is setting bits, and no block can stay unmerged. A block has 2^`sub` children, `sub` from 0 to 7.
+//! Pure arithmetic. Neighbours: `group` stores the bits.
 
-/// AreaTree, and what a group's children are in the next: 2^7.
+/// A group has 2^SHIFT = 128 children.
 pub(super) const SHIFT: u8 = 7;
 
 /// Bit n is set where n is a multiple of 2^sub.
 const STARTS: [u128; SHIFT as usize + 1] = {
     let mut starts = [0; SHIFT as usize + 1];
-    let mut place = 0;
-    while place < 128 {
+    let mut index = 0;
+    while index < 128 {
         let mut sub = 0;
         while sub <= SHIFT {
-            if place % (1 << sub) == 0 {
-                starts[sub as usize] |= 1 << place;
+            if index % (1 << sub) == 0 {
+                starts[sub as usize] |= 1 << index;
             }
             sub += 1;
         }
-        place += 1;
+        index += 1;
     }
     starts
 };
 
-/// The bits of the block of 2^sub areas at `place`.
+/// Returns the bits of the block of 2^`sub` children at `index`.
 #[inline]
-pub(super) const fn block(place: u8, sub: u8) -> u128 {
-    (u128::MAX >> (128 - (1 << sub))) << place
+pub(super) const fn block(index: u8, sub: u8) -> u128 {
+    (u128::MAX >> (128 - (1 << sub))) << index
 }
 
-/// The bits of the areas from `from` on that are below `to`; beyond the last there are none.
+/// Returns the bits of the children in `from..to`; there are none beyond the last child.
 pub(super) fn between(from: u64, to: u64) -> u128 {
     let below = |n: u64| if n < 128 { !(u128::MAX << n) } else { u128::MAX };
     below(to) & !below(from)
 }
 
-/// Where the free blocks of 2^(SUB+1) areas start, merged or not, when `starts` has those of 2^SUB.
-/// The shift is known when this is compiled, which is what makes two words as cheap as one.
+/// Returns the starts of the free aligned runs of 2^(SUB+1) children, given those of 2^SUB in `starts`.
+/// The shift is a compile-time constant, which makes two words as cheap as one.
 #[inline(always)]
 const fn pairs<const SUB: u8>(starts: u128) -> u128 {
     starts & starts >> (1 << SUB) & STARTS[SUB as usize + 1]
 }
 
-/// Where the free blocks of each size start, merged or not, as far up as there are some.
+/// Calls `each`, for ascending sizes, with `sub`, the starts of the free aligned runs of that size, and those of the
+/// next size, until there are none or `each` returns false.
 #[inline(always)]
 fn each_size(free: u128, mut each: impl FnMut(u8, u128, u128) -> bool) {
     let (two, mut more) = (pairs::<0>(free), true);
@@ -84,7 +85,7 @@ fn each_size(free: u128, mut each: impl FnMut(u8, u128, u128) -> bool) {
     }
 }
 
-/// The `sub` of the largest free block; `None` when nothing is free.
+/// Returns the `sub` of the largest free block; `None` when no child is free.
 #[inline]
 pub(super) fn largest(free: u128) -> Option<u8> {
     let mut largest = None;
@@ -95,12 +96,12 @@ pub(super) fn largest(free: u128) -> Option<u8> {
     largest
 }
 
-/// The smallest free block of at least 2^least areas, the first of several: its place and `sub`.
+/// Returns index and `sub` of the smallest free block of at least 2^`least` children, the first of several.
 #[inline]
 pub(super) fn smallest(free: u128, least: u8) -> Option<(u8, u8)> {
     let mut found = None;
     each_size(free, |sub, starts, larger| {
-        // Those whose buddy is free too are halves of a larger block.
+        // A run whose buddy is free too is half of a larger block.
         let alone = starts & !(larger | larger << (1u32 << sub & 127));
         if sub >= least && alone != 0 {
             found = Some((alone.trailing_zeros() as u8, sub));
@@ -110,11 +111,11 @@ pub(super) fn smallest(free: u128, least: u8) -> Option<(u8, u8)> {
     found
 }
 
-/// The size of the free block that the free areas of 2^sub at `place` are in, when only these 64 areas are looked at,
-/// of which not all are free.
+/// Returns the `sub` of the free block that contains the free run of 2^`sub` children at `index`, given one half of the
+/// group, 64 children of which not all are free.
 #[inline]
-pub(super) const fn around_in_half(free: u64, place: u8, sub: u8) -> u8 {
-    let (mut first, mut sub) = (place, sub);
+pub(super) const fn around_in_half(free: u64, index: u8, sub: u8) -> u8 {
+    let (mut first, mut sub) = (index, sub);
     loop {
         let larger = first & !(1 << sub);
         let both = (u64::MAX >> (64 - (2u32 << sub))) << larger;
@@ -126,13 +127,13 @@ pub(super) const fn around_in_half(free: u64, place: u8, sub: u8) -> u8 {
     }
 }
 
-/// The free block that `place` is in: its first place and `sub`; `None` when the place is not free.
+/// Returns index and `sub` of the free block that contains the child `index`; `None` when that is not free.
 #[inline]
-pub(super) const fn around(free: u128, place: u8) -> Option<(u8, u8)> {
-    // Up to half of the areas in one word, then both words.
-    let base = place & 64;
+pub(super) const fn around(free: u128, index: u8) -> Option<(u8, u8)> {
+    // Blocks of up to 64 children lie in one word.
+    let base = index & 64;
     let word = (free >> base) as u64;
-    if word >> (place % 64) & 1 == 0 {
+    if word >> (index % 64) & 1 == 0 {
         return None;
     }
     if free == u128::MAX {
@@ -141,7 +142,7 @@ pub(super) const fn around(free: u128, place: u8) -> Option<(u8, u8)> {
     if word == u64::MAX {
         return Some((base, SHIFT - 1));
     }
-    let (mut first, mut sub) = (place % 64, 0);
+    let (mut first, mut sub) = (index % 64, 0);
     loop {
         let larger = first & !(1 << sub);
         let both = (u64::MAX >> (64 - (2u32 << sub))) << larger;
@@ -153,32 +154,32 @@ pub(super) const fn around(free: u128, place: u8) -> Option<(u8, u8)> {
     }
 }
 
-/// How many free blocks there are of each size.
+/// Counts the free blocks of each size.
 #[inline]
 pub(super) fn tally(free: u128) -> [u8; SHIFT as usize + 1] {
     let mut blocks = [0; SHIFT as usize + 1];
-    let mut many = free.count_ones();
+    let mut count = free.count_ones();
     each_size(free, |sub, _, larger| {
-        // Each larger one was counted as two halves.
+        // Each larger block was counted as two halves.
         let halves = larger.count_ones();
-        blocks[sub as usize] = (many - 2 * halves) as u8;
-        many = halves;
+        blocks[sub as usize] = (count - 2 * halves) as u8;
+        count = halves;
         true
     });
     blocks
 }
 
-/// The first areas of `many` blocks of 2^sub areas, side by side from `place` on.
+/// Returns the children of `count` adjacent blocks of 2^`sub` children, starting at `index`.
 #[inline]
-pub(super) const fn first_of(place: u8, sub: u8, many: u32) -> u128 {
-    let areas = many << sub;
-    if areas < 128 { !(u128::MAX << areas) << place } else { u128::MAX }
+pub(super) const fn first_of(index: u8, sub: u8, count: u32) -> u128 {
+    let children = count << sub;
+    if children < 128 { !(u128::MAX << children) << index } else { u128::MAX }
 }
 
-/// The first areas of the blocks of 2^sub areas that `places` is made of.
+/// Returns the first child of each block of 2^`sub` children in `children`.
 #[inline]
-pub(super) const fn starts(areas: u128, sub: u8) -> u128 {
-    areas & STARTS[sub as usize]
+pub(super) const fn starts(children: u128, sub: u8) -> u128 {
+    children & STARTS[sub as usize]
 }
 
 #[cfg(test)]
@@ -186,16 +187,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The free blocks, place by place: the slow and plain way.
+    /// Finds the free blocks child by child: the slow and obvious way.
     fn blocks(free: u128) -> std::vec::Vec<(u8, u8)> {
         let mut blocks = std::vec::Vec::new();
-        let mut place = 0u32;
-        while place < 128 {
+        let mut index = 0u32;
+        while index < 128 {
             let sub = (0..=SHIFT).rev().find(|&sub| {
-                place.is_multiple_of(1 << sub) && (place..place + (1 << sub)).all(|at| free >> at & 1 == 1)
+                index.is_multiple_of(1 << sub) && (index..index + (1 << sub)).all(|at| free >> at & 1 == 1)
             });
-            blocks.extend(sub.map(|sub| (place as u8, sub)));
-            place += sub.map_or(1, |sub| 1 << sub);
+            blocks.extend(sub.map(|sub| (index as u8, sub)));
+            index += sub.map_or(1, |sub| 1 << sub);
         }
         blocks
     }
@@ -206,35 +207,36 @@ mod tests {
             Just(u128::MAX),
             any::<u128>(),
             (any::<u128>(), any::<u128>()).prop_map(|(one, other)| one | other),
-            (0u8..8, any::<u8>(), any::<u128>()).prop_map(|(sub, place, junk)| {
-                junk & !block(place & 127 & !((1 << sub) - 1), sub) | block(place & 64, 6)
+            (0u8..8, any::<u8>(), any::<u128>()).prop_map(|(sub, index, junk)| {
+                junk & !block(index & 127 & !((1 << sub) - 1), sub) | block(index & 64, 6)
             }),
         ]
     }
 
     proptest! {
-        /// Proves that the largest block, the smallest that fits and the block around a place are those that a
-        /// look at each place finds. Fails when a shift drops a buddy or pairs cross an alignment.
+        /// Proves that the bit arithmetic finds the same largest block, smallest fitting block, block around a child and
+        /// tally as a check of every child. Fails when a shift drops a buddy or a pair crosses an alignment.
         #[test]
-        fn bits_say_what_each_place_says(free in bits(), least in 0u8..8, place in 0u8..128) {
+        fn bit_arithmetic_matches_a_linear_scan(free in bits(), least in 0u8..8, index in 0u8..128) {
             let all = blocks(free);
             prop_assert_eq!(largest(free), all.iter().map(|&(_, sub)| sub).max());
             let fitting = all.iter().filter(|&&(_, sub)| sub >= least);
             prop_assert_eq!(smallest(free, least), fitting.copied().min_by_key(|&(_, sub)| sub));
-            let here = all.iter().find(|&&(first, sub)| block(first, sub) >> place & 1 == 1);
-            prop_assert_eq!(around(free, place), here.copied());
+            let here = all.iter().find(|&&(first, sub)| block(first, sub) >> index & 1 == 1);
+            prop_assert_eq!(around(free, index), here.copied());
             let of_size = |sub| all.iter().filter(|&&(_, other)| other == sub).count() as u8;
             prop_assert_eq!(tally(free), core::array::from_fn(|sub| of_size(sub as u8)));
         }
 
-        /// Proves that both ways to the block around a place say the same, where the short one may be asked.
+        /// Proves that `around_in_half` and `around` agree where the former is allowed. Fails when the short path of
+        /// `insert_free` would merge differently.
         #[test]
-        fn half_of_the_places_say_the_same(free in bits(), place in 0u8..128, sub in 0u8..6) {
-            let place = place & !((1 << sub) - 1);
-            let (half, all) = ((free >> (place & 64)) as u64, block(place, sub));
+        fn around_in_half_matches_around(free in bits(), index in 0u8..128, sub in 0u8..6) {
+            let index = index & !((1 << sub) - 1);
+            let (half, all) = ((free >> (index & 64)) as u64, block(index, sub));
             if half != u64::MAX && free & all == all {
-                let said = around_in_half(half, place % 64, sub);
-                prop_assert_eq!(Some(said), around(free, place).map(|(_, sub)| sub));
+                let said = around_in_half(half, index % 64, sub);
+                prop_assert_eq!(Some(said), around(free, index).map(|(_, sub)| sub));
             }
         }
     }

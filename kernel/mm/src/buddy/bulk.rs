@@ -1,7 +1,8 @@
-//! Many blocks of one order at once, for the cache in front: a group's words are read and written once for all of them.
+//! Bulk allocation and free of blocks of one order, for the frame cache: a group's words are read and written once for
+//! all of them. Corresponds to Linux `rmqueue_bulk` and `free_pcppages_bulk`.
 //!
-//! Invariants: as for one block; which are taken follows the same rule, the smallest free blocks first. Neighbour:
-//! `frame_cache` asks.
+//! Invariants: those of single blocks; allocation uses the smallest free blocks first as well. Neighbours:
+//! `frame_cache` calls it.
 
 use crate::addr::{Order, Pfn};
 use crate::buddy::Buddy;
@@ -10,11 +11,11 @@ use crate::buddy::group::{Children, Group, level_of, sub_of};
 use crate::descriptor::State;
 use crate::machine::Machine;
 
-/// So many blocks of a group are given back one after the other; more are counted anew, all together.
+/// Up to this many blocks of a group are freed one by one; more are freed together, followed by a recount of the group.
 const FEW: usize = 4;
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Takes blocks of `order`, `wanted` at most, for the cache: they are held by it, and `each` is called with each.
+    /// Allocates up to `wanted` blocks of `order` in the state cached and calls `each` with each head.
     pub(crate) fn alloc_bulk(&self, order: Order, wanted: usize, mut each: impl FnMut(Pfn)) {
         let (mut wanted, sub) = (wanted as u32, sub_of(order));
         while wanted > 0 && order <= self.max {
@@ -22,7 +23,7 @@ impl<M: Machine> Buddy<'_, M> {
             let smallest = Order(fitting.trailing_zeros() as u8);
             let Some(group) = (fitting != 0).then(|| self.first(smallest)).flatten() else { return };
             if group.level > level_of(order) {
-                // It opens a group, where the others come from.
+                // This opens a group, from which the others are allocated.
                 let Some(head) = self.allocate(order, State::Cached, 0) else { return };
                 each(head);
                 wanted -= 1;
@@ -31,13 +32,13 @@ impl<M: Machine> Buddy<'_, M> {
             let children = self.children(group);
             let (mut free, mut starts) = (children.free(), 0);
             while wanted > 0
-                && let Some((place, larger)) = bits::smallest(free, sub)
+                && let Some((index, larger)) = bits::smallest(free, sub)
             {
-                let many = wanted.min(1 << (larger - sub));
-                let some = bits::first_of(place, sub, many);
+                let count = wanted.min(1 << (larger - sub));
+                let some = bits::first_of(index, sub, count);
                 (free, starts) = (free & !some, starts | bits::starts(some, sub));
-                wanted -= many;
-                self.count_part(group, larger, many << sub);
+                wanted -= count;
+                self.count_part(group, larger, count << sub);
             }
             if starts == 0 {
                 return;
@@ -61,25 +62,25 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
-    /// Frees blocks of `order` that the cache holds: those of `heads` from the first on that are in the same group.
-    /// Returns how many. Counts no frames.
+    /// Frees cached blocks of `order`: the longest prefix of `heads` that lies in one group. Returns how many. Does not
+    /// count frames.
     pub(crate) fn free_bulk(&self, order: Order, mut heads: impl Iterator<Item = Pfn>) -> usize {
         let Some(head) = heads.next() else { return 0 };
         let (level, sub) = (level_of(order), sub_of(order));
         let group = Group::of(head, level);
-        let (mut back, mut many) = (bits::block(group.place(head), sub), 1);
+        let (mut back, mut count) = (bits::block(group.index_of(head), sub), 1);
         for next in heads.take_while(|&next| Group::of(next, level) == group) {
-            back |= bits::block(group.place(next), sub);
-            many += 1;
+            back |= bits::block(group.index_of(next), sub);
+            count += 1;
         }
-        if many <= FEW {
+        if count <= FEW {
             let mut starts = bits::starts(back, sub);
             while starts != 0 {
                 let head = group.child(starts.trailing_zeros() as u8);
                 starts &= starts - 1;
-                self.release(head, order);
+                self.insert_free(head, order);
             }
-            return many;
+            return count;
         }
         let children = self.children(group);
         let (were, free) = (children.free(), children.free() | back);
@@ -91,8 +92,8 @@ impl<M: Machine> Buddy<'_, M> {
         } else {
             self.relist(group, None);
             self.recount(group, &bits::tally(were), &[0; 8]);
-            self.release(group.start(), group.order(SHIFT));
+            self.insert_free(group.start(), group.order(SHIFT));
         }
-        many
+        count
     }
 }

@@ -1,4 +1,4 @@
-//! Groups: the inner nodes of the buddy's tree, 128 children each, and where their words lie.
+//! Groups: the inner nodes of the buddy tree, with 128 children each, and the location of their words.
 //!
 //! ```text
 //!  level 2   | ... 128 children of 2^14 frames (64 MiB) ... |        orders 14 to 20
@@ -6,51 +6,51 @@
 //!  level 0         | ... 128 frames ... |                            orders  0 to  6
 //!
 //!  a child's two bits    10  free
-//!                        01  a held block starts here (or it is outside of the usable run)
-//!                        00  more of the block that starts before
-//!                        11  open: a group of its own, one level down;  on level 0: a single frame, held as movable
+//!                        01  a held block starts here (or the child is outside of the usable run)
+//!                        00  continuation of the block before
+//!                        11  open: a group one level down;  on level 0: a single frame, held as movable
 //!
-//!  a group's words       0 first bits of children 0..64 | 1 second bits of those | 2, 3 of children 64..128 | 4 link
-//!                        above level 0 also  5, 6 which of the held blocks that start are held as movable
+//!  a group's words       0 first bits of children 0..64 | 1 their second bits | 2, 3 of children 64..128 | 4 link
+//!                        above level 0 also  5, 6 set for each held block that starts here and is movable
 //!
-//!  in the header's room  | counters, lists | groups of the top level | ... | groups of level 1 | groups of level 0 |
+//!  metadata              | counters, lists | groups of the top level | ... | groups of level 1 | groups of level 0 |
 //! ```
 //!
-//! A group has words when it is *open*: when it is neither wholly free nor in one held block. It is open exactly
-//! when its child's bits one level up say so, and the topmost are always; so whoever comes from above never reads
-//! words that were not written, and learns extent and kind of every block without a look at its descriptor.
+//! A group has words while it is *open*: while it is neither completely free nor inside one held block. Its child bits
+//! one level up record that; the groups of the top level are always open. So a descent from the top never reads
+//! unwritten words, and finds extent and kind of every block without reading its descriptor.
 //!
-//! The words of a level lie side by side behind the header, 40 bytes for 128 frames: a frame freed at random touches
-//! one line of them, in memory that is 1/200 of the memmap. The link is for `lists`.
+//! The words of a level are contiguous behind the header, 40 bytes per 128 frames: freeing a random frame accesses
+//! one cache line of them, in memory of 1/200 of the memmap's size. The link is for `lists`.
 //!
-//! Neighbours: `bits` is the arithmetic of one group, `lists` the lists of groups, `layout` makes the room.
+//! Neighbours: `bits` is the arithmetic of one group, `lists` links groups, `layout` reserves the memory.
 
 use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
 use crate::buddy::bits::{self, SHIFT};
 use crate::buddy::{Buddy, header_bytes, max_order};
 use crate::machine::Machine;
 
-/// Levels there are, for orders up to [`Order::MAX`].
+/// The number of levels, for orders up to [`Order::MAX`].
 pub(crate) const LEVELS: usize = (Order::MAX.0 / SHIFT) as usize + 1;
 const _: () = assert!(LEVELS == 5, "see MetadataLayout::level_of_block");
 
-/// Where the link is among a group's words, and the bits that say what is movable.
+/// The byte offsets of the link and of the movable bits in a group's words.
 const LINK: u64 = 32;
 const MOVABLE: u64 = 40;
 
-/// Bytes of the words of a group.
+/// Returns the size in bytes of a group's words.
 #[inline]
 const fn group_bytes(level: u8) -> u64 {
     if level == 0 { MOVABLE } else { MOVABLE + 16 }
 }
 
-/// The level of the groups that blocks of `order` are in.
+/// Returns the level of the groups whose children form blocks of `order`.
 #[inline]
 pub(crate) const fn level_of(order: Order) -> u8 {
     order.0 / SHIFT
 }
 
-/// How many children a block of `order` takes in its group: 2^sub.
+/// Returns the `sub` of a block of `order`, which has 2^`sub` children of its group.
 #[inline]
 pub(super) const fn sub_of(order: Order) -> u8 {
     order.0 % SHIFT
@@ -59,56 +59,56 @@ pub(super) const fn sub_of(order: Order) -> u8 {
 /// A group of one region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Group {
-    /// Its level.
+    /// The level, 0 for groups of frames.
     pub(super) level: u8,
-    /// Its number among all groups of its level, from frame 0 on.
+    /// The number among all groups of the level, counted from frame 0.
     pub(super) nr: u64,
 }
 
 impl Group {
-    /// The group of `level` that has `pfn`.
+    /// Returns the group of `level` that contains `pfn`.
     #[inline]
     pub(crate) const fn of(pfn: Pfn, level: u8) -> Group {
         Group { level, nr: pfn.0 >> ((level + 1) * SHIFT) }
     }
 
-    /// Its number among all groups of its level.
+    /// Returns the number among all groups of the level.
     #[inline]
     pub(crate) const fn nr(self) -> u64 {
         self.nr
     }
 
-    /// The order of a block of 2^sub children.
+    /// Returns the order of a block of 2^`sub` children.
     #[inline]
     pub(super) const fn order(self, sub: u8) -> Order {
         Order(self.level * SHIFT + sub)
     }
 
-    /// The group's first frame (which may lie in front of the usable run).
+    /// Returns the group's first frame, which may lie before the usable run.
     #[inline]
     pub(crate) const fn start(self) -> Pfn {
         Pfn(self.nr << ((self.level + 1) * SHIFT))
     }
 
-    /// Its frames, also those outside of the usable run.
+    /// Returns the group's frames, those outside of the usable run included.
     pub(crate) const fn frames(self) -> PfnRange {
         PfnRange::of(self.start(), 1 << ((self.level + 1) * SHIFT))
     }
 
-    /// The place of the child that has `pfn`, a frame of the group.
+    /// Returns the index of the child that contains `pfn`, a frame of the group.
     #[inline]
-    pub(super) const fn place(self, pfn: Pfn) -> u8 {
+    pub(super) const fn index_of(self, pfn: Pfn) -> u8 {
         (pfn.0 >> (self.level * SHIFT)) as u8 & 127
     }
 
-    /// The first frame of the child at `place`.
+    /// Returns the first frame of the child `index`.
     #[inline]
-    pub(super) const fn child(self, place: u8) -> Pfn {
-        Pfn(self.start().0 + ((place as u64) << (self.level * SHIFT)))
+    pub(super) const fn child(self, index: u8) -> Pfn {
+        Pfn(self.start().0 + ((index as u64) << (self.level * SHIFT)))
     }
 }
 
-/// The groups that are open in a fresh region: those that are partly outside of it, two of a level at most.
+/// Returns the groups that are open in a new region: those partly outside of it, at most two per level.
 pub(super) fn first_groups(usable: PfnRange) -> impl Iterator<Item = Group> {
     let top = level_of(max_order(usable));
     (0..=top).rev().flat_map(move |level| {
@@ -120,17 +120,17 @@ pub(super) fn first_groups(usable: PfnRange) -> impl Iterator<Item = Group> {
     })
 }
 
-/// Where a region's header and the words of its groups lie.
+/// The addresses of a region's header and of the words of its groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetadataLayout {
     /// The header.
     pub(super) header: VirtAddr,
-    /// For each level: where the words of its group number 0 would lie.
+    /// For each level, the address that the words of group number 0 would have.
     levels: [VirtAddr; LEVELS],
 }
 
 impl MetadataLayout {
-    /// The room of a region with this usable run, whose header is at `header`.
+    /// Computes the layout for this usable run with the header at `header`.
     pub fn of(usable: PfnRange, header: VirtAddr) -> MetadataLayout {
         let mut levels = [header; LEVELS];
         each_level(usable, |level, first, at| {
@@ -139,16 +139,17 @@ impl MetadataLayout {
         MetadataLayout { header, levels }
     }
 
-    /// Bytes of header and groups of a region with this usable run.
+    /// Returns the size in bytes of header and groups for this usable run.
     pub fn bytes(usable: PfnRange) -> u64 {
         each_level(usable, |_, _, _| {})
     }
 
-    /// Where a fresh region with this usable run writes: the first and the last bytes, counted from the header.
+    /// Returns the bytes that [`Buddy::init`] writes: the first and last byte of header and groups, as offsets from the
+    /// header.
     pub fn first_written(usable: PfnRange) -> impl Iterator<Item = u64> {
-        let room = MetadataLayout::of(usable, VirtAddr(0));
+        let layout = MetadataLayout::of(usable, VirtAddr(0));
         let bytes = [0, header_bytes(max_order(usable)) - 1];
-        let ends = move |group: Group| (room.group(group).0, group_bytes(group.level) - 1);
+        let ends = move |group: Group| (layout.group(group).0, group_bytes(group.level) - 1);
         let groups = first_groups(usable).map(ends);
         bytes.into_iter().chain(groups.flat_map(|(at, last)| [at, at + last]))
     }
@@ -158,26 +159,26 @@ impl MetadataLayout {
         words_of(self.level(group.level), group)
     }
 
-    /// The first of the two words that have the bits of a child.
+    /// Returns the address of the first of the two words with a child's bits.
     #[inline(always)]
-    pub(super) const fn pair(&self, group: Group, place: u8) -> VirtAddr {
-        pair(self.level(group.level), group, place)
+    pub(super) const fn pair(&self, group: Group, index: u8) -> VirtAddr {
+        pair(self.level(group.level), group, index)
     }
 
-    /// Where the words of a level's group number 0 would lie.
+    /// Returns the address that the words of the level's group number 0 would have.
     #[inline(always)]
     pub(super) const fn level(&self, level: u8) -> VirtAddr {
         self.levels[level as usize]
     }
 
-    /// The room as words, and back: where the words of each level lie.
+    /// Returns that address for each level.
     pub(crate) const fn levels(&self) -> [VirtAddr; LEVELS] {
         self.levels
     }
 }
 
-/// The level of the group that has the block of `pfn` as children: that of the lowest open group around it. `pfn` is of
-/// a usable run whose topmost groups are of level `top`, and `base` tells where each level lies.
+/// Returns the level of the group whose children form the block of `pfn`: the lowest open group around it. `pfn` lies in
+/// a usable run whose topmost groups have level `top`; `base` returns the address of each level.
 #[inline(always)]
 pub(crate) fn level_of_block<M: Machine>(
     base: impl Fn(u8) -> VirtAddr,
@@ -185,7 +186,7 @@ pub(crate) fn level_of_block<M: Machine>(
     top: u8,
     pfn: Pfn,
 ) -> u8 {
-    // One after the other, so that each shift is known when this is compiled.
+    // Unrolled, so that each shift is a compile-time constant.
     if top >= 4 && !is_open::<4, M>(&base, machine, pfn) {
         return 4;
     }
@@ -198,52 +199,53 @@ pub(crate) fn level_of_block<M: Machine>(
     u8::from(top >= 1 && !is_open::<1, M>(&base, machine, pfn))
 }
 
-/// Whether the child of an open group that has `pfn` is open.
+/// Returns whether, in the open group of `LEVEL`, the child that contains `pfn` is open.
 #[inline(always)]
 fn is_open<const LEVEL: u8, M: Machine>(base: &impl Fn(u8) -> VirtAddr, machine: &M, pfn: Pfn) -> bool {
     let group = Group::of(pfn, LEVEL);
-    let place = group.place(pfn);
-    let at = pair(base(LEVEL), group, place);
-    (machine.load(at) & machine.load(at.offset(8))) >> (place % 64) & 1 == 1
+    let index = group.index_of(pfn);
+    let at = pair(base(LEVEL), group, index);
+    (machine.load(at) & machine.load(at.offset(8))) >> (index % 64) & 1 == 1
 }
 
-/// Where the words of a group lie, in a level that lies at `base`.
+/// Returns the address of a group's words, in a level at `base`.
 #[inline(always)]
 const fn words_of(base: VirtAddr, group: Group) -> VirtAddr {
     base.offset(group.nr * group_bytes(group.level))
 }
 
-/// The first of the two words that have the bits of a child.
+/// Returns the address of the first of the two words with a child's bits.
 #[inline(always)]
-const fn pair(base: VirtAddr, group: Group, place: u8) -> VirtAddr {
-    words_of(base, group).offset(16 * (place as u64 / 64))
+const fn pair(base: VirtAddr, group: Group, index: u8) -> VirtAddr {
+    words_of(base, group).offset(16 * (index as u64 / 64))
 }
 
-/// The word that says whether the held block that starts at a child of a group above level 0 is movable.
+/// Returns the address of the word with a child's movable bit, in a group above level 0.
 #[inline(always)]
-const fn movable_at(base: VirtAddr, group: Group, place: u8) -> VirtAddr {
-    words_of(base, group).offset(MOVABLE + 8 * (place as u64 / 64))
+const fn movable_at(base: VirtAddr, group: Group, index: u8) -> VirtAddr {
+    words_of(base, group).offset(MOVABLE + 8 * (index as u64 / 64))
 }
 
-/// Where the bit is that says of a held block, a single frame or one of a group above level 0, that it is movable. Its
-/// level lies at `base`.
+/// Returns address and mask of the bit that marks a held block as movable: a single frame or a block in a group above
+/// level 0. Its level lies at `base`.
 #[inline(always)]
 fn movable_bit(base: VirtAddr, head: Pfn, order: Order) -> (VirtAddr, u64) {
     let group = Group::of(head, level_of(order));
-    let place = group.place(head);
-    let at = if group.level == 0 { pair(base, group, place) } else { movable_at(base, group, place) };
-    (at, 1 << (place % 64))
+    let index = group.index_of(head);
+    let at = if group.level == 0 { pair(base, group, index) } else { movable_at(base, group, index) };
+    (at, 1 << (index % 64))
 }
 
-/// Makes a block that the cache holds a movable one in use. Its order is 0 or at least 7, and its level lies at `base`.
+/// Turns a cached block into a movable block in use, without counting it. Its order is 0 or at least 7; its level lies
+/// at `base`.
 #[inline(always)]
 pub(crate) fn mark_used_uncounted<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) {
     let (at, bit) = movable_bit(base, head, order);
     machine.store(at, machine.load(at) | bit);
 }
 
-/// Makes a movable block in use one that the cache holds; whether it was that, with `head` its first frame. Its order
-/// is 0 or at least 7, its group, which is open, of a level that lies at `base`.
+/// Turns the movable block in use at `head` into a cached one. Returns false, and changes nothing, when `head` is not the
+/// head of such a block. The order is 0 or at least 7; the block's group is open and its level lies at `base`.
 #[inline(always)]
 pub(crate) fn mark_cached<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) -> bool {
     let (at, bit) = movable_bit(base, head, order);
@@ -253,10 +255,10 @@ pub(crate) fn mark_cached<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, or
         && if group.level == 0 {
             machine.load(at.offset(8)) & bit != 0
         } else {
-            // A frame inside of the block's first child is no head.
-            let whole = Some((group.place(head), sub_of(order)));
+            // A frame inside of the block's first child is not a head.
+            let whole = Some((group.index_of(head), sub_of(order)));
             head.is_aligned(order)
-                && Children::load(machine, words_of(base, group)).held(group.place(head)) == whole
+                && Children::load(machine, words_of(base, group)).held(group.index_of(head)) == whole
         };
     if is_block {
         machine.store(at, word & !bit);
@@ -264,8 +266,8 @@ pub(crate) fn mark_cached<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, or
     is_block
 }
 
-/// Calls `each` with level, first group and its bytes' distance from the header, from the top level down.
-/// Returns how many bytes there are with the header.
+/// Calls `each` with level, first group number and that group's offset from the header in bytes, from the top level
+/// down. Returns the total size in bytes, header included.
 fn each_level(usable: PfnRange, mut each: impl FnMut(u8, u64, u64)) -> u64 {
     let max = max_order(usable);
     let mut at = header_bytes(max);
@@ -278,7 +280,7 @@ fn each_level(usable: PfnRange, mut each: impl FnMut(u8, u64, u64)) -> u64 {
     at
 }
 
-/// The two bits of each child.
+/// The bits of a group's children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Children {
     pub(super) first: u128,
@@ -292,40 +294,41 @@ impl Children {
         Children { first: word(0) | word(2) << 64, second: word(1) | word(3) << 64 }
     }
 
-    /// Those that are free.
+    /// Returns the bits of the free children.
     #[inline]
     pub(super) const fn free(self) -> u128 {
         self.first & !self.second
     }
 
-    /// Whether the child at `place`, on level 0, is a single frame that is held as movable.
+    /// Returns whether the child `index`, on level 0, is a single frame held as movable.
     #[inline]
-    pub(super) const fn is_single(self, place: u8) -> bool {
-        (self.first & self.second) >> place & 1 == 1
+    pub(super) const fn is_single(self, index: u8) -> bool {
+        (self.first & self.second) >> index & 1 == 1
     }
 
-    /// The held block that the child at `place` is in: its first place and `sub`. `None` when the bits make no block.
+    /// Returns first index and `sub` of the held block that contains the child `index`. `None` when the bits do not
+    /// form a block.
     #[inline]
-    pub(super) fn held(self, place: u8) -> Option<(u8, u8)> {
-        let starts = self.second & !self.first & u128::MAX >> (127 - place);
+    pub(super) fn held(self, index: u8) -> Option<(u8, u8)> {
+        let starts = self.second & !self.first & u128::MAX >> (127 - index);
         let first = 127u8.checked_sub(starts.leading_zeros() as u8)?;
         let behind = (self.first | self.second) & (u128::MAX << first << 1);
         let end = behind.trailing_zeros() as u8;
         let size = end - first;
-        (place < end && size.is_power_of_two() && first.is_multiple_of(size))
+        (index < end && size.is_power_of_two() && first.is_multiple_of(size))
             .then_some((first, size.trailing_zeros() as u8))
     }
 }
 
 impl<M: Machine> Buddy<'_, M> {
-    /// The highest level of the region's groups. No group of it is ever wholly free: it would be a
-    /// block of a higher order than the region's highest.
+    /// Returns the highest level of the region's groups. Its groups are never completely free: that would be a
+    /// block above the region's highest order.
     #[inline]
     pub(super) const fn top(&self) -> u8 {
         level_of(self.max)
     }
 
-    /// The bits of a group's children.
+    /// Reads the bits of a group's children.
     #[inline(always)]
     pub(super) fn children(&self, group: Group) -> Children {
         Children::load(self.machine, self.metadata.group(group))
@@ -342,51 +345,51 @@ impl<M: Machine> Buddy<'_, M> {
         self.machine.store(at.offset(24), (second >> 64) as u64);
     }
 
-    /// Which children are free.
+    /// Reads the bits of a group's free children.
     #[inline]
     pub(super) fn free_bits(&self, group: Group) -> u128 {
         self.children(group).free()
     }
 
-    /// Makes the child at `place`, which was part of nothing or of the same held block, the first of a held block.
+    /// Sets the bits of the child `index` to `what`. The child must be neither free nor part of another block.
     #[inline(always)]
-    pub(super) fn start_block(&self, group: Group, place: u8, what: Start) {
+    pub(super) fn start_block(&self, group: Group, index: u8, what: Start) {
         let base = self.metadata.level(group.level);
-        let (at, bit) = (pair(base, group, place), 1 << (place % 64));
+        let (at, bit) = (pair(base, group, index), 1 << (index % 64));
         let first = self.machine.load(at) & !bit;
         self.machine.store(at, if matches!(what, Start::Open | Start::Single) { first | bit } else { first });
         self.machine.store(at.offset(8), self.machine.load(at.offset(8)) | bit);
         if group.level > 0 {
-            let at = movable_at(base, group, place);
+            let at = movable_at(base, group, index);
             let others = self.machine.load(at) & !bit;
             self.machine.store(at, if what == Start::Movable { others | bit } else { others });
         }
     }
 
-    /// Whether the held block that starts at `place` of a group above level 0 is held as movable.
+    /// Returns whether the held block that starts at the child `index` of a group above level 0 is movable.
     #[inline]
-    pub(super) fn is_movable(&self, group: Group, place: u8) -> bool {
-        self.machine.load(movable_at(self.metadata.level(group.level), group, place)) >> (place % 64) & 1 == 1
+    pub(super) fn is_movable(&self, group: Group, index: u8) -> bool {
+        self.machine.load(movable_at(self.metadata.level(group.level), group, index)) >> (index % 64) & 1 == 1
     }
 
-    /// The word of a group's link: see `lists`.
+    /// Returns the address of a group's link: see `lists`.
     #[inline]
     pub(super) fn link_at(&self, group: Group) -> VirtAddr {
         self.metadata.group(group).offset(LINK)
     }
 
-    /// Writes the words of a group that had none; lists it.
+    /// Opens a group: writes all its words and puts it into its list.
     pub(super) fn open(&self, group: Group, children: Children) {
         self.set_children(group, children);
         if group.level > 0 {
             let base = self.metadata.level(group.level);
-            [0, 64].iter().for_each(|&place| self.machine.store(movable_at(base, group, place), 0));
+            [0, 64].iter().for_each(|&index| self.machine.store(movable_at(base, group, index), 0));
         }
         self.clear_link(group);
         self.relist(group, bits::largest(children.free()));
     }
 
-    /// Writes the words of a group of a fresh region: what is in the usable run is free.
+    /// Opens a group of a new region: its children inside the usable run are free.
     pub(super) fn open_first(&self, group: Group) {
         let child = Order(group.level * SHIFT).pages();
         let [start, end] =
@@ -396,27 +399,27 @@ impl<M: Machine> Buddy<'_, M> {
         self.open(group, Children { first: touched, second: !whole });
     }
 
-    /// The block that an open group should be, when it is free as a whole: for `check`.
-    pub(crate) fn is_unmerged(&self, group: Group) -> Option<(Pfn, Order)> {
+    /// Returns the block that an open group should have merged into, if it is completely free. For `check`.
+    pub(crate) fn unmerged_block(&self, group: Group) -> Option<(Pfn, Order)> {
         (self.free_bits(group) == u128::MAX).then(|| (group.start(), group.order(SHIFT)))
     }
 
-    /// Whether the list of `order` is the right one for a group: for `check`.
-    pub(crate) fn belongs(&self, group: Group, order: Order) -> bool {
+    /// Returns whether a group belongs to the list of `order`. For `check`.
+    pub(crate) fn is_in_right_list(&self, group: Group, order: Order) -> bool {
         let largest = bits::largest(self.free_bits(group));
         largest == self.list_of(group) && largest.map(|sub| group.order(sub)) == Some(order)
     }
 }
 
-/// What starts at a child.
+/// The thing that starts at a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
-    /// A block that is held, not as movable, or whose descriptor says it.
+    /// A held block whose descriptor holds the state.
     Held,
-    /// A block that is held as movable.
+    /// A block held as movable.
     Movable,
-    /// A single frame that is held as movable.
+    /// A single frame held as movable.
     Single,
-    /// A group of its own.
+    /// An open group.
     Open,
 }

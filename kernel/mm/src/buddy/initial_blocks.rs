@@ -1,18 +1,18 @@
-//! The first blocks of a region: recomputable at any time from its usable run alone.
+//! The first blocks of a region, computed from its usable run alone.
 //!
-//! Neighbours: `init` makes them free, `layout` asks for the highest order.
+//! Neighbours: `init` makes them free, `layout` uses the highest order.
 
 use crate::addr::{Order, Pfn, PfnRange};
 
-/// The order of the first block at `at` of a run that ends at `end`: as high as both allow.
+/// Returns the largest order of a block at `at` that ends at or before `end`.
 pub(super) const fn first_order(at: Pfn, end: Pfn) -> Order {
-    let room = 63 - (end.0 - at.0).leading_zeros();
-    let aligned = at.0.trailing_zeros();
-    let order = if room < aligned { room } else { aligned };
+    let by_length = 63 - (end.0 - at.0).leading_zeros();
+    let by_alignment = at.0.trailing_zeros();
+    let order = if by_length < by_alignment { by_length } else { by_alignment };
     if order < Order::MAX.0 as u32 { Order(order as u8) } else { Order::MAX }
 }
 
-/// The greedy maximal blocks of `usable`, ascending: at most two of each order.
+/// Returns the greedy maximal blocks of `usable`, ascending: at most two of each order.
 pub fn initial_blocks(usable: PfnRange) -> impl Iterator<Item = (Pfn, Order)> {
     let mut at = usable.start;
     core::iter::from_fn(move || {
@@ -25,7 +25,7 @@ pub fn initial_blocks(usable: PfnRange) -> impl Iterator<Item = (Pfn, Order)> {
     })
 }
 
-/// The highest order of a first block of `usable`; order 0 for an empty run.
+/// Returns the highest order among the first blocks of `usable`; order 0 for an empty run.
 pub fn max_order(usable: PfnRange) -> Order {
     initial_blocks(usable).map(|(_, order)| order).max().unwrap_or(Order(0))
 }

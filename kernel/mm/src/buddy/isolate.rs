@@ -1,16 +1,17 @@
-//! A part of a region out of use: blocks split at its borders, what is free in it kept from everybody.
+//! Isolating a part of a region: blocks are split at its borders, and its free blocks become isolated. Corresponds to
+//! Linux `mm/page_isolation.c`.
 //!
 //! ```text
-//!  leaving         |<------------------->|
+//!  part            |<------------------->|
 //!  before   | F  |   F   | M |  P | M  |   F    |      F free, M movable, P pinned
-//!  isolated | F | I      | M |  P | M  | I |  F |      I isolated; a block freed in there becomes I
+//!  isolated | F | I      | M |  P | M  | I |  F |      I isolated; a block freed in the part becomes I
 //!  offline  | F | O      | O          O    O |  F |      once nothing is allocated there
 //! ```
 //!
-//! Invariants: no block reaches across a border of the part, but a pinned one (which keeps it in use, and is split there
-//! when it is freed); isolated
-//! and offline blocks are held, so they merge with nothing. A region that leaves as a whole needs none of this: it
-//! goes off its node's list. Neighbours: `remove` asks, `Buddy::free` keeps what comes back.
+//! Invariants: no block crosses a border of the part, except a pinned one, which prevents the offlining, and which
+//! `free` splits at the border; isolated and offline blocks are held, so they do not merge. To isolate a region as a
+//! whole, `hot_remove` takes it off its node's list instead. Neighbours: `hot_remove` calls it; `Buddy::free` isolates
+//! blocks freed in the part.
 
 use crate::addr::{Order, Pfn, PfnRange};
 use crate::buddy::{BlockRef, Buddy, Found};
@@ -18,8 +19,8 @@ use crate::descriptor::State;
 use crate::machine::Machine;
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Calls `each` with the blocks that have a frame in `part`, in the order of addresses, until it says that it
-    /// has enough; returns where the first block begins that was not told. `each` may change the block's state.
+    /// Calls `each` with the blocks that overlap `part`, by ascending address, until it returns [`Walk::Stop`]. Returns
+    /// the end of the last block visited. `each` may change the block's state.
     pub fn walk(&self, part: PfnRange, mut each: impl FnMut(&Found) -> Walk) -> Pfn {
         let part = part.intersection(self.usable);
         let mut at = part.start;
@@ -27,52 +28,52 @@ impl<M: Machine> Buddy<'_, M> {
             && let Some(found) = self.find(at)
         {
             at = found.range().end;
-            if each(&found) == Walk::Enough {
+            if each(&found) == Walk::Stop {
                 break;
             }
         }
         at
     }
 
-    /// Splits an allocated block until the part at its head has `order`; `rmap_at` as for [`Buddy::split_at`].
+    /// Splits an allocated block until the block at its head has `order`; `rmap_at` as for [`Buddy::split_at`].
     pub fn split_to(&self, head: Pfn, order: Order, rmap_at: impl Fn(u64, u64) -> u64) {
-        while let Some(spot) = self.locate(head).filter(|spot| spot.order() > order)
-            && self.split_held(&spot, &rmap_at).is_some()
+        while let Some(block) = self.locate(head).filter(|block| block.order() > order)
+            && self.split_held(&block, &rmap_at).is_some()
         {}
     }
 
-    /// Frees an allocated block while a part is isolated: what lies in the part becomes isolated. A pinned block
-    /// across the border is split there first.
+    /// Frees an allocated block while a part is isolated: the frames in the part become isolated. Splits a pinned block
+    /// that crosses the border first.
     #[cold]
     pub(super) fn free_beside_isolated(&self, block: PfnRange, state: State) {
         for border in [self.isolated.start, self.isolated.end] {
             if block.contains(border) {
-                self.split_at(border, |holder, _| holder);
+                self.split_at(border, |rmap, _| rmap);
             }
         }
         let mut at = block.start;
         while at < block.end
-            && let Some(spot) = self.locate(at)
+            && let Some(block) = self.locate(at)
         {
-            at = spot.end();
-            if self.isolated.contains(spot.head()) {
-                self.restate(&spot, state, State::Isolated);
+            at = block.end();
+            if self.isolated.contains(block.head()) {
+                self.set_state(&block, state, State::Isolated);
             } else {
-                self.give_back(&spot, state);
+                self.free_found(&block, state);
             }
         }
     }
 
-    /// Makes a held block one of another state.
-    pub(super) fn restate(&self, spot: &BlockRef, from: State, to: State) {
-        let pages = spot.order().pages();
-        self.mark_used(spot.head(), spot.order(), to);
+    /// Changes the state of a held block and counts its frames.
+    pub(super) fn set_state(&self, block: &BlockRef, from: State, to: State) {
+        let pages = block.order().pages();
+        self.mark_used(block.head(), block.order(), to);
         self.count(from, 0, pages);
         self.count(to, pages, 0);
     }
 
-    /// Takes what is free in `part` out of the lists: it becomes `state`. Returns how many frames.
-    pub fn take_free(&self, part: PfnRange, state: State) -> u64 {
+    /// Allocates all free frames of `part`, in state `state`. Returns how many.
+    pub fn alloc_free_blocks(&self, part: PfnRange, state: State) -> u64 {
         let part = part.intersection(self.usable);
         let (mut at, mut taken) = (part.start, 0);
         while at < part.end
@@ -88,41 +89,41 @@ impl<M: Machine> Buddy<'_, M> {
         taken
     }
 
-    /// Makes all blocks of `part` that are `from` into `to`, both of them held. Returns how many frames.
-    pub fn change(&self, part: PfnRange, from: State, to: State) -> u64 {
+    /// Changes all blocks of `part` in the held state `from` to the held state `to`. Returns the number of frames.
+    pub fn change_state(&self, part: PfnRange, from: State, to: State) -> u64 {
         let mut changed = 0;
         self.walk(part, |found| {
             if found.tag.state == from
-                && let Some(spot) = self.locate(found.head)
+                && let Some(block) = self.locate(found.head)
             {
-                self.restate(&spot, from, to);
+                self.set_state(&block, from, to);
                 changed += found.tag.order.pages();
             }
-            Walk::On
+            Walk::Continue
         });
         changed
     }
 
-    /// Frees all blocks of `part` that are `from`, merged as far as they go. Returns how many frames.
+    /// Frees all blocks of `part` in the held state `from`. Returns the number of frames.
     pub fn free_all(&self, part: PfnRange, from: State) -> u64 {
         let mut freed = 0;
         self.walk(part, |found| {
             if found.tag.state == from
-                && let Ok(order) = self.release_held(found.head)
+                && let Ok(order) = self.free_held(found.head)
             {
                 freed += order.pages();
             }
-            Walk::On
+            Walk::Continue
         });
         freed
     }
 }
 
-/// Whether a walk goes on.
+/// The result of a walk's callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walk {
-    /// To the next block.
-    On,
-    /// It ends here.
-    Enough,
+    /// Visit the next block.
+    Continue,
+    /// End the walk.
+    Stop,
 }

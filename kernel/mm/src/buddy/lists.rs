@@ -1,14 +1,14 @@
-//! The lists: for each order the open groups whose largest free block is of that order, and the number of
-//! free blocks of the order, in the header. Groups are linked by their numbers, in one word each:
+//! The free lists. The header holds, for each order, a list of the open groups whose largest free block has that
+//! order, and the number of free blocks. One word per group links it by group numbers:
 //!
 //! ```text
-//!  bits 0..28 the next group of the list | 28..56 the one before | 56..64 which list: the largest free block is of
-//!  2^n children (NO_LIST: nothing is free)
+//!  bits 0..28 next group of the list | 28..56 previous group | 56..64 the list: n, when the largest free block has
+//!  2^n children; NO_LIST when no child is free
 //! ```
 //!
-//! Invariants: a group with something free is in exactly the list of its largest free order, one with
-//! nothing free in none; the summary's bit of an order is set exactly when its list has a group. Frames
-//! are counted by the caller. Neighbour: only `buddy` uses it.
+//! Invariants: a group with free blocks is in exactly one list, that of its largest free order; a group
+//! without free blocks is in none; the summary's bit of an order is set exactly when its list has a group. The
+//! callers count frames. Neighbours: used by `buddy` only.
 
 use crate::addr::{MAX_PFN, Order, VirtAddr};
 use crate::buddy::bits::SHIFT;
@@ -17,17 +17,17 @@ use crate::buddy::summary::Listed;
 use crate::buddy::{Buddy, LIST_WORDS, LISTS};
 use crate::machine::Machine;
 
-/// Bits of a group's number in a link, all of them set where there is no group.
+/// The number of bits of a group number in a link; all bits set means no group.
 const NR_BITS: u32 = 28;
 const NO_GROUP: u64 = (1 << NR_BITS) - 1;
-/// Where a link has the list.
+/// The first bit of the list in a link.
 const LIST_SHIFT: u32 = 2 * NR_BITS;
-/// "In no list".
+/// The list value of a group in no list.
 const NO_LIST: u64 = 0xff;
 
 const _: () = assert!(MAX_PFN.0 >> SHIFT < NO_GROUP);
 
-/// A group's number as it stands in links and lists.
+/// Encodes a group number for links and lists.
 #[inline]
 const fn word(group: Option<Group>) -> u64 {
     match group {
@@ -43,37 +43,37 @@ fn group(level: u8, word: u64) -> Option<Group> {
 }
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Free blocks of `order`; 0 above the highest.
-    pub fn listed(&self, order: Order) -> u64 {
+    /// Returns the number of free blocks of `order`; 0 above the highest order.
+    pub fn free_blocks(&self, order: Order) -> u64 {
         if order > self.max { 0 } else { self.machine.load(self.list(order).offset(8)) }
     }
 
-    /// The first group in the list of `order` (at most the highest).
+    /// Returns the first group in the list of `order`, which must not exceed the highest order.
     #[inline]
     pub(crate) fn first(&self, order: Order) -> Option<Group> {
         group(level_of(order), self.machine.load(self.list(order)))
     }
 
-    /// The group that comes after `group` in its list.
+    /// Returns the group after `of` in its list.
     #[inline]
     pub(crate) fn next(&self, of: Group) -> Option<Group> {
         group(of.level, self.machine.load(self.link_at(of)))
     }
 
-    /// The group that comes before `group` in its list.
+    /// Returns the group before `of` in its list.
     #[inline]
     pub(crate) fn prev(&self, of: Group) -> Option<Group> {
         group(of.level, self.machine.load(self.link_at(of)) >> NR_BITS)
     }
 
-    /// The list that a group is in.
+    /// Returns the list that a group is in.
     #[inline]
     pub(super) fn list_of(&self, group: Group) -> Option<u8> {
         let list = self.machine.load(self.link_at(group)) >> LIST_SHIFT;
         (list != NO_LIST).then_some(list as u8)
     }
 
-    /// Puts a group into no list, whatever its link says.
+    /// Writes the link of a group in no list, without reading the old link.
     #[inline]
     pub(super) fn clear_link(&self, group: Group) {
         self.machine.store(self.link_at(group), NO_LIST << LIST_SHIFT | NO_GROUP << NR_BITS | NO_GROUP);
@@ -89,37 +89,41 @@ impl<M: Machine> Buddy<'_, M> {
         self.machine.store(self.list(order), word(first));
     }
 
-    /// Counts that a block of order `from` became, by halving, one of order `to` and the other halves.
+    /// Counts the split of a free block of order `from` down to a block of order `to`, which is not free any more.
     #[inline]
     pub(super) fn count_split(&self, from: Order, to: Order) {
         self.count_blocks(from, u64::wrapping_sub);
         (to.0..from.0).for_each(|half| self.count_blocks(Order(half), u64::wrapping_add));
     }
 
-    /// Counts that a block of order `from` became, with its buddies, one of order `to`.
+    /// Counts the merge of a block of order `from`, which was not free, with its buddies into one of order `to`.
     #[inline]
     pub(super) fn count_merge(&self, from: Order, to: Order) {
         (from.0..to.0).for_each(|half| self.count_blocks(Order(half), u64::wrapping_sub));
         self.count_blocks(to, u64::wrapping_add);
     }
 
-    /// Counts that the first `places` children of a free block of 2^sub went; what is left are blocks too.
+    /// Counts the allocation of the first `children` children of a free block of 2^`sub` children; the rest stays free as
+    /// smaller blocks.
     #[inline]
-    pub(super) fn count_part(&self, group: Group, sub: u8, areas: u32) {
+    pub(super) fn count_part(&self, group: Group, sub: u8, children: u32) {
         self.count_blocks(group.order(sub), u64::wrapping_sub);
-        // The sizes of what is left are the bits of its length.
-        let mut left = (1 << sub) - areas;
+        // The bits of the remaining length are the sizes of the remaining blocks.
+        let mut left = (1 << sub) - children;
         while left != 0 {
             self.count_blocks(group.order(left.trailing_zeros() as u8), u64::wrapping_add);
             left &= left - 1;
         }
     }
 
-    /// Counts the free blocks of an open group anew, which were and are so many of each size.
+    /// Adjusts the counters of free blocks for an open group: the number of its blocks of each size before and after a
+    /// change.
     #[inline]
-    pub(super) fn recount(&self, group: Group, were: &[u8; 8], are: &[u8; 8]) {
-        for (sub, (&were, &are)) in (0..).zip(were.iter().zip(are)).filter(|(_, (were, are))| were != are) {
-            let change = u64::from(are).wrapping_sub(u64::from(were));
+    pub(super) fn recount(&self, group: Group, before: &[u8; 8], after: &[u8; 8]) {
+        for (sub, (&before, &after)) in
+            (0..).zip(before.iter().zip(after)).filter(|(_, (before, after))| before != after)
+        {
+            let change = u64::from(after).wrapping_sub(u64::from(before));
             self.count_blocks(group.order(sub), |blocks, _| blocks.wrapping_add(change));
         }
     }
@@ -130,7 +134,7 @@ impl<M: Machine> Buddy<'_, M> {
         self.machine.store(blocks, change(self.machine.load(blocks), 1));
     }
 
-    /// Moves a group to the list for a largest free block of 2^`sub` children (`None`: to no list).
+    /// Moves a group to the list for a largest free block of 2^`sub` children; `None` removes it from its list.
     #[inline]
     pub(super) fn relist(&self, group: Group, sub: Option<u8>) {
         let before = self.list_of(group);

@@ -1,6 +1,7 @@
-//! Runs of any length: finding one across neighbouring free blocks, and taking it as proper blocks.
+//! Contiguous runs of any length: finding one across adjacent free blocks, and allocating it as proper blocks.
+//! Corresponds to Linux `alloc_contig_range`.
 //!
-//! Neighbours: `allocate` serves contiguous requests with it, `boot` carves out what is occupied.
+//! Neighbours: `allocate` serves contiguous requests with it, `boot` allocates occupied frames with it.
 
 use crate::addr::{Order, Pfn, PfnRange};
 use crate::buddy::group::{Group, level_of, sub_of};
@@ -10,9 +11,9 @@ use crate::descriptor::State;
 use crate::machine::Machine;
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Takes the frames of `run`, all of which must be free, as proper blocks. Nothing changes (and
-    /// the answer is `None`) when one is not.
-    pub fn alloc_range(&self, run: PfnRange, state: State, holder: u64) -> Option<()> {
+    /// Allocates the frames of `run` as proper blocks, in state `state`. `None`, and nothing changes, when a frame is
+    /// not free.
+    pub fn alloc_range(&self, run: PfnRange, state: State, rmap: u64) -> Option<()> {
         if run.is_empty() || !self.usable.contains_range(run) {
             return None;
         }
@@ -23,33 +24,33 @@ impl<M: Machine> Buddy<'_, M> {
         let mut at = run.start;
         while at < run.end {
             let free = self.free_block(at)?;
-            // The largest block that starts here, in both the run and what is free.
+            // The largest block that starts here and lies in both the run and the free block.
             let order = first_order(at, run.end.min(free.end()));
             self.split_off(free.group, self.children(free.group), at, order, free.order());
-            self.take(at, order, state, holder);
+            self.mark_allocated(at, order, state, rmap);
             at = at.offset(order.pages());
         }
         Some(())
     }
 
-    /// Where a run of `pages` free frames starts, also across neighbouring blocks.
+    /// Finds a run of `pages` free frames, which may span adjacent blocks. Returns its start.
     ///
-    /// A run of at least 2^k frames holds an aligned block of 2^(k-1); that one is free as a whole,
-    /// so it is part of a free block of that order or more. Only those are looked at, and from
-    /// each the neighbours to both sides, so the cost does not grow with the frames.
+    /// A free run of at least 2^k frames contains an aligned block of 2^(k-1), which is part of a free block of
+    /// at least that order. The search starts from such blocks only and extends each to both sides, so
+    /// its cost does not grow with the number of frames.
     pub fn find_run(&self, pages: u64) -> Option<Pfn> {
         if let Some(order) = Order::holding(pages) {
             let fitting = self.summary.orders() & (!0 << order.0);
             if pages > 0 && fitting != 0 {
                 let group = self.first(Order(fitting.trailing_zeros() as u8))?;
                 let least = if group.level == level_of(order) { sub_of(order) } else { 0 };
-                return bits::smallest(self.free_bits(group), least).map(|(place, _)| group.child(place));
+                return bits::smallest(self.free_bits(group), least).map(|(index, _)| group.child(index));
             }
         }
         self.find_run_at(pages, 1, 0)
     }
 
-    /// The same for a run that starts `rest` frames above a multiple of `unit`.
+    /// Like [`Buddy::find_run`], for a run that starts `rest` frames above a multiple of `unit`.
     pub fn find_run_at(&self, pages: u64, unit: u64, rest: u64) -> Option<Pfn> {
         if pages == 0 || pages > self.summary.free() {
             return None;
@@ -72,7 +73,7 @@ impl<M: Machine> Buddy<'_, M> {
         None
     }
 
-    /// Where the run starts that `fits` finds among the free frames around a free block.
+    /// Extends a free block over its free neighbours until `fits` finds a start in the run.
     fn run_around(&self, block: (Pfn, Order), fits: impl Fn(PfnRange) -> Option<Pfn>) -> Option<Pfn> {
         let mut run = PfnRange::of(block.0, block.1.pages());
         while fits(run).is_none()
@@ -89,13 +90,13 @@ impl<M: Machine> Buddy<'_, M> {
         fits(run)
     }
 
-    /// The free blocks of a group, ascending.
+    /// Returns the free blocks of a group, ascending.
     pub(crate) fn free_blocks_of(&self, group: Group) -> impl Iterator<Item = (Pfn, Order)> {
         let mut left = self.free_bits(group);
         core::iter::from_fn(move || {
-            let (place, sub) = bits::around(left, left.trailing_zeros() as u8 & 127)?;
-            left &= !bits::block(place, sub);
-            Some((group.child(place), group.order(sub)))
+            let (index, sub) = bits::around(left, left.trailing_zeros() as u8 & 127)?;
+            left &= !bits::block(index, sub);
+            Some((group.child(index), group.order(sub)))
         })
     }
 }

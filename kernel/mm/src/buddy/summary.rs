@@ -1,46 +1,46 @@
-//! A region's summary, outside of the resource: for the choice of a region without its lock.
+//! A region's summary, stored outside of the resource, so that an allocation can choose a region without its lock.
 //!
-//! Free frames and non-empty orders are counted here alone, not in the header, so nothing can disagree.
-//! Neighbours: `buddy` writes it under the region's lock, `node` reads it without.
+//! Free frames and non-empty orders are recorded here and not in the header, so no copy can disagree.
+//! Neighbours: `buddy` writes it under the region's lock, `zonelist` reads it without.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::addr::Order;
 
-/// What others may read of a region without its lock; a hint, exact whenever nobody holds the lock.
+/// The part of a region's state that is read without its lock: a hint, exact while the lock is free.
 #[derive(Debug)]
 pub struct Summary {
     /// Free frames.
     free: AtomicU64,
-    /// Bit n is set when there is a free block of order n.
+    /// Bit n is set when a block of order n is free.
     orders: AtomicU64,
 }
 
 impl Summary {
-    /// Nothing free.
+    /// Creates a summary without free frames.
     pub const fn new() -> Self {
         Summary { free: AtomicU64::new(0), orders: AtomicU64::new(0) }
     }
 
-    /// Free frames.
+    /// Returns the number of free frames.
     #[inline]
     pub fn free(&self) -> u64 {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Bit n is set when there is a free block of order n.
+    /// Returns the bitmap of orders: bit n is set when a block of order n is free.
     #[inline]
     pub fn orders(&self) -> u64 {
         self.orders.load(Ordering::Relaxed)
     }
 
-    /// The highest order there is a free block of.
+    /// Returns the order of the largest free block.
     pub fn highest(&self) -> Option<Order> {
         let orders = self.orders();
         (orders != 0).then(|| Order(63 - orders.leading_zeros() as u8))
     }
 
-    /// Notes that a block of `order` is in its list now, or that the list is empty.
+    /// Records whether the list of `order` has a group.
     #[inline]
     pub(super) fn note(&self, order: Order, listed: Listed) {
         let orders = match listed {
@@ -50,13 +50,13 @@ impl Summary {
         self.orders.store(orders, Ordering::Relaxed);
     }
 
-    /// Counts free frames: `more` came, `less` went.
+    /// Adds `more` to the free frames and subtracts `less`.
     #[inline]
     pub(super) fn count(&self, more: u64, less: u64) {
         self.free.store(self.free() + more - less, Ordering::Relaxed);
     }
 
-    /// Forgets everything: the region is gone or not there yet.
+    /// Resets the summary of a removed or future region.
     pub fn clear(&self) {
         self.free.store(0, Ordering::Relaxed);
         self.orders.store(0, Ordering::Relaxed);
@@ -69,10 +69,10 @@ impl Default for Summary {
     }
 }
 
-/// Whether a list has a block.
+/// The state of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listed {
-    /// It has.
+    /// It has a group.
     Some,
     /// It is empty.
     None,

@@ -1,7 +1,7 @@
-//! The buddy against an eager model ([`model`]), on a machine that checks every read.
+//! The buddy allocator compared with an eager model ([`model`]), on a machine that checks every read.
 //!
-//! All run on [`Shadow`], a machine that has nothing but what was written: any read of a word that
-//! was not written before panics with its address, which is stricter than memory full of junk.
+//! All tests run on [`Shadow`], which panics with the address on every read of an unwritten word:
+//! stricter than memory full of junk.
 
 mod cases;
 mod every;
@@ -21,35 +21,36 @@ use crate::address_space::{DESCRIPTOR_SIZE, descriptor, direct};
 use group::LEVELS;
 use model::Model;
 
-/// Where header and groups lie: in pages of their own.
+/// The address of header and groups: in separate pages.
 const HEADER: VirtAddr = direct(Pfn(1).start());
 
-/// The descriptors of one run, a header and groups, with a shadow that tells which words were written.
+/// The descriptors of one run, header and groups, with a record of the words that were written.
 struct Shadow {
     first: VirtAddr,
-    room: u64,
+    /// The number of words of header and groups.
+    metadata: u64,
     words: Vec<Cell<u64>>,
     written: Vec<Cell<bool>>,
 }
 
 impl Shadow {
     fn new(usable: PfnRange) -> Shadow {
-        let room = MetadataLayout::bytes(usable) / 8;
-        let words = (room + usable.pages() * DESCRIPTOR_SIZE / 8) as usize;
+        let metadata = MetadataLayout::bytes(usable) / 8;
+        let words = (metadata + usable.pages() * DESCRIPTOR_SIZE / 8) as usize;
         Shadow {
             first: descriptor(usable.start),
-            room,
+            metadata,
             words: vec![Cell::new(0x6a6a_6a6a_6a6a_6a6a); words],
             written: vec![Cell::new(false); words],
         }
     }
 
-    /// The place of a word: header and groups, then the descriptors of the run. There is nothing else.
-    fn place(&self, at: VirtAddr) -> usize {
+    /// Returns the index of a word: header and groups first, then the descriptors of the run.
+    fn index_of(&self, at: VirtAddr) -> usize {
         let (header, descriptor) = (at.0.wrapping_sub(HEADER.0) / 8, at.0.wrapping_sub(self.first.0) / 8);
-        let place = if header < self.room { header } else { self.room + descriptor } as usize;
-        assert!(place < self.words.len(), "{at} is no word of the region");
-        place
+        let index = if header < self.metadata { header } else { self.metadata + descriptor } as usize;
+        assert!(index < self.words.len(), "{at} is not a word of the region");
+        index
     }
 }
 
@@ -57,15 +58,15 @@ impl Shadow {
 // SAFETY: its words are entries of collections of the host, found by checked look-ups: no address harms anything.
 unsafe impl Machine for Shadow {
     fn load(&self, at: VirtAddr) -> u64 {
-        let place = self.place(at);
-        assert!(self.written[place].get(), "the word at {at} was never written");
-        self.words[place].get()
+        let index = self.index_of(at);
+        assert!(self.written[index].get(), "read of the unwritten word at {at}");
+        self.words[index].get()
     }
 
     fn store(&self, at: VirtAddr, value: u64) {
-        let place = self.place(at);
-        self.words[place].set(value);
-        self.written[place].set(true);
+        let index = self.index_of(at);
+        self.words[index].set(value);
+        self.written[index].set(true);
     }
 
     fn flush(&self, _at: VirtAddr) {}
@@ -73,7 +74,7 @@ unsafe impl Machine for Shadow {
     fn flush_all(&self) {}
 }
 
-/// A region on a [`Shadow`] machine and the model beside it.
+/// A region on a [`Shadow`] machine and its model.
 struct Pair {
     machine: Shadow,
     summary: Summary,
@@ -102,7 +103,7 @@ impl Pair {
         }
     }
 
-    /// Lists, counters and summary say exactly what the model says.
+    /// Asserts that lists, counters and summary equal those of the model.
     fn compare(&self) {
         let buddy = self.buddy();
         let mut listed = Vec::new();
@@ -110,11 +111,11 @@ impl Pair {
             let mut next = buddy.first(order);
             assert_eq!(next.is_some(), buddy.summary.orders() >> order.0 & 1 == 1, "{order:?}");
             while let Some(group) = next {
-                assert!(buddy.belongs(group, order), "{group:?} in the list of {order:?}");
+                assert!(buddy.is_in_right_list(group, order), "{group:?} in the list of {order:?}");
                 listed.extend(buddy.free_blocks_of(group));
                 next = buddy.next(group);
             }
-            assert_eq!(buddy.listed(order), self.model.blocks()[order.0 as usize], "{order:?}");
+            assert_eq!(buddy.free_blocks(order), self.model.blocks()[order.0 as usize], "{order:?}");
         }
         listed.sort();
         assert_eq!(listed, self.model.free());
@@ -128,7 +129,7 @@ impl Pair {
     }
 }
 
-/// One operation; the numbers pick among what is there.
+/// One operation; the numbers select among the existing blocks or frames.
 #[derive(Clone, Debug)]
 enum Op {
     Allocate(u8),
@@ -150,7 +151,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A frame number near a multiple of what a group has, or any.
+/// A frame number near the border of a group, or any.
 fn border() -> impl Strategy<Value = u64> {
     let beside = |order: u32| {
         (0u64..4, 0u64..300).prop_map(move |(n, off)| (((n + 1) << order) + off).saturating_sub(150))
@@ -158,7 +159,7 @@ fn border() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..60_000, beside(7), beside(14), beside(15)]
 }
 
-/// Runs that are awkward: from any frame to any other, at the very bottom and at the very top of memory.
+/// Awkward runs: from any frame to any other, at the bottom and at the top of memory.
 fn usable() -> impl Strategy<Value = PfnRange> {
     (border(), border(), any::<bool>()).prop_map(|(one, other, high)| {
         let (start, end) = (one.min(other), one.max(other) + 1);
@@ -206,22 +207,22 @@ fn run(pair: &mut Pair, op: &Op) {
                 assert_eq!(at, run.end);
             }
         }
-        Op::Free(place) => {
-            let pfn = pair.usable.start.offset(place % pair.usable.pages());
+        Op::Free(index) => {
+            let pfn = pair.usable.start.offset(index % pair.usable.pages());
             let Some(head) = pair.model.head_near(pfn) else { return };
             let state = pair.buddy().find(head).unwrap().tag.state;
             let order = pair.model.give(head);
             if state == State::Offline {
                 assert_eq!(pair.buddy().free(head), Err(PageState::Offline));
-                assert_eq!(pair.buddy().release_held(head), Ok(order));
+                assert_eq!(pair.buddy().free_held(head), Ok(order));
             } else {
                 assert_eq!(pair.buddy().free(head), Ok(order));
             }
         }
-        Op::Split(place) => {
-            let pfn = pair.usable.start.offset(place % pair.usable.pages());
+        Op::Split(index) => {
+            let pfn = pair.usable.start.offset(index % pair.usable.pages());
             let before = pair.buddy().find(pfn).unwrap();
-            pair.buddy().split_at(pfn, |holder, pages| holder + pages);
+            pair.buddy().split_at(pfn, |rmap, pages| rmap + pages);
             if before.tag.state != State::Free {
                 pair.model.split(pfn);
                 let found = pair.buddy().find(pfn).unwrap();
@@ -230,8 +231,8 @@ fn run(pair: &mut Pair, op: &Op) {
                 assert_eq!(holder(pfn) - holder(before.head), pfn.0 - before.head.0);
             }
         }
-        Op::Descend(place) => {
-            let pfn = pair.usable.start.offset(place % pair.usable.pages());
+        Op::Descend(index) => {
+            let pfn = pair.usable.start.offset(index % pair.usable.pages());
             let found = pair.buddy().find(pfn).unwrap();
             let is_free = found.tag.state == State::Free;
             let block = if is_free { pair.model.free_at(pfn) } else { pair.model.held_at(pfn) };
@@ -241,9 +242,9 @@ fn run(pair: &mut Pair, op: &Op) {
 }
 
 proptest! {
-    /// Proves conditions 3 and 6: whatever is allocated, freed, carved, split and looked up, in regions of any
-    /// start and length, lists and counters are those of the eager model, and no word is read that
-    /// was not written. Fails when a split forgets a half, a merge is missed, or a list breaks.
+    /// Proves conditions 3 and 6: after random allocations, frees, splits and look-ups, in regions of any
+    /// start and length, lists and counters equal those of the eager model, and no unwritten word
+    /// is read. Fails when a split loses a half, a merge is missed, or a list breaks.
     #[test]
     fn random_operations_match_the_eager_model(
         usable in usable(),
@@ -257,8 +258,8 @@ proptest! {
         }
     }
 
-    /// Proves condition 1: first blocks tile the run in order, aligned, and none could be larger
-    /// where it starts; at most two of each order. Fails when an order is capped or alignment lost.
+    /// Proves condition 1: the first blocks tile the run, aligned and in order, each as large as
+    /// possible, at most two of each order. Fails when an order is capped or alignment is lost.
     #[test]
     fn first_blocks_are_greedy_and_maximal(start in 0u64..1 << 34, pages in 1u64..1 << 33) {
         let usable = PfnRange::of(Pfn(start), pages);

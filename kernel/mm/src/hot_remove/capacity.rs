@@ -36,12 +36,12 @@ impl<M: Machine> Memory<M> {
             let mut next = None;
             *at = buddy.walk(PfnRange::new(region.layout.usable.start.max(*at), entry.range.end), |found| {
                 if found.tag.state == State::Free {
-                    return Walk::On;
+                    return Walk::Continue;
                 }
                 let (head, tag) = (found.head, found.tag);
                 let word = RmapEntry::of(buddy.page(head).rmap());
                 next = Some(UsedBlock { head, pages: tag.order.pages(), state: tag.state, word });
-                Walk::Enough
+                Walk::Stop
             });
             next
         })?
@@ -95,7 +95,7 @@ impl<M: Machine> Memory<M> {
         self.each_entry(|entry| {
             self.with_region(entry.slot, |region, buddy| {
                 if !region.is_isolated_whole() {
-                    let of = |order: u8| buddy.listed(Order(order)) << (order - 9);
+                    let of = |order: u8| buddy.free_blocks(Order(order)) << (order - 9);
                     blocks += (9..=region.max.0.max(9)).map(of).sum::<u64>();
                 }
             });
@@ -110,7 +110,7 @@ impl<M: Machine> Memory<M> {
             self.with_region(entry.slot, |_, buddy| {
                 buddy.walk(region.isolated, |found| {
                     needed += if found.tag.state == State::Movable { found.tag.order.pages() } else { 0 };
-                    Walk::On
+                    Walk::Continue
                 });
             });
         });

@@ -336,7 +336,7 @@ impl<M: Machine> Memory<M> {
                         let word = RmapEntry::of(buddy.page(found.head).rmap());
                         next = Some(Used { resource: entry.id, found: *found, word });
                     }
-                    if next.is_some() || *budget == 0 { Walk::Enough } else { Walk::On }
+                    if next.is_some() || *budget == 0 { Walk::Stop } else { Walk::Continue }
                 });
             })?;
         }

@@ -201,7 +201,7 @@ impl<M: Machine> Memory<M> {
                 let mut pages = 0;
                 buddy.walk(region.isolated, |found| {
                     pages += if in_use.contains(&found.tag.state) { found.tag.order.pages() } else { 0 };
-                    Walk::On
+                    Walk::Continue
                 });
                 pages
             });
@@ -260,11 +260,11 @@ impl<M: Machine> Memory<M> {
                     _ => false,
                 };
                 if !stays {
-                    return Walk::On;
+                    return Walk::Continue;
                 }
                 let (pfn, pages) = (found.head, found.tag.order.pages());
                 pinned = Some(Pinned { resource: id, pfn, pages, holder: word().shown() });
-                Walk::Enough
+                Walk::Stop
             });
             pinned
         })?

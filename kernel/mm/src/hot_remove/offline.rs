@@ -126,10 +126,10 @@ impl<M: Machine> Memory<M> {
             self.with_region(entry.slot, |region, buddy| {
                 let part = core::mem::take(&mut region.isolated);
                 if part == region.layout.usable {
-                    pages += buddy.take_free(part, State::Offline);
+                    pages += buddy.alloc_free_blocks(part, State::Offline);
                     self.attach(entry.slot, region);
                 } else {
-                    pages += buddy.change(part, State::Isolated, State::Offline);
+                    pages += buddy.change_state(part, State::Isolated, State::Offline);
                 }
             });
         });
@@ -203,7 +203,7 @@ impl<M: Machine> Memory<M> {
                     buddy.split_at(border, RmapEntry::after);
                 }
             }
-            buddy.take_free(part, State::Isolated);
+            buddy.alloc_free_blocks(part, State::Isolated);
         });
     }
 

@@ -1,8 +1,8 @@
-//! Single cases: borders, counters, and what is refused.
+//! Single cases: borders, counters, and refused operations.
 
 use super::*;
 
-/// Single frames and then all blocks come back, and what is free is the first blocks again.
+/// Allocates single frames, then everything, and frees all of it; the free blocks are the first blocks again.
 fn use_and_free(pair: &mut Pair, singles: usize) {
     for _ in 0..singles {
         let Some(head) = pair.buddy().allocate(Order(0), State::Movable, 0) else { break };
@@ -22,20 +22,21 @@ fn use_and_free(pair: &mut Pair, singles: usize) {
     pair.compare();
 }
 
-/// Proves condition 4 at both ends of a run whose outermost blocks have buddies outside: freeing them
-/// reads no descriptor outside (the machine would panic) and merges nothing with it.
+/// Proves condition 4 at both ends of runs whose outermost blocks have buddies outside: freeing them
+/// reads no word outside (the machine would panic) and merges with nothing outside. Fails when a merge does not stop at
+/// the run's border.
 #[test]
-fn merging_never_looks_outside_the_run() {
+fn merging_stays_inside_the_run() {
     for (start, end) in [(1, 8), (3, 5), (7, 9), (0, 2), (0x401, 0x800), (512, 1023), (127, 129)] {
         let usable = PfnRange::new(Pfn(start), Pfn(end));
         use_and_free(&mut Pair::new(usable), usable.pages() as usize);
     }
 }
 
-/// Proves condition 2: with everything held and everything free again the groups that were opened first are
-/// open still, and nothing is open but them. Fails when a group closes that is partly outside, or one stays.
+/// Proves condition 2: after everything was allocated and freed, exactly the groups that `init` opened are
+/// open. Fails when a group partly outside closes, or when another one stays open.
 #[test]
-fn everything_comes_back() {
+fn freeing_all_restores_the_initial_state() {
     for (start, end) in [(1024, 65536), (0x100400, 0x110000), (0x3fff, 0x8001), (0x10000, 0x20000)] {
         let mut pair = Pair::new(PfnRange::new(Pfn(start), Pfn(end)));
         let groups = |pair: &Pair| {
@@ -56,22 +57,22 @@ fn everything_comes_back() {
     }
 }
 
-/// Proves condition 8: the words of no two groups meet, nor any the header, and all lie in the room, for any start
+/// Proves condition 8: header and groups do not overlap and fill exactly the bytes reserved for them, for any start
 /// of the run. Fails when a level is counted one group short.
 #[test]
-fn groups_lie_apart_in_their_room() {
+fn groups_do_not_overlap() {
     for start in (0..400).chain(16_200..16_500) {
         let usable = PfnRange::of(Pfn(start), 40_000);
-        let (room, top) = (MetadataLayout::of(usable, HEADER), level_of(max_order(usable)));
+        let (layout, top) = (MetadataLayout::of(usable, HEADER), level_of(max_order(usable)));
         let mut words = std::collections::BTreeSet::new();
         let header = header_bytes(max_order(usable)) / 8;
         assert!((0..header).all(|word| words.insert(HEADER.offset(8 * word))));
         for level in 0..=top {
             let groups = usable.start.0 >> (7 * (level + 1))..=(usable.end.0 - 1) >> (7 * (level + 1));
             for nr in groups {
-                let at = room.group(Group { level, nr });
-                let many = if level == 0 { 5 } else { 7 };
-                assert!((0..many).all(|word| words.insert(at.offset(8 * word))), "{start}: {nr} of {level}");
+                let at = layout.group(Group { level, nr });
+                let count = if level == 0 { 5 } else { 7 };
+                assert!((0..count).all(|word| words.insert(at.offset(8 * word))), "{start}: {nr} of {level}");
             }
         }
         assert_eq!(words.len() as u64 * 8, MetadataLayout::bytes(usable));
@@ -81,8 +82,8 @@ fn groups_lie_apart_in_their_room() {
     }
 }
 
-/// Proves condition 9: a held block split at any frame is made of proper held blocks with holders of their own,
-/// and they come back as one. Fails when a half is lost, or has the state or the holder of nobody.
+/// Proves condition 9: a held block split at any frame becomes proper held blocks, each with its own rmap,
+/// and freeing them merges them again. Fails when a half is lost, or has a wrong state or rmap.
 #[test]
 fn held_blocks_split() {
     for at in [1u64, 64, 127, 128, 129, 5000, 16384, 16385, 32767] {
@@ -91,14 +92,14 @@ fn held_blocks_split() {
         assert_eq!(head, Pfn(0x8000));
         pair.model.take(head, Order(15));
         let pfn = head.offset(at);
-        pair.buddy().split_at(pfn, |holder, pages| holder + pages);
+        pair.buddy().split_at(pfn, |rmap, pages| rmap + pages);
         pair.model.split(pfn);
         for head in pair.model.heads() {
             let found = pair.buddy().find(head).unwrap();
             assert_eq!((found.head, found.tag.state), (head, State::Movable));
             assert_eq!(pair.buddy().page(head).rmap(), head.0);
         }
-        // What is free is left as it is.
+        // Free blocks are not split.
         pair.buddy().split_at(Pfn(0x17fff), |_, _| 0);
         while !pair.model.heads().is_empty() {
             run(&mut pair, &Op::Free(0));
@@ -107,8 +108,8 @@ fn held_blocks_split() {
     }
 }
 
-/// Proves condition 5: a head that merged into a larger block, from either side, is not taken for
-/// an allocated one. Fails when a free leaves "allocated" in the descriptor of what it merged.
+/// Proves condition 5: a former head that merged into a larger block, from either side, cannot be freed again. Fails
+/// when `free` trusts the descriptor, which still reads as allocated.
 #[test]
 fn freeing_twice_is_refused() {
     let pair = Pair::new(PfnRange::new(Pfn(0x1000), Pfn(0x1010)));
@@ -116,11 +117,11 @@ fn freeing_twice_is_refused() {
     let heads: Vec<_> = (0..16).filter_map(|_| buddy.allocate(Order(0), State::Movable, 0)).collect();
     assert_eq!(heads.len(), 16);
     for order in [[3usize, 0, 1, 2], [1, 2, 3, 0]] {
-        for place in order {
-            assert_eq!(buddy.free(heads[place]), Ok(Order(0)));
+        for index in order {
+            assert_eq!(buddy.free(heads[index]), Ok(Order(0)));
         }
-        for place in order {
-            assert_eq!(buddy.free(heads[place]), Err(PageState::Free), "{:?}", heads[place]);
+        for index in order {
+            assert_eq!(buddy.free(heads[index]), Err(PageState::Free), "{:?}", heads[index]);
         }
         for _ in 0..4 {
             assert!(buddy.allocate(Order(0), State::Movable, 0).is_some());
@@ -129,8 +130,8 @@ fn freeing_twice_is_refused() {
     assert_eq!(buddy.free(Pfn(0xfff)), Err(PageState::Memmap));
 }
 
-/// Proves condition 6: a free block does not merge with a buddy in any state but free, though that has the
-/// same order. Fails when what is held leaves a free bit.
+/// Proves condition 6: a free block merges with no buddy of the same order that is held, in any state. Fails when a
+/// held block leaves a free bit.
 #[test]
 fn nothing_merges_across_states() {
     for state in [State::Cached, State::Isolated, State::Offline, State::Boot, State::Pinned] {
@@ -139,13 +140,13 @@ fn nothing_merges_across_states() {
         let one = buddy.allocate(Order(0), State::Movable, 0).unwrap();
         let other = buddy.allocate(Order(0), state, 0).unwrap();
         buddy.free(one).unwrap();
-        assert_eq!((buddy.listed(Order(0)), buddy.listed(Order(1))), (1, 0));
+        assert_eq!((buddy.free_blocks(Order(0)), buddy.free_blocks(Order(1))), (1, 0));
         assert_eq!(buddy.find(other).unwrap().tag.state, state);
     }
 }
 
-/// Proves condition 7 on the proposal's DIMM: all 64512 usable frames, six blocks, come as one run of
-/// proper blocks, and go back to the same six. Fails when a run stops at a block's border.
+/// Proves condition 7 on a 256 MiB DIMM at 4 GiB: all 64512 usable frames, six blocks, form one run of
+/// proper blocks, and merge to the same six when freed. Fails when a run stops at a block's border.
 #[test]
 fn a_fresh_dimm_is_one_run() {
     let usable = PfnRange::new(Pfn(0x100400), Pfn(0x110000));
@@ -166,9 +167,9 @@ fn a_fresh_dimm_is_one_run() {
     pair.compare();
 }
 
-/// Proves condition 7 on runs of odd size, which only the blocks to one side of the large one complete: they are found
-/// where they are, consist of blocks aligned to their size that tile them, leave the rest free, and come back as what
-/// was there. Fails when a run grows to one side only, or has a block across its border.
+/// Proves condition 7 on runs of odd length, which extend beyond a large block to one side: the search finds them,
+/// aligned blocks tile them, the rest stays free, and freeing restores the original blocks. Fails when a run extends to
+/// one side only, or when a block crosses its border.
 #[test]
 fn runs_grow_to_both_sides() {
     for (start, end) in [(0x8000, 0x1_0008), (0x7ff8, 0x1_0000), (0x7ff1, 0x1_000f)] {
@@ -195,10 +196,10 @@ fn runs_grow_to_both_sides() {
     }
 }
 
-/// Proves that carving refuses a run that is not wholly free or not wholly inside, changing nothing.
-/// Fails when it takes blocks before it has looked at all of them.
+/// Proves that `alloc_range` refuses a run that is not completely free or not completely inside, and changes nothing.
+/// Fails when it allocates blocks before it has checked all of them.
 #[test]
-fn carving_is_all_or_nothing() {
+fn alloc_range_is_all_or_nothing() {
     let mut pair = Pair::new(PfnRange::new(Pfn(0x800), Pfn(0xc00)));
     pair.buddy().alloc_range(PfnRange::new(Pfn(0x900), Pfn(0x901)), State::Movable, 0).unwrap();
     pair.model.take(Pfn(0x900), Order(0));

@@ -1,12 +1,12 @@
-//! Every sequence of operations on small runs: all states that can be reached, and every operation in each of them.
+//! Exhaustive test of small runs: every reachable state, and every operation in each state.
 //!
 //! ```text
-//!  fresh --every op--> states of one op --every op--> states of two --...--> nothing new
+//!  new --every op--> states after one op --every op--> states after two --...--> no new state
 //! ```
 //!
-//! Two sequences lead to the same state when the same blocks are held, for the same purpose, and the lists name the same
-//! free blocks in the same order: all that the next operation depends on. Descriptors that say nothing any more
-//! (condition 5) may differ. Each state is reached again by its own sequence, so a failure names one that is shortest.
+//! Two sequences lead to the same state when the same blocks are held in the same states, and the lists hold the same
+//! free blocks in the same order: the next operation depends on nothing else. Stale descriptors (condition 5) may
+//! differ. The test replays each state by its own sequence.
 
 use std::collections::BTreeSet;
 use std::vec;
@@ -14,10 +14,10 @@ use std::vec::Vec;
 
 use super::*;
 
-/// What the next operation depends on.
-type Known = (Vec<(Pfn, Order, u64)>, Vec<Vec<(Pfn, Order)>>);
+/// Everything that the next operation depends on: the held blocks and the lists.
+type Observable = (Vec<(Pfn, Order, u64)>, Vec<Vec<(Pfn, Order)>>);
 
-fn known(pair: &Pair) -> Known {
+fn observable(pair: &Pair) -> Observable {
     let buddy = pair.buddy();
     let held = pair.model.heads().into_iter().map(|head| {
         let tag = buddy.find(head).unwrap().tag;
@@ -34,8 +34,8 @@ fn known(pair: &Pair) -> Known {
     (held.collect(), (0..=buddy.max.0).map(|order| chain(Order(order))).collect())
 }
 
-/// All that can be done in a state: blocks of `orders`, a run of each of `runs` pages, each held block freed, and
-/// split at each multiple of the smallest order.
+/// Returns all operations of a state: allocate a block of each of `orders` and a run of each of `runs` pages; free each
+/// held block, and split it at each multiple of the smallest order.
 fn possible(pair: &Pair, orders: &[u8], runs: &[u64]) -> Vec<Op> {
     let mut ops: Vec<Op> = orders.iter().copied().map(Op::Allocate).collect();
     ops.extend(runs.iter().copied().map(Op::Run));
@@ -49,9 +49,9 @@ fn possible(pair: &Pair, orders: &[u8], runs: &[u64]) -> Vec<Op> {
     ops
 }
 
-/// Tries everything; how many states there are.
+/// Runs every operation in every state. Returns the number of states.
 fn every(usable: PfnRange, orders: &[u8], runs: &[u64]) -> usize {
-    let mut seen = BTreeSet::from([known(&Pair::new(usable))]);
+    let mut seen = BTreeSet::from([observable(&Pair::new(usable))]);
     let mut border = vec![Vec::new()];
     while let Some(path) = border.pop() {
         let reach = || {
@@ -63,8 +63,8 @@ fn every(usable: PfnRange, orders: &[u8], runs: &[u64]) -> usize {
             let mut pair = reach();
             run(&mut pair, &op);
             pair.compare();
-            refuses(&pair);
-            if seen.insert(known(&pair)) {
+            assert_former_heads_are_refused(&pair);
+            if seen.insert(observable(&pair)) {
                 border.push([&path[..], &[op]].concat());
             }
         }
@@ -72,22 +72,21 @@ fn every(usable: PfnRange, orders: &[u8], runs: &[u64]) -> usize {
     seen.len()
 }
 
-/// What headed a block once, and does not now, cannot be freed.
-fn refuses(pair: &Pair) {
+/// Asserts that no former head can be freed.
+fn assert_former_heads_are_refused(pair: &Pair) {
     let held: BTreeSet<Pfn> = pair.model.heads().into_iter().collect();
     for pfn in (pair.usable.start.0..pair.usable.end.0).map(Pfn) {
-        let was_head = pair.machine.written[pair.machine.place(descriptor(pfn))].get();
+        let was_head = pair.machine.written[pair.machine.index_of(descriptor(pfn))].get();
         if was_head && !held.contains(&pfn) {
             assert!(pair.buddy().free(pfn).is_err(), "{pfn:?} was freed twice");
         }
     }
 }
 
-/// Proves for runs of 4 to 12 frames, aligned and not, across the borders of groups of every level, at the bottom and at
-/// the top of memory, that in every state that any sequence of allocations, frees and splits reaches, every operation
-/// does what the eager model says. The numbers of states are those of the free and held blocks that there can be: 2 for
-/// a frame, and for a block one more than the square of its half's. Fails when a merge, a split or a list is wrong
-/// anywhere in them.
+/// Proves that every operation matches the eager model in every state that allocations, frees and splits can reach, for
+/// runs of 5 to 9 frames, aligned and not, across the borders of groups of several levels, and at both ends of memory.
+/// The expected number of states: 2 for a frame; for a block, one more than the square of its half's number. Fails when
+/// any merge, split or list operation is wrong.
 #[test]
 fn every_sequence_on_small_runs() {
     let orders = [0, 1, 2, 3, 4];
@@ -102,7 +101,8 @@ fn every_sequence_on_small_runs() {
     }
 }
 
-/// Proves the same for large blocks, over two levels of groups, and with runs of odd sizes that are held apart.
+/// Proves the same for large blocks over two levels of groups, and with runs of odd length. Fails when a run's blocks or
+/// a group one level up are wrong.
 #[test]
 fn every_sequence_of_large_blocks_and_runs() {
     assert!(every(PfnRange::of(Pfn(64), 448), &[6, 7, 8, 9], &[]) >= 2 * 5 * 26);

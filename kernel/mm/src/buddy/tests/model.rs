@@ -1,23 +1,23 @@
-//! The eager model, the oracle of the random tests: every free block of a run in a map, merged at once,
-//! in the plainest way. It knows nothing of groups, bits or descriptors.
+//! The eager model, the oracle of the random tests: a map of all free blocks of a run, merged at once. It is as
+//! simple as possible and has no groups, bits or descriptors.
 
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use crate::addr::{Order, Pfn, PfnRange};
 
-/// What is free and what is held in one usable run.
+/// The free and held blocks of one usable run.
 pub(crate) struct Model {
     usable: PfnRange,
     free: BTreeMap<Pfn, Order>,
     held: BTreeMap<Pfn, Order>,
-    /// Free blocks of each order.
+    /// The number of free blocks of each order.
     blocks: [u64; Order::COUNT],
     free_pages: u64,
 }
 
 impl Model {
-    /// All of `usable` is free.
+    /// Creates a model in which all of `usable` is free.
     pub(crate) fn new(usable: PfnRange) -> Model {
         let mut model = Model {
             usable,
@@ -26,7 +26,7 @@ impl Model {
             blocks: [0; Order::COUNT],
             free_pages: 0,
         };
-        // The largest block that starts here, again and again.
+        // Repeatedly the largest block that starts here.
         let mut at = usable.start;
         while at < usable.end {
             let fits = |order: &Order| {
@@ -52,7 +52,7 @@ impl Model {
         self.free_pages -= order.pages();
     }
 
-    /// Takes a block; every frame of it must be free.
+    /// Allocates a block, whose frames must all be free.
     pub(crate) fn take(&mut self, head: Pfn, order: Order) {
         assert!(head.is_aligned(order), "{head:?} of {order:?}");
         let (at, mut have) = self.free_at(head).unwrap_or_else(|| panic!("{head:?} is not free"));
@@ -69,7 +69,7 @@ impl Model {
         self.held.insert(head, order);
     }
 
-    /// Frees a held block, and tells its order.
+    /// Frees a held block. Returns its order.
     pub(crate) fn give(&mut self, head: Pfn) -> Order {
         let order = self.held.remove(&head).unwrap();
         let (mut at, mut have) = (head, order);
@@ -86,7 +86,7 @@ impl Model {
         order
     }
 
-    /// Splits a held block until `pfn` is a head.
+    /// Splits the held block that contains `pfn` until `pfn` is a head.
     pub(crate) fn split(&mut self, pfn: Pfn) {
         let (&head, &order) = self.held.range(..=pfn).next_back().unwrap();
         let (mut at, mut have) = (head, order);
@@ -101,49 +101,49 @@ impl Model {
         }
     }
 
-    /// The free block that has `pfn`.
+    /// Returns the free block that contains `pfn`.
     pub(crate) fn free_at(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
         around(&self.free, pfn)
     }
 
-    /// The held block that has `pfn`.
+    /// Returns the held block that contains `pfn`.
     pub(crate) fn held_at(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
         around(&self.held, pfn)
     }
 
-    /// The held block that has `pfn`, else the next one, else the last.
+    /// Returns the head of the held block that contains `pfn`, else of the next one, else of the last.
     pub(crate) fn head_near(&self, pfn: Pfn) -> Option<Pfn> {
         let (here, mut next) = (self.held_at(pfn), self.held.range(pfn..));
         let head = here.map(|(head, _)| head).or_else(|| next.next().map(|(&head, _)| head));
         head.or_else(|| self.held.keys().next_back().copied())
     }
 
-    /// All free blocks, ascending.
+    /// Returns all free blocks, ascending.
     pub(crate) fn free(&self) -> Vec<(Pfn, Order)> {
         self.free.iter().map(|(&head, &order)| (head, order)).collect()
     }
 
-    /// The heads of all held blocks, ascending.
+    /// Returns the heads of all held blocks, ascending.
     pub(crate) fn heads(&self) -> Vec<Pfn> {
         self.held.keys().copied().collect()
     }
 
-    /// Free blocks of each order.
+    /// Returns the number of free blocks of each order.
     pub(crate) fn blocks(&self) -> &[u64; Order::COUNT] {
         &self.blocks
     }
 
-    /// The highest order a free block has.
+    /// Returns the order of the largest free block.
     pub(crate) fn highest(&self) -> Option<Order> {
         (0..=Order::MAX.0).rev().map(Order).find(|order| self.blocks[order.0 as usize] > 0)
     }
 
-    /// Free frames.
+    /// Returns the number of free frames.
     pub(crate) fn free_pages(&self) -> u64 {
         self.free_pages
     }
 
-    /// The longest run of free frames.
+    /// Returns the length of the longest run of free frames.
     pub(crate) fn longest(&self) -> u64 {
         let (mut longest, mut run) = (0, PfnRange::default());
         for (&head, &order) in &self.free {

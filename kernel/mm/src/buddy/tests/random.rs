@@ -1,11 +1,10 @@
-//! Random numbers for the long tests, and how long they are.
+//! Random numbers and settings for the stress tests.
 //!
-//! The seed is printed, and fails again when it is given: `MM_SEED=n`. `MM_OPERATIONS=n` asks for a longer (or
-//! shorter) run than CI's.
+//! A test prints its seed; `MM_SEED=n` repeats the run. `MM_OPERATIONS=n` changes its length.
 
 use std::env;
 
-/// A number that the environment has, or else this one.
+/// Returns the number in the environment variable `name`, or `otherwise`.
 pub(crate) fn setting(name: &str, otherwise: u64) -> u64 {
     match env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
@@ -13,11 +12,11 @@ pub(crate) fn setting(name: &str, otherwise: u64) -> u64 {
     }
 }
 
-/// SplitMix64: every seed is a good one.
+/// The SplitMix64 generator: every seed is good.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// Any number.
+    /// Returns the next number.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let value = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,7 +24,7 @@ impl Random {
         value ^ value >> 31
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
