@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod acpi;
 mod arch;
+mod commands;
 mod executor;
 mod hotplug;
 mod log;

@@ -19,7 +19,7 @@ use crate::terminal::Colours;
 use crate::workspace::utf8;
 use guest::size::ByteSize;
 
-/// QEMU's file that tells the kernel that colours are not wanted (`kernel/src/shell/map.rs`).
+/// QEMU's file that tells the kernel that colours are not wanted (`kernel/src/commands/map.rs`).
 const COLOUR: &str = "opt/carapace/colour";
 /// The I/O port by which the guest ends QEMU: value v gives exit status 2v + 1.
 const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";

@@ -10,7 +10,7 @@
 //! A block is a section. Neighbours: the kernel's `carapace_cli::chmem` walks the blocks, `number` reads numbers.
 
 use crate::human::ShortSize;
-use crate::number;
+use crate::parse;
 use core::fmt::{self, Display};
 
 /// What is to be changed.
@@ -115,12 +115,12 @@ pub fn parse(text: &str, meaning: Meaning, block: u64) -> Result<Wanted, ChmemEr
 }
 
 fn block_number(text: &str) -> Result<u64, ChmemError<'_>> {
-    number::integer(text, "a block").map_err(|_| ChmemError::Block(text))
+    parse::integer(text, "a block").map_err(|_| ChmemError::Block(text))
 }
 
 /// A size: MiB where the last letter is a digit.
 fn amount(text: &str, block: u64) -> Result<Wanted, ChmemError<'_>> {
-    let size = number::size(text).map_err(|_| ChmemError::Size(text))?;
+    let size = parse::size(text).map_err(|_| ChmemError::Size(text))?;
     let unit = if text.ends_with(|last: char| last.is_ascii_digit()) { 1 << 20 } else { 1 };
     let size = size.checked_mul(unit).filter(|&size| size > 0).ok_or(ChmemError::Size(text))?;
     let blocks = size.checked_div(block).filter(|_| size.is_multiple_of(block));
@@ -135,7 +135,7 @@ fn range<'a>(text: &'a str, start: &'a str, end: &'a str, block: u64) -> Result<
     if !end.starts_with("0x") {
         return Err(ChmemError::EndFormat(end));
     }
-    let address = |text| number::integer(text, "an address").map_err(|_| ChmemError::Address(text));
+    let address = |text| parse::integer(text, "an address").map_err(|_| ChmemError::Address(text));
     let (start, end) = (address(start)?, address(end)?);
     if end < start {
         return Err(ChmemError::Range(text));

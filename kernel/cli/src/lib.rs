@@ -2,10 +2,10 @@
 //! takes. The kernel's `shell` module binds it to the memory core; nothing here knows of hardware.
 //!
 //! ```text
-//!  bytes --editor--> line --args--> command, flags, operands (number)
+//!  bytes --editor--> line --args--> command, flags, operands (parse)
 //!                                     |
 //!                   kernel: shell/*   v   rows of plain data (rows)
-//!  terminal <--bytes-- console <--- report: table | JSON line,  picture, manual
+//!  terminal <--bytes-- console <--- report: table | JSON line,  picture
 //! ```
 //!
 //! Invariants: no heap (the shell must work when the heap is exhausted), no panic on any input, and
@@ -18,19 +18,18 @@ extern crate std;
 
 pub mod args;
 pub mod chmem;
-pub mod commands;
+pub mod command;
 pub mod complete;
 pub mod editor;
 pub mod history;
 pub mod human;
 pub mod keys;
-pub mod manual;
-pub mod meant;
-pub mod number;
+pub mod parse;
 pub mod picture;
 pub mod remote;
 pub mod report;
 pub mod rows;
+pub mod suggest;
 
 #[cfg(test)]
 mod terminal;

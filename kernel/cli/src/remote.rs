@@ -17,7 +17,8 @@
 //! cannot be told to its end is broken off by the line's end, and its `error` follows: what is no JSON is not to be
 //! read.
 
-use crate::args::{ArgError, Invocation, parse};
+use crate::args::{ArgError, Invocation};
+use crate::command::{Commands, Effect};
 use crate::editor::LINE_MAX;
 use crate::report::object;
 use arrayvec::{ArrayString, ArrayVec};
@@ -165,18 +166,18 @@ impl fmt::Display for WishError<'_> {
 }
 
 /// Reads a line: the number that its answer is to have, and what it asks for.
-pub fn read(line: &str) -> (Option<u32>, Result<Wish<'_>, WishError<'_>>) {
+pub fn read(commands: Commands, line: &str) -> (Option<u32>, Result<Wish<'_>, WishError<'_>>) {
     let line = line.trim();
-    let Some(rest) = line.strip_prefix('@') else { return (None, wish(line)) };
+    let Some(rest) = line.strip_prefix('@') else { return (None, wish(commands, line)) };
     let (word, rest) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
     let digits = word.bytes().all(|byte| byte.is_ascii_digit());
     match word.parse().ok().filter(|_| digits) {
-        Some(id) => (Some(id), wish(rest)),
+        Some(id) => (Some(id), wish(commands, rest)),
         None => (None, Err(WishError::Number(word))),
     }
 }
 
-fn wish(line: &str) -> Result<Wish<'_>, WishError<'_>> {
+fn wish(commands: Commands, line: &str) -> Result<Wish<'_>, WishError<'_>> {
     let mut words = line.split_ascii_whitespace();
     if words.next() == Some("events") {
         return match (words.next(), words.next()) {
@@ -188,14 +189,14 @@ fn wish(line: &str) -> Result<Wish<'_>, WishError<'_>> {
     if let Some(rest) = line.trim_start().strip_prefix("sh")
         && (rest.is_empty() || rest.starts_with([' ', '\t']))
     {
-        let invocation = parse(rest).map_err(WishError::Command)?;
+        let invocation = commands.parse(rest).map_err(WishError::Command)?;
         let command = invocation.command;
-        return match command.id.needs_terminal() {
-            true => Err(WishError::NeedsTerminal(command.name)),
-            false => Ok(Wish::Shell(invocation)),
+        return match command.effect {
+            Effect::Terminal => Err(WishError::NeedsTerminal(command.name)),
+            Effect::Reads | Effect::Works => Ok(Wish::Shell(invocation)),
         };
     }
-    let invocation = parse(line).map_err(WishError::Command)?;
+    let invocation = commands.parse(line).map_err(WishError::Command)?;
     let name = invocation.command.name;
     invocation.as_json().map(Wish::Command).ok_or(WishError::NoJson(name))
 }
@@ -203,11 +204,15 @@ fn wish(line: &str) -> Result<Wish<'_>, WishError<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Flag;
-    use crate::commands::Id;
+    use crate::command::JSON;
+    use crate::command::sample::{self, COMMANDS};
     use proptest::prelude::*;
     use std::string::{String, ToString};
     use std::vec::Vec;
+
+    fn read(line: &str) -> (Option<u32>, Result<Wish<'_>, WishError<'_>>) {
+        super::read(COMMANDS, line)
+    }
 
     fn lines(bytes: &[u8]) -> Vec<(Ended, String)> {
         let mut lines = Lines::new();
@@ -235,12 +240,12 @@ mod tests {
     // Behind `sh` a command is as it was typed, and one about the terminal is refused.
     #[test]
     fn shell_lines() {
-        let (Some(3), Ok(Wish::Shell(command))) = read("@3 sh  help map") else {
+        let (Some(3), Ok(Wish::Shell(command))) = read("@3 sh  help page") else {
             panic!("a line of the shell")
         };
-        assert_eq!((command.command.id, command.has(Flag::Json)), (Id::Help, false));
-        assert!(matches!(read("sh resources -J").1, Ok(Wish::Shell(command)) if command.has(Flag::Json)));
-        for line in ["sh", "sh ", "shell", "sh clear", "sh sh map"] {
+        assert_eq!((command.command, command.has(&JSON)), (&sample::HELP, false));
+        assert!(matches!(read("sh resources -J").1, Ok(Wish::Shell(command)) if command.has(&JSON)));
+        for line in ["sh", "sh ", "shell", "sh clear", "sh sh page"] {
             assert!(read(line).1.is_err(), "{line}");
         }
     }
@@ -257,7 +262,7 @@ mod tests {
     fn wishes() {
         for line in ["resources", "resources -J", "@4294967295  resources --json "] {
             let (id, Ok(Wish::Command(command))) = read(line) else { panic!("{line}") };
-            assert_eq!((command.command.id, command.has(Flag::Json)), (Id::Resources, true));
+            assert_eq!((command.command, command.has(&JSON)), (&sample::RESOURCES, true));
             assert_eq!(id.is_some(), line.starts_with('@'));
         }
         assert!(matches!(read("@0 events on"), (Some(0), Ok(Wish::Events(Events::On)))));

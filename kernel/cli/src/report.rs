@@ -220,6 +220,15 @@ pub fn error(out: &mut dyn Write, format: Format, reason: &dyn Display) -> fmt::
     }
 }
 
+/// Writes what the words in a table mean, below it.
+///
+/// # Errors
+/// Those of `out`.
+pub fn legend(out: &mut dyn Write, words: &[(&str, &str)]) -> fmt::Result {
+    let width = words.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
+    words.iter().try_for_each(|(word, means)| writeln!(out, "{word:width$}  {means}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -364,7 +364,9 @@ mod zones;
 pub use kernel::{
     DeviceRow, DumpHead, EventRow, Leaves, LevelRow, Stat, TableRow, Uptime, WalkRow, WindowRow,
 };
-pub use lsmem::{Joined, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit};
+pub use lsmem::{
+    Joined, LSMEM_COLUMNS, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit,
+};
 pub use news::{LogRow, NewsRow};
 pub use page::{PageNote, PageResource};
 pub use session::HistoryRow;

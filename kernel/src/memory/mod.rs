@@ -7,15 +7,13 @@
 //! ```
 //!
 //! Neighbours: crate `carapace-mm` is the memory core, which knows no hardware; `machine` is its door to this
-//! CPU, `heap` and `devices` are the two windows that live outside of it; `ballast` holds the heap full,
-//! `protection` verifies who may do what, `misuse` does what must not be done.
+//! CPU, `heap` and `devices` are the two windows that live outside of it;
+//! `protection` verifies access rights; `commands::lkdtm` provokes errors.
 
-pub mod ballast;
 pub mod boot;
 pub mod devices;
 pub mod heap;
 mod machine;
-pub mod misuse;
 pub mod protection;
 
 pub use machine::KernelMachine;

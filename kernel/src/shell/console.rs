@@ -14,6 +14,7 @@
 
 use super::{remote, session};
 use crate::arch::serial::{self, Port};
+use crate::commands::COMMANDS;
 use crate::log::{self, Printable};
 use crate::sync::{Mutex, Rank};
 use arrayvec::{ArrayString, ArrayVec};
@@ -102,11 +103,16 @@ pub fn start() {
     prompt();
 }
 
+/// What Tab can complete.
+fn completions(before: &str, candidate: &mut dyn FnMut(&'static str)) {
+    complete(COMMANDS, before, candidate);
+}
+
 /// A byte of input for the editor, while the prompt stands.
 pub fn feed(byte: u8) -> Option<Event> {
     let mut console = CONSOLE.lock();
     let console = console.as_mut()?;
-    let event = console.editor.feed(byte, complete, &mut Raw)?;
+    let event = console.editor.feed(byte, completions, &mut Raw)?;
     console.stands = Stands::LineStart;
     console.pump();
     Some(event)

@@ -2,7 +2,7 @@
 //! it, tested on the host) to the memory core, hotplug, the log and the CPU.
 //!
 //! ```text
-//!  COM1 ----input--> console (editor) --line--> execute --> inspect | memory | map | ...
+//!  COM1 ----input--> console (editor) --line--> commands::execute --> resources | alloc | map | ...
 //!                       ^  ^                                  |  (rows)
 //!   log lines ----------'  '---------------- Out <------------'
 //! ```
@@ -17,27 +17,14 @@
     reason = "an error's text is on the stack: there may be no heap, and a command fails once"
 )]
 
-mod check;
-mod chmem;
-mod console;
-mod input;
-mod inspect;
-mod lsmem;
-mod map;
-mod memory;
-mod offline;
-mod paging;
-mod prompt;
+pub mod console;
+pub mod input;
 pub mod remote;
-mod session;
-mod stream;
-mod system;
-mod trial;
-mod zones;
+pub mod session;
 
+use crate::commands::{COMMANDS, execute};
 use arrayvec::ArrayString;
-use carapace_cli::args::{Invocation, format_of, parse};
-use carapace_cli::commands::Id;
+use carapace_cli::args::format_of;
 use carapace_cli::editor::{Event, LINE_MAX};
 use carapace_cli::report::{self, Format, Text};
 use core::fmt::Display;
@@ -45,7 +32,7 @@ use core::fmt::Display;
 /// Why a command ended before it was done.
 #[allow(clippy::large_enum_variant, reason = "an error's text is on the stack: there may be no heap")]
 #[derive(Clone, Copy, Debug)]
-enum Failure {
+pub enum Failure {
     /// It did not do what was asked: the text of its `error:` line.
     Error(Text<320>),
     /// Ctrl-C.
@@ -53,7 +40,8 @@ enum Failure {
 }
 
 impl Failure {
-    fn of(reason: impl Display) -> Failure {
+    /// An error of that text.
+    pub fn of(reason: impl Display) -> Failure {
         Failure::Error(Text::of(&reason))
     }
 }
@@ -74,7 +62,8 @@ impl From<core::fmt::Error> for Failure {
     }
 }
 
-type Outcome = Result<(), Failure>;
+/// How a command ended.
+pub type Outcome = Result<(), Failure>;
 
 /// The shell: shows the prompt, and runs line after line for ever.
 pub async fn run() -> ! {
@@ -102,7 +91,7 @@ pub async fn run() -> ! {
 /// Runs a line and prints its error, if it has one.
 async fn run_line(text: &str) {
     let format = format_of(text);
-    let invocation = match parse(text) {
+    let invocation = match COMMANDS.parse(text) {
         Err(error) => return fail(format, &error),
         Ok(invocation) => invocation,
     };
@@ -122,41 +111,4 @@ fn fail(format: Format, reason: &dyn Display) {
 fn refuse(reason: &dyn Display) {
     let format = format_of(&console::line());
     fail(format, reason);
-}
-
-async fn execute(invocation: &Invocation<'_>) -> Outcome {
-    match invocation.command.id {
-        Id::Help => system::help(invocation),
-        Id::Resources => inspect::resources(invocation).await,
-        Id::Sections => inspect::sections(invocation).await,
-        Id::History => prompt::history(invocation).await,
-        Id::Clear => prompt::clear(),
-        Id::Meminfo => inspect::meminfo(invocation),
-        Id::Buddyinfo => zones::buddyinfo(invocation),
-        Id::Numa => zones::numa(invocation),
-        Id::Lsmem => lsmem::lsmem(invocation).await,
-        Id::Page => inspect::page(invocation),
-        Id::Map => map::map(invocation).await,
-        Id::Alloc => memory::alloc(invocation).await,
-        Id::Free => memory::free(invocation).await,
-        Id::Verify => memory::verify(invocation).await,
-        Id::Check => check::check(invocation).await,
-        Id::Offline => offline::offline(invocation).await,
-        Id::Online => offline::online(invocation),
-        Id::Chmem => chmem::chmem(invocation).await,
-        Id::Policy => trial::policy(invocation),
-        Id::Stress => trial::stress(invocation),
-        Id::Fail => trial::fail(invocation),
-        Id::Poison => trial::poison(invocation),
-        Id::Misuse => trial::misuse(invocation),
-        Id::Acpi => system::acpi(invocation).await,
-        Id::Ptwalk => paging::ptwalk(invocation),
-        Id::Ptdump => paging::ptdump(invocation).await,
-        Id::Stat => system::stat(invocation),
-        Id::Dmesg => system::dmesg(invocation).await,
-        Id::Uptime => system::uptime(invocation),
-        Id::Reboot => system::reboot(invocation),
-        Id::Poweroff => system::poweroff(invocation),
-        Id::Panic => system::panic(invocation),
-    }
 }

@@ -17,14 +17,16 @@
 //! listens not a byte is sent. Where the machine has no second line, the task sleeps for ever.
 
 use super::input::{self, ROOM};
-use super::{Failure, Outcome, execute, session};
+use super::{Failure, Outcome, session};
 use crate::arch::serial::{self, Port, Taken};
 use crate::arch::time;
+use crate::commands::{COMMANDS, execute};
 use crate::executor;
 use crate::log::{self, Cursor};
 use crate::sync::{Mutex, Rank};
 use crate::uevents::{self, Listener};
 use arrayvec::ArrayString;
+use carapace_cli::command::Effect;
 use carapace_cli::remote::{Ended, Events, FRAME_MAX, Lines, TEXT_MAX, TextRow, Wish, frame, read};
 use carapace_cli::report::{self, Format, Text};
 use carapace_cli::rows::{LogRow, NewsRow};
@@ -157,9 +159,9 @@ async fn with_looks(line: &str, behind: &mut Lines) -> Option<Ended> {
 }
 
 fn only_looks(line: &str) -> bool {
-    match read(line) {
+    match read(COMMANDS, line) {
         (Some(_), Ok(Wish::Command(invocation) | Wish::Shell(invocation))) => {
-            invocation.command.id.only_looks()
+            invocation.command.effect == Effect::Reads
         }
         (Some(_), Ok(Wish::Events(_))) => true,
         _ => false,
@@ -182,7 +184,7 @@ fn listen() {
 }
 
 async fn answer(line: &str) -> Outcome {
-    let (id, wish) = read(line);
+    let (id, wish) = read(COMMANDS, line);
     let form = if matches!(wish, Ok(Wish::Shell(_))) { Form::Text } else { Form::Json };
     TALK.lock().request = Request { id, form };
     let outcome = match wish {

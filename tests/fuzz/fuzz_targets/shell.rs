@@ -2,8 +2,13 @@
 #![no_main]
 
 use carapace_cli::editor::Editor;
-use carapace_cli::{args, complete, number};
+use carapace_cli::command::sample::COMMANDS;
+use carapace_cli::{args, complete, parse};
 use libfuzzer_sys::fuzz_target;
+
+fn complete(before: &str, candidate: &mut dyn FnMut(&'static str)) {
+    complete::complete(COMMANDS, before, candidate);
+}
 
 fuzz_target!(|input: &[u8]| {
     let mut editor = Editor::new();
@@ -11,17 +16,17 @@ fuzz_target!(|input: &[u8]| {
     editor.begin(&mut out);
     for &byte in input {
         if editor.feed(byte, complete::complete, &mut out).is_some() {
-            let _taken = args::parse(editor.line()).map_err(|error| error.to_string());
+            let _taken = COMMANDS.parse(editor.line()).map_err(|error| error.to_string());
             editor.begin(&mut out);
         }
         out.clear();
     }
     let text = String::from_utf8_lossy(input);
     let _format = args::format_of(&text);
-    if let Err(error) = args::parse(&text) {
+    if let Err(error) = COMMANDS.parse(&text) {
         let _text = error.to_string();
     }
-    complete::complete(&text, &mut |name| assert!(!name.is_empty()));
-    let _size = number::size(&text);
-    let _range = number::id_or_range(&text);
+    complete::complete(COMMANDS, &text, &mut |name| assert!(!name.is_empty()));
+    let _size = parse::size(&text);
+    let _range = parse::id_or_range(&text);
 });

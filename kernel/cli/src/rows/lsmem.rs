@@ -10,7 +10,7 @@ use serde::ser::SerializeStruct;
 
 mod columns;
 
-pub use columns::LsmemColumns;
+pub use columns::{LSMEM_COLUMNS, LsmemColumns};
 
 /// A row of `lsmem`: a block (our section) of memory, or several that are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! The columns of `lsmem`: which are shown, and which decide what becomes a row of its own.
 
 use super::LsmemRow;
-use crate::commands::LSMEM_COLUMNS;
 use crate::report::Table;
 use core::fmt::{self, Write};
+
+/// Their names, in the order of [`LsmemRow`]'s columns.
+pub const LSMEM_COLUMNS: &[&str] = &["RANGE", "SIZE", "STATE", "REMOVABLE", "BLOCK", "NODE", "ZONES"];
 
 /// Some of the columns, in an order: `-o`, `-S`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

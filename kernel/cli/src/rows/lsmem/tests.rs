@@ -1,7 +1,7 @@
 //! What util-linux prints is what is printed here.
 
+use super::columns::LSMEM_COLUMNS;
 use super::*;
-use crate::commands::LSMEM_COLUMNS;
 use crate::report::{Format, array_line};
 use serde_json::{Value, json};
 use std::string::String;

@@ -1,10 +1,9 @@
-//! Memory used wrongly on purpose: what the shell's `misuse` does, so that it is seen that each is noticed, under
-//! which name, and that nothing changes by it.
+//! Deliberate memory errors (double free, ...): the allocator must detect each one and report it without side effects.
 //!
-//! Invariant: what a misuse takes it gives back. The only byte that changes wrongly is in a free frame, and only while
-//! that is watched. Neighbours: `carapace_mm::allocate` refuses, `carapace_mm::poison` finds.
+//! Invariant: each error returns the memory it takes. The one word that is written wrongly lies in a free frame, and only
+//! while that is watched. Neighbours: `carapace_mm::allocate` refuses, `carapace_mm::poison` detects.
 
-use super::core;
+use crate::memory::core;
 use ::core::fmt;
 use carapace_mm::Kind;
 use carapace_mm::addr::{MAX_PFN, Order, Pfn};

@@ -1,7 +1,6 @@
-//! What a word may mean that nothing here is called by: a habit from elsewhere, a slip of the finger, a name that is
-//! not typed to its end. Only said, never done: a line does what stands there, or nothing.
+//! Suggestions for unknown commands and flags: foreign names, typos, unique prefixes. Suggested, never executed.
 
-use crate::commands::{Command, commands};
+use crate::command::{Command, Commands};
 use core::fmt;
 
 /// Words that people type by habit, and what there is instead.
@@ -30,14 +29,14 @@ const HABITS: &[(&[&str], &str)] = &[
 
 /// What is said of an unknown command, behind its name.
 #[derive(Clone, Copy, Debug)]
-pub struct Instead<'a>(pub &'a str);
+pub struct Instead<'a>(pub Commands, pub &'a str);
 
 impl fmt::Display for Instead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((_, instead)) = HABITS.iter().find(|(words, _)| words.contains(&self.0)) {
+        if let Some((_, instead)) = HABITS.iter().find(|(words, _)| words.contains(&self.1)) {
             return write!(f, ": {instead}");
         }
-        match meant(self.0, commands().map(|command| command.name)) {
+        match meant(self.1, self.0.all().map(|command| command.name)) {
             Some(name) => write!(f, "; is {name} meant? (help lists the commands)"),
             None => f.write_str(" (help lists the commands)"),
         }
@@ -46,7 +45,7 @@ impl fmt::Display for Instead<'_> {
 
 /// The long flag of `command` that is meant by `word`, the name of a flag that it does not have.
 pub fn flag(command: &Command, word: &str) -> Option<&'static str> {
-    meant(word, command.flags.iter().filter_map(|flag| flag.spelling().strip_prefix("--")))
+    meant(word, command.flags.iter().filter_map(|flag| flag.long.strip_prefix("--")))
 }
 
 /// The one of `names` that is one slip away from `word`, or else the only one that begins with it.
@@ -73,7 +72,7 @@ fn one_slip(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::find;
+    use crate::command::sample::COMMANDS;
     use std::string::ToString;
 
     // A slip, a capital and a name cut short lead to the command; what may be several things, or nothing, does not.
@@ -88,26 +87,29 @@ mod tests {
             ("resoruces", "resources"),
             ("mem", "meminfo"),
         ] {
-            assert!(Instead(word).to_string().starts_with(&std::format!("; is {name} meant?")), "{word}");
+            assert!(
+                Instead(COMMANDS, word).to_string().starts_with(&std::format!("; is {name} meant?")),
+                "{word}"
+            );
         }
         for word in ["p", "frob", "off-line-it", "", "é", "x"] {
-            assert_eq!(Instead(word).to_string(), " (help lists the commands)", "{word}");
+            assert_eq!(Instead(COMMANDS, word).to_string(), " (help lists the commands)", "{word}");
         }
     }
 
     // Habits are answered with what there is; none of them is a command here.
     #[test]
     fn habits() {
-        assert_eq!(Instead("numactl").to_string(), ": numa shows what numactl -H does");
+        assert_eq!(Instead(COMMANDS, "numactl").to_string(), ": numa shows what numactl -H does");
         for word in HABITS.iter().flat_map(|(words, _)| *words) {
-            assert!(find(word).is_none(), "{word}");
+            assert!(COMMANDS.find(word).is_none(), "{word}");
         }
     }
 
     // A flag of one letter is the only one that begins with it; of more letters, one slip away.
     #[test]
     fn flags() {
-        let flag = |command: &str, word| flag(find(command).unwrap(), word);
+        let flag = |command: &str, word| flag(COMMANDS.find(command).unwrap(), word);
         assert_eq!(flag("alloc", "c"), Some("contiguous"));
         assert_eq!(flag("alloc", "contigous"), Some("contiguous"));
         assert_eq!(flag("alloc", "pin"), Some("pinned"));

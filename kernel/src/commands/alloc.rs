@@ -7,9 +7,10 @@ use super::console::Out;
 use super::{Failure, Outcome, input};
 use crate::memory::{core, window};
 use ::core::fmt::Write;
-use carapace_cli::args::{Flag, Invocation};
+use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, Flag, JSON, Operands};
 use carapace_cli::human::{AsFilled, Pages, Size};
-use carapace_cli::number;
+use carapace_cli::parse;
 use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{AllocRow, FreeRow, VerifyRow};
 use carapace_mm::Kind;
@@ -17,6 +18,47 @@ use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::vmalloc::{
     AllocError, Allocation, AllocationBuilder, AllocationId, AllocationState, Amount, Progress, Request,
     Shape,
+};
+
+const ALL: Flag = Flag::new("--all", "every free frame").short('a');
+const NODE: Flag = Flag::new("--node", "from this node only").value("N");
+const PINNED: Flag = Flag::new("--pinned", "frames that cannot be migrated");
+const CONTIGUOUS: Flag = Flag::new("--contiguous", "one run of frames");
+const NO_FILL: Flag = Flag::new("--no-fill", "no byte is touched, verify skips it");
+
+/// `alloc`.
+pub static ALLOC: Command = Command {
+    name: "alloc",
+    summary: "takes memory, maps it, fills it with a pattern for `verify`",
+    operands: Operands::optional("[SIZE]"),
+    operand_help: &[(
+        "SIZE",
+        "How much, rounded up to frames of 4 KiB. Bytes, or K, M, G, T behind the number.",
+    )],
+    flags: &[ALL, NODE, PINNED, CONTIGUOUS, NO_FILL, JSON],
+    example: "alloc 200M --node 1",
+    ..Command::NEW
+};
+
+/// `free`.
+pub static FREE: Command = Command {
+    name: "free",
+    summary: "gives back one allocation, or all (meminfo: how much is free)",
+    operands: Operands::one("ID|all"),
+    operand_help: &[("ID", "The allocation of that number."), ("all", "All of them.")],
+    words: |word| word("all"),
+    flags: &[JSON],
+    example: "free all",
+    ..Command::NEW
+};
+
+/// `verify`.
+pub static VERIFY: Command = Command {
+    name: "verify",
+    summary: "compares each filled allocation with its pattern",
+    flags: &[JSON],
+    example: "verify",
+    ..Command::NEW
 };
 
 /// Pages mapped or unmapped in a step: of single frames, whose blocks cost most, some milliseconds.
@@ -36,7 +78,7 @@ impl From<AllocError> for Failure {
 pub async fn alloc(invocation: &Invocation<'_>) -> Outcome {
     let request = request(invocation)?;
     let allocation = grow(window().begin(core(), &request)?).await?;
-    if !invocation.has(Flag::NoFill)
+    if !invocation.has(&NO_FILL)
         && let Err(failure) = fill(&allocation).await
     {
         release(allocation.id).await?;
@@ -54,10 +96,10 @@ pub async fn alloc(invocation: &Invocation<'_>) -> Outcome {
 }
 
 fn request(invocation: &Invocation<'_>) -> Result<Request, Failure> {
-    let shape = if invocation.has(Flag::Contiguous) { Shape::Contiguous } else { Shape::Scattered };
-    let amount = match (invocation.operand(0), invocation.has(Flag::All)) {
+    let shape = if invocation.has(&CONTIGUOUS) { Shape::Contiguous } else { Shape::Scattered };
+    let amount = match (invocation.operand(0), invocation.has(&ALL)) {
         (Some(size), false) => {
-            let bytes = number::size(size).map_err(Failure::of)?;
+            let bytes = parse::size(size).map_err(Failure::of)?;
             if bytes == 0 {
                 return Err(Failure::of("a size of 0 is nothing to allocate"));
             }
@@ -70,17 +112,17 @@ fn request(invocation: &Invocation<'_>) -> Result<Request, Failure> {
         _ => {
             return Err(Failure::of(format_args!(
                 "a size or --all is needed; usage: {}",
-                invocation.command.usage
+                invocation.command.usage()
             )));
         }
     };
-    let node = invocation.value(Flag::Node).map(node).transpose()?;
-    let kind = if invocation.has(Flag::Pinned) { Kind::Pinned } else { Kind::Movable };
+    let node = invocation.value(&NODE).map(node).transpose()?;
+    let kind = if invocation.has(&PINNED) { Kind::Pinned } else { Kind::Movable };
     Ok(Request { amount, node, kind, shape })
 }
 
 fn node(text: &str) -> Result<NodeId, Failure> {
-    let number = number::integer(text, "a node's number").map_err(Failure::of)?;
+    let number = parse::integer(text, "a node's number").map_err(Failure::of)?;
     let mut found = None;
     core().nodes(&mut |totals| {
         if u64::from(totals.node.0) == number {
@@ -149,7 +191,7 @@ pub async fn free(invocation: &Invocation<'_>) -> Outcome {
             }
         }
         text => {
-            let number = number::integer(text.unwrap_or_default(), "an allocation's number, or all");
+            let number = parse::integer(text.unwrap_or_default(), "an allocation's number, or all");
             let id = AllocationId(number.map_err(Failure::of)?);
             let allocation = window().get(id).ok_or(AllocError::Unknown { id })?;
             release(id).await?;

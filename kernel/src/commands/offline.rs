@@ -4,14 +4,15 @@
 //! elsewhere, in steps: Ctrl-C puts everything back online.
 
 use super::console::Out;
-use super::inspect::sections_from_to;
+use super::sections::sections_from_to;
 use super::{Failure, Outcome, input};
 use crate::hotplug::{STEP, Timeout, microseconds, why};
 use crate::memory::{core, window};
 use ::core::fmt::Write;
-use carapace_cli::args::{Flag, Invocation};
+use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, Flag, JSON, Operands};
 use carapace_cli::human::Size;
-use carapace_cli::number::{self, IdOrRange};
+use carapace_cli::parse::{self, IdOrRange};
 use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{OfflineRow, OnlineRow};
 use carapace_mm::addr::PAGE_SIZE;
@@ -19,10 +20,41 @@ use carapace_mm::hot_remove::{Offlined, RemoveError, Target};
 use carapace_mm::info::{ResourceId, Zone};
 use carapace_mm::vmalloc::Progress;
 
+const MOVABLE: Flag = Flag::new("--movable", "zone movable: only what can be migrated");
+const KERNEL: Flag = Flag::new("--kernel", "zone kernel: pinned allocations are welcome");
+
+/// `offline`.
+pub static OFFLINE: Command = Command {
+    name: "offline",
+    summary: "takes a resource or sections out of use; content moves away",
+    operands: Operands::one("ID|FROM-TO"),
+    operand_help: &[
+        ("ID", "The resource of that number."),
+        ("FROM-TO", "The sections from one number to another, both included."),
+    ],
+    flags: &[JSON],
+    example: "offline 33-33",
+    ..Command::NEW
+};
+
+/// `online`.
+pub static ONLINE: Command = Command {
+    name: "online",
+    summary: "takes a resource or sections that are offline into use again",
+    operands: Operands::one("ID|FROM-TO"),
+    operand_help: &[
+        ("ID", "The resource of that number."),
+        ("FROM-TO", "The sections from one number to another, both included."),
+    ],
+    flags: &[MOVABLE, KERNEL, JSON],
+    example: "online 33-33",
+    ..Command::NEW
+};
+
 /// What `ID` or `FROM-TO` names.
 fn target(invocation: &Invocation<'_>) -> Result<Target, Failure> {
     let text = invocation.operand(0).unwrap_or_default();
-    Ok(match number::id_or_range(text).map_err(Failure::of)? {
+    Ok(match parse::id_or_range(text).map_err(Failure::of)? {
         IdOrRange::Id(number) => {
             let id = u32::try_from(number).map(ResourceId);
             let unknown =
@@ -90,8 +122,8 @@ pub async fn offline(invocation: &Invocation<'_>) -> Outcome {
 }
 
 /// `online ID|FROM-TO [--movable|--kernel] [-J]`
-pub fn online(invocation: &Invocation<'_>) -> Outcome {
-    let zone = match (invocation.has(Flag::Movable), invocation.has(Flag::Kernel)) {
+pub async fn online(invocation: &Invocation<'_>) -> Outcome {
+    let zone = match (invocation.has(&MOVABLE), invocation.has(&KERNEL)) {
         (false, false) => None,
         (true, false) => Some(Zone::Movable),
         (false, true) => Some(Zone::Kernel),

@@ -1,16 +1,40 @@
 //! `lsmem`, as util-linux has it: our sections are its blocks.
 
 use super::console::Out;
-use super::{Failure, Outcome, inspect, stream};
+use super::{Failure, Outcome, resources, stream};
 use ::core::cell::Cell;
 use ::core::fmt::{self, Write};
-use carapace_cli::args::{Flag, Invocation};
+use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, Effect, Flag, JSON};
 use carapace_cli::report::Array;
 use carapace_cli::rows::{
-    Joined, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit, Word,
+    Joined, LSMEM_COLUMNS, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit,
+    Word,
 };
 use carapace_mm::addr::{PAGE_SIZE, SECTION_PAGES};
 use carapace_mm::info::{DeviceId, ResourceId, ResourceInfo, ResourceState, SectionRow, SectionState};
+
+const ALL: Flag = Flag::new("--all", "a row for each block").short('a');
+const SPLIT: Flag =
+    Flag::new("--split", "ranges end where one of these columns changes").short('S').value("LIST");
+const BYTES: Flag = Flag::new("--bytes", "sizes in bytes").short('b');
+const NO_HEADINGS: Flag = Flag::new("--noheadings", "no titles").short('n');
+const OUTPUT: Flag = Flag::new("--output", "these columns; +LIST: these too").short('o').value("LIST");
+const OUTPUT_ALL: Flag = Flag::new("--output-all", "all columns");
+const SUMMARY: Flag = Flag::new("--summary", "the sums: never, always or only").optional("WHEN");
+const PAIRS: Flag = Flag::new("--pairs", "NAME=\"value\" for each column").short('P');
+const RAW: Flag = Flag::new("--raw", "values between single blanks").short('r');
+
+/// `lsmem`.
+pub static LSMEM: Command = Command {
+    name: "lsmem",
+    summary: "ranges of memory as util-linux has it (-a: blocks, -b: bytes)",
+    words: |word| LSMEM_COLUMNS.iter().copied().for_each(word),
+    flags: &[ALL, SPLIT, BYTES, NO_HEADINGS, OUTPUT, OUTPUT_ALL, SUMMARY, JSON, PAIRS, RAW],
+    example: "lsmem -o +NODE,ZONES",
+    effect: Effect::Reads,
+    ..Command::NEW
+};
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
 
@@ -52,29 +76,26 @@ fn exclusive(flags: &str) -> Failure {
 
 impl Wanted {
     fn of(invocation: &Invocation<'_>) -> Result<Wanted, Failure> {
-        let columns = match (invocation.value(Flag::Output), invocation.has(Flag::OutputAll)) {
+        let columns = match (invocation.value(&OUTPUT), invocation.has(&OUTPUT_ALL)) {
             (Some(_), true) => return Err(exclusive("--output --output-all")),
             (Some(list), false) => LsmemColumns::parse(list).map_err(unknown_column)?,
             (None, true) => LsmemColumns::ALL,
             (None, false) => LsmemColumns::DEFAULT,
         };
-        let merge = if invocation.has(Flag::All) { Merge::Blocks } else { Merge::Ranges };
-        let split = match invocation.value(Flag::Split) {
+        let merge = if invocation.has(&ALL) { Merge::Blocks } else { Merge::Ranges };
+        let split = match invocation.value(&SPLIT) {
             Some(_) if merge == Merge::Blocks => return Err(exclusive("--split --all")),
             Some(list) => LsmemColumns::parse_split(list).map_err(unknown_column)?,
             None => columns,
         };
-        let forms = [
-            (Flag::Json, Form::Json),
-            (Flag::Pairs, Form::Line(LsmemLine::Pairs)),
-            (Flag::Raw, Form::Line(LsmemLine::Raw)),
-        ];
-        let mut forms = forms.into_iter().filter(|(flag, _)| invocation.has(*flag));
+        let forms =
+            [(JSON, Form::Json), (PAIRS, Form::Line(LsmemLine::Pairs)), (RAW, Form::Line(LsmemLine::Raw))];
+        let mut forms = forms.into_iter().filter(|(flag, _)| invocation.has(flag));
         let form = forms.next().map_or(Form::Table, |(_, form)| form);
         if forms.next().is_some() {
             return Err(exclusive("--json --pairs --raw"));
         }
-        let parts = match (invocation.value(Flag::Summary), form) {
+        let parts = match (invocation.value(&SUMMARY), form) {
             (None, Form::Table) => Parts::Both,
             (None | Some("never"), _) => Parts::Rows,
             (Some(_), Form::Json) => return Err(Failure::of("one line of JSON has no summary")),
@@ -87,7 +108,7 @@ impl Wanted {
                 )));
             }
         };
-        let unit = if invocation.has(Flag::Bytes) { Unit::Bytes } else { Unit::Suffix };
+        let unit = if invocation.has(&BYTES) { Unit::Bytes } else { Unit::Suffix };
         Ok(Wanted { merge, unit, columns, split, form, parts })
     }
 }
@@ -136,7 +157,7 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
                 walk(&mut |row| table.measure(row)).await?;
             }
             match form {
-                _ if invocation.has(Flag::NoHeadings) => {}
+                _ if invocation.has(&NO_HEADINGS) => {}
                 Form::Line(LsmemLine::Pairs) => {}
                 Form::Line(LsmemLine::Raw) => write(wanted.columns.write_titles(&mut Out)),
                 Form::Table | Form::Json => write(table.titles(&mut Out)),
@@ -169,7 +190,7 @@ impl Known {
         match self.0 {
             Some((id, removable)) if id == info.id => removable,
             _ => {
-                let stays = info.device == DeviceId::BOOT || inspect::pinned(info).is_some();
+                let stays = info.device == DeviceId::BOOT || resources::pinned(info).is_some();
                 let removable = if stays { Removable::No } else { Removable::Yes };
                 self.0 = Some((info.id, removable));
                 removable

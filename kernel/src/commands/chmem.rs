@@ -1,6 +1,6 @@
 //! `chmem`, as util-linux has it: so much memory, or a range of it, set online or offline block by block.
 //!
-//! Crate `shell` reads the operand and has the words. A block that fails is told and the next one is tried; as in
+//! Crate `carapace-cli` reads the operand and has the words. A block that fails is told and the next one is tried; as in
 //! util-linux a size is taken offline from the highest block down and online from the lowest up.
 
 use super::console::Out;
@@ -9,11 +9,36 @@ use super::{Failure, Outcome, input};
 use crate::hotplug::{Why, why};
 use crate::memory::core;
 use ::core::fmt::{Display, Write};
-use carapace_cli::args::{Flag, Invocation};
+use carapace_cli::args::Invocation;
 use carapace_cli::chmem::{BlockName, Change, ChmemZone, CouldOnly, Meaning, Wanted, parse, zone};
+use carapace_cli::command::{Command, Flag, Operands};
 use carapace_mm::addr::{MAX_PFN, PAGE_SIZE, SECTION_PAGES, SectionNr};
 use carapace_mm::hot_remove::{OnlineError, Target};
 use carapace_mm::info::{SectionState, Zone};
+
+const ENABLE: Flag = Flag::new("--enable", "sets it online").short('e');
+const DISABLE: Flag = Flag::new("--disable", "sets it offline").short('d');
+const BLOCKS: Flag = Flag::new("--blocks", "the operand is a BLOCKRANGE: a block, or FIRST-LAST").short('b');
+const ZONE: Flag = Flag::new("--zone", "Movable, Normal or any").short('z').value("ZONE");
+const VERBOSE: Flag = Flag::new("--verbose", "reports each block").short('v');
+
+/// `chmem`.
+pub static CHMEM: Command = Command {
+    name: "chmem",
+    summary: "sets a size or range online or offline, block by block",
+    operands: Operands::one("SIZE|RANGE|BLOCKRANGE"),
+    operand_help: &[
+        (
+            "SIZE",
+            "So much, wherever it is: the lowest blocks that are offline, or the highest that are online. MiB where no letter stands behind it.",
+        ),
+        ("RANGE", "0xSTART-0xEND, both included, as lsmem shows it."),
+    ],
+    words: |word| ["Movable", "Normal", "any"].into_iter().for_each(word),
+    flags: &[ENABLE, DISABLE, BLOCKS, ZONE, VERBOSE],
+    example: "chmem -d 128M -v",
+    ..Command::NEW
+};
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
 
@@ -54,7 +79,7 @@ enum Changed {
 /// `chmem -e|-d SIZE|RANGE|-b BLOCKRANGE [-z ZONE] [-v]`
 pub async fn chmem(invocation: &Invocation<'_>) -> Outcome {
     let order = order(invocation)?;
-    let meaning = if invocation.has(Flag::Blocks) { Meaning::Blocks } else { Meaning::Bytes };
+    let meaning = if invocation.has(&BLOCKS) { Meaning::Blocks } else { Meaning::Bytes };
     let operand = invocation.operand(0).unwrap_or_default();
     match parse(operand, meaning, BLOCK_BYTES).map_err(Failure::of)? {
         Wanted::Amount { blocks } => size(&order, blocks).await,
@@ -63,18 +88,18 @@ pub async fn chmem(invocation: &Invocation<'_>) -> Outcome {
 }
 
 fn order(invocation: &Invocation<'_>) -> Result<Order, Failure> {
-    let change = match (invocation.has(Flag::Enable), invocation.has(Flag::Disable)) {
+    let change = match (invocation.has(&ENABLE), invocation.has(&DISABLE)) {
         (true, false) => Change::Enable,
         (false, true) => Change::Disable,
         (true, true) => return Err(Failure::of("mutually exclusive arguments: --disable --enable")),
         (false, false) => {
-            let usage = invocation.command.usage;
+            let usage = invocation.command.usage();
             return Err(Failure::of(format_args!("bad usage: one of -e and -d is needed; usage: {usage}")));
         }
     };
     let unknown = |name| Failure::of(format_args!("unknown memory zone: {name}"));
-    let zone = invocation.value(Flag::Zone).map(|name| zone(name).ok_or_else(|| unknown(name)));
-    let verbose = if invocation.has(Flag::Verbose) { Verbose::Yes } else { Verbose::No };
+    let zone = invocation.value(&ZONE).map(|name| zone(name).ok_or_else(|| unknown(name)));
+    let verbose = if invocation.has(&VERBOSE) { Verbose::Yes } else { Verbose::No };
     Ok(Order { change, zone: zone.transpose()?, verbose })
 }
 

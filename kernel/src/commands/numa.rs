@@ -2,23 +2,46 @@
 
 use super::Outcome;
 use super::console::Out;
-use super::inspect::resource;
+use super::resources::resource;
 use crate::acpi;
 use crate::memory::core;
 use ::core::fmt::{self, Write};
 use arrayvec::ArrayVec;
 use carapace_acpi::slit::assumed;
 use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, Effect, JSON, Operands};
 use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{BuddyRow, NodeRow, Word, buddy_line};
 use carapace_mm::MAX_NODES;
 use carapace_mm::addr::Order;
 use carapace_mm::info::{NodeTotals, Zone};
 
+/// `buddyinfo`.
+pub static BUDDYINFO: Command = Command {
+    name: "buddyinfo",
+    summary: "free blocks of each order by node and zone, -J: by resource",
+    operands: Operands::optional("[ID]"),
+    operand_help: &[("ID", "Only the resource of that number.")],
+    flags: &[JSON],
+    example: "buddyinfo",
+    effect: Effect::Reads,
+    ..Command::NEW
+};
+
+/// `numa`.
+pub static NUMA: Command = Command {
+    name: "numa",
+    summary: "nodes, their sizes and distances, as numactl -H shows them",
+    flags: &[JSON],
+    example: "numa",
+    effect: Effect::Reads,
+    ..Command::NEW
+};
+
 const ZONES: [Zone; 3] = [Zone::Kernel, Zone::Movable, Zone::Any];
 
 /// `buddyinfo [ID] [-J]`
-pub fn buddyinfo(invocation: &Invocation<'_>) -> Outcome {
+pub async fn buddyinfo(invocation: &Invocation<'_>) -> Outcome {
     let only = invocation.operand(0).map(resource).transpose()?.map(|info| info.id);
     let mut rows = |tell: &mut dyn FnMut(&BuddyRow)| {
         core().resources(&mut |info| {
@@ -103,7 +126,7 @@ fn nodes() -> ArrayVec<NodeTotals, MAX_NODES> {
 }
 
 /// `numa [-J]`
-pub fn numa(invocation: &Invocation<'_>) -> Outcome {
+pub async fn numa(invocation: &Invocation<'_>) -> Outcome {
     let nodes = nodes();
     let slit = acpi::with(|acpi| acpi.tables.slit()).flatten();
     let distance = |from, to| slit.and_then(|slit| slit.distance(from, to)).unwrap_or(assumed(from, to));

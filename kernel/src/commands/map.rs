@@ -8,6 +8,7 @@ use crate::memory::core;
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;
 use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, Effect, JSON};
 use carapace_cli::human::Size;
 use carapace_cli::picture::{Colours, Kind, Picture, Scale, legend};
 use carapace_cli::report::{Array, Format};
@@ -17,6 +18,16 @@ use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::boot_alloc::Owner;
 use carapace_mm::info::{BlockInfo, Holder, NodeTotals, PageState, ResourceInfo};
 use spin::Once;
+
+/// `map`.
+pub static MAP: Command = Command {
+    name: "map",
+    summary: "a picture of physical memory: boot memory, memmap, used, free",
+    flags: &[JSON],
+    example: "map",
+    effect: Effect::Reads,
+    ..Command::NEW
+};
 
 /// `map [-J]`
 pub async fn map(invocation: &Invocation<'_>) -> Outcome {

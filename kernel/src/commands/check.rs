@@ -9,10 +9,20 @@ use crate::memory::protection::{self, Unprotected};
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;
 use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, JSON};
 use carapace_cli::report::{self, Format, Text};
 use carapace_cli::rows::CheckHead;
 use carapace_mm::addr::VirtAddr;
 use carapace_mm::check::CheckError;
+
+/// `check`.
+pub static CHECK: Command = Command {
+    name: "check",
+    summary: "walks every invariant of the memory core",
+    flags: &[JSON],
+    example: "check",
+    ..Command::NEW
+};
 
 /// Freed frames compared in a step.
 const POISON_STEP: u64 = 4096;

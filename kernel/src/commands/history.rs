@@ -4,15 +4,36 @@ use super::console::{self, Errors, Out};
 use super::{Failure, Outcome, input};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
-use carapace_cli::number;
+use carapace_cli::command::{Command, Effect, JSON, Operands};
+use carapace_cli::parse;
 use carapace_cli::report::{Array, Format};
 use carapace_cli::rows::HistoryRow;
+
+/// `history`.
+pub static HISTORY: Command = Command {
+    name: "history",
+    summary: "the lines typed before; !N and !! run one again",
+    operands: Operands::optional("[N]"),
+    operand_help: &[("N", "Only the last N.")],
+    flags: &[JSON],
+    example: "history 3",
+    ..Command::NEW
+};
+
+/// `clear`.
+pub static CLEAR: Command = Command {
+    name: "clear",
+    summary: "empties the screen, as Ctrl-L does",
+    example: "clear",
+    effect: Effect::Terminal,
+    ..Command::NEW
+};
 
 /// `history [N] [-J]`
 pub async fn history(invocation: &Invocation<'_>) -> Outcome {
     let newest = console::newest_line();
     let most = match invocation.operand(0) {
-        Some(text) => number::integer(text, "a number of lines").map_err(Failure::of)?,
+        Some(text) => parse::integer(text, "a number of lines").map_err(Failure::of)?,
         None => newest,
     };
     let mut list = Array::new();
@@ -35,7 +56,7 @@ pub async fn history(invocation: &Invocation<'_>) -> Outcome {
 }
 
 /// `clear`
-pub fn clear() -> Outcome {
+pub async fn clear(_invocation: &Invocation<'_>) -> Outcome {
     // As the editor's Ctrl-L, and past filters, which are for lines.
     Ok(Errors.write_str("\x1b[H\x1b[2J")?)
 }

@@ -8,13 +8,38 @@ use crate::memory::{core, protection};
 use ::core::fmt::Write;
 use arrayvec::{ArrayString, ArrayVec};
 use carapace_cli::args::Invocation;
-use carapace_cli::number;
+use carapace_cli::command::{Command, Effect, JSON, Operands};
+use carapace_cli::parse;
 use carapace_cli::report::{self, Format, Text};
 use carapace_cli::rows::{DumpHead, Leaves, LevelRow, WalkRow, WindowRow};
 use carapace_mm::addr::VirtAddr;
 use carapace_mm::address_space::{VA_REGIONS, va_region_of};
 use carapace_mm::page_table::{Caching, EntryTarget, Leaf, PathStep, Rights};
 use carapace_mm::protection::LeafCounts;
+
+/// `ptwalk`.
+pub static PTWALK: Command = Command {
+    name: "ptwalk",
+    summary: "what a virtual address is mapped to, level by level",
+    operands: Operands::one("VADDR"),
+    operand_help: &[(
+        "VADDR",
+        "A virtual address: bits 63 to 47 are all equal. Decimal, or hexadecimal behind 0x.",
+    )],
+    flags: &[JSON],
+    example: "ptwalk 0xffff800100400000",
+    effect: Effect::Reads,
+    ..Command::NEW
+};
+
+/// `ptdump`.
+pub static PTDUMP: Command = Command {
+    name: "ptdump",
+    summary: "how many leaves each window has, and whether any is W and X",
+    flags: &[JSON],
+    example: "ptdump",
+    ..Command::NEW
+};
 
 /// What lies in no window: anything in the lower half, and gaps between windows.
 const ELSEWHERE: &str = "elsewhere";
@@ -65,9 +90,9 @@ fn level_row(step: &PathStep) -> LevelRow {
 }
 
 /// `ptwalk VADDR [-J]`
-pub fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
+pub async fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
     let text = invocation.operand(0).unwrap_or_default();
-    let virt = number::integer(text, "an address").map_err(Failure::of)?;
+    let virt = parse::integer(text, "an address").map_err(Failure::of)?;
     // Bits 63 to 47 are all equal.
     if !matches!(virt >> 47, 0 | 0x1_ffff) {
         return Err(Failure::of(format_args!("{virt:#x} is no address: bits 63 to 47 differ")));

@@ -1,40 +1,82 @@
-//! Commands about the kernel itself: `help`, `dmesg`, `uptime`, `stat`, `acpi`, `poweroff`, `reboot`, `panic`.
+//! Commands about the kernel itself: `help`, `dmesg`, `uptime`, `stat`, `acpi`, `poweroff`, `reboot`.
 
 use super::console::Out;
-use super::trial::same;
-use super::{Failure, Outcome, input, stream};
+use super::{COMMANDS, Failure, Outcome, input, stream};
 use crate::acpi::{self, sleep};
-use crate::arch::provoke::{Fault, provoke};
 use crate::arch::time;
 use crate::hotplug::{self, DeviceState, MemoryDevice};
 use crate::log::{self, Cursor};
 use crate::memory::core;
 use ::core::fmt::Write;
 use carapace_cli::args::{ArgError, Invocation};
-use carapace_cli::commands::{FAULTS, GROUPS, find};
-use carapace_cli::manual;
+use carapace_cli::command::{Command, Effect, JSON, Operands};
 use carapace_cli::report::{self, Array, Format, Text};
 use carapace_cli::rows::{Device, DeviceRow, EventRow, Stat, TableRow, Uptime, Word};
 use carapace_mm::info::{DeviceId, ResourceId, ResourceState};
 
+/// `help`.
+pub static HELP: Command = Command {
+    name: "help",
+    summary: "what commands there are, or the flags of one",
+    operands: Operands::optional("[COMMAND]"),
+    operand_help: &[("COMMAND", "Its name.")],
+    example: "help page",
+    ..Command::NEW
+};
+
+/// `dmesg`.
+pub static DMESG: Command = Command {
+    name: "dmesg",
+    summary: "the kernel's log so far",
+    flags: &[JSON],
+    example: "dmesg",
+    ..Command::NEW
+};
+
+/// `uptime`.
+pub static UPTIME: Command = Command {
+    name: "uptime",
+    summary: "the time since boot",
+    flags: &[JSON],
+    example: "uptime",
+    effect: Effect::Reads,
+    ..Command::NEW
+};
+
+/// `stat`.
+pub static STAT: Command = Command {
+    name: "stat",
+    summary: "counters since boot",
+    flags: &[JSON],
+    example: "stat",
+    effect: Effect::Reads,
+    ..Command::NEW
+};
+
+/// `acpi`.
+pub static ACPI: Command = Command {
+    name: "acpi",
+    summary: "the firmware's tables, events and memory devices",
+    flags: &[JSON],
+    example: "acpi",
+    ..Command::NEW
+};
+
+/// `poweroff`.
+pub static POWEROFF: Command =
+    Command { name: "poweroff", summary: "turns the machine off", example: "poweroff", ..Command::NEW };
+
+/// `reboot`.
+pub static REBOOT: Command =
+    Command { name: "reboot", summary: "starts the machine again", example: "reboot", ..Command::NEW };
+
 /// `help [COMMAND]`
-pub fn help(invocation: &Invocation<'_>) -> Outcome {
+pub async fn help(invocation: &Invocation<'_>) -> Outcome {
     let Some(name) = invocation.operand(0) else {
-        let names = GROUPS.iter().flat_map(|group| group.commands).map(|command| command.name.len());
-        let width = names.max().unwrap_or(0);
-        for group in GROUPS {
-            writeln!(Out, "{}:", group.title)?;
-            for command in group.commands {
-                writeln!(Out, "  {:width$}  {}", command.name, command.summary)?;
-            }
-        }
-        writeln!(Out, "\nhelp COMMAND, or COMMAND --help, tells all about one. -J makes a command that")?;
-        writeln!(Out, "shows something print one line of JSON. Sizes take K, M, G, T. Tab completes,")?;
-        writeln!(Out, "Ctrl-C stops a command.")?;
-        return Ok(());
+        return Ok(COMMANDS.write_help(&mut Out)?);
     };
-    let command = find(name).ok_or_else(|| Failure::of(ArgError::UnknownCommand(name)))?;
-    manual::write(&mut Out, command)?;
+    let command = COMMANDS.find(name);
+    command.ok_or_else(|| Failure::of(ArgError::UnknownCommand(COMMANDS, name)))?.write_help(&mut Out)?;
     Ok(())
 }
 
@@ -78,7 +120,7 @@ fn microseconds() -> u64 {
 }
 
 /// `uptime [-J]`
-pub fn uptime(invocation: &Invocation<'_>) -> Outcome {
+pub async fn uptime(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => report::object(&mut Out, &Uptime { uptime_us: microseconds() })?,
         Format::Table => {
@@ -92,7 +134,7 @@ pub fn uptime(invocation: &Invocation<'_>) -> Outcome {
 }
 
 /// `stat [-J]`
-pub fn stat(invocation: &Invocation<'_>) -> Outcome {
+pub async fn stat(invocation: &Invocation<'_>) -> Outcome {
     let (acpi_interrupts, notifications) =
         acpi::with(|acpi| (acpi.interrupts, acpi.notifications)).unwrap_or_default();
     let stat =
@@ -200,34 +242,14 @@ fn state(device: &MemoryDevice) -> Text<160> {
     }
 }
 
-// The words that completion offers are the faults there are.
-const _: () = {
-    assert!(FAULTS.len() == Fault::ALL.len());
-    let mut place = 0;
-    while place < FAULTS.len() {
-        assert!(same(FAULTS[place], Fault::ALL[place].name()));
-        place += 1;
-    }
-};
-
-/// `panic [FAULT]`
-pub fn panic(invocation: &Invocation<'_>) -> Outcome {
-    let Some(name) = invocation.operand(0) else { panic!("asked for by the shell") };
-    let unknown = || {
-        let usage = invocation.command.usage;
-        Failure::of(format_args!("there is no fault '{name}' to provoke; usage: {usage}"))
-    };
-    provoke(Fault::named(name).ok_or_else(unknown)?)
-}
-
 /// `poweroff`
-pub fn poweroff(_invocation: &Invocation<'_>) -> Outcome {
+pub async fn poweroff(_invocation: &Invocation<'_>) -> Outcome {
     let Err(error) = sleep::power_off();
     Err(Failure::of(error))
 }
 
 /// `reboot`
-pub fn reboot(_invocation: &Invocation<'_>) -> Outcome {
+pub async fn reboot(_invocation: &Invocation<'_>) -> Outcome {
     let Err(error) = sleep::restart();
     Err(Failure::of(error))
 }

@@ -1,0 +1,51 @@
+//! `poison`: freed memory is filled with a pattern, and writes to it are reported.
+
+use super::console::Out;
+use super::{Failure, Outcome};
+use crate::memory::core;
+use ::core::fmt::Write;
+use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, JSON, Operands};
+use carapace_cli::report::{self, Format};
+use carapace_cli::rows::PoisonRow;
+use carapace_mm::poison::Mode;
+
+/// `poison`.
+pub static POISON: Command = Command {
+    name: "poison",
+    summary: "fills freed memory with a pattern, and reports writes to it",
+    operands: Operands::optional("[on|off]"),
+    operand_help: &[
+        ("on", "From now on what is freed is watched."),
+        ("off", "Nothing is watched any more. Without either: how it stands."),
+    ],
+    words: |word| ["on", "off"].into_iter().for_each(word),
+    flags: &[JSON],
+    example: "poison",
+    ..Command::NEW
+};
+
+/// `poison [on|off] [-J]`
+pub async fn poison(invocation: &Invocation<'_>) -> Outcome {
+    match invocation.operand(0) {
+        None => {}
+        Some("on") => core().set_poison(Mode::On),
+        Some("off") => core().set_poison(Mode::Off),
+        Some(other) => return Err(Failure::of(format_args!("'{other}' is neither on nor off"))),
+    }
+    let info = core().poison_info();
+    let row = PoisonRow {
+        on: info.mode == Mode::On,
+        watched_pages: info.watched_pages,
+        damaged_pages: info.damaged_pages,
+    };
+    match invocation.format() {
+        Format::Json => report::object(&mut Out, &row)?,
+        Format::Table => {
+            let on = if row.on { "on" } else { "off" };
+            let (watched, damaged) = (row.watched_pages, row.damaged_pages);
+            writeln!(Out, "{on}; {watched} freed pages are watched, {damaged} were found written to")?;
+        }
+    }
+    Ok(())
+}

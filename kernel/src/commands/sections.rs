@@ -1,0 +1,92 @@
+//! `sections`: the 128 MiB sections.
+
+use super::console::Out;
+use super::resources::known;
+use super::{Failure, Outcome, stream};
+use ::core::fmt::Write;
+use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, Effect, Flag, JSON, Operands};
+use carapace_cli::parse::{self, IdOrRange};
+use carapace_cli::report::{self, Format};
+use carapace_cli::rows::{SectionRow, Word};
+use carapace_mm::addr::{MAX_PFN, PfnRange, SECTION_PAGES, SectionNr};
+use carapace_mm::address_space::VMEMMAP;
+
+const VERBOSE: Flag = Flag::new("--verbose", "what the words mean, and where a section lies").short('v');
+/// `sections`.
+pub static SECTIONS: Command = Command {
+    name: "sections",
+    summary: "the 128 MiB sections, of one resource or between two numbers",
+    operands: Operands::optional("[ID|FROM-TO]"),
+    operand_help: &[
+        ("ID", "Only those of the resource of that number."),
+        ("FROM-TO", "Only those from one number to another, both included."),
+    ],
+    flags: &[VERBOSE, JSON],
+    example: "sections",
+    effect: Effect::Reads,
+    ..Command::NEW
+};
+
+/// What the words in the table mean, for `-v`.
+const WORDS: &[(&str, &str)] = &[
+    ("online", "Its usable frames may be allocated."),
+    ("offline", "They may not; `online` makes them usable again."),
+    ("memmap", "It has none: all of it carries the resource's own data."),
+];
+
+fn section_row(row: &carapace_mm::info::SectionRow) -> SectionRow {
+    SectionRow {
+        section: row.section.0,
+        start_pfn: row.section.start().0,
+        pages: SECTION_PAGES,
+        present_pages: row.present_pages,
+        memmap_pages: row.memmap_pages,
+        usable_pages: row.usable_pages,
+        free_pages: row.free_pages,
+        node: row.node.0,
+        state: Word::of(&row.state),
+        resource: row.resource.0,
+    }
+}
+
+/// `sections [ID|FROM-TO] [-J]`
+pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
+    let wanted = invocation.operand(0).map(parse::id_or_range).transpose().map_err(Failure::of)?;
+    let (within, only) = match wanted {
+        None => (stream::EVERYTHING, None),
+        Some(IdOrRange::Id(id)) => {
+            let info = known(id)?;
+            (info.range, Some(info.id))
+        }
+        Some(IdOrRange::Sections { from, to }) => (sections_from_to(from, to)?, None),
+    };
+    stream::list(invocation.format(), async |tell: &mut dyn FnMut(&SectionRow)| {
+        stream::sections(within, &mut |_, row| {
+            if only.is_none_or(|id| id == row.resource) {
+                tell(&section_row(row));
+            }
+        })
+        .await
+    })
+    .await?;
+    if invocation.format() == Format::Table && invocation.has(&VERBOSE) {
+        Out.write_char('\n')?;
+        report::legend(&mut Out, WORDS)?;
+        writeln!(
+            Out,
+            "\nsection n: {SECTION_PAGES} frames from n * {SECTION_PAGES} on, 128 MiB from n * 128 MiB on"
+        )?;
+        writeln!(Out, "its descriptors: 2 MiB from {} + n * 2 MiB on", VMEMMAP.start)?;
+    }
+    Ok(())
+}
+
+/// The frames of the sections from `from` to `to`, as far as there can be any.
+pub fn sections_from_to(from: u64, to: u64) -> Result<PfnRange, Failure> {
+    let highest = MAX_PFN.section().0 - 1;
+    if from > highest {
+        return Err(Failure::of(format_args!("section {from} is above {highest}, the highest there can be")));
+    }
+    Ok(PfnRange::new(SectionNr(from).start(), SectionNr(to.min(highest)).range().end))
+}
