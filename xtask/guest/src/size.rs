@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::anyhow;
-use carapace_cli::number;
+use carapace_cli::parse;
 use serde::{Deserialize, Serialize};
 
 /// A number of bytes.
@@ -39,7 +39,7 @@ impl FromStr for ByteSize {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        number::size(text).map(Self).map_err(|error| anyhow!("{error}"))
+        parse::size(text).map(Self).map_err(|error| anyhow!("{error}"))
     }
 }
 
