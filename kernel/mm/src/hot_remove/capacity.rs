@@ -116,10 +116,4 @@ impl<M: Machine> Memory<M> {
         });
         RemoveError::NotEnoughFree { needed, free: self.free_everywhere() }
     }
-
-    /// That there is no room for `needed` more page tables.
-    pub(crate) fn not_enough_for_tables(&self, needed: u64) -> RemoveError {
-        let free = self.free_everywhere().saturating_sub(self.nodes.movable_only(&self.slots, None));
-        RemoveError::NotEnoughForTables { needed, free }
-    }
 }

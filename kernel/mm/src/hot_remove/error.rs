@@ -8,7 +8,7 @@ use core::fmt;
 use crate::addr::{Pfn, PfnRange, VirtAddr};
 use crate::fault_injection::Step;
 use crate::info::{DeviceId, Holder, ResourceId, Zone};
-use crate::vmalloc::AllocationId;
+use crate::vmalloc::{AllocationId, MigrateError};
 
 /// A block that stays where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,17 @@ pub enum RemoveError {
         /// The step.
         step: Step,
     },
+}
+
+impl From<MigrateError> for RemoveError {
+    fn from(error: MigrateError) -> RemoveError {
+        match error {
+            MigrateError::NotStarted => RemoveError::NotStarted,
+            MigrateError::NoTables { needed, free } => RemoveError::NotEnoughForTables { needed, free },
+            MigrateError::NoRun { id, pages, longest } => RemoveError::NoRun { id, pages, longest },
+            MigrateError::Corrupt { at } => RemoveError::Corrupt { at },
+        }
+    }
 }
 
 impl fmt::Display for RemoveError {

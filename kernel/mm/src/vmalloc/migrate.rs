@@ -22,7 +22,6 @@
 use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::address_space::direct;
 use crate::descriptor::Kind;
-use crate::hot_remove::RemoveError;
 use crate::machine::Machine;
 use crate::memory::{Block, Memory};
 use crate::page_table::{FrameSource, LeafSize, Level, PageTables, ReplaceError};
@@ -62,6 +61,34 @@ pub(crate) enum Sizes {
     Large,
     /// Any size.
     Any,
+}
+
+/// Why nothing was migrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MigrateError {
+    /// No page tables were taken over yet.
+    NotStarted,
+    /// No frame is left for a page table.
+    NoTables {
+        /// Frames for page tables.
+        needed: u64,
+        /// Free frames that they may have.
+        free: u64,
+    },
+    /// No run is long enough for a contiguous allocation.
+    NoRun {
+        /// The allocation.
+        id: AllocationId,
+        /// Its frames.
+        pages: u64,
+        /// The longest run of free frames.
+        longest: u64,
+    },
+    /// The page tables or the descriptors do not hold what they must.
+    Corrupt {
+        /// Where.
+        at: VirtAddr,
+    },
 }
 
 /// A [`FrameSource`] for the page tables that replace split leaves.
@@ -106,15 +133,15 @@ impl VmallocArena {
         at: VirtAddr,
         most: u64,
         sizes: Sizes,
-    ) -> Result<Migrated, RemoveError> {
+    ) -> Result<Migrated, MigrateError> {
         let mut areas = self.areas.lock();
-        let area = areas.holding(at).ok_or(RemoveError::Corrupt { at })?;
+        let area = areas.holding(at).ok_or(MigrateError::Corrupt { at })?;
         match mapping_of(memory, area, block, at) {
             MappedBy::Scattered(size) if sizes == Sizes::Any || size > LeafSize::K4 => {}
             MappedBy::Scattered(_) => return Ok(Migrated::NoBlock),
             MappedBy::Contiguous => return Ok(Migrated::Busy(area.allocation.id)),
             MappedBy::Busy(id) => return Ok(Migrated::Busy(id)),
-            MappedBy::Unknown => return Err(RemoveError::Corrupt { at }),
+            MappedBy::Unknown => return Err(MigrateError::Corrupt { at }),
         }
         let wanted = Order(most.max(1).ilog2() as u8).max(LARGE).min(block.order);
         let Some(new) = alloc_target(memory, block, wanted, sizes) else { return Ok(Migrated::NoBlock) };
@@ -136,20 +163,25 @@ impl VmallocArena {
         frame: Pfn,
         at: VirtAddr,
         level: Level,
-    ) -> Result<(), RemoveError> {
+    ) -> Result<(), MigrateError> {
         // Excludes other edits of the window's tables.
         let _areas = self.areas.lock();
         let linked =
             memory.with_tables(|tables, machine| tables.removable_table(machine, at, level)).flatten();
         if linked != Some(frame) {
-            return Err(RemoveError::Corrupt { at });
+            return Err(MigrateError::Corrupt { at });
         }
-        let Some(new) = memory.alloc_table() else { return Err(memory.not_enough_for_tables(1)) };
+        let Some(new) = memory.alloc_table() else { return Err(no_tables(memory)) };
         memory.set_table_owner(new, at, level);
         memory.with_tables(|tables, machine| tables.hand_over(machine, at, level, new));
         memory.free_table(frame);
         Ok(())
     }
+}
+
+/// The error of a page table that gets no frame.
+fn no_tables<M: Machine>(memory: &Memory<M>) -> MigrateError {
+    MigrateError::NoTables { needed: 1, free: memory.free_pages(None, Kind::Pinned) }
 }
 
 /// Returns how `area` uses `block`, mapped at `at`.
@@ -192,8 +224,8 @@ pub(super) fn remap<M: Machine>(
     old: Pfn,
     new: Pfn,
     pages: u64,
-) -> Result<(), RemoveError> {
-    let corrupt = RemoveError::Corrupt { at };
+) -> Result<(), MigrateError> {
+    let corrupt = MigrateError::Corrupt { at };
     split_leaves(memory, at, new.start(), pages)?;
     memory.machine().copy_pages(direct(old.start()), direct(new.start()), pages);
     let replace = |tables: &mut PageTables, machine: &M| tables.replace(machine, at, new.start(), pages);
@@ -206,15 +238,15 @@ pub(super) fn split_leaves<M: Machine>(
     at: VirtAddr,
     phys: PhysAddr,
     pages: u64,
-) -> Result<(), RemoveError> {
+) -> Result<(), MigrateError> {
     let mut note = |at, level, frame| memory.set_table_owner(frame, at, level);
     let split = memory.with_tables(|tables, machine| {
         tables.split(machine, at, phys, pages, &mut SplitTables(memory), &mut note)
     });
     match split {
         Some(Ok(())) => Ok(()),
-        Some(Err(ReplaceError::OutOfFrames { .. })) => Err(memory.not_enough_for_tables(1)),
-        Some(Err(ReplaceError::NotMapped { at })) => Err(RemoveError::Corrupt { at }),
-        None => Err(RemoveError::NotStarted),
+        Some(Err(ReplaceError::OutOfFrames { .. })) => Err(no_tables(memory)),
+        Some(Err(ReplaceError::NotMapped { at })) => Err(MigrateError::Corrupt { at }),
+        None => Err(MigrateError::NotStarted),
     }
 }

@@ -15,12 +15,11 @@
 //! start. Neighbours: `migrate` remaps pages, `free` frees a half-migrated allocation.
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
-use crate::hot_remove::RemoveError;
 use crate::layout::LARGE_PAGES;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::LeafSize;
-use crate::vmalloc::migrate::{remap, split_leaves};
+use crate::vmalloc::migrate::{MigrateError, remap, split_leaves};
 use crate::vmalloc::{AllocationState, Area, FrameProvider, Shape, VmallocArena};
 
 /// The migration of a contiguous allocation.
@@ -53,7 +52,7 @@ impl VmallocArena {
         &self,
         memory: &Memory<M>,
         isolated: &dyn Fn(PfnRange) -> bool,
-    ) -> Result<u64, RemoveError> {
+    ) -> Result<u64, MigrateError> {
         let mut areas = self.areas.lock();
         let mut tables = 0;
         let mut failed = None;
@@ -73,7 +72,7 @@ impl VmallocArena {
             let start = area.allocation.start;
             let Some(old) = memory.with_tables(|tables, machine| tables.translate(machine, start)).flatten()
             else {
-                failed = Some(RemoveError::Corrupt { at: start });
+                failed = Some(MigrateError::Corrupt { at: start });
                 break;
             };
             let old = PfnRange::of(old.phys.pfn(), area.allocation.pages);
@@ -82,7 +81,7 @@ impl VmallocArena {
             }
             let Some(new) = memory.allocate_run_like(old, start) else {
                 let (id, pages) = (area.allocation.id, old.pages());
-                failed = Some(RemoveError::NoRun { id, pages, longest: memory.longest_run(pages) });
+                failed = Some(MigrateError::NoRun { id, pages, longest: memory.longest_run(pages) });
                 break;
             };
             tables += tables_of_splits(memory, area, new.start);
@@ -103,7 +102,11 @@ impl VmallocArena {
     ///
     /// # Errors
     /// When frames for tables run out, or the page tables contradict an area.
-    pub(crate) fn migrate_runs<M: Machine>(&self, memory: &Memory<M>, most: u64) -> Result<u64, RemoveError> {
+    pub(crate) fn migrate_runs<M: Machine>(
+        &self,
+        memory: &Memory<M>,
+        most: u64,
+    ) -> Result<u64, MigrateError> {
         let mut areas = self.areas.lock();
         let mut moved = 0;
         for area in &mut areas.list {
@@ -142,7 +145,7 @@ pub(super) fn free<P: FrameProvider>(provider: &P, area: &mut Area) {
 }
 
 /// Migrates all remaining pages of a migration that has begun.
-fn finish_migration<M: Machine>(memory: &Memory<M>, area: &mut Area) -> Result<(), RemoveError> {
+fn finish_migration<M: Machine>(memory: &Memory<M>, area: &mut Area) -> Result<(), MigrateError> {
     while area.migration.is_some() {
         migrate_piece(memory, area, u64::MAX)?;
     }
@@ -159,7 +162,7 @@ fn cancel_untouched<M: Machine>(memory: &Memory<M>, area: &mut Area) {
 
 /// Migrates the next piece of about `most` pages: whole 2 MiB leaves where there are any. Splits the leaves that are
 /// not congruent with the new run before the first piece, so that no later piece can run out of table frames.
-fn migrate_piece<M: Machine>(memory: &Memory<M>, area: &mut Area, most: u64) -> Result<u64, RemoveError> {
+fn migrate_piece<M: Machine>(memory: &Memory<M>, area: &mut Area, most: u64) -> Result<u64, MigrateError> {
     let Some(mut migration) = area.migration else { return Ok(0) };
     if migration.moved == 0 {
         split_leaves(memory, area.allocation.start, migration.new.start(), area.allocation.pages)?;
