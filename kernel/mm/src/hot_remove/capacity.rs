@@ -1,7 +1,7 @@
-//! What migration asks of the regions: where there is room, and blocks made to fit.
+//! Capacity for migration: counting free frames and blocks, finding target runs, splitting blocks to fit.
 //!
-//! Memory that is leaving is on no node's list, or isolated in its region, so nothing here ever finds a frame in it.
-//! Neighbours: `evacuate` and `window` ask, `node` and `buddy` know.
+//! Isolated memory is on no node's list, or isolated in its region, so these functions never return a frame of it.
+//! Neighbours: `evacuate` and `vmalloc` call it; `zonelist` and `buddy` do the work.
 
 use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use crate::buddy::Walk;
@@ -14,23 +14,23 @@ use crate::region::Entry;
 use crate::rmap::RmapEntry;
 use crate::zonelist::{Amount, Constraints};
 
-/// A block that somebody holds.
+/// A block that is not free.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UsedBlock {
     pub(crate) head: Pfn,
     pub(crate) pages: u64,
     pub(crate) state: State,
-    pub(crate) word: RmapEntry,
+    pub(crate) rmap: RmapEntry,
 }
 
 impl<M: Machine> Memory<M> {
-    /// The node of the resource that has `pfn`.
+    /// Returns the node of the resource that contains `pfn`.
     pub(crate) fn node_of(&self, pfn: Pfn) -> Option<NodeId> {
         let entry = self.index.read().find(pfn).copied()?;
         self.region(entry).map(|region| region.node)
     }
 
-    /// The first block at or behind `at` in a resource's usable run that is held; `at` goes behind it.
+    /// Returns the first block at or after `at` in a resource's usable run that is not free. Advances `at` to its end.
     pub(crate) fn block_from(&self, entry: Entry, at: &mut Pfn) -> Option<UsedBlock> {
         self.with_region(entry.slot, |region, buddy| {
             let mut next = None;
@@ -39,23 +39,23 @@ impl<M: Machine> Memory<M> {
                     return Walk::Continue;
                 }
                 let (head, tag) = (found.head, found.tag);
-                let word = RmapEntry::of(buddy.page(head).rmap());
-                next = Some(UsedBlock { head, pages: tag.order.pages(), state: tag.state, word });
+                let rmap = RmapEntry::of(buddy.page(head).rmap());
+                next = Some(UsedBlock { head, pages: tag.order.pages(), state: tag.state, rmap });
                 Walk::Stop
             });
             next
         })?
     }
 
-    /// Splits the allocated block at `head` until its first part has `order`; each part knows its own holder.
+    /// Splits the allocated block at `head` until its first part has `order`; each part gets its own rmap.
     pub(crate) fn split_allocated(&self, head: Pfn, order: Order) {
         if let Some(entry) = self.index.read().find(head).copied() {
             self.with_region(entry.slot, |_, buddy| buddy.split_to(head, order, RmapEntry::after));
         }
     }
 
-    /// A run as long as `old`, on its node if there is one: congruent to the address `at` modulo 2 MiB, so that large
-    /// leaves stay, or else any.
+    /// Allocates a run as long as `old`: preferably on the same node and congruent to the address `at` modulo 2 MiB, so
+    /// that large leaves stay whole.
     pub(crate) fn allocate_run_like(&self, old: PfnRange, at: VirtAddr) -> Option<PfnRange> {
         let near = self.node_of(old.start);
         let congruent = (LARGE_PAGES, at.0 >> PAGE_SHIFT);
@@ -75,21 +75,21 @@ impl<M: Machine> Memory<M> {
         )
     }
 
-    /// The longest run of free frames, known to be shorter than `below`.
+    /// Returns the length of the longest run of free frames, which must be shorter than `below`.
     pub(crate) fn longest_run(&self, below: u64) -> u64 {
         let (mut fits, mut too_long) = (0, below);
         while fits + 1 < too_long {
             let middle = fits + (too_long - fits) / 2;
             let want = Constraints { node: None, kind: Kind::Movable, amount: Amount::Pages(middle) };
-            let there = self.nodes.choose(&self.slots, &want, |slot| {
+            let run = self.nodes.choose(&self.slots, &want, |slot| {
                 self.with_region(slot, |_, buddy| buddy.find_run(middle)).flatten()
             });
-            if there.is_some() { fits = middle } else { too_long = middle }
+            if run.is_some() { fits = middle } else { too_long = middle }
         }
         fits
     }
 
-    /// Blocks of 2 MiB that are free where allocations may be.
+    /// Counts the free blocks of 2 MiB in regions that are not isolated as a whole.
     pub(super) fn large_blocks(&self) -> u64 {
         let mut blocks = 0;
         self.each_entry(|entry| {
@@ -103,7 +103,7 @@ impl<M: Machine> Memory<M> {
         blocks
     }
 
-    /// That there is no room any more for what is still to move.
+    /// Makes the error for movable frames that do not fit elsewhere.
     pub(super) fn not_enough_free(&self) -> RemoveError {
         let mut needed = 0;
         self.each_isolated(|entry, region| {

@@ -1,6 +1,7 @@
-//! Why memory stays, and why it does not come back: each reason with the numbers a person needs to act on it.
+//! The reasons why memory cannot be removed, taken offline or brought online, each with the numbers that a person
+//! needs to act on it.
 //!
-//! `Display` is the sentence for the log and the shell. Neighbours: `remove` returns them, the kernel maps a
+//! `Display` is the message in log and shell. Neighbours: `hot_remove` returns them, the kernel maps a
 //! [`RemoveError`] to a code for `_OST`.
 
 use core::fmt;
@@ -10,16 +11,16 @@ use crate::fault_injection::Step;
 use crate::info::{DeviceId, Holder, ResourceId, Zone};
 use crate::vmalloc::{AllocationId, MigrateError};
 
-/// A block that stays where it is.
+/// A block that cannot be migrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pinned {
-    /// The resource it lies in.
+    /// The resource that contains it.
     pub resource: ResourceId,
-    /// Its first frame.
+    /// The first frame.
     pub pfn: Pfn,
-    /// Its frames.
+    /// The number of frames.
     pub pages: u64,
-    /// Who holds it.
+    /// The owner.
     pub holder: Holder,
 }
 
@@ -37,29 +38,29 @@ impl fmt::Display for Pinned {
     }
 }
 
-/// Why memory was not taken out of use. Everything is as before then; frames that were migrated stay where they
-/// are.
+/// The reason why memory was not removed or taken offline. It is in use as before; migrated blocks stay at their new
+/// frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveError {
-    /// The memory core has not been started.
+    /// The memory core is not started.
     NotStarted,
     /// No resource belongs to the device.
     Unknown {
         /// The device.
         device: DeviceId,
     },
-    /// Boot memory belongs to no device.
+    /// Boot memory cannot be removed: it belongs to no device.
     Boot,
-    /// The memory went away meanwhile, without waiting for the end.
+    /// A surprise removal took the memory before the end.
     SurpriseRemoved,
-    /// Another removal is under way.
+    /// Another removal or offlining is under way.
     UnderWay {
-        /// The first resource that is leaving.
+        /// The first resource of that one.
         resource: ResourceId,
     },
-    /// There is no resource of that number.
+    /// No resource has this id.
     NoResource {
-        /// The number.
+        /// The id.
         resource: ResourceId,
     },
     /// None of the frames is present and usable.
@@ -67,49 +68,49 @@ pub enum RemoveError {
         /// The frames.
         range: PfnRange,
     },
-    /// A block stays where it is.
+    /// A block cannot be migrated.
     Pinned(Pinned),
-    /// What would have to move has no room elsewhere.
+    /// The used frames do not fit elsewhere.
     NotEnoughFree {
-        /// Frames to move, with the page tables that it takes.
+        /// Frames to migrate and frames for the page tables that this needs.
         needed: u64,
         /// Free frames elsewhere.
         free: u64,
     },
-    /// Page tables, which may not lie in a movable zone, have no room elsewhere.
+    /// The page tables do not fit elsewhere; they may not lie in a movable zone.
     NotEnoughForTables {
-        /// Frames for page tables.
+        /// Frames needed for page tables.
         needed: u64,
-        /// Free frames elsewhere that they may have.
+        /// Free frames elsewhere outside of movable zones.
         free: u64,
     },
-    /// A contiguous allocation has nowhere to go.
+    /// No free run fits a contiguous allocation.
     NoRun {
         /// The allocation.
         id: AllocationId,
-        /// Its frames.
+        /// Its size in frames.
         pages: u64,
         /// The longest run of free frames elsewhere.
         longest: u64,
     },
-    /// An allocation with frames there is being made or freed.
+    /// An allocation with frames there is growing or being freed.
     Busy {
         /// The allocation.
         id: AllocationId,
     },
-    /// Frames are allocated, though the evacuation was to be over.
+    /// Frames are still allocated at the end of the evacuation.
     InUse {
         /// The resource.
         resource: ResourceId,
-        /// How many of its frames.
+        /// The number of allocated frames.
         pages: u64,
     },
-    /// The page tables or the descriptors do not hold what they must: memory is corrupted.
+    /// Page tables and descriptors contradict each other: memory is corrupted.
     Corrupt {
-        /// Where.
+        /// The address.
         at: VirtAddr,
     },
-    /// The step was told to fail (`fail`, tests).
+    /// A fault was injected at the step (command `fail`, tests).
     Injected {
         /// The step.
         step: Step,
@@ -132,32 +133,35 @@ impl fmt::Display for RemoveError {
         match *self {
             RemoveError::NotStarted => write!(f, "the memory core is not started"),
             RemoveError::Unknown { .. } => write!(f, "no resource belongs to the device"),
-            RemoveError::Boot => write!(f, "boot memory belongs to no device that could be removed"),
-            RemoveError::SurpriseRemoved => write!(f, "the memory went away meanwhile"),
+            RemoveError::Boot => write!(f, "boot memory cannot be removed: it belongs to no device"),
+            RemoveError::SurpriseRemoved => write!(f, "the memory was surprise-removed"),
             RemoveError::UnderWay { resource } => {
                 write!(f, "resource {resource} is being taken out of use; one at a time")
             }
             RemoveError::NoResource { resource } => write!(f, "there is no resource {resource}"),
-            RemoveError::Absent { range } => write!(f, "none of the frames {range} is there to be used"),
+            RemoveError::Absent { range } => write!(f, "none of the frames {range} is present and usable"),
             RemoveError::Pinned(pinned) => pinned.fmt(f),
             RemoveError::NotEnoughFree { needed, free } => {
                 let missing = needed.saturating_sub(free);
-                write!(f, "{needed} frames must move and {free} are free elsewhere: {missing} are missing")
+                write!(
+                    f,
+                    "{needed} frames must migrate, but only {free} are free elsewhere: {missing} are missing"
+                )
             }
             RemoveError::NotEnoughForTables { needed, free } => write!(
                 f,
-                "{needed} frames are needed for page tables and {free} are free elsewhere outside of movable zones"
+                "{needed} frames are needed for page tables, but only {free} are free elsewhere outside of movable zones"
             ),
             RemoveError::NoRun { id, pages, longest } => write!(
                 f,
-                "allocation {id} needs a run of {pages} frames, the longest free one elsewhere has {longest}"
+                "allocation {id} needs a run of {pages} frames, but the longest free run elsewhere has {longest}"
             ),
             RemoveError::Busy { id } => {
                 write!(f, "allocation {id}, which has frames there, is being made or freed")
             }
             RemoveError::Corrupt { at } => write!(f, "the page tables are corrupted at {at}"),
             RemoveError::InUse { resource, pages } => {
-                write!(f, "{pages} frames of resource {resource} are allocated")
+                write!(f, "{pages} frames of resource {resource} are still allocated")
             }
             RemoveError::Injected { step } => write!(f, "fault injected at step {step}"),
         }
@@ -166,14 +170,14 @@ impl fmt::Display for RemoveError {
 
 impl core::error::Error for RemoveError {}
 
-/// Why memory did not come back into use. Nothing has changed then.
+/// The reason why memory was not brought online. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnlineError {
-    /// The memory core has not been started.
+    /// The memory core is not started.
     NotStarted,
-    /// There is no resource of that number.
+    /// No resource has this id.
     NoResource {
-        /// The number.
+        /// The id.
         resource: ResourceId,
     },
     /// None of the frames is present and usable.
@@ -181,16 +185,16 @@ pub enum OnlineError {
         /// The frames.
         range: PfnRange,
     },
-    /// A removal is under way.
+    /// A removal or offlining is under way.
     UnderWay {
-        /// The first resource that is leaving.
+        /// The first resource of it.
         resource: ResourceId,
     },
-    /// Other frames of the resource are in use in another zone.
+    /// Other frames of the resource are online in another zone.
     OtherZone {
         /// The resource.
         resource: ResourceId,
-        /// The zone that it is.
+        /// The resource's zone.
         zone: Zone,
     },
 }
@@ -200,14 +204,14 @@ impl fmt::Display for OnlineError {
         match *self {
             OnlineError::NotStarted => write!(f, "the memory core is not started"),
             OnlineError::NoResource { resource } => write!(f, "there is no resource {resource}"),
-            OnlineError::Absent { range } => write!(f, "none of the frames {range} is there to be used"),
+            OnlineError::Absent { range } => write!(f, "none of the frames {range} is present and usable"),
             OnlineError::UnderWay { resource } => {
                 write!(f, "resource {resource} is being taken out of use")
             }
             OnlineError::OtherZone { resource, zone } => {
                 write!(
                     f,
-                    "resource {resource} is online in the zone {zone}; only as a whole it can change it"
+                    "resource {resource} is online in zone {zone}; take all of it offline to change the zone"
                 )
             }
         }

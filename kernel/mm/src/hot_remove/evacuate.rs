@@ -1,21 +1,21 @@
-//! Emptying memory that is leaving, step by step: first a look at all of it, then the copying.
+//! Evacuating isolated memory in steps: first survey all of it, then migrate.
 //!
 //! ```text
-//!  survey   every block: who has it? something that stays: refused       nothing has moved
-//!  runs     a run elsewhere for each contiguous allocation, and           nothing has moved
-//!           room for all the rest, page tables of split leaves included: or refused, with the numbers
-//!  move     the runs; blocks of 2 MiB and more, as long as such can be had; then everything else
+//!  survey    find the user of every block; refuse when one cannot migrate            no block has migrated yet
+//!  capacity  allocate a new run for each contiguous allocation and check that        no block has migrated yet
+//!            the rest fits, page tables of split leaves included; else refuse, with the numbers
+//!  migrate   the runs; then blocks into free blocks of at least 2 MiB while there are any; then everything else
 //! ```
 //!
-//! Large blocks go first, so that single frames do not break up what leaves of 2 MiB could use: then the room
-//! computed beforehand is what is needed, as long as nobody else takes of it meanwhile. Who does makes the
-//! removal fail late, with the numbers of that moment; what was moved by then stays where it is.
+//! Large blocks migrate first, so that single frames do not fragment the free 2 MiB blocks, and the computed capacity
+//! suffices. Capacity is checked but not reserved. If another task allocates it meanwhile, migration fails later and
+//! reports the free count at that time; blocks already migrated stay at their new frames.
 //!
-//! Invariants: isolated memory gets no new block, so what a walk has passed stays empty; a step looks at a
-//! bounded number of blocks and copies a bounded number of frames. What an allocation that is being made or freed
-//! has is waited for: a step then does nothing and says for whom.
+//! Invariants: isolated memory gets no new blocks, so the part that a walk has passed stays empty; a step visits a
+//! bounded number of blocks and copies a bounded number of frames. A step waits for an allocation that is growing or
+//! being freed: it does nothing and reports the allocation.
 //!
-//! Neighbours: `window` moves blocks, runs and tables; `remove` begins and ends.
+//! Neighbours: `vmalloc` migrates blocks, runs and tables; `hot_remove` begins and finishes.
 
 use crate::addr::{Pfn, PfnRange};
 use crate::buddy::{Found, Walk};
@@ -31,10 +31,10 @@ use crate::region::{Entry, Region};
 use crate::rmap::RmapEntry;
 use crate::vmalloc::{MappedBy, Migrated, Progress, Sizes, VmallocArena};
 
-/// Blocks looked at in a step.
+/// The most blocks that a step visits.
 const BLOCKS: u64 = 4096;
 
-/// How far it has come.
+/// The phase of an evacuation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Survey,
@@ -42,25 +42,25 @@ enum Phase {
     Move(Sizes),
 }
 
-/// What the survey found.
+/// The result of the survey.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
-    /// Frames to move one block at a time.
+    /// Frames that migrate block by block.
     movable: u64,
     /// Leaves of 2 MiB among them.
     large: u64,
-    /// Larger leaves among them, and those that only a part of moves: each falls apart.
+    /// Leaves that must be split: larger ones, and those that migrate in part.
     splits: u64,
-    /// Page tables of the window.
+    /// Page tables of allocations.
     tables: u64,
 }
 
-/// The number of an evacuation, never used again.
+/// The id of an evacuation, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EvacuationId(u64);
 
 impl EvacuationId {
-    /// That of the first evacuation.
+    /// The id of the first evacuation.
     pub(crate) const FIRST: EvacuationId = EvacuationId(0);
 }
 
@@ -68,14 +68,14 @@ impl EvacuationId {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Underway {
     id: EvacuationId,
-    /// The first resource that is leaving.
+    /// The first isolated resource.
     pub(crate) first: ResourceId,
-    /// How often memory vanished since it began: frames that were moved may have been there.
+    /// Surprise removals of other memory since the start: they may have taken target frames.
     surprise_removals: u64,
 }
 
 impl Hotplug {
-    /// That no evacuation is under way.
+    /// Checks that no evacuation is under way.
     pub(super) fn check_idle(&self) -> Result<(), RemoveError> {
         match self.underway {
             Some(Underway { first: resource, .. }) => Err(RemoveError::UnderWay { resource }),
@@ -83,7 +83,7 @@ impl Hotplug {
         }
     }
 
-    /// A new evacuation is under way, `first` the first resource that is leaving.
+    /// Records a new evacuation, whose first isolated resource is `first`.
     pub(super) fn begin_evacuation(&mut self, first: ResourceId) -> EvacuationId {
         let id = self.next_evacuation;
         self.next_evacuation = EvacuationId(id.0 + 1);
@@ -91,12 +91,13 @@ impl Hotplug {
         id
     }
 
-    /// The evacuation of this number, when it is the one under way.
+    /// Returns the evacuation `id` if it is still under way.
     pub(super) fn evacuation(&self, id: EvacuationId) -> Result<Underway, RemoveError> {
         self.underway.filter(|underway| underway.id == id).ok_or(RemoveError::SurpriseRemoved)
     }
 
-    /// Memory vanished: what is still leaving begins with `first`, or nothing is and the evacuation is over.
+    /// Records a surprise removal. `first` is the first resource that is still isolated; without one the evacuation
+    /// ends.
     pub(super) fn note_surprise_removal(&mut self, first: Option<ResourceId>) {
         self.underway = self.underway.zip(first).map(|(underway, first)| Underway {
             first,
@@ -106,19 +107,19 @@ impl Hotplug {
     }
 }
 
-/// Memory that is being emptied.
+/// The handle of an evacuation.
 #[derive(Debug)]
 pub(super) struct Evacuation {
     id: EvacuationId,
     /// [`Underway::surprise_removals`] when this began its last survey.
     surprise_removals: u64,
     phase: Phase,
-    /// Everything below was looked at in this phase.
+    /// This phase has visited every frame below.
     at: Pfn,
     tally: Tally,
-    /// Blocks seen in this walk that are still there.
+    /// Blocks of this walk that have not migrated.
     left: u64,
-    /// Who is waited for.
+    /// The allocation that the last step waited for.
     pub(super) waiting: Option<RemoveError>,
     pub(super) stats: RemoveStats,
 }
@@ -127,7 +128,7 @@ pub(super) struct Evacuation {
 struct Used {
     resource: ResourceId,
     found: Found,
-    word: RmapEntry,
+    rmap: RmapEntry,
 }
 
 impl Used {
@@ -140,7 +141,7 @@ impl Used {
             resource: self.resource,
             pfn: self.found.head,
             pages: self.found.tag.order.pages(),
-            holder: self.word.shown(),
+            holder: self.rmap.shown(),
         })
     }
 }
@@ -155,7 +156,7 @@ impl Evacuation {
         self.id
     }
 
-    /// Surveys anew when memory vanished meanwhile: runs that were taken there are gone, and so is the room for the rest.
+    /// Restarts with a survey after a surprise removal of other memory, which may have taken target runs and capacity.
     pub(super) fn restart_if_stale(&mut self, underway: Underway) {
         if self.surprise_removals != underway.surprise_removals {
             self.surprise_removals = underway.surprise_removals;
@@ -170,7 +171,7 @@ impl Evacuation {
 }
 
 impl<M: Machine> Memory<M> {
-    /// Does some more: at most about `pages` frames are copied. To be called under the hotplug lock.
+    /// Runs one step, which copies at most about `pages` frames. The caller holds the hotplug lock.
     pub(super) fn evacuate(
         &self,
         arena: &VmallocArena,
@@ -193,20 +194,20 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Looks at the next blocks; at the end, whether there is room for them.
+    /// Surveys the next blocks. After the last one, checks the capacity for all of them.
     fn survey(&self, arena: &VmallocArena, evacuation: &mut Evacuation) -> Result<Progress, RemoveError> {
         evacuation.waiting = None;
         let mut budget = BLOCKS;
         while let Some(used) = self.next_used(&mut evacuation.at, &mut budget) {
             evacuation.left += 1;
             let (pages, tally) = (used.found.tag.order.pages(), &mut evacuation.tally);
-            match (used.found.tag.state, used.word) {
+            match (used.found.tag.state, used.rmap) {
                 (State::Movable, RmapEntry::Mapping(at)) => match arena.mapped_by(self, used.block(), at) {
                     MappedBy::Scattered(size) => {
                         tally.movable += pages;
                         tally.large += if size > LeafSize::K4 { pages / LARGE_PAGES } else { 0 };
-                        let falls_apart = size == LeafSize::G1 || size > LeafSize::K4 && pages < LARGE_PAGES;
-                        tally.splits += if falls_apart { pages.div_ceil(GIB_PAGES) } else { 0 };
+                        let must_split = size == LeafSize::G1 || size > LeafSize::K4 && pages < LARGE_PAGES;
+                        tally.splits += if must_split { pages.div_ceil(GIB_PAGES) } else { 0 };
                     }
                     MappedBy::Contiguous => {}
                     MappedBy::Busy(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
@@ -220,7 +221,7 @@ impl<M: Machine> Memory<M> {
                 _ => return Err(used.pinned()),
             }
             if evacuation.waiting.is_some() {
-                // From the start, when it is over: nothing moves before everything is known.
+                // Survey again from the start later: no block migrates before the survey is complete.
                 evacuation.tally = Tally::default();
                 evacuation.begin(Phase::Survey);
                 return Ok(Progress::More);
@@ -237,7 +238,7 @@ impl<M: Machine> Memory<M> {
         Ok(Progress::More)
     }
 
-    /// Takes the runs for contiguous allocations and computes whether there is room for the rest.
+    /// Allocates the runs for contiguous allocations and checks that everything else fits.
     fn check_capacity(&self, arena: &VmallocArena, tally: &Tally) -> Result<(), RemoveError> {
         let isolated = |run: PfnRange| {
             let mut overlaps = false;
@@ -245,8 +246,8 @@ impl<M: Machine> Memory<M> {
             overlaps
         };
         let for_runs = arena.reserve_runs(self, &isolated)?;
-        let large_there = self.large_blocks();
-        let tables = for_runs + tally.tables + tally.splits + tally.large.saturating_sub(large_there);
+        let large_free = self.large_blocks();
+        let tables = for_runs + tally.tables + tally.splits + tally.large.saturating_sub(large_free);
         let (needed, free) = (tally.movable + tables, self.free_everywhere());
         let for_tables = free.saturating_sub(self.nodes.movable_only(&self.slots, None));
         if needed <= free && tables <= for_tables {
@@ -260,7 +261,7 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// Moves the next blocks, those of `sizes`.
+    /// Migrates the next blocks, into blocks of `sizes`.
     fn migrate_blocks(
         &self,
         arena: &VmallocArena,
@@ -275,12 +276,12 @@ impl<M: Machine> Memory<M> {
         while copied < pages
             && let Some(used) = self.next_used(&mut evacuation.at, &mut budget)
         {
-            match (used.found.tag.state, used.word) {
+            match (used.found.tag.state, used.rmap) {
                 (State::Movable, RmapEntry::Mapping(at)) => {
                     match arena.migrate(self, used.block(), at, pages - copied, sizes)? {
                         Migrated::Pages(moved) => {
                             copied += moved;
-                            // What is left of the block comes next.
+                            // Continue with the rest of the block.
                             evacuation.at = used.found.head.offset(moved);
                         }
                         Migrated::NoBlock if sizes == Sizes::Large => evacuation.left += 1,
@@ -314,14 +315,14 @@ impl<M: Machine> Memory<M> {
         if copied >= pages || budget == 0 {
             return Ok(Progress::More);
         }
-        // That was the end of a walk.
+        // The walk has reached the end.
         let done = evacuation.left == 0 && sizes == Sizes::Any;
         evacuation.begin(Phase::Move(Sizes::Any));
         Ok(if done { Progress::Done } else { Progress::More })
     }
 
-    /// The next block in use at or behind `at` in leaving memory; `at` goes behind it. `None` at the end, or when
-    /// `budget`, which counts blocks looked at, is used up.
+    /// Returns the next block in use at or after `at` in isolated memory, and advances `at` to its end. `None` at the
+    /// end, or when `budget`, the number of blocks to visit, is used up.
     fn next_used(&self, at: &mut Pfn, budget: &mut u64) -> Option<Used> {
         let mut next = None;
         while next.is_none()
@@ -333,8 +334,8 @@ impl<M: Machine> Memory<M> {
                 *at = buddy.walk(part, |found| {
                     *budget -= 1;
                     if matches!(found.tag.state, State::Movable | State::Pinned | State::Boot) {
-                        let word = RmapEntry::of(buddy.page(found.head).rmap());
-                        next = Some(Used { resource: entry.id, found: *found, word });
+                        let rmap = RmapEntry::of(buddy.page(found.head).rmap());
+                        next = Some(Used { resource: entry.id, found: *found, rmap });
                     }
                     if next.is_some() || *budget == 0 { Walk::Stop } else { Walk::Continue }
                 });
@@ -343,7 +344,7 @@ impl<M: Machine> Memory<M> {
         next
     }
 
-    /// The region that is leaving, with frames of its leaving part at or behind `at`.
+    /// Returns the first region with isolated frames at or after `at`.
     fn isolated_from(&self, at: Pfn) -> Option<(Entry, Region)> {
         // In two statements: the index is not read twice at a time.
         let holds = self.index.read().find(at).copied();

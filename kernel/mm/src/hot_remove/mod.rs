@@ -1,27 +1,31 @@
-//! Taking memory out of use: a device's resources, all of them or none, for good (here); a resource or a range
-//! of frames, until it comes back (`offline`).
+//! Hot remove: removing a device's resources, all or none (here), and taking a resource or a range of frames offline
+//! (`offline`). Corresponds to Linux `mm/memory_hotplug.c` (`remove_memory`, `offline_pages`).
 //!
 //! ```text
-//!  isolate           nothing can be allocated there any more                      undo: it can again
-//!  migrate           what is in use moves elsewhere, in steps (`evacuate`)        stays where it is
-//!  hand-over         tables in it that others use move into the others            stays: both are right
-//!  unmap-vmemmap     entries that lead to its descriptors                         undo: map again
-//!  unmap-direct-map  entries that lead to its frames                              undo: map again
-//!  remove            slot, index, sections are gone                               cannot fail
+//!  isolate           no frame of it can be allocated any more                     undo: it can be again
+//!  migrate           used blocks migrate elsewhere, in steps (`evacuate`)         no undo: they stay there
+//!  hand-over         shared page tables in it move to other resources             no undo: both places are valid
+//!  unmap-vmemmap     clear the entries that map its descriptors                   undo: map again
+//!  unmap-direct-map  clear the entries that map its frames                        undo: map again
+//!  remove            slot, index and sections are free                            cannot fail
 //! ```
 //!
-//! Invariants: at most one evacuation at a time, and the regions whose `leaving` has frames are its parts. It has a
-//! number that is never used again, in its handle and in the state under the hotplug lock; each step compares the two,
-//! so that the handle of an evacuation that has ended (its memory was torn out) never touches the next one. A region
-//! that leaves as a whole is off its node's list, and what is free in it counts for nobody; of one that leaves in
-//! part, what is free there is isolated (`buddy::isolate`). What is known of a region is copied out of it
-//! before the first entry is cleared; from then on no byte of it is read or written, its own tables
-//! included. An error at any step leaves everything mapped, known and in use as before. The cost of removing
-//! memory that nobody uses does not grow with its size, but for one entry a GiB or section. Everything runs under
-//! the hotplug lock, which is free between the steps.
+//! Invariants:
+//! * At most one evacuation is under way; its frames are the `isolated` parts of all regions.
+//! * An evacuation has an id that is never reused, in its handle and in the state under the hotplug lock. Each step
+//!   compares the two, so the handle of an evacuation that a surprise removal ended cannot affect the next one.
+//! * A region isolated as a whole is off its node's list, and its free frames are not counted. In a region isolated
+//!   in part, the free blocks of the part are isolated (`buddy::isolate`).
+//! * The removal copies a region's data before it clears the first entry. From then on it reads and writes no byte
+//!   of the region, page tables included.
+//! * An error at any step leaves the memory mapped, registered and in use.
+//! * The cost of removing unused memory does not grow with its size, except for one page-table entry per GiB or
+//!   section.
 //!
-//! Neighbours: `hotplug` brought the resources, `evacuate` empties them, `unmap` cuts them off, `error` has the
-//! reasons.
+//! Each step holds the hotplug lock, which is released between the steps.
+//!
+//! Neighbours: `hot_add` adds resources, `evacuate` migrates their contents, `unmap` clears the entries, `error` lists
+//! the reasons for a refusal.
 
 mod capacity;
 mod error;
@@ -51,37 +55,37 @@ pub use offline::{Offlined, Offlining, Onlined, Target};
 pub use retry::Retry;
 pub use surprise_removal::SurpriseRemoved;
 
-/// What a removal cost.
+/// The cost of a removal or offlining.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemoveStats {
-    /// Frames that were copied elsewhere.
+    /// Frames copied.
     pub migrated_pages: u64,
-    /// Page tables of allocations that moved elsewhere.
+    /// Page tables of allocations migrated.
     pub tables_moved: u64,
-    /// Page tables of others that moved out of the memory that left.
+    /// Shared page tables moved to other resources.
     pub tables_handed_over: u64,
     /// Page-table entries cleared.
     pub entries_cleared: u64,
-    /// Microseconds until nothing could be allocated there any more.
+    /// Time to isolate the memory, in microseconds.
     pub isolate_us: u64,
-    /// Microseconds for looking and copying, without the pauses between the steps.
+    /// Time to survey and migrate, in microseconds, without the pauses between steps.
     pub migrate_us: u64,
-    /// Microseconds from the hand-over to the end.
+    /// Time from the hand-over to the end, in microseconds.
     pub unmap_us: u64,
 }
 
-/// What a removal took away.
+/// The result of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
-    /// The resources that are gone.
+    /// The removed resources.
     pub ids: ArrayVec<ResourceId, MAX_DEVICE_RANGES>,
-    /// All their frames.
+    /// The sum of their frames.
     pub pages: u64,
-    /// What it cost.
+    /// The cost.
     pub stats: RemoveStats,
 }
 
-/// The removal of a device under way. To be finished or aborted; dropped, its memory stays out of use.
+/// A device's removal under way. Finish or abort it; dropping it leaves the memory isolated.
 #[derive(Debug)]
 #[must_use = "finish or abort it"]
 pub struct Removal {
@@ -90,24 +94,24 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// The device.
+    /// Returns the device.
     pub fn device(&self) -> DeviceId {
         self.device
     }
 
-    /// What it cost so far.
+    /// Returns the cost so far.
     pub fn stats(&self) -> RemoveStats {
         self.evacuation.stats
     }
 
-    /// What the last step waited for, when it did nothing.
+    /// Returns the allocation that the last step waited for, as [`RemoveError::Busy`]; `None` when it did not wait.
     pub fn waiting(&self) -> Option<RemoveError> {
         self.evacuation.waiting
     }
 }
 
 impl<M: Machine> Memory<M> {
-    /// Begins to remove the memory of `device`: from now on nothing of it can be allocated. `clock` tells
+    /// Begins to remove the memory of `device`: isolates it, so that none of it can be allocated. `clock` returns
     /// microseconds.
     ///
     /// # Errors
@@ -141,10 +145,10 @@ impl<M: Machine> Memory<M> {
         Ok(Removal { device, evacuation: Evacuation::new(id, stats) })
     }
 
-    /// Does some more of a removal: at most about `pages` frames are copied.
+    /// Runs one step of a removal, which copies at most about `pages` frames.
     ///
     /// # Errors
-    /// See [`RemoveError`]; the memory is in use again then, and the removal is over.
+    /// See [`RemoveError`]; the removal has ended and the memory is in use again then.
     pub fn remove_step(
         &self,
         arena: &VmallocArena,
@@ -177,7 +181,7 @@ impl<M: Machine> Memory<M> {
         result
     }
 
-    /// Gives up: what is leaving is in use again. Does nothing when that evacuation has ended.
+    /// Aborts an evacuation: its memory is in use again. Does nothing when it has ended.
     fn abort(&self, arena: &VmallocArena, id: EvacuationId) {
         let mut hotplug = self.hotplug.lock();
         let Some(hotplug) = hotplug.as_mut() else { return };
@@ -188,8 +192,8 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// That no frame of what is leaving is allocated.
-    fn unused(&self) -> Result<(), RemoveError> {
+    /// Checks that no isolated frame is allocated.
+    fn check_unused(&self) -> Result<(), RemoveError> {
         let mut used = Ok(());
         self.each_isolated(|entry, _| {
             let pages = self.with_region(entry.slot, |region, buddy| {
@@ -212,19 +216,19 @@ impl<M: Machine> Memory<M> {
         used
     }
 
-    /// Ends a removal whose last step said [`Progress::Done`]: the resources are gone, and no byte of the device is
-    /// touched any more.
+    /// Finishes a removal whose last step returned [`Progress::Done`]: unmaps and removes the resources. No byte of the
+    /// device is accessed any more.
     ///
     /// # Errors
-    /// [`RemoveError::SurpriseRemoved`] when the memory went away meanwhile: nothing changes then. When it is not done, or a step
-    /// was told to fail, the memory is in use again.
+    /// [`RemoveError::SurpriseRemoved`] when the memory is gone already; nothing changes then. After any other error
+    /// (frames are still allocated, or a fault was injected) the memory is in use again.
     pub fn finish_remove(&self, removal: Removal, clock: &dyn Fn() -> u64) -> Result<Removed, RemoveError> {
         let start = clock();
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         hotplug.evacuation(removal.evacuation.id())?;
         let mut stats = removal.evacuation.stats;
-        let result = self.unused().and_then(|()| self.unmap_isolated(&mut stats));
+        let result = self.check_unused().and_then(|()| self.unmap_isolated(&mut stats));
         hotplug.underway = None;
         let (ids, pages) = match result {
             Ok(detached) => detached,
@@ -237,13 +241,13 @@ impl<M: Machine> Memory<M> {
         Ok(Removed { ids, pages, stats })
     }
 
-    /// Gives up a removal: the memory is in use again as before. A contiguous allocation that is half way is moved to
-    /// its end first. Does nothing when the memory went away meanwhile.
+    /// Aborts a removal: the memory is in use again. Finishes the migration of a half-migrated contiguous allocation
+    /// first. Does nothing when the memory was surprise-removed.
     pub fn abort_remove(&self, arena: &VmallocArena, removal: Removal) {
         self.abort(arena, removal.evacuation.id());
     }
 
-    /// The first block of a resource that stays where it is; `None` when all that is in use there can move. Page
+    /// Returns the first block of a resource that cannot be migrated; `None` when all can. Page
     /// tables of allocations can.
     pub fn first_pinned(&self, id: ResourceId) -> Option<Pinned> {
         let entry = self.entry(id)?;
@@ -253,24 +257,24 @@ impl<M: Machine> Memory<M> {
                 return None;
             }
             buddy.walk(region.layout.usable, |found| {
-                let word = || RmapEntry::of(buddy.page(found.head).rmap());
-                let stays = match found.tag.state {
+                let rmap = || RmapEntry::of(buddy.page(found.head).rmap());
+                let is_pinned = match found.tag.state {
                     State::Boot => true,
-                    State::Pinned => !matches!(word(), RmapEntry::Table(..) | RmapEntry::Reserve),
+                    State::Pinned => !matches!(rmap(), RmapEntry::Table(..) | RmapEntry::Reserve),
                     _ => false,
                 };
-                if !stays {
+                if !is_pinned {
                     return Walk::Continue;
                 }
                 let (pfn, pages) = (found.head, found.tag.order.pages());
-                pinned = Some(Pinned { resource: id, pfn, pages, holder: word().shown() });
+                pinned = Some(Pinned { resource: id, pfn, pages, holder: rmap().shown() });
                 Walk::Stop
             });
             pinned
         })?
     }
 
-    /// Puts what is leaving back into use.
+    /// Puts all isolated memory back into use.
     fn rollback(&self) {
         self.each_isolated(|entry, _| {
             self.with_region(entry.slot, |region, buddy| {
@@ -284,14 +288,14 @@ impl<M: Machine> Memory<M> {
         });
     }
 
-    /// Puts a region on its node's list.
+    /// Puts a region on its node's list, so that its frames can be allocated.
     fn attach(&self, slot: SlotNr, region: &Region) {
         if let Some(node) = self.nodes.find(region.node) {
             self.nodes.attach(slot, node, ZonePreference::of(region.device, region.zone));
         }
     }
 
-    /// Calls `each` with every region that is leaving, no lock but the hotplug lock held.
+    /// Calls `each` with every region that has an isolated part, holding no lock but the hotplug lock.
     fn each_isolated(&self, mut each: impl FnMut(Entry, Region)) {
         self.each_entry(|entry| {
             if let Some(region) = self.region(entry).filter(|region| !region.isolated.is_empty()) {
@@ -300,11 +304,11 @@ impl<M: Machine> Memory<M> {
         });
     }
 
-    /// The region of an entry, as it is now.
+    /// Returns a copy of an entry's region.
     pub(crate) fn region(&self, entry: Entry) -> Option<Region> {
         self.locked(entry.slot, |region, _| *region)
     }
 }
 
-/// A region taken out of its slot.
+/// Regions removed from their slots, with the slots' numbers.
 type Detached = ArrayVec<(SlotNr, Region), MAX_DEVICE_RANGES>;

@@ -1,15 +1,16 @@
-//! A resource or a range of frames out of use for a while, and back: it stays mapped and known, and nobody can have a
-//! frame of it.
+//! Offline and online: taking a resource or a range of frames out of use and back. Offline memory stays mapped and
+//! registered, but cannot be allocated. Corresponds to Linux `offline_pages` and `online_pages`.
 //!
 //! ```text
 //!  online  --begin--> isolated --steps--> empty --finish--> offline  --online--> online
 //!             ^----------- error or abort ---'
 //! ```
 //!
-//! A range may have parts of several resources; a part that is all of a resource's usable run leaves as a whole. What is
-//! offline already is passed over. Invariants: between `finish` and `online` the frames are blocks in the state
-//! offline, and nothing is isolated while no evacuation is under way. A resource has one zone, which can change only
-//! while all of it is offline. Neighbours: `remove` isolates whole devices, `buddy::isolate` keeps the parts.
+//! A range may overlap several resources; a resource whose usable run lies in it completely is isolated as a whole.
+//! Frames that are offline already stay offline. Invariants: between `finish` and `online` the frames are blocks in
+//! the state offline, and no frame is isolated unless an evacuation is under way. A resource has one zone, which can
+//! change only while all of it is offline. Neighbours: `hot_remove` isolates whole devices, `buddy::isolate` isolates
+//! parts of regions.
 
 use crate::addr::PfnRange;
 use crate::descriptor::{SlotNr, State};
@@ -23,16 +24,16 @@ use crate::region::Region;
 use crate::rmap::RmapEntry;
 use crate::vmalloc::{Progress, VmallocArena};
 
-/// What is to go out of use or to come back.
+/// The memory to take offline or to bring online.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// All of a resource.
     Resource(ResourceId),
-    /// The present ones of these frames.
+    /// Those of these frames that are present and usable.
     Frames(PfnRange),
 }
 
-/// Memory on its way out of use. To be finished or aborted; dropped, it stays isolated.
+/// An offlining under way. Finish or abort it; dropping it leaves the memory isolated.
 #[derive(Debug)]
 #[must_use = "finish or abort it"]
 pub struct Offlining {
@@ -40,35 +41,35 @@ pub struct Offlining {
 }
 
 impl Offlining {
-    /// What it cost so far.
+    /// Returns the cost so far.
     pub fn stats(&self) -> RemoveStats {
         self.evacuation.stats
     }
 
-    /// What the last step waited for, when it did nothing.
+    /// Returns the allocation that the last step waited for, as [`RemoveError::Busy`]; `None` when it did not wait.
     pub fn waiting(&self) -> Option<RemoveError> {
         self.evacuation.waiting
     }
 }
 
-/// What went out of use.
+/// The result of an offlining.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offlined {
-    /// Frames that were in use or free before.
+    /// The frames that went offline, without those that were offline already.
     pub pages: u64,
-    /// What it cost.
+    /// The cost.
     pub stats: RemoveStats,
 }
 
-/// What came back.
+/// The result of an onlining.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Onlined {
-    /// Frames that were offline before.
+    /// The frames that came online, without those that were online already.
     pub pages: u64,
 }
 
 impl<M: Machine> Memory<M> {
-    /// Begins to take `target` out of use: from now on nothing of it can be allocated. `clock` tells microseconds.
+    /// Begins to take `target` offline: isolates it, so that none of it can be allocated. `clock` returns microseconds.
     ///
     /// # Errors
     /// See [`RemoveError`]; nothing has changed then.
@@ -93,10 +94,10 @@ impl<M: Machine> Memory<M> {
         Ok(Offlining { evacuation: Evacuation::new(id, stats) })
     }
 
-    /// Does some more of it: at most about `pages` frames are copied.
+    /// Runs one step of an offlining, which copies at most about `pages` frames.
     ///
     /// # Errors
-    /// See [`RemoveError`]; the memory is in use again then, and the offlining is over.
+    /// See [`RemoveError`]; the offlining has ended and the memory is in use again then.
     pub fn offline_step(
         &self,
         arena: &VmallocArena,
@@ -107,17 +108,17 @@ impl<M: Machine> Memory<M> {
         self.step(arena, &mut offlining.evacuation, pages, clock)
     }
 
-    /// Ends it, when the last step said [`Progress::Done`]: the frames are offline.
+    /// Finishes an offlining whose last step returned [`Progress::Done`]: the frames are offline.
     ///
     /// # Errors
-    /// [`RemoveError::SurpriseRemoved`] when all of the memory went away meanwhile: nothing changes then. When frames of it are
-    /// allocated (it is not done) it is in use again.
+    /// [`RemoveError::SurpriseRemoved`] when all of the memory is gone already; nothing changes then. When frames of it
+    /// are still allocated, the memory is in use again.
     pub fn finish_offline(&self, offlining: Offlining) -> Result<Offlined, RemoveError> {
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         hotplug.evacuation(offlining.evacuation.id())?;
         hotplug.underway = None;
-        if let Err(error) = self.unused() {
+        if let Err(error) = self.check_unused() {
             self.rollback();
             return Err(error);
         }
@@ -136,13 +137,13 @@ impl<M: Machine> Memory<M> {
         Ok(Offlined { pages, stats: offlining.evacuation.stats })
     }
 
-    /// Gives it up: the memory is in use again as before. A contiguous allocation that is half way is moved to its end
+    /// Aborts an offlining: the memory is in use again. Finishes the migration of a half-migrated contiguous allocation
     /// first.
     pub fn abort_offline(&self, arena: &VmallocArena, offlining: Offlining) {
         self.abort(arena, offlining.evacuation.id());
     }
 
-    /// Brings what is offline of `target` back into use, in `zone` if one is named.
+    /// Brings the offline frames of `target` online, in `zone` if given, else in the resource's current zone.
     ///
     /// # Errors
     /// See [`OnlineError`]; nothing has changed then.
@@ -188,7 +189,7 @@ impl<M: Machine> Memory<M> {
         Ok(Onlined { pages })
     }
 
-    /// Keeps `part` of a region's usable run from everybody.
+    /// Isolates `part` of a region's usable run, so that none of it can be allocated.
     pub(super) fn isolate(&self, slot: SlotNr, part: PfnRange) {
         self.with_region(slot, |region, buddy| {
             region.isolated = part;
@@ -197,7 +198,7 @@ impl<M: Machine> Memory<M> {
                 return;
             }
             for border in [part.start, part.end] {
-                // What is pinned stays whole: it refuses the evacuation, unless it is freed before (`Buddy::free`).
+                // A pinned block is not split: the evacuation fails unless it is freed first (`Buddy::free` splits it).
                 let splits = |state| matches!(state, State::Movable | State::Offline);
                 if buddy.find(border).is_some_and(|found| splits(found.tag.state)) {
                     buddy.split_at(border, RmapEntry::after);
@@ -207,7 +208,7 @@ impl<M: Machine> Memory<M> {
         });
     }
 
-    /// The frames of a target; the number when there is no such resource.
+    /// Returns the frames of a target; the id when there is no such resource.
     fn frames_of(&self, target: Target) -> Result<PfnRange, ResourceId> {
         match target {
             Target::Resource(id) => self.entry(id).map(|entry| entry.range).ok_or(id),
@@ -215,7 +216,7 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Calls `each` with the parts of usable runs in `range`.
+    /// Calls `each` with every part of a usable run that lies in `range`.
     fn each_part(&self, range: PfnRange, mut each: impl FnMut(ResourceId, SlotNr, PfnRange)) {
         self.each_entry(|entry| {
             let usable = self.region(entry).map(|Region { layout, .. }| layout.usable);

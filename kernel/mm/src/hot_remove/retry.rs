@@ -1,5 +1,5 @@
-//! Whether a refused removal may succeed later: what a manager of memory decides by, and what the firmware's status
-//! codes distinguish. Neighbours: `error` has the reasons, the kernel's `hotplug::error` maps [`Retry`] to `_OST`.
+//! Whether a refused removal may succeed later: the basis of a memory manager's decision and of the firmware's status
+//! codes. Neighbours: `error` lists the reasons, the kernel's `hotplug::error` maps [`Retry`] to `_OST`.
 
 use super::RemoveError;
 
@@ -10,7 +10,7 @@ pub enum Retry {
     Never,
     /// It may succeed once memory is freed, or another removal or allocation has ended.
     Later,
-    /// The removal failed; there is no reason to expect another outcome.
+    /// The removal failed; another attempt is expected to fail as well.
     Failed,
 }
 
@@ -44,11 +44,11 @@ mod tests {
     use crate::info::{DeviceId, Holder, ResourceId};
     use crate::vmalloc::AllocationId;
 
-    // Proves that a removal counts as "later" exactly where the same request may succeed later, as "never" where it
-    // cannot, and as failed where something went wrong: QEMU and its managers act on the codes made of it. Fails when a
+    // Proves the class of every reason: `Later` where the same request may succeed later, `Never` where it
+    // cannot, `Failed` after a failure. QEMU and its managers act on the codes derived from it. Fails when a
     // reason is in the wrong class.
     #[test]
-    fn refused_removals_have_their_class() {
+    fn refused_removals_are_classified() {
         let resource = ResourceId(1);
         let id = AllocationId(1);
         let (needed, free, pages) = (2, 1, 1);

@@ -1,17 +1,17 @@
-//! Memory that is gone: a device that went without having been asked for.
+//! Surprise removal: cleaning up after a device whose memory is gone already.
 //!
 //! ```text
-//!  gone with it                 what is done, without a look at it
-//!  its frames                   entries that lead there are cleared
-//!  its header, descriptors      nobody finds them: slot and index first; its free frames were counted outside
-//!  tables that neighbours use   built anew in the page that a neighbour keeps for them, from the layouts alone
-//!  page tables of allocations   a hole; the blocks that they mapped are found by the reverse map
-//!  allocated frames             lost, and the allocation says so
+//!  lost with the device         handling, without reading it
+//!  its frames                   the entries that map them are cleared
+//!  its header, descriptors      removed from slot and index first; its free frames were counted outside of it
+//!  tables that others share     rebuilt from the layouts, in the page that another resource reserves for them
+//!  page tables of allocations   a hole; the rmap finds the blocks that they mapped
+//!  allocated frames             lost; the allocation reports that
 //! ```
 //!
-//! Invariant: no word of the device's memory is read or written. What cannot be helped: until the kernel hears of it,
-//! the CPU may have walked tables there, or somebody read what is no memory any more. Neighbours: `unmap` is
-//! for memory that goes with notice; `window` finds what allocations lost.
+//! Invariant: no word of the device's memory is read or written. Limit: before the kernel is notified, the
+//! CPU may walk tables there, and code may read absent memory. Neighbours: `unmap` serves orderly
+//! removal; `vmalloc::surprise_removal` finds the losses of allocations.
 
 use arrayvec::ArrayVec;
 
@@ -25,20 +25,20 @@ use crate::memory::Memory;
 use crate::page_table::{FrameSource, Mapping};
 use crate::vmalloc::VmallocArena;
 
-/// What went away.
+/// The result of a surprise removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SurpriseRemoved {
-    /// The resources that are gone.
+    /// The removed resources.
     pub ids: ArrayVec<ResourceId, MAX_DEVICE_RANGES>,
-    /// All their frames.
+    /// The sum of their frames.
     pub pages: u64,
-    /// Allocated frames that are gone with them.
+    /// The allocated frames among them.
     pub lost_pages: u64,
-    /// Allocations that are lost: they had such frames, or page tables there.
+    /// Allocations that became lost: they had frames or page tables there.
     pub allocations: u64,
 }
 
-/// The one page that is kept for a table.
+/// The page that a resource reserves for a table.
 struct ReservedPage(Option<Pfn>);
 
 impl FrameSource for ReservedPage {
@@ -52,12 +52,12 @@ impl FrameSource for ReservedPage {
 }
 
 impl<M: Machine> Memory<M> {
-    /// Forgets the memory of `device`, which is gone already, without touching it. A removal of that device that is under
-    /// way ends with [`RemoveError::SurpriseRemoved`] at its next step. Other memory that is leaving goes on to leave; what was to
-    /// move there is surveyed anew.
+    /// Removes the memory of `device`, which is gone already, without accessing it. If a removal of that device is under
+    /// way, its next step fails with [`RemoveError::SurpriseRemoved`]. An evacuation of other memory continues with a
+    /// new survey, because its target frames may be gone.
     ///
     /// # Errors
-    /// When nothing belongs to the device; nothing has changed then.
+    /// [`RemoveError::Unknown`] when no resource belongs to the device; nothing has changed then.
     pub fn surprise_remove(
         &self,
         arena: &VmallocArena,
@@ -80,13 +80,13 @@ impl<M: Machine> Memory<M> {
         }
         hotplug.note_surprise_removal(isolated);
         for (slot, region) in &detached {
-            let place = &self.slots[slot.0 as usize];
+            let entry = &self.slots[slot.0 as usize];
             self.index.write().remove(region.id);
             self.cache.forget(*slot);
             self.poison.forget(region.layout.range);
-            *place.region.lock() = None;
+            *entry.region.lock() = None;
             self.nodes.detach(*slot);
-            place.summary.clear();
+            entry.summary.clear();
         }
         let is_detached = |pfn: Pfn| detached.iter().any(|(_, region)| region.layout.range.contains(pfn));
         detached.iter().flat_map(|(_, region)| region.layout.border_tables()).for_each(|table| {
@@ -103,7 +103,7 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// Builds `table` anew for those who are left, when it lay in what is gone.
+    /// Rebuilds `table` for the remaining resources that use it, if it lay in removed memory.
     fn rebuild_table(&self, table: Table, is_detached: &dyn Fn(Pfn) -> bool) {
         let (at, level) = (table.address(), table.level());
         let frame = self.with_tables(|tables, machine| tables.removable_table(machine, at, level)).flatten();
@@ -119,16 +119,19 @@ impl<M: Machine> Memory<M> {
             if layout.is_boot() || !layout.range.overlaps(table.range()) {
                 return;
             }
-            // The first one's page becomes the table; for the others it is there.
+            // The page of the first resource becomes the table; the others find it linked.
             let mut page = ReservedPage(layout.page_for(table));
             let mapping = part_of(&layout, table);
             let mapped = self.with_tables(|tables, machine| tables.map(machine, &mapping, &mut page));
-            debug_assert!(matches!(mapped, Some(Ok(_))), "the place is empty and its page is kept");
+            debug_assert!(
+                matches!(mapped, Some(Ok(_))),
+                "the range is unmapped and the table's page is reserved"
+            );
         });
     }
 }
 
-/// What of a resource's mapping goes through `table`.
+/// Returns the part of a resource's mapping that `table` covers.
 fn part_of(layout: &Layout, table: Table) -> Mapping {
     let (whole, covered) = match table {
         Table::Direct(_) => (direct_mapping(layout), table.range().pages()),

@@ -1,10 +1,10 @@
-//! The end of a removal: shared tables are handed over, the resources taken out of slots and index, and every
-//! entry cleared that leads to them.
+//! The last part of a removal: hand over shared page tables, remove the resources from slots and index, clear every
+//! entry that maps them.
 //!
-//! Invariants: slot and index are empty before the first entry is cleared, so that nobody finds descriptors that
-//! are half gone; a table in leaving memory that nobody but leaving memory uses is cut off unread. Undoing maps
-//! everything anew: the tables' own pages are still reserved, the descriptors still stand in memory. Neighbours:
-//! `layout` says which tables are shared and which page is kept for each.
+//! Invariants: slot and index are empty before the first entry is cleared, so that no look-up finds partly
+//! unmapped descriptors; a table that only isolated memory uses is unlinked unread. The undo maps
+//! everything again: the tables' pages are still reserved, and the descriptors are still intact. Neighbours:
+//! `layout` knows the shared tables and the page reserved for each.
 
 use crate::addr::{Pfn, PfnRange};
 use crate::fault_injection::Step;
@@ -20,7 +20,7 @@ use crate::region::Entry;
 use super::{ArrayVec, MAX_DEVICE_RANGES};
 
 impl<M: Machine> Memory<M> {
-    /// Unmaps and forgets all that is leaving, known to be unused.
+    /// Unmaps and removes all isolated regions, which must be unused. Returns their ids and the sum of their frames.
     pub(super) fn unmap_isolated(
         &self,
         stats: &mut RemoveStats,
@@ -52,7 +52,7 @@ impl<M: Machine> Memory<M> {
         Ok((detached.iter().map(|(_, region)| region.id).collect(), pages))
     }
 
-    /// Clears what leads to the regions and flushes. From the first entry on they are not touched.
+    /// Clears the entries that map the regions and flushes. The regions are not accessed from the first entry on.
     fn unlink_all(&self, detached: &Detached) -> Result<u64, Step> {
         let mut entries = self.unlink(detached, vmemmap_mapping);
         self.should_fail(Step::UnmapVmemmap)?;
@@ -62,6 +62,7 @@ impl<M: Machine> Memory<M> {
         Ok(entries)
     }
 
+    /// Clears the entries of one mapping of the regions and flushes. Returns the number of entries cleared.
     pub(super) fn unlink(&self, detached: &Detached, mapping: impl Fn(&Layout) -> Mapping) -> u64 {
         let isolated = |pfn: Pfn| detached.iter().any(|(_, region)| region.layout.range.contains(pfn));
         let cleared = self.with_tables(|tables, machine| {
@@ -76,22 +77,22 @@ impl<M: Machine> Memory<M> {
         cleared.unwrap_or(0)
     }
 
-    /// Undoes [`Memory::unlink_all`], however far it came.
+    /// Undoes [`Memory::unlink_all`], complete or not.
     fn remap(&self, detached: &Detached) {
-        // One of them may have been cut off together with the table of another.
+        // Clear the rest first: a region may have been unlinked with the table of another one.
         self.unlink(detached, vmemmap_mapping);
         self.unlink(detached, direct_mapping);
         for (slot, region) in detached {
             let mapped = self.map_direct(&region.layout).and_then(|_| self.map_vmemmap(&region.layout));
-            debug_assert!(mapped.is_ok(), "the place is empty and the tables' pages are reserved");
+            debug_assert!(mapped.is_ok(), "the range is unmapped and the tables' pages are reserved");
             *self.slots[slot.0 as usize].region.lock() = Some(*region);
             let range = region.layout.range;
-            let known = self.index.write().insert(Entry { range, slot: *slot, id: region.id });
-            debug_assert!(known.is_ok(), "it was there before");
+            let inserted = self.index.write().insert(Entry { range, slot: *slot, id: region.id });
+            debug_assert!(inserted.is_ok(), "the index contained it before");
         }
     }
 
-    /// Moves `table` to a user that stays, when it lies in memory that leaves and has one.
+    /// Moves `table` to another resource that uses it, if the table lies in isolated memory and such a resource exists.
     fn hand_over(&self, table: Table) -> Option<()> {
         let (at, level) = (table.address(), table.level());
         let frame = self.with_tables(|tables, machine| tables.removable_table(machine, at, level))??;
@@ -103,7 +104,7 @@ impl<M: Machine> Memory<M> {
         self.with_tables(|tables, machine| tables.hand_over(machine, at, level, new_page))?.map(|_| ())
     }
 
-    /// A hot-added resource with frames in `unit` that stays.
+    /// Returns the layout of a hot-added resource that is not isolated and has frames in `unit`.
     fn user_of(&self, unit: PfnRange) -> Option<Layout> {
         let mut after = None;
         while let Some(entry) = self.entry_after(after) {

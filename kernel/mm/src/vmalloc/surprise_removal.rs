@@ -143,7 +143,7 @@ impl<M: Machine> Memory<M> {
         self.each_entry(|entry| {
             let mut at = entry.range.start;
             while let Some(block) = self.block_from(entry, &mut at) {
-                match (block.state, block.word) {
+                match (block.state, block.rmap) {
                     (State::Movable | State::Pinned, RmapEntry::Mapping(virt)) if lost(virt) => {
                         self.free_owned(block.head);
                     }
