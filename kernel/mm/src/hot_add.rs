@@ -13,7 +13,7 @@
 //! Invariants: nothing outside the new ranges is written but entries of page tables that were
 //! empty, and the slots, index and nodes of the last step; an error at any step leaves each of those as it was
 //! (tests compare all of simulated memory). No frame of existing memory is taken: page tables come from
-//! [`Layout::table_page`], and a device's ranges need nothing of each other. Everything runs under the
+//! `Layout::table_page`, and a device's ranges need nothing of each other. Everything runs under the
 //! hotplug lock. Neighbours: `layout` says where things lie, `probe` asks
 //! whether memory is there, `page_table` maps, `buddy` starts the region.
 
