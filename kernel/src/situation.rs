@@ -9,7 +9,7 @@ use crate::arch::serial;
 use crate::log;
 use crate::memory::{core, heap};
 use ::core::fmt::{self, Display, Write};
-use carapace_cli::human::Size;
+use carapace_cli::format_size::Size;
 use carapace_mm::addr::PAGE_SIZE;
 
 /// Lines of the log that are told.

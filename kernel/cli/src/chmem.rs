@@ -9,7 +9,7 @@
 //!
 //! A block is a section. Neighbours: the kernel's `carapace_cli::chmem` walks the blocks, `number` reads numbers.
 
-use crate::human::ShortSize;
+use crate::format_size::ShortSize;
 use crate::parse;
 use core::fmt::{self, Display};
 

@@ -1,7 +1,7 @@
 //! Every test drives the editor by bytes and looks at the terminal, as a person would.
 
 use super::*;
-use crate::terminal::Terminal;
+use crate::test_terminal::Terminal;
 use proptest::prelude::*;
 use std::string::{String, ToString};
 use std::vec;

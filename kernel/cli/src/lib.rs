@@ -5,7 +5,7 @@
 //!  bytes --editor--> line --args--> command, flags, operands (parse)
 //!                                     |
 //!                   kernel: shell/*   v   rows of plain data (rows)
-//!  terminal <--bytes-- console <--- report: table | JSON line,  picture
+//!  terminal <--bytes-- console <--- report: table | JSON line,  memory_map
 //! ```
 //!
 //! Invariants: no heap (the shell must work when the heap is exhausted), no panic on any input, and
@@ -21,15 +21,15 @@ pub mod chmem;
 pub mod command;
 pub mod complete;
 pub mod editor;
+pub mod format_size;
 pub mod history;
-pub mod human;
 pub mod keys;
+pub mod memory_map;
 pub mod parse;
-pub mod picture;
 pub mod remote;
 pub mod report;
 pub mod rows;
 pub mod suggest;
 
 #[cfg(test)]
-mod terminal;
+mod test_terminal;

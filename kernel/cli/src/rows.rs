@@ -1,7 +1,7 @@
 //! What the inspecting commands tell, as plain data: field names and units are the interface that
 //! programs rely on (`-J`). Numbers are integers, addresses and sizes in bytes, frames as pfn.
 
-use crate::human::{ShortSize, Size};
+use crate::format_size::{ShortSize, Size};
 use crate::report::{Column, Row, Text, left, right};
 use core::fmt::{self, Display};
 use serde::Serialize;

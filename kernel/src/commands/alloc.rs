@@ -9,7 +9,7 @@ use crate::memory::{core, window};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Flag, JSON, Operands};
-use carapace_cli::human::{AsFilled, Pages, Size};
+use carapace_cli::format_size::{AsFilled, Pages, Size};
 use carapace_cli::parse;
 use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{AllocRow, FreeRow, VerifyRow};

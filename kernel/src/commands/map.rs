@@ -1,4 +1,4 @@
-//! `map`: physical memory as a picture, a node after the other (`carapace_cli::picture` draws it).
+//! `map`: physical memory as a picture, a node after the other (`carapace_cli::memory_map` draws it).
 
 use super::console::Out;
 use super::{Outcome, input, session, stream};
@@ -9,8 +9,8 @@ use ::core::fmt::Write;
 use arrayvec::ArrayVec;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON};
-use carapace_cli::human::Size;
-use carapace_cli::picture::{Colours, Kind, Picture, Scale, legend};
+use carapace_cli::format_size::Size;
+use carapace_cli::memory_map::{Colours, Kind, Picture, Scale, legend};
 use carapace_cli::report::{Array, Format};
 use carapace_cli::rows::{ExtentRow, Joined};
 use carapace_mm::MAX_NODES;

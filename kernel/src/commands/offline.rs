@@ -11,7 +11,7 @@ use crate::memory::{core, window};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Flag, JSON, Operands};
-use carapace_cli::human::Size;
+use carapace_cli::format_size::Size;
 use carapace_cli::parse::{self, IdOrRange};
 use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{OfflineRow, OnlineRow};

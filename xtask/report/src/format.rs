@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-use carapace_cli::human::Size;
+use carapace_cli::format_size::Size;
 
 /// A size as the kernel's shell writes it, in the largest unit, with one digit behind the point.
 pub fn size(bytes: u64) -> String {

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use carapace_cli::human::{AsFilled, Size};
+use carapace_cli::format_size::{AsFilled, Size};
 use guest::dimm::Dimm;
 use guest::size::ByteSize;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};

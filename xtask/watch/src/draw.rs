@@ -10,8 +10,8 @@
 //!
 //! Pure: the same state and size give the same cells.
 
-use carapace_cli::human::{ShortSize, Size};
-use carapace_cli::picture::KINDS;
+use carapace_cli::format_size::{ShortSize, Size};
+use carapace_cli::memory_map::KINDS;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use carapace_cli::human::ShortSize;
+use carapace_cli::format_size::ShortSize;
 use guest::dimm::words;
 
 use crate::model::{Event, short};

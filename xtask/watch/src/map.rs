@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use carapace_cli::picture::{ABSENT, Cell, Kind, cell};
+use carapace_cli::memory_map::{ABSENT, Cell, Kind, cell};
 
 use crate::model::Extent;
 
@@ -38,7 +38,7 @@ pub struct Row {
 }
 
 /// Frames of each kind.
-type Counts = [u64; carapace_cli::picture::KINDS.len()];
+type Counts = [u64; carapace_cli::memory_map::KINDS.len()];
 
 /// The picture of these extents in rows of `columns` cells, with the smallest cells that need at most `rows` rows (or,
 /// where even large ones need more because memory is scattered, in as many as it takes).

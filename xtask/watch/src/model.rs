@@ -3,7 +3,7 @@
 //! A line that is not what it should be is passed over: an answer that the kernel had to break off is followed by its
 //! error, and a newer kernel may tell more.
 
-use carapace_cli::picture::{KINDS, Kind};
+use carapace_cli::memory_map::{KINDS, Kind};
 use guest::rpc::Message;
 use serde::Deserialize;
 use serde_json::Value;

@@ -4,7 +4,7 @@
 
 use std::env;
 
-use carapace_cli::picture::Kind;
+use carapace_cli::memory_map::Kind;
 use ratatui::style::{Color, Modifier, Style};
 
 /// What the terminal can show.

@@ -1,7 +1,7 @@
 //! What is not memory itself: firmware (`acpi`), page tables (`ptwalk`, `ptdump`), counters.
 
 use super::{Device, Hex, PAGE, Word};
-use crate::human::Size;
+use crate::format_size::Size;
 use crate::report::{Column, Row, Text, left, right};
 use arrayvec::ArrayVec;
 use core::fmt::{self, Display};

@@ -1,7 +1,7 @@
 //! `lsmem` as util-linux has it: its columns, its words, and its way of joining blocks into ranges.
 
 use super::Word;
-use crate::human::ShortSize;
+use crate::format_size::ShortSize;
 use crate::report::{Column, Row, Text, left, right};
 use columns::{NODE, REMOVABLE, STATE, ZONES};
 use core::fmt::{self, Display};

@@ -14,7 +14,7 @@ use crate::memory::{core, heap};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON, Operands};
-use carapace_cli::human::Size;
+use carapace_cli::format_size::Size;
 use carapace_cli::parse;
 use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{FailRow, MisuseRow, StressRow, Word};

@@ -243,7 +243,7 @@ impl<'a> Picture<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terminal::Terminal;
+    use crate::test_terminal::Terminal;
     use proptest::prelude::*;
     use std::string::String;
     use std::vec::Vec;
