@@ -92,7 +92,9 @@ fn session_of_the_docs() {
     // The README's picture shows lines of it.
     let picture = fs::read_to_string(task::root().join("docs/session.svg")).expect("there is a picture");
     let drawn = picture.lines().filter_map(|line| line.strip_prefix("<text ")?.split_once('>'));
-    for line in drawn.map(|(_, text)| text.trim_end_matches("</text>").replace("&amp;", "&")) {
+    for line in
+        drawn.map(|(_, text)| text.trim_end_matches("</text>").replace("&gt;", ">").replace("&amp;", "&"))
+    {
         assert!(
             shown.contains(&shape(&line)),
             "docs/session.svg shows {line:?}, and docs/session.md does not"

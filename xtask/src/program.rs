@@ -46,14 +46,19 @@ pub const BENCH: Program = Program {
 };
 
 impl Program {
-    /// Compiles it and becomes it. Returns only if that fails.
-    pub fn run(&self, workspace: &Workspace, installing: Installing) -> Result<()> {
-        setup::ensure(workspace, self.needs, installing)?;
+    /// Compiles it.
+    pub fn build(&self, workspace: &Workspace) -> Result<()> {
         let mut command = Command::new("cargo");
         command.args(["build", "--profile", self.profile, "--package", self.name, "--manifest-path"]);
         command.arg(workspace.root.join("Cargo.toml")).arg("--target-dir").arg(&workspace.target);
         build::watched(&mut command, self.title)
-            .with_context(|| format!("package {} cannot be built", self.name))?;
+            .with_context(|| format!("package {} cannot be built", self.name))
+    }
+
+    /// Compiles it and becomes it. Returns only if that fails.
+    pub fn run(&self, workspace: &Workspace, installing: Installing) -> Result<()> {
+        setup::ensure(workspace, self.needs, installing)?;
+        self.build(workspace)?;
         let program = workspace.target.join(self.folder).join(self.name);
         let error = Command::new(&program).args(own(self.name, env::args_os())).exec();
         Err(error).with_context(|| format!("cannot start {}", program.display()))

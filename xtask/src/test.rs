@@ -22,6 +22,7 @@ use crate::cli::{TestArgs, Tier};
 use crate::deps;
 use crate::fuzz;
 use crate::outcome::Outcome;
+use crate::program;
 use crate::setup::{self, Installing, Need};
 use crate::workspace::Workspace;
 
@@ -134,6 +135,11 @@ fn run(workspace: &Workspace, tier: Tier, filter: Option<&str>, reports: &mut Ve
             let there = built.outcome == Outcome::Passed;
             reports.push(built);
             if there {
+                // A test that starts one of them waits for a screen, not for a compiler.
+                let programs = [&program::WATCH, &program::REPORT];
+                reports.push(report("programs that the tests start are built", || {
+                    passes(programs.iter().try_for_each(|program| program.build(workspace)))
+                }));
                 let step = steps::qemu(filter);
                 reports.push(report(step.name, || cargo(workspace, &step)));
             }
