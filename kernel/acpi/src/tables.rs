@@ -122,7 +122,7 @@ impl<R: fmt::Display> fmt::Display for TableError<R> {
 pub enum LeftOut<R> {
     /// An unusable table.
     Broken(TableError<R>),
-    /// Pointers of the root table beyond [`MAX_POINTERS`].
+    /// Pointers of the root table beyond `MAX_POINTERS`.
     Pointers(Signature, PhysAddr),
     /// A table beyond [`MAX_TABLES`].
     TooMany(Signature, PhysAddr),

@@ -1,13 +1,13 @@
 //! Bytes typed at the shell, and lines as commands: each line is taken or refused, and nothing panics.
 #![no_main]
 
-use carapace_cli::editor::Editor;
 use carapace_cli::command::sample::COMMANDS;
-use carapace_cli::{args, complete, parse};
+use carapace_cli::editor::Editor;
+use carapace_cli::{args, complete as completion, parse};
 use libfuzzer_sys::fuzz_target;
 
 fn complete(before: &str, candidate: &mut dyn FnMut(&'static str)) {
-    complete::complete(COMMANDS, before, candidate);
+    completion::complete(COMMANDS, before, candidate);
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -15,7 +15,7 @@ fuzz_target!(|input: &[u8]| {
     let mut out = String::new();
     editor.begin(&mut out);
     for &byte in input {
-        if editor.feed(byte, complete::complete, &mut out).is_some() {
+        if editor.feed(byte, complete, &mut out).is_some() {
             let _taken = COMMANDS.parse(editor.line()).map_err(|error| error.to_string());
             editor.begin(&mut out);
         }
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
     if let Err(error) = COMMANDS.parse(&text) {
         let _text = error.to_string();
     }
-    complete::complete(COMMANDS, &text, &mut |name| assert!(!name.is_empty()));
+    completion::complete(COMMANDS, &text, &mut |name| assert!(!name.is_empty()));
     let _size = parse::size(&text);
     let _range = parse::id_or_range(&text);
 });

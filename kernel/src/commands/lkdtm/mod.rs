@@ -1,7 +1,7 @@
 //! Faults provoked on purpose, as Linux's `lkdtm` does: `fail` (a step of an add or a removal), `stress` (a full heap),
 //! `misuse` (wrong frees and writes), `panic` (faults of the CPU, panics under a lock).
 //!
-//! Each shows that the kernel detects the fault, names it, and leaves no trace but the report. Neighbours: [`misuse`]
+//! Each shows that the kernel detects the fault, names it, and leaves no trace but the report. Neighbours: `misuse`
 //! and [`heap_pressure`] do it to memory, `arch::provoke` to the CPU; `poison` watches freed memory.
 
 mod heap_pressure;
