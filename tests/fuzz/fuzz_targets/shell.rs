@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
     editor.begin(&mut out);
     for &byte in input {
         if editor.feed(byte, complete, &mut out).is_some() {
-            let _taken = COMMANDS.parse(editor.line()).map_err(|error| error.to_string());
+            let _refused = COMMANDS.parse(editor.line()).err().map(|error| error.to_string());
             editor.begin(&mut out);
         }
         out.clear();
