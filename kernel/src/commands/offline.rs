@@ -103,7 +103,7 @@ pub async fn take_offline(target: Target) -> Result<Offlined, NotOffline> {
             return Err(why);
         }
     }
-    Ok(core().finish_offline(offlining)?)
+    Ok(core().finish_offline(window(), offlining)?)
 }
 
 /// `offline ID|FROM-TO [-J]`

@@ -83,7 +83,7 @@ async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
         }
         executor::yield_now().await;
     }
-    core().finish_remove(removal, &microseconds)
+    core().finish_remove(window(), removal, &microseconds)
 }
 
 /// Handles a surprise removal: drops the device's memory from the memory core at once, whatever else is being removed, and

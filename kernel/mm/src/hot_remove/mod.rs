@@ -222,7 +222,12 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     /// [`RemoveError::SurpriseRemoved`] when the memory is gone already; nothing changes then. After any other error
     /// (frames are still allocated, or a fault was injected) the memory is in use again.
-    pub fn finish_remove(&self, removal: Removal, clock: &dyn Fn() -> u64) -> Result<Removed, RemoveError> {
+    pub fn finish_remove(
+        &self,
+        arena: &VmallocArena,
+        removal: Removal,
+        clock: &dyn Fn() -> u64,
+    ) -> Result<Removed, RemoveError> {
         let start = clock();
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
@@ -233,6 +238,7 @@ impl<M: Machine> Memory<M> {
         let (ids, pages) = match result {
             Ok(detached) => detached,
             Err(error) => {
+                arena.finish_migrations(self);
                 self.rollback();
                 return Err(error);
             }

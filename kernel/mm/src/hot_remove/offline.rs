@@ -113,12 +113,17 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     /// [`RemoveError::SurpriseRemoved`] when all of the memory is gone already; nothing changes then. When frames of it
     /// are still allocated, the memory is in use again.
-    pub fn finish_offline(&self, offlining: Offlining) -> Result<Offlined, RemoveError> {
+    pub fn finish_offline(
+        &self,
+        arena: &VmallocArena,
+        offlining: Offlining,
+    ) -> Result<Offlined, RemoveError> {
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         hotplug.evacuation(offlining.evacuation.id())?;
         hotplug.underway = None;
         if let Err(error) = self.check_unused() {
+            arena.finish_migrations(self);
             self.rollback();
             return Err(error);
         }

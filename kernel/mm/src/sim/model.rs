@@ -414,8 +414,12 @@ impl Model {
             (Use::Step, Handle::Offlining(mut offlining)) => {
                 self.memory.offline_step(&self.window, &mut offlining, 64, &|| 0).map(drop)
             }
-            (Use::Finish, Handle::Removal(removal, _)) => self.memory.finish_remove(removal, &|| 0).map(drop),
-            (Use::Finish, Handle::Offlining(offlining)) => self.memory.finish_offline(offlining).map(drop),
+            (Use::Finish, Handle::Removal(removal, _)) => {
+                self.memory.finish_remove(&self.window, removal, &|| 0).map(drop)
+            }
+            (Use::Finish, Handle::Offlining(offlining)) => {
+                self.memory.finish_offline(&self.window, offlining).map(drop)
+            }
             (Use::Abort, handle) => {
                 self.abort(handle);
                 Err(RemoveError::SurpriseRemoved)
@@ -512,10 +516,11 @@ impl Model {
     fn finish_going(&mut self, going: Going) {
         let device = going.leaving_device();
         let result = match going.handle {
-            Handle::Removal(removal, number) => {
-                self.memory.finish_remove(removal, &|| 0).map(|removed| self.unplug(number, removed.pages))
-            }
-            Handle::Offlining(offlining) => self.memory.finish_offline(offlining).map(drop),
+            Handle::Removal(removal, number) => self
+                .memory
+                .finish_remove(&self.window, removal, &|| 0)
+                .map(|removed| self.unplug(number, removed.pages)),
+            Handle::Offlining(offlining) => self.memory.finish_offline(&self.window, offlining).map(drop),
         };
         if let Err(error) = result {
             self.expect(&error, device);

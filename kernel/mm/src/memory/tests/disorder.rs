@@ -166,7 +166,7 @@ fn memory_vanishes_while_other_memory_leaves() {
                 assert!(steps < 1000, "it waits for {:?}", removal.waiting());
             }
             assert_invariants(&memory);
-            memory.finish_remove(removal, &|| 0).unwrap();
+            memory.finish_remove(&window, removal, &|| 0).unwrap();
             memory.machine().unplug(B);
             assert_invariants(&memory);
             assert_contents(&memory, &window);
@@ -202,7 +202,7 @@ fn a_handle_ends_no_other_evacuation() {
         let mut other = memory.begin_offline(Target::Frames(B), &|| 0).unwrap();
         let before = memory.totals();
         match ending {
-            0 => assert_eq!(memory.finish_remove(removal, &|| 0), Err(RemoveError::SurpriseRemoved)),
+            0 => assert_eq!(memory.finish_remove(&window, removal, &|| 0), Err(RemoveError::SurpriseRemoved)),
             1 => memory.abort_remove(&window, removal),
             2 => {
                 assert_eq!(
@@ -210,7 +210,7 @@ fn a_handle_ends_no_other_evacuation() {
                     Err(RemoveError::SurpriseRemoved)
                 );
             }
-            3 => assert_eq!(memory.finish_offline(offlining), Err(RemoveError::SurpriseRemoved)),
+            3 => assert_eq!(memory.finish_offline(&window, offlining), Err(RemoveError::SurpriseRemoved)),
             4 => memory.abort_offline(&window, offlining),
             _ => {
                 assert_eq!(
@@ -222,7 +222,7 @@ fn a_handle_ends_no_other_evacuation() {
         assert_eq!(memory.totals(), before);
         assert_eq!(memory.allocate_block(Order(0), Some(NodeId(8)), Kind::Movable), None, "it still leaves");
         while memory.offline_step(&window, &mut other, 64, &|| 0).unwrap() == Progress::More {}
-        assert_eq!(memory.finish_offline(other).unwrap().pages, 63 * MIB);
+        assert_eq!(memory.finish_offline(&window, other).unwrap().pages, 63 * MIB);
         assert_contents(&memory, &window);
         window.free(&memory, one.id).unwrap();
         remove(&memory, &window, 2).unwrap();
@@ -245,7 +245,7 @@ fn a_part_of_what_leaves_vanishes() {
     assert!(matches!(memory.begin_offline(Target::Frames(next), &|| 0), Err(RemoveError::UnderWay { .. })));
     assert_eq!(memory.offline_step(&window, &mut offlining, 64, &|| 0), Ok(Progress::Done));
     let usable = memory.resource(memory.resource_of(next.start).unwrap()).unwrap().usable_pages;
-    assert_eq!(memory.finish_offline(offlining).unwrap().pages, usable);
+    assert_eq!(memory.finish_offline(&window, offlining).unwrap().pages, usable);
     assert_invariants(&memory);
 }
 
@@ -281,7 +281,7 @@ fn a_pinned_block_across_the_border_is_freed() {
             held.iter().for_each(|block| assert_eq!(memory.free_block(block.head), Ok(block.order)));
             assert_invariants(&memory);
             while memory.offline_step(&window, &mut offlining, 64, &|| 0).unwrap() == Progress::More {}
-            assert_eq!(memory.finish_offline(offlining).unwrap().pages, range.pages());
+            assert_eq!(memory.finish_offline(&window, offlining).unwrap().pages, range.pages());
             let info = memory.resource(fresh.id).unwrap();
             assert_eq!(info.offline_pages, range.pages());
             assert_eq!(info.free_pages, fresh.free_pages - range.pages());
@@ -293,26 +293,31 @@ fn a_pinned_block_across_the_border_is_freed() {
 }
 
 /// Proves that nothing is called offline that somebody has: an offlining that is ended before it is done is refused with
-/// the number of frames, and is undone. Fails when `finish_offline` does not ask.
+/// the number of frames, and is undone. Fails when `finish_offline` does not
+/// ask, or leaves the target run of a contiguous allocation taken.
 #[test]
 fn an_offlining_that_is_not_done_is_refused() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
-    insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
-    let one = allocate(&memory, &window, 700, Some(7), Kind::Movable, Shape::Scattered).unwrap();
-    let before = memory.totals();
-    let resource = memory.resource_of(Pfn(0x100000)).unwrap();
-    for target in [Target::Resource(resource), Target::Frames(range(0x100000, 0x108000))] {
-        let offlining = memory.begin_offline(target, &|| 0).unwrap();
-        match memory.finish_offline(offlining) {
-            Err(RemoveError::InUse { resource: named, pages }) => {
-                assert_eq!(named, resource);
-                assert!(pages > 0 && pages <= 700);
+    for shape in [Shape::Scattered, Shape::Contiguous] {
+        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
+        let one = allocate(&memory, &window, 700, Some(7), Kind::Movable, shape).unwrap();
+        let before = memory.totals();
+        let resource = memory.resource_of(Pfn(0x100000)).unwrap();
+        for target in [Target::Resource(resource), Target::Frames(range(0x100000, 0x108000))] {
+            let mut offlining = memory.begin_offline(target, &|| 0).unwrap();
+            // By then a contiguous allocation has its target run.
+            assert_eq!(memory.offline_step(&window, &mut offlining, 64, &|| 0), Ok(Progress::More));
+            match memory.finish_offline(&window, offlining) {
+                Err(RemoveError::InUse { resource: named, pages }) => {
+                    assert_eq!(named, resource);
+                    assert!(pages > 0 && pages <= 700);
+                }
+                other => panic!("{other:?}"),
             }
-            other => panic!("{other:?}"),
+            assert_eq!(memory.totals(), before);
+            assert_invariants(&memory);
         }
-        assert_eq!(memory.totals(), before);
-        assert_invariants(&memory);
+        assert_contents(&memory, &window);
+        window.free(&memory, one.id).unwrap();
     }
-    assert_contents(&memory, &window);
-    window.free(&memory, one.id).unwrap();
 }

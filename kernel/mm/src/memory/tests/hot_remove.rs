@@ -27,7 +27,7 @@ pub(super) fn remove(
     while memory.remove_step(window, &mut removal, 64, &|| 0)? == Progress::More {
         assert_invariants(memory);
     }
-    memory.finish_remove(removal, &|| 0)
+    memory.finish_remove(&window, removal, &|| 0)
 }
 
 /// All that can be told of memory and tables outside of `except`: what a device that came and went must leave
@@ -152,7 +152,8 @@ fn tables_are_handed_over_and_the_cost_is_small() {
         let mut removal = memory.begin_remove(DeviceId(2), &|| 0).unwrap();
         assert_eq!(memory.remove_step(&window, &mut removal, 64, &|| 0), Ok(Progress::Done));
         let counts = memory.machine().counts();
-        let RemoveStats { entries_cleared, .. } = memory.finish_remove(removal, &|| 0).unwrap().stats;
+        let RemoveStats { entries_cleared, .. } =
+            memory.finish_remove(&window, removal, &|| 0).unwrap().stats;
         let stores = memory.machine().counts().stores - counts.stores;
         // A leaf of the direct map a GiB, one of the vmemmap a section.
         assert_eq!((entries_cleared, stores), (9 * gib, 9 * gib));

@@ -67,7 +67,7 @@ fn scattered_allocations_move() {
             assert_invariants(&memory);
             assert_contents(&memory, &window);
         }
-        let removed = memory.finish_remove(removal, &|| 0).unwrap();
+        let removed = memory.finish_remove(&window, removal, &|| 0).unwrap();
         assert_eq!(removed.stats.migrated_pages, sizes.iter().sum::<u64>());
         memory.machine().unplug(DIMM);
         assert_invariants(&memory);
@@ -116,7 +116,7 @@ fn a_contiguous_allocation_moves_as_a_whole() {
                         assert_invariants(&memory);
                     }
                     while memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap() == Progress::More {}
-                    memory.finish_remove(removal, &|| 0).unwrap();
+                    memory.finish_remove(&window, removal, &|| 0).unwrap();
                     memory.machine().unplug(DIMM);
                 }
             }
@@ -322,7 +322,7 @@ fn what_happens_between_the_steps() {
         intact_but(&memory, &window, other.id);
         assert_invariants(&memory);
     }
-    memory.finish_remove(removal, &|| 0).unwrap();
+    memory.finish_remove(&window, removal, &|| 0).unwrap();
     memory.machine().unplug(DIMM);
     assert_invariants(&memory);
     intact_but(&memory, &window, other.id);

@@ -37,7 +37,7 @@ fn a_moved_page_table_is_forgotten() {
     tables.iter().for_each(|&pfn| memory.machine().junk(PfnRange::of(pfn, 1)));
     window.fill(&memory, window.next_after(None).unwrap().id, 0, 300).unwrap();
     assert_contents(&memory, &window);
-    memory.finish_remove(removal, &|| 0).unwrap();
+    memory.finish_remove(&window, removal, &|| 0).unwrap();
 }
 
 /// Proves that page tables of allocations that lie in the leaving memory move too, and that they do not count
@@ -67,7 +67,7 @@ fn page_tables_move() {
     assert!(tables.len() as u64 >= info.pinned_pages);
     tables.iter().for_each(|&pfn| memory.machine().junk(PfnRange::of(pfn, 1)));
     assert_contents(&memory, &window);
-    let removed = memory.finish_remove(removal, &|| 0).unwrap();
+    let removed = memory.finish_remove(&window, removal, &|| 0).unwrap();
     assert_eq!(removed.stats.tables_moved, info.pinned_pages);
     memory.machine().unplug(DIMM);
     assert_invariants(&memory);

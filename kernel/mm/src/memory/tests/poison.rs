@@ -104,7 +104,7 @@ fn what_is_gone_is_not_watched() {
         if asked_for {
             let mut removal = memory.begin_remove(DeviceId(3), &|| 0).unwrap();
             while memory.remove_step(&window, &mut removal, 100, &|| 0).unwrap() == Progress::More {}
-            memory.finish_remove(removal, &|| 0).unwrap();
+            memory.finish_remove(&window, removal, &|| 0).unwrap();
         } else {
             memory.surprise_remove(&window, DeviceId(3)).unwrap();
         }

@@ -155,7 +155,7 @@ impl World {
         let mut removal = self.memory.begin_remove(device, &|| 0).unwrap();
         while self.memory.remove_step(&self.window, &mut removal, 1 << 20, &|| 0).unwrap() == Progress::More {
         }
-        self.memory.finish_remove(removal, &|| 0).unwrap();
+        self.memory.finish_remove(&self.window, removal, &|| 0).unwrap();
         // Old bytes or new ones: what is plugged there next must not care.
         match self.random.below(2) {
             0 => self.memory.machine().pull(range),
@@ -183,7 +183,7 @@ impl World {
         while self.memory.offline_step(&self.window, &mut offlining, 1 << 20, &|| 0).unwrap()
             == Progress::More
         {}
-        self.memory.finish_offline(offlining).unwrap();
+        self.memory.finish_offline(&self.window, offlining).unwrap();
         for part in &mut self.parts {
             let part_of_it = part.usable.intersection(range);
             let mut at = part_of_it.start;

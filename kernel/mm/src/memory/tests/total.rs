@@ -188,7 +188,7 @@ fn adding_and_taking_away() {
                     }
                 };
                 match done {
-                    Ok(Progress::Done) => drop(memory.finish_offline(offlining).unwrap().pages),
+                    Ok(Progress::Done) => drop(memory.finish_offline(&window, offlining).unwrap().pages),
                     _ => memory.abort_offline(&window, offlining),
                 }
             }
