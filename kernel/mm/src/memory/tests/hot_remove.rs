@@ -27,7 +27,7 @@ pub(super) fn remove(
     while memory.remove_step(window, &mut removal, 64, &|| 0)? == Progress::More {
         assert_invariants(memory);
     }
-    memory.finish_remove(&window, removal, &|| 0)
+    memory.finish_remove(window, removal, &|| 0)
 }
 
 /// All that can be told of memory and tables outside of `except`: what a device that came and went must leave

@@ -22,7 +22,7 @@ fn offline(
         assert_invariants(memory);
         assert_contents(memory, window);
     }
-    memory.finish_offline(&window, offlining)
+    memory.finish_offline(window, offlining)
 }
 
 fn states(memory: &Memory<SimMachine>, id: ResourceId) -> Vec<SectionState> {
