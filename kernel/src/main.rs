@@ -1,4 +1,4 @@
-//! Carapace: the order in which the kernel comes up.
+//! Carapace: the kernel's entry point and the order of bring-up.
 // On the host the kernel is only looked at (clippy, rust-analyzer), together with crates whose features
 // may bring in std and its panic handler.
 #![cfg_attr(target_os = "none", no_std)]

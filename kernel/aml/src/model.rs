@@ -26,7 +26,7 @@ pub struct Handle {
 /// The root of the namespace.
 pub(crate) const ROOT: Handle = Handle { index: 0, generation: 0 };
 
-/// What a name stands for.
+/// A named object.
 #[derive(Clone, Debug)]
 pub(crate) enum Object {
     /// A plain scope, such as `\_SB`.
@@ -58,7 +58,7 @@ pub(crate) struct Method {
     pub(crate) body: Cursor,
 }
 
-/// Whether a method runs under a lock of its own.
+/// Whether a method is serialized by a lock of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Serialized {
     No,
@@ -71,12 +71,12 @@ pub(crate) enum Serialized {
 pub(crate) struct Mutex {
     pub(crate) level: u8,
     pub(crate) held: u32,
-    /// The sync level before the first acquisition, to return to.
+    /// The sync level before the first acquisition, restored at the last release.
     pub(crate) before: u8,
 }
 
 impl Object {
-    /// What can be present or absent, and be notified.
+    /// Whether it can be present or absent, and notified.
     pub(crate) fn is_device_like(&self) -> bool {
         matches!(self, Self::Device | Self::Processor | Self::ThermalZone)
     }
@@ -98,7 +98,7 @@ impl Object {
         }
     }
 }
-/// A value. Copying one copies a string, buffer or package by its number only.
+/// A value. Copying it copies the reference to a string, buffer or package, not the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) enum Val {
     /// Nothing stored here.
@@ -119,7 +119,7 @@ pub(crate) enum Val {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DataId(pub(crate) u32);
 
-/// What a reference refers to.
+/// The target of a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ref {
     /// A local (0..=7) or an argument (8..=14) of a running method.
@@ -130,7 +130,7 @@ pub(crate) enum Ref {
     Index(DataId, u32),
 }
 
-/// An object in a slot.
+/// The content of a slot of the heap.
 #[derive(Clone, Debug)]
 pub(crate) enum Data {
     String(Vec<u8>),
@@ -185,7 +185,7 @@ pub(crate) struct FieldUnit {
     pub(crate) lock: Lock,
 }
 
-/// What the bits of a field are behind.
+/// How the bits of a field are accessed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Home {
     Region(Handle),
@@ -202,7 +202,7 @@ pub(crate) enum Home {
     },
 }
 
-/// What is written to the bits of a datum that do not belong to the field.
+/// What a write stores to the bits of a datum that do not belong to the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Update {
     Preserve,
@@ -227,7 +227,7 @@ pub(crate) struct BufferField {
     pub(crate) kind: BufferFieldKind,
 }
 
-/// What a field of a buffer reads as.
+/// The type that a field of a buffer is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BufferFieldKind {
     /// An integer where it fits one, else a buffer.
@@ -236,12 +236,12 @@ pub(crate) enum BufferFieldKind {
     Sized,
 }
 
-/// A declaration that waits for a name.
+/// A declaration that waits until a name is declared.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    /// The term and no more.
+    /// The term alone.
     pub(crate) term: Cursor,
     pub(crate) scope: Handle,
-    /// Which name is missing.
+    /// The error with the missing name.
     pub(crate) error: Error,
 }

@@ -1,4 +1,4 @@
-//! Name segments and textual paths.
+//! Name segments (20.2.2) and paths as text.
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -56,7 +56,7 @@ pub(crate) const fn is_lead(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte == b'_'
 }
 
-/// A path as text, parsed: how it starts and its segments.
+/// A parsed textual path.
 #[derive(Debug)]
 pub(crate) struct TextPath {
     pub(crate) start: Start,
@@ -68,7 +68,7 @@ pub(crate) struct TextPath {
 pub(crate) enum Start {
     /// At the root.
     Root,
-    /// So many levels above the current scope; 0 is the current scope.
+    /// The given number of levels above the current scope; 0 is the current scope.
     Up(u32),
 }
 

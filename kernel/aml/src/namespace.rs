@@ -1,8 +1,8 @@
-//! The namespace: a tree of named objects.
+//! The namespace (5.3): the tree of named objects.
 //!
-//! Nodes live in numbered slots; one ordered map from (parent, segment) to slot makes every step of a
-//! lookup one search, and the children of a node one range. A slot that is used again has a new
-//! generation, so that a reference to a deleted name is noticed.
+//! Nodes are stored in numbered slots. One ordered map from (parent, segment) to slot makes each step of a lookup one
+//! search, and the children of a node one range. Invariant: a reused slot has a new generation, so a handle of a deleted
+//! name is detected ([`ErrorKind::Dangling`]). Neighbours: `model` has the types, `declare` adds names.
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,12 +17,12 @@ struct Node {
     parent: Handle,
     segment: NameSeg,
     generation: u32,
-    /// Levels below the root; bounded, since every search walks up.
+    /// Levels below the root; bounded, because a search walks up.
     level: u8,
     object: Option<Object>,
 }
 
-/// What a node costs: the slot, its place in the map, and the allocator's overhead.
+/// The cost of a node: the slot, its entry in the map, and the allocator's overhead.
 pub(crate) const NODE_BYTES: usize = size_of::<Node>() + 48;
 
 /// The tree of names.
@@ -53,7 +53,7 @@ impl Namespace {
         }
     }
 
-    /// What the name stands for; never an alias if `id` came from a lookup.
+    /// The object of a node; never an alias if `id` is the result of a lookup.
     pub(crate) fn object(&self, id: Handle) -> Result<&Object, Error> {
         self.node(id)?.object.as_ref().ok_or_else(|| ErrorKind::Dangling.into())
     }
@@ -71,7 +71,10 @@ impl Namespace {
         if id == ROOT { None } else { self.node(id).ok().map(|node| node.parent) }
     }
 
-    /// Makes a child; `Err` with the path if the name is taken.
+    /// Adds a child.
+    ///
+    /// # Errors
+    /// The name is taken (the error has its path), or the tree is too deep.
     pub(crate) fn add(&mut self, parent: Handle, segment: NameSeg, object: Object) -> Result<Handle, Error> {
         let level = self.node(parent)?.level.checked_add(1).ok_or(ErrorKind::TooDeep)?;
         let key = (parent.index, segment.key());
@@ -105,7 +108,7 @@ impl Namespace {
         Ok(id)
     }
 
-    /// Deletes a node and all below it; returns how many nodes went.
+    /// Deletes a node and its descendants; returns the number of deleted nodes.
     pub(crate) fn remove(&mut self, id: Handle) -> usize {
         let mut pending = alloc::vec![id];
         let mut removed = 0usize;
@@ -117,7 +120,7 @@ impl Namespace {
             if let Some(node) = self.nodes.get_mut(to_usize(id.index)) {
                 self.children.remove(&(node.parent.index, node.segment.key()));
                 node.object = None;
-                // A slot whose generations are used up is never used again.
+                // A slot whose generations are exhausted is never reused.
                 if let Some(next) = node.generation.checked_add(1) {
                     node.generation = next;
                     self.free.push(id.index);
@@ -133,7 +136,7 @@ impl Namespace {
         Handle { index, generation }
     }
 
-    /// The child as it is, an alias too.
+    /// The child; an alias is not followed.
     pub(crate) fn child(&self, parent: Handle, segment: NameSeg) -> Option<Handle> {
         self.children.get(&(parent.index, segment.key())).map(|&index| self.id(index))
     }
@@ -146,7 +149,7 @@ impl Namespace {
             .map(|((_, key), &index)| (NameSeg::literal(key.to_be_bytes()), self.id(index)))
     }
 
-    /// Follows aliases; one step is enough, since an alias is made of a followed node.
+    /// Follows an alias; one step suffices, because an alias is created for a followed node.
     pub(crate) fn followed(&self, id: Handle) -> Handle {
         match self.object(id) {
             Ok(&Object::Alias(target)) => target,
@@ -154,7 +157,7 @@ impl Namespace {
         }
     }
 
-    /// The node where a path starts.
+    /// The node at which a path starts.
     pub(crate) fn start(&self, scope: Handle, start: Start) -> Option<Handle> {
         match start {
             Start::Root => Some(ROOT),
@@ -168,7 +171,7 @@ impl Namespace {
         }
     }
 
-    /// Looks a path up (5.3): a single segment without prefix is searched for in the enclosing scopes too.
+    /// Looks up a path (5.3): a single segment without a prefix is searched for in the enclosing scopes, too.
     pub(crate) fn find(
         &self,
         scope: Handle,
@@ -200,7 +203,7 @@ impl Namespace {
             }
             found = usize::saturating_add(found, 1);
         }
-        // Fewer segments than stated: the table is gone.
+        // Fewer segments than stated: the table has been dropped.
         Ok(if found == count { Some(node) } else { None })
     }
 
@@ -223,7 +226,7 @@ impl Namespace {
         text
     }
 
-    /// All values held by names: the roots of what is alive.
+    /// All values of names: the roots of the collection.
     pub(crate) fn values(&self) -> impl Iterator<Item = Val> + '_ {
         self.nodes.iter().filter_map(|node| match &node.object {
             Some(Object::Value(value)) => Some(*value),
@@ -232,7 +235,7 @@ impl Namespace {
         })
     }
 
-    /// Every mutex free again, as after the end of a thread of execution.
+    /// Releases the given mutexes, as at the end of a thread of execution.
     pub(crate) fn release_all(&mut self, held: impl Iterator<Item = Handle>) {
         for id in held {
             if let Ok(Object::Mutex(mutex)) = self.object_mut(id) {

@@ -1,7 +1,8 @@
-//! Which devices a method can notify: a walk over the call graph, without executing anything.
+//! Static analysis of which devices a method can notify: a walk over the call graph, without execution.
 //!
-//! What cannot be told counts as undecidable: a Notify on something that is no name, a name that is not in
-//! the namespace, code that makes scopes of its own. A Notify that is found decides at once.
+//! Undecidable are: a Notify on an expression other than a name, a name that is not in the namespace, code that opens
+//! scopes of its own. A Notify on a target decides at once. Neighbours: `walk` parses the code; the kernel's
+//! `acpi::gpe` enables events by the result.
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -40,7 +41,7 @@ pub(crate) fn reaches_notify(core: &Core, start: Handle, is_target: &dyn Fn(Hand
     if undecidable { Reach::Undecidable } else { Reach::No }
 }
 
-/// Whether the method declares fields of its own, whose names are not collected.
+/// Whether the method declares fields of its own; their names are not collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fields {
     None,
@@ -53,7 +54,7 @@ struct Search<'a> {
     is_target: &'a dyn Fn(Handle) -> bool,
     scope: Handle,
     found: Reach,
-    /// Names that the method makes when it runs.
+    /// Names that the method creates when it runs.
     made: Vec<NameSeg>,
     fields: Fields,
     calls: Vec<Handle>,

@@ -1,4 +1,4 @@
-//! Opcodes (20.3) and the shapes of their terms, for passing over code without executing it.
+//! Opcodes (20.3). Extended opcodes are 0x5bXX.
 
 pub(crate) const ZERO: u16 = 0x00;
 pub(crate) const ONE: u16 = 0x01;
@@ -101,12 +101,12 @@ pub(crate) const INDEX_FIELD: u16 = 0x5b86;
 pub(crate) const BANK_FIELD: u16 = 0x5b87;
 pub(crate) const DATA_REGION: u16 = 0x5b88;
 
-/// Whether names made in the term are in another scope than the term.
+/// Whether names declared inside the term belong to another scope than the term itself.
 pub(crate) const fn opens_scope(opcode: u16) -> bool {
     matches!(opcode, SCOPE | METHOD | DEVICE | PROCESSOR | POWER_RESOURCE | THERMAL_ZONE)
 }
 
-/// Whether the opcode makes a name or opens a scope.
+/// Whether the opcode declares a name or opens a scope.
 pub(crate) const fn is_declaration(opcode: u16) -> bool {
     matches!(
         opcode,

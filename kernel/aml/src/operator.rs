@@ -1,4 +1,4 @@
-//! Operators on integers, comparisons, and operators that join or cut strings, buffers and packages.
+//! Operators: arithmetic, comparison, Concatenate, Mid, ToString, Match.
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
@@ -153,7 +153,7 @@ impl Run<'_> {
         }
     }
 
-    /// The bytes that Mid cuts: an integer is taken as a buffer.
+    /// The bytes that Mid takes a part of: an integer is converted to a buffer.
     fn cut_bytes(&mut self, value: Val) -> Result<Vec<u8>, Error> {
         match value {
             Val::Data(_) if !self.is_buffer(value)? => self.string_bytes(value),
@@ -161,7 +161,7 @@ impl Run<'_> {
         }
     }
 
-    /// What Concatenate takes an operand as: an object without data is a text that names its type.
+    /// The operand of Concatenate: for an object without data a string with the name of its type.
     fn joinable(&mut self, value: Val) -> Result<Val, Error> {
         let name = match self.kind_of_value(value) {
             Kind::Integer | Kind::String | Kind::Buffer => return Ok(value),
@@ -184,7 +184,7 @@ impl Run<'_> {
         self.core.heap.add(Data::String(text.into_bytes()))
     }
 
-    /// Concatenate: the first operand's type decides; integers are joined as buffers.
+    /// Concatenate: the first operand's type decides; integers are concatenated as buffers.
     fn concatenated(&mut self, left: Val, right: Val) -> Result<Data, Error> {
         let (left, right) = (self.joinable(left)?, self.joinable(right)?);
         let text = match left {
@@ -273,7 +273,7 @@ impl Run<'_> {
         Ok((operation, self.term()?))
     }
 
-    /// An element of another kind does not match; it is no error.
+    /// An element of another type does not match; that is not an error.
     fn matches(&mut self, element: Val, (operation, operand): (u8, Val)) -> bool {
         if operation == 0 {
             return true;

@@ -1,4 +1,12 @@
-//! One access to hardware: from a field's datum to the host.
+//! Operation regions: one access of a field's datum, from the field to the host.
+//!
+//! ```text
+//!  FieldUnit ── Region ─────────────────────────────> Host: memory, I/O, PCI configuration space
+//!            ── Index: write the index register, then access the data register (both fields)
+//!            ── Bank: write the bank register (a field), then access the region
+//! ```
+//!
+//! Invariant: an access lies within its region. Neighbour: `field` splits a field into data.
 use crate::access::{PciAddress, Width};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Deferred, FieldUnit, Handle, Home, Object, Region, Val};
@@ -116,7 +124,7 @@ impl Run<'_> {
         Ok(value & width.mask())
     }
 
-    /// Evaluates the base and length of a region that were not known at its declaration.
+    /// Evaluates the base and length of a region that could not be evaluated at its declaration.
     #[inline(never)]
     fn evaluate_deferred(
         &mut self,
@@ -165,7 +173,7 @@ impl Run<'_> {
             device: 0,
             function: 0,
         };
-        // A region of the host bridge itself lies in the function that its own _ADR names.
+        // A region of the host bridge itself is in the function of the bridge's own _ADR.
         if let (true, Some(bridge)) = (chain.is_empty(), bridge) {
             chain.extend(self.number_below(bridge, *b"_ADR")?);
         }

@@ -1,8 +1,7 @@
-//! The decoder of resource buffers (`_CRS`), ACPI 6.5 section 6.4. Total: any bytes give descriptors and
-//! then at most one error; it knows nothing of the interpreter.
+//! The decoder of resource buffers (`_CRS`), ACPI 6.5 section 6.4. It is total (any bytes yield descriptors and then at
+//! most one error) and independent of the interpreter.
 //!
-//! Memory descriptors are decoded; every other kind is passed over by its length and reported as
-//! [`Resource::Other`].
+//! Memory descriptors are decoded; every other kind is skipped by its length and reported as [`Resource::Other`].
 use core::fmt;
 
 /// One descriptor.
@@ -68,11 +67,11 @@ pub enum RangeForm {
 pub enum RangeRole {
     /// The device uses the range itself.
     Consumer,
-    /// The device is a bridge for it (or the firmware did not care; QEMU's memory devices say so).
+    /// The device passes the range on to its children. QEMU's memory devices have this bit set although they consume it.
     Producer,
 }
 
-/// Why a resource buffer cannot be decoded any further.
+/// Why a resource buffer cannot be decoded further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceError {
     /// A descriptor reaches beyond the end of the buffer.

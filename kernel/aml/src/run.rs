@@ -1,8 +1,9 @@
-//! The machine: frames of running methods, blocks of statements, and the budget.
+//! The execution state: frames of running methods, blocks of statements, and the budget.
 //!
-//! Statements do not recurse: If, Else, While and Scope are blocks on the frame's own stack. Native
-//! recursion happens only where an expression contains an expression or a method call; each level passes
-//! [`Run::deeper`], so [`Limits::depth`](crate::Limits::depth) bounds the native stack.
+//! Statements do not recurse: If, Else, While and Scope are blocks on the frame's own stack. Native recursion happens
+//! only where an expression contains an expression or a method call. Invariant: each level goes through
+//! [`Run::deeper`], so [`Limits::depth`](crate::Limits::depth) bounds the native stack. Neighbours: `statement`,
+//! `declare` and `expression` execute the terms.
 use alloc::vec::Vec;
 
 use crate::Limits;
@@ -13,7 +14,7 @@ use crate::host::Host;
 use crate::model::{Handle, Method, Object, ROOT, Serialized, Val, Waiting};
 use crate::namespace::{NODE_BYTES, Namespace};
 
-/// What outlives an evaluation.
+/// The state that outlives an evaluation.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) tables: Tables,
@@ -21,9 +22,9 @@ pub(crate) struct Core {
     pub(crate) heap: Heap,
     pub(crate) limits: Limits,
     pub(crate) width: IntegerWidth,
-    /// What of the budget the last evaluations have left to the next one.
+    /// The part of the budget that the next evaluation gets.
     pub(crate) share: BudgetShare,
-    /// Declarations that name what no table has brought yet.
+    /// Declarations that refer to a name which no table has declared yet.
     pub(crate) waiting: Vec<Waiting>,
 }
 
@@ -39,13 +40,13 @@ impl BudgetShare {
         Self(Self::WHOLE)
     }
 
-    /// The part of `whole` that there is.
+    /// This part of `whole`.
     fn of(self, whole: u32) -> u32 {
         let part = u64::from(whole).saturating_mul(self.0.into()).checked_div(Self::WHOLE.into());
         part.and_then(|part| u32::try_from(part).ok()).unwrap_or(whole)
     }
 
-    /// After an evaluation.
+    /// Adjusts the part after an evaluation: halves it if the budget was exhausted, else restores a little.
     pub(crate) fn update(&mut self, result: Result<(), &ErrorKind>) {
         self.0 = match result {
             Err(ErrorKind::TooManySteps | ErrorKind::TooMuchSleep) => (self.0 / 2).max(Self::LEAST),
@@ -98,7 +99,7 @@ pub(crate) struct Frame {
     pub(crate) cursor: Cursor,
     pub(crate) blocks: Vec<Block>,
     pub(crate) vars: [Val; MAX_LOCALS + MAX_ARGS],
-    /// Names made by this frame; a method's go when it ends.
+    /// Names created by this frame; a method's are deleted when it ends.
     pub(crate) created: Vec<Handle>,
     pub(crate) id: u64,
     /// The heap's clock when the frame began.
@@ -106,7 +107,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Goes out of all blocks but the outermost `kept`, to behind the last one left.
+    /// Leaves all blocks but the outermost `kept`; the cursor moves behind the last one left.
     pub(crate) fn leave_blocks(&mut self, kept: usize) {
         while self.blocks.len() > kept
             && let Some(block) = self.blocks.pop()
@@ -120,7 +121,7 @@ impl Frame {
     }
 }
 
-/// An open block: where the enclosing one ends, and what to do at its end.
+/// An open block: the end of the enclosing one, and what happens at this block's end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub(crate) outer_end: u32,
@@ -129,12 +130,12 @@ pub(crate) struct Block {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BlockKind {
-    /// Its Else, if any, is passed over.
+    /// An Else that follows is skipped.
     If,
     Else,
-    /// Goes back to its opcode at this offset.
+    /// Jumps back to its opcode at this offset.
     While(u32),
-    /// Goes back to this scope.
+    /// Restores this scope.
     Scope(Handle),
 }
 
@@ -150,10 +151,10 @@ pub(crate) struct Run<'a> {
     pub(crate) host: &'a mut dyn Host,
     pub(crate) frames: Vec<Frame>,
     pub(crate) held: Vec<Handle>,
-    /// The present sync level (19.6.88).
+    /// The current sync level (19.6.88).
     pub(crate) level: u8,
     steps: u32,
-    /// Steps kept for what follows a term of a table that spends all others.
+    /// Steps reserved for the terms behind one that exhausts the budget.
     reserve: u32,
     depth: u16,
     sleep_ms: u32,
@@ -185,20 +186,23 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Keeps half of the budget back.
+    /// Reserves half of the budget.
     pub(crate) fn reserve_steps(&mut self) {
         self.reserve = self.steps / 2;
         self.steps = self.steps.saturating_sub(self.reserve);
     }
 
-    /// Half of what was kept back becomes the budget, as long as that is worth the name.
+    /// Makes half of the reserve the budget.
+    ///
+    /// # Errors
+    /// That is too little to continue with.
     pub(crate) fn release_reserve(&mut self) -> Result<(), Error> {
         self.steps = self.reserve / 2;
         self.reserve = self.reserve.saturating_sub(self.steps);
         if self.steps < MIN_STEPS { Err(ErrorKind::TooManySteps.into()) } else { Ok(()) }
     }
 
-    /// Takes the steps for handling `bytes` bytes at once.
+    /// Takes the steps for an operation on `bytes` bytes.
     pub(crate) fn step_bytes(&mut self, bytes: usize) -> Result<(), Error> {
         self.step((bytes / 16).saturating_add(1))
     }
@@ -219,7 +223,7 @@ impl<'a> Run<'a> {
         result
     }
 
-    /// The running frame. There is one whenever byte code is read; without one, reading ends at once.
+    /// The running frame. There is one whenever byte code is read; without one, the code counts as truncated.
     pub(crate) fn frame(&mut self) -> Result<&mut Frame, Error> {
         self.frames.last_mut().ok_or_else(|| ErrorKind::Truncated.into())
     }
@@ -252,7 +256,7 @@ impl<'a> Run<'a> {
             let result = run.body();
             let result = run.with_location(result);
             run.pop_frame();
-            // A method that is not serialized hands the mutexes that it still holds on to its caller.
+            // Mutexes that an unserialized method still holds are passed on to its caller.
             run.level = level_after.unwrap_or(run.level);
             result
         })
@@ -272,7 +276,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Ends a frame and deletes the names it made.
+    /// Ends a frame and deletes the names it created.
     pub(crate) fn pop_frame(&mut self) {
         let Some(frame) = self.frames.pop() else { return };
         for &name in frame.created.iter().rev() {
@@ -281,7 +285,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Ends the frame of a term of a table; the names it made are the table's.
+    /// Ends the frame of a table's term; the names it created become the table's.
     pub(crate) fn pop_frame_and_keep_names(&mut self) {
         let Some(frame) = self.frames.pop() else { return };
         if let Some(table) = self.frames.last_mut() {
@@ -289,7 +293,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Names the running frame in an error that has no place yet.
+    /// Adds the running frame's location to an error that has none.
     pub(crate) fn with_location<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| match self.frames.last() {
             Some(frame) => error.at(|| self.core.names.path(frame.node), frame.cursor.at),
@@ -314,13 +318,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Collects garbage where there is some; to be called between two statements of the running frame.
+    /// Collects garbage if enough was allocated. Call it between two statements of the running frame.
     pub(crate) fn collect_if_due(&mut self) -> Result<(), Error> {
         if self.core.heap.wants_collection() { self.collect() } else { Ok(()) }
     }
 
-    /// Between two statements of the running frame, no value younger than the frame is in use other than
-    /// through its variables, the names, and older objects or frames.
+    /// Between two statements of the running frame, data younger than the frame is reachable only through variables of
+    /// frames, names, and older data.
     fn collect(&mut self) -> Result<(), Error> {
         let since = self.frame()?.since;
         self.step_bytes(self.core.heap.bytes())?;
@@ -330,7 +334,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Opens a block over `inside`; the cursor stands behind it.
+    /// Opens a block over `inside`; the cursor is behind it when this is called.
     pub(crate) fn enter_block(&mut self, inside: Cursor, kind: BlockKind) -> Result<(), Error> {
         let frame = self.frame()?;
         let outer_end = frame.cursor.end;
@@ -343,7 +347,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Leaves the innermost block; the cursor moves to its end, or back to the start of a While.
+    /// Leaves the innermost block; the cursor moves to its end, or to the start of a While.
     pub(crate) fn leave_block(&mut self) -> Result<Option<BlockKind>, Error> {
         self.step(1)?;
         let frame = self.frames.last_mut().ok_or(ErrorKind::Truncated)?;
@@ -365,7 +369,7 @@ impl<'a> Run<'a> {
         Ok(Some(block.kind))
     }
 
-    /// The end of an evaluation, whether it succeeded or not: every mutex is free, no frame is left.
+    /// Ends an evaluation, successful or not: drops all frames and releases all mutexes.
     pub(crate) fn finish(&mut self) {
         while !self.frames.is_empty() {
             self.pop_frame();
@@ -373,7 +377,7 @@ impl<'a> Run<'a> {
         self.release_mutexes();
     }
 
-    /// Every mutex is free, as after the end of a thread of execution.
+    /// Releases all mutexes, as at the end of a thread of execution.
     pub(crate) fn release_mutexes(&mut self) {
         if self.held.iter().any(|&id| Some(id) == self.core.global_lock()) {
             self.host.release_global_lock();
@@ -390,7 +394,7 @@ impl Core {
         self.names.child(ROOT, crate::name::NameSeg::literal(*b"_GL_"))
     }
 
-    /// Frees what no name reaches, after an evaluation.
+    /// Frees unreachable data after an evaluation, if enough was allocated.
     pub(crate) fn collect(&mut self) {
         if self.heap.wants_collection() {
             self.heap.collect(0, self.names.values());
@@ -404,7 +408,7 @@ impl Core {
 }
 
 const ELSE: u8 = 0xa1;
-/// A budget that is worth going on with.
+/// The smallest budget to continue with.
 const MIN_STEPS: u32 = 256;
 /// Open blocks of one frame: an ElseIf opens two, so this is a chain of 256 cases; 8 KiB.
 const MAX_BLOCKS: usize = 512;

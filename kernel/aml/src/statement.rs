@@ -1,4 +1,4 @@
-//! Statements (20.2.5.3): control flow, synchronisation with time, and notifications.
+//! Statements (20.2.5.3): control flow, Sleep and Stall, Notify, Fatal.
 use crate::error::{Error, ErrorKind};
 use crate::model::{Object, Ref, Val};
 use crate::namespace::Notified;
@@ -6,7 +6,7 @@ use crate::opcode as op;
 use crate::run::{BlockKind, Flow, Run};
 use crate::store_target::{Calls, StoreTarget};
 
-/// A Stall of more than this is as long as a Sleep and counted as one.
+/// Stalls count against the sleep budget, rounded up to milliseconds.
 const MICROSECONDS_PER_MILLISECOND: u64 = 1000;
 
 impl Run<'_> {
@@ -69,10 +69,10 @@ impl Run<'_> {
         let mut inside = cursor.package(tables)?;
         let behind = *cursor;
         if opcode == op::ELSE {
-            // Reached only as the Else of an If whose condition was false.
+            // An Else behind its If is consumed there.
             return Err(ErrorKind::Malformed("Else without If").into());
         }
-        // The condition is read within the block's bounds.
+        // The condition must lie within the block.
         *cursor = inside;
         let condition = self.integer()?;
         let (cursor, tables) = self.cursor()?;
@@ -100,7 +100,7 @@ impl Run<'_> {
         self.enter_block(inside, kind)
     }
 
-    /// Break and Continue: out of the blocks up to the innermost While.
+    /// Break and Continue: leaves the blocks up to the innermost While.
     fn leave_loop(&mut self, opcode: u16) -> Result<(), Error> {
         loop {
             let frame = self.frame()?;
@@ -109,7 +109,7 @@ impl Run<'_> {
             };
             if let BlockKind::While(_) = block.kind {
                 if opcode == op::BREAK {
-                    // An Else's end does nothing but move on.
+                    // The end of an Else has no effect.
                     block.kind = BlockKind::Else;
                 }
                 self.leave_block()?;
@@ -119,7 +119,7 @@ impl Run<'_> {
         }
     }
 
-    /// Leaves a block without looking for the Else behind it.
+    /// Leaves a block without skipping an Else behind it.
     fn drop_block(&mut self) -> Result<(), Error> {
         if let Some(block) = self.frame()?.blocks.last_mut()
             && block.kind == BlockKind::If

@@ -1,24 +1,24 @@
-//! Places: what can be stored to, loaded from, and referred to (targets and SuperNames).
+//! Store targets and SuperNames: parsing them, loading from them, storing to them, references to elements.
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Handle, Object, Ref, Val};
 use crate::opcode as op;
 use crate::run::{MAX_LOCALS, Run};
 
-/// Where something is.
+/// A location that can be stored to, loaded from, or referred to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreTarget {
-    /// The null target: the value is wanted nowhere.
+    /// The null target: the value is discarded.
     None,
     Debug,
     /// A local (0..=7) or argument (8..=14) of the running frame.
     Var(u8),
     Node(Handle),
     Ref(Ref),
-    /// No place but a value, from an expression that gives no reference.
+    /// A plain value, from an expression that returns no reference.
     Value(Val),
 }
 
-/// Whether a method's name as a SuperName means its call.
+/// Whether a method's name as a SuperName is a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Calls {
     Yes,
@@ -26,7 +26,7 @@ pub(crate) enum Calls {
 }
 
 impl Run<'_> {
-    /// A target: a SuperName or nothing.
+    /// A target: a SuperName or the null target.
     pub(crate) fn target(&mut self) -> Result<StoreTarget, Error> {
         let (cursor, tables) = self.cursor()?;
         if cursor.peek(tables)? == 0 {
@@ -65,7 +65,7 @@ impl Run<'_> {
         }
     }
 
-    /// For CondRefOf: nothing where the name does not exist.
+    /// For CondRefOf: `None` if the name does not exist.
     pub(crate) fn super_name_if_any(&mut self) -> Result<Option<StoreTarget>, Error> {
         let (cursor, tables) = self.cursor()?;
         if cursor.is_at_name(tables) {
@@ -83,7 +83,7 @@ impl Run<'_> {
         }
     }
 
-    /// The value at a place.
+    /// The value of a target.
     pub(crate) fn load(&mut self, place: StoreTarget) -> Result<Val, Error> {
         match place {
             StoreTarget::None => Err(ErrorKind::Uninitialized.into()),
@@ -98,7 +98,7 @@ impl Run<'_> {
         }
     }
 
-    /// What a reference refers to, as DerefOf gives it.
+    /// The value that a reference refers to (DerefOf).
     pub(crate) fn load_reference(&mut self, reference: Ref) -> Result<Val, Error> {
         match reference {
             Ref::Var { .. } => match *self.variable_of(reference)? {
@@ -123,7 +123,7 @@ impl Run<'_> {
         }
     }
 
-    /// A name in a package becomes the object's value.
+    /// Resolves a name in a package to the object's value.
     pub(crate) fn resolved(&mut self, value: Val) -> Result<Val, Error> {
         let Val::Data(id) = value else { return Ok(value) };
         let Data::Name { scope, path } = *self.core.heap.get(id)? else { return Ok(value) };
@@ -139,7 +139,7 @@ impl Run<'_> {
         frame.vars.get_mut(usize::from(slot)).ok_or_else(|| ErrorKind::Dangling.into())
     }
 
-    /// DerefOf: of a reference, or of a string that names an object.
+    /// DerefOf, of a reference or of a string with an object's path.
     pub(crate) fn dereferenced(&mut self, value: Val) -> Result<Val, Error> {
         match value {
             Val::Ref(reference) => self.load_reference(reference),
@@ -165,8 +165,7 @@ impl Run<'_> {
         }
     }
 
-    /// Store (19.6.133): named objects keep their type and the value is converted, everything else takes
-    /// a copy of the value.
+    /// Store (19.6.133): a named object keeps its type and the value is converted; any other target gets a copy.
     pub(crate) fn store(&mut self, place: StoreTarget, value: Val) -> Result<(), Error> {
         match place {
             StoreTarget::None => Ok(()),
@@ -179,7 +178,7 @@ impl Run<'_> {
     }
 
     fn set_variable(&mut self, slot: u8, value: Val) -> Result<(), Error> {
-        // An argument that refers to an object stands for that object (19.3.5.8).
+        // Storing to an argument that is a reference stores to its object (19.3.5.8).
         let old = self.frame()?.vars.get(usize::from(slot)).copied();
         if usize::from(slot) >= MAX_LOCALS
             && let Some(Val::Ref(reference @ (Ref::Var { .. } | Ref::Node(_)))) = old
@@ -193,7 +192,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// CopyObject (19.6.17): the target takes the value's type; only fields still convert.
+    /// CopyObject (19.6.17): the target takes the value's type; only fields convert.
     pub(crate) fn copy_object(&mut self, place: StoreTarget, value: Val) -> Result<(), Error> {
         match place {
             StoreTarget::Var(slot) => self.set_variable(slot, value),
@@ -238,7 +237,7 @@ impl Run<'_> {
         }
     }
 
-    /// What is written into a byte of a buffer: an integer's low byte, or the first byte.
+    /// The byte to store into a buffer's element: an integer's low byte, or the first byte.
     fn first_byte(&mut self, value: Val) -> Result<u8, Error> {
         match value {
             Val::Int(value) => Ok(value.to_le_bytes()[0]),
@@ -284,7 +283,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A named buffer keeps its length, unless that is 0; what does not fit is cut off.
+    /// A named buffer keeps its length, unless that is 0; excess bytes are dropped.
     fn store_buffer(&mut self, id: crate::model::DataId, value: Val) -> Result<(), Error> {
         let source = self.buffer_bytes(value)?;
         self.step_bytes(source.len())?;
@@ -323,7 +322,7 @@ impl Run<'_> {
     }
 }
 
-/// The variable that an opcode names: locals first, then arguments.
+/// The variable of an opcode: locals first, then arguments.
 pub(crate) fn slot_of(opcode: u16) -> u8 {
     u8::try_from(opcode.saturating_sub(op::LOCAL0)).unwrap_or(u8::MAX)
 }

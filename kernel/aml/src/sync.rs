@@ -1,12 +1,12 @@
-//! Mutexes and events (19.6.2, 19.6.115, 19.6.147). One thread executes AML, so nothing ever waits: what
-//! would wait for another thread would wait for ever.
+//! Mutexes and events (19.6.2, 19.6.115, 19.6.147). Only one thread executes AML, so no operation blocks: one that would
+//! block is a timeout, or without a timeout a deadlock error.
 use crate::error::{Error, ErrorKind};
 use crate::model::{Handle, Object, Val};
 use crate::opcode as op;
 use crate::run::Run;
 use crate::store_target::{Calls, StoreTarget};
 
-/// The timeout that means for ever.
+/// The timeout value for an unlimited wait.
 const FOR_EVER: u64 = 0xffff;
 
 impl Run<'_> {
@@ -112,7 +112,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Text for the Debug object; what cannot be read is told as such, since nothing depends on it.
+    /// Stores to the Debug object; an unreadable value is printed as its error.
     pub(crate) fn debug(&mut self, value: Val) -> Result<(), Error> {
         let text = match self.export(value) {
             Ok(value) => alloc::format!("{value:?}"),

@@ -1,4 +1,4 @@
-//! The values that go into and come out of an evaluation.
+//! The arguments and results of an evaluation.
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;

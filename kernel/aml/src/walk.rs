@@ -1,9 +1,8 @@
-//! Passing over byte code without executing it: the shapes of all terms, and a walker that needs no
-//! recursion.
+//! Parsing byte code without execution: the syntax of all terms, and a walker without recursion.
 //!
-//! AML is a prefix code: what is still to come is a stack of parts, and a package's end restores the
-//! bounds of the enclosing block. A name can be followed by arguments, whose number only the namespace
-//! knows; the walker's [`Visitor`] says it.
+//! AML is a prefix code: the parts still to be parsed form a stack, and the end of a package restores the bounds of the
+//! enclosing block. A name may be followed by arguments, whose number depends on the namespace; the [`Visitor`] returns
+//! it. Neighbours: `load` skips broken terms, `notify_reachability` analyses methods.
 use alloc::vec::Vec;
 
 use crate::code::{CodePath, Cursor, Tables};
@@ -19,7 +18,7 @@ pub(crate) enum Part {
     /// A SuperName in which a method's name is a call.
     SuperCall,
     Name,
-    /// A name that the term makes.
+    /// A name that the term declares.
     NewName,
     Bytes(u32),
     Text,
@@ -31,14 +30,14 @@ pub(crate) enum Part {
     Rest,
 }
 
-/// Whether a term's parts are in a package.
+/// Whether a term has a package length, which encloses its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Plain,
     Package,
 }
 
-/// The parts of a term; `None` for an unknown opcode and for what opens another scope.
+/// The parts of a term; `None` for an unknown opcode and for a term that opens another scope.
 pub(crate) fn shape(opcode: u16) -> Option<(Encoding, &'static [Part])> {
     use Part::{Bytes, Elements, Name, NewName, Rest, Super, SuperCall, Term, Terms, Text};
     let parts: &'static [Part] = match opcode {
@@ -91,27 +90,27 @@ pub(crate) fn shape(opcode: u16) -> Option<(Encoding, &'static [Part])> {
     Some((Encoding::Plain, parts))
 }
 
-/// What a walk does at a package: everything that has a length.
+/// What a walk does at a term with a package length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packages {
-    /// Walks over what is in it.
+    /// Walks over its contents.
     Enter,
-    /// Goes behind it, whatever is in it.
+    /// Skips its contents.
     Skip,
 }
 
-/// Who watches a walk.
+/// The callbacks of a walk.
 pub(crate) trait Visitor {
-    /// A name is used where it would be called; the answer is how many arguments follow.
+    /// A name is used where a method would be called; returns the number of arguments that follow.
     ///
     /// # Errors
     /// Ends the walk.
     fn used(&mut self, path: CodePath) -> Result<u8, Error>;
 
-    /// A name is made.
+    /// A name is declared.
     fn made(&mut self, path: CodePath);
 
-    /// A term starts; `after` stands behind its opcode.
+    /// A term starts; `after` is behind its opcode.
     fn term(&mut self, opcode: u16, after: Cursor);
 }
 
@@ -121,8 +120,8 @@ enum Todo {
     Leave(u32),
 }
 
-/// Walks over `first` (one term, or terms to the cursor's end) and returns the cursor behind it. Every
-/// round takes a byte or a part that a byte brought, so it ends.
+/// Walks over `first` (one term, or terms to the cursor's end) and returns the cursor behind it. It ends, because every
+/// step consumes a byte or a part that a byte has pushed.
 pub(crate) fn walk(
     tables: &Tables,
     cursor: Cursor,
@@ -132,7 +131,7 @@ pub(crate) fn walk(
     walk_with(tables, cursor, first, Packages::Enter, visitor)
 }
 
-/// The cursor behind one term of any kind, which is looked into no more than its end takes.
+/// The cursor behind one term of any kind; its contents are parsed only as far as necessary to find its end.
 pub(crate) fn skip_term(tables: &Tables, cursor: Cursor, visitor: &mut dyn Visitor) -> Result<Cursor, Error> {
     walk_with(tables, cursor, Part::Term, Packages::Skip, visitor)
 }
@@ -200,7 +199,7 @@ fn open(
     todo: &mut Vec<Todo>,
 ) -> Result<(), Error> {
     let (encoding, parts) = match opcode {
-        // Their names are made by field lists; what they contain calls nothing but a bank's value.
+        // Field lists declare their names without terms; only a bank's value could contain a call.
         op::FIELD | op::INDEX_FIELD | op::BANK_FIELD => (Encoding::Package, [Part::Rest].as_slice()),
         _ if packages == Packages::Skip && op::opens_scope(opcode) => (Encoding::Package, [].as_slice()),
         _ => shape(opcode).ok_or(ErrorKind::BadOpcode(opcode))?,
@@ -210,7 +209,7 @@ fn open(
         if packages == Packages::Skip {
             return Ok(());
         }
-        // `cursor` stands behind the package; go back inside, and leave at its end.
+        // `cursor` is behind the package: continue inside, and return at its end.
         todo.push(Todo::Leave(cursor.end));
         *cursor = inside;
     }
