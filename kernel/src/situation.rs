@@ -56,11 +56,11 @@ impl Display for Maybe {
 }
 
 fn memory(out: &mut impl Write) -> fmt::Result {
-    let glance = core().glance();
+    let stats = core().try_stats();
     let bytes = |pages: Option<u64>| Maybe(pages.map(|pages| pages * PAGE_SIZE));
-    write!(out, "  memory: {} present, {} usable", bytes(glance.total_pages), bytes(glance.usable_pages))?;
-    write!(out, ", {} free; resources: ", bytes(Some(glance.free_pages)))?;
-    match glance.resources {
+    write!(out, "  memory: {} present, {} usable", bytes(stats.total_pages), bytes(stats.usable_pages))?;
+    write!(out, ", {} free; resources: ", bytes(Some(stats.free_pages)))?;
+    match stats.resources {
         Some(resources) => write!(out, "{resources}")?,
         None => write!(out, "?")?,
     }

@@ -1,7 +1,7 @@
-//! Allocating and freeing blocks and runs, over all regions.
+//! Allocating and freeing blocks and contiguous runs, over all regions.
 //!
-//! Invariant: what was taken is given back by the same number of frames. Neighbours: `node` chooses
-//! regions, `buddy` takes and frees, `window` and the kernel ask.
+//! Invariant: what is allocated is freed with the same number of frames. Neighbours: `zonelist` chooses regions,
+//! `buddy` allocates in one, `vmalloc` and the kernel are the callers.
 
 use crate::addr::{NodeId, Order, Pfn, PfnRange, VirtAddr};
 use crate::descriptor::{Kind, Page, SlotNr};
@@ -13,8 +13,8 @@ use crate::memory::{Block, Memory};
 use crate::zonelist::{Amount, Constraints};
 
 impl<M: Machine> Memory<M> {
-    /// A block of exactly `order`. Without `node`: boot memory first for pinned ones, else the node
-    /// with most free frames. `None` when there is none.
+    /// Allocates a block of exactly `order`. Without `node`: for pinned allocations boot memory first, else the node
+    /// with most free frames. `None` when no region has one. Linux: `alloc_pages_node`.
     #[inline]
     pub fn allocate_block(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
         if (node, kind) == (None, Kind::Movable)
@@ -26,7 +26,7 @@ impl<M: Machine> Memory<M> {
         self.allocate_chosen(order, node, kind)
     }
 
-    /// The same past the cache.
+    /// As [`Memory::allocate_block`], bypassing the frame cache.
     #[inline(never)]
     fn allocate_chosen(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
         if order > Order::MAX {
@@ -35,13 +35,13 @@ impl<M: Machine> Memory<M> {
         self.choose(node, kind, Amount::Order(order), |slot| {
             self.locked(slot, |_, buddy| {
                 let head = buddy.allocate(order, kind.state(), 0)?;
-                self.handed_out(Block { head, order })
+                self.check_taken(Block { head, order })
             })?
         })
     }
 
-    /// The largest block up to order `most` that the node has which [`Memory::allocate_block`] would
-    /// choose: a smaller one there is preferred to one of another node (or, if pinned, to hot-added memory).
+    /// Allocates the largest block up to order `most` from the region that [`Memory::allocate_block`] would choose: a
+    /// smaller block there is preferred to one of another node (or, if pinned, of hot-added memory).
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
         let most = most.min(Order::MAX);
         if (node, kind) == (None, Kind::Movable)
@@ -52,14 +52,14 @@ impl<M: Machine> Memory<M> {
         self.choose(node, kind, Amount::UpTo(most), |slot| {
             self.locked(slot, |_, buddy| {
                 let (head, order) = buddy.allocate_up_to(most, kind.state(), 0)?;
-                self.handed_out(Block { head, order })
+                self.check_taken(Block { head, order })
             })?
         })
     }
 
-    /// One run of `pages` frames, also across neighbouring free blocks. It consists of proper
-    /// blocks, each freed by itself or all by [`Memory::free_run`]; the first starts at the run's
-    /// start, and [`Memory::block_at`] tells their orders.
+    /// Allocates `pages` contiguous frames, also across adjacent free blocks. Linux: `alloc_contig_pages`. The run
+    /// consists of proper blocks, freed one by one or together by [`Memory::free_run`]; the first begins at the run's
+    /// start, and [`Memory::block_at`] returns their orders.
     pub fn allocate_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
         if pages == 0 || pages > Order::MAX.pages() {
             return None;
@@ -79,7 +79,7 @@ impl<M: Machine> Memory<M> {
         self.allocated(head).ok()
     }
 
-    /// Notes where the allocated block at `head` is mapped (the reverse map).
+    /// Records where the allocated block at `head` is mapped (the reverse map).
     ///
     /// # Errors
     /// When `head` is not the head of an allocated block.
@@ -89,8 +89,9 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Frees the allocated block at `head`, and tells its order. `head` may be any frame: its region is looked for in the
-    /// index, and that region's bits say what is at the frame. No descriptor is read that was not written.
+    /// Frees the allocated block at `head` and returns its order. `head` may be any frame number: the index finds its
+    /// region, and that region's bits say what is at the frame. No uninitialised descriptor is read. Linux:
+    /// `__free_pages`.
     ///
     /// # Errors
     /// When `head` is not the head of an allocated block; nothing changes then.
@@ -116,10 +117,10 @@ impl<M: Machine> Memory<M> {
         freed.unwrap_or(Err(PageState::Absent)).map_err(|state| self.refusal(head, state))
     }
 
-    /// Frees all blocks of a run that [`Memory::allocate_run`] gave.
+    /// Frees all blocks of a run from [`Memory::allocate_run`].
     ///
     /// # Errors
-    /// When the run does not consist of allocated blocks; those in front of the broken place are free then.
+    /// When part of the run is not allocated; the blocks before that part are freed then.
     pub fn free_run(&self, run: PfnRange) -> Result<(), FreeError> {
         let mut at = run.start;
         while at < run.end {
@@ -128,15 +129,14 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Notes that a block goes to somebody.
+    /// Checks the poison of a block that is about to be returned to a caller.
     #[inline]
-    fn handed_out(&self, block: Block) -> Option<Block> {
+    fn check_taken(&self, block: Block) -> Option<Block> {
         self.poison.taken(&self.machine, block.range());
         Some(block)
     }
 
-    /// Offers regions to `try_slot` until it takes one; when none is left, once more with the cached frames
-    /// back in theirs.
+    /// Offers regions to `try_slot` until one succeeds; when none does, drains the frame cache and tries once more.
     fn choose<T>(
         &self,
         node: Option<NodeId>,
@@ -152,7 +152,7 @@ impl<M: Machine> Memory<M> {
         self.nodes.choose(&self.slots, &want, &mut try_slot)
     }
 
-    /// The slot of the region that has `pfn` in its usable run.
+    /// The slot of the region whose usable run contains `pfn`.
     #[inline]
     fn slot_of(&self, pfn: Pfn) -> Result<SlotNr, FreeError> {
         let entry = self.index.read().find(pfn).copied().ok_or(FreeError::Absent { pfn })?;
@@ -173,7 +173,7 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Why freeing `head` was refused, in words that fit.
+    /// The error for a refused free of `head`.
     #[cold]
     fn refusal(&self, head: Pfn, state: PageState) -> FreeError {
         match self.allocated(head) {

@@ -1,4 +1,4 @@
-//! Boot memory: the same regions as hot-added ones, with their data in a hole.
+//! Turns boot memory into regions like those of hot-added resources, with the metadata in a hole of each range.
 //!
 //! ```text
 //!  range       |  occupied  | free |  kernel  | header, tables, memmap |        free          | early |
@@ -6,11 +6,11 @@
 //!  blocks      | boot       | free | boot     | boot (memmap)          | free                 | boot  |
 //! ```
 //!
-//! The loader mapped the frames already; what is new is the vmemmap. What is occupied is carved out
-//! of the fresh region by splitting, and stays pinned with its owner's name for good: boot memory
-//! never goes, and the tables made here are permanent. Invariants: no two ranges share a page of
-//! descriptors (the later one starts at the next multiple of 64 frames); a range's data lies in a hole
-//! that nothing occupies. Neighbours: `early` gave frames before, `layout` plans, `hotplug` publishes.
+//! The loader has mapped the frames already, so only the vmemmap is new. Occupied frames are split off the fresh buddy
+//! and stay pinned under their owner for good: boot memory is never removed, and the page tables made here are
+//! permanent. Invariants: no two ranges share a page of descriptors (a range starts at a multiple of 64 frames above
+//! the one before); a range's metadata lies in a hole that nothing occupies. Neighbours: `boot_alloc` supplied frames
+//! until now, `layout` plans, `hot_add` publishes regions.
 
 use core::sync::atomic::Ordering;
 
@@ -40,18 +40,17 @@ impl From<MapError> for BootError {
 }
 
 impl<M: Machine> Memory<M> {
-    /// Takes over the memory of boot. Ranges that are too small for a memmap of their own, or have no hole
-    /// for it, are told to `left_out`. `early` gives the tables for what may be plugged later; it must
-    /// not give out anything afterwards.
+    /// Takes over boot memory. Calls `left_out` with each range that is too small for a memmap of its own or has no
+    /// hole for it. `early` supplies the page tables that later adds rely on and must not allocate afterwards.
     ///
     /// # Errors
-    /// See [`BootError`]; the kernel cannot go on then.
+    /// See [`BootError`]; the kernel cannot continue then.
     ///
     /// # Safety
     ///
-    /// What `boot` and `early` say is true: [`Memory::take_tables`]'s promise for `root` and `features`; `ranges` is
-    /// memory that the direct map covers, and nothing lies in it but what is in `occupied` and what `early` gave out;
-    /// a range that is added later is memory which nothing uses, or no memory at all (`hotplug` bounds where).
+    /// The caller guarantees that `boot` and `early` are true: [`Memory::take_tables`]'s guarantee for `root` and
+    /// `features`; the direct map covers `ranges`, and they hold nothing but `occupied` and what `early` allocated; a
+    /// range that is added later is unused memory, or no memory at all (`hotplug` bounds where).
     #[expect(unsafe_code, reason = "a declaration: no unsafe block")]
     pub unsafe fn boot(
         &self,
@@ -64,7 +63,7 @@ impl<M: Machine> Memory<M> {
             return Err(BootError::Started);
         }
         let mut state = Hotplug::new(boot.features);
-        // A device may lie across the pieces in which SRAT names a range.
+        // A DIMM may span several of SRAT's pieces.
         let pieces = || boot.hotplug.iter().map(|piece| piece.start.0..piece.end.0);
         for range in merged(pieces) {
             let max = state.hotpluggable.capacity();
@@ -103,7 +102,7 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Makes the tables that later adds rely on, below those of the loader.
+    /// Populates the page tables that later adds rely on, below those of the loader.
     fn prepare(
         &self,
         boot: &BootMemory<'_>,
@@ -129,7 +128,7 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Makes `range` a region; `false` when it has no hole for its data.
+    /// Makes `range` a region; `false` when it has no hole for its metadata.
     fn boot_region(
         &self,
         boot: &BootMemory<'_>,
@@ -183,7 +182,7 @@ impl<M: Machine> Memory<M> {
     }
 }
 
-/// The parts of `range` that nothing in `taken` has, ascending.
+/// The parts of `range` that `taken` does not cover, ascending.
 fn holes<I: Iterator<Item = Occupied>>(
     range: PfnRange,
     taken: impl Fn() -> I,
@@ -204,8 +203,8 @@ fn holes<I: Iterator<Item = Occupied>>(
     })
 }
 
-/// Carves what is occupied out of a fresh region; parts that are carved out already stay as they
-/// are. Returns how many frames.
+/// Marks occupied frames of a fresh region as pinned; skips parts that are marked already. Returns the number of frames
+/// newly marked.
 fn pin<M: Machine>(buddy: &Buddy<'_, M>, occupied: Occupied) -> u64 {
     let range = occupied.range.intersection(buddy.usable);
     let (mut at, mut pinned) = (range.start, 0);

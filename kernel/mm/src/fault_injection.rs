@@ -1,39 +1,41 @@
-//! The steps of adding and removing memory, by name: each can be made to fail, so that every undo is tested.
+//! The steps of adding and removing memory. Each can be made to fail by name, so that every rollback is tested (Linux:
+//! fault-injection).
 //!
-//! Neighbours: `hotplug` and `remove` take them, `memory` counts how often one is to fail, the shell's `fail` names them.
+//! Neighbours: `hot_add` and `hot_remove` run the steps, `memory` counts the requested failures, the shell's `fail`
+//! sets them.
 
 use core::fmt;
 
-/// A step of add or of remove, in the order they run; each can be made to fail.
+/// A step of an add or a removal, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
-    /// The checks, before anything changes.
+    /// Add: the checks, before anything changes.
     Check,
-    /// The direct map of the range.
+    /// Add: mapping the range in the direct map.
     DirectMap,
-    /// The vmemmap of the range.
+    /// Add: mapping the range's descriptors in the vmemmap.
     Vmemmap,
-    /// The header and the first blocks.
+    /// Add: writing the header and the initial groups.
     Region,
-    /// Making the resource known, which puts it online.
+    /// Add: publishing the resource.
     Online,
-    /// Of a removal: the memory off its node's list.
+    /// Remove: taking the memory off its node's list.
     Isolate,
-    /// What is in use moved elsewhere.
+    /// Remove: migrating allocations away.
     Migrate,
-    /// Page tables that others use out of the memory that leaves.
+    /// Remove: handing over page tables that neighbours share.
     HandOver,
-    /// The vmemmap cleared of the resources.
+    /// Remove: clearing the vmemmap.
     UnmapVmemmap,
-    /// The direct map cleared of the resources.
+    /// Remove: clearing the direct map.
     UnmapDirectMap,
-    /// Forgetting them, when nothing leads there any more.
+    /// Remove: dropping the resources, which are unreachable by now.
     Remove,
 }
 
 impl Step {
-    /// All steps, in their order: those of add, then those of remove.
+    /// All steps in order: those of add, then those of remove.
     pub const ALL: [Step; 11] = [
         Step::Check,
         Step::DirectMap,
@@ -48,12 +50,12 @@ impl Step {
         Step::Remove,
     ];
 
-    /// What the step is a part of.
+    /// The operation that the step belongs to.
     pub const fn operation(self) -> &'static str {
         if (self as u8) < Step::Isolate as u8 { "add" } else { "remove" }
     }
 
-    /// The step's name, as `fail` takes it.
+    /// The name that `fail` accepts.
     pub const fn name(self) -> &'static str {
         match self {
             Step::Check => "check",
@@ -70,7 +72,7 @@ impl Step {
         }
     }
 
-    /// The step of that name.
+    /// The step with that name.
     pub fn named(name: &str) -> Option<Step> {
         Step::ALL.into_iter().find(|step| step.name() == name)
     }

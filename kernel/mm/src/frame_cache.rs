@@ -1,24 +1,23 @@
-//! A small cache of single frames and of blocks of 2 MiB in front of the buddy, for movable allocations that name no
-//! node. (Linux keeps lists of such orders for each CPU too: the smallest ones, and that of a large leaf.)
+//! The frame cache: single frames and 2 MiB blocks in front of the buddy, for movable allocations without a node.
+//! Linux's counterpart is the per-CPU page lists (`pcp`), which hold the same kinds of orders.
 //!
 //! ```text
 //!  allocate --> at most 128 single frames --64 at once--> buddy     free: the same way back
 //!               at most 16 blocks of 2 MiB -8 at once---> of one region
 //! ```
 //!
-//! A block goes in and out by a push and a pop and one bit of its group's words ([`mark_cached`]): without choosing a
-//! region, without a lock, a counter or, on the way in, its descriptor. The bits of the groups say enough to refuse what
-//! is not a movable block in use of just that order.
+//! Allocating or freeing a block is a push or a pop plus one bit of its group's words ([`mark_cached`]): no choice of a
+//! region, no lock, no counter and, on free, no descriptor. The group's bits suffice to refuse anything that is not an
+//! allocated movable block of exactly that order.
 //!
-//! It belongs to the one CPU that runs, and no interrupt handler allocates: so it is a few plain words, atomic only
-//! to be shared by the type's rules, and nobody else ever looks at them. Each further CPU would have one of its own,
-//! and would be asked to empty it.
+//! Not synchronised: a single CPU runs, and interrupt handlers never allocate. Relaxed atomics only satisfy `Sync`.
+//! With more CPUs, each would own a cache and drain it on request.
 //!
-//! Invariants: cached blocks are held blocks of the buddy in the state `Cached` and count as free to everybody:
-//! whoever looks at a region ([`Memory::with_region`]) or finds nothing left empties the cache first. It has
-//! blocks of one region only, the one that the choice named when it was filled, and of none that is leaving, even
-//! in part. The region's counters learn what went in and out when some go back: frames that were cached then
-//! and are not now are movable. Neighbours: `allocate` uses it, `buddy` fills it.
+//! Invariants: to the buddy, cached blocks are held blocks in the state `Cached`; they count as free, because every
+//! reader of a region ([`Memory::with_region`]) and every allocation that finds nothing drains the cache first. All
+//! cached blocks belong to one region, the one chosen when the cache was filled; never to a region that is going
+//! offline, even in part. The region's counters are updated when blocks return to it: a frame that was cached then and
+//! is not now has become movable. Neighbours: `allocate` uses the cache, `buddy` fills it.
 
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -29,7 +28,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::zonelist::{Amount, Constraints};
 
-/// A kind of blocks that it has.
+/// The block sizes that the cache keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SizeClass {
     /// Single frames.
@@ -41,7 +40,7 @@ pub(crate) enum SizeClass {
 impl SizeClass {
     const ALL: [SizeClass; 2] = [SizeClass::Single, SizeClass::Large];
 
-    /// The class whose blocks have `order`.
+    /// The size class of `order`.
     #[inline]
     pub(crate) const fn of(order: Order) -> Option<SizeClass> {
         match order.0 {
@@ -59,49 +58,49 @@ impl SizeClass {
         }
     }
 
-    /// Blocks that there are at most; half as many come from or go to the buddy at once.
+    /// Capacity in blocks; half as many move from or to the buddy at once.
     #[inline]
-    const fn most(self) -> usize {
+    const fn capacity(self) -> usize {
         match self {
-            SizeClass::Single => MOST,
+            SizeClass::Single => MAX_BLOCKS,
             SizeClass::Large => 16,
         }
     }
 }
 
-/// Blocks of a class at most.
-const MOST: usize = 128;
+/// The largest capacity of a size class.
+const MAX_BLOCKS: usize = 128;
 /// No group.
 const NO_GROUP: u64 = u64::MAX;
 /// No slot.
-const NOBODY: u16 = u16::MAX;
+const NO_SLOT: u16 = u16::MAX;
 
-/// The cache.
+/// The cache. See the module's head.
 #[derive(Debug)]
 pub(crate) struct FrameCache {
-    /// The slot whose frames it has.
+    /// The slot of the region that the frames belong to.
     slot: AtomicU16,
-    /// The region's usable run, empty while there is no slot.
+    /// The region's usable run, empty without a slot.
     usable: [AtomicU64; 2],
-    /// Where the words of its groups lie, and the level of the topmost.
+    /// Addresses of the region's group words by level, and its top level.
     levels: [AtomicU64; LEVELS],
     top: AtomicU8,
-    /// The number of a group of level 0 that is known to be open: since the cache gave something back the last time, a
-    /// frame of it went out or came in, so one is held.
+    /// Number of a level-0 group that is known to be open: one of its frames passed through the cache since the last
+    /// blocks went back to the buddy, so one of its frames is held.
     open: AtomicU64,
     stacks: [Stack; SizeClass::ALL.len()],
 }
 
-/// The blocks of a class: the last is the next to go.
+/// The blocks of a size class; the last one is allocated next.
 #[derive(Debug)]
 struct Stack {
     len: AtomicUsize,
-    heads: [AtomicU64; MOST],
+    heads: [AtomicU64; MAX_BLOCKS],
 }
 
 impl Stack {
     const fn new() -> Stack {
-        Stack { len: AtomicUsize::new(0), heads: [const { AtomicU64::new(0) }; MOST] }
+        Stack { len: AtomicUsize::new(0), heads: [const { AtomicU64::new(0) }; MAX_BLOCKS] }
     }
 
     #[inline]
@@ -129,7 +128,7 @@ impl Stack {
         Pfn(self.heads[n].load(Relaxed))
     }
 
-    /// The first `n` are gone.
+    /// Removes the first `n` blocks.
     fn drop_first(&self, n: usize) {
         let len = self.len();
         (n..len).for_each(|from| self.heads[from - n].store(self.get(from).0, Relaxed));
@@ -150,7 +149,7 @@ impl FrameCache {
     /// An empty one.
     pub(crate) const fn new() -> Self {
         FrameCache {
-            slot: AtomicU16::new(NOBODY),
+            slot: AtomicU16::new(NO_SLOT),
             usable: [const { AtomicU64::new(0) }; 2],
             levels: [const { AtomicU64::new(0) }; LEVELS],
             top: AtomicU8::new(0),
@@ -166,10 +165,10 @@ impl FrameCache {
 
     fn slot(&self) -> Option<SlotNr> {
         let slot = self.slot.load(Relaxed);
-        (slot != NOBODY).then_some(SlotNr(slot))
+        (slot != NO_SLOT).then_some(SlotNr(slot))
     }
 
-    /// The slot whose region has `pfn` in its usable run, if that is the cache's.
+    /// The slot of the cached region if `pfn` lies in its usable run.
     #[inline]
     pub(crate) fn slot_of(&self, pfn: Pfn) -> Option<SlotNr> {
         let [start, end] = &self.usable;
@@ -187,29 +186,29 @@ impl FrameCache {
         &self.stacks[class as usize]
     }
 
-    /// Frames that it has.
+    /// Number of cached frames.
     pub(crate) fn pages(&self) -> u64 {
         SizeClass::ALL.iter().map(|&class| (self.stack(class).len() as u64) << class.order().0).sum()
     }
 
-    /// Has frames of nobody: what it had is given back or gone.
-    fn leave(&self) {
-        self.slot.store(NOBODY, Relaxed);
+    /// Detaches the cache from its region, once its blocks went back or were lost.
+    fn detach(&self) {
+        self.slot.store(NO_SLOT, Relaxed);
         self.usable.iter().for_each(|border| border.store(0, Relaxed));
         self.open.store(NO_GROUP, Relaxed);
         self.stacks.iter().for_each(|stack| stack.len.store(0, Relaxed));
     }
 
-    /// Forgets the frames of a region whose memory is gone, which is not touched.
-    pub(crate) fn forget(&self, slot: SlotNr) {
+    /// Drops the frames of a region after a surprise removal, without accessing its memory.
+    pub(crate) fn drop_slot(&self, slot: SlotNr) {
         if self.has(slot) {
-            self.leave();
+            self.detach();
         }
     }
 }
 
 impl<M: Machine> Memory<M> {
-    /// A block for a movable allocation, from whichever region the choice names.
+    /// Allocates a movable block, refilling the cache from the preferred region if needed.
     #[inline(always)]
     pub(crate) fn pop_or_refill(&self, class: SizeClass) -> Option<Pfn> {
         match self.pop_cached(class) {
@@ -218,10 +217,10 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// The same when the cache has one.
+    /// Allocates a movable block if the cache has one.
     #[inline(always)]
     pub(crate) fn pop_cached(&self, class: SizeClass) -> Option<Pfn> {
-        // Each class for itself, so that order and level are known when this is compiled.
+        // Written out per class, so that order and level are compile-time constants.
         match class {
             SizeClass::Single => self.pop_of(SizeClass::Single),
             SizeClass::Large => self.pop_of(SizeClass::Large),
@@ -243,8 +242,8 @@ impl<M: Machine> Memory<M> {
         Some(head)
     }
 
-    /// Puts a block that is being freed into the cache, and tells its order. `None`: it is of another region, or not a
-    /// movable block in use of one of the orders that the cache has.
+    /// Frees a block into the cache and returns its order. `None` when the block belongs to another region or is not an
+    /// allocated movable block of a cached order.
     #[inline(always)]
     pub(crate) fn push_cached(&self, head: Pfn) -> Option<Order> {
         let (cache, machine) = (&self.cache, &self.machine);
@@ -260,22 +259,22 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// The same when the block's group is known to be open.
+    /// As [`FrameCache::push_cached`], for a block whose group is known to be open.
     #[inline(always)]
     fn push_of(&self, class: SizeClass, head: Pfn) -> Option<Order> {
         let (order, stack) = (class.order(), self.cache.stack(class));
         if !mark_cached(&self.machine, self.cache.level(level_of(order)), head, order) {
             return None;
         }
-        if stack.len() >= class.most() {
-            self.give_back_half(class);
+        if stack.len() >= class.capacity() {
+            self.flush_half(class);
         }
         self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
         stack.push(head);
         Some(order)
     }
 
-    /// Empties the cache when it has frames of `slot`.
+    /// Drains the cache if its frames belong to `slot`.
     #[inline]
     pub(crate) fn drain(&self, slot: SlotNr) {
         if self.cache.has(slot) {
@@ -283,29 +282,28 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Gives all cached blocks back. Whether there were any.
+    /// Returns all cached blocks to the buddy; `false` when there were none.
     pub(crate) fn drain_all(&self) -> bool {
         let cache = &self.cache;
         let had = cache.pages();
         if let Some(slot) = cache.slot() {
             self.locked(slot, |_, buddy| {
-                tell_counters(buddy, had);
-                SizeClass::ALL.iter().for_each(|&class| give_back(buddy, cache.stack(class), class, MOST));
+                update_counters(buddy, had);
+                SizeClass::ALL.iter().for_each(|&class| flush(buddy, cache.stack(class), class, MAX_BLOCKS));
             });
-            cache.leave();
+            cache.detach();
         }
         had > 0
     }
 
-    /// A block of a class that it has none of.
+    /// Refills an empty size class and allocates a block.
     #[cold]
     #[inline(never)]
     fn fetch(&self, class: SizeClass) -> Option<Pfn> {
         self.fill(class).then(|| self.pop_cached(class)).flatten()
     }
 
-    /// Fills in blocks of a class that it has none of, from the region that such a block would come from now. Whether
-    /// there were any.
+    /// Fills an empty size class from the region that is preferred now; `false` when no region has such a block.
     fn fill(&self, class: SizeClass) -> bool {
         let (cache, order) = (&self.cache, class.order());
         let stack = cache.stack(class);
@@ -316,10 +314,10 @@ impl<M: Machine> Memory<M> {
             }
             self.locked(slot, |region, buddy| {
                 if !region.isolated.is_empty() {
-                    // It is still the one that the block should come from, past the cache.
+                    // The region is still the preferred one but has none of this order: allocate past the cache.
                     return Some(Filled::No);
                 }
-                buddy.alloc_bulk(order, class.most() / 2, |head| stack.push(head));
+                buddy.alloc_bulk(order, class.capacity() / 2, |head| stack.push(head));
                 if stack.len() == 0 {
                     return None;
                 }
@@ -332,43 +330,43 @@ impl<M: Machine> Memory<M> {
                 Some(Filled::Yes)
             })?
         });
-        // The first that came is the first to go.
+        // Reversed, so that the first block from the buddy is allocated first.
         stack.reverse();
         filled == Some(Filled::Yes)
     }
 
-    /// Gives the older half of a class's blocks back.
+    /// Returns the older half of a size class to the buddy.
     #[cold]
     #[inline(never)]
-    fn give_back_half(&self, class: SizeClass) {
+    fn flush_half(&self, class: SizeClass) {
         let cache = &self.cache;
         cache.open.store(NO_GROUP, Relaxed);
         if let Some(slot) = cache.slot() {
             self.locked(slot, |_, buddy| {
-                tell_counters(buddy, cache.pages());
-                give_back(buddy, cache.stack(class), class, class.most() / 2);
+                update_counters(buddy, cache.pages());
+                flush(buddy, cache.stack(class), class, class.capacity() / 2);
             });
         }
     }
 }
 
-/// Whether blocks came into the cache.
+/// Whether the cache was filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Filled {
     Yes,
     No,
 }
 
-/// Tells the region's counters what went out and came in: `cached` frames are in the cache now.
-fn tell_counters<M: Machine>(buddy: &Buddy<'_, M>, cached: u64) {
-    // More may have come in than went out: the difference wraps, and so do the counters.
+/// Updates the region's counters for frames that passed through the cache; `cached` frames remain cached.
+fn update_counters<M: Machine>(buddy: &Buddy<'_, M>, cached: u64) {
+    // More frames may have been freed than allocated: the difference wraps, and the counters wrap with it.
     let out = buddy.pages_in(State::Cached).wrapping_sub(cached);
     buddy.count(State::Movable, out, 0);
     buddy.count(State::Cached, 0, out);
 }
 
-/// Gives the `most` oldest blocks of a class, or as many as there are, back to their region.
-fn give_back<M: Machine>(buddy: &Buddy<'_, M>, stack: &Stack, class: SizeClass, most: usize) {
+/// Returns up to `most` of the oldest blocks of a class to their region.
+fn flush<M: Machine>(buddy: &Buddy<'_, M>, stack: &Stack, class: SizeClass, most: usize) {
     let (order, many) = (class.order(), most.min(stack.len()));
     let pages = (many as u64) << order.0;
     buddy.count(State::Cached, 0, pages);

@@ -1,21 +1,21 @@
-//! Adding memory: a device's ranges become resources, all of them or none.
+//! Hot add: the ranges of a device become resources, all of them or none. Linux: `add_memory_resource`, with
+//! `memmap_on_memory`.
 //!
 //! ```text
-//!  check       every range: sane, overlaps nothing, inside the window, has room     nothing changed yet
-//!              and memory answers there (`probe`)                                   its words are overwritten
-//!  direct-map  its frames (page tables from the resource itself)                    undo: unmap
-//!  vmemmap     its descriptors                                                      undo: unmap
-//!  region      header and first blocks, inside the resource                         undo: nothing to do
-//!  online      slot, index, node's list: from now on it is there                    cannot fail
-//!              (with the policy `offline` its frames are there and cannot be allocated)
+//!  check       every range: valid, no overlap, hotpluggable, large enough           nothing changed yet
+//!              and memory answers there (`probe`)                                   overwrites the probed words
+//!  direct-map  map its frames (page tables from the resource itself)                undo: unmap
+//!  vmemmap     map its descriptors                                                  undo: unmap
+//!  region      write header and initial groups, inside the resource                 undo: nothing to do
+//!  online      publish slot, index entry and node membership                        cannot fail
+//!              (policy `offline`: the frames are present but cannot be allocated)
 //! ```
 //!
-//! Invariants: nothing outside the new ranges is written but entries of page tables that were
-//! empty, and the slots, index and nodes of the last step; an error at any step leaves each of those as it was
-//! (tests compare all of simulated memory). No frame of existing memory is taken: page tables come from
-//! `Layout::table_page`, and a device's ranges need nothing of each other. Everything runs under the
-//! hotplug lock. Neighbours: `layout` says where things lie, `probe` asks
-//! whether memory is there, `page_table` maps, `buddy` starts the region.
+//! Invariants: outside the new ranges only empty page-table entries are written, and in the last step slots, index and
+//! nodes; an error at any step restores all of these (tests compare the whole simulated memory). No frame of existing
+//! memory is used: page tables come from `Layout::table_page`, and a device's ranges do not depend on each other. All
+//! of it runs under the hotplug lock. Neighbours: `layout` plans the metadata, `probe` checks that memory answers,
+//! `page_table` maps, `buddy` initialises the region.
 
 use arrayvec::ArrayVec;
 
@@ -33,13 +33,13 @@ use crate::zonelist::{MAX_NODES, ZonePreference};
 
 use crate::fault_injection::Step;
 
-/// A range that passed the checks, and how far it has come.
+/// A range that passed the checks, and its progress.
 struct Plan {
     layout: Layout,
     node: NodeId,
     slot: SlotNr,
     stats: AddStats,
-    /// What is mapped and would have to be taken out.
+    /// The mappings that an undo must remove.
     mapped: Mapped,
 }
 
@@ -53,15 +53,16 @@ enum Mapped {
 
 type Plans = ArrayVec<Plan, MAX_DEVICE_RANGES>;
 
-/// The pages that a resource keeps for page tables, each for one table. Mapping asks for them by ascending
-/// address, and what exists already is the first table or the last: so each table gets the page that is its own.
+/// The pages that a resource reserves for page tables, each for one particular table. Mapping allocates tables by
+/// ascending address, and only the first or the last table can exist already (shared with a neighbour), so each table
+/// gets its own page.
 pub(crate) struct TablePages<'a> {
     layout: &'a Layout,
     next: u64,
 }
 
 impl<'a> TablePages<'a> {
-    /// The pages of `layout` from the `next`th on.
+    /// The reserved pages of `layout` from the `next`th on.
     pub(crate) fn from(layout: &'a Layout, next: u64) -> Self {
         TablePages { layout, next }
     }
@@ -74,12 +75,12 @@ impl FrameSource for TablePages<'_> {
         Some(page)
     }
 
-    /// Frames come back only when a mapping failed, and then all of them: nothing of the layout stays.
+    /// Ignored: frames are returned only when mapping failed, and then the whole layout is discarded.
     fn free_frame(&mut self, _frame: Pfn) {}
 }
 
 impl<M: Machine> Memory<M> {
-    /// Adds the memory of a device, all of it or nothing. `clock` tells nanoseconds.
+    /// Adds all memory of a device, or nothing. `clock` returns nanoseconds.
     ///
     /// # Errors
     /// See [`AddError`]; nothing has changed then.
@@ -96,7 +97,7 @@ impl<M: Machine> Memory<M> {
         let result = self.add_all(device, requests, clock, hotplug, &mut plans);
         if result.is_err() {
             self.undo(&plans);
-            self.nodes.forget_after(nodes_before);
+            self.nodes.truncate(nodes_before);
         }
         result
     }
@@ -111,7 +112,7 @@ impl<M: Machine> Memory<M> {
     ) -> Result<Added, AddError> {
         let start = clock();
         let free_before = self.free_everywhere();
-        // The same one for all ranges of the device.
+        // Read once, so that all ranges of the device get the same policy.
         let policy = self.policy();
         self.check_requests(requests, hotplug, plans)?;
         let checked = clock();
@@ -132,11 +133,11 @@ impl<M: Machine> Memory<M> {
         }
         self.check_injected(Step::Online)?;
         let new: u64 = plans.iter().map(|plan| plan.layout.usable.pages()).sum();
-        // The new regions are on no node's list yet.
+        // Excludes the new regions, which belong to no node yet.
         let used = free_before.saturating_sub(self.free_everywhere());
         let online = clock();
 
-        // From here on nothing can fail.
+        // Nothing below can fail.
         let whole = AddStats {
             check_ns: checked.saturating_sub(start),
             map_ns: mapped.saturating_sub(checked),
@@ -159,7 +160,7 @@ impl<M: Machine> Memory<M> {
         Ok(added)
     }
 
-    /// Checks all ranges against what is there and against each other, and plans each.
+    /// Checks all ranges against present memory and against each other, and plans each.
     fn check_requests(
         &self,
         requests: &[AddRequest],
@@ -200,7 +201,7 @@ impl<M: Machine> Memory<M> {
         self.check_injected(Step::Check)
     }
 
-    /// Maps a range: first its frames, then its descriptors, with tables from the range itself.
+    /// Maps a range's frames, then its descriptors, with page tables from the range itself.
     fn map(&self, plan: &mut Plan) -> Result<(), AddError> {
         let layout = plan.layout;
         let mut count = |stats: MapStats| {
@@ -227,7 +228,7 @@ impl<M: Machine> Memory<M> {
         self.map_one(&vmemmap_mapping(layout), layout, layout.direct_tables, first)
     }
 
-    /// Maps with tables from the pages of `layout` from the `from`th on, which is for table `first`.
+    /// Maps with page tables from the reserved pages of `layout` from the `from`th on, which belongs to table `first`.
     fn map_one(
         &self,
         mapping: &Mapping,
@@ -248,7 +249,7 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// Takes back what a failed add did, in reverse. The tables lie in the ranges themselves.
+    /// Undoes a failed add in reverse order. The page tables lie in the ranges themselves.
     fn undo(&self, plans: &Plans) {
         for plan in plans.iter().rev() {
             self.slots[plan.slot.0 as usize].summary.clear();
@@ -265,7 +266,7 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Makes a region known. The checks made sure that slot, index and node have room.
+    /// Publishes a region. The checks ensured that slot, index and node table have a free entry.
     pub(crate) fn publish(&self, region: Region, slot: SlotNr) -> ResourceId {
         let place = &self.slots[slot.0 as usize];
         *place.region.lock() = Some(region);
@@ -274,7 +275,7 @@ impl<M: Machine> Memory<M> {
         if let Some(node) = self.nodes.find(region.node) {
             self.nodes.attach(slot, node, ZonePreference::of(region.device, region.zone));
             self.nodes.changed(slot, &place.summary);
-            // From now on the choice may be another one.
+            // The new region may change which region is preferred.
             self.drain_all();
         }
         region.id
@@ -287,8 +288,8 @@ pub(crate) fn direct_mapping(layout: &Layout) -> Mapping {
     Mapping::data(direct(start), start, layout.range.pages())
 }
 
-/// The mapping of a resource's descriptors. Its page directories are there since boot, so there is
-/// no place for leaves of 1 GiB.
+/// The mapping of a resource's descriptors: without 1 GiB leaves, because boot populated the vmemmap's page
+/// directories.
 pub(crate) fn vmemmap_mapping(layout: &Layout) -> Mapping {
     let (start, bytes) = layout.vmemmap();
     Mapping::data(start, layout.array.start.start(), bytes >> PAGE_SHIFT).largest(LeafSize::M2)
@@ -308,13 +309,13 @@ fn region(plan: &Plan, device: DeviceId, id: ResourceId, zone: Zone) -> Region {
     }
 }
 
-/// The checks that need nothing but the range and the CPU.
+/// The checks that need only the range and the CPU.
 fn check_range(request: &AddRequest, hotplug: &Hotplug) -> Result<PfnRange, AddError> {
     let AddRequest { base, size, .. } = *request;
     if size == 0 {
         return Err(AddError::Empty { base });
     }
-    // The last byte, so that a range up to the very end of the address space does not wrap.
+    // Uses the last byte, so that a range that ends at 2^64 does not wrap.
     let last = base.0.checked_add(size - 1).ok_or(AddError::Wraps { base, size })?;
     let bits = u32::from(hotplug.features.phys_bits).min(MAX_PHYS_BITS);
     if last >> bits != 0 {
@@ -327,8 +328,7 @@ fn check_range(request: &AddRequest, hotplug: &Hotplug) -> Result<PfnRange, AddE
     Ok(PfnRange::of(base.pfn(), size >> PAGE_SHIFT))
 }
 
-/// Whether the range lies where memory may be plugged. Asked last: that it overlaps what is there is the better
-/// reason.
+/// Checks that the range lies in hotpluggable memory. Runs last, because an overlap is the more helpful reason.
 fn check_hotpluggable(range: PfnRange, hotplug: &Hotplug) -> Result<(), AddError> {
     if !hotplug.hotpluggable.is_empty() && !hotplug.hotpluggable.iter().any(|ours| ours.contains_range(range))
     {

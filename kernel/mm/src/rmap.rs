@@ -1,40 +1,40 @@
-//! The holder's word of a block: who has it, in 64 bits of its descriptor.
+//! The rmap word of a block: its owner, in 64 bits of the head's descriptor (Linux: `page->mapping`).
 //!
 //! ```text
-//!  0                         nobody said
-//!  1 ..= 7                   pinned since boot: the owner's number, counted from 1
-//!  8                         a frame in reserve for a page table of the alloc window
-//!  address                   mapped there, in the alloc window (a multiple of 4 KiB)
-//!  address | 1, | 2, | 3     a page table of the alloc window for that address: PT, PD, PDPT
+//!  0                         no owner recorded
+//!  1 ..= 7                   pinned since boot: the owner's code, counted from 1
+//!  8                         a frame in reserve for a vmalloc page table
+//!  address                   mapped there, in the vmalloc region (a multiple of 4 KiB)
+//!  address | 1, | 2, | 3     a vmalloc page table for that address: PT, PD, PDPT
 //! ```
 //!
-//! It is what migration finds its way by, so it follows the block: a block that is split gives each half its own
-//! (`after`). Neighbours: `window` and `boot` write it, `inspect` shows it, `remove` follows it.
+//! Migration uses it to find the mapping, so it follows the block: splitting a block gives each half its own word
+//! ([`RmapEntry::after`]). Neighbours: `vmalloc` and `boot` write it, `query` reports it, `hot_remove` follows it.
 
 use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::boot_alloc::Owner;
 use crate::info::Holder;
 use crate::page_table::Level;
 
-/// A holder's word, taken apart.
+/// A decoded rmap word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RmapEntry {
-    /// Nobody said.
+    /// No owner recorded.
     None,
     /// Pinned since boot.
     Owner(Owner),
-    /// In reserve for a page table.
+    /// In reserve for a vmalloc page table.
     Reserve,
-    /// Mapped there.
+    /// Mapped at this address.
     Mapping(VirtAddr),
-    /// A page table for that address.
+    /// A vmalloc page table of this level for this address.
     Table(VirtAddr, Level),
 }
 
 const RESERVE: u64 = 8;
 
 impl RmapEntry {
-    /// The word.
+    /// Encodes the word.
     pub(crate) fn encode(self) -> u64 {
         match self {
             RmapEntry::None => 0,
@@ -47,7 +47,7 @@ impl RmapEntry {
         }
     }
 
-    /// What the word means.
+    /// Decodes a word.
     pub(crate) fn of(word: u64) -> RmapEntry {
         let (address, low) = (VirtAddr(word & !(PAGE_SIZE - 1)), word & (PAGE_SIZE - 1));
         match (address.0, low) {
@@ -63,7 +63,7 @@ impl RmapEntry {
         }
     }
 
-    /// The word of a part that begins `pages` frames into the block whose word is `word`.
+    /// The rmap word of the part that begins `pages` frames into a block whose word is `word`.
     pub(crate) fn after(word: u64, pages: u64) -> u64 {
         match RmapEntry::of(word) {
             RmapEntry::Mapping(at) => at.offset(pages * PAGE_SIZE).0,
@@ -71,7 +71,7 @@ impl RmapEntry {
         }
     }
 
-    /// As it is shown.
+    /// The owner as `page` reports it.
     pub(crate) fn shown(self) -> Holder {
         match self {
             RmapEntry::None => Holder::None,
@@ -88,8 +88,8 @@ mod tests {
     use super::*;
     use crate::address_space::ALLOC;
 
-    /// Proves that every word comes back as what it was made of, and that a part's word is the address so far
-    /// into the mapping. Fails when two kinds share a word.
+    /// Proves that decoding inverts encoding for every kind of word, and that a part's word is the address that many
+    /// pages into the mapping. Fails when two kinds share a code.
     #[test]
     fn words_come_back() {
         let at = ALLOC.start.offset(77 * PAGE_SIZE);

@@ -1,7 +1,8 @@
-//! What can be told of memory in the midst of anything: for fatal reports.
+//! Statistics for fatal reports, available at any time because they never wait for a lock.
 //!
-//! Invariant: nothing here waits for a lock; what a held lock guards is left out. Read are static tables, and of
-//! memory itself only the headers of boot memory, which never goes. Neighbour: `inspect` tells all of it, under locks.
+//! Invariant: nothing here waits for a lock; data behind a held lock is left out. Only static tables are read, and of
+//! memory itself only the headers of boot memory, which is never removed. Neighbour: `query` has the full statistics,
+//! under locks.
 
 use core::fmt;
 
@@ -10,29 +11,29 @@ use crate::info::ResourceId;
 use crate::machine::Machine;
 use crate::memory::Memory;
 
-/// Sums, as far as they can be had.
+/// Totals, as far as they are available without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TryStats {
-    /// How many resources there are; `None` while the index changes.
+    /// Number of resources; `None` while the index is locked for writing.
     pub resources: Option<u64>,
-    /// All present frames.
+    /// Present frames.
     pub total_pages: Option<u64>,
-    /// Their usable ones; `None` when a region is locked too.
+    /// Usable frames; `None` when a region is locked too.
     pub usable_pages: Option<u64>,
-    /// Frames that can be allocated, those of the frame cache too.
+    /// Frames that can be allocated, including those in the frame cache.
     pub free_pages: u64,
 }
 
 /// A lock of the memory core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
-    /// That of whoever adds or removes.
+    /// The hotplug lock, held during add and remove.
     Hotplug,
-    /// That of the page tables.
+    /// The lock of the page tables.
     PageTables,
-    /// That of the sorted ranges.
+    /// The lock of the index.
     Index,
-    /// That of a region; its resource is not known while the index is locked.
+    /// The lock of a region; its resource is unknown while the index is locked.
     Region(Option<ResourceId>),
 }
 
@@ -49,8 +50,8 @@ impl fmt::Display for Lock {
 }
 
 impl<M: Machine> Memory<M> {
-    /// What can be told now.
-    pub fn glance(&self) -> TryStats {
+    /// The totals that are available now.
+    pub fn try_stats(&self) -> TryStats {
         let cached = self.cache.pages();
         let free_pages = self.nodes.named().map(|nr| self.nodes.free(nr)).sum::<u64>() + cached;
         let Some(index) = self.index.try_read() else {
@@ -76,7 +77,7 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Calls `tell` with each lock that is held.
+    /// Calls `report` with each lock that is held.
     pub fn held_locks(&self, report: &mut dyn FnMut(Lock)) {
         let index_held = self.index.try_write().is_none();
         let index = self.index.try_read();
@@ -97,8 +98,8 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Runs `work` under the lock of a resource's region, to see what can be told then; `None` when there is no such
-    /// resource.
+    /// Runs `work` while holding the lock of a resource's region, to test what is available then. `None` when there is
+    /// no such resource.
     pub fn hold_region<T>(&self, id: ResourceId, work: impl FnOnce() -> T) -> Option<T> {
         self.locked(self.entry(id)?.slot, |_, _| work())
     }

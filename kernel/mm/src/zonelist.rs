@@ -27,7 +27,7 @@ use crate::region::{MAX_REGIONS, Slot};
 pub const MAX_NODES: usize = 64;
 
 /// No node, no rank.
-const NOBODY: u8 = u8::MAX;
+const NONE: u8 = u8::MAX;
 
 /// A node's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub struct Nodes {
     having: [SlotSet; Order::COUNT],
 }
 
-const _: () = assert!(MAX_NODES < NOBODY as usize);
+const _: () = assert!(MAX_NODES < NONE as usize);
 
 /// Where a region stands in the choice: its zone, and boot memory apart from the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +145,8 @@ impl Nodes {
                 }
             }; MAX_NODES],
             named: AtomicU8::new(0),
-            node_of: [const { AtomicU8::new(NOBODY) }; MAX_REGIONS],
-            rank_of: [const { AtomicU8::new(NOBODY) }; MAX_REGIONS],
+            node_of: [const { AtomicU8::new(NONE) }; MAX_REGIONS],
+            rank_of: [const { AtomicU8::new(NONE) }; MAX_REGIONS],
             counted: [const { AtomicU64::new(0) }; MAX_REGIONS],
             highest_of: [const { AtomicU8::new(0) }; MAX_REGIONS],
             having: [const { SlotSet::new() }; Order::COUNT],
@@ -172,7 +172,7 @@ impl Nodes {
 
     /// Forgets the nodes named after there were `count` of them: the add that named them failed. To
     /// be called under the hotplug lock.
-    pub fn forget_after(&self, count: u8) {
+    pub fn truncate(&self, count: u8) {
         self.named.store(count, Ordering::Release);
     }
 
@@ -214,13 +214,13 @@ impl Nodes {
 
     /// Whether a slot is on a node's list.
     pub fn lists(&self, slot: SlotNr) -> bool {
-        self.node_of[slot.0 as usize].load(Ordering::Acquire) != NOBODY
+        self.node_of[slot.0 as usize].load(Ordering::Acquire) != NONE
     }
 
     /// Takes a slot off its node's list.
     pub fn detach(&self, slot: SlotNr) {
-        let nr = self.node_of[slot.0 as usize].swap(NOBODY, Ordering::AcqRel);
-        let rank = self.rank_of[slot.0 as usize].swap(NOBODY, Ordering::Relaxed);
+        let nr = self.node_of[slot.0 as usize].swap(NONE, Ordering::AcqRel);
+        let rank = self.rank_of[slot.0 as usize].swap(NONE, Ordering::Relaxed);
         if let Some(node) = self.nodes.get(nr as usize) {
             let counted = self.counted[slot.0 as usize].swap(0, Ordering::Relaxed);
             node.free.fetch_sub(counted, Ordering::Relaxed);

@@ -82,7 +82,7 @@ impl<M: Machine> Memory<M> {
         for (slot, region) in &detached {
             let entry = &self.slots[slot.0 as usize];
             self.index.write().remove(region.id);
-            self.cache.forget(*slot);
+            self.cache.drop_slot(*slot);
             self.poison.forget(region.layout.range);
             *entry.region.lock() = None;
             self.nodes.detach(*slot);

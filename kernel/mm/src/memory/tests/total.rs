@@ -141,7 +141,7 @@ fn looking() {
         memory.check_resource(id, &mut |error| panic!("{error}"));
         let _ = memory.hold_region(id, || ());
     }
-    let _ = (memory.glance(), memory.totals(), memory.poison_info(), memory.next_finding());
+    let _ = (memory.try_stats(), memory.totals(), memory.poison_info(), memory.next_finding());
     assert_invariants(&memory);
 }
 

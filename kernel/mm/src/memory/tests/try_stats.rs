@@ -19,7 +19,7 @@ fn a_glance_is_right_when_nothing_is_held() {
     plug(&memory, 0x100000, 256 * MIB, 1);
     let got: Vec<_> = (0..10).map(|_| memory.allocate_block(Order(0), None, Kind::Movable)).collect();
     assert!(got.iter().all(Option::is_some));
-    let glance = memory.glance();
+    let glance = memory.try_stats();
     // After the glance: a thorough look empties the cache.
     let totals = memory.totals();
     assert_eq!(
@@ -39,25 +39,25 @@ fn a_glance_is_right_when_nothing_is_held() {
 #[test]
 fn a_glance_waits_for_no_lock() {
     let memory = booted(Support::Yes);
-    let all = memory.glance();
+    let all = memory.try_stats();
     {
         let _hotplug = memory.hotplug.lock();
         let _tables = memory.tables.lock();
         assert_eq!(
-            (memory.glance(), held(&memory)),
+            (memory.try_stats(), held(&memory)),
             (all, vec!["hotplug".into(), "page tables".to_string()])
         );
     }
     {
         let _index = memory.index.write();
         let nothing = TryStats { resources: None, total_pages: None, usable_pages: None, ..all };
-        assert_eq!((memory.glance(), held(&memory)), (nothing, vec!["index".to_string()]));
+        assert_eq!((memory.try_stats(), held(&memory)), (nothing, vec!["index".to_string()]));
         let _region = memory.slots[0].region.lock();
         assert_eq!(held(&memory), ["index", "region"]);
     }
     let (glance, names) =
-        memory.hold_region(ResourceId(0), || (memory.glance(), held(&memory))).expect("boot memory");
+        memory.hold_region(ResourceId(0), || (memory.try_stats(), held(&memory))).expect("boot memory");
     assert_eq!(glance, TryStats { usable_pages: None, ..all });
     assert_eq!(names, ["region of resource 0"]);
-    assert_eq!((memory.glance(), held(&memory)), (all, vec![]));
+    assert_eq!((memory.try_stats(), held(&memory)), (all, vec![]));
 }
