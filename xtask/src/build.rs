@@ -1,6 +1,7 @@
 //! The bare-metal build of the boot shim and the kernel.
 //!
-//! One target directory and no RUSTFLAGS, because a library built from source is cached by them, and by the profile:
+//! One target directory and no flags but those of `.cargo/config.toml`, because a library built from source is cached by
+//! them, and by the profile:
 //! the first build with [`Profile::Fast`] builds that library once more.
 
 use std::io::{self, IsTerminal};
@@ -101,7 +102,7 @@ fn command(workspace: &Workspace, toolchain: &Toolchain, profile: Profile, what:
         Origin::System => system_command("cargo"),
     };
     command.current_dir(&workspace.root);
-    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS"] {
+    for name in FLAGS {
         command.env_remove(name);
     }
     command.args(what).args(["--profile", profile.name(), "--target", TARGET]);
@@ -113,6 +114,15 @@ fn command(workspace: &Workspace, toolchain: &Toolchain, profile: Profile, what:
     }
     command
 }
+
+/// What would be used in place of the flags of `.cargo/config.toml`, or beside them.
+const FLAGS: [&str; 5] = [
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS",
+];
 
 /// Whether this is one of cargo's lines about its progress (`   Compiling elf v0.8.0`).
 fn is_status(line: &str) -> bool {

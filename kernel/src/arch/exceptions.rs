@@ -5,6 +5,7 @@
 //! nothing but the CPU, last what is read out of the rest of the kernel ([`crate::situation`]). A fault in the
 //! midst of a report ends at once with one line.
 
+use super::backtrace::Here;
 use super::idt::{HAS_ERROR_CODE, TrapFrame};
 use super::serial::{self, Emergency};
 use super::{backtrace, cpu, exit, interrupts, machine_check, percpu, stacks};
@@ -108,7 +109,7 @@ pub(super) fn report(frame: &TrapFrame) -> ! {
 /// Reports a panic and ends the kernel with QEMU's exit status 33.
 pub fn panic_report(info: &PanicInfo<'_>) -> ! {
     let kept = kept_registers();
-    let here = backtrace::here();
+    let here = Here::new();
     begin("panic");
     // The serial writer does not fail.
     let _ = write_panic(&mut Emergency, info, here, &kept);
@@ -135,12 +136,7 @@ fn kept_registers() -> [u64; 6] {
     kept
 }
 
-fn write_panic(
-    out: &mut impl Write,
-    info: &PanicInfo<'_>,
-    (here, stack_pointer): (u64, u64),
-    kept: &[u64; 6],
-) -> fmt::Result {
+fn write_panic(out: &mut impl Write, info: &PanicInfo<'_>, here: Here, kept: &[u64; 6]) -> fmt::Result {
     let uptime = super::time::uptime();
     let (seconds, micros) = (uptime.as_secs(), uptime.subsec_micros());
     writeln!(out, "\n[{seconds:5}.{micros:06}] kernel panic: {}", info.message())?;
@@ -148,10 +144,11 @@ fn write_panic(
         writeln!(out, "  at {place}")?;
     }
     let [rbx, rbp, r12, r13, r14, r15] = kept;
-    writeln!(out, "  rip {here:016x}  rsp {stack_pointer:016x}  rbx {rbx:016x}  rbp {rbp:016x}")?;
+    let Here { instruction, stack_pointer, .. } = here;
+    writeln!(out, "  rip {instruction:016x}  rsp {stack_pointer:016x}  rbx {rbx:016x}  rbp {rbp:016x}")?;
     writeln!(out, "  r12 {r12:016x}  r13 {r13:016x}  r14 {r14:016x}  r15 {r15:016x}")?;
     writeln!(out, "  {}{}", cpu::ControlRegisters, Handler)?;
-    backtrace::write(out, here, stack_pointer)?;
+    backtrace::write(out, here)?;
     situation::write(out)
 }
 
@@ -201,7 +198,10 @@ fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Res
     if frame.vector == MACHINE_CHECK {
         machine_check::write_banks(out)?;
     }
-    backtrace::write(out, frame.rip, frame.rsp)?;
+    backtrace::write(
+        out,
+        Here { instruction: frame.rip, stack_pointer: frame.rsp, frame_pointer: frame.rbp },
+    )?;
     situation::write(out)
 }
 
