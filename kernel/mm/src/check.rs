@@ -1,13 +1,12 @@
-//! The walk over every invariant of the memory core, which the shell's `check` and the tests run.
+//! Verifies every invariant of the memory core; the shell's `check` and the tests run it.
 //!
-//! It walks blocks, not frames: what has no block head has nothing that could be wrong. For each
-//! resource: the blocks tile the usable run; groups, lists and counters say what the walk found; no
-//! group that is free as a whole is open; frames and descriptors are mapped, to the right
-//! place, descriptors by large leaves just where the layout says so. For all: the index is sorted and names the
-//! slots' ranges, nodes have the sums of their regions.
+//! It walks blocks, not frames. For each resource: the blocks tile the usable run; groups, lists and counters agree
+//! with the walk; no open group is entirely free; frames and descriptors are mapped to the right addresses, descriptors
+//! with 2 MiB leaves exactly where the layout plans them. Across resources: the index is sorted and matches the slots'
+//! ranges, and each node's totals are the sums over its regions.
 //!
-//! A resource is looked at under its lock, piece by piece; what it says goes out after the lock is
-//! dropped. Neighbours: `buddy` and `layout` state the invariants.
+//! A resource is verified step by step under its lock; errors are reported after the lock is released. Neighbours:
+//! `buddy` and `layout` state the invariants.
 
 use arrayvec::ArrayVec;
 
@@ -25,17 +24,17 @@ use crate::page_table::{Caching, Leaf, Mapping, Rights};
 use crate::poison::Finding;
 use crate::region::{Entry, Region};
 
-/// An invariant that does not hold.
+/// A violated invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckError {
-    /// The descriptor of what should be a block's head is none.
+    /// The head of a block has no valid descriptor.
     NoDescriptor {
         /// The resource.
         resource: ResourceId,
         /// The frame.
         pfn: Pfn,
     },
-    /// A block is misaligned, leaves the usable run, is free in part, or names another region.
+    /// A block is misaligned, leaves the usable run, is partly free, or names another region.
     BadBlock {
         /// The resource.
         resource: ResourceId,
@@ -44,80 +43,80 @@ pub enum CheckError {
         /// Its order.
         order: Order,
     },
-    /// A group is free as a whole and open.
+    /// An open group is entirely free.
     Unmerged {
         /// The resource.
         resource: ResourceId,
-        /// Its first frame.
+        /// The group's first frame.
         pfn: Pfn,
-        /// The order of the block it should be.
+        /// The order of the block that it should be.
         order: Order,
     },
-    /// The number of free blocks of an order is not what the walk over the blocks found.
+    /// The count of free blocks of an order differs from the walk.
     List {
         /// The resource.
         resource: ResourceId,
         /// The order.
         order: Order,
-        /// What it says.
+        /// The stored count.
         listed: u64,
-        /// What the walk found.
+        /// The walk's count.
         found: u64,
     },
-    /// A free list's links do not fit each other.
+    /// A free list's links are inconsistent.
     Link {
         /// The resource.
         resource: ResourceId,
         /// The list's order.
         order: Order,
-        /// Where they break.
+        /// The group at which they break.
         pfn: Pfn,
     },
-    /// A counter differs from what the walk over the blocks found.
+    /// A counter differs from the walk.
     Counter {
         /// The resource.
         resource: ResourceId,
-        /// Which counter.
+        /// The counter's name.
         name: &'static str,
-        /// What it says.
+        /// The stored count.
         counted: u64,
-        /// What the walk found.
+        /// The walk's count.
         found: u64,
     },
-    /// A node's free frames are not the sum over its regions.
+    /// A node's free frames differ from the sum over its regions.
     Node {
         /// The node.
         node: NodeId,
-        /// What it says.
+        /// The node's count.
         counted: u64,
-        /// What its regions say.
+        /// The sum over its regions.
         found: u64,
     },
-    /// A part of a resource is not mapped as it should be.
+    /// A part of a resource is unmapped or mapped wrongly.
     Mapping {
         /// The resource.
         resource: ResourceId,
-        /// Where.
+        /// The virtual address.
         at: VirtAddr,
     },
-    /// A page table that resources share lies in a page that is not kept for it.
+    /// A shared page table lies in a page that is not reserved for it.
     SharedTable {
         /// A resource that uses it.
         resource: ResourceId,
-        /// The first address that it maps.
+        /// The first address that the table maps.
         at: VirtAddr,
-        /// Where it lies.
+        /// The frame that holds the table.
         pfn: Pfn,
     },
-    /// Something is isolated though nothing is leaving, or a region that leaves can be allocated from, or one that
-    /// stays cannot.
+    /// Frames are isolated although no removal is under way; or a region that is going offline can be allocated from,
+    /// or another one cannot.
     Leaving {
         /// The resource.
         resource: ResourceId,
     },
-    /// Memory that nobody has was written to.
+    /// Free memory was written to.
     Poison(Finding),
-    /// The sorted ranges are out of order, overlap, or name a slot that has another range.
+    /// The index is out of order, overlaps, or names a slot with another range.
     Index {
         /// The range.
         range: PfnRange,
@@ -164,28 +163,28 @@ impl fmt::Display for CheckError {
     }
 }
 
-/// Errors of one resource that are told; what is behind them is likely a consequence.
+/// Errors reported per resource; later ones are probably consequences.
 const MOST_ERRORS: usize = 16;
 
-/// What a look at one resource found.
+/// The result for one resource.
 struct Findings {
     errors: ArrayVec<CheckError, MOST_ERRORS>,
     checked: u64,
 }
 
 impl Findings {
-    /// Counts one more thing looked at, and notes the error when it does not `hold`.
+    /// Counts a check, and records `error` unless it holds.
     fn expect(&mut self, hold: bool, error: CheckError) {
         self.checked += 1;
         if !hold {
-            // A full list is no loss: see MOST_ERRORS.
+            // A full list is fine: see MOST_ERRORS.
             let _ = self.errors.try_push(error);
         }
     }
 }
 
 impl<M: Machine> Memory<M> {
-    /// Walks every invariant, tells what is broken, and returns how many things were looked at.
+    /// Verifies every invariant, reports each violation, and returns the number of checks.
     pub fn check(&self, report: &mut dyn FnMut(CheckError)) -> u64 {
         let mut checked = self.check_sums(report);
         self.each_entry(|entry| {
@@ -197,13 +196,13 @@ impl<M: Machine> Memory<M> {
         checked
     }
 
-    /// The part of [`Memory::check`] that is about one resource, to do it in steps; 0 when there is none
-    /// of that number.
+    /// The part of [`Memory::check`] that concerns one resource, for checking in steps. Returns 0 when there is no such
+    /// resource.
     pub fn check_resource(&self, id: ResourceId, report: &mut dyn FnMut(CheckError)) -> u64 {
         self.entry(id).map_or(0, |entry| self.check_entry(entry, report))
     }
 
-    /// The part of [`Memory::check`] that is about all resources together: index and nodes.
+    /// The part of [`Memory::check`] that concerns all resources together: index and nodes.
     pub fn check_sums(&self, report: &mut dyn FnMut(CheckError)) -> u64 {
         let mut checked = 0;
         let mut before = PfnRange::default();
@@ -247,7 +246,7 @@ impl<M: Machine> Memory<M> {
                 Some(Rights::Code) | None => false,
             };
             self.check_mapping(id, &direct_mapping(&layout), &mut findings, may_be_written);
-            // Large leaves just where no neighbour can need a part of what they map.
+            // 2 MiB leaves exactly where no adjacent resource shares what they map.
             let leaf_fits = |leaf: &Leaf| {
                 leaf.rights == Some(Rights::Data) && leaf.size == layout.vmemmap_leaf(leaf.virt)
             };
@@ -258,8 +257,8 @@ impl<M: Machine> Memory<M> {
         findings.checked
     }
 
-    /// Whether all that a leaf of the direct map maps is pinned since boot: a loader may have made it read-only,
-    /// as it did the kernel's text.
+    /// Whether everything that a direct-map leaf maps is pinned since boot. The loader may have made such a leaf
+    /// read-only, e.g. for the kernel's text.
     fn is_of_boot(&self, leaf: &Leaf) -> bool {
         let frames = PfnRange::of(leaf.phys.pfn(), leaf.size.pages());
         let block = self.block(frames.start);
@@ -268,8 +267,8 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// Each table at the ends of a hot-added resource that is not there since boot lies in the page that a user of it
-    /// keeps for it.
+    /// Checks that each end table of a hot-added resource (unless populated at boot) lies in a page that one of its
+    /// users reserves for it.
     fn check_shared(&self, resource: ResourceId, layout: &Layout, findings: &mut Findings) {
         for table in layout.border_tables().filter(|_| !layout.is_boot()) {
             let (at, level) = (table.address(), table.level());
@@ -284,7 +283,7 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Every leaf in the range of `mapping` maps what it should, and none is missing.
+    /// Checks that the leaves of `mapping`'s range are complete and map the right frames.
     fn check_mapping(
         &self,
         resource: ResourceId,
@@ -309,7 +308,7 @@ impl<M: Machine> Memory<M> {
     }
 }
 
-/// The blocks tile the usable run, and the counters are their sums.
+/// Checks that the blocks tile the usable run and that the counters are their sums.
 fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut Findings) {
     let resource = region.id;
     let mut pages = [0u64; State::Cached as usize + 1];
@@ -354,8 +353,8 @@ fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mu
     }
 }
 
-/// Each list is linked both ways and holds groups whose largest free block is of its order, none of them
-/// wholly free; the summary knows whether there is one, and together they have all free frames.
+/// Checks that each list is doubly linked and holds groups whose largest free block has its order and that are not
+/// entirely free; that the summary knows which lists are empty; and that the lists hold all free frames.
 fn check_lists<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut Findings) {
     let resource = region.id;
     let mut listed = 0;

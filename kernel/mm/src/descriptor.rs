@@ -1,16 +1,16 @@
-//! The page descriptor: 64 bytes, one cache line, one for each frame, in the vmemmap.
+//! The page descriptor: 64 bytes (one cache line) per frame, in the vmemmap. Linux: `struct page`.
 //!
 //! ```text
 //!  word 0   bits 0..8 state | 8..16 order | 16..32 slot of the region | 32..64 MARK
-//!  word 1   holder: a virtual address (reverse map), an owner's code (pinned since boot), or 0
-//!  word 2.. not used: the size is that of Linux's `struct page`, so that a memmap is as large as there
+//!  word 1   rmap word: a virtual address (reverse map), an owner's code (pinned since boot), or 0; see `rmap`
+//!  word 2.. unused: the size is that of Linux's `struct page`, so that the memmap is as large as Linux's
 //! ```
 //!
-//! It is written when a held block begins at the frame, and means something only while the bits of the frame's
-//! group say that one does (`buddy::group`); a free frame's says whatever it said before.
+//! A descriptor is written when a held block starts at the frame, and is valid only while the bits of the frame's group
+//! say so (`buddy::group`). The descriptor of a free frame is stale or uninitialised.
 //!
-//! A descriptor is a view: words read and written through the [`Machine`], so that the simulation
-//! sees each access. Neighbours: `buddy` and the cache in front of it write descriptors.
+//! A descriptor is a view: its words are read and written through the [`Machine`], so that the simulation sees each
+//! access. Neighbours: `buddy` and the frame cache write descriptors.
 
 use core::fmt;
 
@@ -18,15 +18,15 @@ use crate::addr::{Order, Pfn, VirtAddr};
 use crate::address_space::{DESCRIPTOR_SIZE, descriptor};
 use crate::machine::Machine;
 
-/// The layout of a descriptor, for offsets and the size; it is read and written word by word.
+/// The layout of a descriptor. Gives offsets and size; descriptors are accessed word by word.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct PageLayout {
     /// State, order, slot, mark.
     tag: u64,
-    /// Who holds it.
+    /// The rmap word.
     holder: u64,
-    /// Not used.
+    /// Unused.
     rest: [u64; 6],
 }
 
@@ -34,26 +34,26 @@ const _: () = assert!(size_of::<PageLayout>() as u64 == DESCRIPTOR_SIZE);
 const TAG: u64 = core::mem::offset_of!(PageLayout, tag) as u64;
 const HOLDER: u64 = core::mem::offset_of!(PageLayout, holder) as u64;
 
-/// Marks a tag that this kernel wrote, so that `check` knows junk from a descriptor.
+/// Marks a tag that this kernel wrote, so that `check` can tell it from junk.
 const MARK: u64 = 0xca2a_9ace << 32;
 
-/// What a block is. A block's state is that of all its frames, and nothing merges across states.
+/// The state of a block and of all its frames. Blocks of different states never merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// In no held block: the bits of its group say so, and no tag does.
+    /// Free. Only the group's bits say so; no tag has this state.
     Free = 1,
-    /// Allocated, reached only through a mapping the kernel owns.
+    /// Allocated, reached only through a mapping that the kernel owns.
     Movable = 2,
-    /// Allocated, stays where it is.
+    /// Allocated, cannot be migrated.
     Pinned = 3,
-    /// Pinned since boot: counts as memmap, not as usable.
+    /// Pinned since boot; counts as memmap, not as usable.
     Boot = 4,
-    /// Not to be allocated.
+    /// Excluded from allocation.
     Offline = 5,
-    /// Allocated or free while its section goes offline.
+    /// Not allocated, in a section that is going offline.
     Isolated = 6,
-    /// A single free frame kept in front of the buddy. One that was movable before keeps that tag; its bits say more.
+    /// A free block in the frame cache. A block freed as movable keeps that tag; the group's bits tell the difference.
     Cached = 7,
 }
 
@@ -71,18 +71,18 @@ impl State {
         })
     }
 
-    /// Whether somebody holds the block.
+    /// Whether the block is allocated by a caller.
     pub const fn is_allocated(self) -> bool {
         matches!(self, State::Movable | State::Pinned)
     }
 }
 
-/// What an allocation may be used for.
+/// The mobility of an allocation. Linux: migrate types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Reached only through page tables the kernel owns: may be migrated.
+    /// Reached only through page tables that the kernel owns, so it can be migrated.
     Movable,
-    /// Stays where it is.
+    /// Cannot be migrated.
     Pinned,
 }
 
@@ -105,16 +105,16 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A region's place in the slot table.
+/// A region's index in the slot table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotNr(pub u16);
 
-/// The first word of a head's descriptor.
+/// The first word of a head's descriptor, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// The block's state.
     pub state: State,
-    /// The block's order.
+    /// The slot of its region.
     pub order: Order,
     /// The region it belongs to.
     pub slot: SlotNr,
@@ -136,7 +136,7 @@ impl Tag {
     }
 }
 
-/// The descriptor of one frame, reached through a machine.
+/// A view of one frame's descriptor.
 #[derive(Debug)]
 pub struct Page<'m, M> {
     machine: &'m M,
@@ -144,31 +144,31 @@ pub struct Page<'m, M> {
 }
 
 impl<'m, M: Machine> Page<'m, M> {
-    /// The descriptor of `pfn`, which must be present.
+    /// The descriptor of `pfn`, whose part of the vmemmap must be mapped.
     #[inline]
     pub fn of(machine: &'m M, pfn: Pfn) -> Self {
         Page { machine, at: descriptor(pfn) }
     }
 
-    /// State, order and region; `None` when the word is not one that [`Page::set_tag`] wrote.
+    /// The tag; `None` when the word was not written by [`Page::set_tag`].
     #[inline]
     pub fn tag(&self) -> Option<Tag> {
         Tag::from_word(self.machine.load(self.at.offset(TAG)))
     }
 
-    /// Makes this the head of a block.
+    /// Writes the tag of a block's head.
     #[inline]
     pub fn set_tag(&self, tag: Tag) {
         self.machine.store(self.at.offset(TAG), tag.to_word());
     }
 
-    /// The holder's word: see the module's head.
+    /// The rmap word; see the module's head.
     #[inline]
     pub fn rmap(&self) -> u64 {
         self.machine.load(self.at.offset(HOLDER))
     }
 
-    /// Notes the holder.
+    /// Writes the rmap word.
     #[inline]
     pub fn set_rmap(&self, holder: u64) {
         self.machine.store(self.at.offset(HOLDER), holder);
@@ -179,8 +179,8 @@ impl<'m, M: Machine> Page<'m, M> {
 mod tests {
     use super::*;
 
-    /// Proves that every tag survives the way into a word and back, and that junk is no tag:
-    /// fails when two fields share a bit or a state is forgotten in `from_bits`.
+    /// Proves that encoding and decoding are inverse for every tag, and that junk does not decode. Fails when two
+    /// fields share a bit or `from_bits` lacks a state.
     #[test]
     fn tags_survive_their_word() {
         let states = [

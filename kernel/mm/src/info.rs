@@ -1,7 +1,7 @@
-//! What the memory core tells about itself: plain values that the shell prints and tests compare.
+//! Statistics of the memory core: plain values that the shell prints and tests compare.
 //!
-//! They are snapshots: each is taken under the locks it needs and holds no reference. Neighbours:
-//! `memory` fills them, the shell's `resources`, `sections`, `page`, `meminfo` and `map` print them.
+//! They are snapshots, taken under the necessary locks, and hold no references. Neighbours: `query` fills them in; the
+//! shell's `resources`, `sections`, `page`, `meminfo` and `map` print them.
 
 use core::fmt;
 
@@ -10,19 +10,19 @@ use arrayvec::ArrayVec;
 use crate::addr::{NodeId, Order, Pfn, PfnRange, PhysAddr, SectionNr, VirtAddr};
 use crate::boot_alloc::Owner;
 
-/// Ranges a device may have at most (a `_CRS` with more is refused with a reason).
+/// Limit of ranges per device. A device whose `_CRS` has more is refused.
 pub const MAX_DEVICE_RANGES: usize = 16;
 
-/// The device a resource belongs to: a number of the caller's, who keeps the names.
+/// The device that a resource belongs to: a number assigned by the caller, who maps it to an ACPI name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceId(pub u32);
 
 impl DeviceId {
-    /// Memory that was there at boot and belongs to no device.
+    /// Boot memory, which belongs to no device.
     pub const BOOT: DeviceId = DeviceId(u32::MAX);
 }
 
-/// A resource: one range of memory with its own memmap and buddy. Counted from 0, never reused.
+/// A resource: one range of memory with its own memmap and buddy. Numbered from 0, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceId(pub u32);
 
@@ -32,14 +32,14 @@ impl fmt::Display for ResourceId {
     }
 }
 
-/// What a resource's frames may be used for.
+/// The allocations that a resource accepts. Linux: `ZONE_NORMAL`, `ZONE_MOVABLE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zone {
-    /// Pinned allocations are welcome: boot memory, and what `online --kernel` asked for.
+    /// Preferred for pinned allocations: boot memory, and memory onlined by `online --kernel`.
     Kernel,
-    /// Movable allocations only, so that it can be removed again.
+    /// Movable allocations only, so that the memory can be removed again.
     Movable,
-    /// Every kind; pinned ones come here last. The default for hot-added memory.
+    /// All allocations; pinned ones only as a last resort. The default for hot-added memory.
     Any,
 }
 
@@ -53,17 +53,17 @@ impl fmt::Display for Zone {
     }
 }
 
-/// What becomes of memory that is hot-added: the shell's `policy`.
+/// What happens to hot-added memory: the shell's `policy`. Linux: `auto_online_blocks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// It goes online, in this zone.
+    /// It is brought online in this zone.
     Online(Zone),
-    /// It is added, and none of its frames can be allocated.
+    /// It stays offline: added, but none of its frames can be allocated.
     Offline,
 }
 
 impl Policy {
-    /// All of them; the first is the one after boot.
+    /// All policies; the first is the default.
     pub const ALL: [Policy; 4] = [
         Policy::Online(Zone::Any),
         Policy::Offline,
@@ -71,7 +71,7 @@ impl Policy {
         Policy::Online(Zone::Kernel),
     ];
 
-    /// Its name, as `policy` takes it.
+    /// The name that `policy` accepts.
     pub const fn name(self) -> &'static str {
         match self {
             Policy::Online(Zone::Any) => "online",
@@ -81,12 +81,12 @@ impl Policy {
         }
     }
 
-    /// The policy of that name.
+    /// The policy with that name.
     pub fn named(name: &str) -> Option<Policy> {
         Policy::ALL.into_iter().find(|policy| policy.name() == name)
     }
 
-    /// The zone of what is added. What is offline gets one that suits it when it goes online.
+    /// The zone of added memory. Memory that stays offline gets its zone when it is brought online.
     pub const fn zone(self) -> Zone {
         match self {
             Policy::Online(zone) => zone,
@@ -101,12 +101,12 @@ impl fmt::Display for Policy {
     }
 }
 
-/// Whether a resource's usable frames may be allocated.
+/// Whether a resource's usable frames can be allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceState {
-    /// All of them.
+    /// All can.
     Online,
-    /// None of them.
+    /// None can.
     Offline,
     /// Some sections are offline.
     Partial,
@@ -122,75 +122,73 @@ impl fmt::Display for ResourceState {
     }
 }
 
-/// What adding a resource cost. Counts of entries are page-table entries of 8 bytes.
+/// The cost of adding a resource. Entries are page-table entries of 8 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AddStats {
     /// Nanoseconds for the checks.
     pub check_ns: u64,
     /// Nanoseconds for direct map and vmemmap.
     pub map_ns: u64,
-    /// Nanoseconds for header, free blocks and going online.
+    /// Nanoseconds for writing the header and initial groups, and publishing the resource.
     pub online_ns: u64,
-    /// Page-table entries written, for direct map and vmemmap together.
+    /// Page-table entries written, in direct map and vmemmap together.
     pub entries_written: u64,
-    /// Page-table pages made inside the resource.
+    /// Page tables allocated inside the resource.
     pub tables: u64,
-    /// Descriptors written: those of the memmap's own frames that the allocator's first groups lie in, one for each
-    /// group. No other is written, as nothing is held yet.
+    /// Descriptor slots written: those of the memmap's own frames that hold the initial groups, one per group. No other
+    /// descriptor is written, because no block is held yet.
     pub descriptors_written: u64,
-    /// Frames of all other resources that the add took: free ones before less free ones after,
-    /// measured for each add.
+    /// Frames of other resources that the add consumed, measured as free frames before minus after. Expected to be 0.
     pub existing_pages_used: u64,
 }
 
-/// A resource as `resources` shows it.
+/// A resource, as `resources` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourceInfo {
     /// Its number.
     pub id: ResourceId,
-    /// Whose it is; [`DeviceId::BOOT`] for boot memory.
+    /// Its device; [`DeviceId::BOOT`] for boot memory.
     pub device: DeviceId,
     /// All its frames.
     pub range: PfnRange,
     /// Its node.
     pub node: NodeId,
-    /// What it may be used for.
+    /// Its zone.
     pub zone: Zone,
-    /// Whether it is in use.
+    /// Whether it is online.
     pub state: ResourceState,
-    /// The first frame that carries the resource's own data.
+    /// The first frame of its metadata.
     pub memmap_start: Pfn,
-    /// Frames that are not usable since they carry the resource's own data (for boot memory also
-    /// what is pinned since boot).
+    /// Frames of its metadata, which are not usable; for boot memory including frames pinned since boot.
     pub memmap_pages: u64,
     /// The first frame of the usable run.
     pub usable_start: Pfn,
-    /// Frames that can be allocated, or could if they were online.
+    /// Usable frames, including offline ones.
     pub usable_pages: u64,
     /// Free frames.
     pub free_pages: u64,
     /// Offline frames.
     pub offline_pages: u64,
-    /// Frames of allocations that can be migrated.
+    /// Frames of movable allocations.
     pub movable_pages: u64,
-    /// Frames of allocations that stay where they are (without those pinned since boot).
+    /// Frames of pinned allocations, without those pinned since boot.
     pub pinned_pages: u64,
     /// Frames of the largest free block.
     pub largest_free_pages: u64,
     /// The highest order a block of this resource can have.
     pub max_order: Order,
-    /// What adding it cost.
+    /// The cost of adding it.
     pub add: AddStats,
 }
 
 /// The state of a resource's part of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SectionState {
-    /// Its usable frames may be allocated.
+    /// Its usable frames can be allocated.
     Online,
-    /// They may not.
+    /// Its usable frames cannot be allocated.
     Offline,
-    /// It has none: all of it carries the resource's own data.
+    /// It has no usable frames, only the resource's metadata.
     Memmap,
 }
 
@@ -204,7 +202,7 @@ impl fmt::Display for SectionState {
     }
 }
 
-/// One resource's part of one section, as `sections` shows it.
+/// One resource's part of one section, as `sections` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionRow {
     /// The section.
@@ -213,9 +211,9 @@ pub struct SectionRow {
     pub resource: ResourceId,
     /// The resource's node.
     pub node: NodeId,
-    /// Frames of the resource in the section; the rows below are parts of them.
+    /// Frames of the resource in the section; the next three fields are subsets of them.
     pub present_pages: u64,
-    /// Frames that carry the resource's own data.
+    /// Frames of the resource's metadata.
     pub memmap_pages: u64,
     /// Usable frames.
     pub usable_pages: u64,
@@ -225,20 +223,20 @@ pub struct SectionRow {
     pub state: SectionState,
 }
 
-/// What a frame is.
+/// The state of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageState {
-    /// It carries its resource's own data: memmap, header or page tables.
+    /// Metadata of its resource: memmap, header or page tables.
     Memmap,
-    /// Free (a cached single frame counts as free).
+    /// Free, including frames in the frame cache.
     Free,
     /// Allocated, can be migrated.
     Movable,
-    /// Allocated, stays where it is.
+    /// Allocated, cannot be migrated.
     Pinned,
-    /// Not to be allocated.
+    /// Excluded from allocation.
     Offline,
-    /// No resource has it.
+    /// No resource contains it.
     Absent,
 }
 
@@ -255,103 +253,103 @@ impl fmt::Display for PageState {
     }
 }
 
-/// Who holds an allocated block.
+/// The owner of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// Nobody is noted (free and offline blocks, and blocks whose holder did not say).
+    /// None recorded: free and offline blocks, and blocks whose allocator recorded none.
     None,
-    /// What is mapped at this address (the reverse map: the block's first frame is mapped there).
+    /// A mapping: the block's first frame is mapped at this address (the reverse map).
     Mapping(VirtAddr),
-    /// It is a page table of the alloc window, for this address (0: one in reserve).
+    /// A vmalloc page table for this address (0: one in reserve).
     Table(VirtAddr),
-    /// It is pinned since boot.
+    /// Pinned since boot.
     Boot(Owner),
 }
 
-/// A frame as `page` shows it.
+/// A frame, as `page` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageInfo {
     /// The frame.
     pub pfn: Pfn,
-    /// Where its descriptor is (whether or not that is mapped).
+    /// Address of its descriptor, mapped or not.
     pub descriptor: VirtAddr,
-    /// What it is.
+    /// Its state.
     pub state: PageState,
-    /// The order of its block; `None` for memmap and absent.
+    /// The order of its block; `None` for memmap and absent frames.
     pub order: Option<Order>,
-    /// The first frame of its block; `None` for memmap and absent.
+    /// The first frame of its block; `None` for memmap and absent frames.
     pub head: Option<Pfn>,
     /// Its resource.
     pub resource: Option<ResourceId>,
-    /// Who holds its block.
+    /// The owner of its block.
     pub holder: Holder,
 }
 
-/// A block of a resource, as a walk in address order meets it. Frames of a hot-added resource in
-/// front of its usable run (its own data) come as blocks too, each with `order` `None`.
+/// A block of a resource, in a walk by ascending address. Metadata in front of a hot-added resource's usable run is
+/// reported as a block with `order` `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockInfo {
     /// Its frames.
     pub range: PfnRange,
-    /// What they are; never [`PageState::Absent`].
+    /// Their state; never [`PageState::Absent`].
     pub state: PageState,
     /// Its order; `None` for memmap.
     pub order: Option<Order>,
-    /// Who holds it.
+    /// Its owner.
     pub holder: Holder,
 }
 
-/// Sums over all resources, as `meminfo` shows them.
+/// Totals over all resources, as `meminfo` prints them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Present frames.
     pub total_pages: u64,
-    /// Usable frames, offline ones included.
+    /// Usable frames, including offline ones.
     pub usable_pages: u64,
     /// Free frames.
     pub free_pages: u64,
     /// Offline frames.
     pub offline_pages: u64,
-    /// Frames that carry resources' own data or are pinned since boot.
+    /// Frames of metadata or pinned since boot.
     pub memmap_pages: u64,
-    /// Page tables outside of resources' own room (those made at boot).
+    /// Page tables outside the resources' metadata (those populated at boot).
     pub page_table_pages: u64,
-    /// Resources.
+    /// Number of resources.
     pub resources: u64,
 }
 
-/// Sums over the resources of one node.
+/// Totals over the resources of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeTotals {
     /// The node.
     pub node: NodeId,
     /// Present frames.
     pub total_pages: u64,
-    /// Usable frames, offline ones included.
+    /// Usable frames, including offline ones.
     pub usable_pages: u64,
     /// Free frames.
     pub free_pages: u64,
 }
 
-/// One range of memory to be added.
+/// A range of memory to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddRequest {
     /// Its first byte.
     pub base: PhysAddr,
     /// Its bytes.
     pub size: u64,
-    /// The node that the firmware says it belongs to.
+    /// The node that the firmware reports (`_PXM`, SRAT).
     pub node: NodeId,
 }
 
-/// What an add made.
+/// The result of an add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Added {
     /// The new resources, in the order of the requests.
     pub ids: ArrayVec<ResourceId, MAX_DEVICE_RANGES>,
-    /// Usable frames of all of them, offline ones included.
+    /// Usable frames of all of them, including offline ones.
     pub usable_pages: u64,
-    /// The sums of what they cost.
+    /// The sums of their costs.
     pub stats: AddStats,
 }
 
@@ -360,6 +358,6 @@ pub struct Added {
 pub struct BootRange {
     /// Its whole frames.
     pub range: PfnRange,
-    /// The node that SRAT says it belongs to.
+    /// The node that SRAT reports.
     pub node: NodeId,
 }

@@ -1,14 +1,14 @@
-//! What may be done with memory, seen by a walk of the page tables themselves.
+//! Access rights of mapped memory, verified by a walk of the page tables.
 //!
 //! ```text
 //!  lower half   nothing mapped: a null pointer faults
 //!  image        text: read and execute | constants: read | data: read and write      executable here alone
-//!  direct map   the image's frames once more: text and constants must not be writable there either
-//!  guard pages  absent; which they are the caller says
+//!  direct map   the image's frames again: text and constants must not be writable there either
+//!  guard pages  not mapped; the caller names them
 //! ```
 //!
-//! Invariant: nothing here changes anything. Neighbours: `page_table` walks; the kernel's `memory::protection` adds its
-//! guard pages and the CPU's switches, its `check` and `ptdump` ask.
+//! Invariant: read-only. Linux's counterpart is `CONFIG_DEBUG_WX`. Neighbours: `page_table` walks; the kernel's
+//! `memory::protection` adds its guard pages and the CPU's settings; its `check` and `ptdump` are the callers.
 
 use core::fmt;
 use core::ops::ControlFlow;
@@ -18,26 +18,26 @@ use crate::address_space::{KERNEL, direct};
 use crate::machine::Machine;
 use crate::page_table::{Leaf, LeafSize, PageTables, Rights};
 
-/// The first address of the upper half (48 bits of virtual address, SDM vol. 1 section 3.3.7.1).
+/// First address of the upper half (48-bit virtual addresses, Intel SDM vol. 1, 3.3.7.1).
 const UPPER_HALF: u64 = 0xffff_8000_0000_0000;
-/// Pages of a half.
+/// Pages in one half.
 const HALF_PAGES: u64 = (1 << 47) / PAGE_SIZE;
 
-/// A protection that is missing in the page tables.
+/// A missing protection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unprotected {
-    /// A leaf may be written and executed.
+    /// A leaf is writable and executable.
     WritableExecutable(VirtAddr),
-    /// A leaf outside of the kernel's image may be executed.
+    /// A leaf outside the kernel image is executable.
     Executable(VirtAddr),
-    /// A frame of the kernel's text or constants may be written through the direct map.
+    /// A frame of the kernel's text or constants is writable through the direct map.
     Alias {
-        /// Where the image has it.
+        /// Its address in the image.
         image: VirtAddr,
-        /// Where it lies.
+        /// Its physical address.
         phys: PhysAddr,
     },
-    /// Something is mapped in the lower half, where null pointers lead.
+    /// Something is mapped in the lower half, where null pointers point.
     LowerHalf(VirtAddr),
     /// A guard page is mapped.
     Guard(VirtAddr),
@@ -62,7 +62,7 @@ impl fmt::Display for Unprotected {
     }
 }
 
-/// Calls `each` with the next `most` leaves from `from` on; where the one behind them is, if there is one.
+/// Calls `each` with the next `most` leaves from `from` on. Returns the address after them; `None` at the end.
 pub fn leaves<M: Machine>(
     tables: &PageTables,
     machine: &M,
@@ -71,7 +71,7 @@ pub fn leaves<M: Machine>(
     each: &mut dyn FnMut(Leaf),
 ) -> Option<VirtAddr> {
     let (mut left, mut next) = (most, None);
-    // Without the last page, behind which there is no address.
+    // Without the last page: no address follows it.
     let _ = [(0, HALF_PAGES), (UPPER_HALF, HALF_PAGES - 1)].into_iter().try_for_each(|(start, pages)| {
         let at = VirtAddr(from.0.max(start));
         let pages = pages.saturating_sub((at.0 - start) / PAGE_SIZE);
@@ -88,7 +88,7 @@ pub fn leaves<M: Machine>(
     next
 }
 
-/// How many leaves there are of each size, and how many of them may be executed.
+/// Leaves by size, and how many of them are executable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeafCounts {
     /// 4 KiB.
@@ -97,9 +97,9 @@ pub struct LeafCounts {
     pub large: u64,
     /// 1 GiB.
     pub huge: u64,
-    /// May be executed.
+    /// Executable.
     pub executable: u64,
-    /// May be written and executed.
+    /// Writable and executable.
     pub writable_executable: u64,
 }
 
@@ -122,8 +122,7 @@ impl LeafCounts {
     }
 }
 
-/// Looks at the next `most` leaves from `from` on; how many there were, and where the one behind them is, if there is
-/// one.
+/// Verifies the next `most` leaves from `from` on. Returns their number and the address after them; `None` at the end.
 pub fn verify_leaves<M: Machine>(
     tables: &PageTables,
     machine: &M,
@@ -141,7 +140,8 @@ pub fn verify_leaves<M: Machine>(
     (looked, next)
 }
 
-/// Looks at other mappings of the image's read-only frames and at `guards`; how many things were looked at.
+/// Verifies the other mappings of the image's read-only frames, and that `guards` are unmapped. Returns the number of
+/// checks.
 pub fn verify_rest<M: Machine>(
     tables: &PageTables,
     machine: &M,
@@ -175,7 +175,7 @@ fn fault_of(leaf: &Leaf) -> Option<Unprotected> {
     }
 }
 
-/// Looks for the frames of a read-only leaf in the direct map.
+/// Checks that the direct map has the frames of a read-only leaf read-only too.
 fn read_only_everywhere<M: Machine>(
     tables: &PageTables,
     machine: &M,
@@ -203,11 +203,11 @@ mod tests {
     use crate::page_table::{Caching, Mapping};
     use crate::sim::SimMachine;
 
-    /// Bits of an entry.
+    /// Bit of a page-table entry (Intel SDM vol. 3, 4.5: XD).
     const NO_EXECUTE: u64 = 1 << 63;
     const WRITABLE: u64 = 1 << 1;
 
-    /// Where the image's text, its constants and its data lie, a page each.
+    /// Addresses of the image's text, constants and data, one page each.
     const IMAGE: [(u64, Rights); 3] =
         [(0x400, Rights::Code), (0x401, Rights::ReadOnly), (0x402, Rights::Data)];
 
@@ -218,7 +218,7 @@ mod tests {
     }
 
     impl Kernel {
-        /// As the kernel is when it runs: an image of three pages, a page of heap, the direct map tidied.
+        /// A correctly protected kernel: an image of three pages, a page of heap, a sanitised direct map.
         fn new() -> Kernel {
             let ranges = [PfnRange::new(Pfn(0x100), Pfn(0x2000))];
             let sim = SimMachine::boot(7, Support::No, &ranges);
@@ -251,11 +251,11 @@ mod tests {
             self.sim.flush_all();
         }
 
-        /// Leaves that may be executed, and those of them that may be written.
+        /// Executable leaves, and those of them that are writable.
         fn executable(&self) -> (u64, u64) {
             let mut counts = LeafCounts::default();
             let all = leaves(&self.tables, &self.sim, VirtAddr(0), usize::MAX, &mut |leaf| counts.add(&leaf));
-            // Some at a time, they are the same.
+            // A walk in steps must give the same counts.
             let (mut steps, mut from) = (LeafCounts::default(), Some(VirtAddr(0)));
             while let Some(at) = from {
                 from = leaves(&self.tables, &self.sim, at, 3, &mut |leaf| steps.add(&leaf));
@@ -280,10 +280,9 @@ mod tests {
         }
     }
 
-    /// Proves that a kernel as it should be has nothing missing, and that each protection which is taken away is told,
-    /// by its own name and address, and nothing else. Fails when `check` would not see a page that may be written and
-    /// executed, code outside of the image, a second way to write the kernel's text or constants, a guard page that is
-    /// there, or a null pointer that leads somewhere.
+    /// Proves that a correctly protected kernel has no violation, and that each protection removed is reported by its
+    /// name and address and nothing else is. Fails when `check` misses a writable and executable page, code outside the
+    /// image, a writable alias of the kernel's text or constants, a mapped guard page, or a mapping in the lower half.
     #[test]
     fn what_is_not_protected_is_told() {
         assert_eq!((Kernel::new().missing(), Kernel::new().executable()), (Vec::new(), (1, 0)));

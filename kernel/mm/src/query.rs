@@ -1,8 +1,8 @@
-//! What is there: resources, sections, frames, blocks and sums, for the shell and for tests.
+//! Queries of resources, sections, frames, blocks and totals, for the shell and for tests.
 //!
-//! Every value is taken under the lock of one region and told after it was dropped. A walk over
-//! resources or blocks remembers where it was by frame number, so what comes or goes meanwhile is
-//! told or left out, never told twice. Neighbours: `info` has the types.
+//! Each value is taken under the lock of one region and reported after the lock is released. A walk over resources or
+//! blocks continues by frame number; so a resource added or removed meanwhile may or may not be reported, but never
+//! twice. Neighbours: `info` has the types.
 
 use core::sync::atomic::Ordering;
 
@@ -22,7 +22,7 @@ use crate::rmap::RmapEntry;
 use crate::section;
 
 impl<M: Machine> Memory<M> {
-    /// All resources, in the order of their addresses.
+    /// All resources, by ascending address.
     pub fn resources(&self, report: &mut dyn FnMut(ResourceInfo)) {
         self.each_entry(|entry| {
             if let Some(info) = self.info(entry) {
@@ -31,15 +31,15 @@ impl<M: Machine> Memory<M> {
         });
     }
 
-    /// The resource of that number.
+    /// The resource `id`.
     pub fn resource(&self, id: ResourceId) -> Option<ResourceInfo> {
         self.info(self.entry(id)?)
     }
 
-    /// The first resource behind frame `after` (`None`: of all). To walk over resources in steps.
+    /// The first resource above frame `after` (`None`: the first of all). For walks in steps.
     pub fn resource_after(&self, after: Option<Pfn>) -> Option<ResourceInfo> {
         let mut after = after;
-        // One that goes between the two looks is passed over.
+        // Skips a resource that is removed between the two lookups.
         while let Some(entry) = self.entry_after(after) {
             if let Some(info) = self.info(entry) {
                 return Some(info);
@@ -49,12 +49,12 @@ impl<M: Machine> Memory<M> {
         None
     }
 
-    /// The resource that has the frame.
+    /// The resource that contains the frame.
     pub fn resource_of(&self, pfn: Pfn) -> Option<ResourceId> {
         self.index.read().find(pfn).map(|entry| entry.id)
     }
 
-    /// Rows of sections with a frame in `within`, one a section and resource, by ascending resource.
+    /// Reports sections with a frame in `within`, one row per section and resource, by ascending resource.
     pub fn sections(&self, within: PfnRange, report: &mut dyn FnMut(SectionRow)) {
         self.each_entry(|entry| {
             for section in section::touched(entry.range.intersection(within)) {
@@ -65,13 +65,13 @@ impl<M: Machine> Memory<M> {
         });
     }
 
-    /// The row of one resource's part of one section; `None` when it has none there. To walk over
-    /// the sections of a huge resource in steps.
+    /// One resource's part of one section; `None` when it has none. For walks in steps over the sections of a huge
+    /// resource.
     pub fn section(&self, id: ResourceId, section: SectionNr) -> Option<SectionRow> {
         self.section_row(self.entry(id)?, section)
     }
 
-    /// What a frame is.
+    /// The state of a frame.
     pub fn page(&self, pfn: Pfn) -> PageInfo {
         let absent = PageInfo {
             pfn,
@@ -97,7 +97,7 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Free blocks of each order, 0 above the resource's highest ([`ResourceInfo::max_order`]).
+    /// Free blocks per order, 0 above the resource's highest ([`ResourceInfo::max_order`]).
     pub fn free_blocks(&self, id: ResourceId) -> Option<[u64; Order::COUNT]> {
         let entry = self.entry(id)?;
         self.with_region(entry.slot, |region, buddy| {
@@ -106,7 +106,7 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// The blocks of a resource in the order of addresses, its own data included.
+    /// The blocks of a resource by ascending address, including its metadata.
     pub fn blocks(&self, id: ResourceId, report: &mut dyn FnMut(BlockInfo)) {
         let Some(entry) = self.entry(id) else { return };
         let mut at = entry.range.start;
@@ -117,7 +117,7 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// The block that `pfn` is in. To walk over the blocks of a huge resource in steps.
+    /// The block that contains `pfn`. For walks in steps over the blocks of a huge resource.
     pub fn block(&self, pfn: Pfn) -> Option<BlockInfo> {
         let entry = self.index.read().find(pfn).copied()?;
         self.block_of(entry, pfn)
@@ -138,7 +138,7 @@ impl<M: Machine> Memory<M> {
         })?
     }
 
-    /// Sums over all resources.
+    /// Totals over all resources.
     pub fn totals(&self) -> Totals {
         let page_table_pages = self.page_tables.load(Ordering::Relaxed);
         let mut totals = Totals { page_table_pages, ..Totals::default() };
@@ -153,8 +153,8 @@ impl<M: Machine> Memory<M> {
         totals
     }
 
-    /// Sums over each node's resources, in the order in which the nodes became known. A node whose last
-    /// resource is gone is told of again when it has one.
+    /// Totals of each node's resources, in the order in which the nodes became known. Nodes without resources are
+    /// skipped.
     pub fn nodes(&self, report: &mut dyn FnMut(NodeTotals)) {
         for nr in self.nodes.named() {
             let node = self.nodes.id(nr);
@@ -178,7 +178,7 @@ impl<M: Machine> Memory<M> {
         self.nodes.named().map(|nr| self.nodes.free(nr)).sum()
     }
 
-    /// Calls `each` with every entry of the index, no lock held.
+    /// Calls `each` with every entry of the index, without holding a lock.
     pub(crate) fn each_entry(&self, mut each: impl FnMut(Entry)) {
         let mut after = None;
         while let Some(entry) = self.entry_after(after) {
@@ -200,7 +200,7 @@ fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>) -> ResourceInf
     let layout = &region.layout;
     let boot_pages = buddy.pages_in(State::Boot);
     let usable_pages = layout.usable.pages() - boot_pages;
-    // What is free where nothing can be allocated is as good as offline.
+    // Free frames that cannot be allocated count as offline.
     let free_there = buddy.summary.free() + buddy.pages_in(State::Cached);
     let free_pages = if region.is_isolated_whole() { 0 } else { free_there };
     let offline_pages =
@@ -236,7 +236,7 @@ fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>) -> ResourceInf
     }
 }
 
-/// Walks over the blocks that have frames in the section: their number, not the frames', is the cost.
+/// Computes the row by a walk over the section's blocks; the cost depends on their number, not on the frames.
 fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: SectionNr) -> Option<SectionRow> {
     let present = region.layout.range.intersection(section.range());
     if present.is_empty() {
@@ -275,7 +275,7 @@ fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: Secti
     })
 }
 
-/// The block of the usable run that `pfn` is in.
+/// The block of the usable run that contains `pfn`.
 fn block_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, pfn: Pfn) -> Option<BlockInfo> {
     let found: Found = buddy.find(pfn)?;
     let word = if found.tag.state.is_allocated() || found.tag.state == State::Boot {

@@ -1,19 +1,19 @@
-//! Nodes: which regions a node has and how much of them is free, for the choice of a region.
+//! Zonelists: the regions and free frames of each node, to choose the region for an allocation.
 //!
 //! ```text
-//!  members of a node, of one rank   0110 1000 ...     a bit a slot
-//!  slots with a block of order 9    0100 1100 ...     a bit a slot, for each order
-//!  the candidates                   0100 1000 ...     both, a word at a time
+//!  members of a node, of one preference   0110 1000 ...   a bit per slot
+//!  slots with a block of order 9          0100 1100 ...   a bit per slot, for each order
+//!  the candidates                         0100 1000 ...   both, a word at a time
 //! ```
 //!
-//! A node is its regions. The choice reads only what is here, without a lock, and costs the same for one
-//! region as for hundreds. What it reads may be old by the time the region's lock is held, so whoever
-//! chose tries, and goes on with the next candidate when the region has nothing left.
+//! A node consists of regions. The choice reads only this module's data, without a lock, and costs the same for one
+//! region as for hundreds. The data may be outdated when the region's lock is taken; then the allocation fails there
+//! and tries the next candidate.
 //!
-//! Invariants: a node, once named, keeps its place for good (a node without memory is just empty);
-//! a slot belongs to at most one node; free frames of a node are the sum over its regions, and the bits of
-//! the orders what the regions' summaries say, whenever no region's lock is held ([`Nodes::changed`] is
-//! told under that lock). Neighbours: `memory` asks and tells, `hotplug` and `boot` tell about slots.
+//! Invariants: a node keeps its index for good once it is known (without memory it is empty); a slot belongs to at most
+//! one node; while no region's lock is held, a node's free frames are the sum over its regions and the order bits agree
+//! with the regions' summaries ([`Nodes::changed`] runs under the region's lock). Neighbours: `allocate` chooses here;
+//! `memory`, `hot_add` and `boot` update it.
 
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -23,34 +23,34 @@ use crate::descriptor::{Kind, SlotNr};
 use crate::info::{DeviceId, Zone};
 use crate::region::{MAX_REGIONS, Slot};
 
-/// Nodes there can be. Numbers may be any; so many different ones fit.
+/// The maximum number of nodes. Proximity domain numbers are arbitrary; so many different ones fit.
 pub const MAX_NODES: usize = 64;
 
-/// No node, no rank.
+/// No node, no preference.
 const NONE: u8 = u8::MAX;
 
-/// A node's place in the table.
+/// A node's index in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeNr(u8);
 
 #[derive(Debug)]
 struct Node {
-    /// The node's number, meaningful below `Nodes::named`.
+    /// The node's number; valid for nodes below `Nodes::named`.
     id: AtomicU32,
     /// Free frames of its regions.
     free: AtomicU64,
-    /// The slot that served last.
+    /// The slot of the last successful allocation.
     hint: AtomicU16,
-    /// Its slots of each rank, and how many they are: no search for a rank it has not.
+    /// Its slots by preference, with their number, so that a preference without slots is not searched.
     members: [SlotSet; ZonePreference::COUNT],
     ranks: [AtomicU16; ZonePreference::COUNT],
 }
 
-/// A set of slots, a bit each.
+/// A set of slots, one bit each.
 #[derive(Debug)]
 struct SlotSet([AtomicU64; WORDS]);
 
-/// Words of a set of slots.
+/// Words in a set of slots.
 const WORDS: usize = MAX_REGIONS.div_ceil(64);
 
 impl SlotSet {
@@ -78,49 +78,49 @@ impl SlotSet {
     }
 }
 
-/// All nodes, and each slot's node and rank.
+/// All nodes, and each slot's node and preference.
 #[derive(Debug)]
 pub struct Nodes {
     nodes: [Node; MAX_NODES],
     named: AtomicU8,
-    /// For each slot: its node's place.
+    /// Per slot: the index of its node.
     node_of: [AtomicU8; MAX_REGIONS],
-    /// For each slot: its rank.
+    /// Per slot: its preference.
     rank_of: [AtomicU8; MAX_REGIONS],
-    /// For each slot: how many free frames of it its node counts.
+    /// Per slot: the free frames that its node's total includes.
     counted: [AtomicU64; MAX_REGIONS],
-    /// For each slot: one more than the highest order it has a free block of, 0 for none.
+    /// Per slot: one more than the highest order with a free block, 0 for none.
     highest_of: [AtomicU8; MAX_REGIONS],
-    /// For each order: the slots that have a free block of it or of a higher one.
+    /// Per order: the slots with a free block of that order or a higher one.
     having: [SlotSet; Order::COUNT],
 }
 
 const _: () = assert!(MAX_NODES < NONE as usize);
 
-/// Where a region stands in the choice: its zone, and boot memory apart from the rest.
+/// A region's class in the choice: its zone, with boot memory apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ZonePreference {
-    /// Boot memory, whose zone is `Kernel`.
+    /// Boot memory (zone `Kernel`).
     Boot,
-    /// Hot-added, pinned allocations are welcome.
+    /// Hot-added, preferred for pinned allocations.
     Kernel,
     /// Hot-added, movable allocations only.
     Movable,
-    /// Hot-added, every kind of allocation.
+    /// Hot-added, all allocations.
     Any,
 }
 
 impl ZonePreference {
     const COUNT: usize = 4;
-    /// In a node, from the one whose memory is of least use to others.
+    /// Within a node: regions first that serve the fewest other allocations.
     const FOR_MOVABLE: [ZonePreference; 4] =
         [ZonePreference::Movable, ZonePreference::Any, ZonePreference::Kernel, ZonePreference::Boot];
-    /// Over all nodes: a frame of a movable zone is never pinned.
+    /// Over all nodes. Pinned allocations never use a movable zone.
     const FOR_PINNED: [ZonePreference; 3] =
         [ZonePreference::Boot, ZonePreference::Kernel, ZonePreference::Any];
 
-    /// The rank of a region.
+    /// The preference class of a region.
     pub fn of(device: DeviceId, zone: Zone) -> ZonePreference {
         match zone {
             Zone::Kernel if device == DeviceId::BOOT => ZonePreference::Boot,
@@ -153,13 +153,12 @@ impl Nodes {
         }
     }
 
-    /// The place of node `id`.
+    /// The index of node `id`.
     pub fn find(&self, id: NodeId) -> Option<NodeNr> {
         self.named().find(|&nr| self.id(nr) == id)
     }
 
-    /// The place of node `id`, which is given one if it has none. `None` when all are taken. To be
-    /// called under the hotplug lock.
+    /// The index of node `id`, assigned if it is new. `None` when the table is full. Requires the hotplug lock.
     pub fn name(&self, id: NodeId) -> Option<NodeNr> {
         if let Some(nr) = self.find(id) {
             return Some(nr);
@@ -170,18 +169,17 @@ impl Nodes {
         Some(NodeNr(place))
     }
 
-    /// Forgets the nodes named after there were `count` of them: the add that named them failed. To
-    /// be called under the hotplug lock.
+    /// Removes the nodes added after there were `count` of them, because the add failed. Requires the hotplug lock.
     pub fn truncate(&self, count: u8) {
         self.named.store(count, Ordering::Release);
     }
 
-    /// How many nodes are named.
+    /// Number of known nodes.
     pub fn count(&self) -> u8 {
         self.named.load(Ordering::Acquire)
     }
 
-    /// All nodes that have been named.
+    /// All known nodes.
     pub fn named(&self) -> impl Iterator<Item = NodeNr> {
         (0..self.named.load(Ordering::Acquire)).map(NodeNr)
     }
@@ -196,14 +194,14 @@ impl Nodes {
         self.nodes[nr.0 as usize].free.load(Ordering::Relaxed)
     }
 
-    /// Free frames in movable zones, of a node or of all.
+    /// Free frames in movable zones, of one node or of all.
     pub fn movable_only(&self, slots: &[Slot; MAX_REGIONS], node: Option<NodeId>) -> u64 {
         let wanted = self.named().filter(|&nr| node.is_none_or(|id| self.id(nr) == id));
         let free = |slot: SlotNr| slots.get(slot.0 as usize).map_or(0, |slot| slot.summary.free());
         wanted.map(|nr| self.candidates(nr, ZonePreference::Movable, Order(0)).map(free).sum::<u64>()).sum()
     }
 
-    /// Puts a slot on its node's list: once [`Nodes::changed`] was told, it may be chosen.
+    /// Adds a slot to a node. It can be chosen after the next [`Nodes::changed`].
     pub fn attach(&self, slot: SlotNr, nr: NodeNr, rank: ZonePreference) {
         self.rank_of[slot.0 as usize].store(rank as u8, Ordering::Relaxed);
         self.node_of[slot.0 as usize].store(nr.0, Ordering::Release);
@@ -212,12 +210,12 @@ impl Nodes {
         node.ranks[rank as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a slot is on a node's list.
+    /// Whether a slot belongs to a node.
     pub fn lists(&self, slot: SlotNr) -> bool {
         self.node_of[slot.0 as usize].load(Ordering::Acquire) != NONE
     }
 
-    /// Takes a slot off its node's list.
+    /// Removes a slot from its node.
     pub fn detach(&self, slot: SlotNr) {
         let nr = self.node_of[slot.0 as usize].swap(NONE, Ordering::AcqRel);
         let rank = self.rank_of[slot.0 as usize].swap(NONE, Ordering::Relaxed);
@@ -231,7 +229,7 @@ impl Nodes {
         }
     }
 
-    /// Notes what a slot has free now. To be called under the region's lock.
+    /// Updates a slot's free frames and orders. Requires the region's lock.
     #[inline]
     pub fn changed(&self, slot: SlotNr, summary: &Summary) {
         self.note_highest(slot, summary.highest());
@@ -241,12 +239,12 @@ impl Nodes {
             && let Some(node) = self.node(slot)
         {
             counted.store(now, Ordering::Relaxed);
-            // The difference, which may be negative: the counter wraps.
+            // The difference may be negative: the counter wraps.
             node.free.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
         }
     }
 
-    /// Makes a node's sum wrong, for the test of `check`.
+    /// Corrupts a node's total, for the test of `check`.
     #[cfg(test)]
     pub(crate) fn miscount(&self, nr: NodeNr, more: u64) {
         self.nodes[nr.0 as usize].free.fetch_add(more, Ordering::Relaxed);
@@ -272,10 +270,9 @@ impl Nodes {
         self.nodes.get(self.node_of[slot.0 as usize].load(Ordering::Acquire) as usize)
     }
 
-    /// Offers slots that may have what is asked for to `try_slot` until it takes one, best first:
-    /// strictly those of `node` if one is named. Pinned: boot memory first, then zones for the kernel, then
-    /// for any; never a movable one. Movable: nodes by their free frames, in a node first what is for
-    /// movable allocations alone, boot memory last. Among equals the slot that served last.
+    /// Offers candidate slots to `try_slot` until it succeeds, best first; only those of `node` if given. Pinned: boot
+    /// memory, then zone `Kernel`, then `Any`; never `Movable`. Movable: nodes by free frames; within a node zone
+    /// `Movable` first and boot memory last. Among equals, the slot of the last successful allocation.
     pub fn choose<T>(
         &self,
         slots: &[Slot; MAX_REGIONS],
@@ -292,7 +289,7 @@ impl Nodes {
         }
     }
 
-    /// Calls `try_node` with each node, or the named one alone, most free frames first, until it has something.
+    /// Calls `try_node` with each node (or only the given one), most free frames first, until it returns a value.
     fn each_node<T>(&self, only: Option<NodeId>, mut try_node: impl FnMut(NodeNr) -> Option<T>) -> Option<T> {
         let mut tried: u64 = 0;
         while let Some(nr) = self.best(only, tried) {
@@ -304,7 +301,7 @@ impl Nodes {
         None
     }
 
-    /// Offers a node's slots, by rank.
+    /// Offers a node's slots, by preference.
     fn of_node<T>(
         &self,
         slots: &[Slot; MAX_REGIONS],
@@ -343,7 +340,7 @@ impl Nodes {
         None
     }
 
-    /// The slots of a node and rank that have a free block of `least` or more.
+    /// The slots of a node and preference with a free block of order `least` or higher.
     fn candidates(&self, nr: NodeNr, rank: ZonePreference, least: Order) -> impl Iterator<Item = SlotNr> {
         let members = &self.nodes[nr.0 as usize].members[rank as usize];
         let having = &self.having[least.0 as usize];
@@ -357,7 +354,7 @@ impl Nodes {
         })
     }
 
-    /// The node with most free frames among those not yet tried (bit n: the nth), or the named one.
+    /// The node with most free frames that is not yet in `tried` (bit n: node n), or the given one.
     fn best(&self, only: Option<NodeId>, tried: u64) -> Option<NodeNr> {
         self.named()
             .filter(|&nr| tried & 1 << nr.0 == 0 && only.is_none_or(|id| self.id(nr) == id))
@@ -371,34 +368,34 @@ impl Default for Nodes {
     }
 }
 
-/// What an allocation needs of a region.
+/// The constraints of an allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Constraints {
-    /// Strictly this node.
+    /// Only this node.
     pub node: Option<NodeId>,
-    /// What it is for.
+    /// Movable or pinned.
     pub kind: Kind,
-    /// How much of it.
+    /// The amount.
     pub amount: Amount,
 }
 
-/// How much of a region an allocation needs.
+/// The amount of memory that an allocation needs from one region.
 #[derive(Clone, Copy, Debug)]
 pub enum Amount {
     /// A block of at least this order.
     Order(Order),
-    /// A block of this order, or else any.
+    /// A block of this order, or else any smaller one.
     UpTo(Order),
-    /// So many free frames, wherever they lie.
+    /// A run of this many frames, across blocks; a candidate must have at least as many free.
     Pages(u64),
 }
 
 impl Amount {
-    /// What to look for in a node's regions, first and second.
+    /// The amounts to search a node's regions for, first and second.
     const fn passes(self) -> [Option<Amount>; 2] {
         match self {
             Amount::UpTo(most) => [Some(Amount::Order(most)), Some(Amount::Order(Order(0)))],
-            // A run inside of one block first: a region has it or not, and nothing is searched.
+            // A run inside one block first, which needs no search.
             Amount::Pages(pages) => match Order::holding(pages) {
                 Some(order) => [Some(Amount::Order(order)), Some(self)],
                 None => [Some(self), None],
@@ -407,12 +404,12 @@ impl Amount {
         }
     }
 
-    /// The order of the smallest block that must be there.
+    /// The smallest order of which a candidate must have a free block.
     const fn least(self) -> Order {
         match self {
             Amount::Order(order) => order,
             Amount::UpTo(_) => Order(0),
-            // See `Buddy::find_run`: a run has an aligned block of at least a quarter of it.
+            // See `Buddy::find_run`: a run contains an aligned block of at least a quarter of its size.
             Amount::Pages(pages) => Order((63 - (pages | 1).leading_zeros()).saturating_sub(1) as u8),
         }
     }

@@ -1,4 +1,4 @@
-//! What a fatal report can tell while locks are held.
+//! Statistics for fatal reports, available while locks are held.
 
 use super::*;
 use crate::try_stats::TryStats;
@@ -11,19 +11,19 @@ fn held(memory: &Memory<SimMachine>) -> Vec<String> {
     held
 }
 
-/// Proves that a glance has the sums of a thorough look, cached frames included, and that no lock is told as held
+/// Proves that `try_stats` returns the totals of `totals`, cached frames included, and that no lock is reported as held
 /// when none is. Fails when a frame is counted twice or not at all.
 #[test]
-fn a_glance_is_right_when_nothing_is_held() {
+fn try_stats_matches_totals_without_locks() {
     let memory = booted(Support::Yes);
     plug(&memory, 0x100000, 256 * MIB, 1);
     let got: Vec<_> = (0..10).map(|_| memory.allocate_block(Order(0), None, Kind::Movable)).collect();
     assert!(got.iter().all(Option::is_some));
-    let glance = memory.try_stats();
-    // After the glance: a thorough look empties the cache.
+    let stats = memory.try_stats();
+    // After `try_stats`, because `totals` drains the cache.
     let totals = memory.totals();
     assert_eq!(
-        glance,
+        stats,
         TryStats {
             resources: Some(totals.resources),
             total_pages: Some(totals.total_pages),
@@ -34,10 +34,10 @@ fn a_glance_is_right_when_nothing_is_held() {
     assert_eq!(held(&memory), Vec::<String>::new());
 }
 
-/// Proves that with any lock of the core held a glance comes back, leaves out just what that lock guards, and that
-/// the lock is named. Fails (or never ends) when a glance waits for a lock.
+/// Proves that with any lock of the core held `try_stats` returns, leaves out exactly the data behind that lock, and that
+/// the lock is reported. Fails (or hangs) when `try_stats` waits for a lock.
 #[test]
-fn a_glance_waits_for_no_lock() {
+fn try_stats_waits_for_no_lock() {
     let memory = booted(Support::Yes);
     let all = memory.try_stats();
     {
@@ -55,9 +55,9 @@ fn a_glance_waits_for_no_lock() {
         let _region = memory.slots[0].region.lock();
         assert_eq!(held(&memory), ["index", "region"]);
     }
-    let (glance, names) =
+    let (stats, names) =
         memory.hold_region(ResourceId(0), || (memory.try_stats(), held(&memory))).expect("boot memory");
-    assert_eq!(glance, TryStats { usable_pages: None, ..all });
+    assert_eq!(stats, TryStats { usable_pages: None, ..all });
     assert_eq!(names, ["region of resource 0"]);
     assert_eq!((memory.try_stats(), held(&memory)), (all, vec![]));
 }
