@@ -1,6 +1,12 @@
-//! The narrow door to hardware: words of virtual memory and the flushing of translations. Nothing
-//! else of the machine is known to the memory core, so that the same code runs in the kernel and,
-//! over simulated physical memory with simulated page tables, in host tests.
+//! The narrow door to hardware: words of virtual memory, the flushing of translations, and which CPU runs. The memory
+//! core knows nothing else of the machine, so that the same code runs in the kernel and, over simulated physical memory
+//! with simulated page tables, in host tests.
+//!
+//! ```text
+//!  words          load, store, fetch_or, fetch_and       pages   zero_page, fill_page, copy_pages
+//!  translations   flush, flush_all (every CPU)           flush_local (this CPU)
+//!  CPUs           cpu                                    fence_all (a barrier on every CPU)
+//! ```
 //!
 //! All memory is read and written by *virtual* address: page tables and headers through the direct
 //! map, descriptors through the vmemmap, a frame that nothing maps yet through the fixmap. The
@@ -26,6 +32,29 @@ pub struct CpuFeatures {
     pub phys_bits: u8,
 }
 
+/// CPUs there can be.
+pub const MAX_CPUS: usize = 64;
+
+/// A CPU's number: the first one is 0, and all are below [`MAX_CPUS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuNr(u8);
+
+impl CpuNr {
+    /// The CPU that boots.
+    pub const FIRST: CpuNr = CpuNr(0);
+
+    /// The CPU `number`; `None` when there can be no such CPU.
+    pub const fn new(number: usize) -> Option<CpuNr> {
+        if number < MAX_CPUS { Some(CpuNr(number as u8)) } else { None }
+    }
+
+    /// The number, for arrays of [`MAX_CPUS`] entries.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Memory and translation caches, as the memory core sees them.
 ///
 /// Its functions are safe to call, so a value or a reference is a *right*: safe code that has one reads and writes
@@ -46,11 +75,16 @@ pub struct CpuFeatures {
 /// # Safety
 ///
 /// An implementor promises:
-/// - **Words are words.** `load` returns what was last stored at that address; `store`, `fill_page`, `zero_page` and
-///   `copy_pages` write the words they name and no other. Where nothing is mapped they do not return. The compiler
-///   neither drops nor reorders them, since the CPU reads page tables too.
-/// - **Flushed is gone.** After `flush(at)` no CPU uses an old translation of the page at `at`; after `flush_all`
+/// - **Words are words.** `load` returns what was last stored at that address; `store`, `fetch_or`, `fetch_and`,
+///   `fill_page`, `zero_page` and `copy_pages` write the words they name and no other. Where nothing is mapped they do
+///   not return. The compiler neither drops nor reorders them, since the CPU reads page tables too.
+/// - **Words are atomic.** Several CPUs may access one word. `load` is an Acquire, `store` a Release, `fetch_or` and
+///   `fetch_and` are one indivisible step each and sequentially consistent. The functions for pages promise no order.
+/// - **Flushed is gone.** After `flush(pages)` no CPU uses an old translation of one of these pages; after `flush_all`
 ///   none uses any old translation, global ones and cached upper levels included.
+/// - **A fence reaches all.** When `fence_all` returns, every CPU has executed a full memory barrier since the call.
+/// - **A CPU has its number.** `cpu` returns the same number for as long as a function of the core runs, and no two CPUs
+///   have the same one. (A kernel that moved threads between CPUs would have to forbid that meanwhile.)
 /// - **Safe code cannot get one.** Making a value takes `unsafe`, whose caller gives it to one memory core and to
 ///   nothing else, and keeps no Rust reference into the core's windows. (Or the machine has nothing to harm, as the
 ///   simulated one.)
@@ -62,11 +96,29 @@ pub unsafe trait Machine {
     /// Makes `value` the word at `at`.
     fn store(&self, at: VirtAddr, value: u64);
 
-    /// Drops the translation of the page at `at` on every CPU (INVLPG, SDM vol. 3 section 4.10.4).
-    fn flush(&self, at: VirtAddr);
+    /// Sets `bits` in the word at `at`, in one step with respect to all CPUs. Returns the word as it was.
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64;
 
-    /// Drops every translation on every CPU, global ones and paging-structure caches included.
+    /// Clears all bits but `bits` in the word at `at`, in one step with respect to all CPUs. Returns the word as it was.
+    fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64;
+
+    /// Drops the translations of these pages on every CPU (INVLPG, SDM vol. 3 section 4.10.4), with at most one request
+    /// to the other CPUs, and waits until each has done so.
+    fn flush(&self, pages: &[VirtAddr]);
+
+    /// Drops every translation on every CPU, global ones and paging-structure caches included, with at most one request
+    /// to the other CPUs, and waits until each has done so.
     fn flush_all(&self);
+
+    /// Drops the translation of the page at `at` on the CPU that runs, and on no other.
+    fn flush_local(&self, at: VirtAddr);
+
+    /// Waits until each CPU that runs has executed a full memory barrier. This is the expensive half of a barrier
+    /// whose other half costs nothing but an order for the compiler. Linux: `membarrier`, `smp_call_function`.
+    fn fence_all(&self);
+
+    /// The CPU that runs.
+    fn cpu(&self) -> CpuNr;
 
     /// Zeroes the 4 KiB page at `at`.
     fn zero_page(&self, at: VirtAddr) {
@@ -110,12 +162,35 @@ unsafe impl<M: Machine + ?Sized> Machine for &M {
         (**self).store(at, value);
     }
 
-    fn flush(&self, at: VirtAddr) {
-        (**self).flush(at);
+    #[inline(always)]
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        (**self).fetch_or(at, bits)
+    }
+
+    #[inline(always)]
+    fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
+        (**self).fetch_and(at, bits)
+    }
+
+    fn flush(&self, pages: &[VirtAddr]) {
+        (**self).flush(pages);
     }
 
     fn flush_all(&self) {
         (**self).flush_all();
+    }
+
+    fn flush_local(&self, at: VirtAddr) {
+        (**self).flush_local(at);
+    }
+
+    fn fence_all(&self) {
+        (**self).fence_all();
+    }
+
+    #[inline(always)]
+    fn cpu(&self) -> CpuNr {
+        (**self).cpu()
     }
 
     fn zero_page(&self, at: VirtAddr) {

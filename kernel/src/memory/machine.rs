@@ -8,8 +8,10 @@
 //! descriptors in the vmemmap, allocations in the alloc window, the fixmap's page. No Rust
 //! reference ever points there, so a word that changes breaks no one's borrow.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use carapace_mm::addr::VirtAddr;
-use carapace_mm::machine::Machine;
+use carapace_mm::machine::{CpuNr, Machine};
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
@@ -29,27 +31,27 @@ impl KernelMachine {
     }
 }
 
-// SAFETY: each function does what the contract says of it, see there, with volatile or whole-page accesses. One CPU
+// SAFETY: each function does what the contract says of it, see there, with atomic or whole-page accesses. One CPU
 // runs, so its own flushes are those of every CPU. A value comes from [`KernelMachine::new`] alone, which is unsafe.
 unsafe impl Machine for KernelMachine {
     #[inline(always)]
     fn load(&self, at: VirtAddr) -> u64 {
-        debug_assert!(at.0.is_multiple_of(8));
-        let word = at.0 as *const u64;
-        // SAFETY: the module's invariant: `at` is an aligned word of a window that the memory core
-        // owns and that no reference points into. Where nothing is mapped the CPU faults, and the
-        // page-fault report names the window; no memory is read then. Volatile, since the CPU reads
-        // and writes page tables too.
-        unsafe { word.read_volatile() }
+        word(at).load(Ordering::Acquire)
     }
 
     #[inline(always)]
     fn store(&self, at: VirtAddr, value: u64) {
-        debug_assert!(at.0.is_multiple_of(8));
-        let word = at.0 as *mut u64;
-        // SAFETY: `at` is an aligned word of a window that the memory core owns, so what is changed is the core's own
-        // and no Rust reference points there. Where nothing is mapped writable the CPU faults.
-        unsafe { word.write_volatile(value) }
+        word(at).store(value, Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        word(at).fetch_or(bits, Ordering::SeqCst)
+    }
+
+    #[inline(always)]
+    fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
+        word(at).fetch_and(bits, Ordering::SeqCst)
     }
 
     fn fill_page(&self, at: VirtAddr, word: u64) {
@@ -72,8 +74,21 @@ unsafe impl Machine for KernelMachine {
         }
     }
 
-    fn flush(&self, at: VirtAddr) {
+    fn flush(&self, pages: &[VirtAddr]) {
+        pages.iter().for_each(|&at| self.flush_local(at));
+    }
+
+    fn flush_local(&self, at: VirtAddr) {
         tlb::flush(x86_64::VirtAddr::new_truncate(at.0));
+    }
+
+    fn fence_all(&self) {
+        core::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    #[inline(always)]
+    fn cpu(&self) -> CpuNr {
+        CpuNr::FIRST
     }
 
     fn flush_all(&self) {
@@ -89,4 +104,15 @@ unsafe impl Machine for KernelMachine {
         // SAFETY: restores the flags just read.
         unsafe { Cr4::write(flags) };
     }
+}
+
+/// The word at `at`, as the memory core's machine accesses it.
+#[inline(always)]
+fn word<'a>(at: VirtAddr) -> &'a AtomicU64 {
+    debug_assert!(at.0.is_multiple_of(8));
+    // SAFETY: the module's invariant: `at` is an aligned word of a window that the memory core owns, to which no other
+    // kind of Rust reference points, so that atomic accesses are the only ones. The reference does not outlive the
+    // access of its caller, all of which are above. Where nothing is mapped the CPU faults, and the page-fault report
+    // names the window; no memory is accessed then.
+    unsafe { AtomicU64::from_ptr(at.0 as *mut u64) }
 }

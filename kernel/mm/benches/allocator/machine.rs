@@ -5,7 +5,8 @@
 //! as they are of memory in the kernel; page tables and boot memory, which only boot and add touch, stay
 //! with the simulation.
 
-use std::cell::Cell;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 
 use carapace_mm::Kind;
 use carapace_mm::Memory;
@@ -13,7 +14,7 @@ use carapace_mm::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use carapace_mm::address_space::{DESCRIPTOR_SIZE, descriptor};
 use carapace_mm::boot_alloc::{BootAllocator, Occupied, Owner};
 use carapace_mm::info::{AddRequest, BootRange, DeviceId};
-use carapace_mm::machine::{Machine, Support};
+use carapace_mm::machine::{CpuNr, Machine, Support};
 use carapace_mm::memory::BootMemory;
 use carapace_mm::sim::SimMachine;
 
@@ -25,14 +26,14 @@ const FIRST: Pfn = Pfn(0x10_0000);
 pub const PAGES: u64 = (8 << 30) >> PAGE_SHIFT;
 
 struct FlatMachine {
-    words: Vec<Cell<u64>>,
+    words: Vec<AtomicU64>,
     rest: SimMachine,
 }
 
 impl FlatMachine {
     /// Where the array has the word at `at`, if it is one of a DIMM's descriptors.
     #[inline]
-    fn place(&self, at: VirtAddr) -> Option<&Cell<u64>> {
+    fn place(&self, at: VirtAddr) -> Option<&AtomicU64> {
         self.words.get((at.0.wrapping_sub(descriptor(FIRST).0) / 8) as usize)
     }
 
@@ -53,7 +54,7 @@ unsafe impl Machine for FlatMachine {
     #[inline]
     fn load(&self, at: VirtAddr) -> u64 {
         match self.place(at) {
-            Some(word) => word.get(),
+            Some(word) => word.load(Acquire),
             None => self.load_elsewhere(at),
         }
     }
@@ -61,17 +62,44 @@ unsafe impl Machine for FlatMachine {
     #[inline]
     fn store(&self, at: VirtAddr, value: u64) {
         match self.place(at) {
-            Some(word) => word.set(value),
+            Some(word) => word.store(value, Release),
             None => self.store_elsewhere(at, value),
         }
     }
 
-    fn flush(&self, at: VirtAddr) {
-        self.rest.flush(at);
+    #[inline]
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        match self.place(at) {
+            Some(word) => word.fetch_or(bits, SeqCst),
+            None => self.rest.fetch_or(at, bits),
+        }
+    }
+
+    #[inline]
+    fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
+        match self.place(at) {
+            Some(word) => word.fetch_and(bits, SeqCst),
+            None => self.rest.fetch_and(at, bits),
+        }
+    }
+
+    fn flush(&self, pages: &[VirtAddr]) {
+        self.rest.flush(pages);
     }
 
     fn flush_all(&self) {
         self.rest.flush_all();
+    }
+
+    fn flush_local(&self, at: VirtAddr) {
+        self.rest.flush_local(at);
+    }
+
+    fn fence_all(&self) {}
+
+    #[inline]
+    fn cpu(&self) -> CpuNr {
+        CpuNr::FIRST
     }
 }
 
@@ -83,7 +111,7 @@ impl Carapace {
     pub fn new(regions: usize) -> Carapace {
         let boot = PfnRange::new(Pfn(0x100), Pfn(0x4000));
         let rest = SimMachine::boot(1, Support::Yes, &[boot]);
-        let words = vec![Cell::new(0x5a5a_5a5a_5a5a_5a5a); (PAGES * DESCRIPTOR_SIZE / 8) as usize];
+        let words = (0..PAGES * DESCRIPTOR_SIZE / 8).map(|_| AtomicU64::new(0x5a5a_5a5a_5a5a_5a5a)).collect();
         let (root, features, tables) = (rest.root(), rest.features(), rest.boot_tables());
         let memory = Memory::new(FlatMachine { words, rest });
         let occupied = [Occupied { range: tables, owner: Owner::PageTables }];

@@ -18,6 +18,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::addr::VirtAddr;
 use crate::address_space::{DESCRIPTOR_SIZE, descriptor, direct};
+use crate::machine::CpuNr;
 use group::LEVELS;
 use model::Model;
 
@@ -69,9 +70,29 @@ unsafe impl Machine for Shadow {
         self.written[index].set(true);
     }
 
-    fn flush(&self, _at: VirtAddr) {}
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        let word = self.load(at);
+        self.store(at, word | bits);
+        word
+    }
+
+    fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
+        let word = self.load(at);
+        self.store(at, word & bits);
+        word
+    }
+
+    fn flush(&self, _pages: &[VirtAddr]) {}
 
     fn flush_all(&self) {}
+
+    fn flush_local(&self, _at: VirtAddr) {}
+
+    fn fence_all(&self) {}
+
+    fn cpu(&self) -> CpuNr {
+        CpuNr::FIRST
+    }
 }
 
 /// A region on a [`Shadow`] machine and its model.

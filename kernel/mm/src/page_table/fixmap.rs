@@ -9,7 +9,9 @@
 //! ```
 //!
 //! One slot per level, because a table is filled while those below it are built. Invariant: between two
-//! calls into `page_table` all slots are empty, so removed memory is not reachable through them.
+//! calls into `page_table` all slots are empty, so removed memory is not reachable through them. The page tables' lock
+//! gives the slots to one CPU at a time, which flushes them for itself before and after: no other CPU has a translation
+//! of them, so an add asks nothing of the others.
 //! Neighbours: `map` and `unmap` access unlinked tables through it, `populate` makes its table.
 
 use crate::addr::{Pfn, VirtAddr};
@@ -83,7 +85,7 @@ impl PageTables {
         let Some(table) = self.fixmap else { return direct(frame.start()) };
         let entry = Entry::leaf(frame.start(), LeafSize::K4, Rights::Data, caching);
         machine.store(direct(table.start()).offset(slot.0 * 8), entry.0);
-        machine.flush(slot.address());
+        machine.flush_local(slot.address());
         slot.address()
     }
 
@@ -94,7 +96,7 @@ impl PageTables {
             let at = direct(table.start()).offset(slot.0 * 8);
             if Entry(machine.load(at)).is_present() {
                 machine.store(at, Entry::ABSENT.0);
-                machine.flush(slot.address());
+                machine.flush_local(slot.address());
             }
         }
     }

@@ -12,6 +12,8 @@
 //!
 //! Neighbours: `vmalloc::migrate` uses it; `handover` moves tables.
 
+use arrayvec::ArrayVec;
+
 use crate::addr::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::machine::Machine;
 use crate::page_table::entry::{Entry, EntryKind, Level, VaRange};
@@ -19,7 +21,7 @@ use crate::page_table::walk::{entry_addr, load_entry};
 use crate::page_table::{FrameSource, Lifetime, PageTables, Rights};
 
 /// The most leaves that are flushed one by one.
-const SINGLE_FLUSHES: u64 = 32;
+const SINGLE_FLUSHES: usize = 32;
 
 /// The reason why no leaf was replaced. Every address still maps its old frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +74,15 @@ impl PageTables {
         let range = VaRange { virt, phys, pages };
         check_fits(machine, self.root, Level::Pml4, range)?;
         let leaves = replace_below(machine, self.root, Level::Pml4, range);
-        if leaves > SINGLE_FLUSHES {
+        if leaves > SINGLE_FLUSHES as u64 {
             machine.flush_all();
             return Ok(());
         }
-        // Few leaves: flush them one by one.
-        self.for_each_leaf(machine, virt, pages, &mut |leaf| machine.flush(leaf.virt));
+        let mut replaced = ArrayVec::<VirtAddr, SINGLE_FLUSHES>::new();
+        self.for_each_leaf(machine, virt, pages, &mut |leaf| {
+            let _ = replaced.try_push(leaf.virt);
+        });
+        machine.flush(&replaced);
         Ok(())
     }
 
@@ -129,7 +134,7 @@ impl PageTables {
             machine.store(view.offset(index * 8), Entry::leaf(to, smaller, rights, caching).0);
         }
         machine.store(entry_addr(table, level, at), Entry::table(new, Lifetime::UntilEmpty).0);
-        machine.flush(at);
+        machine.flush(&[at]);
         self.clear_slots(machine);
         on_new_table(VirtAddr(at.0 & !(size.bytes() - 1)), below, new);
         Ok(new)

@@ -123,7 +123,7 @@ impl PageTables {
         if cleared.tables.is_some() || cleared.count > SINGLE_FLUSHES {
             machine.flush_all();
         } else {
-            cleared.leaves.iter().take(cleared.count).for_each(|at| machine.flush(*at));
+            machine.flush(&cleared.leaves[..cleared.count]);
         }
         let mut stats = UnmapStats::default();
         let mut next = cleared.tables;

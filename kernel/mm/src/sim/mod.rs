@@ -31,7 +31,7 @@ use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, PhysAddr, VirtAddr};
 use crate::address_space::{VMEMMAP, direct};
 use crate::boot_alloc::BootAllocator;
 use crate::error::BootError;
-use crate::machine::{CpuFeatures, Machine, Support};
+use crate::machine::{CpuFeatures, CpuNr, Machine, Support};
 use crate::memory::BootMemory;
 use memory::Memory;
 use tlb::{Access, Tlb};
@@ -275,14 +275,36 @@ unsafe impl Machine for SimMachine {
         }
     }
 
-    fn flush(&self, at: VirtAddr) {
-        self.count(|counts| counts.flushes += 1);
-        self.tlb.borrow_mut().flush(at);
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        let word = self.load(at);
+        self.store(at, word | bits);
+        word
+    }
+
+    fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
+        let word = self.load(at);
+        self.store(at, word & bits);
+        word
+    }
+
+    fn flush(&self, pages: &[VirtAddr]) {
+        self.count(|counts| counts.flushes += pages.len() as u64);
+        pages.iter().for_each(|&at| self.tlb.borrow_mut().flush(at));
     }
 
     fn flush_all(&self) {
         self.count(|counts| counts.full_flushes += 1);
         self.tlb.borrow_mut().flush_all();
+    }
+
+    fn flush_local(&self, at: VirtAddr) {
+        self.tlb.borrow_mut().flush(at);
+    }
+
+    fn fence_all(&self) {}
+
+    fn cpu(&self) -> CpuNr {
+        CpuNr::FIRST
     }
 }
 
