@@ -75,7 +75,7 @@ fn main(info: &'static mut BootInfo) -> ! {
         pin!(acpi::events::events()),
         pin!(acpi::eject::ejections()),
         pin!(shell()),
-        pin!(shell::remote::run()),
+        pin!(shell::rpc::run()),
         pin!(arch::machine_check::watch()),
     ]);
     arch::exit::park()

@@ -2,7 +2,7 @@
 //! what a command does not know is an error, and so is a flag given twice.
 
 use crate::command::{Command, Commands, Flag, FlagValue, JSON};
-use crate::report::Format;
+use crate::output::Format;
 use crate::suggest::{self, Instead};
 use arrayvec::ArrayVec;
 use core::fmt;

@@ -5,7 +5,7 @@
 //!  bytes --editor--> line --args--> command, flags, operands (parse)
 //!                                     |
 //!                   kernel: shell/*   v   rows of plain data (rows)
-//!  terminal <--bytes-- console <--- report: table | JSON line,  memory_map
+//!  terminal <--bytes-- console <--- output: table | JSON line,  memory_map
 //! ```
 //!
 //! Invariants: no heap (the shell must work when the heap is exhausted), no panic on any input, and
@@ -25,10 +25,10 @@ pub mod format_size;
 pub mod history;
 pub mod keys;
 pub mod memory_map;
+pub mod output;
 pub mod parse;
-pub mod remote;
-pub mod report;
 pub mod rows;
+pub mod rpc;
 pub mod suggest;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! programs rely on (`-J`). Numbers are integers, addresses and sizes in bytes, frames as pfn.
 
 use crate::format_size::{ShortSize, Size};
-use crate::report::{Column, Row, Text, left, right};
+use crate::output::{Column, Row, Text, left, right};
 use core::fmt::{self, Display};
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! The interface's words, and that the longest rows fit their buffer.
 
 use super::*;
-use crate::report::{Format, list, object};
+use crate::output::{Format, list, object};
 use serde_json::{Value, json};
 use std::string::String;
 

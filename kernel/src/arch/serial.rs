@@ -1,5 +1,5 @@
 //! The serial lines: a ring in each direction between a UART and the kernel. COM1 is people's ([`Port::Console`]: the
-//! log and the shell), COM2, where there is one, is programs' ([`Port::Remote`], module `remote`).
+//! log and the shell), COM2, where there is one, is programs' ([`Port::Remote`], module `rpc`).
 //!
 //! ```text
 //!  UART FIFO --interrupt--> ring of INCOMING_BYTES --take_byte()--> shell

@@ -10,8 +10,8 @@ use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Flag, JSON, Operands};
 use carapace_cli::format_size::{AsFilled, Pages, Size};
+use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
-use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{AllocRow, FreeRow, VerifyRow};
 use carapace_mm::Kind;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
@@ -86,7 +86,7 @@ pub async fn alloc(invocation: &Invocation<'_>) -> Outcome {
     }
     let row = AllocRow { id: allocation.id.0, pages: allocation.pages, address: allocation.start.0 };
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &row)?,
+        Format::Json => output::object(&mut Out, &row)?,
         Format::Table => {
             let (pages, size) = (Pages(row.pages), Size(row.pages * PAGE_SIZE));
             writeln!(Out, "allocation {}: {size} at {}, {pages}", row.id, allocation.start)?;
@@ -199,7 +199,7 @@ pub async fn free(invocation: &Invocation<'_>) -> Outcome {
         }
     }
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &row)?,
+        Format::Json => output::object(&mut Out, &row)?,
         Format::Table => {
             let (size, s) = (Size(row.pages * PAGE_SIZE), if row.allocations == 1 { "" } else { "s" });
             writeln!(Out, "{} allocation{s} freed: {size}, {}", row.allocations, Pages(row.pages))?;
@@ -241,7 +241,7 @@ pub async fn verify(invocation: &Invocation<'_>) -> Outcome {
     }
     row.ok = row.bad_pages == 0;
     match (invocation.format(), row.ok) {
-        (Format::Json, _) => report::object(&mut Out, &row)?,
+        (Format::Json, _) => output::object(&mut Out, &row)?,
         (Format::Table, true) => writeln!(Out, "ok: {}", AsFilled(row.pages))?,
         (Format::Table, false) => {
             return Err(Failure::of(format_args!(

@@ -10,7 +10,7 @@ use ::core::fmt::Write;
 use arrayvec::ArrayVec;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON};
-use carapace_cli::report::{self, Format, Text};
+use carapace_cli::output::{self, Format, Text};
 use carapace_cli::rows::CheckHead;
 use carapace_mm::addr::VirtAddr;
 use carapace_mm::check::CheckError;
@@ -76,7 +76,7 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => {
             let head = CheckHead { ok: broken == 0, checked, broken };
-            report::object_with(&mut Out, "errors", &mut rows, &mut || head)?;
+            output::object_with(&mut Out, "errors", &mut rows, &mut || head)?;
         }
         Format::Table => {
             for error in &named {

@@ -5,8 +5,8 @@ use super::{Failure, Outcome, input};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON, Operands};
+use carapace_cli::output::{Array, Format};
 use carapace_cli::parse;
-use carapace_cli::report::{Array, Format};
 use carapace_cli::rows::HistoryRow;
 
 /// `history`.

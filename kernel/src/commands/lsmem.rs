@@ -6,7 +6,7 @@ use ::core::cell::Cell;
 use ::core::fmt::{self, Write};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON};
-use carapace_cli::report::Array;
+use carapace_cli::output::Array;
 use carapace_cli::rows::{
     Joined, LSMEM_COLUMNS, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit,
     Word,

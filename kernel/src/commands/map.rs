@@ -11,7 +11,7 @@ use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON};
 use carapace_cli::format_size::Size;
 use carapace_cli::memory_map::{Colours, Kind, Picture, Scale, legend};
-use carapace_cli::report::{Array, Format};
+use carapace_cli::output::{Array, Format};
 use carapace_cli::rows::{ExtentRow, Joined};
 use carapace_mm::MAX_NODES;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};

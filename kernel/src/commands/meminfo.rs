@@ -6,7 +6,7 @@ use crate::memory::{core, heap};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON};
-use carapace_cli::report::{self, Format};
+use carapace_cli::output::{self, Format};
 use carapace_cli::rows::{Meminfo, NodeRow};
 
 /// `meminfo`.
@@ -44,11 +44,11 @@ pub async fn meminfo(invocation: &Invocation<'_>) -> Outcome {
         });
     };
     match invocation.format() {
-        Format::Json => report::object_with(&mut Out, "nodes", &mut nodes, &mut || sums)?,
+        Format::Json => output::object_with(&mut Out, "nodes", &mut nodes, &mut || sums)?,
         Format::Table => {
-            report::table(&mut Out, &mut |tell: &mut dyn FnMut(&_)| sums.lines().iter().for_each(tell))?;
+            output::table(&mut Out, &mut |tell: &mut dyn FnMut(&_)| sums.lines().iter().for_each(tell))?;
             Out.write_char('\n')?;
-            report::table(&mut Out, &mut nodes)?;
+            output::table(&mut Out, &mut nodes)?;
         }
     }
     Ok(())

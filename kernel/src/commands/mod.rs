@@ -2,7 +2,7 @@
 //! below lists them all.
 //!
 //! ```text
-//!  shell (COM1), shell::remote (COM2) --line--> COMMANDS.parse --Invocation--> execute --> a command --rows--> Out
+//!  shell (COM1), shell::rpc (COM2) --line--> COMMANDS.parse --Invocation--> execute --> a command --rows--> Out
 //! ```
 //!
 //! To add a flag, declare it in the command's file; parsing, completion and help follow. Invariants: long commands work

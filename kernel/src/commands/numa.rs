@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 use carapace_acpi::slit::assumed;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON, Operands};
-use carapace_cli::report::{self, Format};
+use carapace_cli::output::{self, Format};
 use carapace_cli::rows::{BuddyRow, NodeRow, Word, buddy_line};
 use carapace_mm::MAX_NODES;
 use carapace_mm::addr::Order;
@@ -59,13 +59,13 @@ pub async fn buddyinfo(invocation: &Invocation<'_>) -> Outcome {
         });
     };
     match invocation.format() {
-        Format::Json => Ok(report::array_line(&mut Out, &mut rows)?),
+        Format::Json => Ok(output::array_line(&mut Out, &mut rows)?),
         Format::Table => by_zone(&mut rows),
     }
 }
 
 /// Linux's form has a line a node and zone: sums over their resources.
-fn by_zone(rows: report::Rows<'_, BuddyRow>) -> Outcome {
+fn by_zone(rows: output::Rows<'_, BuddyRow>) -> Outcome {
     let mut orders = 11; // as many as Linux has, so that it looks the same
     rows(&mut |row| orders = orders.max(row.free.len()));
     each_zone(&mut |node, zone| {
@@ -138,9 +138,9 @@ pub async fn numa(invocation: &Invocation<'_>) -> Outcome {
             }
         };
         Out.write_str("{\"nodes\":")?;
-        report::array(&mut Out, &mut rows)?;
+        output::array(&mut Out, &mut rows)?;
         Out.write_str(",\"distances\":")?;
-        report::array(&mut Out, &mut |tell: &mut dyn FnMut(&ArrayVec<u8, MAX_NODES>)| {
+        output::array(&mut Out, &mut |tell: &mut dyn FnMut(&ArrayVec<u8, MAX_NODES>)| {
             nodes
                 .iter()
                 .for_each(|from| tell(&nodes.iter().map(|to| distance(from.node, to.node)).collect()));

@@ -12,8 +12,8 @@ use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Flag, JSON, Operands};
 use carapace_cli::format_size::Size;
+use carapace_cli::output::{self, Format};
 use carapace_cli::parse::{self, IdOrRange};
-use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{OfflineRow, OnlineRow};
 use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::hot_remove::{Offlined, RemoveError, Target};
@@ -111,7 +111,7 @@ pub async fn offline(invocation: &Invocation<'_>) -> Outcome {
     let offlined = take_offline(target(invocation)?).await?;
     let row = OfflineRow { pages: offlined.pages, migrated_pages: offlined.stats.migrated_pages };
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &row)?,
+        Format::Json => output::object(&mut Out, &row)?,
         Format::Table if row.pages == 0 => writeln!(Out, "nothing changes: all of it is offline already")?,
         Format::Table => {
             let size = Size(row.pages.saturating_mul(PAGE_SIZE));
@@ -131,7 +131,7 @@ pub async fn online(invocation: &Invocation<'_>) -> Outcome {
     };
     let onlined = core().online(target(invocation)?, zone).map_err(Failure::of)?;
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &OnlineRow { pages: onlined.pages })?,
+        Format::Json => output::object(&mut Out, &OnlineRow { pages: onlined.pages })?,
         Format::Table if onlined.pages == 0 => {
             writeln!(Out, "nothing changes: all of it is online already")?;
         }

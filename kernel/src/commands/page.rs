@@ -6,8 +6,8 @@ use super::{Failure, Outcome};
 use crate::memory::{core, window};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON, Operands};
+use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
-use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{PageNote, PageResource, PageRow, Word};
 use carapace_mm::addr::{MAX_PFN, Order, PAGE_SIZE, Pfn, PhysAddr, SECTION_PAGES, VirtAddr};
 use carapace_mm::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor};
@@ -68,7 +68,7 @@ pub async fn page(invocation: &Invocation<'_>) -> Outcome {
     let described = resource.as_ref().filter(|_| info.state == PageState::Memmap);
     let row = PageRow { describes_pfn: described.and_then(|of| describes(of, pfn)).map(|pfn| pfn.0), ..row };
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &row)?,
+        Format::Json => output::object(&mut Out, &row)?,
         Format::Table => {
             let resource = resource.map(|of| PageResource {
                 device: device(of.device).0,

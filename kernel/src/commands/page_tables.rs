@@ -9,8 +9,8 @@ use ::core::fmt::Write;
 use arrayvec::{ArrayString, ArrayVec};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON, Operands};
+use carapace_cli::output::{self, Format, Text};
 use carapace_cli::parse;
-use carapace_cli::report::{self, Format, Text};
 use carapace_cli::rows::{DumpHead, Leaves, LevelRow, WalkRow, WindowRow};
 use carapace_mm::addr::VirtAddr;
 use carapace_mm::address_space::{VA_REGIONS, va_region_of};
@@ -114,7 +114,7 @@ pub async fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => {
             let mut rows = |tell: &mut dyn FnMut(&LevelRow)| levels.iter().for_each(tell);
-            report::object_with(&mut Out, "levels", &mut rows, &mut || row)?;
+            output::object_with(&mut Out, "levels", &mut rows, &mut || row)?;
         }
         Format::Table => {
             row.write(&mut Out)?;
@@ -122,7 +122,7 @@ pub async fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
                 writeln!(Out, "entry     {}", last.flags)?;
             }
             Out.write_char('\n')?;
-            report::table(&mut Out, &mut |tell: &mut dyn FnMut(&LevelRow)| levels.iter().for_each(tell))?;
+            output::table(&mut Out, &mut |tell: &mut dyn FnMut(&LevelRow)| levels.iter().for_each(tell))?;
         }
     }
     Ok(())
@@ -154,9 +154,9 @@ pub async fn ptdump(invocation: &Invocation<'_>) -> Outcome {
     }
     let mut rows = |tell: &mut dyn FnMut(&WindowRow)| windows.iter().for_each(tell);
     match invocation.format() {
-        Format::Json => report::object_with(&mut Out, "windows", &mut rows, &mut || head)?,
+        Format::Json => output::object_with(&mut Out, "windows", &mut rows, &mut || head)?,
         Format::Table => {
-            report::table(&mut Out, &mut rows)?;
+            output::table(&mut Out, &mut rows)?;
             writeln!(Out, "\n{} leaves are writable and executable", head.writable_executable)?;
         }
     }

@@ -6,7 +6,7 @@ use crate::memory::core;
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON, Operands};
-use carapace_cli::report::{self, Format};
+use carapace_cli::output::{self, Format};
 use carapace_cli::rows::PoisonRow;
 use carapace_mm::poison::Mode;
 
@@ -40,7 +40,7 @@ pub async fn poison(invocation: &Invocation<'_>) -> Outcome {
         damaged_pages: info.damaged_pages,
     };
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &row)?,
+        Format::Json => output::object(&mut Out, &row)?,
         Format::Table => {
             let on = if row.on { "on" } else { "off" };
             let (watched, damaged) = (row.watched_pages, row.damaged_pages);

@@ -6,7 +6,7 @@ use crate::memory::core;
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON, Operands};
-use carapace_cli::report::{self, Format};
+use carapace_cli::output::{self, Format};
 use carapace_cli::rows::PolicyRow;
 use carapace_mm::info::Policy;
 
@@ -36,7 +36,7 @@ pub async fn policy(invocation: &Invocation<'_>) -> Outcome {
         Policy::Online(carapace_mm::info::Zone::Kernel) => "goes online for the kernel's own allocations too",
     };
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &PolicyRow { policy: policy.name() })?,
+        Format::Json => output::object(&mut Out, &PolicyRow { policy: policy.name() })?,
         Format::Table => writeln!(Out, "{policy}: memory that is plugged {means}")?,
     }
     Ok(())

@@ -7,8 +7,8 @@ use crate::memory::{core, window};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON};
+use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
-use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{self, AddRow, Device, ResourceRow, Word};
 use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::hot_remove::Pinned;
@@ -133,7 +133,7 @@ pub async fn resources(invocation: &Invocation<'_>) -> Outcome {
     }
     if invocation.format() == Format::Table && invocation.has(&VERBOSE) {
         Out.write_char('\n')?;
-        report::legend(&mut Out, WORDS)?;
+        output::legend(&mut Out, WORDS)?;
         Out.write_char('\n')?;
         let mut result = Ok(());
         stream::resources(&mut |info| {

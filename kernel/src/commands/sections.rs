@@ -6,8 +6,8 @@ use super::{Failure, Outcome, stream};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON, Operands};
+use carapace_cli::output::{self, Format};
 use carapace_cli::parse::{self, IdOrRange};
-use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{SectionRow, Word};
 use carapace_mm::addr::{MAX_PFN, PfnRange, SECTION_PAGES, SectionNr};
 use carapace_mm::address_space::VMEMMAP;
@@ -72,7 +72,7 @@ pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
     .await?;
     if invocation.format() == Format::Table && invocation.has(&VERBOSE) {
         Out.write_char('\n')?;
-        report::legend(&mut Out, WORDS)?;
+        output::legend(&mut Out, WORDS)?;
         writeln!(
             Out,
             "\nsection n: {SECTION_PAGES} frames from n * {SECTION_PAGES} on, 128 MiB from n * 128 MiB on"

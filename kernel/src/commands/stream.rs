@@ -7,7 +7,7 @@ use super::console::Out;
 use super::{Outcome, input};
 use crate::memory::core;
 use ::core::fmt::Write;
-use carapace_cli::report::{Format, Listing, Row};
+use carapace_cli::output::{Format, Listing, Row};
 use carapace_mm::addr::{MAX_PFN, Pfn, PfnRange};
 use carapace_mm::info::{BlockInfo, ResourceInfo, SectionRow};
 use carapace_mm::section::touched;

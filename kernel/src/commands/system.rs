@@ -10,7 +10,7 @@ use crate::memory::core;
 use ::core::fmt::Write;
 use carapace_cli::args::{ArgError, Invocation};
 use carapace_cli::command::{Command, Effect, JSON, Operands};
-use carapace_cli::report::{self, Array, Format, Text};
+use carapace_cli::output::{self, Array, Format, Text};
 use carapace_cli::rows::{Device, DeviceRow, EventRow, Stat, TableRow, Uptime, Word};
 use carapace_mm::info::{DeviceId, ResourceId, ResourceState};
 
@@ -122,7 +122,7 @@ fn microseconds() -> u64 {
 /// `uptime [-J]`
 pub async fn uptime(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &Uptime { uptime_us: microseconds() })?,
+        Format::Json => output::object(&mut Out, &Uptime { uptime_us: microseconds() })?,
         Format::Table => {
             let uptime = time::uptime();
             let seconds = uptime.as_secs();
@@ -140,7 +140,7 @@ pub async fn stat(invocation: &Invocation<'_>) -> Outcome {
     let stat =
         Stat { uptime_us: microseconds(), acpi_interrupts, notifications, log_lines_dropped: log::dropped() };
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &stat)?,
+        Format::Json => output::object(&mut Out, &stat)?,
         Format::Table => stat.write(&mut Out)?,
     }
     Ok(())

@@ -12,7 +12,7 @@
 //! serial line. The log calls `on_log` when there is something to print. Not for interrupt
 //! handlers; fatal reports go past this module.
 
-use super::{remote, session};
+use super::{rpc, session};
 use crate::arch::serial::{self, Port};
 use crate::commands::COMMANDS;
 use crate::log::{self, Printable};
@@ -62,7 +62,7 @@ impl fmt::Write for Out {
     #[inline(never)]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if session::port() == Port::Remote {
-            remote::put(text);
+            rpc::put(text);
             return Ok(());
         }
         if let Some(console) = CONSOLE.lock().as_mut() {

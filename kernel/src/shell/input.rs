@@ -6,7 +6,7 @@
 //! at its next step, until the serial line has [`ROOM`]. So only a command that writes more than that
 //! between two steps can ever wait for the line without letting the rest of the kernel work.
 
-use super::{Failure, remote, session};
+use super::{Failure, rpc, session};
 use crate::arch::serial::{self, Port};
 use crate::arch::time;
 use crate::executor;
@@ -123,8 +123,8 @@ fn may_go_on() -> Poll<Result<(), Failure>> {
 }
 
 async fn remote_step() -> Result<(), Failure> {
-    remote::tell();
-    let deadline = time::uptime().saturating_add(remote::PATIENCE);
+    rpc::tell();
+    let deadline = time::uptime().saturating_add(rpc::PATIENCE);
     loop {
         let interrupt = typed(Port::Remote).look_for_interrupt(Port::Remote);
         match interrupt {

@@ -7,7 +7,7 @@
 //!   log lines ----------'  '---------------- Out <------------'
 //! ```
 //!
-//! On COM2, where there is one, programs use the same commands (`remote`). Invariants: one command a line at a time,
+//! On COM2, where there is one, programs use the same commands (`rpc`). Invariants: one command a line at a time,
 //! and the prompt comes when it is done; long commands work in steps with [`input::step`] between them, so that a DIMM is answered meanwhile and Ctrl-C is heard; no heap,
 //! so that the shell works when the heap is exhausted; no reference into the memory core is kept across
 //! a step.
@@ -19,14 +19,14 @@
 
 pub mod console;
 pub mod input;
-pub mod remote;
+pub mod rpc;
 pub mod session;
 
 use crate::commands::{COMMANDS, execute};
 use arrayvec::ArrayString;
 use carapace_cli::args::format_of;
 use carapace_cli::editor::{Event, LINE_MAX};
-use carapace_cli::report::{self, Format, Text};
+use carapace_cli::output::{self, Format, Text};
 use core::fmt::Display;
 
 /// Why a command ended before it was done.
@@ -104,7 +104,7 @@ async fn run_line(text: &str) {
 
 fn fail(format: Format, reason: &dyn Display) {
     // An error's text is cut to what fits.
-    let _ = report::error(&mut console::Errors, format, reason);
+    let _ = output::error(&mut console::Errors, format, reason);
 }
 
 /// Refuses the line that the editor has, in the form that it asks for as far as it is known.

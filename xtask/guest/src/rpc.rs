@@ -1,5 +1,5 @@
 //! The guest's second serial line, on which programs talk to the kernel: a line in, a line of JSON out, events between
-//! (crate `carapace-cli`, module `remote`, has the language).
+//! (crate `carapace-cli`, module `rpc`, has the language).
 //!
 //! ```text
 //!  Requests ── @7 resources ──────────────────> kernel
@@ -21,7 +21,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use carapace_cli::remote::STOP;
+use carapace_cli::rpc::STOP;
 use serde_json::Value;
 
 /// How long a write may take: the kernel takes bytes between any two steps of a command.

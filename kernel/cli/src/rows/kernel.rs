@@ -2,7 +2,7 @@
 
 use super::{Device, Hex, PAGE, Word};
 use crate::format_size::Size;
-use crate::report::{Column, Row, Text, left, right};
+use crate::output::{Column, Row, Text, left, right};
 use arrayvec::ArrayVec;
 use core::fmt::{self, Display};
 use serde::Serialize;
@@ -252,7 +252,7 @@ pub struct Uptime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Format, list, object, object_with};
+    use crate::output::{Format, list, object, object_with};
     use serde_json::{Value, json};
     use std::string::String;
 

@@ -2,7 +2,7 @@
 
 use super::Word;
 use crate::format_size::ShortSize;
-use crate::report::{Column, Row, Text, left, right};
+use crate::output::{Column, Row, Text, left, right};
 use columns::{NODE, REMOVABLE, STATE, ZONES};
 use core::fmt::{self, Display};
 use serde::Serialize;

@@ -31,7 +31,7 @@ pub struct LogRow<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::frame;
+    use crate::rpc::frame;
 
     // Each piece is one line of JSON that says what it is; the longest fits its buffer.
     #[test]

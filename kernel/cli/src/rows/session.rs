@@ -15,7 +15,7 @@ pub struct HistoryRow<'a> {
 mod tests {
     use super::*;
     use crate::editor::LINE_MAX;
-    use crate::report::object;
+    use crate::output::object;
     use serde_json::{Value, json};
     use std::string::String;
 

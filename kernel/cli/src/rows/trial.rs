@@ -2,7 +2,7 @@
 //! `fail`, `stress`.
 
 use super::Word;
-use crate::report::{Column, Row, left, right};
+use crate::output::{Column, Row, left, right};
 use core::fmt::Display;
 use serde::Serialize;
 
@@ -80,7 +80,7 @@ pub struct StressRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Format, list, object};
+    use crate::output::{Format, list, object};
     use serde_json::{Value, json};
     use std::string::String;
 

@@ -30,7 +30,7 @@ pub fn buddy_line(out: &mut dyn fmt::Write, node: u32, zone: &str, free: &[u64])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::object;
+    use crate::output::object;
     use serde_json::Value;
     use std::string::String;
 

@@ -15,8 +15,8 @@ use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON, Operands};
 use carapace_cli::format_size::Size;
+use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
-use carapace_cli::report::{self, Format};
 use carapace_cli::rows::{FailRow, MisuseRow, StressRow, Word};
 use carapace_mm::fault_injection::Step;
 use misuse::Misuse;
@@ -118,7 +118,7 @@ pub async fn fail(invocation: &Invocation<'_>) -> Outcome {
         FailRow { of, step: step.name(), times }
     };
     match (only, invocation.format()) {
-        (Some(step), Format::Json) => report::object(&mut Out, &row(step))?,
+        (Some(step), Format::Json) => output::object(&mut Out, &row(step))?,
         (Some(step), Format::Table) => {
             let FailRow { of, step, times } = row(step);
             match times {
@@ -130,7 +130,7 @@ pub async fn fail(invocation: &Invocation<'_>) -> Outcome {
         (None, format) => {
             let mut rows =
                 |tell: &mut dyn FnMut(&FailRow)| Step::ALL.iter().for_each(|&step| tell(&row(step)));
-            report::list(&mut Out, format, &mut rows)?;
+            output::list(&mut Out, format, &mut rows)?;
         }
     }
     Ok(())
@@ -149,7 +149,7 @@ pub async fn stress(invocation: &Invocation<'_>) -> Outcome {
     let heap::HeapStats { left, reserve_bytes, .. } = heap::stats();
     match invocation.format() {
         Format::Json => {
-            report::object(&mut Out, &StressRow { held_bytes: held, left_bytes: left, reserve_bytes })?;
+            output::object(&mut Out, &StressRow { held_bytes: held, left_bytes: left, reserve_bytes })?;
         }
         Format::Table => {
             match held {
@@ -171,7 +171,7 @@ pub async fn misuse(invocation: &Invocation<'_>) -> Outcome {
     })?;
     let pfn = misuse.commit().map_err(Failure::of)?.0;
     match invocation.format() {
-        Format::Json => report::object(&mut Out, &MisuseRow { pfn })?,
+        Format::Json => output::object(&mut Out, &MisuseRow { pfn })?,
         Format::Table => writeln!(Out, "frame {pfn:#x} was written to while it was free")?,
     }
     Ok(())

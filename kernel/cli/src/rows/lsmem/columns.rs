@@ -1,7 +1,7 @@
 //! The columns of `lsmem`: which are shown, and which decide what becomes a row of its own.
 
 use super::LsmemRow;
-use crate::report::Table;
+use crate::output::Table;
 use core::fmt::{self, Write};
 
 /// Their names, in the order of [`LsmemRow`]'s columns.

@@ -2,7 +2,7 @@
 
 use super::columns::LSMEM_COLUMNS;
 use super::*;
-use crate::report::{Format, array_line};
+use crate::output::{Format, array_line};
 use serde_json::{Value, json};
 use std::string::String;
 

@@ -27,9 +27,9 @@ use crate::sync::{Mutex, Rank};
 use crate::uevents::{self, Listener};
 use arrayvec::ArrayString;
 use carapace_cli::command::Effect;
-use carapace_cli::remote::{Ended, Events, FRAME_MAX, Lines, TEXT_MAX, TextRow, Wish, frame, read};
-use carapace_cli::report::{self, Format, Text};
+use carapace_cli::output::{self, Format, Text};
 use carapace_cli::rows::{LogRow, NewsRow};
+use carapace_cli::rpc::{Ended, Events, FRAME_MAX, Lines, TEXT_MAX, TextRow, Wish, frame, read};
 use core::fmt::{Display, Write};
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -322,7 +322,7 @@ impl Talk {
             tail.write_char('\n')?;
         }
         let mut error = ArrayString::<TAIL>::new();
-        report::error(&mut error, Format::Json, &Text::<200>::of(reason))?;
+        output::error(&mut error, Format::Json, &Text::<200>::of(reason))?;
         match (self.request.id, error.strip_prefix('{')) {
             (Some(id), Some(rest)) => write!(tail, "{{\"id\":{id},{rest}"),
             _ => tail.write_str(&error),

@@ -20,7 +20,7 @@
 use crate::args::{ArgError, Invocation};
 use crate::command::{Commands, Effect};
 use crate::editor::LINE_MAX;
-use crate::report::object;
+use crate::output::object;
 use arrayvec::{ArrayString, ArrayVec};
 use core::fmt;
 use serde::Serialize;
