@@ -176,6 +176,22 @@ impl PfnRange {
     }
 }
 
+/// A block of 2^order frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Block {
+    /// Its first frame.
+    pub head: Pfn,
+    /// Its order.
+    pub order: Order,
+}
+
+impl Block {
+    /// Its frames.
+    pub const fn range(self) -> PfnRange {
+        PfnRange::of(self.head, self.order.pages())
+    }
+}
+
 impl fmt::Debug for PhysAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)

@@ -1,15 +1,15 @@
 //! Allocating and freeing blocks and contiguous runs, over all regions.
 //!
 //! Invariant: what is allocated is freed with the same number of frames. Neighbours: `zonelist` chooses regions,
-//! `buddy` allocates in one, `vmalloc` and the kernel are the callers.
+//! `frame_cache` serves movable blocks without a choice, `buddy` allocates in one region; `vmalloc` and the kernel call.
 
-use crate::addr::{NodeId, Order, Pfn, PfnRange, VirtAddr};
+use crate::addr::{Block, NodeId, Order, Pfn, PfnRange, VirtAddr};
 use crate::descriptor::{Kind, Page, SlotNr};
 use crate::error::FreeError;
 use crate::frame_cache::SizeClass;
 use crate::info::PageState;
 use crate::machine::Machine;
-use crate::memory::{Block, Memory};
+use crate::memory::Memory;
 use crate::zonelist::{Amount, Constraints};
 
 impl<M: Machine> Memory<M> {
@@ -100,6 +100,70 @@ impl<M: Machine> Memory<M> {
         match self.push_cached(head) {
             Some(order) => Ok(order),
             None => self.free_past_cache(head),
+        }
+    }
+
+    /// Allocates a movable block from the frame cache, refilling it if needed.
+    #[inline(always)]
+    fn pop_or_refill(&self, class: SizeClass) -> Option<Pfn> {
+        match self.pop_cached(class) {
+            None => self.refill_and_pop(class),
+            got => got,
+        }
+    }
+
+    /// Allocates a movable block if the frame cache has one.
+    #[inline(always)]
+    fn pop_cached(&self, class: SizeClass) -> Option<Pfn> {
+        let block = self.cache.pop(&self.machine, class)?;
+        self.poison.taken(&self.machine, block);
+        Some(block.start)
+    }
+
+    /// Frees a block into the frame cache and returns its order. `None` when the cache does not take it
+    /// ([`crate::frame_cache::FrameCache::mark`]).
+    #[inline(always)]
+    fn push_cached(&self, head: Pfn) -> Option<Order> {
+        let class = self.cache.mark(&self.machine, head)?;
+        if self.cache.is_full(class) {
+            self.flush_half(class);
+        }
+        let order = class.order();
+        self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
+        self.cache.push(class, head);
+        Some(order)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refill_and_pop(&self, class: SizeClass) -> Option<Pfn> {
+        self.refill(class).then(|| self.pop_cached(class)).flatten()
+    }
+
+    /// Fills an empty size class from the region that is preferred now; `false` when no region has such a block, or the
+    /// preferred one is going offline: then the caller allocates past the cache.
+    fn refill(&self, class: SizeClass) -> bool {
+        let amount = Amount::Order(class.order());
+        let want = Constraints { node: None, kind: Kind::Movable, amount };
+        let filled = self.nodes.choose(&self.slots, &want, |slot| {
+            if !self.cache.has(slot) {
+                self.drain_all();
+            }
+            self.locked(slot, |region, buddy| {
+                if !region.isolated.is_empty() {
+                    return Some(false);
+                }
+                self.cache.refill(slot, buddy, class).then_some(true)
+            })?
+        });
+        filled == Some(true)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn flush_half(&self, class: SizeClass) {
+        if let Some(slot) = self.cache.slot() {
+            self.locked(slot, |_, buddy| self.cache.flush_half(buddy, class));
         }
     }
 

@@ -14,19 +14,18 @@
 //! With more CPUs, each would own a cache and drain it on request.
 //!
 //! Invariants: to the buddy, cached blocks are held blocks in the state `Cached`; they count as free, because every
-//! reader of a region ([`Memory::with_region`]) and every allocation that finds nothing drains the cache first. All
+//! reader of a region (`Memory::with_region`) and every allocation that finds nothing drains the cache first. All
 //! cached blocks belong to one region, the one chosen when the cache was filled; never to a region that is going
 //! offline, even in part. The region's counters are updated when blocks return to it: a frame that was cached then and
-//! is not now has become movable. Neighbours: `allocate` uses the cache, `buddy` fills it.
+//! is not now has become movable. Neighbours: `allocate` decides
+//! when to refill and when to flush, `memory` drains; `buddy` gives and takes the blocks.
 
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
 use crate::buddy::{Buddy, Group, LEVELS, level_of, level_of_block, mark_cached, mark_used_uncounted};
-use crate::descriptor::{Kind, Page, SlotNr, State, Tag};
+use crate::descriptor::{Page, SlotNr, State, Tag};
 use crate::machine::Machine;
-use crate::memory::Memory;
-use crate::zonelist::{Amount, Constraints};
 
 /// The block sizes that the cache keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +50,7 @@ impl SizeClass {
     }
 
     #[inline]
-    const fn order(self) -> Order {
+    pub(crate) const fn order(self) -> Order {
         match self {
             SizeClass::Single => Order(0),
             SizeClass::Large => Order(9),
@@ -158,12 +157,14 @@ impl FrameCache {
         }
     }
 
+    /// Whether the cached blocks belong to the region in `slot`.
     #[inline]
-    fn has(&self, slot: SlotNr) -> bool {
+    pub(crate) fn has(&self, slot: SlotNr) -> bool {
         self.slot.load(Relaxed) == slot.0
     }
 
-    fn slot(&self) -> Option<SlotNr> {
+    /// The slot of the region that the cached blocks belong to.
+    pub(crate) fn slot(&self) -> Option<SlotNr> {
         let slot = self.slot.load(Relaxed);
         (slot != NO_SLOT).then_some(SlotNr(slot))
     }
@@ -192,7 +193,7 @@ impl FrameCache {
     }
 
     /// Detaches the cache from its region, once its blocks went back or were lost.
-    fn detach(&self) {
+    pub(crate) fn detach(&self) {
         self.slot.store(NO_SLOT, Relaxed);
         self.usable.iter().for_each(|border| border.store(0, Relaxed));
         self.open.store(NO_GROUP, Relaxed);
@@ -207,154 +208,96 @@ impl FrameCache {
     }
 }
 
-impl<M: Machine> Memory<M> {
-    /// Allocates a movable block, refilling the cache from the preferred region if needed.
+impl FrameCache {
+    /// Takes a block of a size class out of the cache and marks it as allocated. `None` when the cache has none.
     #[inline(always)]
-    pub(crate) fn pop_or_refill(&self, class: SizeClass) -> Option<Pfn> {
-        match self.pop_cached(class) {
-            None => self.fetch(class),
-            got => got,
-        }
-    }
-
-    /// Allocates a movable block if the cache has one.
-    #[inline(always)]
-    pub(crate) fn pop_cached(&self, class: SizeClass) -> Option<Pfn> {
+    pub(crate) fn pop<M: Machine>(&self, machine: &M, class: SizeClass) -> Option<PfnRange> {
         // Written out per class, so that order and level are compile-time constants.
         match class {
-            SizeClass::Single => self.pop_of(SizeClass::Single),
-            SizeClass::Large => self.pop_of(SizeClass::Large),
+            SizeClass::Single => self.pop_of(machine, SizeClass::Single),
+            SizeClass::Large => self.pop_of(machine, SizeClass::Large),
         }
     }
 
     #[inline(always)]
-    fn pop_of(&self, class: SizeClass) -> Option<Pfn> {
-        let (cache, order) = (&self.cache, class.order());
-        let head = cache.stack(class).pop()?;
-        mark_used_uncounted(&self.machine, cache.level(level_of(order)), head, order);
-        let page = Page::of(&self.machine, head);
-        page.set_tag(Tag { state: State::Movable, order, slot: SlotNr(cache.slot.load(Relaxed)) });
+    fn pop_of<M: Machine>(&self, machine: &M, class: SizeClass) -> Option<PfnRange> {
+        let order = class.order();
+        let head = self.stack(class).pop()?;
+        mark_used_uncounted(machine, self.level(level_of(order)), head, order);
+        let page = Page::of(machine, head);
+        page.set_tag(Tag { state: State::Movable, order, slot: SlotNr(self.slot.load(Relaxed)) });
         page.set_rmap(0);
         if class == SizeClass::Single {
-            cache.open.store(Group::of(head, 0).nr(), Relaxed);
+            self.open.store(Group::of(head, 0).nr(), Relaxed);
         }
-        self.poison.taken(&self.machine, PfnRange::of(head, order.pages()));
-        Some(head)
+        Some(PfnRange::of(head, order.pages()))
     }
 
-    /// Frees a block into the cache and returns its order. `None` when the block belongs to another region or is not an
-    /// allocated movable block of a cached order.
+    /// Marks an allocated block as cached; the caller pushes it then. `None` when the block belongs to another region or
+    /// is not an allocated movable block of a cached order.
     #[inline(always)]
-    pub(crate) fn push_cached(&self, head: Pfn) -> Option<Order> {
-        let (cache, machine) = (&self.cache, &self.machine);
+    pub(crate) fn mark<M: Machine>(&self, machine: &M, head: Pfn) -> Option<SizeClass> {
         let group = Group::of(head, 0).nr();
-        if cache.open.load(Relaxed) == group {
-            return self.push_of(SizeClass::Single, head);
+        if self.open.load(Relaxed) == group {
+            return self.mark_of(machine, SizeClass::Single, head);
         }
-        cache.slot_of(head)?;
-        match level_of_block(|level| cache.level(level), machine, cache.top.load(Relaxed), head) {
-            0 => self.push_of(SizeClass::Single, head).inspect(|_| cache.open.store(group, Relaxed)),
-            1 => self.push_of(SizeClass::Large, head),
+        self.slot_of(head)?;
+        match level_of_block(|level| self.level(level), machine, self.top.load(Relaxed), head) {
+            0 => self.mark_of(machine, SizeClass::Single, head).inspect(|_| self.open.store(group, Relaxed)),
+            1 => self.mark_of(machine, SizeClass::Large, head),
             _ => None,
         }
     }
 
-    /// As [`FrameCache::push_cached`], for a block whose group is known to be open.
     #[inline(always)]
-    fn push_of(&self, class: SizeClass, head: Pfn) -> Option<Order> {
-        let (order, stack) = (class.order(), self.cache.stack(class));
-        if !mark_cached(&self.machine, self.cache.level(level_of(order)), head, order) {
-            return None;
-        }
-        if stack.len() >= class.capacity() {
-            self.flush_half(class);
-        }
-        self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
-        stack.push(head);
-        Some(order)
+    fn mark_of<M: Machine>(&self, machine: &M, class: SizeClass, head: Pfn) -> Option<SizeClass> {
+        let order = class.order();
+        mark_cached(machine, self.level(level_of(order)), head, order).then_some(class)
     }
 
-    /// Drains the cache if its frames belong to `slot`.
-    #[inline]
-    pub(crate) fn drain(&self, slot: SlotNr) {
-        if self.cache.has(slot) {
-            self.drain_all();
+    /// Whether a size class must be flushed before the next push.
+    #[inline(always)]
+    pub(crate) fn is_full(&self, class: SizeClass) -> bool {
+        self.stack(class).len() >= class.capacity()
+    }
+
+    /// Adds a block that [`FrameCache::mark`] marked.
+    #[inline(always)]
+    pub(crate) fn push(&self, class: SizeClass, head: Pfn) {
+        self.stack(class).push(head);
+    }
+
+    /// Fills an empty size class from the region in `slot`, to which all other cached blocks belong, if there are any.
+    /// `false` when the region has no such block.
+    pub(crate) fn refill<M: Machine>(&self, slot: SlotNr, buddy: &Buddy<'_, M>, class: SizeClass) -> bool {
+        let stack = self.stack(class);
+        buddy.alloc_bulk(class.order(), class.capacity() / 2, |head| stack.push(head));
+        if stack.len() == 0 {
+            return false;
         }
-    }
-
-    /// Returns all cached blocks to the buddy; `false` when there were none.
-    pub(crate) fn drain_all(&self) -> bool {
-        let cache = &self.cache;
-        let had = cache.pages();
-        if let Some(slot) = cache.slot() {
-            self.locked(slot, |_, buddy| {
-                update_counters(buddy, had);
-                SizeClass::ALL.iter().for_each(|&class| flush(buddy, cache.stack(class), class, MAX_BLOCKS));
-            });
-            cache.detach();
-        }
-        had > 0
-    }
-
-    /// Refills an empty size class and allocates a block.
-    #[cold]
-    #[inline(never)]
-    fn fetch(&self, class: SizeClass) -> Option<Pfn> {
-        self.fill(class).then(|| self.pop_cached(class)).flatten()
-    }
-
-    /// Fills an empty size class from the region that is preferred now; `false` when no region has such a block.
-    fn fill(&self, class: SizeClass) -> bool {
-        let (cache, order) = (&self.cache, class.order());
-        let stack = cache.stack(class);
-        let want = Constraints { node: None, kind: Kind::Movable, amount: Amount::Order(order) };
-        let filled = self.nodes.choose(&self.slots, &want, |slot| {
-            if !cache.has(slot) {
-                self.drain_all();
-            }
-            self.locked(slot, |region, buddy| {
-                if !region.isolated.is_empty() {
-                    // The region is still the preferred one but has none of this order: allocate past the cache.
-                    return Some(Filled::No);
-                }
-                buddy.alloc_bulk(order, class.capacity() / 2, |head| stack.push(head));
-                if stack.len() == 0 {
-                    return None;
-                }
-                cache.slot.store(slot.0, Relaxed);
-                cache.usable[0].store(buddy.usable.start.0, Relaxed);
-                cache.usable[1].store(buddy.usable.end.0, Relaxed);
-                cache.top.store(level_of(buddy.max), Relaxed);
-                let levels = cache.levels.iter().zip(buddy.metadata.levels());
-                levels.for_each(|(level, at)| level.store(at.0, Relaxed));
-                Some(Filled::Yes)
-            })?
-        });
+        self.slot.store(slot.0, Relaxed);
+        self.usable[0].store(buddy.usable.start.0, Relaxed);
+        self.usable[1].store(buddy.usable.end.0, Relaxed);
+        self.top.store(level_of(buddy.max), Relaxed);
+        let levels = self.levels.iter().zip(buddy.metadata.levels());
+        levels.for_each(|(level, at)| level.store(at.0, Relaxed));
         // Reversed, so that the first block from the buddy is allocated first.
         stack.reverse();
-        filled == Some(Filled::Yes)
+        true
     }
 
-    /// Returns the older half of a size class to the buddy.
-    #[cold]
-    #[inline(never)]
-    fn flush_half(&self, class: SizeClass) {
-        let cache = &self.cache;
-        cache.open.store(NO_GROUP, Relaxed);
-        if let Some(slot) = cache.slot() {
-            self.locked(slot, |_, buddy| {
-                update_counters(buddy, cache.pages());
-                flush(buddy, cache.stack(class), class, class.capacity() / 2);
-            });
-        }
+    /// Returns the older half of a size class to the buddy of its region.
+    pub(crate) fn flush_half<M: Machine>(&self, buddy: &Buddy<'_, M>, class: SizeClass) {
+        self.open.store(NO_GROUP, Relaxed);
+        update_counters(buddy, self.pages());
+        flush(buddy, self.stack(class), class, class.capacity() / 2);
     }
-}
 
-/// Whether the cache was filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Filled {
-    Yes,
-    No,
+    /// Returns all cached blocks to the buddy of their region; [`FrameCache::detach`] follows.
+    pub(crate) fn flush_all<M: Machine>(&self, buddy: &Buddy<'_, M>) {
+        update_counters(buddy, self.pages());
+        SizeClass::ALL.iter().for_each(|&class| flush(buddy, self.stack(class), class, MAX_BLOCKS));
+    }
 }
 
 /// Updates the region's counters for frames that passed through the cache; `cached` frames remain cached.

@@ -13,6 +13,7 @@
 //!   |-- query, check       statistics; verification of all invariants; try_stats: statistics without waiting for a lock
 //!   |    `-- protection    access rights, leaf by leaf
 //!   |
+//!   |-- hotplug_state      under the hotplug lock: features, hotpluggable ranges, the evacuation under way
 //!   |-- zonelist -> region choice of a region; slots and the index of ranges
 //!   |    `-- buddy         one region's allocator, over a lazily initialised memmap
 //!   |-- layout, section    where a resource's metadata lies: arithmetic
@@ -51,6 +52,7 @@ pub mod firmware_map;
 mod frame_cache;
 pub mod hot_add;
 pub mod hot_remove;
+mod hotplug_state;
 pub mod info;
 mod layout;
 pub mod machine;

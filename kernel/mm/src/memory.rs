@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  boot ---.                      .--- allocate, free      (allocate)
-//!  add ----+--> slots + index ----+--- resources, page ... (inspect)
+//!  add ----+--> slots + index ----+--- resources, page ... (query)
 //!  remove -'\-> page tables        `-- check               (check)
 //! ```
 //!
@@ -11,31 +11,30 @@
 //! print and allocate there. (What does run under a lock: the `clock` of an add, `left_out` of boot,
 //! the work of `with_tables`.)
 //!
-//! Neighbours: `boot` and `hotplug` bring resources, `remove` takes them away, `allocate` serves allocations, `inspect` tells
-//! what is there, `check` looks at every invariant.
+//! Neighbours: `boot` and `hot_add` add resources, `hot_remove` removes them, `allocate` serves allocations, `query`
+//! reports, `check` verifies every invariant. `hotplug_state`, `frame_cache`, `poison` and `zonelist` are the parts below.
 
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use arrayvec::ArrayVec;
 use carapace_lock::{Mutex, Rank, RwLock};
 
-use crate::addr::{Order, Pfn, PfnRange};
+use crate::addr::{Pfn, PfnRange};
 use crate::boot_alloc::Occupied;
 use crate::buddy::Buddy;
 use crate::descriptor::SlotNr;
 use crate::error::AddError;
 use crate::fault_injection::Step;
 use crate::frame_cache::FrameCache;
-use crate::hot_remove::{EvacuationId, Underway};
+use crate::hotplug_state::Hotplug;
 use crate::info::{BootRange, Policy, ResourceId};
 use crate::machine::{CpuFeatures, Machine};
 use crate::page_table::PageTables;
-use crate::poison::Poison;
+use crate::poison::{Mode, Poison};
 use crate::region::{Entry, Index, MAX_REGIONS, Region, Slot};
 use crate::zonelist::Nodes;
 
-/// Hot-pluggable ranges that are kept, once those that touch or overlap are joined (one on QEMU, a handful elsewhere).
-pub const MAX_HOTPLUG_RANGES: usize = 32;
+pub use crate::addr::Block;
+pub use crate::hotplug_state::MAX_HOTPLUG_RANGES;
 
 /// All of the memory core.
 #[derive(Debug)]
@@ -57,33 +56,6 @@ pub struct Memory<M> {
     policy: AtomicU8,
 }
 
-/// What adding needs to know; there is none before boot memory was taken over.
-#[derive(Debug)]
-pub(crate) struct Hotplug {
-    pub(crate) features: CpuFeatures,
-    /// Where memory may be added; empty: anywhere.
-    pub(crate) hotpluggable: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES>,
-    /// The next resource's number.
-    pub(crate) next: u32,
-    /// The evacuation under way, while there is one.
-    pub(crate) underway: Option<Underway>,
-    /// The next evacuation's number.
-    pub(crate) next_evacuation: EvacuationId,
-}
-
-impl Hotplug {
-    /// Nothing was added yet.
-    pub(crate) const fn new(features: CpuFeatures) -> Hotplug {
-        Hotplug {
-            features,
-            hotpluggable: ArrayVec::new_const(),
-            next: 0,
-            underway: None,
-            next_evacuation: EvacuationId::FIRST,
-        }
-    }
-}
-
 /// What is known of memory at boot.
 #[derive(Clone, Copy, Debug)]
 pub struct BootMemory<'a> {
@@ -98,22 +70,6 @@ pub struct BootMemory<'a> {
     pub occupied: &'a [Occupied],
     /// Where memory may be hot-plugged (SRAT's hot-pluggable ranges), in any order and any pieces; empty: anywhere.
     pub hotplug: &'a [PfnRange],
-}
-
-/// A block of 2^order frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Block {
-    /// Its first frame.
-    pub head: Pfn,
-    /// Its order.
-    pub order: Order,
-}
-
-impl Block {
-    /// Its frames.
-    pub const fn range(self) -> PfnRange {
-        PfnRange::of(self.head, self.order.pages())
-    }
 }
 
 impl<M: Machine> Memory<M> {
@@ -201,6 +157,29 @@ impl<M: Machine> Memory<M> {
     ) -> Option<T> {
         self.drain(slot);
         self.locked(slot, work)
+    }
+
+    /// Drains the frame cache if its blocks belong to the region in `slot`.
+    #[inline]
+    fn drain(&self, slot: SlotNr) {
+        if self.cache.has(slot) {
+            self.drain_all();
+        }
+    }
+
+    /// Returns all blocks of the frame cache to the buddy; `false` when there were none.
+    pub(crate) fn drain_all(&self) -> bool {
+        let had = self.cache.pages() > 0;
+        if let Some(slot) = self.cache.slot() {
+            self.locked(slot, |_, buddy| self.cache.flush_all(buddy));
+            self.cache.detach();
+        }
+        had
+    }
+
+    /// Poisons frames that are freed from now on, or stops that and the watch over those that were poisoned.
+    pub fn set_poison(&self, mode: Mode) {
+        self.poison.set_mode(mode);
     }
 
     /// [`Memory::with_region`] that leaves cached frames in the cache.

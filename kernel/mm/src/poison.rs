@@ -16,7 +16,7 @@
 //! walks all the same has no entry that is present. The list's lock comes after a region's
 //! ([`carapace_lock::Rank`]).
 //!
-//! Neighbours: `allocate`, `frame_cache` and `remove::room` give and take; `remove` forgets.
+//! Neighbours: `allocate` and `hot_remove::capacity` give and take frames, `hot_remove` forgets them, `query` reports.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,9 +26,7 @@ use carapace_lock::{Mutex, Rank};
 
 use crate::addr::{Pfn, PfnRange};
 use crate::address_space::direct;
-use crate::info::ResourceId;
 use crate::machine::Machine;
-use crate::memory::Memory;
 
 /// What a freed word is.
 pub const POISON: u64 = 0xdada_dada_dada_dada;
@@ -98,6 +96,17 @@ struct Watched {
     findings: ArrayVec<Finding, FINDINGS>,
 }
 
+/// The result of [`Poison::verify`].
+#[derive(Debug, Default)]
+pub(crate) struct Verified {
+    /// Frames that were compared.
+    pub(crate) pages: u64,
+    /// Where to continue, if there are more.
+    pub(crate) next: Option<Pfn>,
+    /// Frames that were written to, as many as fit.
+    pub(crate) findings: ArrayVec<Finding, FINDINGS>,
+}
+
 impl Poison {
     /// Nothing is watched.
     pub(crate) const fn new() -> Self {
@@ -113,6 +122,53 @@ impl Poison {
 
     pub(crate) fn mode(&self) -> Mode {
         if self.on.load(Ordering::Relaxed) { Mode::On } else { Mode::Off }
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.on.store(mode == Mode::On, Ordering::Relaxed);
+        if mode == Mode::Off {
+            let mut state = self.state.lock();
+            state.ranges.clear();
+            self.pages.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn info(&self) -> PoisonInfo {
+        PoisonInfo {
+            mode: self.mode(),
+            watched_pages: self.pages.load(Ordering::Relaxed),
+            damaged_pages: self.damaged.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes the oldest finding. Costs one load while there is none.
+    pub(crate) fn next_finding(&self) -> Option<Finding> {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut state = self.state.lock();
+        let finding = state.findings.pop_at(0);
+        self.waiting.store(state.findings.len() as u64, Ordering::Relaxed);
+        finding
+    }
+
+    /// Compares the watched frames of `within`, at most `most` of them, without letting them go.
+    pub(crate) fn verify<M: Machine>(&self, machine: &M, within: PfnRange, most: u64) -> Verified {
+        let state = self.state.lock();
+        let mut verified = Verified::default();
+        let watched = state.ranges.iter().map(|range| range.intersection(within));
+        for part in watched.filter(|part| !part.is_empty()) {
+            let now = PfnRange::of(part.start, part.pages().min(most - verified.pages));
+            verified.pages += now.pages();
+            now.each().filter_map(|pfn| differs(machine, pfn)).for_each(|finding| {
+                let _ = verified.findings.try_push(finding);
+            });
+            if verified.pages == most {
+                verified.next = Some(now.end);
+                break;
+            }
+        }
+        verified
     }
 
     /// Fills frames that nobody has any more and watches them. To be called before anybody can have them again.
@@ -239,71 +295,5 @@ impl Watched {
             }
         }
         Some(part)
-    }
-}
-
-impl<M: Machine> Memory<M> {
-    /// Poisons what is freed from now on, or ends that: what is watched is let go then.
-    pub fn set_poison(&self, mode: Mode) {
-        self.poison.on.store(mode == Mode::On, Ordering::Relaxed);
-        if mode == Mode::Off {
-            let mut state = self.poison.state.lock();
-            state.ranges.clear();
-            self.poison.pages.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// How it stands.
-    pub fn poison_info(&self) -> PoisonInfo {
-        PoisonInfo {
-            mode: self.poison.mode(),
-            watched_pages: self.poison.pages.load(Ordering::Relaxed),
-            damaged_pages: self.poison.damaged.load(Ordering::Relaxed),
-        }
-    }
-
-    /// The oldest finding that was not taken yet, which counts as taken. Costs a load while there is none.
-    pub fn next_finding(&self) -> Option<Finding> {
-        if self.poison.waiting.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let mut state = self.poison.state.lock();
-        let finding = state.findings.pop_at(0);
-        self.poison.waiting.store(state.findings.len() as u64, Ordering::Relaxed);
-        finding
-    }
-
-    /// Compares the watched frames of a resource from `from` on, at most `most` of them, without letting them go:
-    /// for `check`. Returns how many and where to go on, if there are more.
-    pub fn check_poison(
-        &self,
-        id: ResourceId,
-        from: Pfn,
-        most: u64,
-        report: &mut dyn FnMut(Finding),
-    ) -> (u64, Option<Pfn>) {
-        let Some(entry) = self.entry(id) else { return (0, None) };
-        let mut findings: ArrayVec<Finding, FINDINGS> = ArrayVec::new();
-        let looked = self.locked(entry.slot, |_, _| {
-            let state = self.poison.state.lock();
-            let (mut looked, mut next) = (0, None);
-            let all = PfnRange::new(from, entry.range.end.max(from));
-            let watched =
-                state.ranges.iter().map(|range| range.intersection(all)).filter(|part| !part.is_empty());
-            for part in watched {
-                let now = PfnRange::of(part.start, part.pages().min(most - looked));
-                looked += now.pages();
-                now.each().filter_map(|pfn| differs(&self.machine, pfn)).for_each(|finding| {
-                    let _ = findings.try_push(finding);
-                });
-                if looked == most {
-                    next = Some(now.end);
-                    break;
-                }
-            }
-            (looked, next)
-        });
-        findings.into_iter().for_each(report);
-        looked.unwrap_or((0, None))
     }
 }

@@ -17,6 +17,7 @@ use crate::info::{
 };
 use crate::machine::Machine;
 use crate::memory::Memory;
+use crate::poison::{Finding, PoisonInfo};
 use crate::region::{Entry, Region};
 use crate::rmap::RmapEntry;
 use crate::section;
@@ -170,6 +171,33 @@ impl<M: Machine> Memory<M> {
                 report(totals);
             }
         }
+    }
+
+    /// The poison mode and its counters.
+    pub fn poison_info(&self) -> PoisonInfo {
+        self.poison.info()
+    }
+
+    /// Takes the oldest finding of the poison. Costs one load while there is none.
+    pub fn next_finding(&self) -> Option<Finding> {
+        self.poison.next_finding()
+    }
+
+    /// Compares the poisoned free frames of a resource from `from` on, at most `most` of them; they stay poisoned.
+    /// Returns how many were compared and where to continue, if there are more.
+    pub fn check_poison(
+        &self,
+        id: ResourceId,
+        from: Pfn,
+        most: u64,
+        report: &mut dyn FnMut(Finding),
+    ) -> (u64, Option<Pfn>) {
+        let Some(entry) = self.entry(id) else { return (0, None) };
+        let within = PfnRange::new(from, entry.range.end.max(from));
+        let verified = self.locked(entry.slot, |_, _| self.poison.verify(&self.machine, within, most));
+        let Some(verified) = verified else { return (0, None) };
+        verified.findings.into_iter().for_each(report);
+        (verified.pages, verified.next)
     }
 
     /// Free frames of all nodes: those that can be allocated.

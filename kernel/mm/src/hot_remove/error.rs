@@ -9,7 +9,7 @@ use core::fmt;
 use crate::addr::{Pfn, PfnRange, VirtAddr};
 use crate::fault_injection::Step;
 use crate::info::{DeviceId, Holder, ResourceId, Zone};
-use crate::vmalloc::{AllocationId, MigrateError};
+use crate::vmalloc::{AllocationId, MigrateError, NoRun};
 
 /// A block that cannot be migrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +85,7 @@ pub enum RemoveError {
         free: u64,
     },
     /// No free run fits a contiguous allocation.
-    NoRun {
-        /// The allocation.
-        id: AllocationId,
-        /// Its size in frames.
-        pages: u64,
-        /// The longest run of free frames elsewhere.
-        longest: u64,
-    },
+    NoRun(NoRun),
     /// An allocation with frames there is growing or being freed.
     Busy {
         /// The allocation.
@@ -122,7 +115,7 @@ impl From<MigrateError> for RemoveError {
         match error {
             MigrateError::NotStarted => RemoveError::NotStarted,
             MigrateError::NoTables { needed, free } => RemoveError::NotEnoughForTables { needed, free },
-            MigrateError::NoRun { id, pages, longest } => RemoveError::NoRun { id, pages, longest },
+            MigrateError::NoRun(missing) => RemoveError::NoRun(missing),
             MigrateError::Corrupt { at } => RemoveError::Corrupt { at },
         }
     }
@@ -152,10 +145,7 @@ impl fmt::Display for RemoveError {
                 f,
                 "{needed} frames are needed for page tables, but only {free} are free elsewhere outside of movable zones"
             ),
-            RemoveError::NoRun { id, pages, longest } => write!(
-                f,
-                "allocation {id} needs a run of {pages} frames, but the longest free run elsewhere has {longest}"
-            ),
+            RemoveError::NoRun(missing) => missing.fmt(f),
             RemoveError::Busy { id } => {
                 write!(f, "allocation {id}, which has frames there, is being made or freed")
             }

@@ -17,15 +17,16 @@
 //!
 //! Neighbours: `vmalloc` migrates blocks, runs and tables; `hot_remove` begins and finishes.
 
-use crate::addr::{Pfn, PfnRange};
+use crate::addr::{Block, Pfn, PfnRange};
 use crate::buddy::{Found, Walk};
 use crate::descriptor::State;
 use crate::fault_injection::Step;
 use crate::hot_remove::{Pinned, RemoveError, RemoveStats};
+use crate::hotplug_state::{EvacuationId, Hotplug, Underway};
 use crate::info::ResourceId;
 use crate::layout::{GIB_PAGES, LARGE_PAGES};
 use crate::machine::Machine;
-use crate::memory::{Block, Hotplug, Memory};
+use crate::memory::Memory;
 use crate::page_table::LeafSize;
 use crate::region::{Entry, Region};
 use crate::rmap::RmapEntry;
@@ -55,25 +56,6 @@ struct Tally {
     tables: u64,
 }
 
-/// The id of an evacuation, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EvacuationId(u64);
-
-impl EvacuationId {
-    /// The id of the first evacuation.
-    pub(crate) const FIRST: EvacuationId = EvacuationId(0);
-}
-
-/// The evacuation under way, as the hotplug lock guards it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Underway {
-    id: EvacuationId,
-    /// The first isolated resource.
-    pub(crate) first: ResourceId,
-    /// Surprise removals of other memory since the start: they may have taken target frames.
-    surprise_removals: u64,
-}
-
 impl Hotplug {
     /// Checks that no evacuation is under way.
     pub(super) fn check_idle(&self) -> Result<(), RemoveError> {
@@ -83,27 +65,9 @@ impl Hotplug {
         }
     }
 
-    /// Records a new evacuation, whose first isolated resource is `first`.
-    pub(super) fn begin_evacuation(&mut self, first: ResourceId) -> EvacuationId {
-        let id = self.next_evacuation;
-        self.next_evacuation = EvacuationId(id.0 + 1);
-        self.underway = Some(Underway { id, first, surprise_removals: 0 });
-        id
-    }
-
-    /// Returns the evacuation `id` if it is still under way.
+    /// Returns the evacuation `id`, unless a surprise removal ended it.
     pub(super) fn evacuation(&self, id: EvacuationId) -> Result<Underway, RemoveError> {
-        self.underway.filter(|underway| underway.id == id).ok_or(RemoveError::SurpriseRemoved)
-    }
-
-    /// Records a surprise removal. `first` is the first resource that is still isolated; without one the evacuation
-    /// ends.
-    pub(super) fn note_surprise_removal(&mut self, first: Option<ResourceId>) {
-        self.underway = self.underway.zip(first).map(|(underway, first)| Underway {
-            first,
-            surprise_removals: underway.surprise_removals + 1,
-            ..underway
-        });
+        self.find_evacuation(id).ok_or(RemoveError::SurpriseRemoved)
     }
 }
 

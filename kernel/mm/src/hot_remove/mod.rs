@@ -40,6 +40,7 @@ use arrayvec::ArrayVec;
 use crate::buddy::Walk;
 use crate::descriptor::{SlotNr, State};
 use crate::fault_injection::Step;
+use crate::hotplug_state::EvacuationId;
 use crate::info::{DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -50,7 +51,6 @@ use crate::zonelist::ZonePreference;
 
 pub use error::{OnlineError, Pinned, RemoveError};
 use evacuate::Evacuation;
-pub(crate) use evacuate::{EvacuationId, Underway};
 pub use offline::{Offlined, Offlining, Onlined, Target};
 pub use retry::Retry;
 pub use surprise_removal::SurpriseRemoved;

@@ -15,8 +15,9 @@
 use crate::addr::PfnRange;
 use crate::descriptor::{SlotNr, State};
 use crate::fault_injection::Step;
-use crate::hot_remove::evacuate::{Evacuation, Underway};
+use crate::hot_remove::evacuate::Evacuation;
 use crate::hot_remove::{OnlineError, RemoveError, RemoveStats};
+use crate::hotplug_state::Underway;
 use crate::info::{ResourceId, Zone};
 use crate::machine::Machine;
 use crate::memory::Memory;

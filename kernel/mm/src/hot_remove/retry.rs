@@ -23,7 +23,7 @@ impl RemoveError {
             | RemoveError::Pinned(_)
             | RemoveError::NotEnoughFree { .. }
             | RemoveError::NotEnoughForTables { .. }
-            | RemoveError::NoRun { .. }
+            | RemoveError::NoRun(_)
             | RemoveError::Busy { .. }
             | RemoveError::InUse { .. } => Retry::Later,
             RemoveError::NotStarted
@@ -42,7 +42,7 @@ mod tests {
     use crate::addr::{Pfn, PfnRange, VirtAddr};
     use crate::hot_remove::Pinned;
     use crate::info::{DeviceId, Holder, ResourceId};
-    use crate::vmalloc::AllocationId;
+    use crate::vmalloc::{AllocationId, NoRun};
 
     // Proves the class of every reason: `Later` where the same request may succeed later, `Never` where it
     // cannot, `Failed` after a failure. QEMU and its managers act on the codes derived from it. Fails when a
@@ -58,7 +58,7 @@ mod tests {
             RemoveError::Pinned(pinned),
             RemoveError::NotEnoughFree { needed, free },
             RemoveError::NotEnoughForTables { needed, free },
-            RemoveError::NoRun { id, pages, longest: 0 },
+            RemoveError::NoRun(NoRun { id, pages, longest: 0 }),
             RemoveError::Busy { id },
             RemoveError::InUse { resource, pages },
         ] {

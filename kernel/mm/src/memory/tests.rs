@@ -28,7 +28,7 @@ mod try_stats;
 use std::vec::Vec;
 
 use super::*;
-use crate::addr::{NodeId, SectionNr};
+use crate::addr::{NodeId, Order, SectionNr};
 use crate::boot_alloc::{BootAllocator, Owner};
 use crate::descriptor::Kind;
 use crate::hot_add::{direct_mapping, vmemmap_mapping};

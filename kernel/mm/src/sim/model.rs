@@ -26,8 +26,8 @@ use crate::info::{AddRequest, BootRange, DeviceId, Holder, PageState, Policy, Re
 use crate::machine::Support;
 use crate::memory::BootMemory;
 use crate::vmalloc::{
-    AllocError, AllocationBuilder, AllocationId, AllocationState, Amount, Progress, Request, Shape, Verified,
-    VmallocArena,
+    AllocError, AllocationBuilder, AllocationId, AllocationState, Amount, NoRun, Progress, Request, Shape,
+    Verified, VmallocArena,
 };
 
 /// One behind the other from 4 GiB on, in units of 2 MiB: sections and GiBs are shared in every way.
@@ -575,7 +575,7 @@ impl Model {
             | RemoveError::NotEnoughForTables { needed, free } => {
                 assert!(needed > free);
             }
-            RemoveError::NoRun { pages, longest, .. } => assert!(pages > longest),
+            RemoveError::NoRun(NoRun { pages, longest, .. }) => assert!(pages > longest),
             RemoveError::Injected { step } => self.failed(step),
             ref other => panic!("{other}"),
         }

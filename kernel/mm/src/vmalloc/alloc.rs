@@ -12,9 +12,8 @@
 
 use arrayvec::ArrayVec;
 
-use crate::addr::{NodeId, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
+use crate::addr::{Block, NodeId, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::descriptor::Kind;
-use crate::memory::Block;
 use crate::page_table::{FrameSource, LeafSize, Level, Mapping};
 use crate::vmalloc::{
     AllocError, Allocation, AllocationId, AllocationState, Amount, FrameProvider, Progress, Request, Shape,

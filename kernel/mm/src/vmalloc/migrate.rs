@@ -19,11 +19,13 @@
 //! Neighbours: `hot_remove` finds the blocks and decides the order, `migrate_contiguous` migrates contiguous
 //! allocations.
 
-use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use core::fmt;
+
+use crate::addr::{Block, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::address_space::direct;
 use crate::descriptor::Kind;
 use crate::machine::Machine;
-use crate::memory::{Block, Memory};
+use crate::memory::Memory;
 use crate::page_table::{FrameSource, LeafSize, Level, PageTables, ReplaceError};
 use crate::vmalloc::{AllocationId, AllocationState, Area, FrameProvider, Shape, VmallocArena};
 
@@ -63,6 +65,27 @@ pub(crate) enum Sizes {
     Any,
 }
 
+/// No free run fits a contiguous allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRun {
+    /// The allocation.
+    pub id: AllocationId,
+    /// Its size in frames.
+    pub pages: u64,
+    /// The longest run of free frames elsewhere.
+    pub longest: u64,
+}
+
+impl fmt::Display for NoRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NoRun { id, pages, longest } = self;
+        write!(
+            f,
+            "allocation {id} needs a run of {pages} frames, but the longest free run elsewhere has {longest}"
+        )
+    }
+}
+
 /// Why nothing was migrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MigrateError {
@@ -76,14 +99,7 @@ pub(crate) enum MigrateError {
         free: u64,
     },
     /// No run is long enough for a contiguous allocation.
-    NoRun {
-        /// The allocation.
-        id: AllocationId,
-        /// Its frames.
-        pages: u64,
-        /// The longest run of free frames.
-        longest: u64,
-    },
+    NoRun(NoRun),
     /// The page tables or the descriptors do not hold what they must.
     Corrupt {
         /// Where.

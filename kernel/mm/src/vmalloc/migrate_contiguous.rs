@@ -19,7 +19,7 @@ use crate::layout::LARGE_PAGES;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::LeafSize;
-use crate::vmalloc::migrate::{MigrateError, remap, split_leaves};
+use crate::vmalloc::migrate::{MigrateError, NoRun, remap, split_leaves};
 use crate::vmalloc::{AllocationState, Area, FrameProvider, Shape, VmallocArena};
 
 /// The migration of a contiguous allocation.
@@ -81,7 +81,7 @@ impl VmallocArena {
             }
             let Some(new) = memory.allocate_run_like(old, start) else {
                 let (id, pages) = (area.allocation.id, old.pages());
-                failed = Some(MigrateError::NoRun { id, pages, longest: memory.longest_run(pages) });
+                failed = Some(MigrateError::NoRun(NoRun { id, pages, longest: memory.longest_run(pages) }));
                 break;
             };
             tables += tables_of_splits(memory, area, new.start);

@@ -44,6 +44,7 @@ use crate::page_table::MapError;
 
 pub use alloc::AllocationBuilder;
 use alloc::Pending;
+pub use migrate::NoRun;
 pub(crate) use migrate::{MappedBy, MigrateError, Migrated, Sizes};
 use migrate_contiguous::Migration;
 pub use pattern::{BadWord, Verified};

@@ -4,10 +4,10 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::addr::{NodeId, Order, Pfn, PfnRange, VirtAddr};
+use crate::addr::{Block, NodeId, Order, Pfn, PfnRange, VirtAddr};
 use crate::descriptor::{Kind, Page};
 use crate::machine::Machine;
-use crate::memory::{Block, Memory};
+use crate::memory::Memory;
 use crate::page_table::{FrameSource, Level, PageTables};
 use crate::rmap::RmapEntry;
 

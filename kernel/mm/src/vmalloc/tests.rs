@@ -9,11 +9,10 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::addr::{Order, Pfn, PfnRange};
+use crate::addr::{Block, Order, Pfn, PfnRange};
 use crate::address_space::direct;
 use crate::boot_alloc::{BootAllocator, Occupied, Owner};
 use crate::machine::{Machine, Support};
-use crate::memory::Block;
 use crate::page_table::{LeafSize, Level, Mapping, NoFrames, PageTables};
 use crate::sim::SimMachine;
 

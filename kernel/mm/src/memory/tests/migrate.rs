@@ -9,7 +9,7 @@ use crate::hot_remove::{Pinned, RemoveError};
 use crate::info::{DeviceId, Holder, ResourceId};
 use crate::page_table::LeafSize;
 use crate::vmalloc::{
-    AllocError, Allocation, AllocationId, Amount, Progress, Request, Shape, Verified, VmallocArena,
+    AllocError, Allocation, AllocationId, Amount, NoRun, Progress, Request, Shape, Verified, VmallocArena,
 };
 
 pub(super) const DIMM: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
@@ -255,7 +255,7 @@ fn no_run_is_refused_by_name() {
         }
     }
     let error = remove(&memory, &window, 1).unwrap_err();
-    assert_eq!(error, RemoveError::NoRun { id: one.id, pages: 2000, longest: 1024 });
+    assert_eq!(error, RemoveError::NoRun(NoRun { id: one.id, pages: 2000, longest: 1024 }));
     assert_invariants(&memory);
     assert_contents(&memory, &window);
     window.free(&memory, one.id).unwrap();

@@ -1,0 +1,77 @@
+//! The state that the hotplug lock guards: what an add needs to know, and the evacuation under way.
+//!
+//! Invariant: at most one evacuation is under way, and ids of evacuations are never reused. Neighbours: `memory` holds
+//! the lock, `boot` creates the state, `hot_add` and `hot_remove` change it.
+
+use arrayvec::ArrayVec;
+
+use crate::addr::PfnRange;
+use crate::info::ResourceId;
+use crate::machine::CpuFeatures;
+
+/// The maximum number of hotpluggable ranges, after touching and overlapping ones are joined (one on QEMU, a handful
+/// elsewhere).
+pub const MAX_HOTPLUG_RANGES: usize = 32;
+
+/// What adding and removing must know. It does not exist before boot memory was taken over.
+#[derive(Debug)]
+pub(crate) struct Hotplug {
+    pub(crate) features: CpuFeatures,
+    /// Where memory may be added; empty: anywhere.
+    pub(crate) hotpluggable: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES>,
+    /// The next resource's number.
+    pub(crate) next: u32,
+    /// The evacuation under way, while there is one.
+    pub(crate) underway: Option<Underway>,
+    next_evacuation: EvacuationId,
+}
+
+/// The id of an evacuation, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EvacuationId(u64);
+
+/// The evacuation under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Underway {
+    id: EvacuationId,
+    /// The first isolated resource.
+    pub(crate) first: ResourceId,
+    /// Surprise removals of other memory since the start: they may have taken target frames.
+    pub(crate) surprise_removals: u64,
+}
+
+impl Hotplug {
+    /// The state before the first add.
+    pub(crate) const fn new(features: CpuFeatures) -> Hotplug {
+        Hotplug {
+            features,
+            hotpluggable: ArrayVec::new_const(),
+            next: 0,
+            underway: None,
+            next_evacuation: EvacuationId(0),
+        }
+    }
+
+    /// Records a new evacuation, whose first isolated resource is `first`.
+    pub(crate) fn begin_evacuation(&mut self, first: ResourceId) -> EvacuationId {
+        let id = self.next_evacuation;
+        self.next_evacuation = EvacuationId(id.0 + 1);
+        self.underway = Some(Underway { id, first, surprise_removals: 0 });
+        id
+    }
+
+    /// Returns the evacuation `id` if it is still under way.
+    pub(crate) fn find_evacuation(&self, id: EvacuationId) -> Option<Underway> {
+        self.underway.filter(|underway| underway.id == id)
+    }
+
+    /// Records a surprise removal. `first` is the first resource that is still isolated; without one the evacuation
+    /// ends.
+    pub(crate) fn note_surprise_removal(&mut self, first: Option<ResourceId>) {
+        self.underway = self.underway.zip(first).map(|(underway, first)| Underway {
+            first,
+            surprise_removals: underway.surprise_removals + 1,
+            ..underway
+        });
+    }
+}
