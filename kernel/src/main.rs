@@ -112,7 +112,7 @@ fn tell_processors(processors: u32) {
 fn devices(tables: Option<StaticTables>) {
     let Some(tables) = tables else { return };
     let mut map = |at, bytes| memory::devices::map(at, bytes, Caching::Device).ok();
-    match tables.madt().map(|madt| (madt.processors, arch::apic::init(&madt, &mut map))) {
+    match tables.madt().map(|madt| (madt.processors.len() as u32, arch::apic::init(&madt, &mut map))) {
         Ok((processors, Ok(()))) => tell_processors(processors),
         Ok((_, Err(error))) => error!("interrupt controllers: {error}"),
         Err(error) => error!("interrupt controllers: {error}"),

@@ -10,12 +10,15 @@
 use crate::bytes::{u8_at, u16_at, u32_at, u64_at};
 use arrayvec::ArrayVec;
 use carapace_mm::addr::PhysAddr;
+use carapace_mm::machine::MAX_CPUS;
 use core::fmt;
 
 /// The most IO APICs that are kept.
 pub const MAX_IO_APICS: usize = 16;
 /// The most source overrides that are kept: one for each ISA interrupt.
 pub const MAX_OVERRIDES: usize = 16;
+/// The most processors that are kept.
+pub const MAX_PROCESSORS: usize = MAX_CPUS;
 
 /// The machine's interrupt controllers and processors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,10 +31,36 @@ pub struct Madt {
     pub io_apics: ArrayVec<IoApic, MAX_IO_APICS>,
     /// Where ISA interrupts do not go to the pin of their own number.
     pub overrides: ArrayVec<SourceOverride, MAX_OVERRIDES>,
-    /// How many processors are enabled, the one that runs this code included.
-    pub processors: u32,
+    /// The enabled processors, in the table's order, the one that runs this code included; none twice.
+    pub processors: ArrayVec<ApicId, MAX_PROCESSORS>,
+    /// Enabled processors beyond those that are kept.
+    pub processors_left_out: u32,
+    /// Processors that are absent and may be plugged in ("online capable").
+    pub pluggable_processors: u32,
     /// IO APICs and source overrides beyond those that are kept.
     pub left_out: u32,
+}
+
+/// The identity of a processor's local APIC: what interrupts for it are addressed to. Above 254 only in x2APIC mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ApicId(pub u32);
+
+impl ApicId {
+    /// All processors, in an entry or a register of 8 bits.
+    const BROADCAST_8: u8 = 0xff;
+    /// All processors, in 32 bits.
+    const BROADCAST: ApicId = ApicId(u32::MAX);
+
+    /// Whether interrupts reach it only in x2APIC mode.
+    pub const fn needs_x2apic(self) -> bool {
+        self.0 >= ApicId::BROADCAST_8 as u32
+    }
+}
+
+impl fmt::Display for ApicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Whether the machine has the two 8259 interrupt controllers of a PC (flag PCAT_COMPAT).
@@ -147,8 +176,9 @@ pub const fn inti(flags: u16) -> (Option<Polarity>, Option<Trigger>) {
 const ENTRIES: usize = 44;
 /// Flag of the table: the machine has the two 8259 controllers of a PC.
 const PCAT_COMPAT: u32 = 1;
-/// Flag of a processor.
-const ENABLED: u32 = 1;
+/// Flags of a processor: it is there; it is absent and can be plugged in (counts only where it is not enabled).
+const ENABLED: u32 = 1 << 0;
+const ONLINE_CAPABLE: u32 = 1 << 1;
 /// The bus of source overrides that count.
 const ISA: u8 = 0;
 
@@ -229,10 +259,12 @@ impl Madt {
 
     /// Puts one entry where it belongs; `None` when there is no room.
     fn take(&mut self, entry: &[u8]) -> Option<()> {
-        let enabled = |flags: u32| flags & ENABLED;
         match u8_at(entry, 0)? {
-            0 => self.processors = self.processors.saturating_add(enabled(u32_at(entry, 4)?)),
-            9 => self.processors = self.processors.saturating_add(enabled(u32_at(entry, 8)?)),
+            0 => match u8_at(entry, 3)? {
+                ApicId::BROADCAST_8 => {} // firmware fills unused entries with it
+                id => self.take_processor(ApicId(id.into()), u32_at(entry, 4)?),
+            },
+            9 => self.take_processor(ApicId(u32_at(entry, 4)?), u32_at(entry, 8)?),
             5 => self.local_apic = PhysAddr(u64_at(entry, 4)?),
             1 => {
                 let registers = PhysAddr(u32_at(entry, 4)?.into());
@@ -247,6 +279,20 @@ impl Madt {
             _ => {}
         }
         Some(())
+    }
+
+    /// Keeps an enabled processor, unless it is known: firmware may list one in both kinds of entries.
+    fn take_processor(&mut self, id: ApicId, flags: u32) {
+        if id == ApicId::BROADCAST || self.processors.contains(&id) {
+            return;
+        }
+        if flags & ENABLED != 0 {
+            if self.processors.try_push(id).is_err() {
+                self.processors_left_out = self.processors_left_out.saturating_add(1);
+            }
+        } else if flags & ONLINE_CAPABLE != 0 {
+            self.pluggable_processors = self.pluggable_processors.saturating_add(1);
+        }
     }
 }
 
@@ -323,7 +369,7 @@ mod tests {
         ]);
         bytes[36..44].copy_from_slice(&[0, 0, 0xe0, 0xfe, 1, 0, 0, 0]);
         let mut madt = Madt::read(&bytes).unwrap();
-        assert_eq!((madt.processors, madt.left_out), (2, 0));
+        assert_eq!((madt.processors.as_slice(), madt.left_out), (&[ApicId(0), ApicId(2)][..], 0));
         assert_eq!((madt.local_apic, madt.legacy_pics), (PhysAddr(0xfee0_0000), LegacyPics::Present));
         let io = IoApic { id: 7, registers: PhysAddr(0xfec0_0000), gsi_base: 24 };
         assert_eq!(madt.io_apics.as_slice(), [io]);
@@ -337,6 +383,70 @@ mod tests {
         assert_eq!((madt.io_apics.len(), madt.left_out), (MAX_IO_APICS, 5));
         bytes.extend([0, 7, 0, 0, 0, 0, 0]);
         assert!(Madt::read(&bytes).is_err());
+    }
+
+    fn local(id: u8, flags: u8) -> [u8; 8] {
+        [0, 8, 0, id, flags, 0, 0, 0]
+    }
+
+    fn x2(id: u32, flags: u8) -> [u8; 16] {
+        let [a, b, c, d] = id.to_le_bytes();
+        [9, 16, 0, 0, a, b, c, d, flags, 0, 0, 0, 0, 0, 0, 0]
+    }
+
+    // Proves that enabled processors are kept in order, one that both kinds of entries name once, that an absent one is
+    // counted as pluggable only with its flag, and that the identity that means all processors is no processor. Fails
+    // when a flag is not looked at, or an id of 32 bits is cut.
+    #[test]
+    fn processors_are_kept_once() {
+        let bytes = table(&[
+            &local(4, 1),
+            &local(0, 3),
+            &local(1, 0),
+            &local(2, 2),
+            &local(0xff, 1),
+            &x2(4, 1),
+            &x2(0x1_0004, 1),
+            &x2(u32::MAX, 1),
+            &x2(300, 2),
+            &x2(301, 0),
+        ]);
+        let madt = Madt::read(&bytes).unwrap();
+        assert_eq!(madt.processors.as_slice(), [ApicId(4), ApicId(0), ApicId(0x1_0004)]);
+        assert_eq!((madt.pluggable_processors, madt.processors_left_out), (2, 0));
+        let beyond = madt.processors.iter().map(|id| id.needs_x2apic()).collect::<Vec<_>>();
+        assert_eq!(beyond, [false, false, true]);
+    }
+
+    // Proves that a table with more processors than are kept is read to its end, the first ones are kept, and the rest
+    // are counted. Fails when the list grows without a bound or the count is not kept.
+    #[test]
+    fn processors_are_bounded() {
+        let many: Vec<_> = (0..1000).map(|id| x2(id, 1)).collect();
+        let many: Vec<&[u8]> = many.iter().map(|entry| &entry[..]).collect();
+        let madt = Madt::read(&table(&many)).unwrap();
+        assert_eq!(madt.processors.len(), MAX_PROCESSORS);
+        assert_eq!(madt.processors.last(), Some(&ApicId(MAX_PROCESSORS as u32 - 1)));
+        assert_eq!(madt.processors_left_out, 1000 - MAX_PROCESSORS as u32);
+    }
+
+    // Proves that no prefix of a table and no changed byte of it makes the reader panic or keep more than fits.
+    #[test]
+    fn any_bytes_are_read_to_their_end() {
+        let whole =
+            table(&[&local(1, 1), &x2(2, 1), &[1, 12, 7, 0, 0, 0, 0xc0, 0xfe, 24, 0, 0, 0], &local(3, 2)]);
+        for end in 0..whole.len() {
+            let _ = Madt::read(&whole[..end]);
+        }
+        for at in 0..whole.len() {
+            for value in 0..=255 {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                if let Ok(madt) = Madt::read(&bytes) {
+                    assert!(madt.processors.len() <= 4);
+                }
+            }
+        }
     }
 
     // Proves that an entry which is a byte too short for what is read of it makes the table one that is not believed: the

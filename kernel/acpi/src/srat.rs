@@ -1,9 +1,11 @@
-//! The System Resource Affinity Table (ACPI 6.5, section 5.2.16): which memory belongs to which
+//! The System Resource Affinity Table (ACPI 6.5, section 5.2.16): which memory and which processor belongs to which
 //! node, and where memory may be hot-plugged.
 //!
 //! ```text
 //!  header (36) | reserved (12) | entry: type, length, ... | entry | ...
+//!                                type 0, 16 bytes: processor affinity, APIC identity of 8 bits
 //!                                type 1, 40 bytes: memory affinity
+//!                                type 2, 24 bytes: processor affinity, APIC identity of 32 bits
 //! ```
 //!
 //! The table is read before there is a heap, so nothing is collected: every question walks the bytes.
@@ -11,6 +13,7 @@
 //! both) are never seen outside.
 
 use crate::bytes::{u8_at, u32_at, u64_at};
+use crate::madt::ApicId;
 use carapace_mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
 use carapace_mm::merge::merged;
 use core::fmt;
@@ -21,7 +24,10 @@ const ENTRIES: usize = 48;
 /// The type of a memory affinity entry, and its length in bytes.
 const MEMORY_AFFINITY: u8 = 1;
 const MEMORY_AFFINITY_BYTES: usize = 40;
-/// Flags of a memory affinity entry.
+/// The types of processor affinity entries.
+const PROCESSOR_AFFINITY: u8 = 0;
+const X2APIC_AFFINITY: u8 = 2;
+/// Flags of a memory affinity entry; the first one of a processor's too.
 const ENABLED: u32 = 1 << 0;
 const HOT_PLUGGABLE: u32 = 1 << 1;
 
@@ -128,6 +134,38 @@ impl<'a> Srat<'a> {
         if let Some((last, node)) = open {
             piece(last, node);
         }
+    }
+
+    /// The node of a processor; node 0 where no enabled entry names it. Only the entries before a bad one count.
+    pub fn node_of(&self, processor: ApicId) -> NodeId {
+        let mut entries = Entries { table: self.0, at: ENTRIES };
+        while let Some(Ok((offset, end))) = entries.step() {
+            let entry = self.0.get(offset..end).unwrap_or_default();
+            if let Some((id, node)) = self.processor(entry)
+                && id == processor
+            {
+                return node;
+            }
+        }
+        NodeId(0)
+    }
+
+    /// The processor and the node that an entry names; `None` for an entry of another kind, one too short, or one that is
+    /// not enabled.
+    fn processor(&self, entry: &[u8]) -> Option<(ApicId, NodeId)> {
+        let (id, node, flags) = match u8_at(entry, 0)? {
+            PROCESSOR_AFFINITY => {
+                let low = u8_at(entry, 2)?;
+                // Revision 1 has eight bits of proximity domain (Linux: acpi_numa_processor_affinity_init).
+                let wide = u8_at(self.0, 8)? > 1;
+                let high = [u8_at(entry, 9)?, u8_at(entry, 10)?, u8_at(entry, 11)?];
+                let [a, b, c] = if wide { high } else { [0; 3] };
+                (u8_at(entry, 3)?.into(), u32::from_le_bytes([low, a, b, c]), u32_at(entry, 4)?)
+            }
+            X2APIC_AFFINITY => (u32_at(entry, 8)?, u32_at(entry, 4)?, u32_at(entry, 12)?),
+            _ => return None,
+        };
+        (flags & ENABLED != 0).then_some((ApicId(id), NodeId(node)))
     }
 
     /// The node of `at` and the first frame above it where another entry may rule.
@@ -266,6 +304,45 @@ mod tests {
         assert_eq!(all.iter().map(|entry| entry.node.0).collect::<Vec<_>>(), [0, 0, 1]);
         let hot: Vec<_> = Srat(&bytes).hot_pluggable().collect();
         assert_eq!(hot, [PfnRange::new(Pfn(0x10_0000), Pfn(0x410_0000))]);
+    }
+
+    // Proves that a processor's node is found in entries of both kinds, with all bits of both numbers, that a disabled
+    // entry does not count, and that no entry means node 0. Fails when the fields' places are mixed up.
+    #[test]
+    fn processors_have_nodes() {
+        let old = |domain: [u8; 4], id, flags| {
+            let [a, b, c, d] = domain;
+            std::vec![0, 16, a, id, flags, 0, 0, 0, 0, b, c, d, 0, 0, 0, 0]
+        };
+        let x2 = |domain: u32, id: u32, flags| {
+            let mut entry = std::vec![2, 24, 0, 0];
+            entry.extend(domain.to_le_bytes());
+            entry.extend(id.to_le_bytes());
+            entry.extend([flags, 0, 0, 0]);
+            entry.extend([0; 8]);
+            entry
+        };
+        let mut bytes = table(&[
+            old([1, 0, 0, 0], 7, 1),
+            memory(3, 0, 0x1000, ENABLED),
+            old([2, 0, 1, 0], 8, 1),
+            old([5, 0, 0, 0], 9, 0),
+            x2(6, 300, 1),
+            x2(7, 301, 0),
+        ]);
+        let node = |bytes: &[u8], id| Srat(bytes).node_of(ApicId(id)).0;
+        let nodes: Vec<_> = [7, 8, 9, 300, 301, 0, 1].into_iter().map(|id| node(&bytes, id)).collect();
+        assert_eq!(nodes, [1, 0x1_0002, 0, 6, 0, 0, 0]);
+        bytes[REVISION_AT] = 1;
+        assert_eq!(node(&bytes, 8), 2);
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                node(&changed, 301);
+                node(&bytes[..at], 300);
+            }
+        }
     }
 
     // Proves that a boot range is cut exactly where the node changes, that a gap is node 0, and that

@@ -81,7 +81,7 @@ fn decode(table: &[u8]) {
     let _fadt = Fadt::read(table);
     if let Ok(madt) = Madt::read(table) {
         assert!(madt.left_out == 0 || madt.io_apics.len() == MAX_IO_APICS || madt.overrides.is_full());
-        assert!(madt.processors as usize <= table.len() / 8);
+        assert!(madt.processors.len() <= table.len() / 8);
     }
     let srat = srat::Srat(table);
     assert!(srat.memory().count() <= table.len(), "every entry takes bytes");
