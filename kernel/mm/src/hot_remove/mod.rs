@@ -171,7 +171,7 @@ impl<M: Machine> Memory<M> {
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         let underway = hotplug.evacuation(evacuation.id())?;
         evacuation.restart_if_stale(underway);
-        let result = self.evacuate(arena, evacuation, pages);
+        let result = self.evacuate(arena, evacuation, pages.max(1));
         if result.is_err() {
             arena.finish_migrations(self);
             self.rollback();
@@ -192,8 +192,10 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Checks that no isolated frame is allocated.
-    fn check_unused(&self) -> Result<(), RemoveError> {
+    /// Finishes the migrations that have begun, and checks that no isolated frame is allocated. A contiguous allocation
+    /// may have left the isolated frames and not yet have migrated as a whole, when an evacuation is finished too early.
+    fn check_unused(&self, arena: &VmallocArena) -> Result<(), RemoveError> {
+        arena.finish_migrations(self);
         let mut used = Ok(());
         self.each_isolated(|entry, _| {
             let pages = self.with_region(entry.slot, |region, buddy| {
@@ -233,12 +235,11 @@ impl<M: Machine> Memory<M> {
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         hotplug.evacuation(removal.evacuation.id())?;
         let mut stats = removal.evacuation.stats;
-        let result = self.check_unused().and_then(|()| self.unmap_isolated(&mut stats));
+        let result = self.check_unused(arena).and_then(|()| self.unmap_isolated(&mut stats));
         hotplug.underway = None;
         let (ids, pages) = match result {
             Ok(detached) => detached,
             Err(error) => {
-                arena.finish_migrations(self);
                 self.rollback();
                 return Err(error);
             }

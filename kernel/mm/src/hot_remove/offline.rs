@@ -123,8 +123,7 @@ impl<M: Machine> Memory<M> {
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         hotplug.evacuation(offlining.evacuation.id())?;
         hotplug.underway = None;
-        if let Err(error) = self.check_unused() {
-            arena.finish_migrations(self);
+        if let Err(error) = self.check_unused(arena) {
             self.rollback();
             return Err(error);
         }

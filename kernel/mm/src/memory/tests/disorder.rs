@@ -293,8 +293,8 @@ fn a_pinned_block_across_the_border_is_freed() {
 }
 
 /// Proves that nothing is called offline that somebody has: an offlining that is ended before it is done is refused with
-/// the number of frames, and is undone. Fails when `finish_offline` does not
-/// ask, or leaves the target run of a contiguous allocation taken.
+/// the number of frames, and is undone. Fails when `finish_offline` does not ask, or leaves the target run of a contiguous
+/// allocation taken.
 #[test]
 fn an_offlining_that_is_not_done_is_refused() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
@@ -319,5 +319,51 @@ fn an_offlining_that_is_not_done_is_refused() {
         }
         assert_contents(&memory, &window);
         window.free(&memory, one.id).unwrap();
+    }
+}
+
+/// Proves that a contiguous allocation stays contiguous when an offlining is finished while the allocation migrates and
+/// the part that leaves is empty already, by the pieces that went first. Fails when `finish_offline` leaves the
+/// migration half done: two runs stay allocated, and the allocation lies in both.
+#[test]
+fn an_offlining_is_finished_while_a_run_migrates() {
+    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
+    let one = allocate(&memory, &window, 9000, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
+    let before = memory.totals();
+    let first = memory.with_tables(|tables, machine| tables.translate(machine, one.start)).flatten().unwrap();
+    let part = PfnRange::of(first.phys.pfn(), 512);
+    let mut offlining = memory.begin_offline(Target::Frames(part), &|| 0).unwrap();
+    // The survey, and the first piece.
+    for _ in 0..2 {
+        assert_eq!(memory.offline_step(&window, &mut offlining, 64, &|| 0), Ok(Progress::More));
+    }
+    assert_eq!(memory.finish_offline(&window, offlining).unwrap().pages, part.pages());
+    let offline = before.free_pages - part.pages();
+    assert_eq!((memory.totals().free_pages, memory.totals().offline_pages), (offline, part.pages()));
+    reverse_map(&memory, &|_| false);
+    assert_invariants(&memory);
+    assert_contents(&memory, &window);
+    window.free(&memory, one.id).unwrap();
+    memory.online(Target::Frames(part), None).unwrap();
+    remove(&memory, &window, 1).unwrap();
+}
+
+/// Proves that a step that may copy nothing takes the evacuation on all the same, as a step of a growing allocation
+/// does. Fails when it does nothing for ever, or passes over the runs that have to migrate.
+#[test]
+fn steps_of_no_frames() {
+    for shape in [Shape::Scattered, Shape::Contiguous] {
+        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
+        allocate(&memory, &window, 700, Some(7), Kind::Movable, shape).unwrap();
+        let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+        let mut steps = 0;
+        while memory.remove_step(&window, &mut removal, 0, &|| 0).unwrap() == Progress::More {
+            steps += 1;
+            assert!(steps < 2000, "it waits for {:?}", removal.waiting());
+        }
+        memory.finish_remove(&window, removal, &|| 0).unwrap();
+        assert_contents(&memory, &window);
     }
 }
