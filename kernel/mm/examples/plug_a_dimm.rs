@@ -8,8 +8,8 @@
 //! implemented over real memory (four functions: load and store a word, flush one page, flush all),
 //! `Memory` is a static, and the boot information comes from the loader; nothing else differs.
 
-use carapace_mm::Kind;
 use carapace_mm::Memory;
+use carapace_mm::Mobility;
 use carapace_mm::addr::{NodeId, Order, Pfn, PfnRange};
 use carapace_mm::boot_alloc::{BootAllocator, Occupied, Owner};
 use carapace_mm::info::{AddRequest, BootRange, DeviceId};
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         added.usable_pages, added.stats.existing_pages_used
     );
 
-    let block = memory.allocate_block(Order(10), Some(NodeId(1)), Kind::Movable).ok_or("no block")?;
+    let block = memory.allocate_block(Order(10), Some(NodeId(1)), Mobility::Movable).ok_or("no block")?;
     println!("frame {} is {:?}", block.head, memory.page(block.head).state);
     memory.free_block(block.head)?;
 

@@ -4,7 +4,7 @@
 //! `frame_cache` serves movable blocks without a choice, `buddy` allocates in one region; `vmalloc` and the kernel call.
 
 use crate::addr::{Block, NodeId, Order, Pfn, PfnRange, VirtAddr};
-use crate::descriptor::{Kind, Page, SlotNr};
+use crate::descriptor::{Mobility, Page, SlotNr};
 use crate::error::FreeError;
 use crate::frame_cache::SizeClass;
 use crate::info::PageState;
@@ -16,25 +16,25 @@ impl<M: Machine> Memory<M> {
     /// Allocates a block of exactly `order`. Without `node`: for pinned allocations boot memory first, else the node
     /// with most free frames. `None` when no region has one. Linux: `alloc_pages_node`.
     #[inline]
-    pub fn allocate_block(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
-        if (node, kind) == (None, Kind::Movable)
+    pub fn allocate_block(&self, order: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
+        if (node, mobility) == (None, Mobility::Movable)
             && let Some(class) = SizeClass::of(order)
             && let Some(head) = self.pop_or_refill(class)
         {
             return Some(Block { head, order });
         }
-        self.allocate_chosen(order, node, kind)
+        self.allocate_chosen(order, node, mobility)
     }
 
     /// As [`Memory::allocate_block`], bypassing the frame cache.
     #[inline(never)]
-    fn allocate_chosen(&self, order: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
+    fn allocate_chosen(&self, order: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
         if order > Order::MAX {
             return None;
         }
-        self.choose(node, kind, Amount::Order(order), |slot| {
+        self.choose(node, mobility, Amount::Order(order), |slot| {
             self.locked(slot, |_, buddy| {
-                let head = buddy.allocate(order, kind.state(), 0)?;
+                let head = buddy.allocate(order, mobility.state(), 0)?;
                 self.check_taken(Block { head, order })
             })?
         })
@@ -42,16 +42,16 @@ impl<M: Machine> Memory<M> {
 
     /// Allocates the largest block up to order `most` from the region that [`Memory::allocate_block`] would choose: a
     /// smaller block there is preferred to one of another node (or, if pinned, of hot-added memory).
-    pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
+    pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
         let most = most.min(Order::MAX);
-        if (node, kind) == (None, Kind::Movable)
+        if (node, mobility) == (None, Mobility::Movable)
             && let Some(head) = SizeClass::of(most).and_then(|class| self.pop_cached(class))
         {
             return Some(Block { head, order: most });
         }
-        self.choose(node, kind, Amount::UpTo(most), |slot| {
+        self.choose(node, mobility, Amount::UpTo(most), |slot| {
             self.locked(slot, |_, buddy| {
-                let (head, order) = buddy.allocate_up_to(most, kind.state(), 0)?;
+                let (head, order) = buddy.allocate_up_to(most, mobility.state(), 0)?;
                 self.check_taken(Block { head, order })
             })?
         })
@@ -60,14 +60,14 @@ impl<M: Machine> Memory<M> {
     /// Allocates `pages` contiguous frames, also across adjacent free blocks. Linux: `alloc_contig_pages`. The run
     /// consists of proper blocks, freed one by one or together by [`Memory::free_run`]; the first begins at the run's
     /// start, and [`Memory::block_at`] returns their orders.
-    pub fn allocate_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
+    pub fn allocate_run(&self, pages: u64, node: Option<NodeId>, mobility: Mobility) -> Option<PfnRange> {
         if pages == 0 || pages > Order::MAX.pages() {
             return None;
         }
-        self.choose(node, kind, Amount::Pages(pages), |slot| {
+        self.choose(node, mobility, Amount::Pages(pages), |slot| {
             self.locked(slot, |_, buddy| {
                 let run = PfnRange::of(buddy.find_run(pages)?, pages);
-                buddy.alloc_range(run, kind.state(), 0)?;
+                buddy.alloc_range(run, mobility.state(), 0)?;
                 self.poison.taken(&self.machine, run);
                 Some(run)
             })?
@@ -144,7 +144,7 @@ impl<M: Machine> Memory<M> {
     /// preferred one is going offline: then the caller allocates past the cache.
     fn refill(&self, class: SizeClass) -> bool {
         let amount = Amount::Order(class.order());
-        let want = Constraints { node: None, kind: Kind::Movable, amount };
+        let want = Constraints { node: None, mobility: Mobility::Movable, amount };
         let filled = self.nodes.choose(&self.slots, &want, |slot| {
             if !self.cache.has(slot) {
                 self.drain_all();
@@ -204,11 +204,11 @@ impl<M: Machine> Memory<M> {
     fn choose<T>(
         &self,
         node: Option<NodeId>,
-        kind: Kind,
+        mobility: Mobility,
         amount: Amount,
         mut try_slot: impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
-        let want = Constraints { node, kind, amount };
+        let want = Constraints { node, mobility, amount };
         let got = self.nodes.choose(&self.slots, &want, &mut try_slot);
         if got.is_some() || !self.drain_all() {
             return got;

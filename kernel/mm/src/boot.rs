@@ -17,7 +17,7 @@ use core::sync::atomic::Ordering;
 use crate::addr::{MAX_PFN, MAX_PHYS_BITS, PAGE_SHIFT, Pfn, PfnRange};
 use crate::boot_alloc::{BootAllocator, Occupied, Owner};
 use crate::buddy::Buddy;
-use crate::descriptor::{SlotNr, State};
+use crate::descriptor::{BlockState, SlotNr};
 use crate::error::BootError;
 use crate::hot_add::{TablePages, vmemmap_mapping};
 use crate::hotplug_state::Hotplug;
@@ -144,7 +144,7 @@ impl<M: Machine> Memory<M> {
         };
         let id = ResourceId(state.next);
         let slot = SlotNr(state.next as u16);
-        let place = self.slots.get(slot.0 as usize).ok_or(BootError::TooManyRanges { max: MAX_REGIONS })?;
+        let entry = self.slots.get(slot.0 as usize).ok_or(BootError::TooManyRanges { max: MAX_REGIONS })?;
         self.nodes.name(named.node).ok_or(BootError::TooManyNodes { max: MAX_NODES })?;
 
         let mut pages = TablePages::from(&layout, 0);
@@ -168,7 +168,7 @@ impl<M: Machine> Memory<M> {
             stats,
             isolated: PfnRange::default(),
         };
-        let buddy = region.buddy(&self.machine, slot, &place.summary);
+        let buddy = region.buddy(&self.machine, slot, &entry.summary);
         region.stats.descriptors_written = buddy.init();
         pin(&buddy, Occupied { range: layout.data, owner: Owner::Memmap });
         for occupied in taken() {
@@ -212,8 +212,8 @@ fn pin<M: Machine>(buddy: &Buddy<'_, M>, occupied: Occupied) -> u64 {
     while at < range.end {
         let Some(found) = buddy.find(at) else { break };
         let run = PfnRange::new(at, found.range().end.min(range.end));
-        if found.tag.state == State::Free
-            && buddy.alloc_range(run, State::Boot, RmapEntry::Owner(occupied.owner).encode()).is_some()
+        if found.tag.state == BlockState::Free
+            && buddy.alloc_range(run, BlockState::Boot, RmapEntry::Owner(occupied.owner).encode()).is_some()
         {
             pinned += run.pages();
         }

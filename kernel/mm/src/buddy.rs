@@ -53,7 +53,7 @@ mod summary;
 pub(crate) mod tests;
 
 use crate::addr::{Order, Pfn, PfnRange};
-use crate::descriptor::{Page, SlotNr, State, Tag};
+use crate::descriptor::{BlockState, Page, SlotNr, Tag};
 use crate::info::PageState;
 use crate::machine::Machine;
 
@@ -68,7 +68,7 @@ pub use initial_blocks::max_order;
 pub use isolate::Walk;
 pub use summary::Summary;
 
-/// The number of header words before the lists: a counter of frames for each [`State`]. Word 0 and the counter of free
+/// The number of header words before the lists: a counter of frames for each [`BlockState`]. Word 0 and the counter of free
 /// frames stay 0; the summary counts free frames.
 const LISTS: u64 = 8;
 /// Header words per order: the first group of its list, and the number of free blocks.
@@ -81,7 +81,7 @@ pub const fn header_bytes(max: Order) -> u64 {
 }
 
 const _: () = assert!(header_bytes(Order::MAX) <= crate::addr::PAGE_SIZE);
-const _: () = assert!(State::Cached as u64 == LISTS - 1);
+const _: () = assert!(BlockState::Cached as u64 == LISTS - 1);
 
 /// A free or held block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,13 +165,13 @@ impl<M: Machine> Buddy<'_, M> {
             self.recount(group, &[0; 8], &bits::tally(self.free_bits(group)));
             written += 1;
         }
-        self.count(State::Free, self.usable.pages(), 0);
+        self.count(BlockState::Free, self.usable.pages(), 0);
         written
     }
 
     /// Allocates a block of `order`, in state `state`, and sets its rmap. `None` when no free block is large enough.
     #[inline]
-    pub fn allocate(&self, order: Order, state: State, rmap: u64) -> Option<Pfn> {
+    pub fn allocate(&self, order: Order, state: BlockState, rmap: u64) -> Option<Pfn> {
         if order > self.max {
             return None;
         }
@@ -190,7 +190,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Allocates the largest free block, but of at most order `most`.
-    pub fn allocate_up_to(&self, most: Order, state: State, rmap: u64) -> Option<(Pfn, Order)> {
+    pub fn allocate_up_to(&self, most: Order, state: BlockState, rmap: u64) -> Option<(Pfn, Order)> {
         let highest = self.summary.highest()?;
         let order = most.min(highest);
         self.allocate(order, state, rmap).map(|head| (head, order))
@@ -263,7 +263,7 @@ impl<M: Machine> Buddy<'_, M> {
         if block.kind != BlockKind::Free {
             let tag = self.tag(head)?;
             if (tag.order, tag.slot) != (order, slot)
-                || block.kind == BlockKind::Movable && tag.state != State::Movable
+                || block.kind == BlockKind::Movable && tag.state != BlockState::Movable
             {
                 return None;
             }
@@ -273,14 +273,16 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Returns a block's state; `None` when its descriptor contradicts the bits.
     #[inline]
-    fn state_of(&self, block: &BlockRef) -> Option<State> {
+    fn state_of(&self, block: &BlockRef) -> Option<BlockState> {
         match block.kind {
-            BlockKind::Free => Some(State::Free),
-            BlockKind::Movable => Some(State::Movable),
+            BlockKind::Free => Some(BlockState::Free),
+            BlockKind::Movable => Some(BlockState::Movable),
             BlockKind::Held => match self.tag(block.head())?.state {
-                State::Free => None,
+                BlockState::Free => None,
                 // The frame cache holds it: freeing into the cache does not write the descriptor.
-                State::Movable if block.order() == Order(0) || block.group.level > 0 => Some(State::Cached),
+                BlockState::Movable if block.order() == Order(0) || block.group.level > 0 => {
+                    Some(BlockState::Cached)
+                }
                 state => Some(state),
             },
         }
@@ -390,17 +392,17 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Frees a held block and counts its frames.
     #[inline]
-    fn free_found(&self, block: &BlockRef, state: State) {
+    fn free_found(&self, block: &BlockRef, state: BlockState) {
         let (head, order) = (block.head(), block.order());
         self.count(state, 0, order.pages());
-        self.count(State::Free, order.pages(), 0);
+        self.count(BlockState::Free, order.pages(), 0);
         self.insert_free(head, order);
     }
 
     /// Returns the number of frames in `state`.
-    pub fn pages_in(&self, state: State) -> u64 {
+    pub fn pages_in(&self, state: BlockState) -> u64 {
         match state {
-            State::Free => self.summary.free(),
+            BlockState::Free => self.summary.free(),
             _ => self.machine.load(self.metadata.header.offset(8 * state as u64)),
         }
     }
@@ -417,27 +419,27 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     #[inline]
-    fn set_tag(&self, pfn: Pfn, state: State, order: Order) {
+    fn set_tag(&self, pfn: Pfn, state: BlockState, order: Order) {
         self.page(pfn).set_tag(Tag { state, order, slot: self.slot });
     }
 
     /// Marks a block that was split off as held in `state`, sets its rmap, and counts its frames.
     #[inline]
-    fn mark_allocated(&self, head: Pfn, order: Order, state: State, rmap: u64) {
+    fn mark_allocated(&self, head: Pfn, order: Order, state: BlockState, rmap: u64) {
         self.mark_used(head, order, state);
         self.page(head).set_rmap(rmap);
-        self.count(State::Free, 0, order.pages());
+        self.count(BlockState::Free, 0, order.pages());
         self.count(state, order.pages(), 0);
     }
 
     /// Records in bits and descriptor that a held block starts at `head`. Its children must be neither free nor part of
     /// another block.
     #[inline]
-    fn mark_used(&self, head: Pfn, order: Order, state: State) {
+    fn mark_used(&self, head: Pfn, order: Order, state: BlockState) {
         let group = Group::of(head, level_of(order));
         let start = match (state, order) {
-            (State::Movable, Order(0)) => Start::Single,
-            (State::Movable, _) => Start::Movable,
+            (BlockState::Movable, Order(0)) => Start::Single,
+            (BlockState::Movable, _) => Start::Movable,
             _ => Start::Held,
         };
         self.start_block(group, group.index_of(head), start);
@@ -446,8 +448,8 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Adds `more` to the counter of `state` and subtracts `less`. The summary counts the free frames.
     #[inline]
-    pub(crate) fn count(&self, state: State, more: u64, less: u64) {
-        if state == State::Free {
+    pub(crate) fn count(&self, state: BlockState, more: u64, less: u64) {
+        if state == BlockState::Free {
             self.summary.count(more, less);
         } else {
             let at = self.metadata.header.offset(8 * state as u64);
@@ -457,11 +459,11 @@ impl<M: Machine> Buddy<'_, M> {
 }
 
 /// Returns the state of frames as shown to users.
-pub const fn page_state(state: State) -> PageState {
+pub const fn page_state(state: BlockState) -> PageState {
     match state {
-        State::Free | State::Cached => PageState::Free,
-        State::Movable => PageState::Movable,
-        State::Pinned | State::Boot => PageState::Pinned,
-        State::Offline | State::Isolated => PageState::Offline,
+        BlockState::Free | BlockState::Cached => PageState::Free,
+        BlockState::Movable => PageState::Movable,
+        BlockState::Pinned | BlockState::Boot => PageState::Pinned,
+        BlockState::Offline | BlockState::Isolated => PageState::Offline,
     }
 }

@@ -14,7 +14,7 @@ use core::fmt;
 
 use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use crate::buddy::{Buddy, Found};
-use crate::descriptor::State;
+use crate::descriptor::BlockState;
 use crate::hot_add::{direct_mapping, vmemmap_mapping};
 use crate::info::{Holder, ResourceId};
 use crate::layout::Layout;
@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{Caching, Leaf, Mapping, Rights};
 use crate::poison::Finding;
-use crate::region::{Entry, Region};
+use crate::region::{IndexEntry, Region};
 
 /// A violated invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl<M: Machine> Memory<M> {
     /// Verifies every invariant, reports each violation, and returns the number of checks.
     pub fn check(&self, report: &mut dyn FnMut(CheckError)) -> u64 {
         let mut checked = self.check_sums(report);
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             checked += self.check_entry(entry, report);
             let (looked, _) = self
                 .check_poison(entry.id, entry.range.start, u64::MAX, &mut |f| report(CheckError::Poison(f)));
@@ -206,7 +206,7 @@ impl<M: Machine> Memory<M> {
     pub fn check_sums(&self, report: &mut dyn FnMut(CheckError)) -> u64 {
         let mut checked = 0;
         let mut before = PfnRange::default();
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             checked += 1;
             if before.end > entry.range.start || entry.range.is_empty() {
                 report(CheckError::Index { range: entry.range });
@@ -226,14 +226,14 @@ impl<M: Machine> Memory<M> {
         checked
     }
 
-    fn check_entry(&self, entry: Entry, report: &mut dyn FnMut(CheckError)) -> u64 {
+    fn check_entry(&self, entry: IndexEntry, report: &mut dyn FnMut(CheckError)) -> u64 {
         let mut findings = Findings { errors: ArrayVec::new(), checked: 0 };
         let region = self.with_region(entry.slot, |region, buddy| {
             check_blocks(region, buddy, &mut findings);
             check_lists(region, buddy, &mut findings);
-            let isolated = buddy.pages_in(State::Isolated) > 0;
+            let isolated = buddy.pages_in(BlockState::Isolated) > 0;
             let fits = (!isolated || !buddy.isolated.is_empty())
-                && self.nodes.lists(entry.slot) != region.is_isolated_whole();
+                && self.nodes.lists(entry.slot) != region.is_fully_isolated();
             findings.expect(fits, CheckError::Leaving { resource: region.id });
             *region
         });
@@ -311,13 +311,13 @@ impl<M: Machine> Memory<M> {
 /// Checks that the blocks tile the usable run and that the counters are their sums.
 fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut Findings) {
     let resource = region.id;
-    let mut pages = [0u64; State::Cached as usize + 1];
+    let mut pages = [0u64; BlockState::Cached as usize + 1];
     let mut blocks = [0u64; Order::COUNT];
     let usable = region.layout.usable;
     let mut at = usable.start;
     while at < usable.end {
         let Some(Found { head, tag }) = buddy.find(at) else {
-            let error = match buddy.tag(at).filter(|tag| tag.state != State::Free) {
+            let error = match buddy.tag(at).filter(|tag| tag.state != BlockState::Free) {
                 Some(tag) => CheckError::BadBlock { resource, pfn: at, order: tag.order },
                 None => CheckError::NoDescriptor { resource, pfn: at },
             };
@@ -330,19 +330,19 @@ fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mu
             return;
         }
         pages[tag.state as usize] += range.pages();
-        if tag.state == State::Free {
+        if tag.state == BlockState::Free {
             blocks[tag.order.0 as usize] += 1;
         }
         at = range.end;
     }
     for (state, name) in [
-        (State::Free, "free frames"),
-        (State::Movable, "movable frames"),
-        (State::Pinned, "pinned frames"),
-        (State::Boot, "frames pinned since boot"),
-        (State::Offline, "offline frames"),
-        (State::Isolated, "isolated frames"),
-        (State::Cached, "cached frames"),
+        (BlockState::Free, "free frames"),
+        (BlockState::Movable, "movable frames"),
+        (BlockState::Pinned, "pinned frames"),
+        (BlockState::Boot, "frames pinned since boot"),
+        (BlockState::Offline, "offline frames"),
+        (BlockState::Isolated, "isolated frames"),
+        (BlockState::Cached, "cached frames"),
     ] {
         let (counted, found) = (buddy.pages_in(state), pages[state as usize]);
         findings.expect(counted == found, CheckError::Counter { resource, name, counted, found });
@@ -382,7 +382,7 @@ fn check_lists<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut
             next = buddy.next(group);
         }
     }
-    let counted = buddy.pages_in(State::Free);
+    let counted = buddy.pages_in(BlockState::Free);
     let error = CheckError::Counter { resource, name: "free frames in lists", counted, found: listed };
     findings.expect(counted == listed, error);
 }

@@ -40,7 +40,7 @@ const MARK: u64 = 0xca2a_9ace << 32;
 /// The state of a block and of all its frames. Blocks of different states never merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum State {
+pub enum BlockState {
     /// Free. Only the group's bits say so; no tag has this state.
     Free = 1,
     /// Allocated, reached only through a mapping that the kernel owns.
@@ -57,50 +57,50 @@ pub enum State {
     Cached = 7,
 }
 
-impl State {
-    fn from_bits(bits: u64) -> Option<State> {
+impl BlockState {
+    fn from_bits(bits: u64) -> Option<BlockState> {
         Some(match bits {
-            1 => State::Free,
-            2 => State::Movable,
-            3 => State::Pinned,
-            4 => State::Boot,
-            5 => State::Offline,
-            6 => State::Isolated,
-            7 => State::Cached,
+            1 => BlockState::Free,
+            2 => BlockState::Movable,
+            3 => BlockState::Pinned,
+            4 => BlockState::Boot,
+            5 => BlockState::Offline,
+            6 => BlockState::Isolated,
+            7 => BlockState::Cached,
             _ => return None,
         })
     }
 
     /// Whether the block is allocated by a caller.
     pub const fn is_allocated(self) -> bool {
-        matches!(self, State::Movable | State::Pinned)
+        matches!(self, BlockState::Movable | BlockState::Pinned)
     }
 }
 
 /// The mobility of an allocation. Linux: migrate types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum Mobility {
     /// Reached only through page tables that the kernel owns, so it can be migrated.
     Movable,
     /// Cannot be migrated.
     Pinned,
 }
 
-impl Kind {
+impl Mobility {
     /// The state of an allocated block of this kind.
-    pub const fn state(self) -> State {
+    pub const fn state(self) -> BlockState {
         match self {
-            Kind::Movable => State::Movable,
-            Kind::Pinned => State::Pinned,
+            Mobility::Movable => BlockState::Movable,
+            Mobility::Pinned => BlockState::Pinned,
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for Mobility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Movable => "movable",
-            Kind::Pinned => "pinned",
+            Mobility::Movable => "movable",
+            Mobility::Pinned => "pinned",
         })
     }
 }
@@ -113,7 +113,7 @@ pub struct SlotNr(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// The block's state.
-    pub state: State,
+    pub state: BlockState,
     /// The slot of its region.
     pub order: Order,
     /// The region it belongs to.
@@ -132,7 +132,7 @@ impl Tag {
         if word & (0xffff_ffff << 32) != MARK || order > Order::MAX {
             return None;
         }
-        Some(Tag { state: State::from_bits(word & 0xff)?, order, slot: SlotNr((word >> 16) as u16) })
+        Some(Tag { state: BlockState::from_bits(word & 0xff)?, order, slot: SlotNr((word >> 16) as u16) })
     }
 }
 
@@ -184,13 +184,13 @@ mod tests {
     #[test]
     fn tags_survive_their_word() {
         let states = [
-            State::Free,
-            State::Movable,
-            State::Pinned,
-            State::Boot,
-            State::Offline,
-            State::Isolated,
-            State::Cached,
+            BlockState::Free,
+            BlockState::Movable,
+            BlockState::Pinned,
+            BlockState::Boot,
+            BlockState::Offline,
+            BlockState::Isolated,
+            BlockState::Cached,
         ];
         for state in states {
             for order in 0..Order::COUNT as u8 {

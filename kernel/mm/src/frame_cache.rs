@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::
 
 use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
 use crate::buddy::{Buddy, Group, LEVELS, level_of, level_of_block, mark_cached, mark_used_uncounted};
-use crate::descriptor::{Page, SlotNr, State, Tag};
+use crate::descriptor::{BlockState, Page, SlotNr, Tag};
 use crate::machine::Machine;
 
 /// The block sizes that the cache keeps.
@@ -110,8 +110,8 @@ impl Stack {
     #[inline]
     fn push(&self, head: Pfn) {
         let len = self.len();
-        if let Some(place) = self.heads.get(len) {
-            place.store(head.0, Relaxed);
+        if let Some(free) = self.heads.get(len) {
+            free.store(head.0, Relaxed);
             self.len.store(len + 1, Relaxed);
         }
     }
@@ -225,7 +225,7 @@ impl FrameCache {
         let head = self.stack(class).pop()?;
         mark_used_uncounted(machine, self.level(level_of(order)), head, order);
         let page = Page::of(machine, head);
-        page.set_tag(Tag { state: State::Movable, order, slot: SlotNr(self.slot.load(Relaxed)) });
+        page.set_tag(Tag { state: BlockState::Movable, order, slot: SlotNr(self.slot.load(Relaxed)) });
         page.set_rmap(0);
         if class == SizeClass::Single {
             self.open.store(Group::of(head, 0).nr(), Relaxed);
@@ -303,17 +303,17 @@ impl FrameCache {
 /// Updates the region's counters for frames that passed through the cache; `cached` frames remain cached.
 fn update_counters<M: Machine>(buddy: &Buddy<'_, M>, cached: u64) {
     // More frames may have been freed than allocated: the difference wraps, and the counters wrap with it.
-    let out = buddy.pages_in(State::Cached).wrapping_sub(cached);
-    buddy.count(State::Movable, out, 0);
-    buddy.count(State::Cached, 0, out);
+    let out = buddy.pages_in(BlockState::Cached).wrapping_sub(cached);
+    buddy.count(BlockState::Movable, out, 0);
+    buddy.count(BlockState::Cached, 0, out);
 }
 
 /// Returns up to `most` of the oldest blocks of a class to their region.
 fn flush<M: Machine>(buddy: &Buddy<'_, M>, stack: &Stack, class: SizeClass, most: usize) {
     let (order, many) = (class.order(), most.min(stack.len()));
     let pages = (many as u64) << order.0;
-    buddy.count(State::Cached, 0, pages);
-    buddy.count(State::Free, pages, 0);
+    buddy.count(BlockState::Cached, 0, pages);
+    buddy.count(BlockState::Free, pages, 0);
     let mut back = 0;
     while back < many {
         back += buddy.free_bulk(order, (back..many).map(|n| stack.get(n)));

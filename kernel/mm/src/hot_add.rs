@@ -21,7 +21,7 @@ use arrayvec::ArrayVec;
 
 use crate::addr::{MAX_PHYS_BITS, NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use crate::address_space::direct;
-use crate::descriptor::{SlotNr, State};
+use crate::descriptor::{BlockState, SlotNr};
 use crate::error::AddError;
 use crate::hotplug_state::Hotplug;
 use crate::info::{AddRequest, AddStats, Added, DeviceId, MAX_DEVICE_RANGES, Policy, ResourceId, Zone};
@@ -29,7 +29,7 @@ use crate::layout::{LARGE_PAGES, Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FrameSource, LeafSize, MapError, MapStats, Mapping, NoFrames};
-use crate::region::{Entry, MAX_REGIONS, Region};
+use crate::region::{IndexEntry, MAX_REGIONS, Region};
 use crate::zonelist::{MAX_NODES, ZonePreference};
 
 use crate::fault_injection::Step;
@@ -123,11 +123,11 @@ impl<M: Machine> Memory<M> {
         let mapped = clock();
         for plan in plans.iter_mut() {
             let region = region(plan, device, ResourceId(hotplug.next), policy.zone());
-            let place = &self.slots[plan.slot.0 as usize];
-            let buddy = region.buddy(&self.machine, plan.slot, &place.summary);
+            let summary = &self.slots[plan.slot.0 as usize].summary;
+            let buddy = region.buddy(&self.machine, plan.slot, summary);
             plan.stats.descriptors_written = buddy.init();
             if policy == Policy::Offline {
-                let carved = buddy.alloc_range(region.layout.usable, State::Offline, 0);
+                let carved = buddy.alloc_range(region.layout.usable, BlockState::Offline, 0);
                 debug_assert!(carved.is_some(), "all of a fresh region is free");
             }
             self.check_injected(Step::Region)?;
@@ -269,13 +269,13 @@ impl<M: Machine> Memory<M> {
 
     /// Publishes a region. The checks ensured that slot, index and node table have a free entry.
     pub(crate) fn publish(&self, region: Region, slot: SlotNr) -> ResourceId {
-        let place = &self.slots[slot.0 as usize];
-        *place.region.lock() = Some(region);
-        let known = self.index.write().insert(Entry { range: region.layout.range, slot, id: region.id });
+        let entry = &self.slots[slot.0 as usize];
+        *entry.region.lock() = Some(region);
+        let known = self.index.write().insert(IndexEntry { range: region.layout.range, slot, id: region.id });
         debug_assert!(known.is_ok(), "checked before");
         if let Some(node) = self.nodes.find(region.node) {
             self.nodes.attach(slot, node, ZonePreference::of(region.device, region.zone));
-            self.nodes.changed(slot, &place.summary);
+            self.nodes.changed(slot, &entry.summary);
             // The new region may change which region is preferred.
             self.drain_all();
         }

@@ -1,6 +1,6 @@
-//! The state that the hotplug lock guards: what an add needs to know, and the evacuation under way.
+//! The state of hot add and hot remove, guarded by the hotplug lock.
 //!
-//! Invariant: at most one evacuation is under way, and ids of evacuations are never reused. Neighbours: `memory` holds
+//! Invariants: at most one evacuation is under way, and ids of evacuations are never reused. Neighbours: `memory` owns
 //! the lock, `boot` creates the state, `hot_add` and `hot_remove` change it.
 
 use arrayvec::ArrayVec;
@@ -9,19 +9,18 @@ use crate::addr::PfnRange;
 use crate::info::ResourceId;
 use crate::machine::CpuFeatures;
 
-/// The maximum number of hotpluggable ranges, after touching and overlapping ones are joined (one on QEMU, a handful
-/// elsewhere).
+/// The most hot-pluggable ranges, after adjacent and overlapping ones are merged. QEMU has one, other machines a few.
 pub const MAX_HOTPLUG_RANGES: usize = 32;
 
-/// What adding and removing must know. It does not exist before boot memory was taken over.
+/// The state of hot add and hot remove. It exists once [`Memory::boot`](crate::Memory::boot) has run.
 #[derive(Debug)]
 pub(crate) struct Hotplug {
     pub(crate) features: CpuFeatures,
-    /// Where memory may be added; empty: anywhere.
+    /// Where memory may be added. Empty: anywhere.
     pub(crate) hotpluggable: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES>,
-    /// The next resource's number.
+    /// The number of the next resource.
     pub(crate) next: u32,
-    /// The evacuation under way, while there is one.
+    /// The evacuation under way, if any.
     pub(crate) underway: Option<Underway>,
     next_evacuation: EvacuationId,
 }

@@ -214,20 +214,20 @@ impl Layout {
             return (n < self.tables && page < self.array.start).then_some(page);
         }
         let front = self.array.start.0 - self.data.start.0;
-        let room = self.pages_for_tables();
+        let tables = self.pages_for_tables();
         let page = if n < front {
             self.data.start.offset(n)
-        } else if n - front < room {
+        } else if n - front < tables {
             self.array.start.offset(self.words + (n - front))
         } else {
-            self.array.end.offset(n - front - room)
+            self.array.end.offset(n - front - tables)
         };
         (page < self.data.end).then_some(page)
     }
 
     /// The frame reserved for `table`; `None` when the resource never uses that table.
     pub fn page_for(&self, table: Table) -> Option<Pfn> {
-        let place = match table {
+        let index = match table {
             Table::Direct(pfn) => {
                 let (first, gib) = (self.range.start.0 / GIB_PAGES, pfn.0 / GIB_PAGES);
                 let touched = self.range.end.0.div_ceil(GIB_PAGES) - first;
@@ -241,19 +241,19 @@ impl Layout {
             Table::Vmemmap(section) => {
                 let first = self.range.start.section();
                 let touched = section::touched_count(self.range);
-                let place = if self.tables - self.direct_tables == touched {
+                let index = if self.tables - self.direct_tables == touched {
                     section.0.checked_sub(first.0)?
                 } else {
                     u64::from(section != first && !self.range.start.0.is_multiple_of(SECTION_PAGES))
                 };
-                self.direct_tables + place
+                self.direct_tables + index
             }
         };
         let kept = match table {
             Table::Direct(_) => 0..self.direct_tables,
             Table::Vmemmap(_) => self.direct_tables..self.tables,
         };
-        if kept.contains(&place) { self.table_page(place) } else { None }
+        if kept.contains(&index) { self.table_page(index) } else { None }
     }
 
     /// The tables for the first and the last frame (page directory of the direct map, lowest-level table of the

@@ -73,6 +73,6 @@ pub mod try_stats;
 pub mod vmalloc;
 mod zonelist;
 
-pub use descriptor::Kind;
+pub use descriptor::Mobility;
 pub use memory::Memory;
 pub use zonelist::MAX_NODES;

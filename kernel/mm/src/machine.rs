@@ -1,6 +1,5 @@
-//! The narrow door to hardware: words of virtual memory, the flushing of translations, and which CPU runs. The memory
-//! core knows nothing else of the machine, so that the same code runs in the kernel and, over simulated physical memory
-//! with simulated page tables, in host tests.
+//! The memory core's interface to hardware: words of virtual memory, TLB flushes, and CPU numbers. The same code
+//! therefore runs in the kernel and in host tests, which simulate physical memory and page walks ([`crate::sim`]).
 //!
 //! ```text
 //!  words          load, store, fetch_or, fetch_and       pages   zero_page, fill_page, copy_pages
@@ -8,42 +7,42 @@
 //!  CPUs           cpu                                    fence_all (a barrier on every CPU)
 //! ```
 //!
-//! All memory is read and written by *virtual* address: page tables and headers through the direct
-//! map, descriptors through the vmemmap, a frame that nothing maps yet through the fixmap. The
-//! simulation walks the page tables that the core itself built, so a wrong entry shows at once.
+//! All accesses use *virtual* addresses: the direct map for page tables and headers, the vmemmap for descriptors, the
+//! fixmap for frames that are not mapped yet. The simulation walks the page tables that the core built, so a wrong
+//! entry shows at the first access.
 
 use crate::addr::VirtAddr;
 
-/// Whether the CPU has a feature.
+/// Whether the CPU supports a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// It has.
+    /// Supported.
     Yes,
-    /// It has not.
+    /// Not supported.
     No,
 }
 
-/// What the memory core needs to know about the CPU.
+/// The CPU's features that matter to the memory core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuFeatures {
-    /// Leaves of 1 GiB (CPUID 0x8000_0001 EDX bit 26).
+    /// 1 GiB leaves (CPUID 0x8000_0001 EDX bit 26).
     pub gib_leaves: Support,
-    /// Physical address bits (CPUID 0x8000_0008 EAX bits 7:0); above 46 counts as 46.
+    /// Physical address bits (CPUID 0x8000_0008 EAX bits 7:0). More than 46 count as 46.
     pub phys_bits: u8,
 }
 
-/// CPUs there can be.
+/// The maximum number of CPUs.
 pub const MAX_CPUS: usize = 64;
 
-/// A CPU's number: the first one is 0, and all are below [`MAX_CPUS`].
+/// The number of a CPU, below [`MAX_CPUS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CpuNr(u8);
 
 impl CpuNr {
-    /// The CPU that boots.
+    /// The boot CPU.
     pub const FIRST: CpuNr = CpuNr(0);
 
-    /// The CPU `number`; `None` when there can be no such CPU.
+    /// The CPU `number`. `None` when it is not below [`MAX_CPUS`].
     pub const fn new(number: usize) -> Option<CpuNr> {
         if number < MAX_CPUS { Some(CpuNr(number as u8)) } else { None }
     }
@@ -55,69 +54,67 @@ impl CpuNr {
     }
 }
 
-/// Memory and translation caches, as the memory core sees them.
+/// Access to memory and to the translation caches.
 ///
-/// Its functions are safe to call, so a value or a reference is a *right*: safe code that has one reads and writes
-/// whatever the machine reaches. Two promises make this sound.
+/// The methods are safe to call, so a value or a reference is a *capability*: safe code that has one can read and write
+/// all memory. Two promises make this sound.
 ///
 /// The **memory core** promises:
-/// - It calls these functions only with addresses of its own windows ([`crate::address_space`]): the direct map and
-///   the vmemmap of memory that it was given by [`Memory::boot`](crate::Memory::boot) or `add`, the alloc window, the
-///   fixmap, and page tables below the root that it was given. Addresses of words are multiples of 8, those of pages
-///   multiples of 4096.
-/// - It writes to frames that it owns: its own data, page tables, free frames, and those of an allocation that it
-///   migrates or that its holder asks it to fill. Never to an allocated block that the core does not map itself.
-/// - It hands `&M` to no safe code outside of the crate. The only way is [`Memory::edit_tables`](crate::Memory::edit_tables),
-///   which is unsafe. (With feature `sim`, for host tests, there is `Memory::machine` too.)
+/// - It accesses only its own address regions ([`crate::address_space`]): the direct map and the vmemmap of memory from
+///   [`Memory::boot`](crate::Memory::boot) or `add`, the ALLOC region, the fixmap, and the page tables below its root.
+///   Word addresses are multiples of 8, page addresses multiples of 4096.
+/// - It writes only to frames that it owns: its own data, page tables, free frames, and allocations that it migrates or
+///   fills at the owner's request. It never writes to an allocated block that it has not mapped itself.
+/// - It gives `&M` to no safe code outside of the crate. The only way is [`Memory::edit_tables`](crate::Memory::edit_tables),
+///   which is unsafe. (Feature `sim`, for host tests, adds `Memory::machine`.)
 ///
-/// An access to an address that no present entry maps is a bug: the kernel faults, the simulation panics.
+/// An access without a present entry is a bug: the kernel faults, the simulation panics.
 ///
 /// # Safety
 ///
 /// An implementor promises:
-/// - **Words are words.** `load` returns what was last stored at that address; `store`, `fetch_or`, `fetch_and`,
-///   `fill_page`, `zero_page` and `copy_pages` write the words they name and no other. Where nothing is mapped they do
-///   not return. The compiler neither drops nor reorders them, since the CPU reads page tables too.
-/// - **Words are atomic.** Several CPUs may access one word. `load` is an Acquire, `store` a Release, `fetch_or` and
-///   `fetch_and` are one indivisible step each and sequentially consistent. The functions for pages promise no order.
-/// - **Flushed is gone.** After `flush(pages)` no CPU uses an old translation of one of these pages; after `flush_all`
-///   none uses any old translation, global ones and cached upper levels included.
-/// - **A fence reaches all.** When `fence_all` returns, every CPU has executed a full memory barrier since the call.
-/// - **A CPU has its number.** `cpu` returns the same number for as long as a function of the core runs, and no two CPUs
-///   have the same one. (A kernel that moved threads between CPUs would have to forbid that meanwhile.)
-/// - **Safe code cannot get one.** Making a value takes `unsafe`, whose caller gives it to one memory core and to
-///   nothing else, and keeps no Rust reference into the core's windows. (Or the machine has nothing to harm, as the
-///   simulated one.)
+/// - **Accesses are exact.** `load` returns the word last stored at that address. `store`, `fetch_or`, `fetch_and`,
+///   `fill_page`, `zero_page` and `copy_pages` write exactly the words they name. On an unmapped address they do not
+///   return. The compiler neither drops nor reorders accesses, because the CPU reads page tables too.
+/// - **Words are atomic.** Several CPUs may access one word. `load` is an Acquire, `store` a Release. `fetch_or` and
+///   `fetch_and` are atomic and sequentially consistent. The page functions promise no order.
+/// - **Flushes are complete.** After `flush(pages)` no CPU uses an old translation of these pages. After `flush_all` no
+///   CPU uses any old translation, including global ones and cached upper levels.
+/// - **A fence reaches all CPUs.** When `fence_all` returns, every CPU has executed a full memory barrier since the call.
+/// - **CPU numbers are stable.** `cpu` returns the same number while a function of the core runs, and CPUs have
+///   different numbers. (A kernel that migrates threads between CPUs must disable that meanwhile.)
+/// - **Safe code cannot make one.** Constructing a value is `unsafe`: the caller gives it to one memory core only and
+///   keeps no Rust reference into the core's regions. (Except where no memory can be harmed, as in the simulation.)
 #[expect(unsafe_code, reason = "a declaration: no unsafe block")]
 pub unsafe trait Machine {
-    /// The word at `at`.
+    /// Loads the word at `at`.
     fn load(&self, at: VirtAddr) -> u64;
 
-    /// Makes `value` the word at `at`.
+    /// Stores `value` at `at`.
     fn store(&self, at: VirtAddr, value: u64);
 
-    /// Sets `bits` in the word at `at`, in one step with respect to all CPUs. Returns the word as it was.
+    /// Atomically sets `bits` in the word at `at`. Returns the old word.
     fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64;
 
-    /// Clears all bits but `bits` in the word at `at`, in one step with respect to all CPUs. Returns the word as it was.
+    /// Atomically clears all bits but `bits` in the word at `at`. Returns the old word.
     fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64;
 
     /// Drops the translations of these pages on every CPU (INVLPG, SDM vol. 3 section 4.10.4), with at most one request
     /// to the other CPUs, and waits until each has done so.
     fn flush(&self, pages: &[VirtAddr]);
 
-    /// Drops every translation on every CPU, global ones and paging-structure caches included, with at most one request
-    /// to the other CPUs, and waits until each has done so.
+    /// Drops every translation on every CPU, including global ones and paging-structure caches, with at most one
+    /// request to the other CPUs, and waits until each has done so.
     fn flush_all(&self);
 
-    /// Drops the translation of the page at `at` on the CPU that runs, and on no other.
+    /// Drops the translation of the page at `at` on this CPU only.
     fn flush_local(&self, at: VirtAddr);
 
-    /// Waits until each CPU that runs has executed a full memory barrier. This is the expensive half of a barrier
-    /// whose other half costs nothing but an order for the compiler. Linux: `membarrier`, `smp_call_function`.
+    /// Waits until every running CPU has executed a full memory barrier. This is the expensive half of an asymmetric
+    /// barrier, whose other half is only a compiler barrier. Linux: `membarrier`, `smp_call_function`.
     fn fence_all(&self);
 
-    /// The CPU that runs.
+    /// The current CPU.
     fn cpu(&self) -> CpuNr;
 
     /// Zeroes the 4 KiB page at `at`.
@@ -127,19 +124,19 @@ pub unsafe trait Machine {
         }
     }
 
-    /// Makes every word of the 4 KiB page at `at` be `word`.
+    /// Stores `word` in every word of the 4 KiB page at `at`.
     fn fill_page(&self, at: VirtAddr, word: u64) {
         for index in 0..512 {
             self.store(at.offset(index * 8), word);
         }
     }
 
-    /// The number of the first word of the page at `at` that is not `word`.
-    fn first_other(&self, at: VirtAddr, word: u64) -> Option<u64> {
+    /// The index of the first word of the page at `at` that differs from `word`.
+    fn first_mismatch(&self, at: VirtAddr, word: u64) -> Option<u64> {
         (0..512).find(|index| self.load(at.offset(index * 8)) != word)
     }
 
-    /// Copies `pages` pages of 4 KiB from `from` on to `to` on, which do not overlap.
+    /// Copies `pages` pages of 4 KiB from `from` to `to`. They do not overlap.
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
         for word in 0..512 * pages {
             self.store(to.offset(word * 8), self.load(from.offset(word * 8)));
@@ -147,10 +144,10 @@ pub unsafe trait Machine {
     }
 }
 
-/// So that a test (or another owner of the machine) can use it beside the memory core.
+/// Lets a test, or another owner of the machine, use it beside the memory core.
 #[expect(unsafe_code, reason = "an implementation of the trait: no unsafe block")]
-// SAFETY: each function is the one of `M`, whose implementor promised the contract. A reference is no easier to get
-// than by having the machine, to which the third promise applies.
+// SAFETY: each method forwards to `M`, whose implementor promised the contract. Making a reference takes a value of
+// `M`, to which the third promise applies.
 unsafe impl<M: Machine + ?Sized> Machine for &M {
     #[inline(always)]
     fn load(&self, at: VirtAddr) -> u64 {
@@ -201,8 +198,8 @@ unsafe impl<M: Machine + ?Sized> Machine for &M {
         (**self).fill_page(at, word);
     }
 
-    fn first_other(&self, at: VirtAddr, word: u64) -> Option<u64> {
-        (**self).first_other(at, word)
+    fn first_mismatch(&self, at: VirtAddr, word: u64) -> Option<u64> {
+        (**self).first_mismatch(at, word)
     }
 
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {

@@ -1,4 +1,4 @@
-//! The facade: [`Memory`] is all of the memory core, for the kernel and for tests.
+//! [`Memory`], the facade of the memory core.
 //!
 //! ```text
 //!  boot ---.                      .--- allocate, free      (allocate)
@@ -6,10 +6,9 @@
 //!  remove -'\-> page tables        `-- check               (check)
 //! ```
 //!
-//! Locks: [`carapace_lock::Rank`] has their order and what each protects. None is
-//! taken by an interrupt handler, and none is held while a caller's `tell` runs, so that a shell may
-//! print and allocate there. (What does run under a lock: the `clock` of an add, `left_out` of boot,
-//! the work of `with_tables`.)
+//! Locks: [`carapace_lock::Rank`] defines their order and what each protects. Interrupt handlers take none. No lock is
+//! held while a caller's `report` or `each` runs, unless its function's documentation says so: a shell may print and
+//! allocate there. These callbacks run under a lock: `clock` of an add, `left_out` of boot, the work of `with_tables`.
 //!
 //! Neighbours: `boot` and `hot_add` add resources, `hot_remove` removes them, `allocate` serves allocations, `query`
 //! reports, `check` verifies every invariant. `hotplug_state`, `frame_cache`, `poison` and `zonelist` are the parts below.
@@ -30,125 +29,125 @@ use crate::info::{BootRange, Policy, ResourceId};
 use crate::machine::{CpuFeatures, Machine};
 use crate::page_table::PageTables;
 use crate::poison::{Mode, Poison};
-use crate::region::{Entry, Index, MAX_REGIONS, Region, Slot};
+use crate::region::{Index, IndexEntry, MAX_REGIONS, Region, RegionSlot};
 use crate::zonelist::Nodes;
 
 pub use crate::addr::Block;
 pub use crate::hotplug_state::MAX_HOTPLUG_RANGES;
 
-/// All of the memory core.
+/// The memory core.
 #[derive(Debug)]
 pub struct Memory<M> {
     pub(crate) machine: M,
-    /// Held by whatever adds or takes away a resource.
+    /// Held while a resource is added or removed. `None` before [`Memory::boot`].
     pub(crate) hotplug: Mutex<Option<Hotplug>>,
     pub(crate) tables: Mutex<Option<PageTables>>,
     pub(crate) index: RwLock<Index>,
-    pub(crate) slots: [Slot; MAX_REGIONS],
+    pub(crate) slots: [RegionSlot; MAX_REGIONS],
     pub(crate) nodes: Nodes,
     pub(crate) cache: FrameCache,
     pub(crate) poison: Poison,
-    /// Frames of page tables outside of resources' own room.
+    /// Frames of page tables outside of the resources' own metadata.
     pub(crate) page_tables: AtomicU64,
-    /// For each step: how many times it is to fail.
-    fail: [AtomicU32; Step::ALL.len()],
-    /// What becomes of memory that is added: its place in `Policy::ALL`.
+    /// For each step: how many more times it fails.
+    injections: [AtomicU32; Step::ALL.len()],
+    /// The policy for memory that is added, as an index into `Policy::ALL`.
     policy: AtomicU8,
 }
 
-/// What is known of memory at boot.
+/// The memory at boot, as the loader and the firmware describe it.
 #[derive(Clone, Copy, Debug)]
 pub struct BootMemory<'a> {
-    /// The top page table (CR3), whose direct map covers the ranges.
+    /// The root page table (CR3). Its direct map covers the ranges.
     pub root: Pfn,
     /// The CPU.
     pub features: CpuFeatures,
-    /// The usable ranges of the firmware's map, ascending.
+    /// The usable ranges of the firmware's memory map, ascending.
     pub ranges: &'a [BootRange],
-    /// What the loader and the kernel occupy in them, beside what the early frames gave out. Overlaps
-    /// are allowed: the first owner keeps the frames.
+    /// What the loader and the kernel occupy in them, in addition to the boot allocator's frames. Where entries
+    /// overlap, the first owner keeps the frames.
     pub occupied: &'a [Occupied],
-    /// Where memory may be hot-plugged (SRAT's hot-pluggable ranges), in any order and any pieces; empty: anywhere.
+    /// Where memory may be hot-plugged (hot-pluggable ranges of the SRAT), in any order. Empty: anywhere.
     pub hotplug: &'a [PfnRange],
 }
 
 impl<M: Machine> Memory<M> {
-    /// A memory core that knows no memory yet.
+    /// A memory core without memory.
     pub const fn new(machine: M) -> Self {
         Memory {
             machine,
             hotplug: Mutex::new(Rank::Hotplug, None),
             tables: Mutex::new(Rank::PageTables, None),
             index: RwLock::new(Rank::Index, Index::new()),
-            slots: [const { Slot::new() }; MAX_REGIONS],
+            slots: [const { RegionSlot::new() }; MAX_REGIONS],
             nodes: Nodes::new(),
             cache: FrameCache::new(),
             poison: Poison::new(),
             page_tables: AtomicU64::new(0),
-            fail: [const { AtomicU32::new(0) }; Step::ALL.len()],
+            injections: [const { AtomicU32::new(0) }; Step::ALL.len()],
             policy: AtomicU8::new(0),
         }
     }
 
-    /// The machine: for host tests, where it is a simulated one. Elsewhere safe code must not have it, see
-    /// [`Machine`].
+    /// The simulated machine of a host test. Elsewhere safe code must not have the machine, see [`Machine`].
     #[cfg(any(test, feature = "sim"))]
     pub fn machine(&self) -> &M {
         &self.machine
     }
 
-    /// Makes `step` of the next `times` adds or removals fail (0: of none).
+    /// Makes `step` fail in the next `times` adds or removals. 0 cancels the injection.
     pub fn inject(&self, step: Step, times: u32) {
-        self.fail[step as usize].store(times, Ordering::Relaxed);
+        self.injections[step as usize].store(times, Ordering::Relaxed);
     }
 
-    /// How many times `step` is still to fail.
+    /// How many more times `step` will fail.
     pub fn injections_left(&self, step: Step) -> u32 {
-        self.fail[step as usize].load(Ordering::Relaxed)
+        self.injections[step as usize].load(Ordering::Relaxed)
     }
 
-    /// What becomes of memory that is added from now on.
+    /// Sets the policy for memory that is added from now on.
     pub fn set_policy(&self, policy: Policy) {
-        let place = Policy::ALL.iter().position(|&other| other == policy);
-        self.policy.store(place.unwrap_or(0) as u8, Ordering::Relaxed);
+        let index = Policy::ALL.iter().position(|&other| other == policy);
+        self.policy.store(index.unwrap_or(0) as u8, Ordering::Relaxed);
     }
 
-    /// What becomes of memory that is added.
+    /// The policy for memory that is added.
     pub fn policy(&self) -> Policy {
-        let place = usize::from(self.policy.load(Ordering::Relaxed));
-        Policy::ALL.get(place).copied().unwrap_or(Policy::ALL[0])
+        let index = usize::from(self.policy.load(Ordering::Relaxed));
+        Policy::ALL.get(index).copied().unwrap_or(Policy::ALL[0])
     }
 
-    /// The error of an add's step that was told to fail.
+    /// [`Memory::should_fail`] for a step of an add.
     pub(crate) fn check_injected(&self, step: Step) -> Result<(), AddError> {
         self.should_fail(step).map_err(|step| AddError::Injected { step })
     }
 
-    /// The step itself when it was told to fail, which counts once.
+    /// Returns `Err(step)` when a failure of `step` is injected, and counts it down.
     pub(crate) fn should_fail(&self, step: Step) -> Result<(), Step> {
-        let counted = self.fail[step as usize]
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1));
+        let counted =
+            self.injections[step as usize]
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1));
         if counted.is_ok() { Err(step) } else { Ok(()) }
     }
 
     /// The index entry of resource `id`.
-    pub(crate) fn entry(&self, id: ResourceId) -> Option<Entry> {
+    pub(crate) fn entry(&self, id: ResourceId) -> Option<IndexEntry> {
         self.index.read().entries().iter().find(|entry| entry.id == id).copied()
     }
 
-    /// The index entry that comes after frame `after` (`None`: the first). To walk over resources
-    /// without a lock held in between.
-    pub(crate) fn entry_after(&self, after: Option<Pfn>) -> Option<Entry> {
+    /// The first index entry that starts after frame `after` (`None`: the first of all). Walks over the resources
+    /// without holding a lock in between.
+    pub(crate) fn entry_after(&self, after: Option<Pfn>) -> Option<IndexEntry> {
         let index = self.index.read();
-        let place = match after {
+        let next = match after {
             Some(pfn) => index.entries().partition_point(|entry| entry.range.start <= pfn),
             None => 0,
         };
-        index.entries().get(place).copied()
+        index.entries().get(next).copied()
     }
 
-    /// Runs `work` on a slot's region, under its lock; `None` when the slot is empty. No frame of it is
-    /// cached then, and what becomes of its free frames is known to its node when the lock is dropped.
+    /// Runs `work` on a slot's region under its lock. `None` when the slot is empty. The frame cache holds no frame of
+    /// the region meanwhile, and the node's statistics are updated before the lock is released.
     #[inline]
     pub(crate) fn with_region<T>(
         &self,
@@ -182,19 +181,19 @@ impl<M: Machine> Memory<M> {
         self.poison.set_mode(mode);
     }
 
-    /// [`Memory::with_region`] that leaves cached frames in the cache.
+    /// [`Memory::with_region`] without draining the frame cache.
     #[inline]
     pub(crate) fn locked<T>(
         &self,
         slot: SlotNr,
         work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
     ) -> Option<T> {
-        let place = self.slots.get(slot.0 as usize)?;
-        let mut region = place.region.lock();
+        let entry = self.slots.get(slot.0 as usize)?;
+        let mut region = entry.region.lock();
         let region = region.as_mut()?;
-        let buddy = region.buddy(&self.machine, slot, &place.summary);
+        let buddy = region.buddy(&self.machine, slot, &entry.summary);
         let result = work(region, &buddy);
-        self.nodes.changed(slot, &place.summary);
+        self.nodes.changed(slot, &entry.summary);
         Some(result)
     }
 }

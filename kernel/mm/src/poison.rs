@@ -1,22 +1,23 @@
-//! Poison: a mode in which memory that was freed is watched, to find who writes to it all the same.
+//! Page poisoning: an optional mode that detects writes to freed memory. Corresponds to Linux `mm/page_poison.c`.
 //!
 //! ```text
-//!  free --> filled with POISON, noted in `watched` --> ... --> allocated: compared, noted no longer
-//!                                                     '-----> gone with its device: noted no longer, not looked at
+//!  free --> fill with POISON, add to the list --> ... --> allocated: compare, drop from the list
+//!                                                 '-----> removed with its device: drop, do not compare
 //! ```
 //!
-//! Which frames are poisoned stands in a short list of ranges outside of the memory itself: a frame that was never
-//! allocated is never touched, a DIMM that comes back with other bytes is no alarm, and nothing has to be undone when
-//! the mode ends. With the list full, the range that was noted first is compared once more and let go.
+//! A short list of ranges outside of the memory itself records the poisoned frames. Frames that were never allocated
+//! are not touched, a DIMM that returns with other contents raises no alarm, and ending the mode undoes nothing. When
+//! the list is full, its oldest range is compared and dropped.
 //!
-//! Invariants: a frame in `watched` is free (or taken out of use, free or isolated) and mapped, and nobody but an
-//! intruder has written to it since it was filled. So every way out of the buddy that gives a frame away passes
-//! `watched`, and so does a region's end. Blocks of more than [`MOST_PAGES`] are left alone: whoever takes a
-//! terabyte without touching it need not have it. The poison has bit 0 clear, so that a freed page table that the CPU
-//! walks all the same has no entry that is present. The list's lock comes after a region's
-//! ([`carapace_lock::Rank`]).
+//! Invariants:
+//! * A frame in the list is free, offline or isolated, it is mapped, and only an erroneous write changes it.
+//! * Therefore each path that takes a frame out of the buddy consults the list, and so does the removal of a region.
+//! * Blocks larger than [`MAX_POISONED_PAGES`] are not poisoned, so freeing an untouched terabyte does not fault in its
+//!   host memory.
+//! * Bit 0 of the poison is clear: a CPU that walks a freed page table finds no present entry.
+//! * The list's lock ranks after a region's ([`carapace_lock::Rank`]).
 //!
-//! Neighbours: `allocate` and `hot_remove::capacity` give and take frames, `hot_remove` forgets them, `query` reports.
+//! Neighbours: `allocate` and `hot_remove::capacity` allocate and free frames, `hot_remove` drops ranges, `query` reports.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,23 +29,23 @@ use crate::addr::{Pfn, PfnRange};
 use crate::address_space::direct;
 use crate::machine::Machine;
 
-/// What a freed word is.
+/// The value of each word of a poisoned frame.
 pub const POISON: u64 = 0xdada_dada_dada_dada;
-/// The most frames of a block that is poisoned: 256 MiB.
-pub const MOST_PAGES: u64 = 1 << 16;
-/// Ranges that are watched at most; neighbouring ones are one.
-const RANGES: usize = 256;
-/// Findings that wait to be told.
-const FINDINGS: usize = 16;
+/// The largest block that is poisoned, in frames: 256 MiB.
+pub const MAX_POISONED_PAGES: u64 = 1 << 16;
+/// The most ranges in the list. Adjacent ranges are merged.
+const MAX_RANGES: usize = 256;
+/// The most findings that wait to be reported.
+const MAX_FINDINGS: usize = 16;
 
-/// A word of a free frame that is not what it was filled with.
+/// A corrupted word of a free frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The frame.
     pub pfn: Pfn,
-    /// Bytes into it.
+    /// The word's byte offset in the frame.
     pub offset: u64,
-    /// What is there; the first such word of the frame.
+    /// The word found there, the first corrupted one of the frame.
     pub found: u64,
 }
 
@@ -58,30 +59,30 @@ impl fmt::Display for Finding {
 /// Whether freed memory is poisoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It is.
+    /// Poisoned.
     On,
-    /// It is not.
+    /// Not poisoned.
     Off,
 }
 
-/// How it stands.
+/// The state of page poisoning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoisonInfo {
     /// Whether freed memory is poisoned from now on.
     pub mode: Mode,
-    /// Frames that are watched.
+    /// Poisoned frames.
     pub watched_pages: u64,
-    /// Frames that were found written to, since boot.
+    /// Corrupted frames found since boot.
     pub damaged_pages: u64,
 }
 
-/// The mode, and what is watched.
+/// The mode and the list of poisoned frames.
 #[derive(Debug)]
 pub(crate) struct Poison {
     on: AtomicBool,
-    /// The frames of `watched`, to be read without the lock: mostly 0.
+    /// The number of frames in the list, read without the lock. Mostly 0.
     pages: AtomicU64,
-    /// Findings that nobody has taken yet, likewise.
+    /// The number of unreported findings, read without the lock.
     waiting: AtomicU64,
     damaged: AtomicU64,
     state: Mutex<Watched>,
@@ -89,28 +90,29 @@ pub(crate) struct Poison {
 
 #[derive(Debug)]
 struct Watched {
-    /// Ascending, disjoint, and no two touch.
-    ranges: ArrayVec<PfnRange, RANGES>,
-    /// The place in `ranges` that is let go next, when there is no room.
-    next_out: usize,
-    findings: ArrayVec<Finding, FINDINGS>,
+    /// Ascending, disjoint, not adjacent.
+    ranges: ArrayVec<PfnRange, MAX_RANGES>,
+    /// The index in `ranges` to evict next, when the list is full.
+    next_victim: usize,
+    findings: ArrayVec<Finding, MAX_FINDINGS>,
 }
 
 /// The result of [`Poison::verify`].
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
-    /// Frames that were compared.
+    /// The number of compared frames.
     pub(crate) pages: u64,
     /// Where to continue, if there are more.
     pub(crate) next: Option<Pfn>,
-    /// Frames that were written to, as many as fit.
-    pub(crate) findings: ArrayVec<Finding, FINDINGS>,
+    /// Corrupted frames, the first [`MAX_FINDINGS`].
+    pub(crate) findings: ArrayVec<Finding, MAX_FINDINGS>,
 }
 
 impl Poison {
-    /// Nothing is watched.
+    /// Off, with an empty list.
     pub(crate) const fn new() -> Self {
-        let state = Watched { ranges: ArrayVec::new_const(), next_out: 0, findings: ArrayVec::new_const() };
+        let state =
+            Watched { ranges: ArrayVec::new_const(), next_victim: 0, findings: ArrayVec::new_const() };
         Poison {
             on: AtomicBool::new(false),
             pages: AtomicU64::new(0),
@@ -141,7 +143,7 @@ impl Poison {
         }
     }
 
-    /// Takes the oldest finding. Costs one load while there is none.
+    /// Takes the oldest unreported finding. Costs one load when there is none.
     pub(crate) fn next_finding(&self) -> Option<Finding> {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return None;
@@ -152,15 +154,15 @@ impl Poison {
         finding
     }
 
-    /// Compares the watched frames of `within`, at most `most` of them, without letting them go.
+    /// Compares the poisoned frames in `within`, at most `most` of them, and leaves them in the list.
     pub(crate) fn verify<M: Machine>(&self, machine: &M, within: PfnRange, most: u64) -> Verified {
         let state = self.state.lock();
         let mut verified = Verified::default();
-        let watched = state.ranges.iter().map(|range| range.intersection(within));
-        for part in watched.filter(|part| !part.is_empty()) {
+        let listed = state.ranges.iter().map(|range| range.intersection(within));
+        for part in listed.filter(|part| !part.is_empty()) {
             let now = PfnRange::of(part.start, part.pages().min(most - verified.pages));
             verified.pages += now.pages();
-            now.each().filter_map(|pfn| differs(machine, pfn)).for_each(|finding| {
+            now.each().filter_map(|pfn| corruption(machine, pfn)).for_each(|finding| {
                 let _ = verified.findings.try_push(finding);
             });
             if verified.pages == most {
@@ -171,26 +173,26 @@ impl Poison {
         verified
     }
 
-    /// Fills frames that nobody has any more and watches them. To be called before anybody can have them again.
+    /// Poisons freed frames. Call it before they can be allocated again.
     #[inline]
     pub(crate) fn freed<M: Machine>(&self, machine: &M, frames: PfnRange) {
-        if self.mode() == Mode::On && frames.pages() <= MOST_PAGES {
-            self.watch(machine, frames);
+        if self.mode() == Mode::On && frames.pages() <= MAX_POISONED_PAGES {
+            self.fill(machine, frames);
         }
     }
 
-    /// Compares what is watched of frames that somebody gets, before they are his.
+    /// Compares the poisoned ones of `frames`, which are being allocated, and drops them from the list.
     #[inline]
     pub(crate) fn taken<M: Machine>(&self, machine: &M, frames: PfnRange) {
         if self.pages.load(Ordering::Relaxed) > 0 {
-            self.let_go(frames, &mut |part| self.compare(machine, part));
+            self.drop_frames(frames, &mut |part| self.compare(machine, part));
         }
     }
 
-    /// Watches `frames` no longer, without a look at them: they are going, or gone.
-    pub(crate) fn forget(&self, frames: PfnRange) {
+    /// Drops `frames`, which are being removed, from the list without comparing them.
+    pub(crate) fn removed(&self, frames: PfnRange) {
         if self.pages.load(Ordering::Relaxed) > 0 {
-            self.let_go(frames, &mut |_| ArrayVec::new());
+            self.drop_frames(frames, &mut |_| ArrayVec::new());
         }
     }
 
@@ -202,37 +204,41 @@ impl Poison {
     }
 
     #[cold]
-    fn watch<M: Machine>(&self, machine: &M, frames: PfnRange) {
+    fn fill<M: Machine>(&self, machine: &M, frames: PfnRange) {
         for pfn in frames.each() {
             machine.fill_page(direct(pfn.start()), POISON);
         }
         let mut state = self.state.lock();
         if state.ranges.is_full() && state.neighbours(frames).is_empty() {
-            let place = state.next_out % RANGES;
-            state.next_out = place + 1;
-            let old = state.ranges.remove(place);
+            let victim = state.next_victim % MAX_RANGES;
+            state.next_victim = victim + 1;
+            let old = state.ranges.remove(victim);
             let found = self.compare(machine, old);
-            self.note(&mut state, found);
+            self.queue(&mut state, found);
         }
         state.insert(frames);
         self.pages.store(state.pages(), Ordering::Relaxed);
     }
 
     #[cold]
-    fn let_go(&self, frames: PfnRange, look: &mut dyn FnMut(PfnRange) -> ArrayVec<Finding, FINDINGS>) {
+    fn drop_frames(
+        &self,
+        frames: PfnRange,
+        compare: &mut dyn FnMut(PfnRange) -> ArrayVec<Finding, MAX_FINDINGS>,
+    ) {
         let mut state = self.state.lock();
         while let Some(part) = state.cut(frames) {
-            let found = look(part);
-            self.note(&mut state, found);
+            let found = compare(part);
+            self.queue(&mut state, found);
         }
         self.pages.store(state.pages(), Ordering::Relaxed);
     }
 
-    /// The frames of `part` that are not as they were filled; as many as there is room for, all are counted.
-    fn compare<M: Machine>(&self, machine: &M, part: PfnRange) -> ArrayVec<Finding, FINDINGS> {
+    /// The corrupted frames of `part`. Counts all of them, returns the first [`MAX_FINDINGS`].
+    fn compare<M: Machine>(&self, machine: &M, part: PfnRange) -> ArrayVec<Finding, MAX_FINDINGS> {
         let mut findings = ArrayVec::new();
         for pfn in part.each() {
-            if let Some(finding) = differs(machine, pfn) {
+            if let Some(finding) = corruption(machine, pfn) {
                 self.damaged.fetch_add(1, Ordering::Relaxed);
                 let _ = findings.try_push(finding);
             }
@@ -240,17 +246,18 @@ impl Poison {
         findings
     }
 
-    fn note(&self, state: &mut Watched, found: ArrayVec<Finding, FINDINGS>) {
+    fn queue(&self, state: &mut Watched, found: ArrayVec<Finding, MAX_FINDINGS>) {
         for finding in found {
-            // Those that find no room are counted in `damaged`.
+            // When the queue is full, the finding is only counted, in `damaged`.
             let _ = state.findings.try_push(finding);
         }
         self.waiting.store(state.findings.len() as u64, Ordering::Relaxed);
     }
 }
 
-fn differs<M: Machine>(machine: &M, pfn: Pfn) -> Option<Finding> {
-    let word = machine.first_other(direct(pfn.start()), POISON)?;
+/// The first corrupted word of a poisoned frame.
+fn corruption<M: Machine>(machine: &M, pfn: Pfn) -> Option<Finding> {
+    let word = machine.first_mismatch(direct(pfn.start()), POISON)?;
     let found = machine.load(direct(pfn.start()).offset(8 * word));
     Some(Finding { pfn, offset: 8 * word, found })
 }
@@ -260,38 +267,38 @@ impl Watched {
         self.ranges.iter().map(|range| range.pages()).sum()
     }
 
-    /// Which ranges touch or overlap `frames`.
+    /// The indexes of the ranges adjacent to or overlapping `frames`.
     fn neighbours(&self, frames: PfnRange) -> core::ops::Range<usize> {
         let from = self.ranges.partition_point(|range| range.end < frames.start);
         let to = self.ranges.partition_point(|range| range.start <= frames.end);
         from..to.max(from)
     }
 
-    /// Notes `frames`; there is room, or a range that they touch.
+    /// Inserts `frames`. The list is not full, or has a neighbour of `frames` to merge with.
     fn insert(&mut self, frames: PfnRange) {
         let near = self.neighbours(frames);
         let start = self.ranges.get(near.start).filter(|_| !near.is_empty());
         let start = start.map_or(frames.start, |range| range.start.min(frames.start));
         let end = self.ranges[near.clone()].last().map_or(frames.end, |range| range.end.max(frames.end));
-        let place = near.start;
+        let at = near.start;
         self.ranges.drain(near);
-        let inserted = self.ranges.try_insert(place, PfnRange::new(start, end));
-        debug_assert!(inserted.is_ok(), "room was made");
+        let inserted = self.ranges.try_insert(at, PfnRange::new(start, end));
+        debug_assert!(inserted.is_ok(), "the list of poisoned ranges is full");
     }
 
-    /// Takes the first watched part of `frames` out of the list.
+    /// Removes the first listed part of `frames` and returns it.
     fn cut(&mut self, frames: PfnRange) -> Option<PfnRange> {
-        let place = self.ranges.partition_point(|range| range.end <= frames.start);
-        let range = *self.ranges.get(place)?;
+        let at = self.ranges.partition_point(|range| range.end <= frames.start);
+        let range = *self.ranges.get(at)?;
         let part = range.intersection(frames);
         if part.is_empty() {
             return None;
         }
-        self.ranges.remove(place);
+        self.ranges.remove(at);
         for rest in [PfnRange::new(part.end, range.end), PfnRange::new(range.start, part.start)] {
-            // Where two pieces are left of one and there is room for one of them, the other is watched no longer.
+            // If the range was split in two and the list is full, the second part is dropped.
             if !rest.is_empty() {
-                let _ = self.ranges.try_insert(place, rest);
+                let _ = self.ranges.try_insert(at, rest);
             }
         }
         Some(part)

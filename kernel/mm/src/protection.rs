@@ -37,7 +37,7 @@ pub enum Unprotected {
         /// Its physical address.
         phys: PhysAddr,
     },
-    /// Something is mapped in the lower half, where null pointers point.
+    /// The lower half, where null pointers point, has a mapping.
     LowerHalf(VirtAddr),
     /// A guard page is mapped.
     Guard(VirtAddr),
@@ -46,17 +46,14 @@ pub enum Unprotected {
 impl fmt::Display for Unprotected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unprotected::WritableExecutable(at) => write!(f, "{at} may be written and executed"),
+            Unprotected::WritableExecutable(at) => write!(f, "{at} is writable and executable"),
             Unprotected::Executable(at) => {
-                write!(f, "{at} may be executed, and is no part of the kernel's image")
+                write!(f, "{at} is executable, but not part of the kernel image")
             }
             Unprotected::Alias { image, phys } => {
-                write!(
-                    f,
-                    "the kernel's read-only page {image} may be written through the direct map, at {phys}"
-                )
+                write!(f, "the kernel's read-only page {image} is writable through the direct map, at {phys}")
             }
-            Unprotected::LowerHalf(at) => write!(f, "{at} is mapped, in the half that belongs to nobody"),
+            Unprotected::LowerHalf(at) => write!(f, "{at} is mapped, but the lower half must be empty"),
             Unprotected::Guard(at) => write!(f, "the guard page {at} is mapped"),
         }
     }
@@ -130,14 +127,14 @@ pub fn verify_leaves<M: Machine>(
     most: usize,
     report: &mut dyn FnMut(Unprotected),
 ) -> (u64, Option<VirtAddr>) {
-    let mut looked = 0;
+    let mut checked = 0;
     let next = leaves(tables, machine, from, most, &mut |leaf| {
-        looked += 1;
+        checked += 1;
         if let Some(missing) = fault_of(&leaf) {
             report(missing);
         }
     });
-    (looked, next)
+    (checked, next)
 }
 
 /// Verifies the other mappings of the image's read-only frames, and that `guards` are unmapped. Returns the number of
@@ -148,20 +145,20 @@ pub fn verify_rest<M: Machine>(
     guards: impl Iterator<Item = VirtAddr>,
     report: &mut dyn FnMut(Unprotected),
 ) -> u64 {
-    let mut looked = 0;
+    let mut checked = 0;
     tables.for_each_leaf(machine, KERNEL.start, KERNEL.size / PAGE_SIZE - 1, &mut |leaf| {
         if matches!(leaf.rights, Some(Rights::ReadOnly | Rights::Code)) {
-            looked += leaf.size.pages();
+            checked += leaf.size.pages();
             read_only_everywhere(tables, machine, &leaf, report);
         }
     });
     for guard in guards {
-        looked += 1;
+        checked += 1;
         if tables.translate(machine, guard).is_some() {
             report(Unprotected::Guard(guard));
         }
     }
-    looked
+    checked
 }
 
 fn fault_of(leaf: &Leaf) -> Option<Unprotected> {
@@ -243,7 +240,7 @@ mod tests {
         }
 
         /// Changes the entry of the leaf that maps `at`.
-        fn spoil(&self, at: VirtAddr, change: impl Fn(u64) -> u64) {
+        fn change_entry(&self, at: VirtAddr, change: impl Fn(u64) -> u64) {
             let mut last = None;
             self.tables.path(&self.sim, at, &mut |step| last = Some(step));
             let step = last.unwrap();
@@ -268,14 +265,14 @@ mod tests {
         fn missing(&self) -> Vec<Unprotected> {
             let mut all = Vec::new();
             let guards = [HEAP.start, HEAP.start.offset(2 * PAGE_SIZE)].into_iter();
-            let (mut looked, mut from) = (0, Some(VirtAddr(0)));
+            let (mut checked, mut from) = (0, Some(VirtAddr(0)));
             while let Some(at) = from {
                 let mut report = |missing| all.push(missing);
                 let (some, next) = verify_leaves(&self.tables, &self.sim, at, 3, &mut report);
-                (looked, from) = (looked + some, next);
+                (checked, from) = (checked + some, next);
             }
-            looked += verify_rest(&self.tables, &self.sim, guards, &mut |missing| all.push(missing));
-            assert!(looked > 4);
+            checked += verify_rest(&self.tables, &self.sim, guards, &mut |missing| all.push(missing));
+            assert!(checked > 4);
             all
         }
     }
@@ -284,24 +281,24 @@ mod tests {
     /// name and address and nothing else is. Fails when `check` misses a writable and executable page, code outside the
     /// image, a writable alias of the kernel's text or constants, a mapped guard page, or a mapping in the lower half.
     #[test]
-    fn what_is_not_protected_is_told() {
+    fn missing_protections_are_reported() {
         assert_eq!((Kernel::new().missing(), Kernel::new().executable()), (Vec::new(), (1, 0)));
         let image = |page: u64| KERNEL.start.offset(page * PAGE_SIZE);
 
         let kernel = Kernel::new();
-        kernel.spoil(image(2), |entry| entry & !NO_EXECUTE);
+        kernel.change_entry(image(2), |entry| entry & !NO_EXECUTE);
         assert_eq!(kernel.missing(), [Unprotected::WritableExecutable(image(2))]);
         assert_eq!(kernel.executable(), (2, 1));
 
         let kernel = Kernel::new();
         let heap = HEAP.start.offset(PAGE_SIZE);
-        kernel.spoil(heap, |entry| entry & !(NO_EXECUTE | WRITABLE));
+        kernel.change_entry(heap, |entry| entry & !(NO_EXECUTE | WRITABLE));
         assert_eq!(kernel.missing(), [Unprotected::Executable(heap)]);
 
         for page in [0, 1] {
             let kernel = Kernel::new();
             let phys = Pfn(IMAGE[page].0).start();
-            kernel.spoil(direct(phys), |entry| entry | WRITABLE);
+            kernel.change_entry(direct(phys), |entry| entry | WRITABLE);
             let image = image(page as u64);
             assert_eq!(kernel.missing(), [Unprotected::Alias { image, phys }]);
         }

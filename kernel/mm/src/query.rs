@@ -10,7 +10,7 @@ use crate::addr::{Order, Pfn, PfnRange, SectionNr};
 use crate::address_space::descriptor;
 use crate::boot_alloc::Owner;
 use crate::buddy::{Buddy, Found, page_state};
-use crate::descriptor::State;
+use crate::descriptor::BlockState;
 use crate::info::{
     BlockInfo, Holder, NodeTotals, PageInfo, PageState, ResourceId, ResourceInfo, ResourceState, SectionRow,
     SectionState, Totals,
@@ -18,14 +18,14 @@ use crate::info::{
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::poison::{Finding, PoisonInfo};
-use crate::region::{Entry, Region};
+use crate::region::{IndexEntry, Region};
 use crate::rmap::RmapEntry;
 use crate::section;
 
 impl<M: Machine> Memory<M> {
     /// All resources, by ascending address.
     pub fn resources(&self, report: &mut dyn FnMut(ResourceInfo)) {
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             if let Some(info) = self.info(entry) {
                 report(info);
             }
@@ -57,7 +57,7 @@ impl<M: Machine> Memory<M> {
 
     /// Reports sections with a frame in `within`, one row per section and resource, by ascending resource.
     pub fn sections(&self, within: PfnRange, report: &mut dyn FnMut(SectionRow)) {
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             for section in section::touched(entry.range.intersection(within)) {
                 if let Some(row) = self.section_row(entry, section) {
                     report(row);
@@ -102,7 +102,7 @@ impl<M: Machine> Memory<M> {
     pub fn free_blocks(&self, id: ResourceId) -> Option<[u64; Order::COUNT]> {
         let entry = self.entry(id)?;
         self.with_region(entry.slot, |region, buddy| {
-            let listed = |order| if region.is_isolated_whole() { 0 } else { buddy.free_blocks(order) };
+            let listed = |order| if region.is_fully_isolated() { 0 } else { buddy.free_blocks(order) };
             core::array::from_fn(|order| listed(Order(order as u8)))
         })
     }
@@ -124,7 +124,7 @@ impl<M: Machine> Memory<M> {
         self.block_of(entry, pfn)
     }
 
-    fn block_of(&self, entry: Entry, pfn: Pfn) -> Option<BlockInfo> {
+    fn block_of(&self, entry: IndexEntry, pfn: Pfn) -> Option<BlockInfo> {
         self.with_region(entry.slot, |region, buddy| {
             let data = region.layout.data;
             if !region.layout.is_boot() && data.contains(pfn) {
@@ -207,7 +207,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Calls `each` with every entry of the index, without holding a lock.
-    pub(crate) fn each_entry(&self, mut each: impl FnMut(Entry)) {
+    pub(crate) fn for_each_entry(&self, mut each: impl FnMut(IndexEntry)) {
         let mut after = None;
         while let Some(entry) = self.entry_after(after) {
             after = Some(entry.range.start);
@@ -215,27 +215,28 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    fn info(&self, entry: Entry) -> Option<ResourceInfo> {
+    fn info(&self, entry: IndexEntry) -> Option<ResourceInfo> {
         self.with_region(entry.slot, |region, buddy| region_info(region, buddy))
     }
 
-    fn section_row(&self, entry: Entry, section: SectionNr) -> Option<SectionRow> {
+    fn section_row(&self, entry: IndexEntry, section: SectionNr) -> Option<SectionRow> {
         self.with_region(entry.slot, |region, buddy| section_row(region, buddy, section))?
     }
 }
 
 fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>) -> ResourceInfo {
     let layout = &region.layout;
-    let boot_pages = buddy.pages_in(State::Boot);
+    let boot_pages = buddy.pages_in(BlockState::Boot);
     let usable_pages = layout.usable.pages() - boot_pages;
     // Free frames that cannot be allocated count as offline.
-    let free_there = buddy.summary.free() + buddy.pages_in(State::Cached);
-    let free_pages = if region.is_isolated_whole() { 0 } else { free_there };
-    let offline_pages =
-        buddy.pages_in(State::Offline) + buddy.pages_in(State::Isolated) + (free_there - free_pages);
+    let free_there = buddy.summary.free() + buddy.pages_in(BlockState::Cached);
+    let free_pages = if region.is_fully_isolated() { 0 } else { free_there };
+    let offline_pages = buddy.pages_in(BlockState::Offline)
+        + buddy.pages_in(BlockState::Isolated)
+        + (free_there - free_pages);
     let mut usable_start = layout.usable.start;
     if boot_pages > 0 {
-        while let Some(found) = buddy.find(usable_start).filter(|found| found.tag.state == State::Boot) {
+        while let Some(found) = buddy.find(usable_start).filter(|found| found.tag.state == BlockState::Boot) {
             usable_start = found.range().end;
         }
     }
@@ -256,8 +257,8 @@ fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>) -> ResourceInf
         usable_pages,
         free_pages,
         offline_pages,
-        movable_pages: buddy.pages_in(State::Movable),
-        pinned_pages: buddy.pages_in(State::Pinned),
+        movable_pages: buddy.pages_in(BlockState::Movable),
+        pinned_pages: buddy.pages_in(BlockState::Pinned),
         largest_free_pages: if free_pages == 0 { 0 } else { buddy.summary.highest().map_or(0, Order::pages) },
         max_order: region.max,
         add: region.stats,
@@ -277,13 +278,15 @@ fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: Secti
         let found = buddy.find(at)?;
         let pages = found.range().intersection(usable_run).pages();
         match found.tag.state {
-            State::Boot => {}
-            State::Free | State::Cached if region.is_isolated_whole() => {
+            BlockState::Boot => {}
+            BlockState::Free | BlockState::Cached if region.is_fully_isolated() => {
                 (usable, offline) = (usable + pages, offline + pages);
             }
-            State::Free | State::Cached => (usable, free) = (usable + pages, free + pages),
-            State::Movable | State::Pinned => usable += pages,
-            State::Offline | State::Isolated => (usable, offline) = (usable + pages, offline + pages),
+            BlockState::Free | BlockState::Cached => (usable, free) = (usable + pages, free + pages),
+            BlockState::Movable | BlockState::Pinned => usable += pages,
+            BlockState::Offline | BlockState::Isolated => {
+                (usable, offline) = (usable + pages, offline + pages)
+            }
         }
         at = found.range().end;
     }
@@ -306,17 +309,17 @@ fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: Secti
 /// The block of the usable run that contains `pfn`.
 fn block_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, pfn: Pfn) -> Option<BlockInfo> {
     let found: Found = buddy.find(pfn)?;
-    let word = if found.tag.state.is_allocated() || found.tag.state == State::Boot {
+    let word = if found.tag.state.is_allocated() || found.tag.state == BlockState::Boot {
         buddy.page(found.head).rmap()
     } else {
         0
     };
     let block = |state, order, holder| BlockInfo { range: found.range(), state, order, holder };
     Some(match (found.tag.state, RmapEntry::of(word)) {
-        (State::Free, _) if region.is_isolated_whole() => {
+        (BlockState::Free, _) if region.is_fully_isolated() => {
             block(PageState::Offline, Some(found.tag.order), Holder::None)
         }
-        (State::Boot, RmapEntry::Owner(Owner::Memmap)) => {
+        (BlockState::Boot, RmapEntry::Owner(Owner::Memmap)) => {
             block(PageState::Memmap, None, Holder::Boot(Owner::Memmap))
         }
         (state, word) => block(page_state(state), Some(found.tag.order), word.shown()),

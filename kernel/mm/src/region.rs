@@ -1,4 +1,5 @@
-//! Regions: a resource with its buddy, in a fixed table of slots, and the way from a frame to its slot.
+//! The regions: each present resource with its buddy allocator, in a fixed table of slots, and the index that finds
+//! the slot of a frame.
 //!
 //! ```text
 //!  index   sorted ranges  [0x100,0x9f000) -> 0   [0x100000,0x110000) -> 2   ...     binary search
@@ -6,11 +7,15 @@
 //!  header  (inside the resource) counters and list heads, see `buddy`
 //! ```
 //!
-//! Invariants: the index holds exactly the filled slots, ascending, disjoint. A slot's region changes
-//! only under the hotplug lock and the slot's own. No block spans two regions. A slot's summary is
-//! empty while the slot is. Both tables are static: plugging takes no memory for them.
+//! Invariants:
+//! * The index holds exactly the filled slots, ascending and disjoint.
+//! * A slot's region changes only under both the hotplug lock and the slot's lock.
+//! * No block spans two regions.
+//! * The summary of an empty slot is empty.
+//! * Both tables are static: plugging allocates no memory for them.
+//! * A CPU holds the lock of one region at a time ([`carapace_lock::Rank`]).
 //!
-//! A region's lock is held one at a time ([`carapace_lock::Rank`]). Neighbours: `memory` is the only user.
+//! Neighbours: `memory` owns the table.
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -23,39 +28,39 @@ use crate::info::{AddStats, DeviceId, ResourceId, Zone};
 use crate::layout::Layout;
 use crate::machine::Machine;
 
-/// Regions there can be: 256 slots of QEMU's with some of several ranges, and boot memory.
+/// The most regions: QEMU's 256 DIMM slots, some with several ranges, and boot memory.
 pub const MAX_REGIONS: usize = 512;
 
-/// A resource that is present.
+/// A present resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Region {
     /// The resource's number.
     pub id: ResourceId,
-    /// Whose it is.
+    /// The device that holds it.
     pub device: DeviceId,
-    /// Its node.
+    /// The node.
     pub node: NodeId,
-    /// What it may be used for.
+    /// The allocations that it serves.
     pub zone: Zone,
-    /// Where its own data lies.
+    /// The layout of its frames.
     pub layout: Layout,
-    /// Where its allocator's words lie.
+    /// The layout of its allocator's words.
     pub metadata: MetadataLayout,
     /// The highest order of its blocks.
     pub max: Order,
-    /// What adding it cost.
+    /// The cost of adding it.
     pub stats: AddStats,
-    /// The frames of its usable run that are being taken out of use; none: empty.
+    /// The usable frames that are being offlined. Empty if none.
     pub isolated: PfnRange,
 }
 
 impl Region {
-    /// Whether all of it is being taken out of use: then it is on no node's list.
-    pub fn is_isolated_whole(&self) -> bool {
+    /// Whether all usable frames are being offlined. The region is on no zonelist then.
+    pub fn is_fully_isolated(&self) -> bool {
         self.isolated == self.layout.usable
     }
 
-    /// The region's allocator. To be used under the slot's lock only.
+    /// The region's allocator. Use it only under the slot's lock.
     #[inline]
     pub fn buddy<'a, M: Machine>(&self, machine: &'a M, slot: SlotNr, summary: &'a Summary) -> Buddy<'a, M> {
         Buddy {
@@ -65,95 +70,95 @@ impl Region {
             max: self.max,
             slot,
             summary,
-            isolated: if self.is_isolated_whole() { PfnRange::default() } else { self.isolated },
+            isolated: if self.is_fully_isolated() { PfnRange::default() } else { self.isolated },
         }
     }
 }
 
-/// A place for a region.
+/// An entry of the slot table.
 #[derive(Debug)]
-pub struct Slot {
-    /// The region, if there is one.
+pub struct RegionSlot {
+    /// The region. `None` in an empty slot.
     pub region: Mutex<Option<Region>>,
-    /// What of it can be read without the lock.
+    /// The region's counters that are read without the lock.
     pub summary: Summary,
 }
 
-impl Slot {
+impl RegionSlot {
     /// An empty slot.
     pub const fn new() -> Self {
-        Slot { region: Mutex::new(Rank::Region, None), summary: Summary::new() }
+        RegionSlot { region: Mutex::new(Rank::Region, None), summary: Summary::new() }
     }
 }
 
-impl Default for Slot {
+impl Default for RegionSlot {
     fn default() -> Self {
-        Slot::new()
+        RegionSlot::new()
     }
 }
 
 /// An entry of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct IndexEntry {
     /// The region's frames.
     pub range: PfnRange,
-    /// Its slot.
+    /// The region's slot.
     pub slot: SlotNr,
-    /// Its resource.
+    /// The region's resource.
     pub id: ResourceId,
 }
 
 /// The sorted ranges of all regions.
 #[derive(Debug)]
 pub struct Index {
-    entries: arrayvec::ArrayVec<Entry, MAX_REGIONS>,
-    /// The place that was found last, where the next search looks first: only a guess, which is looked at like any other.
+    entries: arrayvec::ArrayVec<IndexEntry, MAX_REGIONS>,
+    /// The entry found last, tried first by the next search. A hint only: the search checks its range.
     last: AtomicUsize,
 }
 
 impl Index {
-    /// No region.
+    /// An empty index.
     pub const fn new() -> Self {
         Index { entries: arrayvec::ArrayVec::new_const(), last: AtomicUsize::new(0) }
     }
 
     /// All entries, ascending.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[IndexEntry] {
         &self.entries
     }
 
-    /// The entry whose range has `pfn`.
+    /// The entry whose range contains `pfn`.
     #[inline]
-    pub fn find(&self, pfn: Pfn) -> Option<&Entry> {
-        let has = |entry: &&Entry| entry.range.contains(pfn);
+    pub fn find(&self, pfn: Pfn) -> Option<&IndexEntry> {
+        let has = |entry: &&IndexEntry| entry.range.contains(pfn);
         if let Some(entry) = self.entries.get(self.last.load(Relaxed)).filter(has) {
             return Some(entry);
         }
-        let place = self.entries.partition_point(|entry| entry.range.start <= pfn).checked_sub(1)?;
-        let entry = self.entries.get(place).filter(has)?;
-        self.last.store(place, Relaxed);
+        let found = self.entries.partition_point(|entry| entry.range.start <= pfn).checked_sub(1)?;
+        let entry = self.entries.get(found).filter(has)?;
+        self.last.store(found, Relaxed);
         Some(entry)
     }
 
     /// An entry that shares a frame with `range`.
-    pub fn overlapping(&self, range: PfnRange) -> Option<&Entry> {
+    pub fn overlapping(&self, range: PfnRange) -> Option<&IndexEntry> {
         let from = self.entries.partition_point(|entry| entry.range.end <= range.start);
         self.entries.get(from).filter(|entry| entry.range.overlaps(range))
     }
 
-    /// Puts an entry in its place. `Err` when the index is full or the range overlaps another.
-    pub fn insert(&mut self, entry: Entry) -> Result<(), Entry> {
+    /// Inserts an entry. `Err` when the index is full or the range overlaps another.
+    pub fn insert(&mut self, entry: IndexEntry) -> Result<(), IndexEntry> {
         if self.overlapping(entry.range).is_some() {
             return Err(entry);
         }
-        let place = self.entries.partition_point(|other| other.range.start < entry.range.start);
-        self.entries.try_insert(place, entry).map_err(|full| full.element())
+        let at = self.entries.partition_point(|other| other.range.start < entry.range.start);
+        self.entries.try_insert(at, entry).map_err(|full| full.element())
     }
 
-    /// Takes the entry of resource `id` out.
-    pub fn remove(&mut self, id: ResourceId) -> Option<Entry> {
-        let place = self.entries.iter().position(|entry| entry.id == id)?;
-        Some(self.entries.remove(place))
+    /// Removes the entry of resource `id`.
+    pub fn remove(&mut self, id: ResourceId) -> Option<IndexEntry> {
+        let at = self.entries.iter().position(|entry| entry.id == id)?;
+        Some(self.entries.remove(at))
     }
 }
 
@@ -167,12 +172,12 @@ impl Default for Index {
 mod tests {
     use super::*;
 
-    fn entry(start: u64, end: u64, n: u16) -> Entry {
-        Entry { range: PfnRange::new(Pfn(start), Pfn(end)), slot: SlotNr(n), id: ResourceId(n.into()) }
+    fn entry(start: u64, end: u64, n: u16) -> IndexEntry {
+        IndexEntry { range: PfnRange::new(Pfn(start), Pfn(end)), slot: SlotNr(n), id: ResourceId(n.into()) }
     }
 
-    /// Proves that frames at both borders of a range are found in it and those beside it are not,
-    /// whatever the order of insertion. Fails when the search is off by one.
+    /// Proves that the first and last frame of a range are found in it and the frames next to it are not, whatever the
+    /// order of insertion. Fails when the search is off by one.
     #[test]
     fn a_frame_finds_its_region() {
         let mut index = Index::new();
@@ -198,8 +203,8 @@ mod tests {
         assert_eq!(index.find(Pfn(150)), None);
     }
 
-    /// Proves that no overlap gets in, from either side, from inside or around. Fails when
-    /// `overlapping` looks at the wrong neighbour.
+    /// Proves that `insert` refuses ranges that overlap another from either side, from inside or around it. Fails when
+    /// `overlapping` compares with the wrong neighbour.
     #[test]
     fn overlaps_are_refused() {
         let mut index = Index::new();

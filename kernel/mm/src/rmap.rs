@@ -39,7 +39,7 @@ impl RmapEntry {
         match self {
             RmapEntry::None => 0,
             RmapEntry::Owner(owner) => {
-                Owner::ALL.iter().position(|&other| other == owner).map_or(0, |place| place as u64 + 1)
+                Owner::ALL.iter().position(|&other| other == owner).map_or(0, |index| index as u64 + 1)
             }
             RmapEntry::Reserve => RESERVE,
             RmapEntry::Mapping(at) => at.0,

@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use crate::descriptor::State;
+use crate::descriptor::BlockState;
 use crate::info::ResourceId;
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -59,11 +59,11 @@ impl<M: Machine> Memory<M> {
         };
         let total = index.entries().iter().map(|entry| entry.range.pages()).sum();
         let usable = index.entries().iter().map(|entry| {
-            let place = self.slots.get(entry.slot.0 as usize)?;
-            let region = place.region.try_lock()?;
+            let slot = self.slots.get(entry.slot.0 as usize)?;
+            let region = slot.region.try_lock()?;
             let region = region.as_ref()?;
             let pinned = if region.layout.is_boot() {
-                region.buddy(&self.machine, entry.slot, &place.summary).pages_in(State::Boot)
+                region.buddy(&self.machine, entry.slot, &slot.summary).pages_in(BlockState::Boot)
             } else {
                 0
             };

@@ -19,9 +19,9 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::addr::{NodeId, Order};
 use crate::buddy::Summary;
-use crate::descriptor::{Kind, SlotNr};
+use crate::descriptor::{Mobility, SlotNr};
 use crate::info::{DeviceId, Zone};
-use crate::region::{MAX_REGIONS, Slot};
+use crate::region::{MAX_REGIONS, RegionSlot};
 
 /// The maximum number of nodes. Proximity domain numbers are arbitrary; so many different ones fit.
 pub const MAX_NODES: usize = 64;
@@ -163,10 +163,10 @@ impl Nodes {
         if let Some(nr) = self.find(id) {
             return Some(nr);
         }
-        let place = self.named.load(Ordering::Acquire);
-        self.nodes.get(place as usize)?.id.store(id.0, Ordering::Relaxed);
-        self.named.store(place + 1, Ordering::Release);
-        Some(NodeNr(place))
+        let next = self.named.load(Ordering::Acquire);
+        self.nodes.get(next as usize)?.id.store(id.0, Ordering::Relaxed);
+        self.named.store(next + 1, Ordering::Release);
+        Some(NodeNr(next))
     }
 
     /// Removes the nodes added after there were `count` of them, because the add failed. Requires the hotplug lock.
@@ -195,7 +195,7 @@ impl Nodes {
     }
 
     /// Free frames in movable zones, of one node or of all.
-    pub fn movable_only(&self, slots: &[Slot; MAX_REGIONS], node: Option<NodeId>) -> u64 {
+    pub fn movable_only(&self, slots: &[RegionSlot; MAX_REGIONS], node: Option<NodeId>) -> u64 {
         let wanted = self.named().filter(|&nr| node.is_none_or(|id| self.id(nr) == id));
         let free = |slot: SlotNr| slots.get(slot.0 as usize).map_or(0, |slot| slot.summary.free());
         wanted.map(|nr| self.candidates(nr, ZonePreference::Movable, Order(0)).map(free).sum::<u64>()).sum()
@@ -275,15 +275,15 @@ impl Nodes {
     /// `Movable` first and boot memory last. Among equals, the slot of the last successful allocation.
     pub fn choose<T>(
         &self,
-        slots: &[Slot; MAX_REGIONS],
+        slots: &[RegionSlot; MAX_REGIONS],
         want: &Constraints,
         mut try_slot: impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
-        match want.kind {
-            Kind::Movable => self.each_node(want.node, |nr| {
+        match want.mobility {
+            Mobility::Movable => self.each_node(want.node, |nr| {
                 self.of_node(slots, want, nr, &ZonePreference::FOR_MOVABLE, &mut try_slot)
             }),
-            Kind::Pinned => ZonePreference::FOR_PINNED.iter().find_map(|&rank| {
+            Mobility::Pinned => ZonePreference::FOR_PINNED.iter().find_map(|&rank| {
                 self.each_node(want.node, |nr| self.of_node(slots, want, nr, &[rank], &mut try_slot))
             }),
         }
@@ -304,7 +304,7 @@ impl Nodes {
     /// Offers a node's slots, by preference.
     fn of_node<T>(
         &self,
-        slots: &[Slot; MAX_REGIONS],
+        slots: &[RegionSlot; MAX_REGIONS],
         want: &Constraints,
         nr: NodeNr,
         ranks: &[ZonePreference],
@@ -374,7 +374,7 @@ pub struct Constraints {
     /// Only this node.
     pub node: Option<NodeId>,
     /// Movable or pinned.
-    pub kind: Kind,
+    pub mobility: Mobility,
     /// The amount.
     pub amount: Amount,
 }
@@ -415,7 +415,7 @@ impl Amount {
     }
 
     #[inline]
-    fn may_be_in(self, slot: &Slot) -> bool {
+    fn may_be_in(self, slot: &RegionSlot) -> bool {
         match self {
             Amount::Order(order) => slot.summary.orders() >> order.0 != 0,
             Amount::UpTo(_) => slot.summary.orders() != 0,

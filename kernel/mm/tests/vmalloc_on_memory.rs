@@ -1,8 +1,8 @@
-//! Allocations in the window with the whole memory core below, over the simulated machine: what `alloc`,
+//! Allocations in the arena with the whole memory core below, over the simulated machine: what `alloc`,
 //! `verify` and `free` of the shell do.
 
-use carapace_mm::Kind;
 use carapace_mm::Memory;
+use carapace_mm::Mobility;
 use carapace_mm::addr::{NodeId, Pfn, PfnRange};
 use carapace_mm::boot_alloc::{BootAllocator, Occupied, Owner};
 use carapace_mm::info::{AddRequest, BootRange, DeviceId};
@@ -42,13 +42,13 @@ fn assert_invariants(memory: &Memory<SimMachine>) {
 /// filled in part, verified, and given back without a difference.
 #[test]
 fn the_whole_dimm_as_one_run() {
-    let (memory, window) = (booted(), VmallocArena::new());
+    let (memory, arena) = (booted(), VmallocArena::new());
     plug(&memory, 1 << 20, 65536);
     let before = memory.totals();
     let node = Some(NodeId(1));
     let request =
-        Request { amount: Amount::Pages(64512), node, kind: Kind::Movable, shape: Shape::Contiguous };
-    let done = window.allocate(&memory, &request).unwrap();
+        Request { amount: Amount::Pages(64512), node, mobility: Mobility::Movable, shape: Shape::Contiguous };
+    let done = arena.allocate(&memory, &request).unwrap();
     let now = memory.totals();
     let tables = now.page_table_pages - before.page_table_pages;
     assert_eq!(before.free_pages - now.free_pages, 64512 + tables);
@@ -56,10 +56,10 @@ fn the_whole_dimm_as_one_run() {
     let middle = done.start.offset(40000 << 12);
     let found = memory.translate(middle).unwrap();
     assert_eq!((found.phys, found.size), (Pfn((1 << 20) + 1024 + 40000).start(), LeafSize::M2));
-    window.fill(&memory, done.id, 0, 300).unwrap();
-    assert_eq!(window.verify(&memory, done.id, 0, 64512), Ok(Verified { pages: 300, bad: None }));
+    arena.fill(&memory, done.id, 0, 300).unwrap();
+    assert_eq!(arena.verify(&memory, done.id, 0, 64512), Ok(Verified { pages: 300, bad: None }));
     assert_invariants(&memory);
-    window.free(&memory, done.id).unwrap();
+    arena.free(&memory, done.id).unwrap();
     assert_eq!(memory.totals().free_pages, before.free_pages);
     assert_eq!(memory.totals().page_table_pages, before.page_table_pages);
     assert_invariants(&memory);
@@ -69,23 +69,24 @@ fn the_whole_dimm_as_one_run() {
 /// every frame is back.
 #[test]
 fn plugging_into_a_full_machine() {
-    let (memory, window) = (booted(), VmallocArena::new());
-    let all = Request { amount: Amount::All, node: None, kind: Kind::Movable, shape: Shape::Scattered };
+    let (memory, arena) = (booted(), VmallocArena::new());
+    let all =
+        Request { amount: Amount::All, node: None, mobility: Mobility::Movable, shape: Shape::Scattered };
     let start = memory.totals().free_pages;
-    let full = window.allocate(&memory, &all).unwrap();
+    let full = arena.allocate(&memory, &all).unwrap();
     assert_eq!(memory.totals().free_pages, 0);
     plug(&memory, 1 << 20, 65536);
     assert_eq!(memory.totals().free_pages, 64512);
-    let next = window.allocate(&memory, &Request { amount: Amount::Pages(5000), ..all }).unwrap();
-    window.fill(&memory, next.id, 0, 500).unwrap();
+    let next = arena.allocate(&memory, &Request { amount: Amount::Pages(5000), ..all }).unwrap();
+    arena.fill(&memory, next.id, 0, 500).unwrap();
     assert_invariants(&memory);
-    assert_eq!(window.verify(&memory, next.id, 0, 5000), Ok(Verified { pages: 500, bad: None }));
-    let rest = window.allocate(&memory, &all).unwrap();
+    assert_eq!(arena.verify(&memory, next.id, 0, 5000), Ok(Verified { pages: 500, bad: None }));
+    let rest = arena.allocate(&memory, &all).unwrap();
     assert_eq!(memory.totals().free_pages, 0);
     for id in [full.id, rest.id, next.id] {
-        window.free(&memory, id).unwrap();
+        arena.free(&memory, id).unwrap();
         assert_invariants(&memory);
     }
     assert_eq!(memory.totals().free_pages, start + 64512);
-    assert_eq!(window.next_after(None), None);
+    assert_eq!(arena.next_after(None), None);
 }

@@ -13,7 +13,7 @@ use carapace_cli::format_size::{AsFilled, Pages, Size};
 use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
 use carapace_cli::rows::{AllocRow, FreeRow, VerifyRow};
-use carapace_mm::Kind;
+use carapace_mm::Mobility;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::vmalloc::{
     AllocError, Allocation, AllocationBuilder, AllocationId, AllocationState, Amount, Progress, Request,
@@ -117,8 +117,8 @@ fn request(invocation: &Invocation<'_>) -> Result<Request, Failure> {
         }
     };
     let node = invocation.value(&NODE).map(node).transpose()?;
-    let kind = if invocation.has(&PINNED) { Kind::Pinned } else { Kind::Movable };
-    Ok(Request { amount, node, kind, shape })
+    let mobility = if invocation.has(&PINNED) { Mobility::Pinned } else { Mobility::Movable };
+    Ok(Request { amount, node, mobility, shape })
 }
 
 fn node(text: &str) -> Result<NodeId, Failure> {

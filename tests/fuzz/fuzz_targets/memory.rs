@@ -6,12 +6,12 @@
 //! ```
 #![no_main]
 
-use carapace_mm::Kind;
+use carapace_mm::Mobility;
 use carapace_mm::addr::{NodeId, Order};
 use carapace_mm::fault_injection::Step;
 use carapace_mm::info::{Policy, Zone};
 use carapace_mm::machine::Support;
-use carapace_mm::sim::model::{DIMMS, Model, NODES, Op, Use, wish};
+use carapace_mm::sim::model::{DIMMS, HandleUse, Model, NODES, Op, request};
 use carapace_mm::vmalloc::{Request, Shape};
 use libfuzzer_sys::fuzz_target;
 
@@ -20,11 +20,11 @@ const MOST: usize = 64;
 
 fuzz_target!(|input: &[u8]| {
     let Some((first, rest)) = input.split_first() else { return };
-    let mut world = Model::small(if first & 1 == 0 { Support::No } else { Support::Yes });
+    let mut model = Model::small(if first & 1 == 0 { Support::No } else { Support::Yes });
     for word in rest.chunks_exact(4).take(MOST) {
-        world.run(&operation(word[0], word[1], u16::from_le_bytes([word[2], word[3]])));
+        model.run(&operation(word[0], word[1], u16::from_le_bytes([word[2], word[3]])));
     }
-    world.finish();
+    model.finish();
 });
 
 fn operation(which: u8, how: u8, amount: u16) -> Op {
@@ -35,32 +35,32 @@ fn operation(which: u8, how: u8, amount: u16) -> Op {
         3 | 4 => Op::Remove(number),
         5 => Op::Offline(number, pages % 3),
         6..=8 => Op::Steps(how, 1 + pages % 9000),
-        9 => Op::GiveUp,
+        9 => Op::Abort,
         10 => Op::Online(
             number,
             [None, Some(Zone::Any), Some(Zone::Movable), Some(Zone::Kernel)][pages as usize % 4],
         ),
         11 => Op::Policy(Policy::ALL[usize::from(how) % Policy::ALL.len()]),
-        12 => Op::Fail(Step::ALL[usize::from(how) % Step::ALL.len()]),
-        13 => Op::TearOut(number),
-        14..=16 => Op::Allocate(request(how, pages)),
-        17 => Op::Begin(request(how, pages)),
+        12 => Op::Inject(Step::ALL[usize::from(how) % Step::ALL.len()]),
+        13 => Op::SurpriseRemove(number),
+        14..=16 => Op::Allocate(any_request(how, pages)),
+        17 => Op::BeginAllocate(any_request(how, pages)),
         18 => Op::Grow(1 + pages % 9000),
-        19 => Op::Abandon,
+        19 => Op::CancelGrowing,
         20 => Op::Free(usize::from(how)),
-        21 => Op::Take(Order(how % 17), kind(amount), node(how)),
-        22 => Op::Give(usize::from(how)),
+        21 => Op::AllocateBlock(Order(how % 17), mobility(amount), node(how)),
+        22 => Op::FreeBlock(usize::from(how)),
         23 => Op::OfflineFrames(number, pages * 3, 1 + u64::from(how) * 200),
-        24 => Op::Stale(Use::ALL[usize::from(how) % Use::ALL.len()]),
+        24 => Op::Stale(HandleUse::ALL[usize::from(how) % HandleUse::ALL.len()]),
         25 => Op::Finish,
-        26 => [Op::FinishGrowing, Op::Exhaust][usize::from(how) % 2],
+        26 => [Op::FinishGrowing, Op::ExhaustBoot][usize::from(how) % 2],
         _ => Op::Verify,
     }
 }
 
 /// One in eight is pinned.
-fn kind(bits: u16) -> Kind {
-    if bits & 7 == 7 { Kind::Pinned } else { Kind::Movable }
+fn mobility(bits: u16) -> Mobility {
+    if bits & 7 == 7 { Mobility::Pinned } else { Mobility::Movable }
 }
 
 /// Any node in half of all cases.
@@ -71,7 +71,7 @@ fn node(how: u8) -> Option<NodeId> {
     }
 }
 
-fn request(how: u8, pages: u64) -> Request {
+fn any_request(how: u8, pages: u64) -> Request {
     let shape = if how & 8 == 0 { Shape::Scattered } else { Shape::Contiguous };
-    wish(1 + pages % 20_000, node(how), kind(how.into()), shape)
+    request(1 + pages % 20_000, node(how), mobility(how.into()), shape)
 }

@@ -8,8 +8,8 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 
-use carapace_mm::Kind;
 use carapace_mm::Memory;
+use carapace_mm::Mobility;
 use carapace_mm::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use carapace_mm::address_space::{DESCRIPTOR_SIZE, descriptor};
 use carapace_mm::boot_alloc::{BootAllocator, Occupied, Owner};
@@ -140,7 +140,7 @@ impl Carapace {
 impl Frames for Carapace {
     #[inline]
     fn allocate(&mut self, order: u8) -> Option<u64> {
-        self.0.allocate_block(Order(order), None, Kind::Movable).map(|block| block.head.0)
+        self.0.allocate_block(Order(order), None, Mobility::Movable).map(|block| block.head.0)
     }
 
     #[inline]

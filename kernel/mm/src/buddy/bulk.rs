@@ -8,7 +8,7 @@ use crate::addr::{Order, Pfn};
 use crate::buddy::Buddy;
 use crate::buddy::bits::{self, SHIFT};
 use crate::buddy::group::{Children, Group, level_of, sub_of};
-use crate::descriptor::State;
+use crate::descriptor::BlockState;
 use crate::machine::Machine;
 
 /// Up to this many blocks of a group are freed one by one; more are freed together, followed by a recount of the group.
@@ -24,7 +24,7 @@ impl<M: Machine> Buddy<'_, M> {
             let Some(group) = (fitting != 0).then(|| self.first(smallest)).flatten() else { return };
             if group.level > level_of(order) {
                 // This opens a group, from which the others are allocated.
-                let Some(head) = self.allocate(order, State::Cached, 0) else { return };
+                let Some(head) = self.allocate(order, BlockState::Cached, 0) else { return };
                 each(head);
                 wanted -= 1;
                 continue;
@@ -47,15 +47,15 @@ impl<M: Machine> Buddy<'_, M> {
             self.set_children(group, Children { first, second });
             self.relist(group, bits::largest(free));
             let pages = u64::from(starts.count_ones()) << order.0;
-            self.count(State::Free, 0, pages);
-            self.count(State::Cached, pages, 0);
+            self.count(BlockState::Free, 0, pages);
+            self.count(BlockState::Cached, pages, 0);
             while starts != 0 {
                 let head = group.child(starts.trailing_zeros() as u8);
                 starts &= starts - 1;
                 if group.level > 0 {
-                    self.mark_used(head, order, State::Cached);
+                    self.mark_used(head, order, BlockState::Cached);
                 } else {
-                    self.set_tag(head, State::Cached, order);
+                    self.set_tag(head, BlockState::Cached, order);
                 }
                 each(head);
             }

@@ -15,7 +15,7 @@
 
 use crate::addr::{Order, Pfn, PfnRange};
 use crate::buddy::{BlockRef, Buddy, Found};
-use crate::descriptor::State;
+use crate::descriptor::BlockState;
 use crate::machine::Machine;
 
 impl<M: Machine> Buddy<'_, M> {
@@ -45,7 +45,7 @@ impl<M: Machine> Buddy<'_, M> {
     /// Frees an allocated block while a part is isolated: the frames in the part become isolated. Splits a pinned block
     /// that crosses the border first.
     #[cold]
-    pub(super) fn free_beside_isolated(&self, block: PfnRange, state: State) {
+    pub(super) fn free_beside_isolated(&self, block: PfnRange, state: BlockState) {
         for border in [self.isolated.start, self.isolated.end] {
             if block.contains(border) {
                 self.split_at(border, |rmap, _| rmap);
@@ -57,7 +57,7 @@ impl<M: Machine> Buddy<'_, M> {
         {
             at = block.end();
             if self.isolated.contains(block.head()) {
-                self.set_state(&block, state, State::Isolated);
+                self.set_state(&block, state, BlockState::Isolated);
             } else {
                 self.free_found(&block, state);
             }
@@ -65,7 +65,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Changes the state of a held block and counts its frames.
-    pub(super) fn set_state(&self, block: &BlockRef, from: State, to: State) {
+    pub(super) fn set_state(&self, block: &BlockRef, from: BlockState, to: BlockState) {
         let pages = block.order().pages();
         self.mark_used(block.head(), block.order(), to);
         self.count(from, 0, pages);
@@ -73,14 +73,15 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Allocates all free frames of `part`, in state `state`. Returns how many.
-    pub fn alloc_free_blocks(&self, part: PfnRange, state: State) -> u64 {
+    pub fn alloc_free_blocks(&self, part: PfnRange, state: BlockState) -> u64 {
         let part = part.intersection(self.usable);
         let (mut at, mut taken) = (part.start, 0);
         while at < part.end
             && let Some(found) = self.find(at)
         {
             let end = found.range().end.min(part.end);
-            if found.tag.state == State::Free && self.alloc_range(PfnRange::new(at, end), state, 0).is_some()
+            if found.tag.state == BlockState::Free
+                && self.alloc_range(PfnRange::new(at, end), state, 0).is_some()
             {
                 taken += end.0 - at.0;
             }
@@ -90,7 +91,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Changes all blocks of `part` in the held state `from` to the held state `to`. Returns the number of frames.
-    pub fn change_state(&self, part: PfnRange, from: State, to: State) -> u64 {
+    pub fn change_state(&self, part: PfnRange, from: BlockState, to: BlockState) -> u64 {
         let mut changed = 0;
         self.walk(part, |found| {
             if found.tag.state == from
@@ -105,7 +106,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Frees all blocks of `part` in the held state `from`. Returns the number of frames.
-    pub fn free_all(&self, part: PfnRange, from: State) -> u64 {
+    pub fn free_all(&self, part: PfnRange, from: BlockState) -> u64 {
         let mut freed = 0;
         self.walk(part, |found| {
             if found.tag.state == from

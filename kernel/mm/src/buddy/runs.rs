@@ -7,13 +7,13 @@ use crate::addr::{Order, Pfn, PfnRange};
 use crate::buddy::group::{Group, level_of, sub_of};
 use crate::buddy::initial_blocks::first_order;
 use crate::buddy::{Buddy, bits};
-use crate::descriptor::State;
+use crate::descriptor::BlockState;
 use crate::machine::Machine;
 
 impl<M: Machine> Buddy<'_, M> {
     /// Allocates the frames of `run` as proper blocks, in state `state`. `None`, and nothing changes, when a frame is
     /// not free.
-    pub fn alloc_range(&self, run: PfnRange, state: State, rmap: u64) -> Option<()> {
+    pub fn alloc_range(&self, run: PfnRange, state: BlockState, rmap: u64) -> Option<()> {
         if run.is_empty() || !self.usable.contains_range(run) {
             return None;
         }

@@ -145,7 +145,8 @@ impl Pair {
         }
         assert_eq!(buddy.summary.highest(), self.model.highest());
         assert_eq!(buddy.summary.free(), self.model.free_pages());
-        let held = [State::Movable, State::Pinned, State::Offline].map(|state| buddy.pages_in(state));
+        let held =
+            [BlockState::Movable, BlockState::Pinned, BlockState::Offline].map(|state| buddy.pages_in(state));
         assert_eq!(held.iter().sum::<u64>(), self.usable.pages() - self.model.free_pages());
     }
 }
@@ -198,7 +199,7 @@ fn run(pair: &mut Pair, op: &Op) {
         Op::Allocate(order) => {
             let order = Order(order);
             let fits = pair.model.highest().is_some_and(|highest| highest >= order);
-            let got = pair.buddy().allocate(order, State::Movable, 1);
+            let got = pair.buddy().allocate(order, BlockState::Movable, 1);
             assert_eq!(got.is_some(), fits, "{order:?}");
             if let Some(head) = got {
                 pair.model.take(head, order);
@@ -206,7 +207,7 @@ fn run(pair: &mut Pair, op: &Op) {
         }
         Op::UpTo(most) => {
             let largest = pair.model.highest().map(|order| order.min(Order(most)));
-            let got = pair.buddy().allocate_up_to(Order(most), State::Pinned, 0);
+            let got = pair.buddy().allocate_up_to(Order(most), BlockState::Pinned, 0);
             assert_eq!(got.map(|(_, order)| order), largest);
             if let Some((head, order)) = got {
                 pair.model.take(head, order);
@@ -217,11 +218,11 @@ fn run(pair: &mut Pair, op: &Op) {
             assert_eq!(got.is_some(), pair.model.longest() >= pages, "a run of {pages}");
             if let Some(start) = got {
                 let run = PfnRange::of(start, pages);
-                pair.buddy().alloc_range(run, State::Offline, 2).unwrap();
+                pair.buddy().alloc_range(run, BlockState::Offline, 2).unwrap();
                 let mut at = run.start;
                 while at < run.end {
                     let found = pair.buddy().find(at).unwrap();
-                    assert_eq!((found.head, found.tag.state), (at, State::Offline));
+                    assert_eq!((found.head, found.tag.state), (at, BlockState::Offline));
                     pair.model.take(at, found.tag.order);
                     at = found.range().end;
                 }
@@ -233,7 +234,7 @@ fn run(pair: &mut Pair, op: &Op) {
             let Some(head) = pair.model.head_near(pfn) else { return };
             let state = pair.buddy().find(head).unwrap().tag.state;
             let order = pair.model.give(head);
-            if state == State::Offline {
+            if state == BlockState::Offline {
                 assert_eq!(pair.buddy().free(head), Err(PageState::Offline));
                 assert_eq!(pair.buddy().free_held(head), Ok(order));
             } else {
@@ -244,7 +245,7 @@ fn run(pair: &mut Pair, op: &Op) {
             let pfn = pair.usable.start.offset(index % pair.usable.pages());
             let before = pair.buddy().find(pfn).unwrap();
             pair.buddy().split_at(pfn, |rmap, pages| rmap + pages);
-            if before.tag.state != State::Free {
+            if before.tag.state != BlockState::Free {
                 pair.model.split(pfn);
                 let found = pair.buddy().find(pfn).unwrap();
                 assert_eq!((found.head, found.tag.state), (pfn, before.tag.state));
@@ -255,7 +256,7 @@ fn run(pair: &mut Pair, op: &Op) {
         Op::Descend(index) => {
             let pfn = pair.usable.start.offset(index % pair.usable.pages());
             let found = pair.buddy().find(pfn).unwrap();
-            let is_free = found.tag.state == State::Free;
+            let is_free = found.tag.state == BlockState::Free;
             let block = if is_free { pair.model.free_at(pfn) } else { pair.model.held_at(pfn) };
             assert_eq!(block, Some((found.head, found.tag.order)), "{pfn:?}");
         }

@@ -5,12 +5,12 @@
 
 use crate::addr::{NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use crate::buddy::Walk;
-use crate::descriptor::{Kind, State};
+use crate::descriptor::{BlockState, Mobility};
 use crate::hot_remove::RemoveError;
 use crate::layout::LARGE_PAGES;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::region::Entry;
+use crate::region::IndexEntry;
 use crate::rmap::RmapEntry;
 use crate::zonelist::{Amount, Constraints};
 
@@ -19,7 +19,7 @@ use crate::zonelist::{Amount, Constraints};
 pub(crate) struct UsedBlock {
     pub(crate) head: Pfn,
     pub(crate) pages: u64,
-    pub(crate) state: State,
+    pub(crate) state: BlockState,
     pub(crate) rmap: RmapEntry,
 }
 
@@ -31,11 +31,11 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Returns the first block at or after `at` in a resource's usable run that is not free. Advances `at` to its end.
-    pub(crate) fn block_from(&self, entry: Entry, at: &mut Pfn) -> Option<UsedBlock> {
+    pub(crate) fn block_from(&self, entry: IndexEntry, at: &mut Pfn) -> Option<UsedBlock> {
         self.with_region(entry.slot, |region, buddy| {
             let mut next = None;
             *at = buddy.walk(PfnRange::new(region.layout.usable.start.max(*at), entry.range.end), |found| {
-                if found.tag.state == State::Free {
+                if found.tag.state == BlockState::Free {
                     return Walk::Continue;
                 }
                 let (head, tag) = (found.head, found.tag);
@@ -62,11 +62,11 @@ impl<M: Machine> Memory<M> {
         [(near, congruent), (None, congruent), (near, (1, 0)), (None, (1, 0))].into_iter().find_map(
             |(node, (unit, rest))| {
                 let pages = old.pages();
-                let want = Constraints { node, kind: Kind::Movable, amount: Amount::Pages(pages) };
+                let want = Constraints { node, mobility: Mobility::Movable, amount: Amount::Pages(pages) };
                 self.nodes.choose(&self.slots, &want, |slot| {
                     self.with_region(slot, |_, buddy| {
                         let run = PfnRange::of(buddy.find_run_at(pages, unit, rest)?, pages);
-                        buddy.alloc_range(run, State::Movable, 0)?;
+                        buddy.alloc_range(run, BlockState::Movable, 0)?;
                         self.poison.taken(&self.machine, run);
                         Some(run)
                     })?
@@ -80,7 +80,7 @@ impl<M: Machine> Memory<M> {
         let (mut fits, mut too_long) = (0, below);
         while fits + 1 < too_long {
             let middle = fits + (too_long - fits) / 2;
-            let want = Constraints { node: None, kind: Kind::Movable, amount: Amount::Pages(middle) };
+            let want = Constraints { node: None, mobility: Mobility::Movable, amount: Amount::Pages(middle) };
             let run = self.nodes.choose(&self.slots, &want, |slot| {
                 self.with_region(slot, |_, buddy| buddy.find_run(middle)).flatten()
             });
@@ -92,9 +92,9 @@ impl<M: Machine> Memory<M> {
     /// Counts the free blocks of 2 MiB in regions that are not isolated as a whole.
     pub(super) fn large_blocks(&self) -> u64 {
         let mut blocks = 0;
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             self.with_region(entry.slot, |region, buddy| {
-                if !region.is_isolated_whole() {
+                if !region.is_fully_isolated() {
                     let of = |order: u8| buddy.free_blocks(Order(order)) << (order - 9);
                     blocks += (9..=region.max.0.max(9)).map(of).sum::<u64>();
                 }
@@ -109,7 +109,8 @@ impl<M: Machine> Memory<M> {
         self.each_isolated(|entry, region| {
             self.with_region(entry.slot, |_, buddy| {
                 buddy.walk(region.isolated, |found| {
-                    needed += if found.tag.state == State::Movable { found.tag.order.pages() } else { 0 };
+                    needed +=
+                        if found.tag.state == BlockState::Movable { found.tag.order.pages() } else { 0 };
                     Walk::Continue
                 });
             });

@@ -19,7 +19,7 @@
 
 use crate::addr::{Block, Pfn, PfnRange};
 use crate::buddy::{Found, Walk};
-use crate::descriptor::State;
+use crate::descriptor::BlockState;
 use crate::fault_injection::Step;
 use crate::hot_remove::{Pinned, RemoveError, RemoveStats};
 use crate::hotplug_state::{EvacuationId, Hotplug, Underway};
@@ -28,7 +28,7 @@ use crate::layout::{GIB_PAGES, LARGE_PAGES};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::LeafSize;
-use crate::region::{Entry, Region};
+use crate::region::{IndexEntry, Region};
 use crate::rmap::RmapEntry;
 use crate::vmalloc::{MappedBy, Migrated, Progress, Sizes, VmallocArena};
 
@@ -166,19 +166,22 @@ impl<M: Machine> Memory<M> {
             evacuation.left += 1;
             let (pages, tally) = (used.found.tag.order.pages(), &mut evacuation.tally);
             match (used.found.tag.state, used.rmap) {
-                (State::Movable, RmapEntry::Mapping(at)) => match arena.mapped_by(self, used.block(), at) {
-                    MappedBy::Scattered(size) => {
-                        tally.movable += pages;
-                        tally.large += if size > LeafSize::K4 { pages / LARGE_PAGES } else { 0 };
-                        let must_split = size == LeafSize::G1 || size > LeafSize::K4 && pages < LARGE_PAGES;
-                        tally.splits += if must_split { pages.div_ceil(GIB_PAGES) } else { 0 };
+                (BlockState::Movable, RmapEntry::Mapping(at)) => {
+                    match arena.mapped_by(self, used.block(), at) {
+                        MappedBy::Scattered(size) => {
+                            tally.movable += pages;
+                            tally.large += if size > LeafSize::K4 { pages / LARGE_PAGES } else { 0 };
+                            let must_split =
+                                size == LeafSize::G1 || size > LeafSize::K4 && pages < LARGE_PAGES;
+                            tally.splits += if must_split { pages.div_ceil(GIB_PAGES) } else { 0 };
+                        }
+                        MappedBy::Contiguous => {}
+                        MappedBy::Busy(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
+                        MappedBy::Unknown => return Err(used.pinned()),
                     }
-                    MappedBy::Contiguous => {}
-                    MappedBy::Busy(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
-                    MappedBy::Unknown => return Err(used.pinned()),
-                },
-                (State::Pinned, RmapEntry::Table(..)) => tally.tables += 1,
-                (State::Pinned, RmapEntry::Reserve) => match arena.reserved_by(used.found.head) {
+                }
+                (BlockState::Pinned, RmapEntry::Table(..)) => tally.tables += 1,
+                (BlockState::Pinned, RmapEntry::Reserve) => match arena.reserved_by(used.found.head) {
                     Some(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
                     None => return Err(used.pinned()),
                 },
@@ -241,7 +244,7 @@ impl<M: Machine> Memory<M> {
             && let Some(used) = self.next_used(&mut evacuation.at, &mut budget)
         {
             match (used.found.tag.state, used.rmap) {
-                (State::Movable, RmapEntry::Mapping(at)) => {
+                (BlockState::Movable, RmapEntry::Mapping(at)) => {
                     match arena.migrate(self, used.block(), at, pages - copied, sizes)? {
                         Migrated::Pages(moved) => {
                             copied += moved;
@@ -256,13 +259,13 @@ impl<M: Machine> Memory<M> {
                         }
                     }
                 }
-                (State::Pinned, RmapEntry::Table(at, level)) if sizes == Sizes::Any => {
+                (BlockState::Pinned, RmapEntry::Table(at, level)) if sizes == Sizes::Any => {
                     arena.migrate_table(self, used.found.head, at, level)?;
                     copied += 1;
                     evacuation.stats.tables_moved += 1;
                 }
-                (State::Pinned, RmapEntry::Table(..)) => evacuation.left += 1,
-                (State::Pinned, RmapEntry::Reserve) => match arena.reserved_by(used.found.head) {
+                (BlockState::Pinned, RmapEntry::Table(..)) => evacuation.left += 1,
+                (BlockState::Pinned, RmapEntry::Reserve) => match arena.reserved_by(used.found.head) {
                     Some(id) => {
                         evacuation.left += 1;
                         evacuation.waiting = Some(RemoveError::Busy { id });
@@ -297,7 +300,8 @@ impl<M: Machine> Memory<M> {
             self.with_region(entry.slot, |_, buddy| {
                 *at = buddy.walk(part, |found| {
                     *budget -= 1;
-                    if matches!(found.tag.state, State::Movable | State::Pinned | State::Boot) {
+                    if matches!(found.tag.state, BlockState::Movable | BlockState::Pinned | BlockState::Boot)
+                    {
                         let rmap = RmapEntry::of(buddy.page(found.head).rmap());
                         next = Some(Used { resource: entry.id, found: *found, rmap });
                     }
@@ -309,7 +313,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Returns the first region with isolated frames at or after `at`.
-    fn isolated_from(&self, at: Pfn) -> Option<(Entry, Region)> {
+    fn isolated_from(&self, at: Pfn) -> Option<(IndexEntry, Region)> {
         // In two statements: the index is not read twice at a time.
         let holds = self.index.read().find(at).copied();
         let mut next = holds.or_else(|| self.entry_after(Some(at)));

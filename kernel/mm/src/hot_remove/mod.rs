@@ -38,13 +38,13 @@ mod unmap;
 use arrayvec::ArrayVec;
 
 use crate::buddy::Walk;
-use crate::descriptor::{SlotNr, State};
+use crate::descriptor::{BlockState, SlotNr};
 use crate::fault_injection::Step;
 use crate::hotplug_state::EvacuationId;
 use crate::info::{DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::region::{Entry, Region};
+use crate::region::{IndexEntry, Region};
 use crate::rmap::RmapEntry;
 use crate::vmalloc::{Progress, VmallocArena};
 use crate::zonelist::ZonePreference;
@@ -124,14 +124,14 @@ impl<M: Machine> Memory<M> {
             return Err(RemoveError::Boot);
         }
         let mut first = None;
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             if first.is_none() && self.region(entry).is_some_and(|region| region.device == device) {
                 first = Some(entry.id);
             }
         });
         let first = first.ok_or(RemoveError::Unknown { device })?;
         hotplug.check_idle()?;
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             if let Some(region) = self.region(entry).filter(|region| region.device == device) {
                 self.isolate(entry.slot, region.layout.usable);
             }
@@ -199,9 +199,9 @@ impl<M: Machine> Memory<M> {
         let mut used = Ok(());
         self.each_isolated(|entry, _| {
             let pages = self.with_region(entry.slot, |region, buddy| {
-                let in_use = [State::Movable, State::Pinned, State::Boot];
+                let in_use = [BlockState::Movable, BlockState::Pinned, BlockState::Boot];
                 let all = in_use.iter().map(|&state| buddy.pages_in(state)).sum();
-                if all == 0 || region.is_isolated_whole() {
+                if all == 0 || region.is_fully_isolated() {
                     return all;
                 }
                 let mut pages = 0;
@@ -260,14 +260,14 @@ impl<M: Machine> Memory<M> {
         let entry = self.entry(id)?;
         self.with_region(entry.slot, |region, buddy| {
             let mut pinned = None;
-            if buddy.pages_in(State::Pinned) + buddy.pages_in(State::Boot) == 0 {
+            if buddy.pages_in(BlockState::Pinned) + buddy.pages_in(BlockState::Boot) == 0 {
                 return None;
             }
             buddy.walk(region.layout.usable, |found| {
                 let rmap = || RmapEntry::of(buddy.page(found.head).rmap());
                 let is_pinned = match found.tag.state {
-                    State::Boot => true,
-                    State::Pinned => !matches!(rmap(), RmapEntry::Table(..) | RmapEntry::Reserve),
+                    BlockState::Boot => true,
+                    BlockState::Pinned => !matches!(rmap(), RmapEntry::Table(..) | RmapEntry::Reserve),
                     _ => false,
                 };
                 if !is_pinned {
@@ -289,7 +289,7 @@ impl<M: Machine> Memory<M> {
                 if part == region.layout.usable {
                     self.attach(entry.slot, region);
                 } else {
-                    buddy.free_all(part, State::Isolated);
+                    buddy.free_all(part, BlockState::Isolated);
                 }
             });
         });
@@ -303,8 +303,8 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Calls `each` with every region that has an isolated part, holding no lock but the hotplug lock.
-    fn each_isolated(&self, mut each: impl FnMut(Entry, Region)) {
-        self.each_entry(|entry| {
+    fn each_isolated(&self, mut each: impl FnMut(IndexEntry, Region)) {
+        self.for_each_entry(|entry| {
             if let Some(region) = self.region(entry).filter(|region| !region.isolated.is_empty()) {
                 each(entry, region);
             }
@@ -312,7 +312,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Returns a copy of an entry's region.
-    pub(crate) fn region(&self, entry: Entry) -> Option<Region> {
+    pub(crate) fn region(&self, entry: IndexEntry) -> Option<Region> {
         self.locked(entry.slot, |region, _| *region)
     }
 }

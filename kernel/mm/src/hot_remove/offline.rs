@@ -13,7 +13,7 @@
 //! parts of regions.
 
 use crate::addr::PfnRange;
-use crate::descriptor::{SlotNr, State};
+use crate::descriptor::{BlockState, SlotNr};
 use crate::fault_injection::Step;
 use crate::hot_remove::evacuate::Evacuation;
 use crate::hot_remove::{OnlineError, RemoveError, RemoveStats};
@@ -132,10 +132,10 @@ impl<M: Machine> Memory<M> {
             self.with_region(entry.slot, |region, buddy| {
                 let part = core::mem::take(&mut region.isolated);
                 if part == region.layout.usable {
-                    pages += buddy.alloc_free_blocks(part, State::Offline);
+                    pages += buddy.alloc_free_blocks(part, BlockState::Offline);
                     self.attach(entry.slot, region);
                 } else {
-                    pages += buddy.change_state(part, State::Isolated, State::Offline);
+                    pages += buddy.change_state(part, BlockState::Isolated, BlockState::Offline);
                 }
             });
         });
@@ -164,7 +164,9 @@ impl<M: Machine> Memory<M> {
             found = true;
             self.with_region(slot, |region, buddy| {
                 let usable = region.layout.usable.pages();
-                if zone.is_some_and(|zone| zone != region.zone) && buddy.pages_in(State::Offline) < usable {
+                if zone.is_some_and(|zone| zone != region.zone)
+                    && buddy.pages_in(BlockState::Offline) < usable
+                {
                     refused = Some(OnlineError::OtherZone { resource: id, zone: region.zone });
                 }
             });
@@ -179,7 +181,7 @@ impl<M: Machine> Memory<M> {
         self.each_part(range, |_, slot, part| {
             self.with_region(slot, |region, buddy| {
                 for border in [part.start, part.end] {
-                    if buddy.find(border).is_some_and(|found| found.tag.state == State::Offline) {
+                    if buddy.find(border).is_some_and(|found| found.tag.state == BlockState::Offline) {
                         buddy.split_at(border, RmapEntry::after);
                     }
                 }
@@ -188,7 +190,7 @@ impl<M: Machine> Memory<M> {
                     region.zone = zone;
                     self.attach(slot, region);
                 }
-                pages += buddy.free_all(part, State::Offline);
+                pages += buddy.free_all(part, BlockState::Offline);
             });
         });
         Ok(Onlined { pages })
@@ -204,12 +206,12 @@ impl<M: Machine> Memory<M> {
             }
             for border in [part.start, part.end] {
                 // A pinned block is not split: the evacuation fails unless it is freed first (`Buddy::free` splits it).
-                let splits = |state| matches!(state, State::Movable | State::Offline);
+                let splits = |state| matches!(state, BlockState::Movable | BlockState::Offline);
                 if buddy.find(border).is_some_and(|found| splits(found.tag.state)) {
                     buddy.split_at(border, RmapEntry::after);
                 }
             }
-            buddy.alloc_free_blocks(part, State::Isolated);
+            buddy.alloc_free_blocks(part, BlockState::Isolated);
         });
     }
 
@@ -223,7 +225,7 @@ impl<M: Machine> Memory<M> {
 
     /// Calls `each` with every part of a usable run that lies in `range`.
     fn each_part(&self, range: PfnRange, mut each: impl FnMut(ResourceId, SlotNr, PfnRange)) {
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             let usable = self.region(entry).map(|Region { layout, .. }| layout.usable);
             let part = usable.unwrap_or_default().intersection(range);
             if !part.is_empty() {

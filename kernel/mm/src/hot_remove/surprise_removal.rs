@@ -70,7 +70,7 @@ impl<M: Machine> Memory<M> {
         }
         let mut detached = Detached::new();
         let mut isolated = None;
-        self.each_entry(|entry| match self.region(entry) {
+        self.for_each_entry(|entry| match self.region(entry) {
             Some(region) if region.device == device => detached.push((entry.slot, region)),
             Some(region) if !region.isolated.is_empty() => isolated = isolated.or(Some(entry.id)),
             _ => {}
@@ -83,7 +83,7 @@ impl<M: Machine> Memory<M> {
             let entry = &self.slots[slot.0 as usize];
             self.index.write().remove(region.id);
             self.cache.drop_slot(*slot);
-            self.poison.forget(region.layout.range);
+            self.poison.removed(region.layout.range);
             *entry.region.lock() = None;
             self.nodes.detach(*slot);
             entry.summary.clear();
@@ -114,7 +114,7 @@ impl<M: Machine> Memory<M> {
             tables.unlink_table(machine, at, level);
             machine.flush_all();
         });
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             let Some(layout) = self.region(entry).map(|region| region.layout) else { return };
             if layout.is_boot() || !layout.range.overlaps(table.range()) {
                 return;

@@ -15,7 +15,7 @@ use crate::layout::{Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::Mapping;
-use crate::region::Entry;
+use crate::region::IndexEntry;
 
 use super::{ArrayVec, MAX_DEVICE_RANGES};
 
@@ -36,7 +36,7 @@ impl<M: Machine> Memory<M> {
         for (slot, region) in &detached {
             self.index.write().remove(region.id);
             *self.slots[slot.0 as usize].region.lock() = None;
-            self.poison.forget(region.layout.range);
+            self.poison.removed(region.layout.range);
         }
         match self.unlink_all(&detached) {
             Ok(entries) => stats.entries_cleared = entries,
@@ -87,7 +87,7 @@ impl<M: Machine> Memory<M> {
             debug_assert!(mapped.is_ok(), "the range is unmapped and the tables' pages are reserved");
             *self.slots[slot.0 as usize].region.lock() = Some(*region);
             let range = region.layout.range;
-            let inserted = self.index.write().insert(Entry { range, slot: *slot, id: region.id });
+            let inserted = self.index.write().insert(IndexEntry { range, slot: *slot, id: region.id });
             debug_assert!(inserted.is_ok(), "the index contained it before");
         }
     }

@@ -30,12 +30,12 @@ use std::vec::Vec;
 use super::*;
 use crate::addr::{NodeId, Order, SectionNr};
 use crate::boot_alloc::{BootAllocator, Owner};
-use crate::descriptor::Kind;
+use crate::descriptor::Mobility;
 use crate::hot_add::{direct_mapping, vmemmap_mapping};
 use crate::info::{AddRequest, Added, DeviceId, SectionState, Zone};
 use crate::layout::Layout;
 use crate::machine::Support;
-use crate::sim::model::{assert_contents, assert_invariants, reverse_map};
+use crate::sim::model::{assert_contents, assert_invariants, assert_rmap};
 use crate::sim::{self, SimMachine};
 
 const MIB: u64 = 256;
@@ -138,7 +138,7 @@ fn the_proposals_dimm_end_to_end() {
             ]
         );
 
-        let run = memory.allocate_run(64512, Some(NodeId(1)), Kind::Movable);
+        let run = memory.allocate_run(64512, Some(NodeId(1)), Mobility::Movable);
         // Node 1 has boot memory too, with a hole: the run is the DIMM's.
         assert_eq!(run, Some(range(0x100400, 0x110000)));
         assert_invariants(&memory);

@@ -75,8 +75,8 @@ struct Cleared {
 
 impl Cleared {
     fn add_leaf(&mut self, at: VirtAddr) {
-        if let Some(place) = self.leaves.get_mut(self.count) {
-            *place = at;
+        if let Some(next) = self.leaves.get_mut(self.count) {
+            *next = at;
         }
         self.count = self.count.saturating_add(1);
     }

@@ -1,7 +1,7 @@
-//! Simulated physical memory: frames that exist, their words, and which of them were ever written.
+//! Simulated physical memory: the present ranges, their words, and which words were written.
 //!
-//! A frame takes host memory only once it was written; until then its words are junk computed from the
-//! seed, so that nothing can rely on zeroes. Neighbours: `tlb` walks tables in it.
+//! A frame takes host memory when it is first written. Until then its words are junk computed from the seed, so
+//! no code can rely on zeroes. Neighbours: `tlb` walks the page tables in it.
 
 use std::boxed::Box;
 use std::collections::HashMap;
@@ -13,17 +13,17 @@ const WORDS: usize = 512;
 
 struct Frame {
     words: [u64; WORDS],
-    /// One bit a word: it was written.
+    /// One bit per word: set once written.
     written: [u64; WORDS / 64],
 }
 
 pub(super) struct Memory {
     seed: u64,
     present: Vec<PfnRange>,
-    /// Where there is nothing: reads as all ones, forgets what is written.
-    hollow: Vec<PfnRange>,
+    /// Holes in present memory: reads return all ones, writes are dropped.
+    holes: Vec<PfnRange>,
     frames: HashMap<Pfn, Box<Frame>>,
-    /// The range that was asked for last.
+    /// The range of the last access.
     recent: PfnRange,
 }
 
@@ -32,34 +32,34 @@ impl Memory {
         Memory {
             seed,
             present: Vec::new(),
-            hollow: Vec::new(),
+            holes: Vec::new(),
             frames: HashMap::new(),
             recent: PfnRange::default(),
         }
     }
 
     pub(super) fn add(&mut self, range: PfnRange) {
-        assert!(!self.present.iter().any(|other| other.overlaps(range)), "{range:?} is there already");
+        assert!(!self.present.iter().any(|other| other.overlaps(range)), "{range:?} is already present");
         self.present.push(range);
     }
 
-    pub(super) fn hollow(&mut self, range: PfnRange) {
-        self.hollow.push(range);
+    pub(super) fn make_hole(&mut self, range: PfnRange) {
+        self.holes.push(range);
     }
 
-    fn is_hollow(&self, at: PhysAddr) -> bool {
-        self.hollow.iter().any(|range| range.contains(at.pfn()))
+    fn is_hole(&self, at: PhysAddr) -> bool {
+        self.holes.iter().any(|range| range.contains(at.pfn()))
     }
 
     pub(super) fn remove(&mut self, range: PfnRange) {
-        self.pull(range);
+        self.remove_keeping(range);
         self.junk(range);
     }
 
-    /// As `remove`, but what was written stands there when the range comes back. It counts as never written.
-    pub(super) fn pull(&mut self, range: PfnRange) {
-        let place = self.present.iter().position(|other| *other == range);
-        self.present.swap_remove(place.expect("only whole ranges are unplugged"));
+    /// Like `remove`, but the range has its contents when it comes back, marked as unwritten.
+    pub(super) fn remove_keeping(&mut self, range: PfnRange) {
+        let index = self.present.iter().position(|other| *other == range);
+        self.present.swap_remove(index.expect("only whole ranges are unplugged"));
         self.recent = PfnRange::default();
         let frames = self.frames.iter_mut().filter(|(pfn, _)| range.contains(**pfn));
         frames.for_each(|(_, frame)| frame.written = [0; WORDS / 64]);
@@ -79,7 +79,7 @@ impl Memory {
     }
 
     pub(super) fn load(&mut self, at: PhysAddr) -> u64 {
-        if self.is_hollow(at) {
+        if self.is_hole(at) {
             return !0;
         }
         self.check_present(at);
@@ -90,7 +90,7 @@ impl Memory {
     }
 
     pub(super) fn store(&mut self, at: PhysAddr, value: u64) {
-        if self.is_hollow(at) {
+        if self.is_hole(at) {
             return;
         }
         self.check_present(at);
@@ -105,7 +105,7 @@ impl Memory {
         }
     }
 
-    /// Copies a frame. One that was never written stays as good as never written: other junk is as good.
+    /// Copies a frame. The copy of an unwritten frame is unwritten, with other junk.
     pub(super) fn copy(&mut self, from: Pfn, to: Pfn) {
         self.check_present(from.start());
         self.check_present(to.start());
@@ -135,7 +135,7 @@ impl Memory {
         frames
     }
 
-    /// The words of a frame that was written.
+    /// The words of a written frame.
     pub(super) fn page(&self, frame: Pfn) -> &[u64; WORDS] {
         &self.frames[&frame].words
     }

@@ -1,22 +1,22 @@
 //! A simulated machine for host tests: sparse physical memory, a page walk on every access through the
-//! tables that lie in that memory, and translation caches that forget nothing before a flush.
+//! tables in that memory, and translation caches that keep every entry until it is flushed.
 //!
 //! ```text
 //!  load / store (virtual) -> caches (tlb) -> walk of the tables from the root -> frames (memory)
 //! ```
 //!
-//! It is stricter than hardware, so that bugs show at once and always:
+//! It is stricter than hardware, so that every bug shows, and at once:
 //!
-//! - a frame never written holds junk (from the seed), as a re-plugged DIMM does;
-//! - a descriptor word (vmemmap window) that is read before it was written panics;
-//! - translations, and links between tables, are cached for ever until flushed: a missing flush shows as
-//!   an access to the old frame;
-//! - an access that no present entry maps, a write through a read-only leaf, a table or a leaf in memory
-//!   that is not there, a reserved bit: panic with the address;
-//! - the CPU's accessed and dirty bits are set in the entries, as hardware does.
+//! - An unwritten frame holds junk computed from the seed, as a re-plugged DIMM does.
+//! - Reading an unwritten descriptor word (vmemmap) panics.
+//! - Leaves and links between tables stay cached until flushed, so a missing flush shows as an access to the old
+//!   frame.
+//! - It panics with the address on: an access without a present entry, a write through a read-only leaf, a table or
+//!   a leaf in absent memory, a reserved bit.
+//! - It sets accessed and dirty bits in the entries, as hardware does.
 //!
-//! The tables a loader would have built ([`SimMachine::boot`]) are made by a few lines of their own, not
-//! by `page_table`. Neighbours: the tests of every module of this crate; `world` is such a machine in use.
+//! [`SimMachine::boot`] builds the loader's tables without `page_table`, so that an error there does not hide itself.
+//! Neighbours: the tests of every module of this crate; `model` is a machine under load.
 
 mod memory;
 pub mod model;
@@ -36,20 +36,20 @@ use crate::memory::BootMemory;
 use memory::Memory;
 use tlb::{Access, Tlb};
 
-/// A leaf, as the simulation's own walker sees it.
+/// A leaf found by the simulation's page walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SimLeaf {
-    /// The first address it maps.
+    /// The first virtual address.
     pub virt: VirtAddr,
-    /// What it maps that to.
+    /// The first physical address.
     pub phys: PhysAddr,
-    /// Its bytes.
+    /// The size in bytes.
     pub bytes: u64,
     /// The entry without its address, accessed and dirty bits.
     pub flags: u64,
 }
 
-/// What was accessed so far.
+/// Counts of accesses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SimCounts {
     /// Words loaded by the core.
@@ -58,11 +58,11 @@ pub struct SimCounts {
     pub stores: u64,
     /// Single pages flushed.
     pub flushes: u64,
-    /// Flushes of everything.
+    /// Full flushes.
     pub full_flushes: u64,
 }
 
-/// The machine. Use it as `Memory<&SimMachine>` to keep hold of it.
+/// The machine. `Memory<&SimMachine>` leaves the caller with access to it.
 pub struct SimMachine {
     root: Pfn,
     boot_tables: PfnRange,
@@ -79,9 +79,8 @@ impl fmt::Debug for SimMachine {
 }
 
 impl SimMachine {
-    /// A machine with 46 address bits whose memory is `ranges`, with the direct map of them (2 MiB and 4 KiB
-    /// leaves) as a loader leaves it. The loader's tables lie in the largest range, 16 frames above its
-    /// start: [`SimMachine::boot_tables`].
+    /// A machine with 46 address bits, memory `ranges`, and a loader's direct map of them (2 MiB and 4 KiB leaves).
+    /// The loader's tables start 16 frames into the largest range: [`SimMachine::boot_tables`].
     pub fn boot(seed: u64, gib_leaves: Support, ranges: &[PfnRange]) -> SimMachine {
         let largest = ranges.iter().max_by_key(|range| range.pages()).expect("a machine needs memory");
         let mut memory = Memory::new(seed);
@@ -91,7 +90,7 @@ impl SimMachine {
         loader.memory.zero(first);
         ranges.iter().for_each(|range| loader.map_direct(*range));
         let boot_tables = PfnRange::new(first, loader.next);
-        assert!(largest.contains_range(boot_tables), "no room for the loader's tables");
+        assert!(largest.contains_range(boot_tables), "the loader's tables do not fit");
         SimMachine {
             root: first,
             boot_tables,
@@ -102,12 +101,12 @@ impl SimMachine {
         }
     }
 
-    /// The frame of the topmost table.
+    /// The frame of the root table.
     pub fn root(&self) -> Pfn {
         self.root
     }
 
-    /// The frames of the loader's tables, the root among them.
+    /// The frames of the loader's tables, including the root.
     pub fn boot_tables(&self) -> PfnRange {
         self.boot_tables
     }
@@ -117,59 +116,58 @@ impl SimMachine {
         self.features
     }
 
-    /// Plugs memory: it exists from now on, holds junk, and nothing maps it.
+    /// Plugs memory. It holds junk, and nothing maps it.
     pub fn plug(&self, range: PfnRange) {
         self.memory.borrow_mut().add(range);
     }
 
-    /// Takes the memory from `range` and leaves an empty bus: it reads as all ones and forgets what is
-    /// written, as a range does that firmware announces and nobody has put memory into.
-    pub fn hollow(&self, range: PfnRange) {
-        self.memory.borrow_mut().hollow(range);
+    /// Makes `range` a hole in present memory: reads return all ones and writes are dropped, as on a bus where
+    /// firmware announces memory that does not exist.
+    pub fn make_hole(&self, range: PfnRange) {
+        self.memory.borrow_mut().make_hole(range);
     }
 
-    /// Unplugs memory: its contents are gone, and an access to it panics. Panics at once if a translation that
-    /// leads there, or a table that lies there, is still cached: a CPU may use it at any time.
+    /// Unplugs memory and drops its contents. Later accesses panic. Panics at once when a cached translation or table
+    /// is in `range`, since a CPU may use it at any time.
     pub fn unplug(&self, range: PfnRange) {
         assert!(
-            !self.tlb.borrow().leads_into(range),
-            "frames {range} are unplugged, and a cache leads there"
+            !self.tlb.borrow().refers_to(range),
+            "frames {range} are unplugged, but a translation cache still refers to them"
         );
         self.memory.borrow_mut().remove(range);
     }
 
-    /// Takes memory away without notice, as [`SimMachine::unplug`] does but for what is cached: nobody had the time.
-    pub fn tear_out(&self, range: PfnRange) {
+    /// Unplugs memory without notice: like [`SimMachine::unplug`], but cached translations are allowed.
+    pub fn surprise_remove(&self, range: PfnRange) {
         self.memory.borrow_mut().remove(range);
     }
 
-    /// Unplugs memory that keeps its contents for when it is plugged again; an access in between panics.
-    pub fn pull(&self, range: PfnRange) {
-        self.memory.borrow_mut().pull(range);
+    /// Unplugs memory, which has its contents again when it is plugged again. Accesses in between panic.
+    pub fn unplug_keeping(&self, range: PfnRange) {
+        self.memory.borrow_mut().remove_keeping(range);
     }
 
-    /// Forgets what was written to `range`: all of it is junk again, and other junk than before.
+    /// Fills `range` with new junk.
     pub fn junk(&self, range: PfnRange) {
         self.memory.borrow_mut().junk(range);
     }
 
-    /// The word at a physical address, without translation (and without counting).
+    /// The word at a physical address, without translation. Not counted.
     pub fn physical(&self, at: PhysAddr) -> u64 {
         self.memory.borrow_mut().load(at)
     }
 
-    /// The frames in which anything was ever written, ascending.
+    /// The frames with a written word, ascending.
     pub fn written(&self) -> Vec<Pfn> {
         self.memory.borrow().written()
     }
 
-    /// What was accessed so far.
+    /// The accesses so far.
     pub fn counts(&self) -> SimCounts {
         self.counts.get()
     }
 
-    /// Every leaf of the tables as they stand in memory, ascending: the simulation's own walk, beside all
-    /// caches.
+    /// Every leaf of the tables in memory, ascending. Ignores the translation caches.
     pub fn leaves(&self) -> Vec<SimLeaf> {
         let mut leaves = Vec::new();
         self.walk_tables(self.root, 4, 0, &mut |leaf| leaves.push(leaf), &mut |_| {});
@@ -185,8 +183,8 @@ impl SimMachine {
         tables
     }
 
-    /// Everything that was written outside of `except`, frame by frame, for comparing before and after. In
-    /// page tables the accessed and dirty bits are left out.
+    /// The contents of all written frames outside of `except`, to compare two states. Page tables without accessed and
+    /// dirty bits.
     pub fn snapshot(&self, except: &[PfnRange]) -> BTreeMap<Pfn, Vec<u64>> {
         let tables = self.tables();
         let memory = self.memory.borrow();
@@ -244,7 +242,7 @@ impl SimMachine {
 }
 
 #[expect(unsafe_code, reason = "an implementation of the trait: no unsafe block")]
-// SAFETY: its words are entries of collections of the host, found by checked look-ups: no address harms anything.
+// SAFETY: its words are in collections of the host, found by checked look-ups, so no address can harm anything.
 unsafe impl Machine for SimMachine {
     fn load(&self, at: VirtAddr) -> u64 {
         self.count(|counts| counts.loads += 1);
@@ -253,7 +251,7 @@ unsafe impl Machine for SimMachine {
         if VMEMMAP.contains(at) {
             assert!(
                 memory.was_written(phys),
-                "read of a descriptor never written: word {} of {:?}",
+                "read of an unwritten descriptor: word {} of {:?}",
                 (at.0 >> 3) & 7,
                 Pfn((at.0 - VMEMMAP.start.0) >> 6)
             );
@@ -308,24 +306,23 @@ unsafe impl Machine for SimMachine {
     }
 }
 
-/// [`Memory::boot`](crate::Memory::boot) over a simulated machine, which is safe.
+/// [`Memory::boot`](crate::Memory::boot) on a simulated machine, where it is safe.
 ///
 /// # Errors
-/// As of [`Memory::boot`](crate::Memory::boot).
-#[expect(unsafe_code, reason = "on a simulated machine nothing can be harmed")]
+/// Those of [`Memory::boot`](crate::Memory::boot).
+#[expect(unsafe_code, reason = "a simulated machine has nothing to harm")]
 pub fn boot(
     memory: &crate::Memory<SimMachine>,
     boot: BootMemory<'_>,
     early: &mut BootAllocator,
     left_out: &mut dyn FnMut(PfnRange),
 ) -> Result<(), BootError> {
-    // SAFETY: a wrong root or range makes the simulation panic or the core's checks fail; no memory of the host's
-    // program is reached through the simulated one.
+    // SAFETY: a wrong root or range makes the simulation panic or the core's checks fail. Simulated memory gives no
+    // access to memory of the host program.
     unsafe { memory.boot(boot, early, left_out) }
 }
 
-/// Builds the tables that a loader leaves: the direct map, 2 MiB and 4 KiB leaves, writable, not
-/// executable.
+/// Builds a loader's direct map: 2 MiB and 4 KiB leaves, writable, not executable.
 struct Loader<'a> {
     memory: &'a mut Memory,
     root: Pfn,
@@ -339,27 +336,27 @@ impl Loader<'_> {
             let large = frame.0.is_multiple_of(512) && frame.0 + 512 <= range.end.0;
             let (level, flags) = if large { (2, tlb::LARGE) } else { (1, 0) };
             let entry = frame.start().0 | flags | tlb::PRESENT | tlb::WRITABLE | tlb::NO_EXECUTE;
-            let slot = self.slot(direct(frame.start()), level);
-            self.memory.store(slot, entry);
+            let address = self.entry_address(direct(frame.start()), level);
+            self.memory.store(address, entry);
             frame = frame.offset(if large { 512 } else { 1 });
         }
     }
 
-    /// The physical address of the entry of `level` for `at`; makes the tables above it.
-    fn slot(&mut self, at: VirtAddr, level: u32) -> PhysAddr {
+    /// The physical address of the entry of `level` for `at`. Creates missing tables above it.
+    fn entry_address(&mut self, at: VirtAddr, level: u32) -> PhysAddr {
         let mut table = self.root;
         let mut here = 4;
         loop {
-            let slot = PhysAddr(table.start().0 + (at.0 >> tlb::shift(here)) % 512 * 8);
+            let address = PhysAddr(table.start().0 + (at.0 >> tlb::shift(here)) % 512 * 8);
             if here == level {
-                return slot;
+                return address;
             }
-            if self.memory.load(slot) & tlb::PRESENT == 0 {
+            if self.memory.load(address) & tlb::PRESENT == 0 {
                 self.memory.zero(self.next);
-                self.memory.store(slot, self.next.start().0 | tlb::PRESENT | tlb::WRITABLE);
+                self.memory.store(address, self.next.start().0 | tlb::PRESENT | tlb::WRITABLE);
                 self.next = self.next.offset(1);
             }
-            table = tlb::table_of(self.memory.load(slot));
+            table = tlb::table_of(self.memory.load(address));
             here -= 1;
         }
     }

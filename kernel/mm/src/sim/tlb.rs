@@ -1,8 +1,8 @@
 //! Simulated translation: the page walk and the caches in front of it (SDM vol. 3 sections 4.5, 4.10).
 //!
-//! Both the TLB and the paging-structure caches keep what they saw until it is flushed, without bound, so
-//! that a missing flush shows every time. INVLPG drops the translation of the page, whatever its size, and
-//! all of the paging-structure caches (section 4.10.4.1). Entries that are not present are never cached.
+//! The TLB and the paging-structure caches are unbounded and keep every entry until it is flushed, so a missing flush
+//! always shows. INVLPG drops the page's translation, whatever its size, and all paging-structure caches (section
+//! 4.10.4.1). Non-present entries are never cached.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ pub(super) const LARGE: u64 = 1 << 7;
 pub(super) const NO_EXECUTE: u64 = 1 << 63;
 pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
-/// The address bits below what an entry of `level` (4: topmost) covers.
+/// The number of address bits below an entry of `level` (4: root).
 pub(super) const fn shift(level: u32) -> u32 {
     PAGE_SHIFT + 9 * (level - 1)
 }
@@ -39,7 +39,7 @@ struct Cached {
     writable: bool,
 }
 
-/// A small direct-mapped copy of the TLB, for the simulation's own speed.
+/// An entry of a small direct-mapped copy of the TLB, which makes the simulation faster.
 #[derive(Clone, Copy, Default)]
 struct Fast {
     page: u64,
@@ -50,9 +50,9 @@ struct Fast {
 const FAST: usize = 256;
 
 pub(super) struct Tlb {
-    /// Leaves by level (1 to 3) and virtual address in units of the leaf.
+    /// Leaves by level (1 to 3) and virtual address in units of the leaf's size.
     leaves: [HashMap<u64, Cached>; 3],
-    /// Tables by their level (1 to 3) and virtual address in units of what the table covers.
+    /// Tables by level (1 to 3) and virtual address in units of the range that the table maps.
     tables: [HashMap<u64, Pfn>; 3],
     fast: [Fast; FAST],
 }
@@ -96,14 +96,14 @@ impl Tlb {
         });
         let (mut level, mut table) = cached.unwrap_or((4, root));
         loop {
-            let slot = PhysAddr(table.start().0 + (at.0 >> shift(level)) % 512 * 8);
-            let entry = memory.load(slot);
+            let address = PhysAddr(table.start().0 + (at.0 >> shift(level)) % 512 * 8);
+            let entry = memory.load(address);
             assert!(entry & PRESENT != 0, "nothing is mapped at {at} (level {level})");
             let leaf = level == 1 || entry & LARGE != 0;
             let dirty = if leaf && access == Access::Store { DIRTY } else { 0 };
-            memory.store(slot, entry | ACCESSED | dirty);
+            memory.store(address, entry | ACCESSED | dirty);
             if leaf {
-                assert!(level < 4, "reserved bit 7 in a topmost entry, for {at}");
+                assert!(level < 4, "reserved bit 7 in a root entry, for {at}");
                 let phys = entry & ADDRESS;
                 assert!(phys & ((1 << shift(level)) - 1) == 0, "misaligned leaf for {at}");
                 let cached = Cached { phys, writable: entry & WRITABLE != 0 };
@@ -121,12 +121,12 @@ impl Tlb {
             self.leaves[level as usize - 1].remove(&(at.0 >> shift(level)));
         }
         self.tables.iter_mut().for_each(HashMap::clear);
-        // A copy may be of a large leaf: any of its pages.
+        // An entry may be any page of a large leaf.
         self.fast = [Fast::default(); FAST];
     }
 
-    /// Whether something cached leads to a frame of `range`.
-    pub(super) fn leads_into(&self, range: PfnRange) -> bool {
+    /// Whether a cached leaf or table is in `range`.
+    pub(super) fn refers_to(&self, range: PfnRange) -> bool {
         let leaf = |level: usize, leaf: &Cached| {
             let frames = 1 << (shift(level as u32 + 1) - PAGE_SHIFT);
             PfnRange::of(PhysAddr(leaf.phys).pfn(), frames).overlaps(range)

@@ -13,7 +13,7 @@
 use arrayvec::ArrayVec;
 
 use crate::addr::{Block, NodeId, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
-use crate::descriptor::Kind;
+use crate::descriptor::Mobility;
 use crate::page_table::{FrameSource, LeafSize, Level, Mapping};
 use crate::vmalloc::{
     AllocError, Allocation, AllocationId, AllocationState, Amount, FrameProvider, Progress, Request, Shape,
@@ -36,7 +36,7 @@ pub struct AllocationBuilder {
     pages: u64,
     amount: Amount,
     node: Option<NodeId>,
-    kind: Kind,
+    mobility: Mobility,
 }
 
 /// The frames that a growing allocation owns but has not mapped.
@@ -99,7 +99,7 @@ impl Pending {
     fn next_block<P: FrameProvider>(
         &mut self,
         provider: &P,
-        (node, kind): (Option<NodeId>, Kind),
+        (node, mobility): (Option<NodeId>, Mobility),
         virt: VirtAddr,
         most: u64,
     ) -> Option<(Block, u64)> {
@@ -110,7 +110,7 @@ impl Pending {
                     *run = PfnRange::new(block.range().end, run.end);
                     block
                 }
-                None => provider.alloc_block(floor_order(most), node, kind)?,
+                None => provider.alloc_block(floor_order(most), node, mobility)?,
             };
             provider.set_owner(block.head, virt);
             self.block = Some((block, 0));
@@ -160,7 +160,7 @@ impl VmallocArena {
         provider: &P,
         request: &Request,
     ) -> Result<AllocationBuilder, AllocError> {
-        let free = provider.free_pages(request.node, request.kind);
+        let free = provider.free_pages(request.node, request.mobility);
         let pages = match request.amount {
             Amount::Pages(pages) => pages,
             Amount::All => free,
@@ -171,7 +171,7 @@ impl VmallocArena {
         if pages > free {
             return Err(AllocError::NotEnough { pages, free });
         }
-        let Request { amount, node, kind, shape } = *request;
+        let Request { amount, node, mobility, shape } = *request;
         let mut pending = Pending::new();
         let mut areas = self.areas.lock();
         let mut offset = 0;
@@ -180,7 +180,7 @@ impl VmallocArena {
                 pending.free(provider);
                 return Err(AllocError::RanOut { pages, got: 0 });
             }
-            let Some(run) = provider.alloc_run(pages, node, kind) else {
+            let Some(run) = provider.alloc_run(pages, node, mobility) else {
                 pending.free(provider);
                 return Err(AllocError::NoRun { pages });
             };
@@ -201,7 +201,7 @@ impl VmallocArena {
             provider.set_owner(block.head, area.allocation.start.offset(into * PAGE_SIZE));
         });
         area.pending = pending;
-        Ok(AllocationBuilder { id, pages, amount, node, kind })
+        Ok(AllocationBuilder { id, pages, amount, node, mobility })
     }
 
     /// Maps about `step` further pages, in whole chunks of at most one table's entries.
@@ -227,7 +227,7 @@ impl VmallocArena {
             });
             let (path, leaf) = path.ok_or(AllocError::NotStarted)?;
             debug_assert!(path <= PATH);
-            let from = (builder.node, builder.kind);
+            let from = (builder.node, builder.mobility);
             let block = match area.pending.reserve(provider, path) {
                 Some(()) => area.pending.next_block(provider, from, virt, chunk(virt, left, leaf)),
                 None => None,

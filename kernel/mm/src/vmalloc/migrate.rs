@@ -23,7 +23,7 @@ use core::fmt;
 
 use crate::addr::{Block, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::address_space::direct;
-use crate::descriptor::Kind;
+use crate::descriptor::Mobility;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FrameSource, LeafSize, Level, PageTables, ReplaceError};
@@ -86,23 +86,23 @@ impl fmt::Display for NoRun {
     }
 }
 
-/// Why nothing was migrated.
+/// An error of a migration. The block or allocation stays where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MigrateError {
-    /// No page tables were taken over yet.
+    /// The memory core owns no page tables yet.
     NotStarted,
-    /// No frame is left for a page table.
+    /// Too few free frames for page tables.
     NoTables {
-        /// Frames for page tables.
+        /// Frames needed.
         needed: u64,
-        /// Free frames that they may have.
+        /// Frames available.
         free: u64,
     },
     /// No run is long enough for a contiguous allocation.
     NoRun(NoRun),
-    /// The page tables or the descriptors do not hold what they must.
+    /// The page tables contradict the descriptors.
     Corrupt {
-        /// Where.
+        /// The mapping's address.
         at: VirtAddr,
     },
 }
@@ -197,7 +197,7 @@ impl VmallocArena {
 
 /// The error of a page table that gets no frame.
 fn no_tables<M: Machine>(memory: &Memory<M>) -> MigrateError {
-    MigrateError::NoTables { needed: 1, free: memory.free_pages(None, Kind::Pinned) }
+    MigrateError::NoTables { needed: 1, free: memory.free_pages(None, Mobility::Pinned) }
 }
 
 /// Returns how `area` uses `block`, mapped at `at`.
@@ -224,13 +224,13 @@ fn alloc_target<M: Machine>(memory: &Memory<M>, old: Block, wanted: Order, sizes
     if sizes == Sizes::Large {
         let orders = (LARGE.0..=wanted.0).rev().map(Order);
         let try_order = |order| {
-            let near = memory.allocate_block(order, node, Kind::Movable);
-            near.or_else(|| memory.allocate_block(order, None, Kind::Movable))
+            let near = memory.allocate_block(order, node, Mobility::Movable);
+            near.or_else(|| memory.allocate_block(order, None, Mobility::Movable))
         };
         return orders.into_iter().find_map(try_order);
     }
-    let near = memory.allocate_up_to(wanted, node, Kind::Movable);
-    near.or_else(|| memory.allocate_up_to(wanted, None, Kind::Movable))
+    let near = memory.allocate_up_to(wanted, node, Mobility::Movable);
+    near.or_else(|| memory.allocate_up_to(wanted, None, Mobility::Movable))
 }
 
 /// Copies `pages` frames from `old` to `new` and remaps the pages at `at` to the copy.

@@ -39,7 +39,7 @@ use carapace_lock::{Mutex, Rank};
 
 use crate::addr::{NodeId, PAGE_SIZE, VirtAddr};
 use crate::address_space::ALLOC;
-use crate::descriptor::Kind;
+use crate::descriptor::Mobility;
 use crate::page_table::MapError;
 
 pub use alloc::AllocationBuilder;
@@ -89,7 +89,7 @@ pub struct Request {
     /// Restricts the allocation to this node.
     pub node: Option<NodeId>,
     /// Whether the frames may be migrated.
-    pub kind: Kind,
+    pub mobility: Mobility,
     /// The physical layout.
     pub shape: Shape,
 }

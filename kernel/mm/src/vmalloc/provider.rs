@@ -5,7 +5,7 @@
 use core::sync::atomic::Ordering;
 
 use crate::addr::{Block, NodeId, Order, Pfn, PfnRange, VirtAddr};
-use crate::descriptor::{Kind, Page};
+use crate::descriptor::{Mobility, Page};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FrameSource, Level, PageTables};
@@ -24,10 +24,10 @@ pub trait FrameProvider {
     fn with_tables<T>(&self, work: impl FnOnce(&mut PageTables, &Self::Machine) -> T) -> Option<T>;
 
     /// Allocates a block of order `most` or, when none is free, of the next lower one that is.
-    fn alloc_block(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block>;
+    fn alloc_block(&self, most: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block>;
 
     /// Allocates a contiguous run, made of blocks of which the first is at the run's start.
-    fn alloc_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange>;
+    fn alloc_run(&self, pages: u64, node: Option<NodeId>, mobility: Mobility) -> Option<PfnRange>;
 
     /// Returns the allocated block with the head frame `head`.
     fn block_at(&self, head: Pfn) -> Option<Block>;
@@ -48,7 +48,7 @@ pub trait FrameProvider {
     fn free_table(&self, frame: Pfn);
 
     /// Counts the free frames that an allocation of `kind` may use, on one node or on all.
-    fn free_pages(&self, node: Option<NodeId>, kind: Kind) -> u64;
+    fn free_pages(&self, node: Option<NodeId>, mobility: Mobility) -> u64;
 }
 
 impl<M: Machine> FrameProvider for Memory<M> {
@@ -62,12 +62,12 @@ impl<M: Machine> FrameProvider for Memory<M> {
         Memory::with_tables(self, work)
     }
 
-    fn alloc_block(&self, most: Order, node: Option<NodeId>, kind: Kind) -> Option<Block> {
-        self.allocate_up_to(most, node, kind)
+    fn alloc_block(&self, most: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
+        self.allocate_up_to(most, node, mobility)
     }
 
-    fn alloc_run(&self, pages: u64, node: Option<NodeId>, kind: Kind) -> Option<PfnRange> {
-        self.allocate_run(pages, node, kind)
+    fn alloc_run(&self, pages: u64, node: Option<NodeId>, mobility: Mobility) -> Option<PfnRange> {
+        self.allocate_run(pages, node, mobility)
     }
 
     fn block_at(&self, head: Pfn) -> Option<Block> {
@@ -85,7 +85,7 @@ impl<M: Machine> FrameProvider for Memory<M> {
     }
 
     fn alloc_table(&self) -> Option<Pfn> {
-        let block = self.allocate_block(Order(0), None, Kind::Pinned)?;
+        let block = self.allocate_block(Order(0), None, Mobility::Pinned)?;
         self.page_tables.fetch_add(1, Ordering::Relaxed);
         Page::of(&self.machine, block.head).set_rmap(RmapEntry::Reserve.encode());
         Some(block.head)
@@ -103,15 +103,15 @@ impl<M: Machine> FrameProvider for Memory<M> {
         }
     }
 
-    fn free_pages(&self, node: Option<NodeId>, kind: Kind) -> u64 {
+    fn free_pages(&self, node: Option<NodeId>, mobility: Mobility) -> u64 {
         self.drain_all();
         let free = match node {
             Some(node) => self.nodes.find(node).map_or(0, |nr| self.nodes.free(nr)),
             None => self.free_everywhere(),
         };
-        match kind {
-            Kind::Movable => free,
-            Kind::Pinned => free.saturating_sub(self.nodes.movable_only(&self.slots, node)),
+        match mobility {
+            Mobility::Movable => free,
+            Mobility::Pinned => free.saturating_sub(self.nodes.movable_only(&self.slots, node)),
         }
     }
 }

@@ -9,7 +9,7 @@
 use arrayvec::ArrayVec;
 
 use crate::addr::{PAGE_SIZE, Pfn, PfnRange, VirtAddr};
-use crate::descriptor::State;
+use crate::descriptor::BlockState;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::Hole;
@@ -140,14 +140,14 @@ impl<M: Machine> Memory<M> {
     /// any more. Recounts the remaining page tables.
     fn free_orphans(&self, lost: &dyn Fn(VirtAddr) -> bool) {
         let mut tables = 0;
-        self.each_entry(|entry| {
+        self.for_each_entry(|entry| {
             let mut at = entry.range.start;
             while let Some(block) = self.block_from(entry, &mut at) {
                 match (block.state, block.rmap) {
-                    (State::Movable | State::Pinned, RmapEntry::Mapping(virt)) if lost(virt) => {
+                    (BlockState::Movable | BlockState::Pinned, RmapEntry::Mapping(virt)) if lost(virt) => {
                         self.free_owned(block.head);
                     }
-                    (State::Pinned, RmapEntry::Table(virt, level)) => {
+                    (BlockState::Pinned, RmapEntry::Table(virt, level)) => {
                         let linked =
                             self.with_tables(|tables, machine| tables.removable_table(machine, virt, level));
                         if linked.flatten() == Some(block.head) {
@@ -156,8 +156,8 @@ impl<M: Machine> Memory<M> {
                             self.free_owned(block.head);
                         }
                     }
-                    (State::Pinned, RmapEntry::Reserve) => tables += block.pages,
-                    (State::Boot, RmapEntry::Owner(crate::boot_alloc::Owner::PageTables)) => {
+                    (BlockState::Pinned, RmapEntry::Reserve) => tables += block.pages,
+                    (BlockState::Boot, RmapEntry::Owner(crate::boot_alloc::Owner::PageTables)) => {
                         tables += block.pages
                     }
                     _ => {}

@@ -98,7 +98,7 @@ impl FrameProvider for Simple {
         Some(work(&mut self.tables.borrow_mut(), &self.sim))
     }
 
-    fn alloc_block(&self, most: Order, node: Option<NodeId>, _kind: Kind) -> Option<Block> {
+    fn alloc_block(&self, most: Order, node: Option<NodeId>, _kind: Mobility) -> Option<Block> {
         assert_eq!(node, None);
         self.spend()?;
         let fits = |order: u8| {
@@ -110,7 +110,7 @@ impl FrameProvider for Simple {
         Some(block)
     }
 
-    fn alloc_run(&self, pages: u64, _node: Option<NodeId>, _kind: Kind) -> Option<PfnRange> {
+    fn alloc_run(&self, pages: u64, _node: Option<NodeId>, _kind: Mobility) -> Option<PfnRange> {
         self.spend()?;
         let last = FRAMES.end.0.checked_sub(pages)?;
         let run = (FRAMES.start.0..=last)
@@ -142,7 +142,7 @@ impl FrameProvider for Simple {
     }
 
     fn alloc_table(&self) -> Option<Pfn> {
-        let block = self.alloc_block(Order(0), None, Kind::Pinned)?;
+        let block = self.alloc_block(Order(0), None, Mobility::Pinned)?;
         self.page_tables.borrow_mut().insert(block.head);
         Some(block.head)
     }
@@ -157,13 +157,13 @@ impl FrameProvider for Simple {
         self.free_owned(frame);
     }
 
-    fn free_pages(&self, _node: Option<NodeId>, _kind: Kind) -> u64 {
+    fn free_pages(&self, _node: Option<NodeId>, _kind: Mobility) -> u64 {
         self.free.borrow().len() as u64
     }
 }
 
 fn request(amount: Amount, shape: Shape) -> Request {
-    Request { amount, node: None, kind: Kind::Movable, shape }
+    Request { amount, node: None, mobility: Mobility::Movable, shape }
 }
 
 fn faults(access: impl FnOnce()) -> bool {
@@ -175,22 +175,22 @@ fn faults(access: impl FnOnce()) -> bool {
 /// the page or the offset, or when `free` leaves a mapping.
 #[test]
 fn fill_and_verify() {
-    let (memory, window) = (Simple::new(), VmallocArena::new());
+    let (memory, arena) = (Simple::new(), VmallocArena::new());
     let before = memory.state();
-    let one = window.allocate(&memory, &request(Amount::Pages(1000), Shape::Scattered)).unwrap();
-    let two = window.allocate(&memory, &request(Amount::Pages(10), Shape::Scattered)).unwrap();
-    window.fill(&memory, one.id, 0, 400).unwrap();
-    window.fill(&memory, one.id, 400, 300).unwrap();
-    window.fill(&memory, two.id, 0, 10).unwrap();
+    let one = arena.allocate(&memory, &request(Amount::Pages(1000), Shape::Scattered)).unwrap();
+    let two = arena.allocate(&memory, &request(Amount::Pages(10), Shape::Scattered)).unwrap();
+    arena.fill(&memory, one.id, 0, 400).unwrap();
+    arena.fill(&memory, one.id, 400, 300).unwrap();
+    arena.fill(&memory, two.id, 0, 10).unwrap();
     let clean = |pages| Ok(Verified { pages, bad: None });
-    assert_eq!(window.verify(&memory, one.id, 0, 1000), clean(700));
-    assert_eq!(window.verify(&memory, one.id, 650, 350), clean(50));
-    assert_eq!(window.verify(&memory, one.id, 700, 1), clean(0));
-    assert_eq!(window.get(one.id).unwrap().filled, 700);
+    assert_eq!(arena.verify(&memory, one.id, 0, 1000), clean(700));
+    assert_eq!(arena.verify(&memory, one.id, 650, 350), clean(50));
+    assert_eq!(arena.verify(&memory, one.id, 700, 1), clean(0));
+    assert_eq!(arena.get(one.id).unwrap().filled, 700);
     let at = one.start.offset(699 * PAGE_SIZE + 511 * 8);
     let word = memory.sim.load(at);
     memory.sim.store(at, !word);
-    let verified = window.verify(&memory, one.id, 0, 1000).unwrap();
+    let verified = arena.verify(&memory, one.id, 0, 1000).unwrap();
     let bad = BadWord { page: 699, at, expected: word, found: !word };
     assert_eq!(verified, Verified { pages: 700, bad: Some(bad) });
     memory.sim.store(at, word);
@@ -200,15 +200,15 @@ fn fill_and_verify() {
         memory.sim.store(a, old_b);
         memory.sim.store(b, old_a);
     }
-    assert_eq!(window.verify(&memory, two.id, 0, 10).unwrap().bad.unwrap().page, 0);
-    assert_eq!(window.verify(&memory, one.id, 0, 1000), clean(700));
-    window.free(&memory, one.id).unwrap();
+    assert_eq!(arena.verify(&memory, two.id, 0, 10).unwrap().bad.unwrap().page, 0);
+    assert_eq!(arena.verify(&memory, one.id, 0, 1000), clean(700));
+    arena.free(&memory, one.id).unwrap();
     assert!(faults(|| {
         memory.sim.load(one.start);
     }));
-    window.free(&memory, two.id).unwrap();
+    arena.free(&memory, two.id).unwrap();
     assert_eq!(memory.state(), before);
-    assert_eq!(window.get(one.id), None);
+    assert_eq!(arena.get(one.id), None);
 }
 
 /// Proves that an allocation that runs out of frames at any step, for either shape, leaks nothing and leaves nothing
@@ -216,19 +216,19 @@ fn fill_and_verify() {
 #[test]
 fn running_out_at_each_step_undoes_everything() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
-        let (memory, window) = (Simple::new(), VmallocArena::new());
+        let (memory, arena) = (Simple::new(), VmallocArena::new());
         // A hole, so that blocks of several orders are needed.
-        let hole = memory.alloc_block(Order(3), None, Kind::Pinned).unwrap();
+        let hole = memory.alloc_block(Order(3), None, Mobility::Pinned).unwrap();
         memory.page_tables.borrow_mut().insert(hole.head);
         let before = memory.state();
         let request = request(Amount::Pages(1805), shape);
         let mut steps = 0;
         loop {
             memory.budget.set(steps);
-            match window.allocate(&memory, &request) {
+            match arena.allocate(&memory, &request) {
                 Ok(done) => {
                     memory.check_owners();
-                    window.free(&memory, done.id).unwrap();
+                    arena.free(&memory, done.id).unwrap();
                     break;
                 }
                 Err(error) => assert_eq!(memory.state(), before, "{shape:?} after {steps}: {error}"),
@@ -244,10 +244,10 @@ fn running_out_at_each_step_undoes_everything() {
 /// frame. Fails when the address is not chosen congruent to the run.
 #[test]
 fn a_run_is_contiguous_and_congruent() {
-    let (memory, window) = (Simple::new(), VmallocArena::new());
+    let (memory, arena) = (Simple::new(), VmallocArena::new());
     memory.take(Block { head: FRAMES.start, order: Order(4) });
     memory.page_tables.borrow_mut().insert(FRAMES.start);
-    let done = window.allocate(&memory, &request(Amount::Pages(3000), Shape::Contiguous)).unwrap();
+    let done = arena.allocate(&memory, &request(Amount::Pages(3000), Shape::Contiguous)).unwrap();
     let tables = memory.tables.borrow();
     let first = tables.translate(&memory.sim, done.start).unwrap().phys;
     let mut large = 0;
@@ -258,7 +258,7 @@ fn a_run_is_contiguous_and_congruent() {
     assert!(large >= 4);
     drop(tables);
     memory.check_owners();
-    let refused = window.allocate(&memory, &request(Amount::Pages(6000), Shape::Contiguous));
+    let refused = arena.allocate(&memory, &request(Amount::Pages(6000), Shape::Contiguous));
     assert!(matches!(refused, Err(AllocError::NotEnough { .. })), "{refused:?}");
 }
 
@@ -266,17 +266,17 @@ fn a_run_is_contiguous_and_congruent() {
 /// frames reserved for tables are left over.
 #[test]
 fn all_takes_every_frame() {
-    let (memory, window) = (Simple::new(), VmallocArena::new());
+    let (memory, arena) = (Simple::new(), VmallocArena::new());
     let before = memory.state();
-    let done = window.allocate(&memory, &request(Amount::All, Shape::Scattered)).unwrap();
+    let done = arena.allocate(&memory, &request(Amount::All, Shape::Scattered)).unwrap();
     let tables = memory.page_tables.borrow().len() as u64;
     assert_eq!(memory.free.borrow().len(), 0);
     assert_eq!(done.pages + tables, FRAMES.pages());
     assert!(tables <= 16 + 1, "{tables} tables");
     memory.check_owners();
-    let more = window.allocate(&memory, &request(Amount::All, Shape::Scattered));
+    let more = arena.allocate(&memory, &request(Amount::All, Shape::Scattered));
     assert_eq!(more, Err(AllocError::Empty));
-    window.free(&memory, done.id).unwrap();
+    arena.free(&memory, done.id).unwrap();
     assert_eq!(memory.state(), before);
 }
 
@@ -286,28 +286,28 @@ fn all_takes_every_frame() {
 fn growing_can_be_cancelled_at_any_step() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
         for steps in 0.. {
-            let (memory, window) = (Simple::new(), VmallocArena::new());
+            let (memory, arena) = (Simple::new(), VmallocArena::new());
             let before = memory.state();
-            let mut growing = window.begin(&memory, &request(Amount::Pages(1700), shape)).unwrap();
+            let mut growing = arena.begin(&memory, &request(Amount::Pages(1700), shape)).unwrap();
             let id = growing.id();
             let busy = Err(AllocError::Busy { id });
             let mut done = Progress::More;
             for _ in 0..steps {
-                done = window.grow(&memory, &mut growing, 100).unwrap();
+                done = arena.grow(&memory, &mut growing, 100).unwrap();
             }
-            assert_eq!(window.fill(&memory, id, 0, 1), busy);
-            assert_eq!(window.free_step(&memory, id, 1), Err(AllocError::Busy { id }));
+            assert_eq!(arena.fill(&memory, id, 0, 1), busy);
+            assert_eq!(arena.free_step(&memory, id, 1), Err(AllocError::Busy { id }));
             if done == Progress::Done {
-                window.finish(&memory, growing).unwrap();
-                while window.free_step(&memory, id, 70).unwrap() == Progress::More {
-                    assert_eq!(window.fill(&memory, id, 0, 1), busy);
+                arena.finish(&memory, growing).unwrap();
+                while arena.free_step(&memory, id, 70).unwrap() == Progress::More {
+                    assert_eq!(arena.fill(&memory, id, 0, 1), busy);
                 }
                 assert_eq!(memory.state(), before);
                 break;
             }
-            window.cancel(&memory, growing).unwrap();
+            arena.cancel(&memory, growing).unwrap();
             assert_eq!(memory.state(), before, "{shape:?} after {steps} steps");
-            assert_eq!(window.get(id), None);
+            assert_eq!(arena.get(id), None);
         }
     }
 }
@@ -349,16 +349,16 @@ proptest! {
     /// allocation overwrites or leaks a frame.
     #[test]
     fn random_allocations(steps in prop::collection::vec((1u64..1400, any::<bool>(), any::<prop::sample::Index>()), 1..16)) {
-        let (memory, window) = (Simple::new(), VmallocArena::new());
+        let (memory, arena) = (Simple::new(), VmallocArena::new());
         let before = memory.state();
         let mut live: Vec<Allocation> = Vec::new();
         for (pages, contiguous, pick) in steps {
             let shape = if contiguous { Shape::Contiguous } else { Shape::Scattered };
             let state = memory.state();
-            match window.allocate(&memory, &request(Amount::Pages(pages), shape)) {
+            match arena.allocate(&memory, &request(Amount::Pages(pages), shape)) {
                 Ok(done) => {
                     prop_assert_eq!(done.pages, pages);
-                    window.fill(&memory, done.id, 0, pages.min(40)).unwrap();
+                    arena.fill(&memory, done.id, 0, pages.min(40)).unwrap();
                     live.push(done);
                 }
                 Err(_) => prop_assert_eq!(memory.state(), state),
@@ -366,15 +366,15 @@ proptest! {
             memory.check_owners();
             if pages % 3 == 0 && !live.is_empty() {
                 let gone = live.swap_remove(pick.index(live.len()));
-                window.free(&memory, gone.id).unwrap();
+                arena.free(&memory, gone.id).unwrap();
             }
             for one in &live {
                 let pages = one.pages.min(40);
-                prop_assert_eq!(window.verify(&memory, one.id, 0, one.pages), Ok(Verified { pages, bad: None }));
+                prop_assert_eq!(arena.verify(&memory, one.id, 0, one.pages), Ok(Verified { pages, bad: None }));
             }
         }
         for one in live {
-            window.free(&memory, one.id).unwrap();
+            arena.free(&memory, one.id).unwrap();
         }
         prop_assert_eq!(memory.state(), before);
     }
@@ -384,8 +384,8 @@ proptest! {
 /// cannot be mapped again. Fails when a page maps another frame than its leaf states.
 #[test]
 fn a_page_is_one_frame_at_two_addresses() {
-    let (memory, window) = (Simple::new(), VmallocArena::new());
-    let done = window.allocate(&memory, &request(Amount::Pages(1), Shape::Scattered)).unwrap();
+    let (memory, arena) = (Simple::new(), VmallocArena::new());
+    let done = arena.allocate(&memory, &request(Amount::Pages(1), Shape::Scattered)).unwrap();
     memory.sim.store(done.start, 77);
     let phys = memory.tables.borrow().translate(&memory.sim, done.start).unwrap().phys;
     assert_eq!(memory.sim.load(direct(phys)), 77);

@@ -5,7 +5,7 @@
 
 use crate::memory::core;
 use ::core::fmt;
-use carapace_mm::Kind;
+use carapace_mm::Mobility;
 use carapace_mm::addr::{MAX_PFN, Order, Pfn};
 use carapace_mm::address_space::direct;
 use carapace_mm::error::FreeError;
@@ -81,7 +81,7 @@ impl fmt::Display for Refused {
 const OFFSET: u64 = 24;
 
 fn take(order: Order) -> Result<Block, Refused> {
-    core().allocate_block(order, None, Kind::Movable).ok_or(Refused::NoMemory)
+    core().allocate_block(order, None, Mobility::Movable).ok_or(Refused::NoMemory)
 }
 
 /// A free that has to be refused.

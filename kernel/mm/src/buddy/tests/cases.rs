@@ -5,11 +5,11 @@ use super::*;
 /// Allocates single frames, then everything, and frees all of it; the free blocks are the first blocks again.
 fn use_and_free(pair: &mut Pair, singles: usize) {
     for _ in 0..singles {
-        let Some(head) = pair.buddy().allocate(Order(0), State::Movable, 0) else { break };
+        let Some(head) = pair.buddy().allocate(Order(0), BlockState::Movable, 0) else { break };
         pair.model.take(head, Order(0));
     }
     pair.compare();
-    while let Some((head, order)) = pair.buddy().allocate_up_to(Order::MAX, State::Pinned, 0) {
+    while let Some((head, order)) = pair.buddy().allocate_up_to(Order::MAX, BlockState::Pinned, 0) {
         pair.model.take(head, order);
     }
     pair.compare();
@@ -88,7 +88,7 @@ fn groups_do_not_overlap() {
 fn held_blocks_split() {
     for at in [1u64, 64, 127, 128, 129, 5000, 16384, 16385, 32767] {
         let mut pair = Pair::new(PfnRange::new(Pfn(0x8000), Pfn(0x18000)));
-        let head = pair.buddy().allocate(Order(15), State::Movable, 0x8000).unwrap();
+        let head = pair.buddy().allocate(Order(15), BlockState::Movable, 0x8000).unwrap();
         assert_eq!(head, Pfn(0x8000));
         pair.model.take(head, Order(15));
         let pfn = head.offset(at);
@@ -96,7 +96,7 @@ fn held_blocks_split() {
         pair.model.split(pfn);
         for head in pair.model.heads() {
             let found = pair.buddy().find(head).unwrap();
-            assert_eq!((found.head, found.tag.state), (head, State::Movable));
+            assert_eq!((found.head, found.tag.state), (head, BlockState::Movable));
             assert_eq!(pair.buddy().page(head).rmap(), head.0);
         }
         // Free blocks are not split.
@@ -114,7 +114,7 @@ fn held_blocks_split() {
 fn freeing_twice_is_refused() {
     let pair = Pair::new(PfnRange::new(Pfn(0x1000), Pfn(0x1010)));
     let buddy = pair.buddy();
-    let heads: Vec<_> = (0..16).filter_map(|_| buddy.allocate(Order(0), State::Movable, 0)).collect();
+    let heads: Vec<_> = (0..16).filter_map(|_| buddy.allocate(Order(0), BlockState::Movable, 0)).collect();
     assert_eq!(heads.len(), 16);
     for order in [[3usize, 0, 1, 2], [1, 2, 3, 0]] {
         for index in order {
@@ -124,7 +124,7 @@ fn freeing_twice_is_refused() {
             assert_eq!(buddy.free(heads[index]), Err(PageState::Free), "{:?}", heads[index]);
         }
         for _ in 0..4 {
-            assert!(buddy.allocate(Order(0), State::Movable, 0).is_some());
+            assert!(buddy.allocate(Order(0), BlockState::Movable, 0).is_some());
         }
     }
     assert_eq!(buddy.free(Pfn(0xfff)), Err(PageState::Memmap));
@@ -134,10 +134,12 @@ fn freeing_twice_is_refused() {
 /// held block leaves a free bit.
 #[test]
 fn nothing_merges_across_states() {
-    for state in [State::Cached, State::Isolated, State::Offline, State::Boot, State::Pinned] {
+    for state in
+        [BlockState::Cached, BlockState::Isolated, BlockState::Offline, BlockState::Boot, BlockState::Pinned]
+    {
         let pair = Pair::new(PfnRange::new(Pfn(0), Pfn(2)));
         let buddy = pair.buddy();
-        let one = buddy.allocate(Order(0), State::Movable, 0).unwrap();
+        let one = buddy.allocate(Order(0), BlockState::Movable, 0).unwrap();
         let other = buddy.allocate(Order(0), state, 0).unwrap();
         buddy.free(one).unwrap();
         assert_eq!((buddy.free_blocks(Order(0)), buddy.free_blocks(Order(1))), (1, 0));
@@ -157,7 +159,7 @@ fn a_fresh_dimm_is_one_run() {
     let buddy = pair.buddy();
     assert_eq!(buddy.find_run(64512), Some(usable.start));
     assert_eq!(buddy.find_run(64513), None);
-    buddy.alloc_range(usable, State::Movable, 0).unwrap();
+    buddy.alloc_range(usable, BlockState::Movable, 0).unwrap();
     assert_eq!(buddy.summary.free(), 0);
     let mut at = usable.start;
     for order in orders {
@@ -178,11 +180,11 @@ fn runs_grow_to_both_sides() {
         assert_eq!(pair.buddy().find_run(usable.pages()), Some(usable.start));
         assert_eq!(pair.buddy().find_run(usable.pages() + 1), None);
         let run = PfnRange::new(Pfn(start + 3), Pfn(end - 5));
-        pair.buddy().alloc_range(run, State::Movable, 0).unwrap();
+        pair.buddy().alloc_range(run, BlockState::Movable, 0).unwrap();
         let mut at = run.start;
         while at < run.end {
             let found = pair.buddy().find(at).unwrap();
-            assert_eq!((found.head, found.tag.state), (at, State::Movable));
+            assert_eq!((found.head, found.tag.state), (at, BlockState::Movable));
             assert!(at.is_aligned(found.tag.order) && run.contains_range(found.range()));
             pair.model.take(at, found.tag.order);
             at = found.range().end;
@@ -201,11 +203,11 @@ fn runs_grow_to_both_sides() {
 #[test]
 fn alloc_range_is_all_or_nothing() {
     let mut pair = Pair::new(PfnRange::new(Pfn(0x800), Pfn(0xc00)));
-    pair.buddy().alloc_range(PfnRange::new(Pfn(0x900), Pfn(0x901)), State::Movable, 0).unwrap();
+    pair.buddy().alloc_range(PfnRange::new(Pfn(0x900), Pfn(0x901)), BlockState::Movable, 0).unwrap();
     pair.model.take(Pfn(0x900), Order(0));
     for (start, end) in [(0x8ff, 0x901), (0x900, 0x902), (0x800, 0xc00), (0x7ff, 0x801), (0xbff, 0xc01)] {
         let run = PfnRange::new(Pfn(start), Pfn(end));
-        assert_eq!(pair.buddy().alloc_range(run, State::Pinned, 0), None, "{run:?}");
+        assert_eq!(pair.buddy().alloc_range(run, BlockState::Pinned, 0), None, "{run:?}");
         pair.compare();
     }
 }

@@ -17,19 +17,19 @@ fn resource_of(memory: &Memory<SimMachine>, pfn: Pfn) -> u32 {
 fn the_choice_of_a_region() {
     let memory = booted(Support::No);
     let dimm = plug(&memory, 0x100000, GIB, 7).ids[0];
-    let pinned = memory.allocate_block(Order(3), None, Kind::Pinned).unwrap();
+    let pinned = memory.allocate_block(Order(3), None, Mobility::Pinned).unwrap();
     assert!(resource_of(&memory, pinned.head) < dimm.0);
-    let movable = memory.allocate_block(Order(3), None, Kind::Movable).unwrap();
+    let movable = memory.allocate_block(Order(3), None, Mobility::Movable).unwrap();
     assert_eq!(resource_of(&memory, movable.head), dimm.0);
     for node in [0, 1, 7] {
-        let block = memory.allocate_block(Order(0), Some(NodeId(node)), Kind::Movable).unwrap();
+        let block = memory.allocate_block(Order(0), Some(NodeId(node)), Mobility::Movable).unwrap();
         assert_eq!(memory.resource(memory.resource_of(block.head).unwrap()).unwrap().node, NodeId(node));
     }
-    assert_eq!(memory.allocate_block(Order(0), Some(NodeId(3)), Kind::Movable), None);
+    assert_eq!(memory.allocate_block(Order(0), Some(NodeId(3)), Mobility::Movable), None);
     // Boot memory used up: pinned goes to the DIMM, last.
     let mut last = 0;
     while last < dimm.0 {
-        let block = memory.allocate_up_to(Order(12), None, Kind::Pinned).unwrap();
+        let block = memory.allocate_up_to(Order(12), None, Mobility::Pinned).unwrap();
         last = resource_of(&memory, block.head);
     }
     let boot_free: u64 =
@@ -45,12 +45,12 @@ fn all_frames_can_be_had() {
     plug(&memory, 0x100000, 256 * MIB, 1);
     let before = memory.totals();
     let mut ranges = Vec::new();
-    while let Some(block) = memory.allocate_up_to(Order::MAX, None, Kind::Movable) {
+    while let Some(block) = memory.allocate_up_to(Order::MAX, None, Mobility::Movable) {
         ranges.push(block.range());
     }
     assert_eq!(memory.totals().free_pages, 0);
-    assert_eq!(memory.allocate_block(Order(0), None, Kind::Pinned), None);
-    assert_eq!(memory.allocate_run(1, None, Kind::Movable), None);
+    assert_eq!(memory.allocate_block(Order(0), None, Mobility::Pinned), None);
+    assert_eq!(memory.allocate_run(1, None, Mobility::Movable), None);
     assert_invariants(&memory);
     ranges.sort_by_key(|range| range.start);
     assert!(ranges.windows(2).all(|pair| !pair[0].overlaps(pair[1])));
@@ -65,7 +65,7 @@ fn all_frames_can_be_had() {
 fn freeing_what_is_not_allocated_is_refused() {
     let memory = booted(Support::No);
     plug(&memory, 0x100000, 256 * MIB, 1);
-    let block = memory.allocate_block(Order(4), None, Kind::Movable).unwrap();
+    let block = memory.allocate_block(Order(4), None, Mobility::Movable).unwrap();
     memory.set_mapping(block.head, VirtAddr(0xffff_d000_0000_0000)).unwrap();
     let inside = memory.page(block.head.offset(5));
     assert_eq!((inside.head, inside.order), (Some(block.head), Some(Order(4))));

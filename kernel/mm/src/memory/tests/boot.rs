@@ -149,7 +149,7 @@ proptest! {
                 let total: u64 = ranges.iter().map(|range| range.pages()).sum();
                 let lost: u64 = left_out.iter().map(|range| range.pages()).sum();
                 prop_assert_eq!(memory.totals().total_pages + lost, total);
-                while memory.allocate_up_to(Order::MAX, None, Kind::Movable).is_some() {}
+                while memory.allocate_up_to(Order::MAX, None, Mobility::Movable).is_some() {}
                 prop_assert_eq!(memory.totals().free_pages, 0);
                 assert_invariants(&memory);
             }

@@ -18,7 +18,7 @@ fn cached_frames_are_free_to_everybody() {
     let memory = booted(Support::No);
     plug(&memory, 0x100000, GIB, 1);
     let before = memory.totals();
-    let single = || memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
+    let single = || memory.allocate_block(Order(0), None, Mobility::Movable).unwrap();
     let block = single();
     assert_eq!(memory.free_block(block.head), Ok(Order(0)));
     assert_eq!(single(), block, "the frame that was freed last");
@@ -32,7 +32,7 @@ fn cached_frames_are_free_to_everybody() {
     // All of the DIMM is one run again, though some of its frames were cached.
     let held: Vec<_> = (0..200).map(|_| single()).collect();
     held.iter().for_each(|block| assert_eq!(memory.free_block(block.head), Ok(Order(0))));
-    let run = memory.allocate_run(GIB - GIB / 64, Some(NodeId(1)), Kind::Pinned);
+    let run = memory.allocate_run(GIB - GIB / 64, Some(NodeId(1)), Mobility::Pinned);
     assert!(run.is_some(), "the cache had frames of it");
     memory.free_run(run.unwrap()).unwrap();
     assert_eq!(memory.totals(), before);
@@ -45,14 +45,14 @@ fn cached_frames_are_free_to_everybody() {
 fn the_cache_follows_the_choice() {
     let memory = booted(Support::No);
     plug(&memory, 0x100000, GIB, 5);
-    let first = memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
+    let first = memory.allocate_block(Order(0), None, Mobility::Movable).unwrap();
     let other = plug(&memory, 0x200000, 4 * GIB, 6).ids[0];
-    let next = memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
+    let next = memory.allocate_block(Order(0), None, Mobility::Movable).unwrap();
     assert_eq!(memory.resource_of(next.head), Some(other));
     assert_ne!(memory.resource_of(first.head), Some(other));
-    let named = memory.allocate_block(Order(0), Some(NodeId(5)), Kind::Movable).unwrap();
+    let named = memory.allocate_block(Order(0), Some(NodeId(5)), Mobility::Movable).unwrap();
     assert_eq!(memory.resource_of(named.head), memory.resource_of(first.head));
-    let pinned = memory.allocate_block(Order(0), None, Kind::Pinned).unwrap();
+    let pinned = memory.allocate_block(Order(0), None, Mobility::Pinned).unwrap();
     assert_eq!(memory.page(pinned.head).state, PageState::Pinned);
     assert_invariants(&memory);
 }
@@ -62,10 +62,10 @@ fn the_cache_follows_the_choice() {
 /// part leaves.
 #[test]
 fn a_region_that_leaves_in_part_fills_no_cache() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     plug(&memory, 0x100000, 4 * GIB, 1);
     let before = memory.totals();
-    let single = || memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
+    let single = || memory.allocate_block(Order(0), None, Mobility::Movable).unwrap();
     let held: Vec<_> = (0..100).map(|_| single()).collect();
     let section = PfnRange::of(Pfn(0x100000), SECTION_PAGES);
     assert!(held.iter().all(|block| section.contains_range(block.range())));
@@ -80,7 +80,7 @@ fn a_region_that_leaves_in_part_fills_no_cache() {
         memory.free_block(next.head).unwrap();
     }
     assert_invariants(&memory);
-    memory.abort_offline(&window, offlining);
+    memory.abort_offline(&arena, offlining);
     memory.free_block(other.head).unwrap();
     assert_eq!(memory.totals(), before);
     assert_invariants(&memory);
@@ -89,15 +89,15 @@ fn a_region_that_leaves_in_part_fills_no_cache() {
 /// Proves that frames of memory that was torn out are in the cache no longer: they are not touched and not handed out.
 #[test]
 fn what_is_gone_is_not_cached() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let dimm = PfnRange::of(Pfn(0x100000), 4 * GIB);
     insert(&memory, 1, dimm, 7);
-    let single = || memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
+    let single = || memory.allocate_block(Order(0), None, Mobility::Movable).unwrap();
     let cached = single();
     assert!(dimm.contains(cached.head));
     memory.free_block(cached.head).unwrap();
-    memory.machine().tear_out(dimm);
-    memory.surprise_remove(&window, DeviceId(1)).unwrap();
+    memory.machine().surprise_remove(dimm);
+    memory.surprise_remove(&arena, DeviceId(1)).unwrap();
     assert!(memory.free_block(cached.head).is_err());
     let held = single();
     assert!(!dimm.contains(held.head), "{held:?}");
@@ -114,12 +114,13 @@ fn only_movable_blocks_of_its_orders_are_cached() {
     plug(&memory, 0x100000, GIB, 7);
     let before = memory.totals();
     // From now on the cache has frames of the DIMM, until somebody looks.
-    let single = memory.allocate_block(Order(0), None, Kind::Movable).unwrap();
+    let single = memory.allocate_block(Order(0), None, Mobility::Movable).unwrap();
     let mut heads = Vec::new();
     for order in [0u8, 1, 6, 7, 8, 9, 10, 14, 15].map(Order) {
-        for kind in [Kind::Movable, Kind::Pinned] {
-            let node = (kind == Kind::Pinned).then_some(NodeId(7));
-            let held: Vec<_> = (0..3).map(|_| memory.allocate_block(order, node, kind).unwrap()).collect();
+        for mobility in [Mobility::Movable, Mobility::Pinned] {
+            let node = (mobility == Mobility::Pinned).then_some(NodeId(7));
+            let held: Vec<_> =
+                (0..3).map(|_| memory.allocate_block(order, node, mobility).unwrap()).collect();
             assert!(held.iter().all(|block| block.range().start >= Pfn(0x100000)));
             for block in &held {
                 if order > Order(0) {
@@ -148,14 +149,14 @@ fn large_blocks_are_cached_too() {
     let memory = booted(Support::No);
     let dimm = plug(&memory, 0x100000, GIB, 1).ids[0];
     let before = memory.totals();
-    let large = || memory.allocate_block(Order(9), None, Kind::Movable).unwrap();
+    let large = || memory.allocate_block(Order(9), None, Mobility::Movable).unwrap();
     let held: Vec<_> = (0..30).map(|_| large()).collect();
     assert_eq!(memory.resource(dimm).unwrap().movable_pages, 30 * 512);
     assert_invariants(&memory);
     let block = large();
     assert_eq!(memory.free_block(block.head), Ok(Order(9)));
     assert_eq!(large(), block, "the block that was freed last");
-    assert_eq!(memory.allocate_up_to(Order(9), None, Kind::Movable).unwrap().order, Order(9));
+    assert_eq!(memory.allocate_up_to(Order(9), None, Mobility::Movable).unwrap().order, Order(9));
     assert_eq!(memory.resource(dimm).unwrap().movable_pages, 32 * 512);
     let mut all: Vec<_> = Vec::new();
     memory.blocks(dimm, &mut |block| {
@@ -166,7 +167,7 @@ fn large_blocks_are_cached_too() {
     assert_eq!(all.len(), 32);
     assert!(held.iter().all(|block| all.contains(&block.head)));
     all.iter().for_each(|&head| assert_eq!(memory.free_block(head), Ok(Order(9))));
-    let run = memory.allocate_run(GIB - GIB / 64, Some(NodeId(1)), Kind::Pinned).unwrap();
+    let run = memory.allocate_run(GIB - GIB / 64, Some(NodeId(1)), Mobility::Pinned).unwrap();
     memory.free_run(run).unwrap();
     assert_eq!(memory.totals(), before);
     assert_invariants(&memory);

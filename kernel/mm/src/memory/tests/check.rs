@@ -70,7 +70,7 @@ fn each_kind_of_damage_is_told() {
     // A held block: its tag is gone, of another order, says free; a part of it is free, or heads another.
     let held = |damage: &dyn Fn(&Memory<SimMachine>)| {
         damaged(|m| {
-            let block = m.allocate_block(Order(3), Some(NodeId(7)), Kind::Movable).unwrap();
+            let block = m.allocate_block(Order(3), Some(NodeId(7)), Mobility::Movable).unwrap();
             assert_eq!(block.head, first);
             damage(m);
         })

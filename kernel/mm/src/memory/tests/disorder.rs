@@ -18,20 +18,20 @@ const B: PfnRange = PfnRange::new(Pfn(0x110000), Pfn(0x110000 + 64 * MIB));
 
 /// Takes every free frame of the nodes, in blocks.
 fn exhaust(memory: &Memory<SimMachine>, nodes: &[u32]) -> Vec<Block> {
-    let take = |node| memory.allocate_up_to(Order(12), Some(NodeId(node)), Kind::Pinned);
+    let take = |node| memory.allocate_up_to(Order(12), Some(NodeId(node)), Mobility::Pinned);
     nodes.iter().flat_map(|&node| core::iter::from_fn(move || take(node))).collect()
 }
 
 /// Begins a contiguous allocation on node 8 whose page tables can only come from node 7.
-fn begin(memory: &Memory<SimMachine>, window: &VmallocArena) -> (AllocationBuilder, Vec<Block>) {
+fn begin(memory: &Memory<SimMachine>, arena: &VmallocArena) -> (AllocationBuilder, Vec<Block>) {
     let boot = exhaust(memory, &[0, 1]);
     let request = Request {
         amount: Amount::Pages(900),
         node: Some(NodeId(8)),
-        kind: Kind::Movable,
+        mobility: Mobility::Movable,
         shape: Shape::Contiguous,
     };
-    let growing = window.begin(memory, &request).unwrap();
+    let growing = arena.begin(memory, &request).unwrap();
     (growing, boot)
 }
 
@@ -41,28 +41,28 @@ fn begin(memory: &Memory<SimMachine>, window: &VmallocArena) -> (AllocationBuild
 #[test]
 fn a_reserve_vanishes_with_its_dimm() {
     for comes_back in [false, true] {
-        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
         memory.set_policy(Policy::Online(Zone::Movable));
         insert(&memory, 2, B, 8);
         memory.set_policy(Policy::Online(Zone::Any));
         insert(&memory, 1, A, 7);
-        let (mut growing, boot) = begin(&memory, &window);
-        memory.machine().tear_out(A);
-        assert_eq!(memory.surprise_remove(&window, DeviceId(1)).unwrap().allocations, 0, "it can go on");
+        let (mut growing, boot) = begin(&memory, &arena);
+        memory.machine().surprise_remove(A);
+        assert_eq!(memory.surprise_remove(&arena, DeviceId(1)).unwrap().allocations, 0, "it can go on");
         let mut theirs = Vec::new();
         if comes_back {
             insert(&memory, 1, A, 7);
             theirs = exhaust(&memory, &[7]);
         }
         boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
-        while window.grow(&memory, &mut growing, 100).unwrap() == Progress::More {}
-        let one = window.finish(&memory, growing).unwrap();
-        window.fill(&memory, one.id, 0, 900).unwrap();
-        assert_contents(&memory, &window);
+        while arena.grow(&memory, &mut growing, 100).unwrap() == Progress::More {}
+        let one = arena.finish(&memory, growing).unwrap();
+        arena.fill(&memory, one.id, 0, 900).unwrap();
+        assert_contents(&memory, &arena);
         let tables = memory.machine().tables();
         assert!(!theirs.iter().any(|block| block.range().each().any(|pfn| tables.contains(&pfn))));
         assert_invariants(&memory);
-        window.free(&memory, one.id).unwrap();
+        arena.free(&memory, one.id).unwrap();
         assert_invariants(&memory);
     }
 }
@@ -73,34 +73,34 @@ fn a_reserve_vanishes_with_its_dimm() {
 #[test]
 fn a_run_vanishes_before_it_is_mapped() {
     for (ending, is_begun) in (0..3).flat_map(|ending| [(ending, false), (ending, true)]) {
-        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 2, B, 8);
         let before = memory.totals();
         let request = Request {
             amount: Amount::Pages(900),
             node: Some(NodeId(8)),
-            kind: Kind::Movable,
+            mobility: Mobility::Movable,
             shape: Shape::Contiguous,
         };
-        let mut growing = window.begin(&memory, &request).unwrap();
+        let mut growing = arena.begin(&memory, &request).unwrap();
         let id = growing.id();
         if is_begun {
-            assert_eq!(window.grow(&memory, &mut growing, 1), Ok(Progress::More));
+            assert_eq!(arena.grow(&memory, &mut growing, 1), Ok(Progress::More));
         }
-        memory.machine().tear_out(B);
-        let forgotten = memory.surprise_remove(&window, DeviceId(2)).unwrap();
+        memory.machine().surprise_remove(B);
+        let forgotten = memory.surprise_remove(&arena, DeviceId(2)).unwrap();
         assert_eq!((forgotten.lost_pages, forgotten.allocations), (900, 1));
         insert(&memory, 2, B, 8);
         let theirs = exhaust(&memory, &[8]);
         match ending {
             0 => {
-                assert_eq!(window.grow(&memory, &mut growing, 100), Err(AllocError::Lost { id }));
-                window.cancel(&memory, growing).unwrap();
+                assert_eq!(arena.grow(&memory, &mut growing, 100), Err(AllocError::Lost { id }));
+                arena.cancel(&memory, growing).unwrap();
             }
-            1 => assert_eq!(window.finish(&memory, growing), Err(AllocError::Lost { id })),
-            _ => window.cancel(&memory, growing).unwrap(),
+            1 => assert_eq!(arena.finish(&memory, growing), Err(AllocError::Lost { id })),
+            _ => arena.cancel(&memory, growing).unwrap(),
         }
-        assert_eq!(window.get(id), None);
+        assert_eq!(arena.get(id), None);
         theirs.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
         assert_eq!(memory.totals(), before);
         assert_invariants(&memory);
@@ -111,21 +111,21 @@ fn a_run_vanishes_before_it_is_mapped() {
 /// `finish` asks for its pages and not for its state.
 #[test]
 fn what_was_lost_is_not_finished() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, A, 7);
     let request = Request {
         amount: Amount::Pages(50),
         node: Some(NodeId(7)),
-        kind: Kind::Movable,
+        mobility: Mobility::Movable,
         shape: Shape::Scattered,
     };
-    let mut growing = window.begin(&memory, &request).unwrap();
+    let mut growing = arena.begin(&memory, &request).unwrap();
     let id = growing.id();
-    assert_eq!(window.grow(&memory, &mut growing, u64::MAX), Ok(Progress::Done));
-    memory.machine().tear_out(A);
-    assert_eq!(memory.surprise_remove(&window, DeviceId(1)).unwrap().lost_pages, 50);
-    assert_eq!(window.finish(&memory, growing), Err(AllocError::Lost { id }));
-    assert_eq!(window.get(id), None);
+    assert_eq!(arena.grow(&memory, &mut growing, u64::MAX), Ok(Progress::Done));
+    memory.machine().surprise_remove(A);
+    assert_eq!(memory.surprise_remove(&arena, DeviceId(1)).unwrap().lost_pages, 50);
+    assert_eq!(arena.finish(&memory, growing), Err(AllocError::Lost { id }));
+    assert_eq!(arena.get(id), None);
     assert_invariants(&memory);
 }
 
@@ -138,44 +138,44 @@ fn memory_vanishes_while_other_memory_leaves() {
         [(Shape::Scattered, 64), (Shape::Scattered, 2000), (Shape::Contiguous, 64), (Shape::Contiguous, 700)]
     {
         for steps_before in 0..6 {
-            let (memory, window) = (booted(Support::No), VmallocArena::new());
+            let (memory, arena) = (booted(Support::No), VmallocArena::new());
             insert(&memory, 2, B, 8);
             let all: Vec<_> = (0..3)
-                .map(|_| allocate(&memory, &window, 900, Some(8), Kind::Movable, shape).unwrap())
+                .map(|_| allocate(&memory, &arena, 900, Some(8), Mobility::Movable, shape).unwrap())
                 .collect();
             insert(&memory, 1, A, 8);
             let in_a = |one| frames(&memory, one).iter().any(|(pfn, _)| A.contains(*pfn));
             let mut removal = memory.begin_remove(DeviceId(2), &|| 0).unwrap();
             for _ in 0..steps_before {
-                if memory.remove_step(&window, &mut removal, step, &|| 0).unwrap() == Progress::Done {
+                if memory.remove_step(&arena, &mut removal, step, &|| 0).unwrap() == Progress::Done {
                     break;
                 }
             }
             let had_frames_there: Vec<_> = all.iter().filter(|one| in_a(one)).map(|one| one.id).collect();
-            memory.machine().tear_out(A);
-            memory.surprise_remove(&window, DeviceId(1)).unwrap();
+            memory.machine().surprise_remove(A);
+            memory.surprise_remove(&arena, DeviceId(1)).unwrap();
             assert_invariants(&memory);
-            assert_eq!(memory.allocate_block(Order(0), Some(NodeId(8)), Kind::Movable), None);
+            assert_eq!(memory.allocate_block(Order(0), Some(NodeId(8)), Mobility::Movable), None);
             assert_eq!(memory.resource_of(A.start), None);
             let mut steps = 0;
-            while memory.remove_step(&window, &mut removal, step, &|| 0).unwrap() == Progress::More {
+            while memory.remove_step(&arena, &mut removal, step, &|| 0).unwrap() == Progress::More {
                 steps += 1;
                 if steps % 8 == 0 {
-                    assert_contents(&memory, &window);
+                    assert_contents(&memory, &arena);
                 }
                 assert!(steps < 1000, "it waits for {:?}", removal.waiting());
             }
             assert_invariants(&memory);
-            memory.finish_remove(&window, removal, &|| 0).unwrap();
+            memory.finish_remove(&arena, removal, &|| 0).unwrap();
             memory.machine().unplug(B);
             assert_invariants(&memory);
-            assert_contents(&memory, &window);
+            assert_contents(&memory, &arena);
             for one in &all {
-                let lost = window.get(one.id).is_some_and(|one| one.state == AllocationState::Lost);
+                let lost = arena.get(one.id).is_some_and(|one| one.state == AllocationState::Lost);
                 assert_eq!(lost, had_frames_there.contains(&one.id), "{one:?}");
             }
-            while let Some(one) = window.next_after(None) {
-                window.free(&memory, one.id).unwrap();
+            while let Some(one) = arena.next_after(None) {
+                arena.free(&memory, one.id).unwrap();
             }
             assert_invariants(&memory);
         }
@@ -187,45 +187,49 @@ fn memory_vanishes_while_other_memory_leaves() {
 #[test]
 fn a_handle_ends_no_other_evacuation() {
     for ending in 0..6 {
-        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 1, A, 7);
         insert(&memory, 2, B, 8);
-        let one = allocate(&memory, &window, 700, Some(8), Kind::Movable, Shape::Scattered).unwrap();
+        let one = allocate(&memory, &arena, 700, Some(8), Mobility::Movable, Shape::Scattered).unwrap();
         let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
-        memory.machine().tear_out(A);
-        memory.surprise_remove(&window, DeviceId(1)).unwrap();
+        memory.machine().surprise_remove(A);
+        memory.surprise_remove(&arena, DeviceId(1)).unwrap();
         // And one that was an offlining.
         insert(&memory, 1, A, 7);
         let mut offlining = memory.begin_offline(Target::Frames(A), &|| 0).unwrap();
-        memory.machine().tear_out(A);
-        memory.surprise_remove(&window, DeviceId(1)).unwrap();
+        memory.machine().surprise_remove(A);
+        memory.surprise_remove(&arena, DeviceId(1)).unwrap();
         let mut other = memory.begin_offline(Target::Frames(B), &|| 0).unwrap();
         let before = memory.totals();
         match ending {
-            0 => assert_eq!(memory.finish_remove(&window, removal, &|| 0), Err(RemoveError::SurpriseRemoved)),
-            1 => memory.abort_remove(&window, removal),
+            0 => assert_eq!(memory.finish_remove(&arena, removal, &|| 0), Err(RemoveError::SurpriseRemoved)),
+            1 => memory.abort_remove(&arena, removal),
             2 => {
                 assert_eq!(
-                    memory.remove_step(&window, &mut removal, 9, &|| 0),
+                    memory.remove_step(&arena, &mut removal, 9, &|| 0),
                     Err(RemoveError::SurpriseRemoved)
                 );
             }
-            3 => assert_eq!(memory.finish_offline(&window, offlining), Err(RemoveError::SurpriseRemoved)),
-            4 => memory.abort_offline(&window, offlining),
+            3 => assert_eq!(memory.finish_offline(&arena, offlining), Err(RemoveError::SurpriseRemoved)),
+            4 => memory.abort_offline(&arena, offlining),
             _ => {
                 assert_eq!(
-                    memory.offline_step(&window, &mut offlining, 9, &|| 0),
+                    memory.offline_step(&arena, &mut offlining, 9, &|| 0),
                     Err(RemoveError::SurpriseRemoved)
                 );
             }
         }
         assert_eq!(memory.totals(), before);
-        assert_eq!(memory.allocate_block(Order(0), Some(NodeId(8)), Kind::Movable), None, "it still leaves");
-        while memory.offline_step(&window, &mut other, 64, &|| 0).unwrap() == Progress::More {}
-        assert_eq!(memory.finish_offline(&window, other).unwrap().pages, 63 * MIB);
-        assert_contents(&memory, &window);
-        window.free(&memory, one.id).unwrap();
-        remove(&memory, &window, 2).unwrap();
+        assert_eq!(
+            memory.allocate_block(Order(0), Some(NodeId(8)), Mobility::Movable),
+            None,
+            "it still leaves"
+        );
+        while memory.offline_step(&arena, &mut other, 64, &|| 0).unwrap() == Progress::More {}
+        assert_eq!(memory.finish_offline(&arena, other).unwrap().pages, 63 * MIB);
+        assert_contents(&memory, &arena);
+        arena.free(&memory, one.id).unwrap();
+        remove(&memory, &arena, 2).unwrap();
         assert_invariants(&memory);
     }
 }
@@ -234,18 +238,18 @@ fn a_handle_ends_no_other_evacuation() {
 /// when all have. Fails when the first loss ends it, or when it ends what comes after it.
 #[test]
 fn a_part_of_what_leaves_vanishes() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let next = PfnRange::of(A.end, 64 * MIB);
     insert(&memory, 1, A, 7);
     insert(&memory, 2, next, 8);
     let both = PfnRange::new(A.start, next.end);
     let mut offlining = memory.begin_offline(Target::Frames(both), &|| 0).unwrap();
-    memory.machine().tear_out(A);
-    memory.surprise_remove(&window, DeviceId(1)).unwrap();
+    memory.machine().surprise_remove(A);
+    memory.surprise_remove(&arena, DeviceId(1)).unwrap();
     assert!(matches!(memory.begin_offline(Target::Frames(next), &|| 0), Err(RemoveError::UnderWay { .. })));
-    assert_eq!(memory.offline_step(&window, &mut offlining, 64, &|| 0), Ok(Progress::Done));
+    assert_eq!(memory.offline_step(&arena, &mut offlining, 64, &|| 0), Ok(Progress::Done));
     let usable = memory.resource(memory.resource_of(next.start).unwrap()).unwrap().usable_pages;
-    assert_eq!(memory.finish_offline(&window, offlining).unwrap().pages, usable);
+    assert_eq!(memory.finish_offline(&arena, offlining).unwrap().pages, usable);
     assert_invariants(&memory);
 }
 
@@ -257,7 +261,7 @@ fn a_pinned_block_across_the_border_is_freed() {
     let dimm = PfnRange::of(Pfn(0x100000), 1024 * MIB);
     for (order, sections) in [(16, 2..3), (16, 3..4), (17, 5..6), (17, 4..5), (16, 2..4), (17, 3..7)] {
         for steps_before in 0..2 {
-            let (memory, window) = (booted(Support::No), VmallocArena::new());
+            let (memory, arena) = (booted(Support::No), VmallocArena::new());
             insert(&memory, 1, dimm, 7);
             let fresh = memory.resource(memory.resource_of(dimm.start).unwrap()).unwrap();
             let blocks = memory.free_blocks(fresh.id);
@@ -265,23 +269,24 @@ fn a_pinned_block_across_the_border_is_freed() {
                 dimm.start.offset(sections.start * SECTION_PAGES),
                 dimm.start.offset(sections.end * SECTION_PAGES),
             );
-            let held: Vec<_> =
-                core::iter::from_fn(|| memory.allocate_block(Order(order), Some(NodeId(7)), Kind::Pinned))
-                    .collect();
+            let held: Vec<_> = core::iter::from_fn(|| {
+                memory.allocate_block(Order(order), Some(NodeId(7)), Mobility::Pinned)
+            })
+            .collect();
             assert!(held.iter().any(|block| block.range().overlaps(range)));
             let mut offlining = memory.begin_offline(Target::Frames(range), &|| 0).unwrap();
             for _ in 0..steps_before {
                 // The survey meets the block: refused, and everything is as before.
                 assert!(matches!(
-                    memory.offline_step(&window, &mut offlining, 64, &|| 0),
+                    memory.offline_step(&arena, &mut offlining, 64, &|| 0),
                     Err(RemoveError::Pinned(_))
                 ));
                 offlining = memory.begin_offline(Target::Frames(range), &|| 0).unwrap();
             }
             held.iter().for_each(|block| assert_eq!(memory.free_block(block.head), Ok(block.order)));
             assert_invariants(&memory);
-            while memory.offline_step(&window, &mut offlining, 64, &|| 0).unwrap() == Progress::More {}
-            assert_eq!(memory.finish_offline(&window, offlining).unwrap().pages, range.pages());
+            while memory.offline_step(&arena, &mut offlining, 64, &|| 0).unwrap() == Progress::More {}
+            assert_eq!(memory.finish_offline(&arena, offlining).unwrap().pages, range.pages());
             let info = memory.resource(fresh.id).unwrap();
             assert_eq!(info.offline_pages, range.pages());
             assert_eq!(info.free_pages, fresh.free_pages - range.pages());
@@ -298,16 +303,16 @@ fn a_pinned_block_across_the_border_is_freed() {
 #[test]
 fn an_offlining_that_is_not_done_is_refused() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
-        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
-        let one = allocate(&memory, &window, 700, Some(7), Kind::Movable, shape).unwrap();
+        let one = allocate(&memory, &arena, 700, Some(7), Mobility::Movable, shape).unwrap();
         let before = memory.totals();
         let resource = memory.resource_of(Pfn(0x100000)).unwrap();
         for target in [Target::Resource(resource), Target::Frames(range(0x100000, 0x108000))] {
             let mut offlining = memory.begin_offline(target, &|| 0).unwrap();
             // By then a contiguous allocation has its target run.
-            assert_eq!(memory.offline_step(&window, &mut offlining, 64, &|| 0), Ok(Progress::More));
-            match memory.finish_offline(&window, offlining) {
+            assert_eq!(memory.offline_step(&arena, &mut offlining, 64, &|| 0), Ok(Progress::More));
+            match memory.finish_offline(&arena, offlining) {
                 Err(RemoveError::InUse { resource: named, pages }) => {
                     assert_eq!(named, resource);
                     assert!(pages > 0 && pages <= 700);
@@ -317,8 +322,8 @@ fn an_offlining_that_is_not_done_is_refused() {
             assert_eq!(memory.totals(), before);
             assert_invariants(&memory);
         }
-        assert_contents(&memory, &window);
-        window.free(&memory, one.id).unwrap();
+        assert_contents(&memory, &arena);
+        arena.free(&memory, one.id).unwrap();
     }
 }
 

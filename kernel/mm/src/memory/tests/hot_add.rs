@@ -64,7 +64,7 @@ fn small_dimms_back_to_back() {
     }
     let before = memory.totals();
     let mut taken = Vec::new();
-    while let Some(block) = memory.allocate_up_to(Order(9), Some(NodeId(1)), Kind::Movable) {
+    while let Some(block) = memory.allocate_up_to(Order(9), Some(NodeId(1)), Mobility::Movable) {
         taken.push(block.head);
     }
     assert_invariants(&memory);
@@ -146,7 +146,7 @@ fn huge_dimms_cost_little() {
             if leaf == LeafSize::G1 {
                 assert!(touched <= 64, "{touched} frames of {tib} TiB touched");
             }
-            let half = memory.allocate_run(range.pages() / 2, Some(NodeId(1)), Kind::Movable).unwrap();
+            let half = memory.allocate_run(range.pages() / 2, Some(NodeId(1)), Mobility::Movable).unwrap();
             assert!(range.contains_range(half));
             assert_invariants(&memory);
             memory.free_run(half).unwrap();

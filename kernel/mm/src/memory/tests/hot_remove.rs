@@ -19,15 +19,15 @@ pub(super) fn insert(memory: &Memory<SimMachine>, device: u32, range: PfnRange, 
 /// Takes a device away by all its steps.
 pub(super) fn remove(
     memory: &Memory<SimMachine>,
-    window: &VmallocArena,
+    arena: &VmallocArena,
     device: u32,
 ) -> Result<Removed, RemoveError> {
     let mut removal = memory.begin_remove(DeviceId(device), &|| 0)?;
     assert_invariants(memory);
-    while memory.remove_step(window, &mut removal, 64, &|| 0)? == Progress::More {
+    while memory.remove_step(arena, &mut removal, 64, &|| 0)? == Progress::More {
         assert_invariants(memory);
     }
-    memory.finish_remove(window, removal, &|| 0)
+    memory.finish_remove(arena, removal, &|| 0)
 }
 
 /// All that can be told of memory and tables outside of `except`: what a device that came and went must leave
@@ -74,13 +74,13 @@ fn every_order_of_leaving() {
                 })
                 .collect();
             for order in permutations(&devices) {
-                let (memory, window) = (booted(gib_leaves), VmallocArena::new());
+                let (memory, arena) = (booted(gib_leaves), VmallocArena::new());
                 let before = everything(&memory, &ranges);
                 for &n in &devices {
                     insert(&memory, n, ranges[n as usize], 10 + n);
                 }
                 for (gone, &n) in order.iter().enumerate() {
-                    let removed = remove(&memory, &window, n).unwrap();
+                    let removed = remove(&memory, &arena, n).unwrap();
                     assert_eq!(removed.pages, ranges[n as usize].pages());
                     memory.machine().unplug(ranges[n as usize]);
                     assert_invariants(&memory);
@@ -97,7 +97,7 @@ fn every_order_of_leaving() {
 /// Takes every frame of a node and gives it back, touching the last word of each block.
 pub(super) fn use_all(memory: &Memory<SimMachine>, node: u32) {
     let mut blocks = Vec::new();
-    while let Some(block) = memory.allocate_up_to(Order::MAX, Some(NodeId(node)), Kind::Movable) {
+    while let Some(block) = memory.allocate_up_to(Order::MAX, Some(NodeId(node)), Mobility::Movable) {
         let last = crate::address_space::direct(block.range().end.start()).0 - 8;
         crate::machine::Machine::store(memory.machine(), crate::addr::VirtAddr(last), 1);
         blocks.push(block);
@@ -113,7 +113,7 @@ pub(super) fn use_all(memory: &Memory<SimMachine>, node: u32) {
 #[test]
 fn a_device_of_two_ranges_comes_again() {
     for gib_leaves in [Support::No, Support::Yes] {
-        let (memory, window) = (booted(gib_leaves), VmallocArena::new());
+        let (memory, arena) = (booted(gib_leaves), VmallocArena::new());
         let ranges =
             [PfnRange::of(Pfn(0x100000 + 62 * MIB), 100 * MIB), PfnRange::of(Pfn(0x120000), 64 * MIB)];
         let requests = ranges.map(|range| request(range.start.0, range.pages(), 7));
@@ -123,11 +123,11 @@ fn a_device_of_two_ranges_comes_again() {
             ranges.iter().for_each(|&range| memory.machine().plug(range));
             let added = memory.add(DeviceId(2), &requests, &|| 0).unwrap();
             use_all(&memory, 7);
-            let held = memory.allocate_run(10_000, Some(NodeId(7)), Kind::Movable).unwrap();
+            let held = memory.allocate_run(10_000, Some(NodeId(7)), Mobility::Movable).unwrap();
             memory.free_run(held).unwrap();
-            let removed = remove(&memory, &window, 2).unwrap();
+            let removed = remove(&memory, &arena, 2).unwrap();
             assert_eq!((removed.ids, removed.pages), (added.ids, 164 * MIB));
-            ranges.iter().for_each(|&range| memory.machine().pull(range));
+            ranges.iter().for_each(|&range| memory.machine().unplug_keeping(range));
             assert_invariants(&memory);
             assert!(everything(&memory, &ranges) == before);
         }
@@ -138,22 +138,21 @@ fn a_device_of_two_ranges_comes_again() {
 /// that the cost is a few entries: of a GiB as of 64 GiB where the CPU has leaves of 1 GiB, but one an entry.
 #[test]
 fn tables_are_handed_over_and_the_cost_is_small() {
-    let (memory, window) = (booted(Support::Yes), VmallocArena::new());
+    let (memory, arena) = (booted(Support::Yes), VmallocArena::new());
     let before = memory.totals().free_pages;
     insert(&memory, 0, PfnRange::of(Pfn(0x100000), 100 * MIB), 0);
     insert(&memory, 1, PfnRange::of(Pfn(0x100000 + 100 * MIB), 28 * MIB), 1);
     // The section's table of the vmemmap and the GiB's page directory.
-    assert_eq!(remove(&memory, &window, 0).unwrap().stats.tables_handed_over, 2);
-    assert_eq!(remove(&memory, &window, 1).unwrap().stats.tables_handed_over, 0);
+    assert_eq!(remove(&memory, &arena, 0).unwrap().stats.tables_handed_over, 2);
+    assert_eq!(remove(&memory, &arena, 1).unwrap().stats.tables_handed_over, 0);
     assert_eq!(memory.totals().free_pages, before);
     for gib in [1, 64] {
         let range = PfnRange::of(Pfn(0x200000), gib * GIB);
         insert(&memory, 2, range, 2);
         let mut removal = memory.begin_remove(DeviceId(2), &|| 0).unwrap();
-        assert_eq!(memory.remove_step(&window, &mut removal, 64, &|| 0), Ok(Progress::Done));
+        assert_eq!(memory.remove_step(&arena, &mut removal, 64, &|| 0), Ok(Progress::Done));
         let counts = memory.machine().counts();
-        let RemoveStats { entries_cleared, .. } =
-            memory.finish_remove(&window, removal, &|| 0).unwrap().stats;
+        let RemoveStats { entries_cleared, .. } = memory.finish_remove(&arena, removal, &|| 0).unwrap().stats;
         let stores = memory.machine().counts().stores - counts.stores;
         // A leaf of the direct map a GiB, one of the vmemmap a section.
         assert_eq!((entries_cleared, stores), (9 * gib, 9 * gib));
@@ -177,7 +176,7 @@ fn in_use(memory: &Memory<SimMachine>) -> impl PartialEq + core::fmt::Debug + us
 #[test]
 fn every_step_fails_and_the_memory_is_in_use_again() {
     for gib_leaves in [Support::No, Support::Yes] {
-        let (memory, window) = (booted(gib_leaves), VmallocArena::new());
+        let (memory, arena) = (booted(gib_leaves), VmallocArena::new());
         let ranges = [PfnRange::of(Pfn(0x100000), 100 * MIB), PfnRange::of(Pfn(0x200000), 3 * GIB + 2 * MIB)];
         let neighbours = [PfnRange::of(ranges[0].end, 62 * MIB), PfnRange::of(ranges[1].end, 62 * MIB)];
         let before = everything(&memory, &[ranges[0], ranges[1], neighbours[0], neighbours[1]]);
@@ -191,17 +190,17 @@ fn every_step_fails_and_the_memory_is_in_use_again() {
         // Nothing moves here: `migrate` has a test of its own.
         for step in steps.filter(|&step| step != Step::Migrate) {
             memory.inject(step, 1);
-            assert_eq!(remove(&memory, &window, 1), Err(RemoveError::Injected { step }));
+            assert_eq!(remove(&memory, &arena, 1), Err(RemoveError::Injected { step }));
             assert_invariants(&memory);
             assert!(in_use(&memory) == present, "{step}: something changed");
             use_all(&memory, 7);
         }
-        remove(&memory, &window, 1).unwrap();
+        remove(&memory, &arena, 1).unwrap();
         ranges.iter().for_each(|&range| memory.machine().unplug(range));
         assert_invariants(&memory);
         use_all(&memory, 8);
-        remove(&memory, &window, 2).unwrap();
-        remove(&memory, &window, 3).unwrap();
+        remove(&memory, &arena, 2).unwrap();
+        remove(&memory, &arena, 3).unwrap();
         let all = [ranges[0], ranges[1], neighbours[0], neighbours[1]];
         assert!(everything(&memory, &all) == before);
     }
@@ -211,7 +210,7 @@ fn every_step_fails_and_the_memory_is_in_use_again() {
 /// had, its figures say offline, and other devices come and go as ever.
 #[test]
 fn refusals_and_what_happens_between_the_steps() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let not_started = Memory::new(SimMachine::boot(7, Support::No, &[range(0x100, 0x1ffe0)]));
     assert_eq!(not_started.begin_remove(DeviceId(1), &|| 0).unwrap_err(), RemoveError::NotStarted);
     insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 5);
@@ -229,14 +228,14 @@ fn refusals_and_what_happens_between_the_steps() {
     assert_eq!(memory.page(Pfn(0x108000)).state, PageState::Offline);
     assert!(memory.free_blocks(id).unwrap().iter().all(|&blocks| blocks == 0));
     memory.sections(whole.range, &mut |row| assert_eq!(row.state, SectionState::Offline));
-    assert_eq!(memory.allocate_block(Order(0), Some(NodeId(5)), Kind::Movable), None);
-    assert_eq!(memory.allocate_run(1, Some(NodeId(5)), Kind::Pinned), None);
+    assert_eq!(memory.allocate_block(Order(0), Some(NodeId(5)), Mobility::Movable), None);
+    assert_eq!(memory.allocate_run(1, Some(NodeId(5)), Mobility::Pinned), None);
     insert(&memory, 2, PfnRange::of(Pfn(0x110000), 256 * MIB), 5);
     use_all(&memory, 5);
-    memory.abort_remove(&window, removal);
+    memory.abort_remove(&arena, removal);
     assert_eq!(memory.resource(id).unwrap(), whole);
     assert_invariants(&memory);
-    remove(&memory, &window, 2).unwrap();
-    remove(&memory, &window, 1).unwrap();
+    remove(&memory, &arena, 2).unwrap();
+    remove(&memory, &arena, 1).unwrap();
     assert_eq!(refused(1), RemoveError::Unknown { device: DeviceId(1) });
 }

@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::fault_injection::Step;
-use crate::sim::model::{Model, NODES, Op, Use, wish};
+use crate::sim::model::{HandleUse, Model, NODES, Op, request};
 use crate::vmalloc::Shape;
 
 /// A DIMM of 62 MiB and one of 100 MiB in front of it, on the other node: in one section and GiB.
@@ -22,15 +22,15 @@ fn events() -> Vec<Op> {
         Op::Remove(DIMM),
         Op::Steps(1, 64),
         Op::Steps(u8::MAX, 9000),
-        Op::GiveUp,
-        Op::TearOut(DIMM),
-        Op::TearOut(NEIGHBOUR),
+        Op::Abort,
+        Op::SurpriseRemove(DIMM),
+        Op::SurpriseRemove(NEIGHBOUR),
         Op::Offline(NEIGHBOUR, 0),
-        Op::Stale(Use::Finish),
-        Op::Begin(wish(300, node, Kind::Movable, Shape::Contiguous)),
+        Op::Stale(HandleUse::Finish),
+        Op::BeginAllocate(request(300, node, Mobility::Movable, Shape::Contiguous)),
         Op::Grow(100),
-        Op::Allocate(wish(700, node, Kind::Movable, Shape::Contiguous)),
-        Op::Allocate(wish(1, node, Kind::Pinned, Shape::Scattered)),
+        Op::Allocate(request(700, node, Mobility::Movable, Shape::Contiguous)),
+        Op::Allocate(request(1, node, Mobility::Pinned, Shape::Scattered)),
         Op::Free(0),
     ])
 }
@@ -41,14 +41,14 @@ fn every(before: &[Op], length: usize) -> u64 {
     let mut sequences = 0;
     let mut pending = Vec::from([before.to_vec()]);
     while let Some(sequence) = pending.pop() {
-        let mut world = Model::small(Support::No);
-        sequence.iter().for_each(|op| world.run(op));
+        let mut model = Model::small(Support::No);
+        sequence.iter().for_each(|op| model.run(op));
         if sequence.len() < before.len() + length {
-            let next = events.iter().filter(|op| world.is_possible(op));
+            let next = events.iter().filter(|op| model.is_possible(op));
             pending.extend(next.map(|&op| [&sequence[..], &[op]].concat()));
             continue;
         }
-        world.finish();
+        model.finish();
         sequences += 1;
     }
     sequences
@@ -67,10 +67,10 @@ fn every_order_of_events() {
 #[test]
 fn every_order_of_events_with_each_step_failing() {
     for step in Step::ALL {
-        let before = [Op::Plug(NEIGHBOUR), Op::Fail(step), Op::Plug(DIMM)];
+        let before = [Op::Plug(NEIGHBOUR), Op::Inject(step), Op::Plug(DIMM)];
         assert!(every(&before, 2) > 15, "{step}");
-        let used = Op::Allocate(wish(700, Some(NODES[DIMM % 2]), Kind::Movable, Shape::Scattered));
-        let before = [Op::Plug(DIMM), used, Op::Fail(step), Op::Remove(DIMM)];
+        let used = Op::Allocate(request(700, Some(NODES[DIMM % 2]), Mobility::Movable, Shape::Scattered));
+        let before = [Op::Plug(DIMM), used, Op::Inject(step), Op::Remove(DIMM)];
         assert!(every(&before, 1) > 3, "{step}");
     }
 }

@@ -17,16 +17,16 @@ pub(super) const DIMM: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64
 /// An allocation of `pages` pages on `node`, filled up to `filled`.
 pub(super) fn allocate(
     memory: &Memory<SimMachine>,
-    window: &VmallocArena,
+    arena: &VmallocArena,
     pages: u64,
     node: Option<u32>,
-    kind: Kind,
+    mobility: Mobility,
     shape: Shape,
 ) -> Result<Allocation, AllocError> {
-    let request = Request { amount: Amount::Pages(pages), node: node.map(NodeId), kind, shape };
-    let done = window.allocate(memory, &request)?;
+    let request = Request { amount: Amount::Pages(pages), node: node.map(NodeId), mobility, shape };
+    let done = arena.allocate(memory, &request)?;
     // More than a leaf of 2 MiB; not all of a large one, so that the simulation is fast.
-    window.fill(memory, done.id, 0, pages.min(520)).unwrap();
+    arena.fill(memory, done.id, 0, pages.min(520)).unwrap();
     Ok(done)
 }
 
@@ -52,30 +52,32 @@ pub(super) fn leaves_of(memory: &Memory<SimMachine>, one: &Allocation, size: Lea
 #[test]
 fn scattered_allocations_move() {
     for step in [100, 600, u64::MAX] {
-        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
         let before = memory.totals();
         insert(&memory, 1, DIMM, 7);
         let sizes = [1, 3, 511, 512, 513, 1024 + 5, 4000];
         let all: Vec<_> = sizes
             .into_iter()
-            .map(|pages| allocate(&memory, &window, pages, Some(7), Kind::Movable, Shape::Scattered).unwrap())
+            .map(|pages| {
+                allocate(&memory, &arena, pages, Some(7), Mobility::Movable, Shape::Scattered).unwrap()
+            })
             .collect();
         let large: Vec<_> = all.iter().map(|one| leaves_of(&memory, one, LeafSize::M2)).collect();
         assert!(large.iter().sum::<usize>() > 8);
         let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
-        while memory.remove_step(&window, &mut removal, step, &|| 0).unwrap() == Progress::More {
+        while memory.remove_step(&arena, &mut removal, step, &|| 0).unwrap() == Progress::More {
             assert_invariants(&memory);
-            assert_contents(&memory, &window);
+            assert_contents(&memory, &arena);
         }
-        let removed = memory.finish_remove(&window, removal, &|| 0).unwrap();
+        let removed = memory.finish_remove(&arena, removal, &|| 0).unwrap();
         assert_eq!(removed.stats.migrated_pages, sizes.iter().sum::<u64>());
         memory.machine().unplug(DIMM);
         assert_invariants(&memory);
-        assert_contents(&memory, &window);
-        reverse_map(&memory, &|_| false);
+        assert_contents(&memory, &arena);
+        assert_rmap(&memory, &|_| false);
         let after: Vec<_> = all.iter().map(|one| leaves_of(&memory, one, LeafSize::M2)).collect();
         assert_eq!(after, large, "leaves of 2 MiB stay");
-        all.iter().for_each(|one| window.free(&memory, one.id).unwrap());
+        all.iter().for_each(|one| arena.free(&memory, one.id).unwrap());
         assert_eq!(memory.totals(), before);
         assert_invariants(&memory);
     }
@@ -92,48 +94,48 @@ fn a_contiguous_allocation_moves_as_a_whole() {
     };
     for end in ["remove", "abort", "free"] {
         for steps in [0, 2, 3, 5, 9] {
-            let (memory, window) = (booted(Support::No), VmallocArena::new());
+            let (memory, arena) = (booted(Support::No), VmallocArena::new());
             insert(&memory, 1, DIMM, 7);
             let before = memory.totals();
-            let one = allocate(&memory, &window, 5000, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
-            let two = allocate(&memory, &window, 700, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
+            let one = allocate(&memory, &arena, 5000, Some(7), Mobility::Movable, Shape::Contiguous).unwrap();
+            let two = allocate(&memory, &arena, 700, Some(7), Mobility::Movable, Shape::Contiguous).unwrap();
             assert!(is_run(&memory, &one) && is_run(&memory, &two));
             let large = leaves_of(&memory, &one, LeafSize::M2);
             let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
             let mut done = Progress::More;
             for _ in 0..steps {
                 if done == Progress::More {
-                    done = memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap();
-                    assert_contents(&memory, &window);
+                    done = memory.remove_step(&arena, &mut removal, 600, &|| 0).unwrap();
+                    assert_contents(&memory, &arena);
                     assert_invariants(&memory);
                 }
             }
             match end {
-                "abort" => memory.abort_remove(&window, removal),
+                "abort" => memory.abort_remove(&arena, removal),
                 end => {
                     if end == "free" {
-                        window.free(&memory, one.id).unwrap();
+                        arena.free(&memory, one.id).unwrap();
                         assert_invariants(&memory);
                     }
-                    while memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap() == Progress::More {}
-                    memory.finish_remove(&window, removal, &|| 0).unwrap();
+                    while memory.remove_step(&arena, &mut removal, 600, &|| 0).unwrap() == Progress::More {}
+                    memory.finish_remove(&arena, removal, &|| 0).unwrap();
                     memory.machine().unplug(DIMM);
                 }
             }
             assert_invariants(&memory);
-            assert_contents(&memory, &window);
-            reverse_map(&memory, &|_| false);
+            assert_contents(&memory, &arena);
+            assert_rmap(&memory, &|_| false);
             assert!(is_run(&memory, &two));
             if end != "free" {
                 assert!(is_run(&memory, &one), "{end} after {steps}");
                 assert_eq!(leaves_of(&memory, &one, LeafSize::M2), large);
-                window.free(&memory, one.id).unwrap();
+                arena.free(&memory, one.id).unwrap();
             }
-            window.free(&memory, two.id).unwrap();
+            arena.free(&memory, two.id).unwrap();
             assert_invariants(&memory);
             if end == "abort" {
                 assert_eq!(memory.totals(), before);
-                remove(&memory, &window, 1).unwrap();
+                remove(&memory, &arena, 1).unwrap();
             }
         }
     }
@@ -144,25 +146,29 @@ fn a_contiguous_allocation_moves_as_a_whole() {
 #[test]
 fn a_leaf_of_1_gib_falls_apart() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
-        let (memory, window) = (booted(Support::Yes), VmallocArena::new());
+        let (memory, arena) = (booted(Support::Yes), VmallocArena::new());
         let dimms = [PfnRange::of(Pfn(0x200000), 3 * GIB), PfnRange::of(Pfn(0x300000), 3 * GIB + 2 * MIB)];
         insert(&memory, 1, dimms[0], 7);
-        let request =
-            Request { amount: Amount::Pages(GIB + 300), node: Some(NodeId(7)), kind: Kind::Movable, shape };
-        let one = window.allocate(&memory, &request).unwrap();
-        window.fill(&memory, one.id, 0, 520).unwrap();
+        let request = Request {
+            amount: Amount::Pages(GIB + 300),
+            node: Some(NodeId(7)),
+            mobility: Mobility::Movable,
+            shape,
+        };
+        let one = arena.allocate(&memory, &request).unwrap();
+        arena.fill(&memory, one.id, 0, 520).unwrap();
         let (huge, large) = (leaves_of(&memory, &one, LeafSize::G1), leaves_of(&memory, &one, LeafSize::M2));
         assert!(huge == 1 || shape == Shape::Contiguous, "a run begins where it fits");
         insert(&memory, 2, dimms[1], 7);
-        let removed = remove(&memory, &window, 1).unwrap();
+        let removed = remove(&memory, &arena, 1).unwrap();
         assert_eq!(removed.stats.migrated_pages, GIB + 300);
         memory.machine().unplug(dimms[0]);
-        assert_contents(&memory, &window);
+        assert_contents(&memory, &arena);
         assert_eq!(leaves_of(&memory, &one, LeafSize::G1), 0);
         assert_eq!(leaves_of(&memory, &one, LeafSize::M2), large + 512 * huge);
-        window.free(&memory, one.id).unwrap();
+        arena.free(&memory, one.id).unwrap();
         assert_invariants(&memory);
-        remove(&memory, &window, 2).unwrap();
+        remove(&memory, &arena, 2).unwrap();
     }
 }
 
@@ -171,17 +177,17 @@ fn a_leaf_of_1_gib_falls_apart() {
 /// it works as soon as the reason is gone.
 #[test]
 fn refusals_come_before_the_first_copy() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, DIMM, 7);
     let id = memory.resource_of(DIMM.start).unwrap();
-    let movable = allocate(&memory, &window, 4000, Some(7), Kind::Movable, Shape::Scattered).unwrap();
-    let pinned = allocate(&memory, &window, 5, Some(7), Kind::Pinned, Shape::Scattered).unwrap();
+    let movable = allocate(&memory, &arena, 4000, Some(7), Mobility::Movable, Shape::Scattered).unwrap();
+    let pinned = allocate(&memory, &arena, 5, Some(7), Mobility::Pinned, Shape::Scattered).unwrap();
     let refused = || {
         let before = (memory.totals(), memory.resource(id), memory.machine().leaves());
-        let error = remove(&memory, &window, 1).unwrap_err();
+        let error = remove(&memory, &arena, 1).unwrap_err();
         assert!((memory.totals(), memory.resource(id), memory.machine().leaves()) == before, "{error}");
         assert_invariants(&memory);
-        assert_contents(&memory, &window);
+        assert_contents(&memory, &arena);
         error
     };
     let RemoveError::Pinned(named) = refused() else { panic!() };
@@ -191,12 +197,12 @@ fn refusals_come_before_the_first_copy() {
     if named.pages == 4 {
         assert_eq!(named, expected);
     }
-    window.free(&memory, pinned.id).unwrap();
+    arena.free(&memory, pinned.id).unwrap();
 
     // MetadataLayout for all but one frame; a second later, for all.
     let mut held = Vec::new();
     for node in [0, 1] {
-        while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Kind::Movable) {
+        while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Mobility::Movable) {
             held.push(block);
         }
     }
@@ -214,7 +220,7 @@ fn refusals_come_before_the_first_copy() {
     let mut singles = Vec::new();
     while there > 3999 {
         let node = memory.node_of(given[0].head);
-        singles.push(memory.allocate_block(Order(0), node, Kind::Movable).unwrap());
+        singles.push(memory.allocate_block(Order(0), node, Mobility::Movable).unwrap());
         there -= 1;
     }
     let RemoveError::NotEnoughFree { needed, free } = refused() else { panic!() };
@@ -223,11 +229,11 @@ fn refusals_come_before_the_first_copy() {
     for _ in 0..needed - free {
         memory.free_block(singles.pop().unwrap().head).unwrap();
     }
-    remove(&memory, &window, 1).unwrap();
+    remove(&memory, &arena, 1).unwrap();
     memory.machine().unplug(DIMM);
     assert_invariants(&memory);
-    assert_contents(&memory, &window);
-    window.free(&memory, movable.id).unwrap();
+    assert_contents(&memory, &arena);
+    arena.free(&memory, movable.id).unwrap();
     held.into_iter().chain(singles).for_each(|block| assert!(memory.free_block(block.head).is_ok()));
     assert_invariants(&memory);
 }
@@ -236,13 +242,13 @@ fn refusals_come_before_the_first_copy() {
 /// is, though there is room in pieces.
 #[test]
 fn no_run_is_refused_by_name() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, DIMM, 7);
-    let one = allocate(&memory, &window, 2000, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
+    let one = allocate(&memory, &arena, 2000, Some(7), Mobility::Movable, Shape::Contiguous).unwrap();
     // Boot memory in pieces of 1024 frames at most: every second block of that size is held.
     let mut blocks = Vec::new();
     for node in [0, 1] {
-        while let Some(block) = memory.allocate_up_to(Order(10), Some(NodeId(node)), Kind::Movable) {
+        while let Some(block) = memory.allocate_up_to(Order(10), Some(NodeId(node)), Mobility::Movable) {
             blocks.push(block);
         }
     }
@@ -254,12 +260,12 @@ fn no_run_is_refused_by_name() {
             memory.free_block(block.head).unwrap();
         }
     }
-    let error = remove(&memory, &window, 1).unwrap_err();
+    let error = remove(&memory, &arena, 1).unwrap_err();
     assert_eq!(error, RemoveError::NoRun(NoRun { id: one.id, pages: 2000, longest: 1024 }));
     assert_invariants(&memory);
-    assert_contents(&memory, &window);
-    window.free(&memory, one.id).unwrap();
-    remove(&memory, &window, 1).unwrap();
+    assert_contents(&memory, &arena);
+    arena.free(&memory, one.id).unwrap();
+    remove(&memory, &arena, 1).unwrap();
     assert_invariants(&memory);
 }
 
@@ -268,19 +274,19 @@ fn no_run_is_refused_by_name() {
 #[test]
 fn migration_fails_in_the_middle() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
-        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 1, DIMM, 7);
-        let one = allocate(&memory, &window, 3000, Some(7), Kind::Movable, shape).unwrap();
+        let one = allocate(&memory, &arena, 3000, Some(7), Mobility::Movable, shape).unwrap();
         let free = memory.totals().free_pages;
         memory.inject(Step::Migrate, 1);
-        assert_eq!(remove(&memory, &window, 1), Err(RemoveError::Injected { step: Step::Migrate }));
+        assert_eq!(remove(&memory, &arena, 1), Err(RemoveError::Injected { step: Step::Migrate }));
         assert_invariants(&memory);
-        assert_contents(&memory, &window);
+        assert_contents(&memory, &arena);
         assert_eq!(memory.totals().free_pages, free);
-        remove(&memory, &window, 1).unwrap();
+        remove(&memory, &arena, 1).unwrap();
         memory.machine().unplug(DIMM);
-        assert_contents(&memory, &window);
-        window.free(&memory, one.id).unwrap();
+        assert_contents(&memory, &arena);
+        arena.free(&memory, one.id).unwrap();
         assert_invariants(&memory);
     }
 }
@@ -290,55 +296,55 @@ fn migration_fails_in_the_middle() {
 /// added between them takes what moves.
 #[test]
 fn what_happens_between_the_steps() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, DIMM, 7);
     let request = Request {
         amount: Amount::Pages(3000),
         node: Some(NodeId(7)),
-        kind: Kind::Movable,
+        mobility: Mobility::Movable,
         shape: Shape::Contiguous,
     };
-    let mut growing = window.begin(&memory, &request).unwrap();
-    assert_eq!(window.grow(&memory, &mut growing, 600), Ok(Progress::More));
+    let mut growing = arena.begin(&memory, &request).unwrap();
+    assert_eq!(arena.grow(&memory, &mut growing, 600), Ok(Progress::More));
     let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
     for _ in 0..3 {
-        assert_eq!(memory.remove_step(&window, &mut removal, 600, &|| 0), Ok(Progress::More));
+        assert_eq!(memory.remove_step(&arena, &mut removal, 600, &|| 0), Ok(Progress::More));
         assert_eq!(removal.waiting(), Some(RemoveError::Busy { id: growing.id() }));
         assert_invariants(&memory);
     }
-    while window.grow(&memory, &mut growing, 600).unwrap() == Progress::More {}
-    let one = window.finish(&memory, growing).unwrap();
-    window.fill(&memory, one.id, 0, 3000).unwrap();
+    while arena.grow(&memory, &mut growing, 600).unwrap() == Progress::More {}
+    let one = arena.finish(&memory, growing).unwrap();
+    arena.fill(&memory, one.id, 0, 3000).unwrap();
     let second = PfnRange::of(DIMM.end, 64 * MIB);
     insert(&memory, 2, second, 7);
-    let other = allocate(&memory, &window, 2000, Some(7), Kind::Movable, Shape::Scattered).unwrap();
+    let other = allocate(&memory, &arena, 2000, Some(7), Mobility::Movable, Shape::Scattered).unwrap();
     for _ in 0..3 {
-        assert_eq!(memory.remove_step(&window, &mut removal, 600, &|| 0), Ok(Progress::More));
+        assert_eq!(memory.remove_step(&arena, &mut removal, 600, &|| 0), Ok(Progress::More));
         assert_eq!(removal.waiting(), None);
-        assert_contents(&memory, &window);
+        assert_contents(&memory, &arena);
     }
-    window.free_step(&memory, other.id, 10).unwrap();
-    while memory.remove_step(&window, &mut removal, 600, &|| 0).unwrap() == Progress::More {
-        intact_but(&memory, &window, other.id);
+    arena.free_step(&memory, other.id, 10).unwrap();
+    while memory.remove_step(&arena, &mut removal, 600, &|| 0).unwrap() == Progress::More {
+        intact_but(&memory, &arena, other.id);
         assert_invariants(&memory);
     }
-    memory.finish_remove(&window, removal, &|| 0).unwrap();
+    memory.finish_remove(&arena, removal, &|| 0).unwrap();
     memory.machine().unplug(DIMM);
     assert_invariants(&memory);
-    intact_but(&memory, &window, other.id);
+    intact_but(&memory, &arena, other.id);
     // It went to the node it was on.
     assert!(frames(&memory, &one).iter().all(|(pfn, _)| second.contains(*pfn)));
-    window.free(&memory, other.id).unwrap();
-    window.free(&memory, one.id).unwrap();
+    arena.free(&memory, other.id).unwrap();
+    arena.free(&memory, one.id).unwrap();
     assert!(memory.resource(ResourceId(u32::MAX)).is_none());
 }
 
-fn intact_but(memory: &Memory<SimMachine>, window: &VmallocArena, busy: AllocationId) {
+fn intact_but(memory: &Memory<SimMachine>, arena: &VmallocArena, busy: AllocationId) {
     let mut last = None;
-    while let Some(one) = window.next_after(last) {
+    while let Some(one) = arena.next_after(last) {
         last = Some(one.id);
         if one.id != busy {
-            let verified = window.verify(memory, one.id, 0, one.pages).unwrap();
+            let verified = arena.verify(memory, one.id, 0, one.pages).unwrap();
             assert_eq!(verified, Verified { pages: one.filled, bad: None });
         }
     }

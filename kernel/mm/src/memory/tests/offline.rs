@@ -13,16 +13,16 @@ use crate::vmalloc::{Progress, Shape, VmallocArena};
 
 fn offline(
     memory: &Memory<SimMachine>,
-    window: &VmallocArena,
+    arena: &VmallocArena,
     target: Target,
 ) -> Result<Offlined, RemoveError> {
     let mut offlining = memory.begin_offline(target, &|| 0)?;
     assert_invariants(memory);
-    while memory.offline_step(window, &mut offlining, 512, &|| 0)? == Progress::More {
+    while memory.offline_step(arena, &mut offlining, 512, &|| 0)? == Progress::More {
         assert_invariants(memory);
-        assert_contents(memory, window);
+        assert_contents(memory, arena);
     }
-    memory.finish_offline(window, offlining)
+    memory.finish_offline(arena, offlining)
 }
 
 fn states(memory: &Memory<SimMachine>, id: ResourceId) -> Vec<SectionState> {
@@ -37,34 +37,34 @@ fn states(memory: &Memory<SimMachine>, id: ResourceId) -> Vec<SectionState> {
 /// are one again at the end. Fails when a frame of the range is given out, or a border block is lost.
 #[test]
 fn a_range_of_sections_goes_and_comes() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let dimm = PfnRange::of(Pfn(0x100000), 1024 * MIB);
     insert(&memory, 1, dimm, 7);
     let id = memory.resource_of(dimm.start).unwrap();
     let fresh = memory.resource(id).unwrap();
     let blocks = memory.free_blocks(id);
-    let all = allocate(&memory, &window, 600 * MIB, Some(7), Kind::Movable, Shape::Scattered).unwrap();
+    let all = allocate(&memory, &arena, 600 * MIB, Some(7), Mobility::Movable, Shape::Scattered).unwrap();
     let middle = PfnRange::of(dimm.start.offset(2 * SECTION_PAGES), 2 * SECTION_PAGES);
-    let done = offline(&memory, &window, Target::Frames(middle)).unwrap();
+    let done = offline(&memory, &arena, Target::Frames(middle)).unwrap();
     assert_eq!(done.pages, 2 * SECTION_PAGES);
     assert_invariants(&memory);
-    assert_contents(&memory, &window);
+    assert_contents(&memory, &arena);
     let info = memory.resource(id).unwrap();
     assert_eq!((info.state, info.offline_pages), (ResourceState::Partial, 2 * SECTION_PAGES));
     assert_eq!(info.movable_pages, 600 * MIB);
     use SectionState::{Offline, Online};
     assert_eq!(states(&memory, id), [Online, Online, Offline, Offline, Online, Online, Online, Online]);
     assert_eq!(memory.page(middle.start.offset(77)).state, PageState::Offline);
-    while let Some(block) = memory.allocate_up_to(Order::MAX, Some(NodeId(7)), Kind::Movable) {
+    while let Some(block) = memory.allocate_up_to(Order::MAX, Some(NodeId(7)), Mobility::Movable) {
         assert!(!block.range().overlaps(middle), "{block:?}");
     }
     // Again: nothing changes. A part comes back, then all.
-    assert_eq!(offline(&memory, &window, Target::Frames(middle)).unwrap().pages, 0);
+    assert_eq!(offline(&memory, &arena, Target::Frames(middle)).unwrap().pages, 0);
     let part = PfnRange::of(middle.start, SECTION_PAGES);
     assert_eq!(memory.online(Target::Frames(part), None).unwrap().pages, SECTION_PAGES);
     assert_eq!(memory.online(Target::Resource(id), None).unwrap().pages, SECTION_PAGES);
     assert_eq!(memory.online(Target::Resource(id), None).unwrap().pages, 0);
-    window.free(&memory, all.id).unwrap();
+    arena.free(&memory, all.id).unwrap();
     let mut blocks_now = Vec::new();
     memory.blocks(id, &mut |block| blocks_now.push(block));
     for block in blocks_now.iter().filter(|block| block.state == PageState::Movable) {
@@ -72,7 +72,7 @@ fn a_range_of_sections_goes_and_comes() {
     }
     assert_eq!((memory.resource(id).unwrap(), memory.free_blocks(id)), (fresh, blocks));
     assert_invariants(&memory);
-    remove(&memory, &window, 1).unwrap();
+    remove(&memory, &arena, 1).unwrap();
 }
 
 /// Proves that a whole resource goes offline with what is in it moved, is refused by name when a frame is
@@ -80,52 +80,52 @@ fn a_range_of_sections_goes_and_comes() {
 /// removed while it is offline.
 #[test]
 fn a_resource_goes_offline_and_changes_its_zone() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let dimm = PfnRange::of(Pfn(0x100000), 256 * MIB);
     insert(&memory, 1, dimm, 7);
     let id = memory.resource_of(dimm.start).unwrap();
     let fresh = memory.resource(id).unwrap();
     let target = Target::Resource(id);
-    allocate(&memory, &window, 5000, Some(7), Kind::Movable, Shape::Scattered).unwrap();
-    let pinned = allocate(&memory, &window, 1, Some(7), Kind::Pinned, Shape::Scattered).unwrap();
-    let error = offline(&memory, &window, target).unwrap_err();
+    allocate(&memory, &arena, 5000, Some(7), Mobility::Movable, Shape::Scattered).unwrap();
+    let pinned = allocate(&memory, &arena, 1, Some(7), Mobility::Pinned, Shape::Scattered).unwrap();
+    let error = offline(&memory, &arena, target).unwrap_err();
     let RemoveError::Pinned(Pinned { pages: 1, holder, .. }) = error else { panic!("{error}") };
     assert_eq!(holder, Holder::Mapping(pinned.start));
-    window.free(&memory, pinned.id).unwrap();
+    arena.free(&memory, pinned.id).unwrap();
     assert_eq!(
         memory.online(target, Some(Zone::Movable)),
         Err(OnlineError::OtherZone { resource: id, zone: Zone::Any })
     );
-    assert_eq!(offline(&memory, &window, target).unwrap().pages, fresh.usable_pages);
-    assert_contents(&memory, &window);
+    assert_eq!(offline(&memory, &arena, target).unwrap().pages, fresh.usable_pages);
+    assert_contents(&memory, &arena);
     let info = memory.resource(id).unwrap();
     assert_eq!((info.state, info.offline_pages), (ResourceState::Offline, fresh.usable_pages));
     assert_eq!(memory.online(target, Some(Zone::Movable)).unwrap().pages, fresh.usable_pages);
     let info = memory.resource(id).unwrap();
     assert_eq!((info.zone, info.free_pages), (Zone::Movable, fresh.usable_pages));
-    assert_eq!(memory.allocate_block(Order(0), Some(NodeId(7)), Kind::Pinned), None);
-    let one = memory.allocate_block(Order(0), Some(NodeId(7)), Kind::Movable).unwrap();
+    assert_eq!(memory.allocate_block(Order(0), Some(NodeId(7)), Mobility::Pinned), None);
+    let one = memory.allocate_block(Order(0), Some(NodeId(7)), Mobility::Movable).unwrap();
     memory.free_block(one.head).unwrap();
     assert_invariants(&memory);
-    offline(&memory, &window, target).unwrap();
-    remove(&memory, &window, 1).unwrap();
+    offline(&memory, &arena, target).unwrap();
+    remove(&memory, &arena, 1).unwrap();
     memory.machine().unplug(dimm);
-    assert_contents(&memory, &window);
-    assert_eq!(offline(&memory, &window, target).unwrap_err(), RemoveError::NoResource { resource: id });
+    assert_contents(&memory, &arena);
+    assert_eq!(offline(&memory, &arena, target).unwrap_err(), RemoveError::NoResource { resource: id });
     assert_eq!(memory.online(target, None), Err(OnlineError::NoResource { resource: id }));
     let absent = Target::Frames(dimm);
-    assert_eq!(offline(&memory, &window, absent).unwrap_err(), RemoveError::Absent { range: dimm });
+    assert_eq!(offline(&memory, &arena, absent).unwrap_err(), RemoveError::Absent { range: dimm });
 }
 
 /// Proves that boot memory goes offline where nothing is pinned since boot, and is refused with the owner's name
 /// where something is; given up, everything is in use as before.
 #[test]
 fn boot_memory() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let mut resources = Vec::new();
     memory.resources(&mut |info| resources.push(info));
     let before = memory.totals();
-    let first = offline(&memory, &window, Target::Resource(resources[0].id)).unwrap_err();
+    let first = offline(&memory, &arena, Target::Resource(resources[0].id)).unwrap_err();
     assert!(
         matches!(first, RemoveError::Pinned(Pinned { holder: Holder::Boot(Owner::PageTables), .. })),
         "{first}"
@@ -133,15 +133,15 @@ fn boot_memory() {
     assert_eq!(memory.totals(), before);
     let last = PfnRange::of(Pfn(3 * SECTION_PAGES), SECTION_PAGES);
     let free = memory.totals().free_pages;
-    let done = offline(&memory, &window, Target::Frames(last)).unwrap();
+    let done = offline(&memory, &arena, Target::Frames(last)).unwrap();
     assert_eq!(memory.totals().free_pages, free - done.pages);
     assert_invariants(&memory);
     assert_eq!(memory.online(Target::Frames(last), None).unwrap().pages, done.pages);
     let offlining = memory.begin_offline(Target::Frames(last), &|| 0).unwrap();
-    let held = memory.allocate_up_to(Order(9), None, Kind::Movable).unwrap();
+    let held = memory.allocate_up_to(Order(9), None, Mobility::Movable).unwrap();
     assert!(!held.range().overlaps(last));
     memory.free_block(held.head).unwrap();
-    memory.abort_offline(&window, offlining);
+    memory.abort_offline(&arena, offlining);
     assert_eq!(memory.totals(), before);
     assert_invariants(&memory);
 }

@@ -6,7 +6,7 @@ use crate::check::CheckError;
 use crate::error::FreeError;
 use crate::info::PageState;
 use crate::machine::Machine;
-use crate::poison::{Finding, MOST_PAGES, Mode, POISON};
+use crate::poison::{Finding, MAX_POISONED_PAGES, Mode, POISON};
 use crate::vmalloc::{Progress, VmallocArena};
 
 fn word(memory: &Memory<SimMachine>, pfn: Pfn, offset: u64) -> u64 {
@@ -24,7 +24,7 @@ fn poisoned() -> Memory<SimMachine> {
 }
 
 fn block(memory: &Memory<SimMachine>, order: u8) -> Block {
-    memory.allocate_block(Order(order), None, Kind::Movable).expect("there is room")
+    memory.allocate_block(Order(order), None, Mobility::Movable).expect("there is room")
 }
 
 /// Proves that a word written into a freed frame is told with frame, offset and what is there, by `check` while the
@@ -46,11 +46,11 @@ fn a_write_after_the_free_is_told() {
         assert_eq!(told, [CheckError::Poison(finding)]);
         assert_eq!(memory.next_finding(), None, "check lets nothing go");
         // All that is free, by blocks or as runs.
-        let whole = |kind| memory.allocate_up_to(Order::MAX, None, kind);
+        let whole = |mobility| memory.allocate_up_to(Order::MAX, None, mobility);
         if order == 0 {
             assert_eq!(block(&memory, 0), freed, "the cache gives back what it got last");
         } else {
-            while whole(Kind::Movable).is_some() {}
+            while whole(Mobility::Movable).is_some() {}
         }
         assert_eq!((memory.next_finding(), memory.next_finding()), (Some(finding), None));
         assert_eq!(memory.poison_info().damaged_pages, 1);
@@ -58,11 +58,11 @@ fn a_write_after_the_free_is_told() {
     }
     let memory = poisoned();
     plug(&memory, 0x100000, 64 * MIB, 5);
-    let run = memory.allocate_run(3000, Some(NodeId(5)), Kind::Movable).unwrap();
+    let run = memory.allocate_run(3000, Some(NodeId(5)), Mobility::Movable).unwrap();
     memory.free_run(run).unwrap();
     assert_eq!(memory.poison_info().watched_pages, 3000);
     write(&memory, run.start.offset(2999), 4088, 0);
-    let all = memory.allocate_run(4000, Some(NodeId(5)), Kind::Movable).unwrap();
+    let all = memory.allocate_run(4000, Some(NodeId(5)), Mobility::Movable).unwrap();
     assert!(all.contains_range(run));
     let finding = Finding { pfn: run.start.offset(2999), offset: 4088, found: 0 };
     assert_eq!((memory.next_finding(), memory.poison_info().watched_pages), (Some(finding), 0));
@@ -76,14 +76,14 @@ fn only_what_was_allocated_is_touched() {
     let memory = poisoned();
     plug(&memory, 0x100000, 4 * GIB, 5);
     let before = memory.machine().counts();
-    let large = memory.allocate_block(Order(17), Some(NodeId(5)), Kind::Movable).unwrap();
-    assert!(large.order.pages() > MOST_PAGES);
+    let large = memory.allocate_block(Order(17), Some(NodeId(5)), Mobility::Movable).unwrap();
+    assert!(large.order.pages() > MAX_POISONED_PAGES);
     memory.free_block(large.head).unwrap();
     assert_eq!(memory.poison_info().watched_pages, 0);
     let after = memory.machine().counts();
     assert!(after.stores - before.stores < 200, "{before:?} {after:?}");
     memory.set_poison(Mode::Off);
-    let quiet = memory.allocate_block(Order(4), Some(NodeId(5)), Kind::Pinned).unwrap();
+    let quiet = memory.allocate_block(Order(4), Some(NodeId(5)), Mobility::Pinned).unwrap();
     write(&memory, quiet.head, 0, 5);
     memory.free_block(quiet.head).unwrap();
     assert_eq!((word(&memory, quiet.head, 0), memory.poison_info().watched_pages), (5, 0));
@@ -96,22 +96,22 @@ fn only_what_was_allocated_is_touched() {
 fn what_is_gone_is_not_watched() {
     for asked_for in [true, false] {
         let memory = poisoned();
-        let window = VmallocArena::new();
+        let arena = VmallocArena::new();
         plug(&memory, 0x100000, 64 * MIB, 5);
-        let used = memory.allocate_run(500, Some(NodeId(5)), Kind::Movable).unwrap();
+        let used = memory.allocate_run(500, Some(NodeId(5)), Mobility::Movable).unwrap();
         memory.free_run(used).unwrap();
         assert_eq!(memory.poison_info().watched_pages, 500);
         if asked_for {
             let mut removal = memory.begin_remove(DeviceId(3), &|| 0).unwrap();
-            while memory.remove_step(&window, &mut removal, 100, &|| 0).unwrap() == Progress::More {}
-            memory.finish_remove(&window, removal, &|| 0).unwrap();
+            while memory.remove_step(&arena, &mut removal, 100, &|| 0).unwrap() == Progress::More {}
+            memory.finish_remove(&arena, removal, &|| 0).unwrap();
         } else {
-            memory.surprise_remove(&window, DeviceId(3)).unwrap();
+            memory.surprise_remove(&arena, DeviceId(3)).unwrap();
         }
         assert_eq!(memory.poison_info().watched_pages, 0);
         memory.machine().unplug(PfnRange::of(Pfn(0x100000), 64 * MIB));
         plug(&memory, 0x100000, 64 * MIB, 5);
-        memory.allocate_run(1000, Some(NodeId(5)), Kind::Movable).unwrap();
+        memory.allocate_run(1000, Some(NodeId(5)), Mobility::Movable).unwrap();
         assert_eq!((memory.next_finding(), memory.poison_info().damaged_pages), (None, 0));
         assert_invariants(&memory);
     }
@@ -133,7 +133,7 @@ fn more_than_can_be_watched() {
     assert_eq!(memory.poison_info().watched_pages, 256);
     assert_invariants(&memory);
     frames.iter().skip(1).step_by(2).for_each(|&pfn| assert_eq!(memory.free_block(pfn), Ok(Order(0))));
-    while memory.allocate_up_to(Order::MAX, None, Kind::Movable).is_some() {}
+    while memory.allocate_up_to(Order::MAX, None, Mobility::Movable).is_some() {}
     assert_eq!((memory.next_finding(), memory.poison_info().watched_pages), (None, 0));
 }
 

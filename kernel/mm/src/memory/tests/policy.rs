@@ -15,9 +15,9 @@ fn plug_as(memory: &Memory<SimMachine>, policy: Policy, start: u64, node: u32) -
 }
 
 /// Takes all that can be had of a kind and node; the resources in the order in which they first served.
-fn drain(memory: &Memory<SimMachine>, node: Option<u32>, kind: Kind) -> (Vec<u32>, Vec<Pfn>) {
+fn drain(memory: &Memory<SimMachine>, node: Option<u32>, mobility: Mobility) -> (Vec<u32>, Vec<Pfn>) {
     let (mut order, mut heads) = (Vec::new(), Vec::new());
-    while let Some(block) = memory.allocate_up_to(Order(9), node.map(NodeId), kind) {
+    while let Some(block) = memory.allocate_up_to(Order(9), node.map(NodeId), mobility) {
         let id = memory.resource_of(block.head).unwrap().0;
         if !order.contains(&id) {
             order.push(id);
@@ -53,25 +53,25 @@ fn zones_are_honoured() {
     assert_eq!(zones, [Zone::Any, Zone::Movable, Zone::Kernel]);
     let before = memory.totals();
 
-    let (order, heads) = drain(&memory, Some(1), Kind::Pinned);
+    let (order, heads) = drain(&memory, Some(1), Mobility::Pinned);
     let boot = order[0];
     assert_eq!(memory.resource(ResourceId(boot)).unwrap().device, DeviceId::BOOT);
     assert_eq!(order, [boot, kernel, any]);
     let left = memory.resource(ResourceId(movable)).unwrap();
     assert_eq!(left.free_pages, left.usable_pages, "nothing of the movable zone is pinned");
-    assert_eq!(memory.allocate_run(1, Some(NodeId(1)), Kind::Pinned), None);
-    let can_have = |node, kind| FrameProvider::free_pages(&memory, node, kind);
-    assert_eq!(can_have(Some(NodeId(1)), Kind::Pinned), 0);
-    assert_eq!(can_have(Some(NodeId(1)), Kind::Movable), left.free_pages);
-    assert_eq!(can_have(None, Kind::Movable) - can_have(None, Kind::Pinned), left.free_pages);
+    assert_eq!(memory.allocate_run(1, Some(NodeId(1)), Mobility::Pinned), None);
+    let can_have = |node, mobility| FrameProvider::free_pages(&memory, node, mobility);
+    assert_eq!(can_have(Some(NodeId(1)), Mobility::Pinned), 0);
+    assert_eq!(can_have(Some(NodeId(1)), Mobility::Movable), left.free_pages);
+    assert_eq!(can_have(None, Mobility::Movable) - can_have(None, Mobility::Pinned), left.free_pages);
     heads.into_iter().for_each(|head| assert!(memory.free_block(head).is_ok()));
     assert_eq!(memory.totals(), before);
 
-    let (order, heads) = drain(&memory, Some(1), Kind::Movable);
+    let (order, heads) = drain(&memory, Some(1), Mobility::Movable);
     assert_eq!(order, [movable, any, kernel, boot]);
     heads.into_iter().for_each(|head| assert!(memory.free_block(head).is_ok()));
     // Without a node: boot memory of all nodes comes first.
-    let (order, _) = drain(&memory, None, Kind::Pinned);
+    let (order, _) = drain(&memory, None, Mobility::Pinned);
     assert_eq!(order[order.len() - 2..], [kernel, any]);
     assert_invariants(&memory);
 }
@@ -101,12 +101,12 @@ fn offline_memory_is_there_and_not_used() {
     let page = memory.page(Pfn(0x108123));
     assert_eq!((page.state, page.head), (PageState::Offline, Some(Pfn(0x108000))));
     assert_eq!(memory.page(Pfn(0x100000)).state, PageState::Memmap);
-    for kind in [Kind::Movable, Kind::Pinned] {
-        assert_eq!(memory.allocate_block(Order(0), Some(NodeId(5)), kind), None);
-        assert_eq!(memory.allocate_run(1, Some(NodeId(5)), kind), None);
+    for mobility in [Mobility::Movable, Mobility::Pinned] {
+        assert_eq!(memory.allocate_block(Order(0), Some(NodeId(5)), mobility), None);
+        assert_eq!(memory.allocate_run(1, Some(NodeId(5)), mobility), None);
     }
     assert!(memory.free_block(Pfn(0x108000)).is_err());
-    let (_, heads) = drain(&memory, None, Kind::Movable);
+    let (_, heads) = drain(&memory, None, Mobility::Movable);
     assert!(heads.iter().all(|&head| !info.range.contains(head)));
     // Its frames are mapped like any other's.
     memory.machine().store(crate::address_space::direct(Pfn(0x10ffff).start()), PAGE_SIZE);
@@ -114,6 +114,6 @@ fn offline_memory_is_there_and_not_used() {
     memory.set_policy(Policy::ALL[0]);
     let next = plug(&memory, 0x110000, 256 * MIB, 5);
     assert_eq!(memory.resource(next.ids[0]).unwrap().state, ResourceState::Online);
-    assert!(memory.allocate_block(Order(0), Some(NodeId(5)), Kind::Pinned).is_some());
+    assert!(memory.allocate_block(Order(0), Some(NodeId(5)), Mobility::Pinned).is_some());
     assert_invariants(&memory);
 }

@@ -10,18 +10,18 @@ use super::*;
 enum Op {
     /// The next DIMM, of so many times 2 MiB.
     Add(u64, u32),
-    Block(u8, Kind),
-    Run(u64, Kind),
+    Block(u8, Mobility),
+    Run(u64, Mobility),
     Free(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let kind = prop_oneof![Just(Kind::Movable), Just(Kind::Pinned)];
-    let other = prop_oneof![Just(Kind::Movable), Just(Kind::Pinned)];
+    let mobility = prop_oneof![Just(Mobility::Movable), Just(Mobility::Pinned)];
+    let other = prop_oneof![Just(Mobility::Movable), Just(Mobility::Pinned)];
     prop_oneof![
         1 => (1u64..70, 0u32..3).prop_map(|(units, node)| Op::Add(units, node)),
-        8 => (0u8..14, kind).prop_map(|(order, kind)| Op::Block(order, kind)),
-        4 => (1u64..40_000, other).prop_map(|(pages, kind)| Op::Run(pages, kind)),
+        8 => (0u8..14, mobility).prop_map(|(order, mobility)| Op::Block(order, mobility)),
+        4 => (1u64..40_000, other).prop_map(|(pages, mobility)| Op::Run(pages, mobility)),
         9 => any::<usize>().prop_map(Op::Free),
     ]
 }
@@ -47,10 +47,10 @@ proptest! {
                     prop_assert_eq!(added.stats.existing_pages_used, 0);
                     None
                 }
-                Op::Block(order, kind) => {
-                    memory.allocate_block(Order(order), None, kind).map(|block| block.range())
+                Op::Block(order, mobility) => {
+                    memory.allocate_block(Order(order), None, mobility).map(|block| block.range())
                 }
-                Op::Run(pages, kind) => memory.allocate_run(pages, None, kind),
+                Op::Run(pages, mobility) => memory.allocate_run(pages, None, mobility),
                 Op::Free(place) if !held.is_empty() => {
                     let run = held.swap_remove(place % held.len());
                     memory.free_run(run).unwrap();

@@ -7,15 +7,16 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::buddy::tests::random::setting;
-use crate::sim::model::{DIMMS, Model, NODES, Op, Use, wish};
+use crate::sim::model::{DIMMS, HandleUse, Model, NODES, Op, request};
 use crate::vmalloc::{Request, Shape};
 
-fn request() -> impl Strategy<Value = Request> {
-    let kind = prop_oneof![9 => Just(Kind::Movable), 1 => Just(Kind::Pinned)];
+fn any_request() -> impl Strategy<Value = Request> {
+    let mobility = prop_oneof![9 => Just(Mobility::Movable), 1 => Just(Mobility::Pinned)];
     let shape = prop_oneof![2 => Just(Shape::Scattered), 1 => Just(Shape::Contiguous)];
     let pages = prop_oneof![1u64..600, 500u64..20_000];
     let node = prop_oneof![Just(None), prop::sample::select(&NODES).prop_map(Some)];
-    (pages, node, kind, shape).prop_map(|(pages, node, kind, shape)| wish(pages, node, kind, shape))
+    (pages, node, mobility, shape)
+        .prop_map(|(pages, node, mobility, shape)| request(pages, node, mobility, shape))
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -27,29 +28,29 @@ fn op() -> impl Strategy<Value = Op> {
     let pages = || prop_oneof![Just(64u64), Just(700), Just(9000)];
     let order = prop_oneof![3 => 0u8..10, 1 => 10u8..17];
     let node = prop_oneof![Just(None), prop::sample::select(&NODES).prop_map(Some)];
-    let block = (order, prop_oneof![3 => Just(Kind::Movable), 1 => Just(Kind::Pinned)], node);
+    let block = (order, prop_oneof![3 => Just(Mobility::Movable), 1 => Just(Mobility::Pinned)], node);
     prop_oneof![
         60 => number().prop_map(Op::Plug),
         40 => number().prop_map(Op::Remove),
         20 => (number(), 0u64..3).prop_map(|(number, section)| Op::Offline(number, section)),
         20 => (number(), 0u64..30_000, 1u64..40_000).prop_map(|(n, from, pages)| Op::OfflineFrames(n, from, pages)),
         80 => (1u8..20, pages()).prop_map(|(steps, pages)| Op::Steps(steps, pages)),
-        10 => Just(Op::GiveUp),
+        10 => Just(Op::Abort),
         5 => Just(Op::Finish),
-        10 => prop::sample::select(&Use::ALL).prop_map(Op::Stale),
+        10 => prop::sample::select(&HandleUse::ALL).prop_map(Op::Stale),
         20 => (number(), zone).prop_map(|(number, zone)| Op::Online(number, zone)),
         5 => prop::sample::select(&Policy::ALL).prop_map(Op::Policy),
-        10 => prop::sample::select(&Step::ALL).prop_map(Op::Fail),
-        12 => number().prop_map(Op::TearOut),
-        80 => request().prop_map(Op::Allocate),
-        15 => request().prop_map(Op::Begin),
+        10 => prop::sample::select(&Step::ALL).prop_map(Op::Inject),
+        12 => number().prop_map(Op::SurpriseRemove),
+        80 => any_request().prop_map(Op::Allocate),
+        15 => any_request().prop_map(Op::BeginAllocate),
         20 => pages().prop_map(Op::Grow),
-        3 => Just(Op::Abandon),
+        3 => Just(Op::CancelGrowing),
         3 => Just(Op::FinishGrowing),
-        3 => Just(Op::Exhaust),
+        3 => Just(Op::ExhaustBoot),
         50 => any::<usize>().prop_map(Op::Free),
-        10 => block.prop_map(|(order, kind, node)| Op::Take(Order(order), kind, node)),
-        15 => any::<usize>().prop_map(Op::Give),
+        10 => block.prop_map(|(order, mobility, node)| Op::AllocateBlock(Order(order), mobility, node)),
+        15 => any::<usize>().prop_map(Op::FreeBlock),
         10 => Just(Op::Verify),
     ]
 }
@@ -71,8 +72,8 @@ proptest! {
         gib_leaves in prop_oneof![Just(Support::No), Just(Support::Yes)],
         ops in prop::collection::vec(op(), 1..70),
     ) {
-        let mut world = Model::new(booted(gib_leaves));
-        ops.iter().for_each(|op| world.run(op));
-        world.finish();
+        let mut model = Model::new(booted(gib_leaves));
+        ops.iter().for_each(|op| model.run(op));
+        model.finish();
     }
 }

@@ -82,7 +82,7 @@ fn a_conflict_in_the_second_range_undoes_the_first() {
     let last = second.offset(256 * MIB - 64);
     for at in [direct(last.start()), descriptor(last)] {
         let memory = booted(Support::No);
-        let run = memory.allocate_run(8, None, Kind::Pinned).unwrap();
+        let run = memory.allocate_run(8, None, Mobility::Pinned).unwrap();
         let mapping = Mapping::data(at, run.start.start(), 1);
         let mut frames = Lent(PfnRange::of(run.start.offset(1), 7));
         memory.with_tables(|tables, machine| tables.map(machine, &mapping, &mut frames)).unwrap().unwrap();
@@ -156,7 +156,7 @@ fn no_memory_behind() {
                 for request in [good, request(start, pages, 1)] {
                     memory.machine().plug(PfnRange::of(request.base.pfn(), request.size >> 12));
                 }
-                memory.machine().hollow(PfnRange::of(pfn, 1));
+                memory.machine().make_hole(PfnRange::of(pfn, 1));
                 for requests in [&[request(start, pages, 1)][..], &[good, request(start, pages, 1)]] {
                     let error = refused(&memory, requests, "no memory answers at 0x");
                     assert_eq!(error, AddError::NoMemoryBehind { pfn });
@@ -166,7 +166,7 @@ fn no_memory_behind() {
         }
         let memory = booted(gib_leaves);
         let all = request(0x300000, 4 * MIB, 7);
-        memory.machine().hollow(PfnRange::of(all.base.pfn(), all.size >> 12));
+        memory.machine().make_hole(PfnRange::of(all.base.pfn(), all.size >> 12));
         let error = refused(&memory, &[all], "no memory answers at 0x300000000 (frame 0x300000)");
         assert_eq!(error, AddError::NoMemoryBehind { pfn: Pfn(0x300000) });
     }
@@ -183,7 +183,7 @@ fn the_last_slot_is_usable() {
         memory.add(DeviceId(n as u32), &[request(start, 2 * MIB, 0)], &|| 0).unwrap();
     }
     refused(&memory, &[request(0x100000 + 600 * 4 * MIB, 2 * MIB, 0)], "already 512 resources");
-    let block = memory.allocate_up_to(Order(8), Some(NodeId(0)), Kind::Movable).unwrap();
+    let block = memory.allocate_up_to(Order(8), Some(NodeId(0)), Mobility::Movable).unwrap();
     memory.free_block(block.head).unwrap();
 }
 

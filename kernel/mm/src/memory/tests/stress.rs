@@ -43,11 +43,11 @@ struct Part {
 
 struct World {
     memory: Memory<SimMachine>,
-    window: VmallocArena,
+    arena: VmallocArena,
     random: Random,
     parts: Vec<Part>,
     /// The blocks that are allocated.
-    allocated: BTreeMap<Pfn, (Order, Kind)>,
+    allocated: BTreeMap<Pfn, (Order, Mobility)>,
     /// The blocks that are offline.
     offline: BTreeSet<Pfn>,
     /// Heads that were given once, of memory that is there.
@@ -73,7 +73,7 @@ impl World {
         });
         World {
             memory,
-            window: VmallocArena::new(),
+            arena: VmallocArena::new(),
             random,
             parts,
             allocated: BTreeMap::new(),
@@ -143,7 +143,7 @@ impl World {
         if self.allocated.range(range.start..range.end).next().is_some() {
             let mut removal = self.memory.begin_remove(device, &|| 0).unwrap();
             let refused = loop {
-                match self.memory.remove_step(&self.window, &mut removal, 1 << 20, &|| 0) {
+                match self.memory.remove_step(&self.arena, &mut removal, 1 << 20, &|| 0) {
                     Ok(Progress::More) => {}
                     other => break other,
                 }
@@ -153,12 +153,11 @@ impl World {
             self.free_within(range);
         }
         let mut removal = self.memory.begin_remove(device, &|| 0).unwrap();
-        while self.memory.remove_step(&self.window, &mut removal, 1 << 20, &|| 0).unwrap() == Progress::More {
-        }
-        self.memory.finish_remove(&self.window, removal, &|| 0).unwrap();
+        while self.memory.remove_step(&self.arena, &mut removal, 1 << 20, &|| 0).unwrap() == Progress::More {}
+        self.memory.finish_remove(&self.arena, removal, &|| 0).unwrap();
         // Old bytes or new ones: what is plugged there next must not care.
         match self.random.below(2) {
-            0 => self.memory.machine().pull(range),
+            0 => self.memory.machine().unplug_keeping(range),
             _ => self.memory.machine().unplug(range),
         }
         self.parts.swap_remove(place);
@@ -180,10 +179,10 @@ impl World {
             return;
         }
         let mut offlining = begun.unwrap();
-        while self.memory.offline_step(&self.window, &mut offlining, 1 << 20, &|| 0).unwrap()
-            == Progress::More
-        {}
-        self.memory.finish_offline(&self.window, offlining).unwrap();
+        while self.memory.offline_step(&self.arena, &mut offlining, 1 << 20, &|| 0).unwrap() == Progress::More
+        {
+        }
+        self.memory.finish_offline(&self.arena, offlining).unwrap();
         for part in &mut self.parts {
             let part_of_it = part.usable.intersection(range);
             let mut at = part_of_it.start;
@@ -232,8 +231,8 @@ impl World {
         } else {
             let (head, order) = model.held_at(pfn).unwrap();
             let state = match self.allocated.get(&head) {
-                Some((_, Kind::Movable)) => PageState::Movable,
-                Some((_, Kind::Pinned)) => PageState::Pinned,
+                Some((_, Mobility::Movable)) => PageState::Movable,
+                Some((_, Mobility::Pinned)) => PageState::Pinned,
                 None if self.offline.contains(&head) => PageState::Offline,
                 None => {
                     assert_eq!(device, DeviceId::BOOT);
@@ -265,16 +264,16 @@ impl World {
         (node, allowed.any(|part| has(&part.model)))
     }
 
-    fn kind(&mut self) -> Kind {
-        if self.random.below(4) == 0 { Kind::Pinned } else { Kind::Movable }
+    fn mobility(&mut self) -> Mobility {
+        if self.random.below(4) == 0 { Mobility::Pinned } else { Mobility::Movable }
     }
 
     /// Notes that a block was allocated: all of it was free, in a region of `node`.
-    fn took(&mut self, block: Block, kind: Kind, node: Option<NodeId>) {
+    fn took(&mut self, block: Block, mobility: Mobility, node: Option<NodeId>) {
         let part = self.part(block.head);
         assert!(node.is_none_or(|node| part.node == node));
         part.model.take(block.head, block.order);
-        self.allocated.insert(block.head, (block.order, kind));
+        self.allocated.insert(block.head, (block.order, mobility));
         self.past.push_front(block.head);
         self.past.truncate(PAST);
     }
@@ -282,24 +281,24 @@ impl World {
     fn allocate(&mut self) {
         let order = Order(self.random.next().trailing_zeros().min(16) as u8);
         let (node, there) = self.wish(|model| model.highest() >= Some(order));
-        let kind = self.kind();
-        let got = self.memory.allocate_block(order, node, kind);
+        let mobility = self.mobility();
+        let got = self.memory.allocate_block(order, node, mobility);
         assert_eq!(got.is_some(), there, "a block of {order:?} of {node:?}");
         if let Some(block) = got {
             assert_eq!(block.order, order);
-            self.took(block, kind, node);
+            self.took(block, mobility, node);
         }
     }
 
     fn allocate_up_to(&mut self) {
         let most = Order(self.random.below(17) as u8);
         let (node, there) = self.wish(|model| model.free_pages() > 0);
-        let kind = self.kind();
-        let got = self.memory.allocate_up_to(most, node, kind);
+        let mobility = self.mobility();
+        let got = self.memory.allocate_up_to(most, node, mobility);
         assert_eq!(got.is_some(), there, "up to {most:?} of {node:?}");
         if let Some(block) = got {
             assert!(block.order <= most);
-            self.took(block, kind, node);
+            self.took(block, mobility, node);
         }
     }
 
@@ -307,15 +306,15 @@ impl World {
         let magnitude = self.random.below(15);
         let pages = (1 << magnitude) + self.random.below(1 << magnitude);
         let (node, there) = self.wish(|model| model.longest() >= pages);
-        let kind = self.kind();
-        let got = self.memory.allocate_run(pages, node, kind);
+        let mobility = self.mobility();
+        let got = self.memory.allocate_run(pages, node, mobility);
         assert_eq!(got.is_some(), there, "a run of {pages} of {node:?}");
         let Some(run) = got else { return };
         assert_eq!(run.pages(), pages);
         let mut at = run.start;
         while at < run.end {
             let block = self.memory.block_at(at).unwrap();
-            self.took(block, kind, node);
+            self.took(block, mobility, node);
             at = block.range().end;
         }
         assert_eq!(at, run.end);
@@ -351,7 +350,7 @@ impl World {
 
     /// Frees all blocks that have a frame of `range`.
     fn free_within(&mut self, range: PfnRange) {
-        let reaching = |(&head, &(order, _)): (&Pfn, &(Order, Kind))| {
+        let reaching = |(&head, &(order, _)): (&Pfn, &(Order, Mobility))| {
             PfnRange::of(head, order.pages()).overlaps(range).then_some(head)
         };
         let heads: Vec<Pfn> = self.allocated.range(..range.end).filter_map(reaching).collect();

@@ -16,7 +16,7 @@ fn neighbours_go_on() {
     for gib_leaves in [Support::No, Support::Yes] {
         let sizes = [100, 1000, 62, 30];
         for victim in 0..sizes.len() {
-            let (memory, window) = (booted(gib_leaves), VmallocArena::new());
+            let (memory, arena) = (booted(gib_leaves), VmallocArena::new());
             let ranges: Vec<PfnRange> = (0..sizes.len())
                 .map(|n| PfnRange::of(Pfn(0x100000 + sizes[..n].iter().sum::<u64>() * MIB), sizes[n] * MIB))
                 .collect();
@@ -24,9 +24,9 @@ fn neighbours_go_on() {
             for (n, &range) in ranges.iter().enumerate() {
                 insert(&memory, n as u32, range, 10 + n as u32);
             }
-            memory.machine().tear_out(ranges[victim]);
+            memory.machine().surprise_remove(ranges[victim]);
             let SurpriseRemoved { ids, pages, lost_pages, allocations } =
-                memory.surprise_remove(&window, DeviceId(victim as u32)).unwrap();
+                memory.surprise_remove(&arena, DeviceId(victim as u32)).unwrap();
             assert_eq!((ids.len(), pages), (1, ranges[victim].pages()));
             assert_eq!((lost_pages, allocations), (0, 0));
             assert_invariants(&memory);
@@ -35,7 +35,7 @@ fn neighbours_go_on() {
             }
             insert(&memory, victim as u32, ranges[victim], 10);
             for n in 0..sizes.len() {
-                remove(&memory, &window, n as u32).unwrap();
+                remove(&memory, &arena, n as u32).unwrap();
             }
             assert!(everything(&memory, &ranges) == before);
         }
@@ -46,38 +46,38 @@ fn neighbours_go_on() {
 /// again at once, and that others keep their bytes. Fails when a frame is lost with them that is still there.
 #[test]
 fn allocations_are_lost_by_name() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let dimms = [PfnRange::of(Pfn(0x100000), 8 * MIB), PfnRange::of(Pfn(0x110000), 8 * MIB)];
     insert(&memory, 1, dimms[0], 7);
     insert(&memory, 2, dimms[1], 8);
     let before = memory.totals();
     let gone_pages = memory.resource(memory.resource_of(dimms[0].start).unwrap()).unwrap().usable_pages;
-    let kept = allocate(&memory, &window, 600, Some(8), Kind::Movable, Shape::Scattered).unwrap();
-    let pinned = allocate(&memory, &window, 30, Some(7), Kind::Pinned, Shape::Scattered).unwrap();
-    let run = allocate(&memory, &window, 700, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
+    let kept = allocate(&memory, &arena, 600, Some(8), Mobility::Movable, Shape::Scattered).unwrap();
+    let pinned = allocate(&memory, &arena, 30, Some(7), Mobility::Pinned, Shape::Scattered).unwrap();
+    let run = allocate(&memory, &arena, 700, Some(7), Mobility::Movable, Shape::Contiguous).unwrap();
     // All that is left anywhere: some of it in the DIMM that will go.
     let all = crate::vmalloc::Request {
         amount: crate::vmalloc::Amount::All,
         node: None,
-        kind: Kind::Movable,
+        mobility: Mobility::Movable,
         shape: Shape::Scattered,
     };
-    let rest = window.allocate(&memory, &all).unwrap();
+    let rest = arena.allocate(&memory, &all).unwrap();
     let there = |one| frames(&memory, one).iter().filter(|(pfn, _)| dimms[0].contains(*pfn)).count();
     assert!(there(&rest) > 0 && there(&kept) == 0);
-    memory.machine().tear_out(dimms[0]);
+    memory.machine().surprise_remove(dimms[0]);
     let SurpriseRemoved { lost_pages, allocations, .. } =
-        memory.surprise_remove(&window, DeviceId(1)).unwrap();
+        memory.surprise_remove(&arena, DeviceId(1)).unwrap();
     assert_eq!((lost_pages, allocations), (gone_pages, 3));
     assert_invariants(&memory);
     for lost in [&pinned, &run, &rest] {
-        assert_eq!(window.verify(&memory, lost.id, 0, 1), Err(AllocError::Lost { id: lost.id }));
-        assert_eq!(window.fill(&memory, lost.id, 0, 1), Err(AllocError::Lost { id: lost.id }));
+        assert_eq!(arena.verify(&memory, lost.id, 0, 1), Err(AllocError::Lost { id: lost.id }));
+        assert_eq!(arena.fill(&memory, lost.id, 0, 1), Err(AllocError::Lost { id: lost.id }));
     }
-    assert_eq!(window.verify(&memory, kept.id, 0, 600), Ok(Verified { pages: 520, bad: None }));
+    assert_eq!(arena.verify(&memory, kept.id, 0, 600), Ok(Verified { pages: 520, bad: None }));
     let used = memory.totals();
     assert_eq!(before.usable_pages - used.usable_pages, gone_pages);
-    [&pinned, &run, &rest, &kept].iter().for_each(|one| window.free(&memory, one.id).unwrap());
+    [&pinned, &run, &rest, &kept].iter().for_each(|one| arena.free(&memory, one.id).unwrap());
     assert_eq!(memory.totals().free_pages, before.free_pages - gone_pages);
     assert_eq!(memory.totals().page_table_pages, before.page_table_pages);
     assert_invariants(&memory);
@@ -89,7 +89,7 @@ fn allocations_are_lost_by_name() {
 #[test]
 fn page_tables_are_lost_too() {
     for removing in [false, true] {
-        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
         let dimms = [PfnRange::of(Pfn(0x100000), 8 * MIB), PfnRange::of(Pfn(0x110000), 8 * MIB)];
         memory.set_policy(crate::info::Policy::Online(Zone::Movable));
         insert(&memory, 2, dimms[1], 8);
@@ -98,44 +98,44 @@ fn page_tables_are_lost_too() {
         let before = memory.totals();
         let mut boot = Vec::new();
         for node in [0, 1] {
-            while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Kind::Movable) {
+            while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Mobility::Movable) {
                 boot.push(block);
             }
         }
         let gone = memory.resource(memory.resource_of(dimms[0].start).unwrap()).unwrap().usable_pages;
-        let one = allocate(&memory, &window, 700, Some(8), Kind::Movable, Shape::Scattered).unwrap();
+        let one = allocate(&memory, &arena, 700, Some(8), Mobility::Movable, Shape::Scattered).unwrap();
         let request = crate::vmalloc::Request {
             amount: crate::vmalloc::Amount::Pages(900),
             node: Some(NodeId(8)),
-            kind: Kind::Movable,
+            mobility: Mobility::Movable,
             shape: Shape::Contiguous,
         };
-        let mut growing = window.begin(&memory, &request).unwrap();
-        assert_eq!(window.grow(&memory, &mut growing, 100), Ok(Progress::More));
+        let mut growing = arena.begin(&memory, &request).unwrap();
+        assert_eq!(arena.grow(&memory, &mut growing, 100), Ok(Progress::More));
         boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
         let removal = removing.then(|| memory.begin_remove(DeviceId(1), &|| 0).unwrap());
-        memory.machine().tear_out(dimms[0]);
+        memory.machine().surprise_remove(dimms[0]);
         let SurpriseRemoved { lost_pages, allocations, .. } =
-            memory.surprise_remove(&window, DeviceId(1)).unwrap();
+            memory.surprise_remove(&arena, DeviceId(1)).unwrap();
         assert_eq!((lost_pages, allocations), (0, 2), "no frame of theirs, but their tables");
         assert_invariants(&memory);
         if let Some(mut removal) = removal {
             assert_eq!(
-                memory.remove_step(&window, &mut removal, 10, &|| 0),
+                memory.remove_step(&arena, &mut removal, 10, &|| 0),
                 Err(RemoveError::SurpriseRemoved)
             );
         }
         let id = growing.id();
-        assert_eq!(window.grow(&memory, &mut growing, 100), Err(AllocError::Lost { id }));
-        let id = window.abandon(&memory, growing).unwrap();
-        assert_eq!(window.free_step(&memory, id, 1), Ok(Progress::Done));
-        window.free(&memory, one.id).unwrap();
+        assert_eq!(arena.grow(&memory, &mut growing, 100), Err(AllocError::Lost { id }));
+        let id = arena.abandon(&memory, growing).unwrap();
+        assert_eq!(arena.free_step(&memory, id, 1), Ok(Progress::Done));
+        arena.free(&memory, one.id).unwrap();
         let after = memory.totals();
         assert_eq!(after.free_pages, before.free_pages - gone);
         assert_eq!(after.page_table_pages, before.page_table_pages);
         assert_invariants(&memory);
         assert_eq!(
-            memory.surprise_remove(&window, DeviceId(1)),
+            memory.surprise_remove(&arena, DeviceId(1)),
             Err(RemoveError::Unknown { device: DeviceId(1) })
         );
     }

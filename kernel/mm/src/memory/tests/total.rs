@@ -48,7 +48,7 @@ fn units() {
         let (pfn, phys, virt) = (Pfn(n), PhysAddr(n), VirtAddr(n));
         let _ = (phys.pfn(), pfn.start(), pfn.section(), SectionNr(n).start(), SectionNr(n).range());
         let _ = (direct(phys), descriptor(pfn), va_region_of(virt), Order::holding(n));
-        let _ = VA_REGIONS.map(|window| window.contains(virt));
+        let _ = VA_REGIONS.map(|region| region.contains(virt));
         let _ = (pfn.to_string(), phys.to_string(), virt.to_string(), SectionNr(n).to_string());
         for m in numbers() {
             let _ = (pfn.offset(m), virt.offset(m), PfnRange::new(pfn, Pfn(m)), PfnRange::of(pfn, m));
@@ -75,17 +75,17 @@ fn allocating() {
     let memory = memory();
     let before = memory.totals();
     for node in nodes() {
-        for kind in [Kind::Movable, Kind::Pinned] {
+        for mobility in [Mobility::Movable, Mobility::Pinned] {
             for order in 0..=u8::MAX {
-                if let Some(block) = memory.allocate_block(Order(order), node, kind) {
+                if let Some(block) = memory.allocate_block(Order(order), node, mobility) {
                     assert_eq!(memory.free_block(block.head), Ok(Order(order)));
                 }
-                if let Some(block) = memory.allocate_up_to(Order(order), node, kind) {
+                if let Some(block) = memory.allocate_up_to(Order(order), node, mobility) {
                     assert_eq!(memory.free_block(block.head), Ok(block.order));
                 }
             }
             for pages in numbers() {
-                if let Some(run) = memory.allocate_run(pages, node, kind) {
+                if let Some(run) = memory.allocate_run(pages, node, mobility) {
                     assert_eq!(run.pages(), pages);
                     memory.free_run(run).unwrap();
                 }
@@ -148,7 +148,7 @@ fn looking() {
 /// Proves that adding and taking away take every device, range, node and target; what is refused changes nothing.
 #[test]
 fn adding_and_taking_away() {
-    let (memory, window) = (memory(), VmallocArena::new());
+    let (memory, arena) = (memory(), VmallocArena::new());
     let before = memory.totals();
     memory.set_poison(Mode::On);
     memory.set_poison(Mode::Off);
@@ -172,7 +172,7 @@ fn adding_and_taking_away() {
     }
     for device in [0, 2, u32::MAX - 1, u32::MAX].map(DeviceId) {
         assert!(memory.begin_remove(device, &|| u64::MAX).is_err());
-        assert!(memory.surprise_remove(&window, device).is_err());
+        assert!(memory.surprise_remove(&arena, device).is_err());
         assert!(memory.add(device, &[], &|| 0).is_err());
         assert!(memory.add(device, &[request(0x200000, 512, 1); 40], &|| 0).is_err());
     }
@@ -182,14 +182,14 @@ fn adding_and_taking_away() {
             if let Ok(mut offlining) = memory.begin_offline(target, &|| 0) {
                 let mut steps = 0;
                 let done = loop {
-                    match memory.offline_step(&window, &mut offlining, pages, &|| 0) {
+                    match memory.offline_step(&arena, &mut offlining, pages, &|| 0) {
                         Ok(Progress::More) if steps < 1000 => steps += 1,
                         other => break other,
                     }
                 };
                 match done {
-                    Ok(Progress::Done) => drop(memory.finish_offline(&window, offlining).unwrap().pages),
-                    _ => memory.abort_offline(&window, offlining),
+                    Ok(Progress::Done) => drop(memory.finish_offline(&arena, offlining).unwrap().pages),
+                    _ => memory.abort_offline(&arena, offlining),
                 }
             }
             for zone in [None, Some(Zone::Any), Some(Zone::Kernel), Some(Zone::Movable)] {
@@ -203,38 +203,38 @@ fn adding_and_taking_away() {
     assert_invariants(&memory);
 }
 
-/// Proves that the window takes every request, number and address.
+/// Proves that the arena takes every request, number and address.
 #[test]
 fn the_window() {
-    let (memory, window) = (memory(), VmallocArena::new());
+    let (memory, arena) = (memory(), VmallocArena::new());
     let before = memory.totals();
     let amounts = numbers().into_iter().map(Amount::Pages);
     for amount in amounts.filter(|amount| !matches!(amount, Amount::Pages(4097..200_000))) {
         for node in nodes() {
-            for (kind, shape) in [
-                (Kind::Movable, Shape::Scattered),
-                (Kind::Movable, Shape::Contiguous),
-                (Kind::Pinned, Shape::Contiguous),
+            for (mobility, shape) in [
+                (Mobility::Movable, Shape::Scattered),
+                (Mobility::Movable, Shape::Contiguous),
+                (Mobility::Pinned, Shape::Contiguous),
             ] {
-                let Ok(one) = window.allocate(&memory, &Request { amount, node, kind, shape }) else {
+                let Ok(one) = arena.allocate(&memory, &Request { amount, node, mobility, shape }) else {
                     continue;
                 };
                 for from in numbers() {
                     for pages in [0, 1, u64::MAX - 1, u64::MAX] {
                         let within = from.checked_add(pages).is_some_and(|end| end <= one.pages);
-                        assert_eq!(window.verify(&memory, one.id, from, pages).is_ok(), within);
-                        assert_eq!(window.fill(&memory, one.id, from, pages).is_ok(), within);
+                        assert_eq!(arena.verify(&memory, one.id, from, pages).is_ok(), within);
+                        assert_eq!(arena.fill(&memory, one.id, from, pages).is_ok(), within);
                     }
                 }
-                while window.free_step(&memory, one.id, 0).unwrap() == Progress::More {}
+                while arena.free_step(&memory, one.id, 0).unwrap() == Progress::More {}
             }
         }
     }
     for n in numbers() {
         let id = AllocationId(n);
-        let _ = (window.holding(VirtAddr(n)), window.holding(ALLOC.start.offset(n)));
-        let _ = (window.get(id), window.next_after(Some(id)));
-        assert!(window.free(&memory, id).is_err() && window.verify(&memory, id, n, n).is_err());
+        let _ = (arena.holding(VirtAddr(n)), arena.holding(ALLOC.start.offset(n)));
+        let _ = (arena.get(id), arena.next_after(Some(id)));
+        assert!(arena.free(&memory, id).is_err() && arena.verify(&memory, id, n, n).is_err());
     }
     assert_eq!(memory.totals(), before);
     assert_invariants(&memory);

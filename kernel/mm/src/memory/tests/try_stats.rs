@@ -17,7 +17,7 @@ fn held(memory: &Memory<SimMachine>) -> Vec<String> {
 fn try_stats_matches_totals_without_locks() {
     let memory = booted(Support::Yes);
     plug(&memory, 0x100000, 256 * MIB, 1);
-    let got: Vec<_> = (0..10).map(|_| memory.allocate_block(Order(0), None, Kind::Movable)).collect();
+    let got: Vec<_> = (0..10).map(|_| memory.allocate_block(Order(0), None, Mobility::Movable)).collect();
     assert!(got.iter().all(Option::is_some));
     let stats = memory.try_stats();
     // After `try_stats`, because `totals` drains the cache.
