@@ -332,26 +332,26 @@ fn an_offlining_that_is_not_done_is_refused() {
 /// migration half done: two runs stay allocated, and the allocation lies in both.
 #[test]
 fn an_offlining_is_finished_while_a_run_migrates() {
-    let (memory, window) = (booted(Support::No), VmallocArena::new());
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
-    let one = allocate(&memory, &window, 9000, Some(7), Kind::Movable, Shape::Contiguous).unwrap();
+    let one = allocate(&memory, &arena, 9000, Some(7), Mobility::Movable, Shape::Contiguous).unwrap();
     let before = memory.totals();
     let first = memory.with_tables(|tables, machine| tables.translate(machine, one.start)).flatten().unwrap();
     let part = PfnRange::of(first.phys.pfn(), 512);
     let mut offlining = memory.begin_offline(Target::Frames(part), &|| 0).unwrap();
     // The survey, and the first piece.
     for _ in 0..2 {
-        assert_eq!(memory.offline_step(&window, &mut offlining, 64, &|| 0), Ok(Progress::More));
+        assert_eq!(memory.offline_step(&arena, &mut offlining, 64, &|| 0), Ok(Progress::More));
     }
-    assert_eq!(memory.finish_offline(&window, offlining).unwrap().pages, part.pages());
+    assert_eq!(memory.finish_offline(&arena, offlining).unwrap().pages, part.pages());
     let offline = before.free_pages - part.pages();
     assert_eq!((memory.totals().free_pages, memory.totals().offline_pages), (offline, part.pages()));
-    reverse_map(&memory, &|_| false);
+    assert_rmap(&memory, &|_| false);
     assert_invariants(&memory);
-    assert_contents(&memory, &window);
-    window.free(&memory, one.id).unwrap();
+    assert_contents(&memory, &arena);
+    arena.free(&memory, one.id).unwrap();
     memory.online(Target::Frames(part), None).unwrap();
-    remove(&memory, &window, 1).unwrap();
+    remove(&memory, &arena, 1).unwrap();
 }
 
 /// Proves that a step that may copy nothing takes the evacuation on all the same, as a step of a growing allocation
@@ -359,16 +359,16 @@ fn an_offlining_is_finished_while_a_run_migrates() {
 #[test]
 fn steps_of_no_frames() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
-        let (memory, window) = (booted(Support::No), VmallocArena::new());
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
-        allocate(&memory, &window, 700, Some(7), Kind::Movable, shape).unwrap();
+        allocate(&memory, &arena, 700, Some(7), Mobility::Movable, shape).unwrap();
         let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
         let mut steps = 0;
-        while memory.remove_step(&window, &mut removal, 0, &|| 0).unwrap() == Progress::More {
+        while memory.remove_step(&arena, &mut removal, 0, &|| 0).unwrap() == Progress::More {
             steps += 1;
             assert!(steps < 2000, "it waits for {:?}", removal.waiting());
         }
-        memory.finish_remove(&window, removal, &|| 0).unwrap();
-        assert_contents(&memory, &window);
+        memory.finish_remove(&arena, removal, &|| 0).unwrap();
+        assert_contents(&memory, &arena);
     }
 }
