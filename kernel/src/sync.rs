@@ -6,8 +6,8 @@
 //!  IrqMutex    data shared with interrupt handlers             interrupts off while it is held
 //! ```
 //!
-//! No handler ever waits: on the one CPU that runs, a lock that a handler finds held would be held by what it
-//! interrupted, for ever. `ThisCpu` makes that a panic with a backtrace instead of a silent end.
+//! A handler never waits for its own CPU: a lock that what it interrupted holds would be held for ever. `IrqMutex` makes
+//! that a panic with a backtrace instead of a silent end. It does wait for another CPU.
 
 use crate::arch::interrupts::ThisCpu;
 use crate::arch::percpu;

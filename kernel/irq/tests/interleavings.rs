@@ -61,6 +61,10 @@ impl Cpu for Simulated {
     // loom runs its threads in turn on one.
     const CHECKS_LOCK_ORDER: bool = false;
 
+    fn number() -> usize {
+        0
+    }
+
     fn are_on() -> bool {
         let state = in_turn();
         !state.off && !state.is_handler()

@@ -1,7 +1,5 @@
 //! The CPU's interrupt flag: off for a while, on, and the sleep that misses no interrupt.
 
-use super::{InterruptContext, context};
-
 pub use x86_64::instructions::interrupts::{are_enabled, disable, enable};
 
 /// Runs `work` with interrupts off and restores the flag as it was.
@@ -33,20 +31,11 @@ impl carapace_irq::Cpu for ThisCpu {
         enable();
     }
 
-    /// # Panics
-    /// In an interrupt handler.
-    fn lock_contended() {
-        if context() == InterruptContext::Handler {
-            taken_in_handler();
-        }
+    fn number() -> usize {
+        0
     }
 
     fn sleep() {
         sleep_until_interrupt();
     }
-}
-
-#[cold]
-fn taken_in_handler() -> ! {
-    panic!("an interrupt handler waits for a lock that the code it interrupted holds")
 }
