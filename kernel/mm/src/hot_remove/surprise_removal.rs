@@ -22,7 +22,7 @@ use crate::info::{DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use crate::layout::{Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::{FrameSource, Mapping};
+use crate::page_table::{FlushBatch, FrameSource, Mapping};
 use crate::vmalloc::VmallocArena;
 
 /// The result of a surprise removal.
@@ -37,6 +37,9 @@ pub struct SurpriseRemoved {
     /// Allocations that became lost: they had frames or page tables there.
     pub allocations: u64,
 }
+
+/// The border tables of all resources of a device that lay in removed memory.
+type LostTables = ArrayVec<Table, { 4 * MAX_DEVICE_RANGES }>;
 
 /// The page that a resource reserves for a table.
 struct ReservedPage(Option<Pfn>);
@@ -89,11 +92,18 @@ impl<M: Machine> Memory<M> {
             entry.summary.clear();
         }
         let is_detached = |pfn: Pfn| detached.iter().any(|(_, region)| region.layout.range.contains(pfn));
-        detached.iter().flat_map(|(_, region)| region.layout.border_tables()).for_each(|table| {
-            self.rebuild_table(table, &is_detached);
-        });
-        self.unlink(&detached, vmemmap_mapping);
-        self.unlink(&detached, direct_mapping);
+        let mut flush = FlushBatch::new();
+        let mut lost_tables = LostTables::new();
+        for table in detached.iter().flat_map(|(_, region)| region.layout.border_tables()) {
+            if self.unlink_lost_table(table, &is_detached, &mut flush) {
+                lost_tables.push(table);
+            }
+        }
+        self.unlink(&detached, vmemmap_mapping, &mut flush);
+        self.unlink(&detached, direct_mapping, &mut flush);
+        // Before the tables are rebuilt: a CPU may still walk those that are gone.
+        flush.run(&self.machine);
+        lost_tables.into_iter().for_each(|table| self.rebuild_table(table));
         let lost = arena.surprise_removal(self, &is_detached);
         Ok(SurpriseRemoved {
             ids: detached.iter().map(|(_, region)| region.id).collect(),
@@ -103,17 +113,26 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// Rebuilds `table` for the remaining resources that use it, if it lay in removed memory.
-    fn rebuild_table(&self, table: Table, is_detached: &dyn Fn(Pfn) -> bool) {
+    /// Unlinks `table` if it lay in removed memory; returns whether it did.
+    fn unlink_lost_table(
+        &self,
+        table: Table,
+        is_detached: &dyn Fn(Pfn) -> bool,
+        flush: &mut FlushBatch,
+    ) -> bool {
         let (at, level) = (table.address(), table.level());
-        let frame = self.with_tables(|tables, machine| tables.removable_table(machine, at, level)).flatten();
-        if !frame.is_some_and(is_detached) {
-            return;
-        }
-        self.with_tables(|tables, machine| {
-            tables.unlink_table(machine, at, level);
-            machine.flush_all();
+        let unlinked = self.with_tables(|tables, machine| {
+            let lost = tables.removable_table(machine, at, level).is_some_and(is_detached);
+            if lost {
+                tables.unlink_table(machine, at, level, flush);
+            }
+            lost
         });
+        unlinked == Some(true)
+    }
+
+    /// Rebuilds `table` for the remaining resources that use it.
+    fn rebuild_table(&self, table: Table) {
         self.for_each_entry(|entry| {
             let Some(layout) = self.region(entry).map(|region| region.layout) else { return };
             if layout.is_boot() || !layout.range.overlaps(table.range()) {

@@ -19,6 +19,7 @@ mod poison;
 mod policy;
 mod random;
 mod random_ops;
+mod requests;
 mod rollback;
 mod stress;
 mod surprise_removal;

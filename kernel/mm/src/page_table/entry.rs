@@ -5,7 +5,11 @@
 //!  63 | 62..52 | 51 ............ 12 | 11..9 | 8 | 7    | 6 | 5 | 4   | 3   | 2 | 1 | 0
 //!  NX | -      | address of a frame | free  | G | PS   | D | A | PCD | PWT | U | W | P
 //!                                     bit 9: the linked table is permanent
+//!                                     bit 10, with P clear: a migration entry
 //! ```
+//!
+//! A *migration entry* is a leaf without P whose other bits stay: its page is being copied. A CPU that accesses the page
+//! meanwhile faults, and no CPU caches the entry.
 //!
 //! The CPU sets A and D, so entries are never compared as words.
 //! Neighbours: used by the other files of `page_table` only.
@@ -23,6 +27,7 @@ const DIRTY: u64 = 1 << 6;
 const LEAF: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const PERMANENT: u64 = 1 << 9;
+const MIGRATING: u64 = 1 << 10;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
@@ -124,9 +129,19 @@ impl Entry {
         Entry(self.0 | PERMANENT)
     }
 
+    /// Makes the migration entry of a present leaf.
+    pub(super) const fn made_migrating(self) -> Entry {
+        Entry(self.0 & !PRESENT | MIGRATING)
+    }
+
     /// Returns whether the entry is a leaf or a link.
     pub(super) const fn is_present(self) -> bool {
         self.0 & PRESENT != 0
+    }
+
+    /// Returns whether the entry is a leaf, a migration entry or a link.
+    pub(super) const fn is_used(self) -> bool {
+        self.0 & (PRESENT | MIGRATING) != 0
     }
 
     /// Returns whether the linked table is permanent.
@@ -136,10 +151,9 @@ impl Entry {
 
     /// Decodes an entry of a table of `level`.
     pub(super) fn kind(self, level: Level) -> EntryKind {
-        if !self.is_present() {
-            return EntryKind::Absent;
-        }
         match level.leaf() {
+            Some(size) if !self.is_present() && self.is_used() => EntryKind::Migrating(size),
+            _ if !self.is_present() => EntryKind::Absent,
             Some(size) if size == LeafSize::K4 || self.0 & LEAF != 0 => EntryKind::Leaf(size),
             _ => EntryKind::Table(Pfn((self.0 & ADDRESS) >> PAGE_SHIFT)),
         }
@@ -187,10 +201,12 @@ impl Entry {
 /// A decoded entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryKind {
-    /// Not present.
+    /// Maps nothing.
     Absent,
     /// A leaf.
     Leaf(LeafSize),
+    /// A migration entry, of a leaf of this size.
+    Migrating(LeafSize),
     /// A link to a table of the level below.
     Table(Pfn),
 }

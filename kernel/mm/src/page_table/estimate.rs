@@ -74,7 +74,7 @@ fn count<M: Machine>(
             }
             EntryKind::Absent if part.is_whole_entry(level) && is_leaf(level, largest) => {}
             EntryKind::Absent => need.new += new_tables(below, part, largest),
-            EntryKind::Leaf(_) => {}
+            EntryKind::Leaf(_) | EntryKind::Migrating(_) => {}
         }
     }
 }

@@ -18,17 +18,19 @@ use crate::address_space::direct;
 use crate::machine::Machine;
 use crate::page_table::entry::{ENTRIES, Entry, EntryKind, Level, VaRange};
 use crate::page_table::walk::{entry_addr, load_entry};
-use crate::page_table::{Lifetime, PageTables};
+use crate::page_table::{FlushBatch, Lifetime, PageTables};
 
 impl PageTables {
-    /// Copies the linked table of `level` that covers `at` to the frame `new_frame`, links the copy instead, and
-    /// flushes. Returns the frame of the old table; `None` when there is none or it is permanent.
+    /// Copies the linked table of `level` that covers `at` to the frame `new_frame` and links the copy instead. Returns
+    /// the frame of the old table; `None` when there is none or it is permanent. Until `flush` has run, CPUs may walk
+    /// the old table: it stays as it is, and no entry of the copy may be added.
     pub(crate) fn hand_over<M: Machine>(
         &mut self,
         machine: &M,
         at: VirtAddr,
         level: Level,
         new_frame: Pfn,
+        flush: &mut FlushBatch,
     ) -> Option<Pfn> {
         let (addr, old) = self.removable_link(machine, at, level)?;
         let view = self.map_unlinked(machine, new_frame, level);
@@ -38,14 +40,21 @@ impl PageTables {
         }
         machine.store(addr, Entry::table(new_frame, Lifetime::UntilEmpty).0);
         self.clear_slots(machine);
-        machine.flush_all();
+        flush.everything();
         Some(old)
     }
 
-    /// Clears the entry that links the table of `level` for `at`, unless it is permanent. The caller flushes.
-    pub(crate) fn unlink_table<M: Machine>(&mut self, machine: &M, at: VirtAddr, level: Level) {
+    /// Clears the entry that links the table of `level` for `at`, unless it is permanent.
+    pub(crate) fn unlink_table<M: Machine>(
+        &mut self,
+        machine: &M,
+        at: VirtAddr,
+        level: Level,
+        flush: &mut FlushBatch,
+    ) {
         if let Some((addr, _)) = self.removable_link(machine, at, level) {
             machine.store(addr, Entry::ABSENT.0);
+            flush.everything();
         }
     }
 
@@ -56,15 +65,20 @@ impl PageTables {
 
     /// Clears every entry that maps the `pages` pages at `virt`. Unlinks a table in removed memory (`removed`) as a
     /// whole, without reading it: it must hold no entry that is still needed. Skips pages that are not mapped. Returns
-    /// the number of entries cleared; the caller flushes.
+    /// the number of entries cleared.
     pub(crate) fn unlink_range<M: Machine>(
         &mut self,
         machine: &M,
         virt: VirtAddr,
         pages: u64,
         removed: &dyn Fn(Pfn) -> bool,
+        flush: &mut FlushBatch,
     ) -> u64 {
-        unlink_range(machine, self.root, Level::Pml4, VaRange::of(virt, pages), removed)
+        let cleared = unlink_range(machine, self.root, Level::Pml4, VaRange::of(virt, pages), removed);
+        if cleared > 0 {
+            flush.everything();
+        }
+        cleared
     }
 
     /// Returns the address of the entry that links the table, and the table.

@@ -37,12 +37,12 @@ impl LeafRun {
         }
     }
 
-    /// Stores the leaves up to the first present entry. Returns how many it stored.
+    /// Stores the leaves up to the first entry in use. Returns how many it stored.
     fn store_where_absent<M: Machine>(&self, machine: &M, addr: VirtAddr) -> u64 {
         let mut word = self.first.0;
         for number in 0..self.count {
             let addr = addr.offset(number * 8);
-            if Entry(machine.load(addr)).is_present() {
+            if Entry(machine.load(addr)).is_used() {
                 return number;
             }
             machine.store(addr, word);

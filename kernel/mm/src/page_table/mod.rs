@@ -34,6 +34,7 @@ mod entry;
 #[cfg(test)]
 mod estimate;
 mod fixmap;
+mod flush;
 mod handover;
 mod map;
 mod populate;
@@ -51,7 +52,9 @@ pub use detach_unread::Hole;
 pub use entry::Level;
 #[cfg(test)]
 pub(crate) use estimate::TableNeed;
+pub(crate) use flush::FlushBatch;
 pub use replace::ReplaceError;
+pub(crate) use replace::{NewTables, PageMove};
 pub use unmap::{UnmapError, UnmapStats};
 pub use walk::{EntryTarget, Leaf, PathStep, Translation};
 

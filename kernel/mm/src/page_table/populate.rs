@@ -102,7 +102,9 @@ fn populate_below<M: Machine>(
         let addr = entry_addr(table, level, part.virt);
         let next = match Entry(machine.load(addr)).kind(level) {
             EntryKind::Table(next) => next,
-            EntryKind::Leaf(_) => return Err(MapError::AlreadyMapped { at: part.virt }),
+            EntryKind::Leaf(_) | EntryKind::Migrating(_) => {
+                return Err(MapError::AlreadyMapped { at: part.virt });
+            }
             EntryKind::Absent => {
                 let next = frames.alloc_frame().ok_or(MapError::OutOfFrames { at: part.virt })?;
                 machine.zero_page(direct(next.start()));

@@ -1,32 +1,33 @@
-//! Replacing leaves: mapped pages map other frames, which hold a copy of their contents.
+//! Migrating pages: mapped pages come to map other frames, which hold a copy of their contents, while other CPUs read
+//! and write them.
 //!
 //! ```text
-//!  2 MiB leaf, migrated as a whole   one store
-//!  2 MiB leaf, migrated in part      a PT of 512 leaves that map the same frames, complete before one store
-//!                                    replaces the large leaf by a link to it; then one store per migrated page
+//!  split    a large leaf that does not fit its new frames becomes a table of 512 smaller leaves of the same frames,
+//!           complete before one store links it
+//!  begin    each leaf becomes a migration entry (`entry`)        CPUs may use the old frame
+//!  flush    one for all leaves                                   an access faults; nobody reads or writes the old frame
+//!  (copy)   the caller's                                         an access faults
+//!  end      each entry becomes a leaf of the new frame           the new frame; absent entries are not cached: no flush
 //! ```
 //!
-//! Invariants: at every moment each address maps either its old or its new frame; the flush comes after the last store
-//! and before the caller may reuse the old frames. The caller provides the tables for splits; when they run out,
-//! leaves that are split stay split, and no page maps a new frame yet.
+//! Invariants: the flush lies between `begin` and the copy, so that no byte is written to the old frame after it is
+//! copied, and no CPU reads the old frame while another one writes the new one. A split changes the size and not the
+//! frames, the migration entry comes between it and the new frame: no CPU caches two translations of one address that
+//! differ (SDM vol. 3 section 4.10.2.3). The caller provides the tables for splits; when they run out, leaves that are
+//! split stay split, and no page maps a new frame yet.
 //!
-//! Neighbours: `vmalloc::migrate` uses it; `handover` moves tables.
-
-use arrayvec::ArrayVec;
+//! Neighbours: `vmalloc::batch` uses it; `handover` moves tables.
 
 use crate::addr::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::machine::Machine;
 use crate::page_table::entry::{Entry, EntryKind, Level, VaRange};
 use crate::page_table::walk::{entry_addr, load_entry};
-use crate::page_table::{FrameSource, Lifetime, PageTables, Rights};
+use crate::page_table::{FlushBatch, FrameSource, LeafSize, Lifetime, PageTables, Rights};
 
-/// The most leaves that are flushed one by one.
-const SINGLE_FLUSHES: usize = 32;
-
-/// The reason why no leaf was replaced. Every address still maps its old frame.
+/// The reason why no leaf was changed. Every address still maps its old frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplaceError {
-    /// A page of the range is not mapped.
+    /// A page of the range is not mapped, or not to the frame that it should.
     NotMapped {
         /// The page's address.
         at: VirtAddr,
@@ -38,52 +39,76 @@ pub enum ReplaceError {
     },
 }
 
+/// Pages that migrate: `pages` pages at `at`, from the frames at `old` to those at `new`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PageMove {
+    pub(crate) at: VirtAddr,
+    pub(crate) old: Pfn,
+    pub(crate) new: Pfn,
+    pub(crate) pages: u64,
+}
+
+impl PageMove {
+    /// The range, with the new frames.
+    fn range(&self) -> VaRange {
+        VaRange { virt: self.at, phys: self.new.start(), pages: self.pages }
+    }
+
+    /// Where the page at `at` is before it migrates.
+    fn old_phys(&self, at: VirtAddr) -> PhysAddr {
+        PhysAddr(self.old.start().0 + (at.0 - self.at.0))
+    }
+}
+
+/// What splitting a leaf needs and tells.
+pub(crate) struct NewTables<'a> {
+    /// Frames for the tables.
+    pub(crate) frames: &'a mut dyn FrameSource,
+    /// Gets address, level and frame of each new table.
+    pub(crate) report: &'a mut dyn FnMut(VirtAddr, Level, Pfn),
+    /// Collects the leaves that were split.
+    pub(crate) flush: &'a mut FlushBatch,
+}
+
 impl PageTables {
-    /// Prepares [`PageTables::replace`]: splits the leaves that cross the borders of the `pages` pages at `virt`, and
-    /// those inside that are not congruent with `phys`. Every address still maps its old frame. Reports address, level
-    /// and frame of each new table to `on_new_table`.
+    /// Prepares [`PageTables::begin_migration`]: splits the leaves that cross the borders of the move, those that are
+    /// not congruent with the new frames, and those of 1 GiB. Every address still maps its old frame.
     ///
     /// # Errors
-    /// See [`ReplaceError`]. LeafRun that were split stay split.
+    /// See [`ReplaceError`]. Leaves that were split stay split.
     pub(crate) fn split<M: Machine>(
         &mut self,
         machine: &M,
-        virt: VirtAddr,
-        phys: PhysAddr,
-        pages: u64,
-        frames: &mut dyn FrameSource,
-        on_new_table: &mut dyn FnMut(VirtAddr, Level, Pfn),
+        pages: &PageMove,
+        new_tables: &mut NewTables<'_>,
     ) -> Result<(), ReplaceError> {
-        let range = VaRange { virt, phys, pages };
-        self.split_below(machine, self.root, Level::Pml4, range, frames, on_new_table)
+        self.split_below(machine, self.root, Level::Pml4, pages.range(), new_tables)
     }
 
-    /// Remaps the `pages` pages at `virt` to the frames at `phys`, keeping the leaves' sizes and rights, and
-    /// flushes.
+    /// Makes the leaves of `pages` migration entries. After `flush` has run, no CPU reads or writes the pages.
     ///
     /// # Errors
-    /// [`ReplaceError::NotMapped`] when a page is not mapped or a leaf does not fit: see
+    /// [`ReplaceError::NotMapped`] when a page does not map its old frame or a leaf does not fit: see
     /// [`PageTables::split`]. Nothing has changed then.
-    pub(crate) fn replace<M: Machine>(
+    pub(crate) fn begin_migration<M: Machine>(
         &mut self,
         machine: &M,
-        virt: VirtAddr,
-        phys: PhysAddr,
-        pages: u64,
+        pages: &PageMove,
+        flush: &mut FlushBatch,
     ) -> Result<(), ReplaceError> {
-        let range = VaRange { virt, phys, pages };
-        check_fits(machine, self.root, Level::Pml4, range)?;
-        let leaves = replace_below(machine, self.root, Level::Pml4, range);
-        if leaves > SINGLE_FLUSHES as u64 {
-            machine.flush_all();
-            return Ok(());
-        }
-        let mut replaced = ArrayVec::<VirtAddr, SINGLE_FLUSHES>::new();
-        self.for_each_leaf(machine, virt, pages, &mut |leaf| {
-            let _ = replaced.try_push(leaf.virt);
+        check_fits(machine, self.root, Level::Pml4, pages.range(), pages)?;
+        change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |part, _, leaf| {
+            flush.page(part.virt);
+            leaf.made_migrating()
         });
-        machine.flush(&replaced);
         Ok(())
+    }
+
+    /// Makes the migration entries of `pages` leaves of the new frames, of the same sizes and with the same rights.
+    pub(crate) fn end_migration<M: Machine>(&mut self, machine: &M, pages: &PageMove) {
+        change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |part, size, leaf| {
+            Entry::leaf(part.phys, size, leaf.rights().unwrap_or(Rights::Data), leaf.caching())
+        });
     }
 
     fn split_below<M: Machine>(
@@ -92,21 +117,20 @@ impl PageTables {
         table: Pfn,
         level: Level,
         range: VaRange,
-        frames: &mut dyn FrameSource,
-        on_new_table: &mut dyn FnMut(VirtAddr, Level, Pfn),
+        new_tables: &mut NewTables<'_>,
     ) -> Result<(), ReplaceError> {
         let Some(below) = level.below() else { return Ok(()) };
         for part in range.entries(level) {
             let entry = load_entry(machine, table, level, part.virt);
             let next = match entry.kind(level) {
-                EntryKind::Absent => return Err(ReplaceError::NotMapped { at: part.virt }),
-                EntryKind::Leaf(_) if leaf_fits(part, level) => continue,
-                EntryKind::Leaf(_) => {
-                    self.split_leaf(machine, table, level, part.virt, frames, on_new_table)?
+                EntryKind::Absent | EntryKind::Migrating(_) => {
+                    return Err(ReplaceError::NotMapped { at: part.virt });
                 }
+                EntryKind::Leaf(_) if leaf_fits(part, level) => continue,
+                EntryKind::Leaf(_) => self.split_leaf(machine, table, level, part.virt, new_tables)?,
                 EntryKind::Table(next) => next,
             };
-            self.split_below(machine, next, below, part, frames, on_new_table)?;
+            self.split_below(machine, next, below, part, new_tables)?;
         }
         Ok(())
     }
@@ -118,14 +142,13 @@ impl PageTables {
         table: Pfn,
         level: Level,
         at: VirtAddr,
-        frames: &mut dyn FrameSource,
-        on_new_table: &mut dyn FnMut(VirtAddr, Level, Pfn),
+        new_tables: &mut NewTables<'_>,
     ) -> Result<Pfn, ReplaceError> {
         let old = load_entry(machine, table, level, at);
         let sizes =
             level.leaf().zip(level.below()).and_then(|(size, below)| Some((size, below, below.leaf()?)));
         let (size, below, smaller) = sizes.ok_or(ReplaceError::NotMapped { at })?;
-        let new = frames.alloc_frame().ok_or(ReplaceError::OutOfFrames { at })?;
+        let new = new_tables.frames.alloc_frame().ok_or(ReplaceError::OutOfFrames { at })?;
         let view = self.map_unlinked(machine, new, below);
         let phys = old.leaf_phys(size);
         let (rights, caching) = (old.rights().unwrap_or(Rights::Data), old.caching());
@@ -134,44 +157,56 @@ impl PageTables {
             machine.store(view.offset(index * 8), Entry::leaf(to, smaller, rights, caching).0);
         }
         machine.store(entry_addr(table, level, at), Entry::table(new, Lifetime::UntilEmpty).0);
-        machine.flush(&[at]);
+        new_tables.flush.page(at);
         self.clear_slots(machine);
-        on_new_table(VirtAddr(at.0 & !(size.bytes() - 1)), below, new);
+        (new_tables.report)(VirtAddr(at.0 & !(size.bytes() - 1)), below, new);
         Ok(new)
     }
 }
 
-/// Returns whether a leaf of `level` can map `part` to its physical address.
+/// Returns whether a leaf of `level` can migrate to the frames of `part`. None of 1 GiB does: other CPUs would wait for
+/// the copy of a whole GiB.
 fn leaf_fits(part: VaRange, level: Level) -> bool {
-    part.is_whole_entry(level) && part.phys.0.is_multiple_of(level.entry_pages() * PAGE_SIZE)
+    level < Level::Pdpt
+        && part.is_whole_entry(level)
+        && part.phys.0.is_multiple_of(level.entry_pages() * PAGE_SIZE)
 }
 
-fn check_fits<M: Machine>(machine: &M, table: Pfn, level: Level, range: VaRange) -> Result<(), ReplaceError> {
+fn check_fits<M: Machine>(
+    machine: &M,
+    table: Pfn,
+    level: Level,
+    range: VaRange,
+    pages: &PageMove,
+) -> Result<(), ReplaceError> {
     for part in range.entries(level) {
-        match (load_entry(machine, table, level, part.virt).kind(level), level.below()) {
-            (EntryKind::Leaf(_), _) if leaf_fits(part, level) => {}
-            (EntryKind::Table(next), Some(below)) => check_fits(machine, next, below, part)?,
+        let entry = load_entry(machine, table, level, part.virt);
+        match (entry.kind(level), level.below()) {
+            (EntryKind::Leaf(size), _)
+                if leaf_fits(part, level) && entry.leaf_phys(size) == pages.old_phys(part.virt) => {}
+            (EntryKind::Table(next), Some(below)) => check_fits(machine, next, below, part, pages)?,
             _ => return Err(ReplaceError::NotMapped { at: part.virt }),
         }
     }
     Ok(())
 }
 
-/// Returns the number of leaves that it replaced.
-fn replace_below<M: Machine>(machine: &M, table: Pfn, level: Level, range: VaRange) -> u64 {
-    let mut leaves = 0;
+/// Replaces each leaf and each migration entry of `range` by what `change` makes of it.
+fn change_leaves<M: Machine>(
+    machine: &M,
+    table: Pfn,
+    level: Level,
+    range: VaRange,
+    change: &mut dyn FnMut(VaRange, LeafSize, Entry) -> Entry,
+) {
     for part in range.entries(level) {
         let entry = load_entry(machine, table, level, part.virt);
         match (entry.kind(level), level.below()) {
-            (EntryKind::Leaf(size), _) => {
-                let new =
-                    Entry::leaf(part.phys, size, entry.rights().unwrap_or(Rights::Data), entry.caching());
-                machine.store(entry_addr(table, level, part.virt), new.0);
-                leaves += 1;
+            (EntryKind::Leaf(size) | EntryKind::Migrating(size), _) => {
+                machine.store(entry_addr(table, level, part.virt), change(part, size, entry).0);
             }
-            (EntryKind::Table(next), Some(below)) => leaves += replace_below(machine, next, below, part),
+            (EntryKind::Table(next), Some(below)) => change_leaves(machine, next, below, part, change),
             (EntryKind::Absent, _) | (_, None) => {}
         }
     }
-    leaves
 }

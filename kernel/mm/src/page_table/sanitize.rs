@@ -17,7 +17,7 @@ use crate::address_space::{KERNEL, direct};
 use crate::machine::Machine;
 use crate::page_table::entry::{Entry, EntryKind, Level, VaRange};
 use crate::page_table::walk::{entry_addr, load_entry};
-use crate::page_table::{FrameSource, MapError, PageTables, ReplaceError, Rights};
+use crate::page_table::{FlushBatch, FrameSource, MapError, NewTables, PageTables, ReplaceError, Rights};
 
 /// A change to leaves of the direct map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +41,25 @@ impl PageTables {
         ranges: &[PfnRange],
         frames: &mut dyn FrameSource,
     ) -> Result<(), MapError> {
+        let mut flush = FlushBatch::new();
+        let mut new_tables = NewTables { frames, report: &mut |_, _, _| {}, flush: &mut flush };
+        let changed = self.sanitize(machine, ranges, &mut new_tables);
+        // Tables were unlinked as well.
+        flush.everything();
+        flush.run(machine);
+        changed
+    }
+
+    fn sanitize<M: Machine>(
+        &self,
+        machine: &M,
+        ranges: &[PfnRange],
+        new_tables: &mut NewTables<'_>,
+    ) -> Result<(), MapError> {
         let mut at = Pfn(0);
         for range in ranges.iter().copied().chain([PfnRange::new(MAX_PFN, MAX_PFN)]) {
-            self.change_direct(machine, PfnRange::new(at, range.start.max(at)), Change::Unmap, frames)?;
+            let hole = PfnRange::new(at, range.start.max(at));
+            self.change_direct(machine, hole, Change::Unmap, new_tables)?;
             at = range.end;
         }
         let mut image = KERNEL.start;
@@ -51,11 +67,10 @@ impl PageTables {
         while let Some(leaf) = self.translate(machine, image) {
             if leaf.rights != Some(Rights::Data) && leaf.rights.is_some() {
                 let run = PfnRange::of(leaf.phys.pfn(), leaf.size.pages());
-                self.change_direct(machine, run, Change::Protect, frames)?;
+                self.change_direct(machine, run, Change::Protect, new_tables)?;
             }
             image = image.offset(leaf.size.bytes());
         }
-        machine.flush_all();
         Ok(())
     }
 
@@ -64,13 +79,13 @@ impl PageTables {
         machine: &M,
         range: PfnRange,
         change: Change,
-        frames: &mut dyn FrameSource,
+        new_tables: &mut NewTables<'_>,
     ) -> Result<(), MapError> {
         if range.is_empty() {
             return Ok(());
         }
         let range = VaRange::of(direct(range.start.start()), range.pages());
-        let changed = self.change_below(machine, self.root(), Level::Pml4, range, change, frames);
+        let changed = self.change_below(machine, self.root(), Level::Pml4, range, change, new_tables);
         changed.map_err(|error| match error {
             ReplaceError::OutOfFrames { at } | ReplaceError::NotMapped { at } => MapError::OutOfFrames { at },
         })
@@ -83,14 +98,14 @@ impl PageTables {
         level: Level,
         range: VaRange,
         change: Change,
-        frames: &mut dyn FrameSource,
+        new_tables: &mut NewTables<'_>,
     ) -> Result<(), ReplaceError> {
         for part in range.entries(level) {
             let entry = load_entry(machine, table, level, part.virt);
             let addr = entry_addr(table, level, part.virt);
             let whole = part.is_whole_entry(level);
             let next = match (entry.kind(level), change) {
-                (EntryKind::Absent, _) => continue,
+                (EntryKind::Absent | EntryKind::Migrating(_), _) => continue,
                 (EntryKind::Leaf(_), Change::Protect) if entry.rights() == Some(Rights::ReadOnly) => continue,
                 (EntryKind::Leaf(size), Change::Protect) if whole => {
                     let phys = entry.leaf_phys(size);
@@ -101,13 +116,11 @@ impl PageTables {
                     machine.store(addr, Entry::ABSENT.0);
                     continue;
                 }
-                (EntryKind::Leaf(_), _) => {
-                    self.split_leaf(machine, table, level, part.virt, frames, &mut |_, _, _| {})?
-                }
+                (EntryKind::Leaf(_), _) => self.split_leaf(machine, table, level, part.virt, new_tables)?,
                 (EntryKind::Table(next), _) => next,
             };
             let Some(below) = level.below() else { continue };
-            self.change_below(machine, next, below, part, change, frames)?;
+            self.change_below(machine, next, below, part, change, new_tables)?;
         }
         Ok(())
     }

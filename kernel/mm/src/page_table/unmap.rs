@@ -18,10 +18,7 @@ use crate::address_space::direct;
 use crate::machine::Machine;
 use crate::page_table::entry::{ENTRIES, Entry, EntryKind, Level, VaRange};
 use crate::page_table::walk::{entry_addr, load_entry};
-use crate::page_table::{FrameSource, LeafSize, MapError, PageTables, check_range};
-
-/// The most leaves that are flushed one by one (Linux: `tlb_single_page_flush_ceiling`, 33).
-const SINGLE_FLUSHES: usize = 32;
+use crate::page_table::{FlushBatch, FrameSource, LeafSize, MapError, PageTables, check_range};
 
 /// The work done by one call of [`PageTables::unmap`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,21 +62,9 @@ impl core::error::Error for UnmapError {}
 
 /// Entries that are cleared but not flushed.
 struct Cleared {
-    /// The first leaves.
-    leaves: [VirtAddr; SINGLE_FLUSHES],
-    /// The number of leaves; more than `SINGLE_FLUSHES` require a full flush.
-    count: usize,
+    flush: FlushBatch,
     /// The last detached table, the head of the list; its first word links the next one.
     tables: Option<Pfn>,
-}
-
-impl Cleared {
-    fn add_leaf(&mut self, at: VirtAddr) {
-        if let Some(next) = self.leaves.get_mut(self.count) {
-            *next = at;
-        }
-        self.count = self.count.saturating_add(1);
-    }
 }
 
 impl VaRange {
@@ -111,6 +96,18 @@ impl PageTables {
         Ok(self.clear_and_flush(machine, range, frames))
     }
 
+    /// Unmaps what is mapped of the `pages` pages at `virt`, whose border no leaf crosses, flushes, and frees the tables
+    /// that become empty to `frames`. Makes at most one request to the other CPUs.
+    pub(crate) fn unmap_present<M: Machine>(
+        &mut self,
+        machine: &M,
+        virt: VirtAddr,
+        pages: u64,
+        frames: &mut dyn FrameSource,
+    ) {
+        self.clear_and_flush(machine, VaRange::of(virt, pages), frames);
+    }
+
     /// Clears every present entry of `range`, which no leaf crosses, flushes, and frees empty tables.
     pub(super) fn clear_and_flush<M: Machine>(
         &self,
@@ -118,13 +115,9 @@ impl PageTables {
         range: VaRange,
         frames: &mut dyn FrameSource,
     ) -> UnmapStats {
-        let mut cleared = Cleared { leaves: [VirtAddr(0); SINGLE_FLUSHES], count: 0, tables: None };
+        let mut cleared = Cleared { flush: FlushBatch::new(), tables: None };
         self.clear(machine, self.root, Level::Pml4, range, &mut cleared);
-        if cleared.tables.is_some() || cleared.count > SINGLE_FLUSHES {
-            machine.flush_all();
-        } else {
-            machine.flush(&cleared.leaves[..cleared.count]);
-        }
+        cleared.flush.run(machine);
         let mut stats = UnmapStats::default();
         let mut next = cleared.tables;
         while let Some(table) = next {
@@ -149,9 +142,9 @@ impl PageTables {
             let entry = load_entry(machine, table, level, part.virt);
             let addr = entry_addr(table, level, part.virt);
             match (entry.kind(level), level.below()) {
-                (EntryKind::Leaf(_), _) => {
+                (EntryKind::Leaf(_) | EntryKind::Migrating(_), _) => {
                     machine.store(addr, Entry::ABSENT.0);
-                    cleared.add_leaf(part.virt);
+                    cleared.flush.page(part.virt);
                 }
                 (EntryKind::Table(next), Some(below)) => {
                     if !entry.is_permanent() && becomes_empty(machine, next, below, part) {
@@ -179,6 +172,7 @@ impl PageTables {
         // A CPU with a stale link to the table reads this word as an absent entry.
         machine.store(view, link_to(cleared.tables));
         cleared.tables = Some(table);
+        cleared.flush.everything();
     }
 
     /// Frees a table that was never linked, and all tables below it.
@@ -219,7 +213,7 @@ fn becomes_empty<M: Machine>(machine: &M, table: Pfn, level: Level, range: VaRan
     let last = level.index(range.end().offset(0u64.wrapping_sub(1)));
     let outside = (0..first).chain(last + 1..ENTRIES);
     for index in outside {
-        if Entry(machine.load(direct(table.start()).offset(index * 8))).is_present() {
+        if Entry(machine.load(direct(table.start()).offset(index * 8))).is_used() {
             return false;
         }
     }

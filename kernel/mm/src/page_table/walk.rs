@@ -93,7 +93,7 @@ impl PageTables {
         loop {
             let entry = load_entry(machine, table, level, at);
             match entry.kind(level) {
-                EntryKind::Absent => return None,
+                EntryKind::Absent | EntryKind::Migrating(_) => return None,
                 EntryKind::Leaf(size) => {
                     let phys = PhysAddr(entry.leaf_phys(size).0 + (at.0 & (size.bytes() - 1)));
                     return Some(Translation {
@@ -117,7 +117,7 @@ impl PageTables {
         loop {
             let entry = load_entry(machine, table, level, at);
             let target = match entry.kind(level) {
-                EntryKind::Absent => EntryTarget::Absent,
+                EntryKind::Absent | EntryKind::Migrating(_) => EntryTarget::Absent,
                 EntryKind::Leaf(size) => EntryTarget::Leaf(size, entry.leaf_phys(size)),
                 EntryKind::Table(next) => EntryTarget::Table(next),
             };
@@ -162,7 +162,7 @@ impl PageTables {
             let Some(below) = level.below() else { return 0 };
             match load_entry(machine, table, level, virt).kind(level) {
                 EntryKind::Absent => return level as usize,
-                EntryKind::Leaf(_) => return 0,
+                EntryKind::Leaf(_) | EntryKind::Migrating(_) => return 0,
                 EntryKind::Table(next) => (table, level) = (next, below),
             }
         }

@@ -60,6 +60,8 @@ pub struct SimCounts {
     pub flushes: u64,
     /// Full flushes.
     pub full_flushes: u64,
+    /// Requests to the other CPUs: flushes of any number of pages, and barriers.
+    pub requests: u64,
 }
 
 /// The machine. `Memory<&SimMachine>` leaves the caller with access to it.
@@ -286,12 +288,18 @@ unsafe impl Machine for SimMachine {
     }
 
     fn flush(&self, pages: &[VirtAddr]) {
-        self.count(|counts| counts.flushes += pages.len() as u64);
+        self.count(|counts| {
+            counts.flushes += pages.len() as u64;
+            counts.requests += 1;
+        });
         pages.iter().for_each(|&at| self.tlb.borrow_mut().flush(at));
     }
 
     fn flush_all(&self) {
-        self.count(|counts| counts.full_flushes += 1);
+        self.count(|counts| {
+            counts.full_flushes += 1;
+            counts.requests += 1;
+        });
         self.tlb.borrow_mut().flush_all();
     }
 
@@ -299,7 +307,9 @@ unsafe impl Machine for SimMachine {
         self.tlb.borrow_mut().flush(at);
     }
 
-    fn fence_all(&self) {}
+    fn fence_all(&self) {
+        self.count(|counts| counts.requests += 1);
+    }
 
     fn cpu(&self) -> CpuNr {
         CpuNr::FIRST

@@ -21,12 +21,14 @@
 
 use core::fmt;
 
-use crate::addr::{Block, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use crate::addr::{Block, Order, PAGE_SIZE, Pfn, VirtAddr};
 use crate::address_space::direct;
 use crate::descriptor::Mobility;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::{FrameSource, LeafSize, Level, PageTables, ReplaceError};
+use crate::page_table::{
+    FlushBatch, FrameSource, LeafSize, Level, NewTables, PageMove, PageTables, ReplaceError,
+};
 use crate::vmalloc::{AllocationId, AllocationState, Area, FrameProvider, Shape, VmallocArena};
 
 /// The order of a block mapped by one 2 MiB leaf.
@@ -189,7 +191,11 @@ impl VmallocArena {
         }
         let Some(new) = memory.alloc_table() else { return Err(no_tables(memory)) };
         memory.set_table_owner(new, at, level);
-        memory.with_tables(|tables, machine| tables.hand_over(machine, at, level, new));
+        memory.with_tables(|tables, machine| {
+            let mut flush = FlushBatch::new();
+            tables.hand_over(machine, at, level, new, &mut flush);
+            flush.run(machine);
+        });
         memory.free_table(frame);
         Ok(())
     }
@@ -242,23 +248,26 @@ pub(super) fn remap<M: Machine>(
     pages: u64,
 ) -> Result<(), MigrateError> {
     let corrupt = MigrateError::Corrupt { at };
-    split_leaves(memory, at, new.start(), pages)?;
-    memory.machine().copy_pages(direct(old.start()), direct(new.start()), pages);
-    let replace = |tables: &mut PageTables, machine: &M| tables.replace(machine, at, new.start(), pages);
-    memory.with_tables(replace).and_then(Result::ok).ok_or(corrupt)
+    let pages = PageMove { at, old, new, pages };
+    let mut flush = FlushBatch::new();
+    split_leaves(memory, &pages, &mut flush)?;
+    let begin = |tables: &mut PageTables, machine: &M| tables.begin_migration(machine, &pages, &mut flush);
+    memory.with_tables(begin).and_then(Result::ok).ok_or(corrupt)?;
+    flush.run(memory.machine());
+    memory.machine().copy_pages(direct(old.start()), direct(new.start()), pages.pages);
+    memory.with_tables(|tables, machine| tables.end_migration(machine, &pages));
+    Ok(())
 }
 
-/// Splits the leaves at `at` that cannot map `phys` with their size.
+/// Splits the leaves of `pages` that cannot map the new frames with their size.
 pub(super) fn split_leaves<M: Machine>(
     memory: &Memory<M>,
-    at: VirtAddr,
-    phys: PhysAddr,
-    pages: u64,
+    pages: &PageMove,
+    flush: &mut FlushBatch,
 ) -> Result<(), MigrateError> {
-    let mut note = |at, level, frame| memory.set_table_owner(frame, at, level);
-    let split = memory.with_tables(|tables, machine| {
-        tables.split(machine, at, phys, pages, &mut SplitTables(memory), &mut note)
-    });
+    let report = &mut |at, level, frame| memory.set_table_owner(frame, at, level);
+    let mut new_tables = NewTables { frames: &mut SplitTables(memory), report, flush };
+    let split = memory.with_tables(|tables, machine| tables.split(machine, pages, &mut new_tables));
     match split {
         Some(Ok(())) => Ok(()),
         Some(Err(ReplaceError::OutOfFrames { .. })) => Err(no_tables(memory)),

@@ -18,7 +18,7 @@ use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use crate::layout::LARGE_PAGES;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::LeafSize;
+use crate::page_table::{FlushBatch, LeafSize, PageMove};
 use crate::vmalloc::migrate::{MigrateError, NoRun, remap, split_leaves};
 use crate::vmalloc::{AllocationState, Area, FrameProvider, Shape, VmallocArena};
 
@@ -165,7 +165,12 @@ fn cancel_untouched<M: Machine>(memory: &Memory<M>, area: &mut Area) {
 fn migrate_piece<M: Machine>(memory: &Memory<M>, area: &mut Area, most: u64) -> Result<u64, MigrateError> {
     let Some(mut migration) = area.migration else { return Ok(0) };
     if migration.moved == 0 {
-        split_leaves(memory, area.allocation.start, migration.new.start(), area.allocation.pages)?;
+        let (at, pages) = (area.allocation.start, area.allocation.pages);
+        let mut flush = FlushBatch::new();
+        let all = PageMove { at, old: migration.old, new: migration.new, pages };
+        let split = split_leaves(memory, &all, &mut flush);
+        flush.run(memory.machine());
+        split?;
     }
     let at = area.page(migration.moved);
     let left = area.allocation.pages - migration.moved;

@@ -6,19 +6,14 @@
 //! the blocks of all present memory finds the blocks of lost allocations. Neighbours:
 //! `hot_remove::surprise_removal` calls it.
 
-use arrayvec::ArrayVec;
-
 use crate::addr::{PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::descriptor::BlockState;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::Hole;
+use crate::page_table::{FlushBatch, Hole};
 use crate::rmap::RmapEntry;
 use crate::vmalloc::provider::TableSink;
 use crate::vmalloc::{AllocationState, Area, FrameProvider, Pending, VmallocArena};
-
-/// The number of leaves unmapped in one round.
-const LEAVES: usize = 64;
 
 /// The losses of a surprise removal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,11 +32,11 @@ impl VmallocArena {
         gone: &dyn Fn(Pfn) -> bool,
     ) -> Lost {
         let mut areas = self.areas.lock();
-        let mut lost = Lost::default();
+        let (mut lost, mut flush) = (Lost::default(), FlushBatch::new());
         for area in &mut areas.list {
             let (mut holes, start, reserved) = (0, area.allocation.start, area.reserved);
             memory.with_tables(|tables, machine| {
-                tables.detach_unread(machine, start, reserved, gone, &mut |hole| {
+                tables.detach_unread(machine, start, reserved, gone, &mut flush, &mut |hole| {
                     holes += 1;
                     if let Hole::Frames { pages, .. } = hole {
                         lost.pages += pages;
@@ -61,6 +56,8 @@ impl VmallocArena {
                 lost.allocations += mark_lost(memory, area);
             }
         }
+        // Before a table is freed that a CPU may still walk.
+        flush.run(memory.machine());
         let list = &areas.list;
         memory.free_orphans(&|at| {
             let holds = |area: &&Area| area.allocation.start <= at && at.0 < area.end();
@@ -114,25 +111,10 @@ fn is_mapped<M: Machine>(memory: &Memory<M>, area: &Area) -> bool {
 
 /// Unmaps the remaining pages of an area.
 fn unmap_rest<M: Machine>(memory: &Memory<M>, area: &Area) {
-    loop {
-        let mut leaves: ArrayVec<(VirtAddr, u64), LEAVES> = ArrayVec::new();
-        memory.with_tables(|tables, machine| {
-            tables.for_each_leaf(machine, area.allocation.start, area.allocation.pages, &mut |leaf| {
-                // When the list is full, the next round unmaps the rest.
-                let _ = leaves.try_push((leaf.virt, leaf.size.pages()));
-            });
-        });
-        if leaves.is_empty() {
-            return;
-        }
-        for (at, pages) in leaves {
-            let unmapped = memory
-                .with_tables(|tables, machine| tables.unmap(machine, at, pages, &mut TableSink(memory)));
-            if !matches!(unmapped, Some(Ok(_))) {
-                return;
-            }
-        }
-    }
+    let (start, pages) = (area.allocation.start, area.allocation.pages);
+    memory.with_tables(|tables, machine| {
+        tables.unmap_present(machine, start, pages, &mut TableSink(memory));
+    });
 }
 
 impl<M: Machine> Memory<M> {
