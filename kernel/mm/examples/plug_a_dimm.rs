@@ -1,12 +1,11 @@
-//! The memory core in a program of your own: boot memory, a DIMM, an allocation, and the DIMM goes again.
+//! The memory core in a program of your own: boot memory, a DIMM, an allocation.
 //!
 //! ```text
-//! cargo run -p mm --example plug_a_dimm
+//! cargo run -p carapace-mm --example plug_a_dimm
 //! ```
 //!
-//! The machine is the simulated one of the core's own tests. In a kernel, [`carapace_mm::machine::Machine`] is
-//! implemented over real memory (four functions: load and store a word, flush one page, flush all),
-//! `Memory` is a static, and the boot information comes from the loader; nothing else differs.
+//! The machine is the simulated one of the core's tests. A kernel implements [`carapace_mm::machine::Machine`] for real
+//! memory, has `Memory` in a static, and gets the boot information from its loader. The rest is the same.
 
 use carapace_mm::Memory;
 use carapace_mm::Mobility;
@@ -22,7 +21,7 @@ const MIB_PAGES: u64 = 256;
 const FOUR_GIB: Pfn = Pfn(0x10_0000);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // 64 MiB of memory, mapped by tables that a loader has made.
+    // 64 MiB of memory, mapped by a loader's tables.
     let ram = PfnRange::of(Pfn(0x100), 64 * MIB_PAGES);
     let machine = SimMachine::boot(1, Support::Yes, &[ram]);
     let memory = Memory::new(&machine);
@@ -33,13 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         features: machine.features(),
         ranges: &[BootRange { range: ram, node: NodeId(0) }],
         occupied: &occupied,
-        // Where DIMMs may come: upper page tables for it are made now, so that an add needs none later.
+        // Where DIMMs may be plugged: the upper page tables are made now, so an add needs none.
         hotplug: &[PfnRange::of(FOUR_GIB, 1024 * 1024 * MIB_PAGES)],
     };
-    // SAFETY: the machine is a simulated one, where nothing can be harmed.
-    unsafe {
-        memory.boot(boot, &mut early, &mut |range| println!("too small for a memmap of its own: {range}"))
-    }?;
+    // SAFETY: a simulated machine has nothing to harm.
+    unsafe { memory.boot(boot, &mut early, &mut |range| println!("too small for its own memmap: {range}")) }?;
     println!("boot memory: {} frames free", memory.totals().free_pages);
 
     // A DIMM of 256 MiB at 4 GiB, on node 1. The clock only times the steps.
@@ -49,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device = DeviceId(0);
     let added = memory.add(device, &[request], &|| 0)?;
     println!(
-        "the DIMM brought {} frames and used {} of ours",
+        "the DIMM added {} frames and used {} existing ones",
         added.usable_pages, added.stats.existing_pages_used
     );
 
@@ -60,11 +57,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut errors = Vec::new();
     let checked = memory.check(&mut |error| errors.push(error));
     assert!(errors.is_empty(), "{errors:?}");
-    println!("{checked} things checked, all as they should be");
+    println!("{checked} checks passed");
     Ok(())
 }
 
-/// Proves that the example runs and holds.
+/// Proves that the example runs without an error. Fails when the public interface no longer allows it.
 #[test]
 fn example_runs() {
     main().unwrap();

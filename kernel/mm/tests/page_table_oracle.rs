@@ -1,8 +1,8 @@
-//! The page tables against an oracle: random maps and unmaps by `carapace_mm::page_table` over the simulated machine,
-//! and the same by the mapper of the crate `x86_64` over a memory of its own. After each step every page near
-//! a border must translate equally. Fails when an index, an address, a leaf size or a right is wrong.
+//! The page tables compared with an oracle: `carapace_mm::page_table` on the simulated machine and the mapper of crate
+//! `x86_64` on its own memory run the same random maps and unmaps. After each step every page near a border must have
+//! the same translation. Fails when an index, an address, a leaf size or a right is wrong.
 //!
-//! This is the only test of the crate with `unsafe`: the oracle's mapper wants pointers.
+//! Needs `unsafe` because the oracle's mapper works with pointers.
 
 use std::cell::RefCell;
 
@@ -19,7 +19,7 @@ use x86_64::structures::paging::{
     Size1GiB, Size2MiB, Size4KiB, Translate,
 };
 
-/// The oracle's memory: its tables, in the frames 1, 2, 3, ... of a machine that has nothing else.
+/// The oracle's memory: frame n holds the nth table.
 #[derive(Default)]
 struct Arena {
     tables: RefCell<Vec<*mut PageTable>>,
@@ -43,22 +43,22 @@ impl Drop for Arena {
     }
 }
 
-// SAFETY: the pointer of a frame is that of a live, aligned `PageTable` (a box of the arena), and the mapper
-// asks only for frames that `add` gave it.
+// SAFETY: the pointer of a frame is that of a live, aligned `PageTable` (a box of the arena), and the mapper only asks
+// for frames from `add`.
 unsafe impl PageTableFrameMapping for &Arena {
     fn frame_to_pointer(&self, frame: PhysFrame) -> *mut PageTable {
         self.tables.borrow()[(frame.start_address().as_u64() >> 12) as usize - 1]
     }
 }
 
-// SAFETY: every call gives a frame that no call gave before.
+// SAFETY: every call returns a new frame.
 unsafe impl FrameAllocator<Size4KiB> for &Arena {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
         Some(self.add())
     }
 }
 
-/// Takes the oracle's empty tables; the arena drops them at its end.
+/// Ignores the oracle's empty tables, which the arena drops.
 struct Leave;
 
 impl FrameDeallocator<Size4KiB> for Leave {
@@ -96,7 +96,7 @@ macro_rules! one_leaf {
     }};
 }
 
-/// The leaves that a mapping must consist of, told by the rule: the largest that fits at each place.
+/// The leaves of a mapping by the rule: at each address the largest that fits.
 fn expected_leaves(mapping: &Mapping, largest: LeafSize, mut each: impl FnMut(u64, u64, LeafSize)) {
     let mut done = 0;
     while done < mapping.pages << 12 {
@@ -110,7 +110,7 @@ fn expected_leaves(mapping: &Mapping, largest: LeafSize, mut each: impl FnMut(u6
     }
 }
 
-fn place() -> impl Strategy<Value = (u64, u64, u64, Rights)> {
+fn mapping() -> impl Strategy<Value = (u64, u64, u64, Rights)> {
     let start = prop_oneof![0u64..1200, 0x3_fe00u64..0x4_0100, Just(0x4_0000), Just(0x1ff_ffff - 600)];
     let pages = prop_oneof![1u64..40, 500u64..1100, Just(0x4_0000)];
     let shift = prop_oneof![Just(0u64), Just(512), 1u64..700];
@@ -123,7 +123,7 @@ proptest! {
     #[test]
     fn translations_equal_those_of_the_x86_64_crate(
         gib in prop_oneof![Just(Support::Yes), Just(Support::No)],
-        steps in prop::collection::vec((place(), 0u8..3, any::<prop::sample::Index>()), 1..12),
+        steps in prop::collection::vec((mapping(), 0u8..3, any::<prop::sample::Index>()), 1..12),
     ) {
         let ranges = [PfnRange::new(Pfn(0x100), Pfn(0x2000))];
         let sim = SimMachine::boot(3, gib, &ranges);
@@ -152,12 +152,12 @@ proptest! {
                     LeafSize::M2 => one_leaf!(oracle, &arena, Size2MiB, virt, None::<(u64, Rights)>),
                     LeafSize::G1 => one_leaf!(oracle, &arena, Size1GiB, virt, None::<(u64, Rights)>),
                 });
-                // The oracle keeps empty tables, which would forbid it a larger leaf later.
+                // The oracle keeps empty tables, which would prevent a larger leaf later.
                 let range = Page::range_inclusive(
                     Page::<Size4KiB>::containing_address(x86_64::VirtAddr::new(ALLOC.start.0)),
                     Page::containing_address(x86_64::VirtAddr::new(ALLOC.last().0)),
                 );
-                // SAFETY: no table is used by anyone else, and each came from the arena.
+                // SAFETY: only the oracle uses the tables, and each came from the arena.
                 unsafe { oracle.clean_up_addr_range(range, &mut Leave) };
             } else {
                 let virt = VirtAddr(ALLOC.start.0 + (start << 12));
@@ -198,8 +198,8 @@ proptest! {
                             MappedFrame::Size1GiB(_) => LeafSize::G1,
                         };
                         prop_assert_eq!(ours.size, size);
-                        let wanted = flags(ours.rights.expect("never writable and executable"));
-                        prop_assert_eq!(theirs & !PageTableFlags::HUGE_PAGE, wanted);
+                        let expected = flags(ours.rights.expect("never writable and executable"));
+                        prop_assert_eq!(theirs & !PageTableFlags::HUGE_PAGE, expected);
                     }
                     _ => prop_assert_eq!(ours, None),
                 }

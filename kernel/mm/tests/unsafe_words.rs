@@ -1,9 +1,9 @@
-//! What `deny(unsafe_code)` in `lib.rs` promises, checked over the sources.
+//! Checks in the sources what `deny(unsafe_code)` in `lib.rs` promises.
 
 use std::fs;
 use std::path::Path;
 
-/// Where the crate's own code says `unsafe`, and which line.
+/// The files and lines of the crate that may say `unsafe`.
 const ALLOWED: [(&str, &str); 5] = [
     ("boot.rs", "pub unsafe fn boot("),
     ("machine.rs", "pub unsafe trait Machine {"),
@@ -16,10 +16,10 @@ const ALLOWED: [(&str, &str); 5] = [
 ];
 
 fn collect(folder: &Path, below: &str, found: &mut Vec<(String, String)>) {
-    for entry in fs::read_dir(folder).expect("the sources are there") {
+    for entry in fs::read_dir(folder).expect("the sources exist") {
         let entry = entry.expect("the folder can be read");
         let name = format!("{below}{}", entry.file_name().to_string_lossy());
-        // The simulated machine and the tests have no memory to harm.
+        // The simulated machine and the tests have nothing to harm.
         if name == "sim" || name.ends_with("tests") || name.ends_with("tests.rs") {
             continue;
         }
@@ -34,10 +34,10 @@ fn collect(folder: &Path, below: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Proves that the memory core has no unsafe statement: the word stands only in the declarations that `lib.rs` names.
-/// Fails when a block, or one more function that asks its caller for a promise, comes in.
+/// Proves that the memory core has no unsafe block: only the declarations that `lib.rs` lists are unsafe. Fails when an
+/// unsafe block or another unsafe declaration is added.
 #[test]
-fn unsafe_stands_in_declarations_only() {
+fn only_declarations_are_unsafe() {
     let mut found = Vec::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut found);
     found.retain(|(_, line)| !line.starts_with("#[expect(unsafe_code"));

@@ -1,5 +1,5 @@
-//! Allocations in the arena with the whole memory core below, over the simulated machine: what `alloc`,
-//! `verify` and `free` of the shell do.
+//! Tests of the vmalloc arena on the whole memory core and the simulated machine, as the shell's `alloc`, `verify` and
+//! `free` use it.
 
 use carapace_mm::Memory;
 use carapace_mm::Mobility;
@@ -12,7 +12,7 @@ use carapace_mm::page_table::LeafSize;
 use carapace_mm::sim::SimMachine;
 use carapace_mm::vmalloc::{Amount, Request, Shape, Verified, VmallocArena};
 
-/// 64 MiB on node 0, and where DIMMs may be plugged.
+/// A booted machine with 64 MiB on node 0 and a hot-pluggable range.
 fn booted() -> Memory<SimMachine> {
     let ram = PfnRange::new(Pfn(0x100), Pfn(0x4100));
     let memory = Memory::new(SimMachine::boot(9, Support::No, &[ram]));
@@ -23,7 +23,7 @@ fn booted() -> Memory<SimMachine> {
     let ranges = [BootRange { range: ram, node: NodeId(0) }];
     let hotplug = [PfnRange::of(Pfn(1 << 20), 1 << 20)];
     let boot = BootMemory { root, features, ranges: &ranges, occupied: &occupied, hotplug: &hotplug };
-    // SAFETY: the machine is a simulated one, where nothing can be harmed.
+    // SAFETY: a simulated machine has nothing to harm.
     unsafe { memory.boot(boot, &mut early, &mut |range| panic!("{range:?} left out")) }.unwrap();
     memory
 }
@@ -38,8 +38,9 @@ fn assert_invariants(memory: &Memory<SimMachine>) {
     memory.check(&mut |error| panic!("{error}"));
 }
 
-/// All of the proposal's DIMM as one run on node 1, mapped by 2 MiB leaves, its page tables from boot memory;
-/// filled in part, verified, and given back without a difference.
+/// Proves that all of the proposal's DIMM can be allocated as one run on node 1, mapped by 2 MiB leaves with page tables
+/// from boot memory, and be filled, verified and freed without a trace. Fails when smaller leaves are used or a frame is
+/// lost.
 #[test]
 fn the_whole_dimm_as_one_run() {
     let (memory, arena) = (booted(), VmallocArena::new());
@@ -65,8 +66,8 @@ fn the_whole_dimm_as_one_run() {
     assert_invariants(&memory);
 }
 
-/// With every frame allocated a DIMM can still be plugged, the next allocation comes from it, and in the end
-/// every frame is back.
+/// Proves that a DIMM can be added when no frame is free, that the next allocation comes from it, and that all frames can
+/// be freed. Fails when an add needs existing frames.
 #[test]
 fn plugging_into_a_full_machine() {
     let (memory, arena) = (booted(), VmallocArena::new());

@@ -1,9 +1,8 @@
-//! The memory core over a machine made for speed: descriptors in one flat array, all else simulated.
+//! The memory core on a fast machine: descriptors in a flat array, the rest simulated.
 //!
-//! The simulation's page walk on every access would hide what the allocator costs. Its hot words lie in the
-//! vmemmap of the DIMMs (descriptors, and in their own slots the headers), so those are words of an array,
-//! as they are of memory in the kernel; page tables and boot memory, which only boot and add touch, stay
-//! with the simulation.
+//! The simulation's page walk on every access would hide the allocator's cost. The allocator's hot words, descriptors
+//! and headers, are in the DIMMs' vmemmap, which is an array here. Page tables and boot memory, which only boot and add
+//! access, are simulated.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
@@ -31,9 +30,9 @@ struct FlatMachine {
 }
 
 impl FlatMachine {
-    /// Where the array has the word at `at`, if it is one of a DIMM's descriptors.
+    /// The array's word at `at`, if it is one of a DIMM's descriptors.
     #[inline]
-    fn place(&self, at: VirtAddr) -> Option<&AtomicU64> {
+    fn descriptor_word(&self, at: VirtAddr) -> Option<&AtomicU64> {
         self.words.get((at.0.wrapping_sub(descriptor(FIRST).0) / 8) as usize)
     }
 
@@ -48,12 +47,12 @@ impl FlatMachine {
     }
 }
 
-// SAFETY: its words are entries of a vector, found by checked look-ups, or the simulated machine's: no address harms
+// SAFETY: its words are in a vector, found by checked look-ups, or in the simulated machine, so no address can harm
 // anything.
 unsafe impl Machine for FlatMachine {
     #[inline]
     fn load(&self, at: VirtAddr) -> u64 {
-        match self.place(at) {
+        match self.descriptor_word(at) {
             Some(word) => word.load(Acquire),
             None => self.load_elsewhere(at),
         }
@@ -61,7 +60,7 @@ unsafe impl Machine for FlatMachine {
 
     #[inline]
     fn store(&self, at: VirtAddr, value: u64) {
-        match self.place(at) {
+        match self.descriptor_word(at) {
             Some(word) => word.store(value, Release),
             None => self.store_elsewhere(at, value),
         }
@@ -69,7 +68,7 @@ unsafe impl Machine for FlatMachine {
 
     #[inline]
     fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
-        match self.place(at) {
+        match self.descriptor_word(at) {
             Some(word) => word.fetch_or(bits, SeqCst),
             None => self.rest.fetch_or(at, bits),
         }
@@ -77,7 +76,7 @@ unsafe impl Machine for FlatMachine {
 
     #[inline]
     fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
-        match self.place(at) {
+        match self.descriptor_word(at) {
             Some(word) => word.fetch_and(bits, SeqCst),
             None => self.rest.fetch_and(at, bits),
         }
@@ -123,15 +122,15 @@ impl Carapace {
             hotplug: &[PfnRange::of(FIRST, PAGES)],
         };
         let mut early = BootAllocator::new(&[boot], &occupied);
-        // SAFETY: the machine is a simulated one, where nothing can be harmed.
-        unsafe { memory.boot(known, &mut early, &mut |_| {}) }.expect("boot memory is taken over");
+        // SAFETY: a simulated machine has nothing to harm.
+        unsafe { memory.boot(known, &mut early, &mut |_| {}) }.expect("boot succeeds");
         let pages = PAGES / regions as u64;
         for nr in 0..regions as u64 {
             let range = PfnRange::of(FIRST.offset(nr * pages), pages);
             memory.machine().rest.plug(range);
             let request =
                 AddRequest { base: range.start.start(), size: pages << PAGE_SHIFT, node: NodeId(0) };
-            memory.add(DeviceId(nr as u32), &[request], &|| 0).expect("the DIMM is added");
+            memory.add(DeviceId(nr as u32), &[request], &|| 0).expect("the add succeeds");
         }
         Carapace(memory)
     }

@@ -1,15 +1,14 @@
-//! Nanoseconds of the frame allocator on the host, beside `buddy_system_allocator` and a plain list.
+//! Benchmark of the frame allocator on the host, compared with `buddy_system_allocator` and a free list.
 //!
 //! ```text
-//!  cargo bench -p mm --bench allocator [-- ALLOCATOR [ROW [REGIONS]]]     one JSON object a line
+//!  cargo bench -p carapace-mm --bench allocator [-- ALLOCATOR [ROW [REGIONS]]]    one JSON object per line
 //! ```
 //!
-//! All allocators serve the same 8 GiB of simulated frames; this kernel's goes the whole way through
-//! [`carapace_mm::Memory`] (choice of a region, locks, counters), with the memory as one region, as 16 and as 256.
-//! Each figure is a round's time divided by its operations; a pair is an allocation and a free. The list
-//! never splits or merges: it is a floor for what the machine can do, and the measure of how fast this one is.
+//! All allocators serve the same 8 GiB of simulated frames. Ours runs all of [`carapace_mm::Memory`] (choice of a region,
+//! locks, counters), with 1, 16 and 256 regions. Each figure is the time of a round divided by its operations. A pair is
+//! an allocation and a free. The list neither splits nor merges: it is the lower bound.
 //!
-//! Neighbours: `machine` is the memory under it, `others` the allocators beside ours, `rounds` what is timed.
+//! Neighbours: `machine` is the simulated memory, `others` the other allocators, `rounds` the measured loops.
 
 mod machine;
 mod others;
@@ -21,12 +20,12 @@ use machine::Carapace;
 use others::{List, SystemBuddy};
 use rounds::{ROWS, Row, measure};
 
-/// An allocator of frames, as the rounds use it.
+/// A frame allocator.
 pub trait Frames {
-    /// The first of 2^order frames.
+    /// Allocates 2^order frames and returns the first.
     fn allocate(&mut self, order: u8) -> Option<u64>;
 
-    /// Gives back what `allocate` gave.
+    /// Frees a block from `allocate`.
     fn free(&mut self, frame: u64, order: u8);
 }
 
@@ -45,24 +44,24 @@ fn print<F: Frames>(allocator: &str, regions: usize, rows: &[&Row], mut frames: 
 }
 
 fn main() {
-    // What cargo itself passes ("--bench") is no filter.
+    // Cargo itself passes `--bench`.
     let mut words = env::args().skip(1).filter(|word| !word.starts_with("--"));
     let (allocator, row) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let only: Option<usize> = words.next().and_then(|word| word.parse().ok());
-    let wanted = |name: &str| name.starts_with(&allocator);
+    let is_selected = |name: &str| name.starts_with(&allocator);
     let all: Vec<&Row> = ROWS.iter().filter(|other| other.name.contains(&row)).collect();
-    if wanted("list") {
+    if is_selected("list") {
         // The list has blocks of one order.
         for order in [0, 9] {
             let rows: Vec<&Row> = all.iter().copied().filter(|row| row.order == Some(order)).collect();
             print("list", 1, &rows, List::new(order));
         }
     }
-    if wanted("carapace") {
+    if is_selected("carapace") {
         let regions = [1, 16, 256].into_iter().filter(|&regions| only.is_none_or(|only| only == regions));
         regions.for_each(|regions| print("carapace", regions, &all, Carapace::new(regions)));
     }
-    if wanted("buddy_system_allocator") {
+    if is_selected("buddy_system_allocator") {
         print("buddy_system_allocator", 1, &all, SystemBuddy::new());
     }
 }

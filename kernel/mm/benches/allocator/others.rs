@@ -1,11 +1,11 @@
-//! The allocators beside ours: a well-known buddy, and a list that neither splits nor merges.
+//! The other allocators: a well-known buddy allocator, and a free list that neither splits nor merges.
 
 use buddy_system_allocator::FrameAllocator;
 
 use crate::Frames;
 use crate::machine::PAGES;
 
-/// `buddy_system_allocator`, as it is used without a lock.
+/// `buddy_system_allocator` without a lock.
 pub struct SystemBuddy(FrameAllocator<33>);
 
 impl SystemBuddy {
@@ -32,7 +32,7 @@ const FREE: u64 = 0xf1ee;
 const USED: u64 = 0x05ed;
 const END: u64 = u64::MAX;
 
-/// A descriptor of the list: 64 bytes like ours.
+/// A descriptor of the list, 64 bytes like ours.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Descriptor {
@@ -40,8 +40,8 @@ struct Descriptor {
     next: u64,
 }
 
-/// A list of the free blocks of one order, last in, first out, threaded through their descriptors. It
-/// checks a word of state, as an allocator must that refuses to free twice.
+/// A LIFO free list of blocks of one order, linked through their descriptors. It checks a state word, as any allocator
+/// that detects a double free must.
 pub struct List {
     descriptors: Vec<Descriptor>,
     first: u64,

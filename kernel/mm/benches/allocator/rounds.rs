@@ -1,47 +1,47 @@
-//! What is timed: the rows, each a preparation and a loop of operations.
+//! The measured rows, each a preparation and a loop of operations.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use crate::Frames;
 
-/// Rounds that count, after one to warm up.
+/// Measured rounds, after one to warm up.
 const ROUNDS: usize = 9;
-/// Single frames that a round in a row takes: half of all.
+/// Single frames per round: half of all.
 const SINGLES: usize = 1 << 20;
-/// Blocks of order 9 that a round in a row takes: most of the 4096 there are.
+/// Blocks of order 9 per round: most of the 4096.
 const LARGE: usize = 3500;
 /// Pairs in a round, and operations of the random mix.
 const PAIRS: usize = 1 << 20;
-/// Rounds of order 9 are short: each is repeated so often.
+/// Repetitions of a round of order 9, which is short.
 const LARGE_REPEATS: usize = 64;
-/// Blocks that the random mix holds, about.
+/// About the number of blocks that the random mix holds.
 const MIX_HELD: usize = 100_000;
 
 /// A row of the table.
 pub struct Row {
-    /// As it is printed.
+    /// The printed name.
     pub name: &'static str,
-    /// The order of all its blocks, if they have one.
+    /// The order of all its blocks. `None` for mixed orders.
     pub order: Option<u8>,
-    /// What of it is timed.
+    /// The measured operations.
     part: Part,
 }
 
-/// What a row times.
+/// The measured operations of a row.
 #[derive(Clone, Copy)]
 enum Part {
-    /// Allocating a lot of blocks.
+    /// Allocating many blocks.
     InARow,
     /// Freeing them in the order of their allocation.
     FreeInOrder,
     /// Freeing them in random order.
     FreeAtRandom,
-    /// Allocating as many again after that.
+    /// Allocating as many again afterwards.
     AllocateAfterRandom,
-    /// An allocation and its free, nothing else in use.
+    /// An allocation and its free, with all other memory free.
     PairEmpty,
-    /// The same with every second block in use, at random.
+    /// The same with a random half of the blocks in use.
     PairHalfUsed,
     /// Allocations and frees of random orders.
     Mix,
@@ -89,7 +89,7 @@ impl Random {
     }
 }
 
-/// Nanoseconds an operation, a figure a round.
+/// Nanoseconds per operation, for each round.
 pub fn measure<F: Frames>(row: &Row, frames: &mut F) -> Vec<f64> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut round = || match (row.part, row.order) {
@@ -131,19 +131,19 @@ fn uniform<F: Frames>(frames: &mut F, random: &mut Random, part: Part, order: u8
 }
 
 fn take<F: Frames>(frames: &mut F, order: u8, blocks: usize, held: &mut Vec<u64>) {
-    held.extend((0..blocks).map(|_| frames.allocate(order).expect("there is room for half")));
+    held.extend((0..blocks).map(|_| frames.allocate(order).expect("half of the frames are free")));
 }
 
 fn pairs<F: Frames>(frames: &mut F, order: u8, pairs: usize) -> f64 {
     timed(pairs, || {
         for _ in 0..pairs {
-            let frame = frames.allocate(order).expect("nearly everything is free");
+            let frame = frames.allocate(order).expect("enough frames are free");
             frames.free(black_box(frame), order);
         }
     })
 }
 
-/// Pairs while every second frame is in use, at random.
+/// Pairs while a random half of the frames is in use.
 fn half_used<F: Frames>(frames: &mut F, random: &mut Random, order: u8) -> f64 {
     let mut held = Vec::new();
     while let Some(frame) = frames.allocate(order) {
@@ -157,7 +157,7 @@ fn half_used<F: Frames>(frames: &mut F, random: &mut Random, order: u8) -> f64 {
     time
 }
 
-/// Allocations and frees, as many of each, of orders 0 to 9: each half as often as the one below.
+/// As many allocations as frees, of orders 0 to 9, each half as often as the order below.
 fn mix<F: Frames>(frames: &mut F, random: &mut Random) -> f64 {
     let mut held: Vec<(u64, u8)> = Vec::with_capacity(2 * MIX_HELD);
     let mut step = |held: &mut Vec<(u64, u8)>, allocate: bool| {

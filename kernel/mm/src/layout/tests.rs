@@ -1,4 +1,4 @@
-//! The layout's arithmetic, on the sizes and areas that are promised and on random ones.
+//! Tests of the layout's arithmetic, on the documented sizes and on random ones.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use crate::addr::SECTION_PAGES;
 
 const SMALL_LEAVES: CpuFeatures = CpuFeatures { gib_leaves: Support::No, phys_bits: 46 };
 const GIB_LEAVES: CpuFeatures = CpuFeatures { gib_leaves: Support::Yes, phys_bits: 46 };
-/// Frames of 1 MiB.
+/// The frames of 1 MiB.
 const MIB: u64 = 256;
 
 fn plan(start: u64, pages: u64) -> Layout {
     Layout::plan(PfnRange::of(Pfn(start), pages), SMALL_LEAVES).unwrap()
 }
 
-/// Proves the proposal's figures: 256 MiB at 4 GiB has 1024 memmap frames from the first on and 64512
-/// usable ones behind them. Fails when anything is added to the memmap or the order changes.
+/// Proves the proposal's figures: 256 MiB at 4 GiB have 1024 memmap frames at the start and 64512 usable frames behind
+/// them. Fails when the memmap grows or the order changes.
 #[test]
 fn the_proposals_dimm() {
     for features in [SMALL_LEAVES, GIB_LEAVES] {
@@ -31,7 +31,8 @@ fn the_proposals_dimm() {
     }
 }
 
-/// Proves that of 8 GiB the first section is memmap and nothing else, and of 1 TiB the first 128.
+/// Proves that the first section of 8 GiB, and the first 128 of 1 TiB, hold only memmap. Fails when the memmap's size
+/// is wrong.
 #[test]
 fn huge_dimms_begin_with_whole_sections_of_memmap() {
     for (gib, sections) in [(8, 1), (1024, 128), (4096, 512)] {
@@ -41,8 +42,9 @@ fn huge_dimms_begin_with_whole_sections_of_memmap() {
     }
 }
 
-/// Proves that the array is shifted to be congruent just where that costs less than it saves: 1 GiB
-/// behind 100 MiB stays, 64 GiB there is shifted by 400 frames, and at a section's start nothing is.
+/// Proves that the array is shifted to be congruent exactly where the shift costs less than it saves: not for 1 GiB
+/// behind 100 MiB, by 400 frames for 64 GiB there, and not at the start of a section. Fails when the rule weighs
+/// other costs.
 #[test]
 fn the_shift_pays_or_is_left() {
     let start = 0x100000 + 100 * MIB;
@@ -53,8 +55,8 @@ fn the_shift_pays_or_is_left() {
     assert_eq!(plan(0x100000, 64 * GIB_PAGES).array.start, Pfn(0x100000));
 }
 
-/// Everything that must hold of every layout.
-fn examine(layout: &Layout, hot: bool) {
+/// Checks the invariants of a layout.
+fn assert_layout(layout: &Layout, hot: bool) {
     let Layout { range, data, array, usable, .. } = *layout;
     assert!(range.contains_range(data) && data.contains_range(array));
     assert!(array.pages() * DESCRIPTORS_PER_PAGE >= range.pages());
@@ -63,10 +65,10 @@ fn examine(layout: &Layout, hot: bool) {
     let mut n = 0;
     while let Some(page) = layout.table_page(n) {
         assert!(data.contains(page), "table page {page:?} outside {data:?}");
-        assert!(tables.insert(page), "{page:?} given twice");
+        assert!(tables.insert(page), "{page:?} has two tables");
         n += 1;
     }
-    assert!(n >= layout.tables, "{n} pages kept, {} may be needed", layout.tables);
+    assert!(n >= layout.tables, "{n} reserved pages for up to {} tables", layout.tables);
     if !hot {
         assert_eq!(usable, range);
         assert!(tables.iter().all(|page| *page < array.start));
@@ -75,12 +77,12 @@ fn examine(layout: &Layout, hot: bool) {
     }
     assert_eq!((data.start, data.end, usable.end), (range.start, usable.start, range.end));
     assert!(!usable.is_empty());
-    // Header, groups and tables in the array stay below the first slot that describes a usable frame.
+    // Header, groups and tables in the array lie before the first descriptor of a usable frame.
     assert!(words <= data.pages() * 64);
     for page in tables.iter().filter(|page| array.contains(**page)) {
-        let slots_end = (page.0 - array.start.0 + 1) * DESCRIPTORS_PER_PAGE;
-        assert!(slots_end <= data.pages(), "{page:?} has descriptors of usable frames");
-        assert!(page.0 - array.start.0 >= words.div_ceil(4096), "a page of header or groups is no table");
+        let described_end = (page.0 - array.start.0 + 1) * DESCRIPTORS_PER_PAGE;
+        assert!(described_end <= data.pages(), "{page:?} has descriptors of usable frames");
+        assert!(page.0 - array.start.0 >= words.div_ceil(4096), "{page:?} holds the header or groups");
     }
     let whole = section::whole_count(range, SECTION_PAGES) > 0;
     let front = array.start.0 - data.start.0;
@@ -91,18 +93,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     /// Proves that every multiple of 2 MiB at every boundary of 2 MiB has a layout in which header, tables and
-    /// descriptors do not meet, with at most 4 frames more than the array for a DIMM without a whole
-    /// section. Fails when room is counted twice or the header's page is given away.
+    /// descriptors do not overlap, and that a DIMM without a whole section has at most 4 frames beside the array. Fails
+    /// when a page is counted twice or the header's page is reserved for a table.
     #[test]
     fn every_dimm_has_a_layout(start in 1u64..1 << 24, pages in 1u64..20_000, small in any::<bool>(), gib in any::<bool>()) {
         let pages = if small { pages % 130 + 1 } else { pages } * LARGE_PAGES;
         let features = if gib { GIB_LEAVES } else { SMALL_LEAVES };
         let range = PfnRange::of(Pfn(start * LARGE_PAGES), pages);
-        examine(&Layout::plan(range, features).unwrap(), true);
+        assert_layout(&Layout::plan(range, features).unwrap(), true);
     }
 
-    /// Proves that a boot range of any start and length has its data inside the hole, apart from
-    /// each other, or none when the hole is too small. Fails when the place is computed from the range.
+    /// Proves that a boot range of any start and length has its data inside the hole, without overlaps, or has no layout
+    /// when the hole is too small. Fails when the data's position is computed from the range.
     #[test]
     fn boot_data_lies_in_its_hole(start in 0u64..1 << 22, pages in MIN_BOOT_PAGES..1 << 22, from in 0u64..1 << 22, hole in 1u64..1 << 18) {
         let range = PfnRange::of(Pfn(start), pages);
@@ -110,7 +112,7 @@ proptest! {
         match Layout::plan_boot(range, hole) {
             Some(layout) => {
                 prop_assert!(hole.contains_range(layout.data));
-                examine(&layout, false);
+                assert_layout(&layout, false);
             }
             None => prop_assert!(hole.pages() < pages.div_ceil(64) + 4 + 2 * section::touched_count(range) + MetadataLayout::bytes(range) / 4096),
         }
@@ -118,9 +120,9 @@ proptest! {
 }
 
 proptest! {
-    /// Proves that each table at a resource's ends has a page of its own among those that are kept, that a neighbour
-    /// behind it means the same table where the two meet, and that other tables have none. Fails when two tables
-    /// share a page, so that a hand-over would overwrite one of them.
+    /// Proves that each table at a resource's ends has its own reserved page, that the adjacent resource names the same
+    /// table at their border, and that other tables have none. Fails when two tables share a page: handing one over
+    /// would overwrite the other.
     #[test]
     fn each_shared_table_has_its_page(
         start in 0u64..5000, units in 1u64..4000, next in 1u64..2000, gib_leaves in any::<bool>(),

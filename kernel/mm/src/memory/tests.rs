@@ -1,7 +1,7 @@
-//! The whole core over the simulated machine: boot, add, allocate, inspect, fail.
+//! Tests of the whole memory core on the simulated machine.
 //!
-//! The simulation walks the page tables the core built, fills memory with junk and panics when a
-//! descriptor is read that was not written, so every test here holds that too.
+//! The simulation walks the page tables that the core built, fills memory with junk, and panics when an unwritten
+//! descriptor is read. Every test checks these as well.
 
 mod allocate;
 mod boot;
@@ -46,10 +46,10 @@ fn range(start: u64, end: u64) -> PfnRange {
     PfnRange::new(Pfn(start), Pfn(end))
 }
 
-/// Where memory may be plugged: 6 TiB from 4 GiB on.
-const WINDOW: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 6144 * GIB));
+/// The hot-pluggable range: 6 TiB from 4 GiB on.
+const HOTPLUGGABLE: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 6144 * GIB));
 
-/// A machine of 512 MiB as QEMU gives it: low memory, a hole, the rest; node 0 below 256 MiB.
+/// A booted machine with QEMU's layout of 512 MiB: low memory, a hole, the rest. Node 0 ends at 256 MiB.
 fn booted(gib_leaves: Support) -> Memory<SimMachine> {
     let low = range(1, 0x9f);
     let high = range(0x100, 0x1ffe0);
@@ -72,11 +72,11 @@ fn booted(gib_leaves: Support) -> Memory<SimMachine> {
             BootRange { range: range(0x10000, 0x1ffe0), node: NodeId(1) },
         ],
         occupied: &occupied,
-        hotplug: &[WINDOW],
+        hotplug: &[HOTPLUGGABLE],
     };
     let mut left_out = Vec::new();
     sim::boot(&memory, boot, &mut early, &mut |range| left_out.push(range)).unwrap();
-    assert_eq!(left_out, [low], "too small for a memmap of its own");
+    assert_eq!(left_out, [low], "too small for its own memmap");
     assert_invariants(&memory);
     memory
 }
@@ -88,8 +88,7 @@ fn request(start: u64, pages: u64, node: u32) -> AddRequest {
 fn plug(memory: &Memory<SimMachine>, start: u64, pages: u64, node: u32) -> Added {
     let range = PfnRange::of(Pfn(start), pages);
     memory.machine().plug(range);
-    // Every table that it makes or shares has a page reserved, so that none can be missing when a
-    // neighbour leaves.
+    // Each table that it creates or shares has a reserved page, so removing a neighbour cannot lack one.
     let layout = Layout::plan(range, memory.machine().features()).unwrap();
     let needed = memory.with_tables(|tables, machine| {
         tables.tables_needed(machine, &direct_mapping(&layout))
@@ -101,9 +100,9 @@ fn plug(memory: &Memory<SimMachine>, start: u64, pages: u64, node: u32) -> Added
     added
 }
 
-/// Proves the proposal's example end to end: 256 MiB at 4 GiB give 1024 memmap frames from the first
-/// on, 64512 usable ones behind, blocks of 4 to 128 MiB, and take nothing from what was there; all of
-/// it can be had as one run and comes back. Fails when any part of the way changes a figure.
+/// Proves the proposal's example end to end: 256 MiB at 4 GiB give 1024 memmap frames at the start, 64512 usable frames
+/// behind them, and blocks of 4 to 128 MiB. The add uses no existing frame. One run of all usable frames can be
+/// allocated and freed. Fails when any of these figures changes.
 #[test]
 fn the_proposals_dimm_end_to_end() {
     for gib_leaves in [Support::No, Support::Yes] {
@@ -140,7 +139,7 @@ fn the_proposals_dimm_end_to_end() {
         );
 
         let run = memory.allocate_run(64512, Some(NodeId(1)), Mobility::Movable);
-        // Node 1 has boot memory too, with a hole: the run is the DIMM's.
+        // Node 1's boot memory has a hole, so the run is the DIMM's.
         assert_eq!(run, Some(range(0x100400, 0x110000)));
         assert_invariants(&memory);
         memory.free_run(run.unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Which region serves an allocation, and what freeing refuses.
+//! Tests of the choice of a region, and of refused frees.
 
 use std::vec::Vec;
 
@@ -11,8 +11,8 @@ fn resource_of(memory: &Memory<SimMachine>, pfn: Pfn) -> u32 {
     memory.resource_of(pfn).unwrap().0
 }
 
-/// Proves the choice: pinned allocations come from boot memory while it lasts, movable ones from the
-/// node with most free frames, and a named node is strict. Fails when a node is taken by its number.
+/// Proves that pinned allocations come from boot memory while it lasts, movable ones from the node with the most free
+/// frames, and that a named node is strict. Fails when a node is chosen by its number.
 #[test]
 fn the_choice_of_a_region() {
     let memory = booted(Support::No);
@@ -26,7 +26,7 @@ fn the_choice_of_a_region() {
         assert_eq!(memory.resource(memory.resource_of(block.head).unwrap()).unwrap().node, NodeId(node));
     }
     assert_eq!(memory.allocate_block(Order(0), Some(NodeId(3)), Mobility::Movable), None);
-    // Boot memory used up: pinned goes to the DIMM, last.
+    // Once boot memory is exhausted, pinned allocations come from the DIMM.
     let mut last = 0;
     while last < dimm.0 {
         let block = memory.allocate_up_to(Order(12), None, Mobility::Pinned).unwrap();
@@ -38,9 +38,10 @@ fn the_choice_of_a_region() {
     assert_invariants(&memory);
 }
 
-/// Proves that every free frame can be had and none twice, and that all come back.
+/// Proves that every free frame can be allocated, none twice, and that all can be freed. Fails when a frame is lost or
+/// allocated twice.
 #[test]
-fn all_frames_can_be_had() {
+fn all_frames_can_be_allocated() {
     let memory = booted(Support::No);
     plug(&memory, 0x100000, 256 * MIB, 1);
     let before = memory.totals();
@@ -60,7 +61,8 @@ fn all_frames_can_be_had() {
     assert_invariants(&memory);
 }
 
-/// Proves that what is not the head of an allocated block is not freed, and `page` says what it is.
+/// Proves that freeing a frame that heads no allocated block is refused, and that `page` reports its state. Fails when a
+/// frame inside a block, a free one or the memmap's is freed.
 #[test]
 fn freeing_what_is_not_allocated_is_refused() {
     let memory = booted(Support::No);

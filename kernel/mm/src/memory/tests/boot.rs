@@ -1,4 +1,4 @@
-//! Boot memory of awkward shapes.
+//! Tests of booting with awkward memory maps.
 
 use std::vec::Vec;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::error::BootError;
 use crate::info::{Holder, PageState};
 
-/// Boots with `ranges` and `occupied`, and tells what was left out.
+/// Boots with `ranges` and `occupied`. Returns the result and the ranges left out.
 fn boot(
     ranges: &[PfnRange],
     occupied: &[Occupied],
@@ -16,7 +16,7 @@ fn boot(
     boot_with(ranges, occupied, &[range(0x1000000, 0x1040000)])
 }
 
-/// The same, with memory that may be plugged in `hotplug`.
+/// The same with the hot-pluggable ranges `hotplug`.
 fn boot_with(
     ranges: &[PfnRange],
     occupied: &[Occupied],
@@ -42,14 +42,14 @@ fn boot_with(
     (memory, result, left_out)
 }
 
-/// Proves that what is occupied is pinned with its owner, the memmap's data says memmap, and only the
-/// rest is usable: the sums and each frame. Fails when carving misses a border.
+/// Proves for each frame and the totals that occupied frames are pinned with their owner, the memmap's frames are
+/// memmap, and only the rest is usable. Fails when an occupied range is cut at the wrong frame.
 #[test]
 fn occupied_frames_are_pinned() {
     let occupied = [
         Occupied { range: range(0x100, 0x101), owner: Owner::Firmware },
         Occupied { range: range(0x1003, 0x1237), owner: Owner::Kernel },
-        // Overlaps the one before: the first owner keeps the frames.
+        // Overlaps the previous range: the first owner keeps the frames.
         Occupied { range: range(0x1200, 0x1300), owner: Owner::Boot },
         Occupied { range: range(0x7ff0, 0x9000), owner: Owner::Heap },
     ];
@@ -79,8 +79,8 @@ fn occupied_frames_are_pinned() {
     assert_eq!(info.free_pages, info.usable_pages);
 }
 
-/// Proves that ranges that would share a page of descriptors do not, that small ones and such without
-/// room are told, and that no memory at all is an error. Fails when the later range is not rounded.
+/// Proves that adjacent ranges do not share a page of descriptors, that ranges without space for their metadata are
+/// reported, and that no memory at all is an error. Fails when the later range is not rounded.
 #[test]
 fn ranges_share_no_page_of_descriptors() {
     let ranges = [range(1, 0x9f), range(0x100, 0x4007), range(0x4008, 0x9000), range(0x9020, 0x9100)];
@@ -95,8 +95,9 @@ fn ranges_share_no_page_of_descriptors() {
     assert_eq!((result, left_out.len()), (Err(BootError::NoMemory), 1));
 }
 
-/// Proves that a hot-pluggable range may be named in more pieces than are kept, in any order, overlapping or not: a
-/// DIMM lies across them, and none lies beyond. Fails when pieces are counted, or joined in ascending order only.
+/// Proves that a hot-pluggable range may come in more pieces than the table holds, in any order, overlapping or not: a
+/// DIMM may span them, and none may lie beyond. Fails when pieces are counted before they are merged, or merged in
+/// ascending order only.
 #[test]
 fn hot_pluggable_ranges_in_pieces() {
     let piece = |n: u64| {
@@ -122,10 +123,10 @@ fn hot_pluggable_ranges_in_pieces() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Proves that boot memory of any shape, occupied at random, comes up sound, with every frame either
-    /// usable, pinned, or left out. Fails when a hole overlaps what is occupied.
+    /// Proves that any memory map with random occupied ranges boots with all invariants, every frame being usable, pinned
+    /// or left out. Fails when a hole overlaps an occupied range.
     #[test]
-    fn any_map_comes_up_sound(
+    fn any_map_boots(
         first in 0u64..4096,
         shapes in prop::collection::vec((0u64..300, 512u64..20_000), 1..4),
         occupied in prop::collection::vec((0u64..50_000, 1u64..600), 0..12),
@@ -136,7 +137,7 @@ proptest! {
             at = range.end.0;
             range
         }).collect();
-        // Frames for the loader's and the first tables stay free: they are a given.
+        // Frames for the loader's and the first tables stay free, as on a real machine.
         let largest = ranges.iter().max_by_key(|range| range.pages()).unwrap();
         let kept = PfnRange::of(largest.start, 300);
         let occupied: Vec<_> = occupied.iter().map(|&(start, pages)| Occupied {

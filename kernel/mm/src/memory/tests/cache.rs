@@ -1,4 +1,4 @@
-//! The cache of single frames and of blocks of 2 MiB: faster, and seen by nobody.
+//! Tests of the frame cache, which must be invisible to callers.
 
 use std::vec::Vec;
 
@@ -10,18 +10,18 @@ use crate::hot_remove::Target;
 use crate::info::PageState;
 use crate::vmalloc::VmallocArena;
 
-/// Proves that a freed single frame stays in the cache and comes again first, while every figure, `page` and `check`
-/// say that it is free, and that it is given back for a run that needs it. Fails when the cache is not emptied
-/// for those who look, or keeps frames from a request that finds nothing else.
+/// Proves that a freed single frame stays in the cache and is allocated next, while statistics, `page` and `check` count
+/// it as free, and that an allocation of a run drains it. Fails when a query does not drain the cache, or an allocation
+/// fails because the cache holds the frames.
 #[test]
-fn cached_frames_are_free_to_everybody() {
+fn cached_frames_count_as_free() {
     let memory = booted(Support::No);
     plug(&memory, 0x100000, GIB, 1);
     let before = memory.totals();
     let single = || memory.allocate_block(Order(0), None, Mobility::Movable).unwrap();
     let block = single();
     assert_eq!(memory.free_block(block.head), Ok(Order(0)));
-    assert_eq!(single(), block, "the frame that was freed last");
+    assert_eq!(single(), block, "the frame freed last");
     assert_eq!(memory.free_block(block.head), Ok(Order(0)));
     assert!(memory.free_block(block.head).is_err(), "it is free");
     let info = memory.page(block.head);
@@ -29,18 +29,18 @@ fn cached_frames_are_free_to_everybody() {
     assert_eq!(memory.totals(), before);
     assert_invariants(&memory);
 
-    // All of the DIMM is one run again, though some of its frames were cached.
+    // The DIMM is one run again, although some of its frames were cached.
     let held: Vec<_> = (0..200).map(|_| single()).collect();
     held.iter().for_each(|block| assert_eq!(memory.free_block(block.head), Ok(Order(0))));
     let run = memory.allocate_run(GIB - GIB / 64, Some(NodeId(1)), Mobility::Pinned);
-    assert!(run.is_some(), "the cache had frames of it");
+    assert!(run.is_some(), "the cache was not drained");
     memory.free_run(run.unwrap()).unwrap();
     assert_eq!(memory.totals(), before);
     assert_invariants(&memory);
 }
 
-/// Proves that the cache keeps to the choice of a region: memory that was added with more free frames serves the next
-/// single frame, and a named node is strict. Fails when frames of the old choice are handed out.
+/// Proves that the cache follows the choice of a region: once memory with more free frames is added, it serves the next
+/// single frame, and a named node is strict. Fails when cached frames of the old region are allocated.
 #[test]
 fn the_cache_follows_the_choice() {
     let memory = booted(Support::No);
@@ -57,11 +57,10 @@ fn the_cache_follows_the_choice() {
     assert_invariants(&memory);
 }
 
-/// Proves that a frame which is freed while its section is being taken offline is taken with it, and is not handed out
-/// again, though single frames still come from the same region. Fails when the cache has frames of a region of which a
-/// part leaves.
+/// Proves that a frame freed while its section goes offline goes offline too and is not allocated again, although single
+/// frames still come from the same region. Fails when the cache holds frames of a partly isolated region.
 #[test]
-fn a_region_that_leaves_in_part_fills_no_cache() {
+fn a_partly_isolated_region_fills_no_cache() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
     plug(&memory, 0x100000, 4 * GIB, 1);
     let before = memory.totals();
@@ -71,7 +70,11 @@ fn a_region_that_leaves_in_part_fills_no_cache() {
     assert!(held.iter().all(|block| section.contains_range(block.range())));
     let offlining = memory.begin_offline(Target::Frames(section), &|| 0).unwrap();
     let other = single();
-    assert_eq!(memory.resource_of(other.head), memory.resource_of(held[0].head), "that of most free frames");
+    assert_eq!(
+        memory.resource_of(other.head),
+        memory.resource_of(held[0].head),
+        "the region with the most free frames"
+    );
     for block in held {
         assert_eq!(memory.free_block(block.head), Ok(Order(0)));
         assert_eq!(memory.page(block.head).state, PageState::Offline);
@@ -86,9 +89,10 @@ fn a_region_that_leaves_in_part_fills_no_cache() {
     assert_invariants(&memory);
 }
 
-/// Proves that frames of memory that was torn out are in the cache no longer: they are not touched and not handed out.
+/// Proves that a surprise removal drops the memory's frames from the cache: they are neither accessed nor allocated.
+/// Fails when the cache keeps them.
 #[test]
-fn what_is_gone_is_not_cached() {
+fn surprise_removed_frames_leave_the_cache() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let dimm = PfnRange::of(Pfn(0x100000), 4 * GIB);
     insert(&memory, 1, dimm, 7);
@@ -105,15 +109,15 @@ fn what_is_gone_is_not_cached() {
     assert_invariants(&memory);
 }
 
-/// Proves that the cache takes movable blocks of its two orders in use and nothing else: blocks of other orders and
-/// pinned ones go past it, and what was freed, or lies inside of a block, is refused with a reason, cached or not. Fails
-/// when the bits of one kind of block look like those of another.
+/// Proves that the cache accepts only allocated movable blocks of its two orders: other orders and pinned blocks bypass
+/// it, and a free block or a frame inside a block is refused with a reason, cached or not. Fails when the bits of two
+/// kinds of blocks are confused.
 #[test]
 fn only_movable_blocks_of_its_orders_are_cached() {
     let memory = booted(Support::No);
     plug(&memory, 0x100000, GIB, 7);
     let before = memory.totals();
-    // From now on the cache has frames of the DIMM, until somebody looks.
+    // From now on the cache holds frames of the DIMM, until a query drains it.
     let single = memory.allocate_block(Order(0), None, Mobility::Movable).unwrap();
     let mut heads = Vec::new();
     for order in [0u8, 1, 6, 7, 8, 9, 10, 14, 15].map(Order) {
@@ -142,8 +146,8 @@ fn only_movable_blocks_of_its_orders_are_cached() {
     assert_invariants(&memory);
 }
 
-/// Proves that blocks of 2 MiB come from the cache and go back into it, that counters know of them when somebody looks,
-/// and that a run which needs their frames gets them. Fails when they are counted as single frames.
+/// Proves that blocks of 2 MiB come from the cache and return to it, that queries count them, and that an allocation of
+/// a run gets their frames. Fails when they are counted as single frames.
 #[test]
 fn large_blocks_are_cached_too() {
     let memory = booted(Support::No);
@@ -155,7 +159,7 @@ fn large_blocks_are_cached_too() {
     assert_invariants(&memory);
     let block = large();
     assert_eq!(memory.free_block(block.head), Ok(Order(9)));
-    assert_eq!(large(), block, "the block that was freed last");
+    assert_eq!(large(), block, "the block freed last");
     assert_eq!(memory.allocate_up_to(Order(9), None, Mobility::Movable).unwrap().order, Order(9));
     assert_eq!(memory.resource(dimm).unwrap().movable_pages, 32 * 512);
     let mut all: Vec<_> = Vec::new();

@@ -1,4 +1,4 @@
-//! `check` notices: each kind of damage, done by hand, is told.
+//! Tests that `check` reports each kind of damage.
 
 use std::vec::Vec;
 
@@ -9,14 +9,14 @@ use crate::check::CheckError;
 use crate::page_table::{Mapping, NoFrames};
 
 const DIMM: u64 = 0x100000;
-/// The words of a group: see `buddy::group`.
+/// Byte offsets of a group's words: see `buddy::group`.
 const FIRST: u64 = 0;
 const SECOND: u64 = 8;
 const LINK: u64 = 32;
-/// The first word of a list in the header is behind 8 counters: see `buddy`.
+/// The byte offset of the lists in the header, behind 8 counters: see `buddy`.
 const LISTS: u64 = 8 * 8;
 
-/// A machine with 256 MiB added, damaged by `damage`, and what `check` says.
+/// Adds 256 MiB, runs `damage`, and returns the errors of `check`.
 fn damaged(damage: impl FnOnce(&Memory<SimMachine>)) -> Vec<CheckError> {
     let memory = booted(Support::No);
     plug(&memory, DIMM, 256 * MIB, 7);
@@ -31,17 +31,17 @@ fn change(memory: &Memory<SimMachine>, at: crate::addr::VirtAddr, change: impl F
     machine.store(at, change(machine.load(at)));
 }
 
-/// Proves that damage to a counter, a list, a link, a descriptor, a group's bits, a mapping, and a node's sum
-/// is each told as what it is. Fails when `check` looks away.
+/// Proves that `check` reports damage to a counter, a list, a link, a descriptor, a group's bits, a mapping, and a node's
+/// total, each as its own error. Fails when `check` misses one.
 #[test]
-fn each_kind_of_damage_is_told() {
+fn each_kind_of_damage_is_reported() {
     let first = Pfn(DIMM + 1024);
     let header = descriptor(Pfn(DIMM));
     // The usable run starts inside a group of level 1, whose largest block is of order 13.
-    let room = MetadataLayout::of(PfnRange::new(first, Pfn(DIMM + 256 * MIB)), header);
-    let [single, group] = [0, 1].map(|level| room.group(Group::of(first, level)));
-    let is = |errors: &[CheckError], wanted: fn(&CheckError) -> bool| {
-        assert!(errors.iter().any(wanted), "{errors:?}");
+    let metadata = MetadataLayout::of(PfnRange::new(first, Pfn(DIMM + 256 * MIB)), header);
+    let [single, group] = [0, 1].map(|level| metadata.group(Group::of(first, level)));
+    let is = |errors: &[CheckError], expected: fn(&CheckError) -> bool| {
+        assert!(errors.iter().any(expected), "{errors:?}");
     };
     is(&damaged(|m| change(m, header.offset(LISTS + 16 * 10 + 8), |n| n + 1)), |error| {
         matches!(error, CheckError::List { order: Order(10), listed: 2, found: 1, .. })
@@ -67,7 +67,7 @@ fn each_kind_of_damage_is_told() {
         }),
         |error| matches!(error, CheckError::NoDescriptor { pfn: Pfn(0x100400), .. }),
     );
-    // A held block: its tag is gone, of another order, says free; a part of it is free, or heads another.
+    // An allocated block: without a tag, with another order, marked free, with a part that is free or heads a block.
     let held = |damage: &dyn Fn(&Memory<SimMachine>)| {
         damaged(|m| {
             let block = m.allocate_block(Order(3), Some(NodeId(7)), Mobility::Movable).unwrap();
@@ -89,14 +89,14 @@ fn each_kind_of_damage_is_told() {
             matches!(error, CheckError::BadBlock { pfn: Pfn(0x100400), order: Order(3), .. })
         });
     }
-    // An open group with nothing held.
+    // A split group without an allocated block.
     is(
         &held(&|m| {
             (0..4).for_each(|word| change(m, single.offset(8 * word), |_| [u64::MAX, 0][word as usize % 2]))
         }),
         |error| matches!(error, CheckError::Unmerged { pfn: Pfn(0x100400), order: Order(7), .. }),
     );
-    // A hole in the direct map, a descriptor page that shows another frame.
+    // A hole in the direct map, and descriptors mapped to another frame.
     let unmap = |m: &Memory<SimMachine>, at, pages| {
         m.with_tables(|tables, machine| tables.unmap(machine, at, pages, &mut NoFrames)).unwrap().unwrap();
     };
@@ -109,7 +109,7 @@ fn each_kind_of_damage_is_told() {
             unmap(m, descriptor(leaf), 512);
             let wrong = Mapping::data(descriptor(leaf), Pfn(DIMM + 1024).start(), 512);
             m.with_tables(|tables, machine| tables.map(machine, &wrong, &mut NoFrames)).unwrap().unwrap();
-            // What the walk needs to read there.
+            // The walk reads these descriptors.
             (0..2).for_each(|page| {
                 let at = descriptor(leaf).offset(4096 * page);
                 (0..512).for_each(|word| m.machine().store(at.offset(8 * word), 0));

@@ -1,5 +1,5 @@
-//! Disorder: memory vanishes in the middle of what others do with it, handles outlive what they stood for, pinned
-//! blocks lie across the border of a range that goes offline.
+//! Tests of awkward moments: memory is surprise-removed in the middle of other operations, handles outlive their
+//! evacuation, pinned blocks lie across the border of a range that goes offline.
 
 use std::vec::Vec;
 
@@ -16,10 +16,10 @@ use crate::vmalloc::{
 const A: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
 const B: PfnRange = PfnRange::new(Pfn(0x110000), Pfn(0x110000 + 64 * MIB));
 
-/// Takes every free frame of the nodes, in blocks.
+/// Allocates every free frame of the nodes, in blocks.
 fn exhaust(memory: &Memory<SimMachine>, nodes: &[u32]) -> Vec<Block> {
-    let take = |node| memory.allocate_up_to(Order(12), Some(NodeId(node)), Mobility::Pinned);
-    nodes.iter().flat_map(|&node| core::iter::from_fn(move || take(node))).collect()
+    let allocate = |node| memory.allocate_up_to(Order(12), Some(NodeId(node)), Mobility::Pinned);
+    nodes.iter().flat_map(|&node| core::iter::from_fn(move || allocate(node))).collect()
 }
 
 /// Begins a contiguous allocation on node 8 whose page tables can only come from node 7.
@@ -35,11 +35,11 @@ fn begin(memory: &Memory<SimMachine>, arena: &VmallocArena) -> (AllocationBuilde
     (growing, boot)
 }
 
-/// Proves that frames which a growing allocation keeps for page tables vanish from its reserve with their DIMM: it goes
-/// on with others, and where that DIMM was plugged again, no frame of it that somebody else has becomes a table. Fails
-/// when the reserve is kept where `lose` does not find it.
+/// Proves that a surprise removal takes its frames out of a growing allocation's table reserve: the allocation continues
+/// with other frames, and when the DIMM is plugged again, none of its allocated frames becomes a table. Fails when
+/// the surprise removal does not find the reserve.
 #[test]
-fn a_reserve_vanishes_with_its_dimm() {
+fn a_table_reserve_loses_removed_frames() {
     for comes_back in [false, true] {
         let (memory, arena) = (booted(Support::No), VmallocArena::new());
         memory.set_policy(Policy::Online(Zone::Movable));
@@ -48,7 +48,7 @@ fn a_reserve_vanishes_with_its_dimm() {
         insert(&memory, 1, A, 7);
         let (mut growing, boot) = begin(&memory, &arena);
         memory.machine().surprise_remove(A);
-        assert_eq!(memory.surprise_remove(&arena, DeviceId(1)).unwrap().allocations, 0, "it can go on");
+        assert_eq!(memory.surprise_remove(&arena, DeviceId(1)).unwrap().allocations, 0, "it is not lost");
         let mut theirs = Vec::new();
         if comes_back {
             insert(&memory, 1, A, 7);
@@ -67,11 +67,11 @@ fn a_reserve_vanishes_with_its_dimm() {
     }
 }
 
-/// Proves that the run of a contiguous allocation that is being made, of which nothing or a part is mapped, is lost with
-/// its DIMM: the allocation says so at its next step, at its end, or when it is given up, and whoever has those frames when
-/// the DIMM is back keeps them. Fails when the run is freed or mapped from a handle that outlived it.
+/// Proves that a growing contiguous allocation, mapped in part or not at all, is lost with its DIMM: its next step, its end
+/// and its cancellation report that, and new owners of the frames keep them when the DIMM is plugged again. Fails when
+/// the stale handle frees or maps the run.
 #[test]
-fn a_run_vanishes_before_it_is_mapped() {
+fn a_run_is_lost_before_it_is_mapped() {
     for (ending, is_begun) in (0..3).flat_map(|ending| [(ending, false), (ending, true)]) {
         let (memory, arena) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 2, B, 8);
@@ -88,8 +88,8 @@ fn a_run_vanishes_before_it_is_mapped() {
             assert_eq!(arena.grow(&memory, &mut growing, 1), Ok(Progress::More));
         }
         memory.machine().surprise_remove(B);
-        let forgotten = memory.surprise_remove(&arena, DeviceId(2)).unwrap();
-        assert_eq!((forgotten.lost_pages, forgotten.allocations), (900, 1));
+        let removed = memory.surprise_remove(&arena, DeviceId(2)).unwrap();
+        assert_eq!((removed.lost_pages, removed.allocations), (900, 1));
         insert(&memory, 2, B, 8);
         let theirs = exhaust(&memory, &[8]);
         match ending {
@@ -107,10 +107,10 @@ fn a_run_vanishes_before_it_is_mapped() {
     }
 }
 
-/// Proves that an allocation whose memory vanishes between its last step and its end does not become usable. Fails when
-/// `finish` asks for its pages and not for its state.
+/// Proves that an allocation whose memory is surprise-removed between its last step and `finish` does not become usable.
+/// Fails when `finish` checks the number of pages and not the state.
 #[test]
-fn what_was_lost_is_not_finished() {
+fn a_lost_allocation_cannot_be_finished() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, A, 7);
     let request = Request {
@@ -129,11 +129,11 @@ fn what_was_lost_is_not_finished() {
     assert_invariants(&memory);
 }
 
-/// Proves that memory which vanishes while other memory leaves is out of use at once: nothing is allocated there any
-/// more, nothing migrates there, and what leaves does leave, with every byte. Fails when it has to wait for the end of
-/// the evacuation.
+/// Proves that a surprise removal takes effect at once while other memory is being evacuated: nothing is allocated in the
+/// removed memory, nothing migrates there, and the evacuation completes with every byte. Fails when the surprise
+/// removal waits for the end of the evacuation.
 #[test]
-fn memory_vanishes_while_other_memory_leaves() {
+fn surprise_removal_during_another_evacuation() {
     for (shape, step) in
         [(Shape::Scattered, 64), (Shape::Scattered, 2000), (Shape::Contiguous, 64), (Shape::Contiguous, 700)]
     {
@@ -151,7 +151,7 @@ fn memory_vanishes_while_other_memory_leaves() {
                     break;
                 }
             }
-            let had_frames_there: Vec<_> = all.iter().filter(|one| in_a(one)).map(|one| one.id).collect();
+            let in_removed: Vec<_> = all.iter().filter(|one| in_a(one)).map(|one| one.id).collect();
             memory.machine().surprise_remove(A);
             memory.surprise_remove(&arena, DeviceId(1)).unwrap();
             assert_invariants(&memory);
@@ -172,7 +172,7 @@ fn memory_vanishes_while_other_memory_leaves() {
             assert_contents(&memory, &arena);
             for one in &all {
                 let lost = arena.get(one.id).is_some_and(|one| one.state == AllocationState::Lost);
-                assert_eq!(lost, had_frames_there.contains(&one.id), "{one:?}");
+                assert_eq!(lost, in_removed.contains(&one.id), "{one:?}");
             }
             while let Some(one) = arena.next_after(None) {
                 arena.free(&memory, one.id).unwrap();
@@ -182,10 +182,10 @@ fn memory_vanishes_while_other_memory_leaves() {
     }
 }
 
-/// Proves that the handle of an evacuation whose memory vanished ends no other one, whichever way it is used, and that
-/// the other goes on as if nothing had been. Fails when a handle is not compared with what is under way.
+/// Proves that no use of a stale handle, whose memory was surprise-removed, affects another evacuation. Fails when a
+/// handle is not compared with the evacuation under way.
 #[test]
-fn a_handle_ends_no_other_evacuation() {
+fn a_stale_handle_ends_no_other_evacuation() {
     for ending in 0..6 {
         let (memory, arena) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 1, A, 7);
@@ -194,7 +194,7 @@ fn a_handle_ends_no_other_evacuation() {
         let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
         memory.machine().surprise_remove(A);
         memory.surprise_remove(&arena, DeviceId(1)).unwrap();
-        // And one that was an offlining.
+        // A second stale handle, of an offlining.
         insert(&memory, 1, A, 7);
         let mut offlining = memory.begin_offline(Target::Frames(A), &|| 0).unwrap();
         memory.machine().surprise_remove(A);
@@ -223,7 +223,7 @@ fn a_handle_ends_no_other_evacuation() {
         assert_eq!(
             memory.allocate_block(Order(0), Some(NodeId(8)), Mobility::Movable),
             None,
-            "it still leaves"
+            "still isolated"
         );
         while memory.offline_step(&arena, &mut other, 64, &|| 0).unwrap() == Progress::More {}
         assert_eq!(memory.finish_offline(&arena, other).unwrap().pages, 63 * MIB);
@@ -234,10 +234,10 @@ fn a_handle_ends_no_other_evacuation() {
     }
 }
 
-/// Proves that an evacuation of several resources goes on with those that are left when one of them vanishes, and is over
-/// when all have. Fails when the first loss ends it, or when it ends what comes after it.
+/// Proves that an evacuation of several resources continues with the others when one is surprise-removed, and is over when
+/// all are. Fails when the first loss ends it, or when its stale handle ends a later one.
 #[test]
-fn a_part_of_what_leaves_vanishes() {
+fn an_evacuation_loses_one_resource() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let next = PfnRange::of(A.end, 64 * MIB);
     insert(&memory, 1, A, 7);
@@ -253,8 +253,8 @@ fn a_part_of_what_leaves_vanishes() {
     assert_invariants(&memory);
 }
 
-/// Proves that a pinned block across the border of a range that goes offline stays on its side when it is freed in the
-/// middle of that: so many frames go offline as the range has, and the rest can be had. Fails when the block merges over
+/// Proves that a pinned block across the border of a range that goes offline is split at the border when it is freed
+/// meanwhile: exactly the range's frames go offline, and the rest can be allocated. Fails when the block merges across
 /// the border, or goes offline as a whole.
 #[test]
 fn a_pinned_block_across_the_border_is_freed() {
@@ -276,7 +276,7 @@ fn a_pinned_block_across_the_border_is_freed() {
             assert!(held.iter().any(|block| block.range().overlaps(range)));
             let mut offlining = memory.begin_offline(Target::Frames(range), &|| 0).unwrap();
             for _ in 0..steps_before {
-                // The survey meets the block: refused, and everything is as before.
+                // The survey finds the block: refused, without changes.
                 assert!(matches!(
                     memory.offline_step(&arena, &mut offlining, 64, &|| 0),
                     Err(RemoveError::Pinned(_))
@@ -297,11 +297,10 @@ fn a_pinned_block_across_the_border_is_freed() {
     }
 }
 
-/// Proves that nothing is called offline that somebody has: an offlining that is ended before it is done is refused with
-/// the number of frames, and is undone. Fails when `finish_offline` does not ask, or leaves the target run of a contiguous
-/// allocation taken.
+/// Proves that finishing an offlining before all frames have migrated is refused with their number and undone. Fails when
+/// `finish_offline` does not count them, or keeps the target run of a contiguous allocation.
 #[test]
-fn an_offlining_that_is_not_done_is_refused() {
+fn an_incomplete_offlining_is_refused() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
         let (memory, arena) = (booted(Support::No), VmallocArena::new());
         insert(&memory, 1, PfnRange::of(Pfn(0x100000), 256 * MIB), 7);
@@ -310,7 +309,7 @@ fn an_offlining_that_is_not_done_is_refused() {
         let resource = memory.resource_of(Pfn(0x100000)).unwrap();
         for target in [Target::Resource(resource), Target::Frames(range(0x100000, 0x108000))] {
             let mut offlining = memory.begin_offline(target, &|| 0).unwrap();
-            // By then a contiguous allocation has its target run.
+            // A contiguous allocation has its target run now.
             assert_eq!(memory.offline_step(&arena, &mut offlining, 64, &|| 0), Ok(Progress::More));
             match memory.finish_offline(&arena, offlining) {
                 Err(RemoveError::InUse { resource: named, pages }) => {
@@ -327,9 +326,9 @@ fn an_offlining_that_is_not_done_is_refused() {
     }
 }
 
-/// Proves that a contiguous allocation stays contiguous when an offlining is finished while the allocation migrates and
-/// the part that leaves is empty already, by the pieces that went first. Fails when `finish_offline` leaves the
-/// migration half done: two runs stay allocated, and the allocation lies in both.
+/// Proves that a contiguous allocation stays contiguous when an offlining is finished in the middle of its migration, with
+/// the offlined part already empty. Fails when `finish_offline` leaves the migration half done: both runs stay
+/// allocated, and the allocation lies in both.
 #[test]
 fn an_offlining_is_finished_while_a_run_migrates() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
@@ -354,8 +353,8 @@ fn an_offlining_is_finished_while_a_run_migrates() {
     remove(&memory, &arena, 1).unwrap();
 }
 
-/// Proves that a step that may copy nothing takes the evacuation on all the same, as a step of a growing allocation
-/// does. Fails when it does nothing for ever, or passes over the runs that have to migrate.
+/// Proves that steps of 0 frames complete an evacuation, as they complete a growing allocation. Fails when such a step
+/// makes no progress, or skips runs that must migrate.
 #[test]
 fn steps_of_no_frames() {
     for shape in [Shape::Scattered, Shape::Contiguous] {

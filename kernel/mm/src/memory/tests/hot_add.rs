@@ -1,4 +1,4 @@
-//! Adding DIMMs of every size, at every place, beside each other.
+//! Tests of adding DIMMs of every size and alignment, alone and next to each other.
 
 use std::vec;
 use std::vec::Vec;
@@ -8,9 +8,8 @@ use crate::addr::SECTION_PAGES;
 use crate::info::{PageState, ResourceId};
 use crate::page_table::LeafSize;
 
-/// The sums that must hold of a resource whatever its place: rows of its sections, its blocks, its free
-/// lists and its own figures all say the same.
-fn consistent(memory: &Memory<SimMachine>, id: ResourceId) {
+/// Checks that a resource's sections, blocks, free lists and totals agree.
+fn assert_consistent(memory: &Memory<SimMachine>, id: ResourceId) {
     let info = memory.resource(id).unwrap();
     assert_eq!(info.memmap_pages + info.usable_pages, info.range.pages());
     let (mut present, mut memmap, mut usable, mut free) = (0, 0, 0, 0);
@@ -37,13 +36,13 @@ fn consistent(memory: &Memory<SimMachine>, id: ResourceId) {
     assert_eq!(at, info.range.end);
 }
 
-/// Proves that every size from 2 MiB on, back to back so that sections and page directories are
-/// shared, is added with what its layout says, and that every usable frame can be had and come back.
-/// Fails when a neighbour's tables are not found, or room for one is missing.
+/// Proves that adjacent DIMMs of many sizes, which share sections and page directories, are added as their layouts say,
+/// and that every usable frame can be allocated and freed. Fails when a neighbour's tables are not found, or a table has
+/// no reserved page.
 #[test]
 fn small_dimms_back_to_back() {
     let memory = booted(Support::No);
-    // 3 to 1023 MiB above a GiB's start: across sections and a GiB's border.
+    // From 1022 MiB above a GiB boundary on: across sections and a GiB boundary.
     let mut at = 0x100000 + 1022 * MIB;
     let mut ids = Vec::new();
     for mib in [2, 4, 2, 6, 8, 100, 256, 14, 16, 62, 64, 66, 126, 128, 130, 200, 2, 1024, 2] {
@@ -54,7 +53,7 @@ fn small_dimms_back_to_back() {
         ids.push(added.ids[0]);
         at += mib * MIB;
     }
-    ids.iter().for_each(|&id| consistent(&memory, id));
+    ids.iter().for_each(|&id| assert_consistent(&memory, id));
     for &id in &ids {
         let info = memory.resource(id).unwrap();
         let mut blocks = Vec::new();
@@ -73,8 +72,8 @@ fn small_dimms_back_to_back() {
     assert_invariants(&memory);
 }
 
-/// Proves that each multiple of 2 MiB up to 40 MiB can be added at each boundary of 2 MiB around the
-/// border of a GiB, alone, with tables from its own frames only. Fails when a layout keeps too few.
+/// Proves that each multiple of 2 MiB up to 40 MiB can be added at each boundary of 2 MiB around a GiB boundary, with
+/// page tables from its own frames only. Fails when a layout reserves too few.
 #[test]
 fn every_small_size_at_every_boundary() {
     for gib_leaves in [Support::No, Support::Yes] {
@@ -97,15 +96,15 @@ fn every_small_size_at_every_boundary() {
     }
 }
 
-/// Proves QEMU's packing: 100 MiB, and 256 MiB behind it in the middle of a section. The shared section's
-/// descriptors have small leaves, the whole one between keeps its place, and sums hold.
+/// Proves that adjacent DIMMs as QEMU places them, 100 MiB and 256 MiB, share a section: each has its part of it, and
+/// the totals agree. Fails when the shared section's descriptors are mapped for one of them only.
 #[test]
 fn a_section_is_shared() {
     let memory = booted(Support::No);
     let first = plug(&memory, 0x100000, 100 * MIB, 0);
     let second = plug(&memory, 0x100000 + 100 * MIB, 256 * MIB, 1);
     for id in [first.ids[0], second.ids[0]] {
-        consistent(&memory, id);
+        assert_consistent(&memory, id);
     }
     let shared = SectionNr(32);
     let rows = [first.ids[0], second.ids[0]].map(|id| memory.section(id, shared).unwrap());
@@ -116,8 +115,8 @@ fn a_section_is_shared() {
     assert_eq!(memory.page(Pfn(0x100000 + 356 * MIB)).state, PageState::Absent);
 }
 
-/// Proves that 8 GiB begin with a section that is memmap and nothing else, and that 1 and 4 TiB can be
-/// added and used at once: few descriptors, few frames touched, half of it as one block's run.
+/// Proves that 8 GiB begin with a section that holds only memmap, and that adding 1 and 4 TiB writes few descriptors and
+/// touches few frames, and half of them can be allocated as one run. Fails when an add's cost grows with the size.
 #[test]
 fn huge_dimms_cost_little() {
     for (gib_leaves, leaf) in [(Support::No, LeafSize::M2), (Support::Yes, LeafSize::G1)] {
@@ -138,8 +137,8 @@ fn huge_dimms_cost_little() {
             assert!(added.stats.descriptors_written <= 2 * Order::COUNT as u64);
             assert_eq!(added.stats.existing_pages_used, 0);
             let touched = memory.machine().written().into_iter().filter(|pfn| range.contains(*pfn)).count();
-            // A page of the memmap for each first group, the header, and the pages kept for tables; of
-            // those that were only probed, beside these, the last frame.
+            // A memmap page for each initial group, the header, the pages reserved for tables, and the last frame, which
+            // was probed.
             let kept = Layout::plan(range, memory.machine().features()).unwrap().tables;
             let most = added.stats.descriptors_written + 1 + kept + 1;
             assert!(touched as u64 <= most, "{touched} frames touched, at most {most} expected");
@@ -155,7 +154,8 @@ fn huge_dimms_cost_little() {
     }
 }
 
-/// Proves that a device of several ranges becomes as many resources at once, each with its own memmap.
+/// Proves that one add of a device with several ranges makes a resource of each, with its own memmap. Fails when ranges
+/// share metadata or a node's total misses one.
 #[test]
 fn a_device_of_three_ranges() {
     let memory = booted(Support::No);
@@ -168,7 +168,7 @@ fn a_device_of_three_ranges() {
         let info = memory.resource(id).unwrap();
         assert_eq!((info.range, info.device), (PfnRange::of(Pfn(start), pages), DeviceId(9)));
         assert_eq!(info.memmap_start, Pfn(start));
-        consistent(&memory, id);
+        assert_consistent(&memory, id);
     }
     let mut nodes = vec![];
     memory.nodes(&mut |node| nodes.push((node.node, node.free_pages)));

@@ -1,4 +1,4 @@
-//! Taking idle devices away: in every order, with what they share, and each way it can be refused or fail.
+//! Tests of removing idle devices: in every order, with shared page tables, and each refusal and failure.
 
 use std::string::ToString;
 use std::vec::Vec;
@@ -9,14 +9,14 @@ use crate::hot_remove::{RemoveError, RemoveStats, Removed};
 use crate::info::{DeviceId, PageState};
 use crate::vmalloc::{Progress, VmallocArena};
 
-/// Frames of a DIMM that is plugged as the device of number `device`.
+/// Plugs and adds a DIMM as device `device`.
 pub(super) fn insert(memory: &Memory<SimMachine>, device: u32, range: PfnRange, node: u32) {
     memory.machine().plug(range);
     memory.add(DeviceId(device), &[request(range.start.0, range.pages(), node)], &|| 0).unwrap();
     assert_invariants(memory);
 }
 
-/// Takes a device away by all its steps.
+/// Runs a whole removal.
 pub(super) fn remove(
     memory: &Memory<SimMachine>,
     arena: &VmallocArena,
@@ -30,8 +30,7 @@ pub(super) fn remove(
     memory.finish_remove(arena, removal, &|| 0)
 }
 
-/// All that can be told of memory and tables outside of `except`: what a device that came and went must leave
-/// as it was.
+/// The state of memory and page tables outside of `except`, which must be the same before an add and after the removal.
 pub(super) fn everything(
     memory: &Memory<SimMachine>,
     except: &[PfnRange],
@@ -53,14 +52,12 @@ fn permutations(of: &[u32]) -> Vec<Vec<u32>> {
     of.iter().flat_map(each).collect()
 }
 
-/// Sets of neighbours that share sections, page directories and GiBs in every way: sizes in MiB, one behind the
-/// other from 4 GiB on.
+/// Sizes in MiB of adjacent DIMMs from 4 GiB on, which share sections, page directories and GiBs in every way.
 const NEIGHBOURS: [&[u64]; 4] = [&[100, 256, 62, 30], &[2, 2, 2, 2], &[1000, 1096, 72], &[128, 2048, 64]];
 
-/// Proves that devices can be taken away in every order, whatever they share: after each the memory is really
-/// gone (an access panics), the others work to their last frame, and at the end every word outside, every leaf
-/// and every table is as before the first was added. Fails when a table stays in memory that left, an entry
-/// is forgotten, or a flush.
+/// Proves that devices can be removed in every order, whatever they share. After each removal accesses to its memory
+/// panic and every frame of the others is usable. At the end every word outside, every leaf and every table is as before
+/// the first add. Fails when a table stays in removed memory, or an entry or a flush is missing.
 #[test]
 fn every_order_of_leaving() {
     for gib_leaves in [Support::No, Support::Yes] {
@@ -94,7 +91,7 @@ fn every_order_of_leaving() {
     }
 }
 
-/// Takes every frame of a node and gives it back, touching the last word of each block.
+/// Allocates and frees every frame of a node, and writes the last word of each block.
 pub(super) fn use_all(memory: &Memory<SimMachine>, node: u32) {
     let mut blocks = Vec::new();
     while let Some(block) = memory.allocate_up_to(Order::MAX, Some(NodeId(node)), Mobility::Movable) {
@@ -107,9 +104,9 @@ pub(super) fn use_all(memory: &Memory<SimMachine>, node: u32) {
     assert_invariants(memory);
 }
 
-/// Proves that a device with two ranges that share a page directory with each other, and a section with a
-/// neighbour that stays, goes as a whole; and that memory plugged again at the same place, with the old bytes in
-/// it, is as new. Fails when only one range is unmapped, or old descriptors are believed.
+/// Proves that a device with two ranges, which share a page directory with each other and a section with a neighbour, is
+/// removed as a whole, and that the same memory, plugged again with its old contents, works as new. Fails when only one
+/// range is unmapped, or old descriptors are trusted.
 #[test]
 fn a_device_of_two_ranges_comes_again() {
     for gib_leaves in [Support::No, Support::Yes] {
@@ -134,8 +131,9 @@ fn a_device_of_two_ranges_comes_again() {
     }
 }
 
-/// Proves that the one that brought the shared tables leaves them to who stays without a frame of anybody, and
-/// that the cost is a few entries: of a GiB as of 64 GiB where the CPU has leaves of 1 GiB, but one an entry.
+/// Proves that removing the device that holds shared tables hands them over to its neighbour and uses no other frame,
+/// and that the removal clears one entry per GiB and per section. Fails when a handover allocates, or the cost
+/// grows.
 #[test]
 fn tables_are_handed_over_and_the_cost_is_small() {
     let (memory, arena) = (booted(Support::Yes), VmallocArena::new());
@@ -154,15 +152,15 @@ fn tables_are_handed_over_and_the_cost_is_small() {
         let counts = memory.machine().counts();
         let RemoveStats { entries_cleared, .. } = memory.finish_remove(&arena, removal, &|| 0).unwrap().stats;
         let stores = memory.machine().counts().stores - counts.stores;
-        // A leaf of the direct map a GiB, one of the vmemmap a section.
+        // One leaf of the direct map per GiB, one of the vmemmap per section.
         assert_eq!((entries_cleared, stores), (9 * gib, 9 * gib));
         memory.machine().unplug(range);
     }
 }
 
-/// What a failed removal must leave as it was: the leaves, every figure, and each resource. (Tables that were
-/// handed over stay where they are.)
-fn in_use(memory: &Memory<SimMachine>) -> impl PartialEq + core::fmt::Debug + use<> {
+/// The state that a failed removal must not change: the leaves, the totals, and each resource. Tables that were handed
+/// over do not return.
+fn usable_state(memory: &Memory<SimMachine>) -> impl PartialEq + core::fmt::Debug + use<> {
     let mut resources = Vec::new();
     memory.resources(&mut |info| resources.push(info));
     let mut nodes = Vec::new();
@@ -170,9 +168,8 @@ fn in_use(memory: &Memory<SimMachine>) -> impl PartialEq + core::fmt::Debug + us
     (memory.machine().leaves(), memory.totals(), resources, nodes)
 }
 
-/// Proves that a failure at each step, of a device of two ranges whose tables others share, leaves the
-/// memory in use as it was, to the last frame, and that the same removal then succeeds. Fails when a step's
-/// undo is missing or incomplete.
+/// Proves that a failure at each step of removing a device of two ranges, whose tables others share, leaves every frame
+/// usable as before, and that the same removal then succeeds. Fails when a step's undo is missing or incomplete.
 #[test]
 fn every_step_fails_and_the_memory_is_in_use_again() {
     for gib_leaves in [Support::No, Support::Yes] {
@@ -185,14 +182,14 @@ fn every_step_fails_and_the_memory_is_in_use_again() {
         memory.add(DeviceId(1), &requests, &|| 0).unwrap();
         insert(&memory, 2, neighbours[0], 8);
         insert(&memory, 3, neighbours[1], 1);
-        let present = in_use(&memory);
+        let present = usable_state(&memory);
         let steps = Step::ALL.into_iter().filter(|step| step.operation() == "remove");
-        // Nothing moves here: `migrate` has a test of its own.
+        // This device is idle; `migrate` tests the failure of a migration.
         for step in steps.filter(|&step| step != Step::Migrate) {
             memory.inject(step, 1);
             assert_eq!(remove(&memory, &arena, 1), Err(RemoveError::Injected { step }));
             assert_invariants(&memory);
-            assert!(in_use(&memory) == present, "{step}: something changed");
+            assert!(usable_state(&memory) == present, "a failed {step} left changes behind");
             use_all(&memory, 7);
         }
         remove(&memory, &arena, 1).unwrap();
@@ -206,8 +203,9 @@ fn every_step_fails_and_the_memory_is_in_use_again() {
     }
 }
 
-/// Proves what is refused, each with its reason, and that between the steps nothing of the leaving memory can be
-/// had, its figures say offline, and other devices come and go as ever.
+/// Proves that each impossible removal is refused with its reason, and that between the steps of a removal its memory
+/// cannot be allocated and counts as offline, while other devices can be added and removed. Fails when a refusal has
+/// another reason or isolated memory is allocated.
 #[test]
 fn refusals_and_what_happens_between_the_steps() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());

@@ -1,7 +1,6 @@
-//! Every order of events around a DIMM, up to a bound: it comes, is asked for, goes on its way in steps, is given up,
-//! torn out wherever it is on that way, while its neighbour leaves or an allocation in it is made, used by what can move
-//! and by what cannot; a neighbour that shares its tables comes and goes; each step
-//! fails. What is compared after each event is in `sim::model`.
+//! Exhaustive sequences of operations on a DIMM, up to a length: plug, begin the removal, run steps, abort,
+//! surprise-remove at any of these points, while its neighbour, which shares page tables, comes and goes, allocations of
+//! both mobilities are made in it, and each step fails. `sim::model` checks the core after each operation.
 
 use std::vec::Vec;
 
@@ -10,7 +9,7 @@ use crate::fault_injection::Step;
 use crate::sim::model::{HandleUse, Model, NODES, Op, request};
 use crate::vmalloc::Shape;
 
-/// A DIMM of 62 MiB and one of 100 MiB in front of it, on the other node: in one section and GiB.
+/// A DIMM of 62 MiB, and one of 100 MiB in front of it on the other node. They share a section and a GiB.
 const DIMM: usize = 2;
 const NEIGHBOUR: usize = 1;
 
@@ -35,8 +34,8 @@ fn events() -> Vec<Op> {
     ])
 }
 
-/// Runs every sequence of `length` possible events behind `before`; how many there are.
-fn every(before: &[Op], length: usize) -> u64 {
+/// Runs `before` and then every sequence of `length` possible operations. Returns the number of sequences.
+fn run_all(before: &[Op], length: usize) -> u64 {
     let events = events();
     let mut sequences = 0;
     let mut pending = Vec::from([before.to_vec()]);
@@ -54,23 +53,24 @@ fn every(before: &[Op], length: usize) -> u64 {
     sequences
 }
 
-/// Proves for every order of so many events that nothing is lost and that everything is as at first when all has gone.
-/// Fails when some order of events leaves a table, a frame, an entry of a cache or a mark behind.
+/// Proves that after every sequence of these operations no byte is lost, and that the machine is as at the start once
+/// everything is removed. Fails when some sequence leaves a table, a frame, a cached entry or a mark behind.
 #[test]
 fn every_order_of_events() {
-    assert!(every(&[], 4) > 400);
+    assert!(run_all(&[], 4) > 400);
     let plugged = [Op::Plug(NEIGHBOUR), Op::Plug(DIMM)];
-    assert!(every(&plugged, 3) > 100);
+    assert!(run_all(&plugged, 3) > 100);
 }
 
-/// Proves the same where a step fails, whichever it is, at the first event that takes it.
+/// Proves the same with each step failing at the first operation that runs it. Fails when a step's undo is incomplete
+/// in some sequence.
 #[test]
 fn every_order_of_events_with_each_step_failing() {
     for step in Step::ALL {
         let before = [Op::Plug(NEIGHBOUR), Op::Inject(step), Op::Plug(DIMM)];
-        assert!(every(&before, 2) > 15, "{step}");
+        assert!(run_all(&before, 2) > 15, "{step}");
         let used = Op::Allocate(request(700, Some(NODES[DIMM % 2]), Mobility::Movable, Shape::Scattered));
         let before = [Op::Plug(DIMM), used, Op::Inject(step), Op::Remove(DIMM)];
-        assert!(every(&before, 1) > 3, "{step}");
+        assert!(run_all(&before, 1) > 3, "{step}");
     }
 }

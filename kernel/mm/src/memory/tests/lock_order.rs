@@ -1,15 +1,15 @@
-//! The order of the core's own locks, which debug builds check.
+//! Tests of the lock order of the memory core, which debug builds check.
 #![cfg(debug_assertions)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
 
-/// A lock of the core, taken for as long as `inner` runs.
-type Taken = fn(&Memory<SimMachine>, &dyn Fn());
+/// Takes a lock and runs `inner`.
+type Locked = fn(&Memory<SimMachine>, &dyn Fn());
 
-/// The core's locks in the order of [`carapace_lock::Rank`], a region of two twice, and how each is taken.
-const LOCKS: [(&str, usize, Taken); 7] = [
+/// The core's locks in the order of [`carapace_lock::Rank`], two regions among them: name, rank, and how to take each.
+const LOCKS: [(&str, usize, Locked); 7] = [
     ("hotplug", 0, |memory, inner| {
         let _hotplug = memory.hotplug.lock();
         inner();
@@ -34,9 +34,9 @@ const LOCKS: [(&str, usize, Taken); 7] = [
     ("poison", 4, |memory, inner| memory.poison.while_locked(inner)),
 ];
 
-/// Proves for every pair of the core's locks that the second may be taken under the first exactly when it comes later
-/// in the order: two regions at a time panic, and so does the index under a region, or hotplug under the page tables.
-/// Fails when one of the core's locks has the wrong rank, or none.
+/// Proves for every pair of locks that taking the second under the first panics unless it ranks later: two regions at a
+/// time panic, as does the index under a region, or hotplug under the page tables. Fails when a lock has the wrong rank,
+/// or none.
 #[test]
 fn an_inverted_order_panics() {
     let memory = booted(Support::Yes);

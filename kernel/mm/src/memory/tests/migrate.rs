@@ -1,4 +1,4 @@
-//! Memory in use that is taken away: what can move moves, with every byte, and what cannot is named beforehand.
+//! Tests of removing memory in use: movable allocations migrate with every byte, pinned frames are reported first.
 
 use std::vec::Vec;
 
@@ -14,7 +14,7 @@ use crate::vmalloc::{
 
 pub(super) const DIMM: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
 
-/// An allocation of `pages` pages on `node`, filled up to `filled`.
+/// Allocates `pages` pages on `node` and fills the first ones.
 pub(super) fn allocate(
     memory: &Memory<SimMachine>,
     arena: &VmallocArena,
@@ -25,12 +25,12 @@ pub(super) fn allocate(
 ) -> Result<Allocation, AllocError> {
     let request = Request { amount: Amount::Pages(pages), node: node.map(NodeId), mobility, shape };
     let done = arena.allocate(memory, &request)?;
-    // More than a leaf of 2 MiB; not all of a large one, so that the simulation is fast.
+    // More than a leaf of 2 MiB, but not all of a large allocation, so that the simulation is fast.
     arena.fill(memory, done.id, 0, pages.min(520)).unwrap();
     Ok(done)
 }
 
-/// The frames of an allocation, in the order of its addresses, with the sizes of the leaves.
+/// The frames of an allocation with the sizes of their leaves, by ascending address.
 pub(super) fn frames(memory: &Memory<SimMachine>, one: &Allocation) -> Vec<(Pfn, LeafSize)> {
     let mut frames = Vec::new();
     memory.with_tables(|tables, machine| {
@@ -45,10 +45,9 @@ pub(super) fn leaves_of(memory: &Memory<SimMachine>, one: &Allocation, size: Lea
     frames(memory, one).iter().filter(|(_, other)| *other == size).count()
 }
 
-/// Proves that scattered allocations of all sizes move out of a DIMM that is taken away: not a byte is lost, no
-/// frame of it is led to any more (an access would panic), leaves of 2 MiB stay such, the allocations
-/// can be freed, and then free frames and page tables are as at first. Fails when a leaf, a holder or a flush is
-/// forgotten.
+/// Proves that scattered allocations of all sizes migrate out of a DIMM being removed: no byte is lost, no access goes
+/// to the DIMM (it would panic), leaves of 2 MiB stay whole, the allocations can be freed, and then free frames and page
+/// tables are as at the start. Fails when a leaf, an rmap entry or a flush is missing.
 #[test]
 fn scattered_allocations_move() {
     for step in [100, 600, u64::MAX] {
@@ -76,16 +75,16 @@ fn scattered_allocations_move() {
         assert_contents(&memory, &arena);
         assert_rmap(&memory, &|_| false);
         let after: Vec<_> = all.iter().map(|one| leaves_of(&memory, one, LeafSize::M2)).collect();
-        assert_eq!(after, large, "leaves of 2 MiB stay");
+        assert_eq!(after, large, "leaves of 2 MiB stay whole");
         all.iter().for_each(|one| arena.free(&memory, one.id).unwrap());
         assert_eq!(memory.totals(), before);
         assert_invariants(&memory);
     }
 }
 
-/// Proves that a contiguous allocation stays one run of frames, before and after, with its large leaves, whatever
-/// the steps; also when the removal is given up half way, or the allocation is freed half way. Fails when a
-/// block of either run is lost or freed twice.
+/// Proves that a contiguous allocation is one run of frames before and after a removal, with its large leaves, whatever
+/// the steps, also when the removal is aborted or the allocation is freed half way. Fails when a block of either run is
+/// lost or freed twice.
 #[test]
 fn a_contiguous_allocation_moves_as_a_whole() {
     let is_run = |memory: &Memory<SimMachine>, one: &Allocation| {
@@ -141,8 +140,9 @@ fn a_contiguous_allocation_moves_as_a_whole() {
     }
 }
 
-/// Proves that an allocation mapped by a leaf of 1 GiB moves too: the leaf falls apart into leaves of 2 MiB, whose
-/// table counts in the room needed, for a scattered allocation and for a contiguous one.
+/// Proves that an allocation mapped by a leaf of 1 GiB migrates, scattered or contiguous: the leaf is split into leaves of
+/// 2 MiB, whose table counts in the frames needed. Fails when a leaf of 1 GiB is copied as a whole, or the table is
+/// not counted.
 #[test]
 fn a_leaf_of_1_gib_falls_apart() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
@@ -158,7 +158,7 @@ fn a_leaf_of_1_gib_falls_apart() {
         let one = arena.allocate(&memory, &request).unwrap();
         arena.fill(&memory, one.id, 0, 520).unwrap();
         let (huge, large) = (leaves_of(&memory, &one, LeafSize::G1), leaves_of(&memory, &one, LeafSize::M2));
-        assert!(huge == 1 || shape == Shape::Contiguous, "a run begins where it fits");
+        assert!(huge == 1 || shape == Shape::Contiguous, "a run starts at any frame");
         insert(&memory, 2, dimms[1], 7);
         let removed = remove(&memory, &arena, 1).unwrap();
         assert_eq!(removed.stats.migrated_pages, GIB + 300);
@@ -172,9 +172,9 @@ fn a_leaf_of_1_gib_falls_apart() {
     }
 }
 
-/// Proves that what cannot be is refused before anything moves, by name and number: a pinned frame, too little
-/// room (how much is missing), no run for a contiguous allocation; that everything is in use as before then; and that
-/// it works as soon as the reason is gone.
+/// Proves that an impossible removal is refused before anything migrates, with the pinned frame or the number of missing
+/// frames, that everything is usable as before, and that the removal succeeds once the reason is gone. Fails when
+/// frames migrate first, or the numbers are wrong.
 #[test]
 fn refusals_come_before_the_first_copy() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
@@ -199,7 +199,7 @@ fn refusals_come_before_the_first_copy() {
     }
     arena.free(&memory, pinned.id).unwrap();
 
-    // MetadataLayout for all but one frame; a second later, for all.
+    // First enough free frames for all but one frame, later for all.
     let mut held = Vec::new();
     for node in [0, 1] {
         while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Mobility::Movable) {
@@ -208,24 +208,24 @@ fn refusals_come_before_the_first_copy() {
     }
     let free = memory.free_everywhere() - memory.resource(id).unwrap().free_pages;
     assert_eq!(free, 0);
-    let mut there = 0;
-    let mut given = Vec::new();
-    while there < 4000 {
+    let mut freed_pages = 0;
+    let mut freed = Vec::new();
+    while freed_pages < 4000 {
         let block = held.pop().unwrap();
         memory.free_block(block.head).unwrap();
-        there += block.order.pages();
-        given.push(block);
+        freed_pages += block.order.pages();
+        freed.push(block);
     }
-    // Single frames again, down to one too few.
+    // Allocates single frames until one is missing.
     let mut singles = Vec::new();
-    while there > 3999 {
-        let node = memory.node_of(given[0].head);
+    while freed_pages > 3999 {
+        let node = memory.node_of(freed[0].head);
         singles.push(memory.allocate_block(Order(0), node, Mobility::Movable).unwrap());
-        there -= 1;
+        freed_pages -= 1;
     }
     let RemoveError::NotEnoughFree { needed, free } = refused() else { panic!() };
     assert!(needed >= 4000 && free == 3999, "{needed} {free}");
-    // The page tables of leaves that fall apart count: what is said to be missing is what is missing.
+    // `needed` includes the page tables of split leaves: freeing exactly the missing frames is enough.
     for _ in 0..needed - free {
         memory.free_block(singles.pop().unwrap().head).unwrap();
     }
@@ -238,14 +238,14 @@ fn refusals_come_before_the_first_copy() {
     assert_invariants(&memory);
 }
 
-/// Proves that a contiguous allocation without a run elsewhere is refused by its number and the longest run there
-/// is, though there is room in pieces.
+/// Proves that the removal is refused with the allocation and the longest free run when a contiguous allocation finds no
+/// run elsewhere, though enough single frames are free. Fails when only their number is compared.
 #[test]
 fn no_run_is_refused_by_name() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, DIMM, 7);
     let one = allocate(&memory, &arena, 2000, Some(7), Mobility::Movable, Shape::Contiguous).unwrap();
-    // Boot memory in pieces of 1024 frames at most: every second block of that size is held.
+    // Splits boot memory into runs of at most 1024 frames by holding every second block of that size.
     let mut blocks = Vec::new();
     for node in [0, 1] {
         while let Some(block) = memory.allocate_up_to(Order(10), Some(NodeId(node)), Mobility::Movable) {
@@ -269,8 +269,8 @@ fn no_run_is_refused_by_name() {
     assert_invariants(&memory);
 }
 
-/// Proves that a failure in the middle of the copying leaves everything in use, with its bytes, and that the
-/// removal then succeeds; for scattered and contiguous allocations.
+/// Proves that a failure in the middle of a migration leaves everything usable, with its bytes, and that the removal then
+/// succeeds, for scattered and contiguous allocations. Fails when the undo loses a frame or a byte.
 #[test]
 fn migration_fails_in_the_middle() {
     for shape in [Shape::Scattered, Shape::Contiguous] {
@@ -291,9 +291,9 @@ fn migration_fails_in_the_middle() {
     }
 }
 
-/// Proves that an allocation that is being made or freed is waited for, by its number, and that what it is being
-/// made of moves when it is there; that an allocation made between the steps is not in the way; and that a DIMM
-/// added between them takes what moves.
+/// Proves that a removal waits for a growing or half-freed allocation and names it, migrates its blocks once it is
+/// complete, is not blocked by allocations made between the steps, and migrates to a DIMM added between them. Fails when
+/// it waits for the wrong allocation or misses a block.
 #[test]
 fn what_happens_between_the_steps() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
@@ -325,21 +325,22 @@ fn what_happens_between_the_steps() {
     }
     arena.free_step(&memory, other.id, 10).unwrap();
     while memory.remove_step(&arena, &mut removal, 600, &|| 0).unwrap() == Progress::More {
-        intact_but(&memory, &arena, other.id);
+        assert_contents_except(&memory, &arena, other.id);
         assert_invariants(&memory);
     }
     memory.finish_remove(&arena, removal, &|| 0).unwrap();
     memory.machine().unplug(DIMM);
     assert_invariants(&memory);
-    intact_but(&memory, &arena, other.id);
-    // It went to the node it was on.
+    assert_contents_except(&memory, &arena, other.id);
+    // It migrated to its own node.
     assert!(frames(&memory, &one).iter().all(|(pfn, _)| second.contains(*pfn)));
     arena.free(&memory, other.id).unwrap();
     arena.free(&memory, one.id).unwrap();
     assert!(memory.resource(ResourceId(u32::MAX)).is_none());
 }
 
-fn intact_but(memory: &Memory<SimMachine>, arena: &VmallocArena, busy: AllocationId) {
+/// Verifies the filled bytes of all allocations but `busy`.
+fn assert_contents_except(memory: &Memory<SimMachine>, arena: &VmallocArena, busy: AllocationId) {
     let mut last = None;
     while let Some(one) = arena.next_after(last) {
         last = Some(one.id);

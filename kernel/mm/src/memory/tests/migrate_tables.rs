@@ -1,4 +1,4 @@
-//! Page tables of allocations that lie in memory which is taken away.
+//! Tests of migrating page tables of allocations out of memory being removed.
 
 use std::vec::Vec;
 
@@ -8,12 +8,12 @@ use super::*;
 use crate::info::{DeviceId, Policy};
 use crate::vmalloc::{Progress, Shape, VmallocArena};
 
-/// Proves that after a page table moved the CPU forgets the old one, though nothing else moves: the old frame may hold
-/// anything then. Fails when a cache or an entry still leads there.
+/// Proves that after a page table migrated no CPU uses the old one, even when no block migrates: the old frame may hold
+/// anything. Fails when a cached entry or a link still refers to it.
 #[test]
-fn a_moved_page_table_is_forgotten() {
+fn a_migrated_page_table_is_flushed() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
-    // Tables cannot lie in the movable zone, and boot memory is used up while they are made: they lie in `DIMM`.
+    // The movable zone holds no tables and boot memory is exhausted, so the tables are in `DIMM`.
     memory.set_policy(Policy::Online(Zone::Movable));
     insert(&memory, 2, PfnRange::of(DIMM.end, 8 * MIB), 8);
     memory.set_policy(Policy::Online(Zone::Any));
@@ -40,14 +40,14 @@ fn a_moved_page_table_is_forgotten() {
     memory.finish_remove(&arena, removal, &|| 0).unwrap();
 }
 
-/// Proves that page tables of allocations that lie in the leaving memory move too, and that they do not count
-/// as pinned. Fails when a table does not know which one it is, or its old frame is walked on.
+/// Proves that page tables of allocations migrate out of memory being removed and do not count as pinned. Fails when a
+/// table's rmap entry is wrong, or a walk still uses its old frame.
 #[test]
-fn page_tables_move() {
+fn page_tables_migrate() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
     insert(&memory, 1, DIMM, 7);
     let id = memory.resource_of(DIMM.start).unwrap();
-    // No boot memory left: tables come from the DIMM.
+    // Boot memory is exhausted, so tables come from the DIMM.
     let mut boot = Vec::new();
     for node in [0, 1] {
         while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Mobility::Movable) {
@@ -63,7 +63,7 @@ fn page_tables_move() {
         memory.machine().tables().into_iter().filter(|&pfn| pfn >= info.usable_start).collect();
     let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
     while memory.remove_step(&arena, &mut removal, 64, &|| 0).unwrap() == Progress::More {}
-    // The old ones may be anything now: no walk begins in what a cache knows of them.
+    // Junk in the old tables: no walk may start from a cached link to them.
     assert!(tables.len() as u64 >= info.pinned_pages);
     tables.iter().for_each(|&pfn| memory.machine().junk(PfnRange::of(pfn, 1)));
     assert_contents(&memory, &arena);

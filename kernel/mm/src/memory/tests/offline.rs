@@ -1,4 +1,4 @@
-//! Resources and ranges of sections out of use and back.
+//! Tests of taking resources and ranges of sections offline and online.
 
 use std::vec::Vec;
 
@@ -32,11 +32,11 @@ fn states(memory: &Memory<SimMachine>, id: ResourceId) -> Vec<SectionState> {
     states
 }
 
-/// Proves that a range of sections in the middle of a DIMM goes offline and comes back: free blocks and those in use
-/// are split at its borders, what was in use moves, nothing of it can be had, sections say offline, blocks
-/// are one again at the end. Fails when a frame of the range is given out, or a border block is lost.
+/// Proves that a range of sections in the middle of a DIMM goes offline and online: free and allocated blocks are split
+/// at its borders, allocated ones migrate, none of its frames can be allocated, its sections are offline, and blocks
+/// merge again at the end. Fails when a frame of the range is allocated, or a block at a border is lost.
 #[test]
-fn a_range_of_sections_goes_and_comes() {
+fn a_range_of_sections_goes_offline_and_online() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
     let dimm = PfnRange::of(Pfn(0x100000), 1024 * MIB);
     insert(&memory, 1, dimm, 7);
@@ -58,7 +58,7 @@ fn a_range_of_sections_goes_and_comes() {
     while let Some(block) = memory.allocate_up_to(Order::MAX, Some(NodeId(7)), Mobility::Movable) {
         assert!(!block.range().overlaps(middle), "{block:?}");
     }
-    // Again: nothing changes. A part comes back, then all.
+    // Again: nothing changes. Then a part goes online, then the rest.
     assert_eq!(offline(&memory, &arena, Target::Frames(middle)).unwrap().pages, 0);
     let part = PfnRange::of(middle.start, SECTION_PAGES);
     assert_eq!(memory.online(Target::Frames(part), None).unwrap().pages, SECTION_PAGES);
@@ -75,9 +75,9 @@ fn a_range_of_sections_goes_and_comes() {
     remove(&memory, &arena, 1).unwrap();
 }
 
-/// Proves that a whole resource goes offline with what is in it moved, is refused by name when a frame is
-/// pinned, comes back in another zone, and cannot change its zone while a part of it is in use. Also that it can be
-/// removed while it is offline.
+/// Proves that a whole resource goes offline after its allocations migrated, that a pinned frame refuses it by name, that
+/// it can go online in another zone but not change its zone while online, and that an offline resource can be removed.
+/// Fails when the refusal names another holder, or the zone changes too early.
 #[test]
 fn a_resource_goes_offline_and_changes_its_zone() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
@@ -117,8 +117,8 @@ fn a_resource_goes_offline_and_changes_its_zone() {
     assert_eq!(offline(&memory, &arena, absent).unwrap_err(), RemoveError::Absent { range: dimm });
 }
 
-/// Proves that boot memory goes offline where nothing is pinned since boot, and is refused with the owner's name
-/// where something is; given up, everything is in use as before.
+/// Proves that boot memory without boot-pinned frames can go offline, that a refusal names their owner otherwise, and that
+/// an abort leaves everything as before. Fails when a boot-pinned frame goes offline.
 #[test]
 fn boot_memory() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());

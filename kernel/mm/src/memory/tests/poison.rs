@@ -1,4 +1,4 @@
-//! Freed memory that is watched.
+//! Tests of page poisoning.
 
 use super::*;
 use crate::address_space::direct;
@@ -24,14 +24,13 @@ fn poisoned() -> Memory<SimMachine> {
 }
 
 fn block(memory: &Memory<SimMachine>, order: u8) -> Block {
-    memory.allocate_block(Order(order), None, Mobility::Movable).expect("there is room")
+    memory.allocate_block(Order(order), None, Mobility::Movable).expect("enough memory is free")
 }
 
-/// Proves that a word written into a freed frame is told with frame, offset and what is there, by `check` while the
-/// frame is free and once more when it is allocated again, through every door: single frames from the cache, blocks,
-/// runs. Fails when a door is left open.
+/// Proves that a write to a freed frame is reported with frame, offset and word, by `check` while the frame is free and
+/// again when it is allocated as a cached frame, a block or a run. Fails when an allocation path does not compare.
 #[test]
-fn a_write_after_the_free_is_told() {
+fn a_write_after_free_is_reported() {
     for order in [0, 3] {
         let memory = poisoned();
         let freed = block(&memory, order);
@@ -41,14 +40,14 @@ fn a_write_after_the_free_is_told() {
         assert_invariants(&memory);
         write(&memory, pfn, 16, 77);
         let finding = Finding { pfn, offset: 16, found: 77 };
-        let mut told = Vec::new();
-        memory.check(&mut |error| told.push(error));
-        assert_eq!(told, [CheckError::Poison(finding)]);
-        assert_eq!(memory.next_finding(), None, "check lets nothing go");
-        // All that is free, by blocks or as runs.
+        let mut errors = Vec::new();
+        memory.check(&mut |error| errors.push(error));
+        assert_eq!(errors, [CheckError::Poison(finding)]);
+        assert_eq!(memory.next_finding(), None, "check queues no finding");
+        // Allocates everything, by blocks or as a run.
         let whole = |mobility| memory.allocate_up_to(Order::MAX, None, mobility);
         if order == 0 {
-            assert_eq!(block(&memory, 0), freed, "the cache gives back what it got last");
+            assert_eq!(block(&memory, 0), freed, "the frame freed last");
         } else {
             while whole(Mobility::Movable).is_some() {}
         }
@@ -68,11 +67,10 @@ fn a_write_after_the_free_is_told() {
     assert_eq!((memory.next_finding(), memory.poison_info().watched_pages), (Some(finding), 0));
 }
 
-/// Proves that what was never allocated is neither written nor read, that more than 256 MiB in one block are left
-/// alone, and that with the mode off nothing is touched or remembered. Fails when a fresh DIMM costs a page of
-/// backing, or a terabyte that nobody touched is filled.
+/// Proves that poisoning neither reads nor writes frames that were never allocated, skips blocks larger than 256 MiB, and
+/// does nothing when off. Fails when a fresh DIMM takes host memory, or an untouched terabyte is filled.
 #[test]
-fn only_what_was_allocated_is_touched() {
+fn only_allocated_frames_are_poisoned() {
     let memory = poisoned();
     plug(&memory, 0x100000, 4 * GIB, 5);
     let before = memory.machine().counts();
@@ -89,19 +87,18 @@ fn only_what_was_allocated_is_touched() {
     assert_eq!((word(&memory, quiet.head, 0), memory.poison_info().watched_pages), (5, 0));
 }
 
-/// Proves that a DIMM whose freed frames are watched can leave and come back full of other bytes without an alarm,
-/// asked for or not, and that what migrates out of it and the frames it leaves behind are poisoned as any others.
-/// Fails when something of a DIMM that is gone is still watched, or looked at.
+/// Proves that a DIMM with poisoned frames can be removed, with notice or without, and plugged again with other contents
+/// without a finding. Fails when frames of a removed DIMM stay in the list, or are compared.
 #[test]
-fn what_is_gone_is_not_watched() {
-    for asked_for in [true, false] {
+fn removed_frames_are_not_compared() {
+    for is_orderly in [true, false] {
         let memory = poisoned();
         let arena = VmallocArena::new();
         plug(&memory, 0x100000, 64 * MIB, 5);
         let used = memory.allocate_run(500, Some(NodeId(5)), Mobility::Movable).unwrap();
         memory.free_run(used).unwrap();
         assert_eq!(memory.poison_info().watched_pages, 500);
-        if asked_for {
+        if is_orderly {
             let mut removal = memory.begin_remove(DeviceId(3), &|| 0).unwrap();
             while memory.remove_step(&arena, &mut removal, 100, &|| 0).unwrap() == Progress::More {}
             memory.finish_remove(&arena, removal, &|| 0).unwrap();
@@ -117,13 +114,13 @@ fn what_is_gone_is_not_watched() {
     }
 }
 
-/// Proves that more ranges than are kept cost no finding: the one that is let go is compared. Fails when a damaged
-/// frame drops out of the list unseen, or the list loses its order.
+/// Proves that a full list loses no finding, because an evicted range is compared. Fails when a corrupted frame leaves the
+/// list unchecked, or the list loses its order.
 #[test]
-fn more_than_can_be_watched() {
+fn an_evicted_range_is_compared() {
     let memory = poisoned();
     let frames: Vec<_> = (0..1400).map(|_| block(&memory, 0).head).collect();
-    // Every other one, so that no two touch: more than the list and the cache have room for.
+    // Every second frame, so that none are adjacent: more than the list and the frame cache hold.
     let freed: Vec<_> = frames.iter().copied().step_by(2).collect();
     memory.free_block(freed[0]).unwrap();
     write(&memory, freed[0], 0, 9);
@@ -137,8 +134,8 @@ fn more_than_can_be_watched() {
     assert_eq!((memory.next_finding(), memory.poison_info().watched_pages), (None, 0));
 }
 
-/// Proves that each wrong free is refused under its own name with the mode on, where any frame may be given, and that
-/// nothing changes. Fails when a refusal needs a descriptor that was never written (the simulation stops then).
+/// Proves that with poisoning on each invalid free is refused with its own error and changes nothing, for any frame. Fails
+/// when a refusal reads an unwritten descriptor (the simulation panics).
 #[test]
 fn wrong_frees_have_names() {
     let memory = poisoned();

@@ -1,4 +1,4 @@
-//! What the policy makes of memory that is added: zones, and memory that stays offline.
+//! Tests of the policies for added memory: zones, and memory that stays offline.
 
 use std::vec::Vec;
 
@@ -14,7 +14,8 @@ fn plug_as(memory: &Memory<SimMachine>, policy: Policy, start: u64, node: u32) -
     plug(memory, start, 256 * MIB, node).ids[0]
 }
 
-/// Takes all that can be had of a kind and node; the resources in the order in which they first served.
+/// Allocates everything of a mobility and node. Returns the resources in the order in which they first served, and the
+/// blocks' heads.
 fn drain(memory: &Memory<SimMachine>, node: Option<u32>, mobility: Mobility) -> (Vec<u32>, Vec<Pfn>) {
     let (mut order, mut heads) = (Vec::new(), Vec::new());
     while let Some(block) = memory.allocate_up_to(Order(9), node.map(NodeId), mobility) {
@@ -27,8 +28,8 @@ fn drain(memory: &Memory<SimMachine>, node: Option<u32>, mobility: Mobility) -> 
     (order, heads)
 }
 
-/// Proves that the policies' names are the shell's words, that the one after boot is `online`, and that
-/// each is found again.
+/// Proves that the policies have the shell's names, that the policy at boot is `online`, and that each is found by its
+/// name. Fails when a name or the default changes.
 #[test]
 fn names() {
     assert_eq!(Policy::ALL.map(Policy::name), ["online", "offline", "movable", "kernel"]);
@@ -39,9 +40,9 @@ fn names() {
     assert_eq!(booted(Support::No).policy(), Policy::Online(Zone::Any));
 }
 
-/// Proves the choice by zones: pinned allocations use boot memory, then the kernel's zone, then any, and
-/// never a frame of a movable zone; movable ones of a node use the movable zone first and boot memory last,
-/// and have all of it. Fails when a zone is not asked for, or their order is another one.
+/// Proves the order of zones: pinned allocations use boot memory, then the kernel zone, then any, and never a movable
+/// zone; movable ones of a node use the movable zone first and boot memory last, to the last frame. Fails when a zone is
+/// skipped or the order changes.
 #[test]
 fn zones_are_honoured() {
     let memory = booted(Support::No);
@@ -58,29 +59,29 @@ fn zones_are_honoured() {
     assert_eq!(memory.resource(ResourceId(boot)).unwrap().device, DeviceId::BOOT);
     assert_eq!(order, [boot, kernel, any]);
     let left = memory.resource(ResourceId(movable)).unwrap();
-    assert_eq!(left.free_pages, left.usable_pages, "nothing of the movable zone is pinned");
+    assert_eq!(left.free_pages, left.usable_pages, "the movable zone has no pinned frame");
     assert_eq!(memory.allocate_run(1, Some(NodeId(1)), Mobility::Pinned), None);
-    let can_have = |node, mobility| FrameProvider::free_pages(&memory, node, mobility);
-    assert_eq!(can_have(Some(NodeId(1)), Mobility::Pinned), 0);
-    assert_eq!(can_have(Some(NodeId(1)), Mobility::Movable), left.free_pages);
-    assert_eq!(can_have(None, Mobility::Movable) - can_have(None, Mobility::Pinned), left.free_pages);
+    let available = |node, mobility| FrameProvider::free_pages(&memory, node, mobility);
+    assert_eq!(available(Some(NodeId(1)), Mobility::Pinned), 0);
+    assert_eq!(available(Some(NodeId(1)), Mobility::Movable), left.free_pages);
+    assert_eq!(available(None, Mobility::Movable) - available(None, Mobility::Pinned), left.free_pages);
     heads.into_iter().for_each(|head| assert!(memory.free_block(head).is_ok()));
     assert_eq!(memory.totals(), before);
 
     let (order, heads) = drain(&memory, Some(1), Mobility::Movable);
     assert_eq!(order, [movable, any, kernel, boot]);
     heads.into_iter().for_each(|head| assert!(memory.free_block(head).is_ok()));
-    // Without a node: boot memory of all nodes comes first.
+    // Without a node, boot memory of all nodes comes first.
     let (order, _) = drain(&memory, None, Mobility::Pinned);
     assert_eq!(order[order.len() - 2..], [kernel, any]);
     assert_invariants(&memory);
 }
 
-/// Proves that memory added offline is there and is not used: every figure says offline, nothing of it
-/// can be had, `check` holds; and what is added afterwards with another policy is online. Fails when a
-/// frame counts as free, or the add counts frames of others.
+/// Proves that memory added offline is present but not used: all figures say offline, none of it can be allocated, and
+/// `check` finds nothing; and that memory added later with another policy is online. Fails when an offline frame counts
+/// as free, or the add uses existing frames.
 #[test]
-fn offline_memory_is_there_and_not_used() {
+fn offline_memory_is_present_but_not_used() {
     let memory = booted(Support::No);
     let before = memory.totals();
     memory.set_policy(Policy::Offline);
@@ -108,7 +109,7 @@ fn offline_memory_is_there_and_not_used() {
     assert!(memory.free_block(Pfn(0x108000)).is_err());
     let (_, heads) = drain(&memory, None, Mobility::Movable);
     assert!(heads.iter().all(|&head| !info.range.contains(head)));
-    // Its frames are mapped like any other's.
+    // Its frames are mapped.
     memory.machine().store(crate::address_space::direct(Pfn(0x10ffff).start()), PAGE_SIZE);
 
     memory.set_policy(Policy::ALL[0]);

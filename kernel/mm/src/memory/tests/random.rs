@@ -1,4 +1,4 @@
-//! Random use of several regions, with the simple truth kept beside.
+//! Random allocations in several regions, compared with a list of what is allocated.
 
 use std::vec::Vec;
 
@@ -8,7 +8,7 @@ use super::*;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// The next DIMM, of so many times 2 MiB.
+    /// Adds a DIMM of this many 2 MiB units on this node.
     Add(u64, u32),
     Block(u8, Mobility),
     Run(u64, Mobility),
@@ -29,9 +29,9 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
-    /// Proves that over any sequence of adds, allocations and frees no frame is handed out twice, free
-    /// frames are what was there less what is held, `check` holds, and all comes back at the end. Memory is full of
-    /// junk, and a read of a descriptor that was not written panics. Fails when regions mix up.
+    /// Proves that over any sequence of adds, allocations and frees no frame is allocated twice, the free frames are all
+    /// frames less the allocated ones, `check` finds nothing, and everything can be freed at the end. Fails when regions
+    /// are confused, or an unwritten descriptor is read.
     #[test]
     fn nothing_is_lost(ops in prop::collection::vec(op(), 1..150)) {
         let memory = booted(Support::No);
@@ -51,8 +51,8 @@ proptest! {
                     memory.allocate_block(Order(order), None, mobility).map(|block| block.range())
                 }
                 Op::Run(pages, mobility) => memory.allocate_run(pages, None, mobility),
-                Op::Free(place) if !held.is_empty() => {
-                    let run = held.swap_remove(place % held.len());
+                Op::Free(index) if !held.is_empty() => {
+                    let run = held.swap_remove(index % held.len());
                     memory.free_run(run).unwrap();
                     None
                 }
@@ -69,8 +69,8 @@ proptest! {
         held.into_iter().for_each(|run| memory.free_run(run).unwrap());
         assert_invariants(&memory);
         prop_assert_eq!(memory.totals().free_pages, whole);
-        let mut largest_as_fresh = true;
-        memory.resources(&mut |info| largest_as_fresh &= info.free_pages == info.usable_pages);
-        prop_assert!(largest_as_fresh);
+        let mut all_free = true;
+        memory.resources(&mut |info| all_free &= info.free_pages == info.usable_pages);
+        prop_assert!(all_free);
     }
 }

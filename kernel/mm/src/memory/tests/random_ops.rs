@@ -1,5 +1,5 @@
-//! Random comings and goings: DIMMs of awkward sizes added, removed and torn out while memory is in use. What is
-//! compared, and when, is in `sim::model`. `MM_CASES=n` asks for more sequences than CI's.
+//! Random sequences of operations: DIMMs of awkward sizes are added, removed and surprise-removed while memory is in use.
+//! `sim::model` checks the core after each operation. `MM_CASES=n` runs more sequences than CI does.
 
 use std::vec;
 
@@ -62,11 +62,11 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Proves that over any sequence of adds, removals, offlinings, allocations and frees, finished, given up, refused
-    /// or failed half way, and of DIMMs that are torn out, no byte of any allocation is lost that was not in what was
-    /// torn out, every frame is accounted for, `check` holds, a refusal is true, and that at the end, when all is
-    /// freed and taken away, leaves, tables, sums and boot memory's blocks are as at the start. Memory that was taken
-    /// away panics when it is touched. Fails when anything of the removal is wrong.
+    /// Proves that over any sequence of adds, removals, offlinings, surprise removals, allocations and frees, finished,
+    /// aborted, refused or failed, an allocation loses only bytes in surprise-removed memory, every frame is accounted
+    /// for, `check` finds nothing, and each refusal is justified. When everything is freed and removed, leaves, tables,
+    /// totals and boot memory's blocks are as at the start. Fails when a removal touches or leaves anything it should
+    /// not: accesses to removed memory panic.
     #[test]
     fn nothing_is_lost(
         gib_leaves in prop_oneof![Just(Support::No), Just(Support::Yes)],

@@ -1,4 +1,4 @@
-//! Every way an add can fail leaves everything as it was.
+//! Tests that a failed add changes nothing.
 
 use std::string::ToString;
 use std::vec::Vec;
@@ -9,8 +9,8 @@ use crate::buddy::MetadataLayout;
 use crate::info::MAX_DEVICE_RANGES;
 use crate::page_table::{FrameSource, Mapping};
 
-/// All that an add could change: every word of memory outside of the ranges, the leaves of all tables,
-/// the sums, and each resource.
+/// Everything that an add could change: memory outside of the ranges, the leaves of all tables, the totals, and each
+/// resource.
 fn state(memory: &Memory<SimMachine>, ranges: &[PfnRange]) -> impl PartialEq + core::fmt::Debug {
     let mut resources = Vec::new();
     memory.resources(&mut |info| resources.push(info));
@@ -26,26 +26,26 @@ fn state(memory: &Memory<SimMachine>, ranges: &[PfnRange]) -> impl PartialEq + c
     )
 }
 
-/// Adds `requests`, which must fail as `expected` says and change nothing.
+/// Adds `requests`, which must fail with `expected` in the message and change nothing.
 fn refused(memory: &Memory<SimMachine>, requests: &[AddRequest], expected: &str) -> AddError {
     let ranges: Vec<_> =
         requests.iter().map(|request| PfnRange::of(request.base.pfn(), request.size >> 12)).collect();
     let before = state(memory, &ranges);
     let error = memory.add(DeviceId(1), requests, &|| 0).unwrap_err();
     assert!(error.to_string().contains(expected), "{error}");
-    assert!(state(memory, &ranges) == before, "{error}: something changed");
+    assert!(state(memory, &ranges) == before, "{error}: the add left changes behind");
     assert_invariants(memory);
     error
 }
 
-/// Proves that a failure at each step, of a device of two ranges beside a present neighbour, leaves no
-/// trace, and that the same add then succeeds. Fails when a step's undo is missing or incomplete.
+/// Proves that a failure at each step of adding a device of two ranges, beside a present neighbour, changes nothing, and
+/// that the same add then succeeds. Fails when a step's undo is missing or incomplete.
 #[test]
 fn every_step_fails_without_a_trace() {
     for gib_leaves in [Support::No, Support::Yes] {
         let memory = booted(gib_leaves);
         plug(&memory, 0x100000, 100 * MIB, 1);
-        // The first shares a section and a GiB with the neighbour; the second makes new tables and a node.
+        // The first range shares a section and a GiB with the neighbour; the second creates new tables and a node.
         let requests = [request(0x100000 + 100 * MIB, 62 * MIB, 1), request(0x200000, 3 * GIB + 2 * MIB, 7)];
         for request in &requests {
             memory.machine().plug(PfnRange::of(request.base.pfn(), request.size >> 12));
@@ -61,7 +61,7 @@ fn every_step_fails_without_a_trace() {
     }
 }
 
-/// Frames out of nowhere for a test's own tables.
+/// Frames for a test's own tables.
 struct Lent(PfnRange);
 
 impl FrameSource for Lent {
@@ -74,8 +74,8 @@ impl FrameSource for Lent {
     fn free_frame(&mut self, _frame: Pfn) {}
 }
 
-/// Proves that something mapped in the way of the second range, in the direct map or the vmemmap, refuses the
-/// device as a whole: the first range, complete by then, is taken out again.
+/// Proves that an existing mapping at the second range, in the direct map or the vmemmap, refuses the whole device and
+/// that the first range, already added, is removed again. Fails when the first range stays.
 #[test]
 fn a_conflict_in_the_second_range_undoes_the_first() {
     let second = Pfn(0x200000);
@@ -95,8 +95,8 @@ fn a_conflict_in_the_second_range_undoes_the_first() {
     }
 }
 
-/// Proves that each impossible range is refused with its reason before anything changes: also behind
-/// a good range of the same device.
+/// Proves that each impossible range is refused with its reason before anything changes, alone and behind a valid range
+/// of the same device. Fails when a check is missing or runs too late.
 #[test]
 fn impossible_ranges_are_refused() {
     let memory = booted(Support::No);
@@ -115,12 +115,12 @@ fn impossible_ranges_are_refused() {
         (bad(0x8000_0000, unit), "outside the hotpluggable memory"),
         (bad(0, unit), "overlap resource 0"),
         (bad(0x2000_0000, unit), "outside the hotpluggable memory"),
-        (bad(WINDOW.end.start().0 - unit, 2 * unit), "outside the hotpluggable memory"),
+        (bad(HOTPLUGGABLE.end.start().0 - unit, 2 * unit), "outside the hotpluggable memory"),
         (bad(0x1_0000_0000, unit), "overlap resource 2"),
         (bad(0x1_0fe0_0000, 2 * unit), "overlap resource 2"),
         (bad(0x1_0000_0000, 1 << 40), "overlap resource 2"),
     ];
-    let good = request(WINDOW.end.0 - 1024 * GIB, 2 * MIB, 3);
+    let good = request(HOTPLUGGABLE.end.0 - 1024 * GIB, 2 * MIB, 3);
     for (request, reason) in cases {
         refused(&memory, &[request], reason);
         refused(&memory, &[good, request], reason);
@@ -130,13 +130,13 @@ fn impossible_ranges_are_refused() {
     refused(&memory, &[good, good], "of the same device overlap");
 }
 
-/// Proves that a range with an empty bus behind any of the frames that an add writes to, or behind its first
-/// or last one, is refused by that frame's number before a page table is linked: alone and behind a good range
-/// of the same device. Fails (with a walk through garbage) without the probe.
+/// Proves that a range without memory behind its first frame, its last frame, or any frame that an add writes to is
+/// refused with that frame's number before a page table is linked, alone and behind a valid range of the same device.
+/// Fails (with a walk through garbage) without the probe.
 #[test]
 fn no_memory_behind() {
     for gib_leaves in [Support::No, Support::Yes] {
-        // In a section of its own; beside a neighbour, whose tables it shares; with extra frames; with many.
+        // In a section without neighbours; beside a neighbour that shares its tables; with few metadata frames; with many.
         for (start, pages) in [
             (0x200000, 4 * MIB),
             (0x100000 + 100 * MIB, 156 * MIB),
@@ -172,7 +172,8 @@ fn no_memory_behind() {
     }
 }
 
-/// Proves that with all slots in use but one, one more resource goes in, and the next is refused.
+/// Proves that the last free slot is usable and that the next resource is refused. Fails when the table's limit is off by
+/// one.
 #[test]
 fn the_last_slot_is_usable() {
     let memory = booted(Support::No);
@@ -187,8 +188,8 @@ fn the_last_slot_is_usable() {
     memory.free_block(block.head).unwrap();
 }
 
-/// Proves that more nodes than there is room for are refused, and that a failed add forgets the nodes it
-/// named.
+/// Proves that an add with more nodes than the table holds is refused and registers no node. Fails when the refused add
+/// leaves a node behind.
 #[test]
 fn too_many_nodes_are_refused() {
     let memory = booted(Support::No);

@@ -1,12 +1,11 @@
-//! A million random operations over the whole core, against an eager model of each region.
+//! A million random operations on the whole core, compared with a simple model of each region.
 //!
-//! DIMMs of awkward size and start come and go, full of junk or of what they held before, sections go offline and come
-//! back, and blocks of every order, runs and single frames are taken and freed all the while. The model is the plain one
-//! of the buddy's tests ([`Model`]), one a resource; which resource serves is the core's choice, but that one does, and
-//! which frames are free then, follows from the models. The simulation panics at any read of a word of the memmap
-//! that was not written since the memory came.
+//! DIMMs of awkward sizes and addresses, full of junk or of their old contents, are added and removed; sections go offline
+//! and online; blocks of every order, runs and single frames are allocated and freed. Each resource has the buddy tests'
+//! [`Model`]. The core chooses the resource; the models say whether an allocation must succeed and which frames are free
+//! afterwards. The simulation panics when a memmap word is read before it was written.
 //!
-//! For seed and length see `buddy`'s `random`.
+//! For the seed and the number of operations see `buddy`'s `random`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::println;
@@ -19,19 +18,19 @@ use crate::hot_remove::{RemoveError, Target};
 use crate::info::{DeviceId, PageState};
 use crate::vmalloc::{Progress, VmallocArena};
 
-/// Operations, unless the environment says otherwise.
+/// The number of operations, unless the environment sets it.
 const OPERATIONS: u64 = 1_000_000;
-/// Operations on one machine; then comes another.
+/// Operations on one machine.
 const ON_ONE_MACHINE: u64 = 50_000;
-/// Operations between two looks at every figure, and between two looks at everything by `check`.
-const BETWEEN_LOOKS: u64 = 500;
+/// Operations between comparisons with the models, and between runs of `check`.
+const BETWEEN_COMPARISONS: u64 = 500;
 const BETWEEN_CHECKS: u64 = 10_000;
-/// Resources at most.
-const MOST_PARTS: u64 = 12;
-/// Heads of the past that are freed once more.
+/// The most resources.
+const MAX_PARTS: u64 = 12;
+/// Remembered heads, which are freed twice.
 const PAST: usize = 500;
 
-/// A resource, and what is free of it.
+/// A resource and its model.
 struct Part {
     id: ResourceId,
     device: DeviceId,
@@ -46,11 +45,11 @@ struct World {
     arena: VmallocArena,
     random: Random,
     parts: Vec<Part>,
-    /// The blocks that are allocated.
+    /// The allocated blocks.
     allocated: BTreeMap<Pfn, (Order, Mobility)>,
-    /// The blocks that are offline.
+    /// The offline blocks.
     offline: BTreeSet<Pfn>,
-    /// Heads that were given once, of memory that is there.
+    /// Heads of past allocations in present memory.
     past: VecDeque<Pfn>,
     devices: u32,
 }
@@ -84,23 +83,23 @@ impl World {
     }
 
     fn part(&mut self, pfn: Pfn) -> &mut Part {
-        self.parts.iter_mut().find(|part| part.range.contains(pfn)).expect("of memory that is there")
+        self.parts.iter_mut().find(|part| part.range.contains(pfn)).expect("present memory")
     }
 
-    /// A hot-added part, if there is one.
+    /// A random part, if it is hot-added.
     fn any_hot(&mut self) -> Option<usize> {
-        let place = self.random.below(self.parts.len() as u64) as usize;
-        (self.parts[place].device != DeviceId::BOOT).then_some(place)
+        let index = self.random.below(self.parts.len() as u64) as usize;
+        (self.parts[index].device != DeviceId::BOOT).then_some(index)
     }
 
-    /// One operation; `free` of 8 that allocate or free do free.
+    /// Runs one operation. `free` of 8 single-block operations free, the others allocate.
     fn step(&mut self, free: u64) {
         match self.random.below(2000) {
             0 | 1 => self.plug(),
             2 => self.unplug(),
-            3 => self.take_offline(),
-            4 | 5 => self.bring_online(),
-            6..36 => self.look_up(),
+            3 => self.offline(),
+            4 | 5 => self.online(),
+            6..36 => self.query_page(),
             36..76 => self.free_wrongly(),
             76..92 => self.allocate_run(),
             92..110 => self.allocate_up_to(),
@@ -109,16 +108,16 @@ impl World {
         }
     }
 
-    /// A DIMM of any multiple of 2 MiB, at any such place: often behind another, sometimes alone.
+    /// Plugs a DIMM of a random multiple of 2 MiB, behind another one or at a random address.
     fn plug(&mut self) {
-        if self.parts.len() as u64 >= MOST_PARTS {
+        if self.parts.len() as u64 >= MAX_PARTS {
             return;
         }
         let units = [1 + self.random.below(8), 1 + self.random.below(130)][self.random.below(2) as usize];
-        let place = self.random.below(self.parts.len() as u64) as usize;
+        let index = self.random.below(self.parts.len() as u64) as usize;
         let start = match self.random.below(2) {
-            0 if self.parts[place].range.start >= WINDOW.start => self.parts[place].range.end,
-            _ => WINDOW.start.offset(512 * self.random.below(3000)),
+            0 if self.parts[index].range.start >= HOTPLUGGABLE.start => self.parts[index].range.end,
+            _ => HOTPLUGGABLE.start.offset(512 * self.random.below(3000)),
         };
         let range = PfnRange::of(start, 512 * units);
         if self.parts.iter().any(|part| part.range.overlaps(range)) {
@@ -136,10 +135,10 @@ impl World {
         self.parts.push(Part { id, device, node, range, usable, model });
     }
 
-    /// Takes a DIMM away, when nothing of it is allocated any more; before that it is refused, and nothing changes.
+    /// Removes a DIMM. While it holds pinned frames, the removal is refused and changes nothing.
     fn unplug(&mut self) {
-        let Some(place) = self.any_hot() else { return };
-        let (device, range) = (self.parts[place].device, self.parts[place].range);
+        let Some(index) = self.any_hot() else { return };
+        let (device, range) = (self.parts[index].device, self.parts[index].range);
         if self.allocated.range(range.start..range.end).next().is_some() {
             let mut removal = self.memory.begin_remove(device, &|| 0).unwrap();
             let refused = loop {
@@ -149,31 +148,31 @@ impl World {
                 }
             };
             assert!(matches!(refused, Err(RemoveError::Pinned(_))), "{refused:?}");
-            self.look();
+            self.compare();
             self.free_within(range);
         }
         let mut removal = self.memory.begin_remove(device, &|| 0).unwrap();
         while self.memory.remove_step(&self.arena, &mut removal, 1 << 20, &|| 0).unwrap() == Progress::More {}
         self.memory.finish_remove(&self.arena, removal, &|| 0).unwrap();
-        // Old bytes or new ones: what is plugged there next must not care.
+        // The next DIMM there has the old contents or junk.
         match self.random.below(2) {
             0 => self.memory.machine().unplug_keeping(range),
             _ => self.memory.machine().unplug(range),
         }
-        self.parts.swap_remove(place);
+        self.parts.swap_remove(index);
         self.past.retain(|head| !range.contains(*head));
         self.offline.retain(|head| !range.contains(*head));
     }
 
-    /// Takes a section out of use, once nothing there is allocated.
-    fn take_offline(&mut self) {
-        let Some(place) = self.any_hot() else { return };
-        let range = self.parts[place].range;
+    /// Frees the blocks of a section and offlines it.
+    fn offline(&mut self) {
+        let Some(index) = self.any_hot() else { return };
+        let range = self.parts[index].range;
         let range = range.start.offset(self.random.below(range.pages())).section().range();
         self.free_within(range);
         let target = Target::Frames(range);
         let begun = self.memory.begin_offline(target, &|| 0);
-        // A section that is memmap from end to end has nothing to take out of use.
+        // A section that holds only memmap has no frame to offline.
         if self.parts.iter().all(|part| part.usable.intersection(range).is_empty()) {
             assert!(matches!(begun, Err(RemoveError::Absent { range: refused }) if refused == range));
             return;
@@ -188,7 +187,7 @@ impl World {
             let mut at = part_of_it.start;
             while at < part_of_it.end {
                 let Some((head, order)) = part.model.free_at(at) else {
-                    // Offline before.
+                    // Already offline.
                     let (head, order) = part.model.held_at(at).unwrap();
                     at = head.offset(order.pages());
                     continue;
@@ -203,10 +202,10 @@ impl World {
         }
     }
 
-    /// Brings back what of a DIMM is offline.
-    fn bring_online(&mut self) {
-        let Some(place) = self.any_hot() else { return };
-        let part = &mut self.parts[place];
+    /// Onlines a DIMM's offline blocks.
+    fn online(&mut self) {
+        let Some(index) = self.any_hot() else { return };
+        let part = &mut self.parts[index];
         let heads: Vec<Pfn> = self.offline.range(part.range.start..part.range.end).copied().collect();
         let pages: u64 = heads.iter().map(|&head| part.model.give(head).pages()).sum();
         heads.iter().for_each(|head| assert!(self.offline.remove(head)));
@@ -214,10 +213,10 @@ impl World {
         assert_eq!(online.pages, pages);
     }
 
-    /// What any frame is, from the top of its region down.
-    fn look_up(&mut self) {
-        let place = self.random.below(self.parts.len() as u64) as usize;
-        let Part { id, device, range, usable, ref model, .. } = self.parts[place];
+    /// Compares what `page` says about a random frame.
+    fn query_page(&mut self) {
+        let index = self.random.below(self.parts.len() as u64) as usize;
+        let Part { id, device, range, usable, ref model, .. } = self.parts[index];
         let pfn = range.start.offset(self.random.below(range.pages() + 10));
         let page = self.memory.page(pfn);
         if !range.contains(pfn) {
@@ -247,7 +246,7 @@ impl World {
         }
     }
 
-    /// What heads no allocation is not freed: what was freed before, nor any other frame, junk in its descriptor or not.
+    /// Frees a freed block again, and a random frame that heads no allocation: both must be refused.
     fn free_wrongly(&mut self) {
         let past = self.past.get(self.random.below(PAST as u64) as usize).copied();
         let range = self.parts[self.random.below(self.parts.len() as u64) as usize].range;
@@ -257,19 +256,19 @@ impl World {
         }
     }
 
-    /// A node, or none, and whether some region that it allows has what `has` says.
-    fn wish(&mut self, has: impl Fn(&Model) -> bool) -> (Option<NodeId>, bool) {
+    /// A random node, or none, and whether a region that it allows satisfies `fits`.
+    fn pick_node(&mut self, fits: impl Fn(&Model) -> bool) -> (Option<NodeId>, bool) {
         let node = (self.random.below(4) == 0).then(|| NodeId(self.random.below(4) as u32));
         let mut allowed = self.parts.iter().filter(|part| node.is_none_or(|node| part.node == node));
-        (node, allowed.any(|part| has(&part.model)))
+        (node, allowed.any(|part| fits(&part.model)))
     }
 
     fn mobility(&mut self) -> Mobility {
         if self.random.below(4) == 0 { Mobility::Pinned } else { Mobility::Movable }
     }
 
-    /// Notes that a block was allocated: all of it was free, in a region of `node`.
-    fn took(&mut self, block: Block, mobility: Mobility, node: Option<NodeId>) {
+    /// Records an allocated block. All of it must have been free, in a region of `node`.
+    fn record(&mut self, block: Block, mobility: Mobility, node: Option<NodeId>) {
         let part = self.part(block.head);
         assert!(node.is_none_or(|node| part.node == node));
         part.model.take(block.head, block.order);
@@ -280,41 +279,41 @@ impl World {
 
     fn allocate(&mut self) {
         let order = Order(self.random.next().trailing_zeros().min(16) as u8);
-        let (node, there) = self.wish(|model| model.highest() >= Some(order));
+        let (node, fits) = self.pick_node(|model| model.highest() >= Some(order));
         let mobility = self.mobility();
         let got = self.memory.allocate_block(order, node, mobility);
-        assert_eq!(got.is_some(), there, "a block of {order:?} of {node:?}");
+        assert_eq!(got.is_some(), fits, "a block of {order:?} of {node:?}");
         if let Some(block) = got {
             assert_eq!(block.order, order);
-            self.took(block, mobility, node);
+            self.record(block, mobility, node);
         }
     }
 
     fn allocate_up_to(&mut self) {
         let most = Order(self.random.below(17) as u8);
-        let (node, there) = self.wish(|model| model.free_pages() > 0);
+        let (node, fits) = self.pick_node(|model| model.free_pages() > 0);
         let mobility = self.mobility();
         let got = self.memory.allocate_up_to(most, node, mobility);
-        assert_eq!(got.is_some(), there, "up to {most:?} of {node:?}");
+        assert_eq!(got.is_some(), fits, "up to {most:?} of {node:?}");
         if let Some(block) = got {
             assert!(block.order <= most);
-            self.took(block, mobility, node);
+            self.record(block, mobility, node);
         }
     }
 
     fn allocate_run(&mut self) {
         let magnitude = self.random.below(15);
         let pages = (1 << magnitude) + self.random.below(1 << magnitude);
-        let (node, there) = self.wish(|model| model.longest() >= pages);
+        let (node, fits) = self.pick_node(|model| model.longest() >= pages);
         let mobility = self.mobility();
         let got = self.memory.allocate_run(pages, node, mobility);
-        assert_eq!(got.is_some(), there, "a run of {pages} of {node:?}");
+        assert_eq!(got.is_some(), fits, "a run of {pages} of {node:?}");
         let Some(run) = got else { return };
         assert_eq!(run.pages(), pages);
         let mut at = run.start;
         while at < run.end {
             let block = self.memory.block_at(at).unwrap();
-            self.took(block, mobility, node);
+            self.record(block, mobility, node);
             at = block.range().end;
         }
         assert_eq!(at, run.end);
@@ -339,8 +338,8 @@ impl World {
 
     /// The allocated block behind a random frame.
     fn free_any(&mut self) {
-        let place = self.random.below(self.parts.len() as u64) as usize;
-        let range = self.parts[place].range;
+        let index = self.random.below(self.parts.len() as u64) as usize;
+        let range = self.parts[index].range;
         let pfn = range.start.offset(self.random.below(range.pages()));
         let head = self.allocated.range(pfn..).next().or_else(|| self.allocated.iter().next());
         if let Some(head) = head.map(|(&head, _)| head) {
@@ -357,8 +356,8 @@ impl World {
         heads.into_iter().for_each(|head| self.free(head));
     }
 
-    /// Every figure of every region is its model's.
-    fn look(&self) {
+    /// Compares all figures of all regions with the models.
+    fn compare(&self) {
         for Part { id, node, range, model, .. } in &self.parts {
             let info = self.memory.resource(*id).unwrap();
             assert_eq!((info.range, info.node), (*range, *node));
@@ -371,10 +370,10 @@ impl World {
     }
 }
 
-/// Proves that over a million operations the core and the eager models agree: an allocation succeeds exactly when a
-/// region has what it asks for, no frame is handed out twice, what is not allocated is not freed, every frame is what
-/// the model says, and when all is freed and taken away everything is as at the start. Fails when anything between the
-/// cache and a region's bits goes wrong, or a word is read that was not written.
+/// Proves that over a million operations the core and the models agree: an allocation succeeds exactly when a region can
+/// serve it, no frame is allocated twice, only allocated blocks can be freed, every frame has the model's state, and the
+/// totals are as at the start when everything is freed and removed. Fails on any error between the frame cache and a
+/// region's bits, or when an unwritten word is read.
 #[test]
 fn a_million_operations_match_the_models() {
     let seed = setting("MM_SEED", std::process::id().into());
@@ -386,22 +385,22 @@ fn a_million_operations_match_the_models() {
         let mut world = World::new(seed.wrapping_add(done));
         let before = world.memory.totals();
         for n in 0..ON_ONE_MACHINE.min(operations - done) {
-            // It fills up, empties, and stays about as it is, in turns.
+            // Memory fills, empties and stays about as full, in turns.
             world.step([1, 7, 4, 4, 2, 6][(n / 4000 % 6) as usize]);
-            if n % BETWEEN_LOOKS == 0 {
-                world.look();
+            if n % BETWEEN_COMPARISONS == 0 {
+                world.compare();
             }
             if n % BETWEEN_CHECKS == 0 {
                 assert_invariants(&world.memory);
             }
             done += 1;
         }
-        world.look();
-        world.free_within(PfnRange::new(Pfn(0), WINDOW.end));
+        world.compare();
+        world.free_within(PfnRange::new(Pfn(0), HOTPLUGGABLE.end));
         while world.parts.iter().any(|part| part.device != DeviceId::BOOT) {
             world.unplug();
         }
-        world.look();
+        world.compare();
         assert_invariants(&world.memory);
         assert_eq!(world.memory.totals(), before);
     }

@@ -1,4 +1,4 @@
-//! Memory that is gone before anybody asked: every access to it panics, and everything else goes on.
+//! Tests of surprise removal: accesses to the removed memory panic, everything else must keep working.
 
 use std::vec::Vec;
 
@@ -8,11 +8,11 @@ use super::*;
 use crate::hot_remove::{RemoveError, SurpriseRemoved};
 use crate::vmalloc::{AllocError, Progress, Shape, Verified, VmallocArena};
 
-/// Proves that of neighbours that share tables any can go without notice: the shared tables are built anew for those
-/// who stay, who work to their last frame, and can be removed, plugged and removed again. Fails when a word of the
-/// memory that is gone is touched, a table of it is still linked, or what is built leads elsewhere.
+/// Proves that any of several neighbours that share tables can be surprise-removed: the shared tables are rebuilt, every
+/// frame of the others stays usable, and they can be removed, plugged and removed again. Fails when removed memory is
+/// accessed, a table in it stays linked, or a rebuilt table maps other frames.
 #[test]
-fn neighbours_go_on() {
+fn neighbours_keep_working() {
     for gib_leaves in [Support::No, Support::Yes] {
         let sizes = [100, 1000, 62, 30];
         for victim in 0..sizes.len() {
@@ -42,8 +42,8 @@ fn neighbours_go_on() {
     }
 }
 
-/// Proves that allocations which had frames in what is gone are lost and say so, that what was left of them is free
-/// again at once, and that others keep their bytes. Fails when a frame is lost with them that is still there.
+/// Proves that allocations with frames in surprise-removed memory are lost and report it, that their other frames are
+/// free at once, and that other allocations keep their bytes. Fails when a present frame is lost with them.
 #[test]
 fn allocations_are_lost_by_name() {
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
@@ -55,7 +55,7 @@ fn allocations_are_lost_by_name() {
     let kept = allocate(&memory, &arena, 600, Some(8), Mobility::Movable, Shape::Scattered).unwrap();
     let pinned = allocate(&memory, &arena, 30, Some(7), Mobility::Pinned, Shape::Scattered).unwrap();
     let run = allocate(&memory, &arena, 700, Some(7), Mobility::Movable, Shape::Contiguous).unwrap();
-    // All that is left anywhere: some of it in the DIMM that will go.
+    // All remaining frames, some of them in the DIMM to be removed.
     let all = crate::vmalloc::Request {
         amount: crate::vmalloc::Amount::All,
         node: None,
@@ -83,9 +83,9 @@ fn allocations_are_lost_by_name() {
     assert_invariants(&memory);
 }
 
-/// Proves that page tables of allocations that were in what is gone are a hole and no more: who was mapped through them
-/// is lost, its blocks elsewhere are found and free again. Also in the middle of the removal of that very device,
-/// which then ends by saying so, and while an allocation is being made.
+/// Proves that losing the page tables of allocations loses just these allocations: their blocks in other memory are found
+/// and freed. Also during a removal of the same device, which then ends with an error, and while an allocation grows.
+/// Fails when a block is leaked or a removed table is read.
 #[test]
 fn page_tables_are_lost_too() {
     for removing in [false, true] {
@@ -117,7 +117,7 @@ fn page_tables_are_lost_too() {
         memory.machine().surprise_remove(dimms[0]);
         let SurpriseRemoved { lost_pages, allocations, .. } =
             memory.surprise_remove(&arena, DeviceId(1)).unwrap();
-        assert_eq!((lost_pages, allocations), (0, 2), "no frame of theirs, but their tables");
+        assert_eq!((lost_pages, allocations), (0, 2), "only their tables were removed");
         assert_invariants(&memory);
         if let Some(mut removal) = removal {
             assert_eq!(

@@ -1,5 +1,5 @@
-//! Every public function with every kind of argument: the smallest, the largest, those at a border and beyond it. An
-//! answer or an error, and nothing has changed that should not; never a panic (overflows are checked here).
+//! Tests of every public function with extreme arguments: the smallest, the largest, those at and beyond each limit. Each
+//! returns a result or an error and changes nothing else. None panics; these tests check overflows.
 
 use std::string::ToString;
 use std::vec::Vec;
@@ -17,7 +17,7 @@ use crate::poison::Mode;
 use crate::section;
 use crate::vmalloc::{AllocationId, Amount, Progress, Request, Shape, VmallocArena};
 
-/// Numbers at which arithmetic breaks.
+/// Numbers at which arithmetic may overflow.
 fn numbers() -> Vec<u64> {
     let powers = [0, 1, 9, 12, 15, 18, 27, 33, 34, 35, 40, 46, 51, 52, 57, 58, 63];
     let around = powers.iter().flat_map(|&bit| [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1]);
@@ -31,7 +31,7 @@ fn nodes() -> [Option<NodeId>; 5] {
 fn ranges() -> Vec<PfnRange> {
     let ends: Vec<u64> = numbers().into_iter().step_by(3).collect();
     let pairs = ends.iter().flat_map(|&start| ends.iter().map(move |&end| (Pfn(start), Pfn(end))));
-    // Built by hand too: the fields are public, and one may end before it starts.
+    // Also with the end before the start, since the fields are public.
     pairs.flat_map(|(start, end)| [PfnRange { start, end }, PfnRange::of(start, end.0)]).collect()
 }
 
@@ -41,7 +41,7 @@ fn memory() -> Memory<SimMachine> {
     memory
 }
 
-/// Proves that units take every number. Fails when one shifts, adds or multiplies without a thought for the end.
+/// Proves that the address types accept every number. Fails when one of them overflows.
 #[test]
 fn units() {
     for n in numbers() {
@@ -67,9 +67,8 @@ fn units() {
     }
 }
 
-/// Proves that allocating and freeing take every order, number of pages, node and frame: what cannot be had is `None` or
-/// an error, and in the end everything is free again. Fails when an order or a number of pages indexes or shifts beyond
-/// the highest.
+/// Proves that allocating and freeing accept every order, size, node and frame, return `None` or an error for impossible
+/// ones, and leave everything free. Fails when an order or size indexes or shifts beyond the highest.
 #[test]
 fn allocating() {
     let memory = memory();
@@ -104,9 +103,9 @@ fn allocating() {
     assert_invariants(&memory);
 }
 
-/// Proves that looking takes every frame, section, range and resource.
+/// Proves that queries accept every frame, section, range and resource. Fails when one of them panics.
 #[test]
-fn looking() {
+fn queries() {
     let memory = memory();
     let ids = [0, 1, 2, u32::MAX].map(ResourceId);
     for n in numbers() {
@@ -117,7 +116,7 @@ fn looking() {
             let _ = memory.section(id, SectionNr(n));
             for most in [0, 1, u64::MAX] {
                 let (_, next) = memory.check_poison(id, pfn, most, &mut |_| {});
-                assert!(next.is_none_or(|next| next > pfn), "it gets on");
+                assert!(next.is_none_or(|next| next > pfn), "no progress");
             }
         }
         memory.with_tables(|tables, machine| {
@@ -145,9 +144,10 @@ fn looking() {
     assert_invariants(&memory);
 }
 
-/// Proves that adding and taking away take every device, range, node and target; what is refused changes nothing.
+/// Proves that adding, removing and offlining accept every device, range, node and target, and that a refusal changes
+/// nothing. Fails when one of them panics.
 #[test]
-fn adding_and_taking_away() {
+fn adding_and_removing() {
     let (memory, arena) = (memory(), VmallocArena::new());
     let before = memory.totals();
     memory.set_poison(Mode::On);
@@ -203,9 +203,9 @@ fn adding_and_taking_away() {
     assert_invariants(&memory);
 }
 
-/// Proves that the arena takes every request, number and address.
+/// Proves that the vmalloc arena accepts every request, number and address. Fails when one of them panics.
 #[test]
-fn the_window() {
+fn the_arena() {
     let (memory, arena) = (memory(), VmallocArena::new());
     let before = memory.totals();
     let amounts = numbers().into_iter().map(Amount::Pages);
@@ -240,15 +240,15 @@ fn the_window() {
     assert_invariants(&memory);
 }
 
-/// Proves that the firmware's map, early frames and page tables take every range and address: a mapping is refused or
-/// made, and one that fails changes nothing.
+/// Proves that the firmware map, the boot allocator and page tables accept every range and address, and that a failed
+/// mapping changes nothing. Fails when one of them panics.
 #[test]
 fn maps_and_tables() {
     let kinds = [EntryKind::Usable, EntryKind::Reserved, EntryKind::Occupied(Owner::Boot)];
     let mut entries = Vec::new();
-    for (place, range) in ranges().into_iter().enumerate() {
+    for (n, range) in ranges().into_iter().enumerate() {
         let (start, end) = (PhysAddr(range.start.0), PhysAddr(range.end.0));
-        entries.push(MapEntry { start, end, kind: kinds[place % kinds.len()] });
+        entries.push(MapEntry { start, end, kind: kinds[n % kinds.len()] });
         entries = entries.split_off(entries.len().saturating_sub(5));
         if let Ok(map) = FirmwareMap::new(entries.iter().copied()) {
             let mut early = BootAllocator::new(map.ranges(), map.occupied());
@@ -269,7 +269,7 @@ fn maps_and_tables() {
                 let mapping = Mapping::data(virt, PhysAddr(phys), pages);
                 for mapping in [mapping, mapping.largest(LeafSize::K4), mapping.permanent()] {
                     memory.with_tables(|tables, machine| {
-                        // Where the tables are there already it can be made: it is taken out again.
+                        // It succeeds where the tables exist.
                         if tables.map(machine, &mapping, &mut NoFrames).is_ok() {
                             tables.unmap(machine, virt, pages, &mut NoFrames).unwrap();
                         } else {
