@@ -1,4 +1,6 @@
-//! The address and width of a hardware access, shared by fields and the host.
+//! Hardware accesses as fields and the host share them: address, width, and the reason of a refusal.
+use alloc::string::String;
+use core::fmt;
 
 /// The width of one hardware access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,4 +50,22 @@ pub struct PciAddress {
     pub device: u8,
     /// Function, 0..=7.
     pub function: u8,
+}
+
+/// Why the host refused an access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostError(String);
+
+impl HostError {
+    /// An error with its reason as text.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }

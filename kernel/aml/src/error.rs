@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use crate::host::HostError;
+use crate::access::HostError;
 use crate::value::Kind;
 
 /// An evaluation or a load that failed: the reason and the AML path where it happened.

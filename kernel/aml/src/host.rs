@@ -1,27 +1,6 @@
 //! The interface to the interpreter's host: hardware access, time, notifications.
-use alloc::string::String;
-use core::fmt;
-
-use crate::access::{PciAddress, Width};
+use crate::access::{HostError, PciAddress, Width};
 use crate::namespace::Notified;
-
-/// Why the host refused an access.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostError(String);
-
-impl HostError {
-    /// An error with its reason as text.
-    #[must_use]
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-}
-
-impl fmt::Display for HostError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The interpreter's host. It never gets a value wider than `width`, and need not mask the values it returns.
 pub trait Host {

@@ -58,9 +58,9 @@ mod sync;
 mod value;
 mod walk;
 
-pub use access::{PciAddress, Width};
+pub use access::{HostError, PciAddress, Width};
 pub use error::{Error, ErrorKind};
-pub use host::{Host, HostError};
+pub use host::Host;
 pub use interpreter::{Aml, ToHandle};
 pub use load::{Extent, Loaded, Refused};
 pub use model::Handle;
