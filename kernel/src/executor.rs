@@ -11,8 +11,7 @@
 //! interrupt can arrive (crate `carapace-irq`).
 
 use crate::arch::interrupts::ThisCpu;
-use crate::arch::serial::{self, Input, Port};
-use crate::arch::time;
+use crate::arch::{local_apic, time};
 use carapace_irq::WakeFlag;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
@@ -33,8 +32,17 @@ pub fn wake() {
 const VTABLE: RawWakerVTable =
     RawWakerVTable::new(|_| RawWaker::new(core::ptr::null(), &VTABLE), |_| wake(), |_| wake(), |_| {});
 
-/// Polls `futures` round-robin until one of them completes.
-pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>]) {
+/// Whether the executor may sleep after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Until something wakes it.
+    Sleep,
+    /// No: an input exists that raises no interrupt.
+    Poll,
+}
+
+/// Polls `futures` round-robin until one of them completes. `end_of_turn` runs after each turn.
+pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>], end_of_turn: fn() -> Next) {
     // SAFETY: the functions of the table ignore the data pointer, may be called from any context (they only store to
     // an atomic), and have nothing to drop, so the contract of `RawWakerVTable` holds.
     let waker = unsafe { Waker::from_raw(RawWaker::new(core::ptr::null(), &VTABLE)) };
@@ -48,26 +56,20 @@ pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>]) {
                     return;
                 }
             }
-            // Send queued output; that makes space for log lines, those of interrupt handlers included.
-            crate::memory::tell_findings();
-            serial::pump();
-            crate::log::flush();
+            if end_of_turn() == Next::Poll {
+                wake();
+            }
         }
-        idle();
+        sleep();
     }
 }
 
-/// Sleeps until the next interrupt or the earliest deadline, unless a future is awake. Without interrupts (no usable IO
-/// APIC) nothing would end the sleep, so the executor polls continuously.
-fn idle() {
-    if serial::input(Port::Console) == Input::Polled {
-        wake();
-        return;
-    }
+/// Sleeps until the next interrupt or the earliest deadline, unless a future is awake.
+fn sleep() {
     let deadline = DEADLINE.load(Ordering::Relaxed);
     AWAKE.sleep_unless_awake::<ThisCpu>(|| {
         if deadline != u64::MAX {
-            time::wake_at(Duration::from_nanos(deadline));
+            local_apic::wake_at(Duration::from_nanos(deadline));
         }
     });
 }

@@ -12,7 +12,9 @@
 //! were printed are counted and reported in their place. Panic reports bypass the log.
 //! Lock order: the ring's lock is held only while a line is copied, never while the console prints.
 
-use crate::arch::{self, InterruptContext, serial, time};
+use crate::arch::interrupts::{self, InterruptContext};
+use crate::arch::time;
+use crate::drivers::serial;
 use crate::sync::{IrqMutex, Rank};
 use carapace_irq::log_ring::{Line, LogRing};
 use core::fmt::{self, Write};
@@ -129,7 +131,7 @@ fn print_plainly() {
 /// Prints unprinted lines, as far as the serial transmit queue has space. Does nothing in an interrupt handler or while
 /// the console prints already.
 pub fn flush() {
-    if arch::context() == InterruptContext::Handler || PRINTING.swap(true, Ordering::Acquire) {
+    if interrupts::context() == InterruptContext::Handler || PRINTING.swap(true, Ordering::Acquire) {
         return;
     }
     let console = STATE.lock().console.unwrap_or(print_plainly);

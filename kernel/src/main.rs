@@ -9,25 +9,34 @@ extern crate alloc;
 mod acpi;
 mod arch;
 mod commands;
+mod drivers;
 mod executor;
 mod hotplug;
 mod log;
 mod memory;
+mod panic;
 mod shell;
-mod situation;
 mod sync;
 mod uevents;
 
 use ::log::{error, info, warn};
 use acpi::register::Access;
 use acpi::tables::StaticTables;
-use arch::serial::Port;
+use arch::interrupts::park;
+use arch::local_apic::NotMapped;
+use arch::trap::Hooks;
+use arch::{interrupts, io_apic, local_apic, machine_check, time};
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig};
+use carapace_acpi::madt::Madt;
 use carapace_mm::addr::PhysAddr;
 use carapace_mm::address_space::{BOOT_INFO, DIRECT_MAP, STACKS};
 use carapace_mm::machine::Support;
 use core::pin::pin;
+use core::time::Duration;
+use drivers::serial::{self, Input, Port};
+use drivers::{debug_exit, qemu, restart_guard};
+use executor::Next;
 use memory::boot::StartError;
 use memory::devices::Caching;
 
@@ -48,11 +57,12 @@ bootloader_api::entry_point!(main, config = &CONFIG);
 
 fn main(info: &'static mut BootInfo) -> ! {
     sync::init();
-    arch::init();
-    arch::backtrace::init(info);
-    let calibration = arch::time::init();
+    arch::init(Hooks { exception: panic::on_exception, interrupted: executor::wake });
+    qemu::init();
+    panic::backtrace::init(info);
+    let calibration = time::init();
     log::init();
-    let serial = arch::serial::init(Port::Console);
+    let serial = serial::init(Port::Console);
     let protections = arch::cpu::protect();
     info!("carapace {} on {}", env!("CARGO_PKG_VERSION"), arch::cpu::Name);
     if let Err(error) = serial {
@@ -66,24 +76,57 @@ fn main(info: &'static mut BootInfo) -> ! {
         Ok(tables) => devices(tables),
         Err(error @ StartError::OutOfMemory(_)) => {
             error!("{error}; give the machine more");
-            arch::exit::not_enough_memory()
+            debug_exit::not_enough_memory()
         }
         Err(error) => panic!("the kernel cannot start: {error}"),
     }
-    arch::restart_guard::up();
-    executor::run(&mut [
-        pin!(acpi::events::events()),
-        pin!(acpi::eject::ejections()),
-        pin!(shell()),
-        pin!(shell::rpc::run()),
-        pin!(arch::machine_check::watch()),
-    ]);
-    arch::exit::park()
+    restart_guard::up();
+    executor::run(
+        &mut [
+            pin!(acpi::events::events()),
+            pin!(acpi::eject::ejections()),
+            pin!(shell()),
+            pin!(shell::rpc::run()),
+            pin!(machine_checks()),
+        ],
+        end_of_turn,
+    );
+    park()
+}
+
+/// Sends queued output; that makes space for log lines, those of interrupt handlers included. Input without an interrupt
+/// (no usable IO APIC) must be polled.
+fn end_of_turn() -> Next {
+    memory::tell_findings();
+    serial::pump();
+    log::flush();
+    if serial::input(Port::Console) == Input::Polled { Next::Poll } else { Next::Sleep }
 }
 
 /// The shell as a task: it never ends.
 async fn shell() {
     shell::run().await
+}
+
+/// How long a corrected machine check may wait to be logged.
+const MACHINE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Logs corrected machine checks, as a task.
+async fn machine_checks() {
+    if !machine_check::has_banks() {
+        return core::future::pending().await;
+    }
+    loop {
+        machine_check::poll();
+        executor::sleep_until(time::uptime() + MACHINE_CHECK_INTERVAL).await;
+    }
+}
+
+/// Starts the interrupt controllers, all pins masked.
+fn interrupt_controllers(madt: &Madt) -> Result<(), NotMapped> {
+    let mut map = |at, bytes| memory::devices::map(at, bytes, Caching::Device).ok();
+    local_apic::init(madt.local_apic, &mut map)?;
+    io_apic::init(madt, &mut map)
 }
 
 /// Memory first, since everything else stands on it. In between, the firmware's static tables: they need
@@ -111,31 +154,30 @@ fn tell_processors(processors: u32) {
 /// fails here is logged and left out; the shell comes up in any case, by polling if need be.
 fn devices(tables: Option<StaticTables>) {
     let Some(tables) = tables else { return };
-    let mut map = |at, bytes| memory::devices::map(at, bytes, Caching::Device).ok();
-    match tables.madt().map(|madt| (madt.processors.len() as u32, arch::apic::init(&madt, &mut map))) {
+    match tables.madt().map(|madt| (madt.processors.len() as u32, interrupt_controllers(&madt))) {
         Ok((processors, Ok(()))) => tell_processors(processors),
         Ok((_, Err(error))) => error!("interrupt controllers: {error}"),
         Err(error) => error!("interrupt controllers: {error}"),
     }
-    if let Err(error) = arch::apic::route_serial(Port::Console) {
+    if let Err(error) = serial::use_interrupts(Port::Console) {
         warn!("serial line: {error}; input is polled");
     }
     // A machine without a second one is an ordinary machine.
-    if arch::serial::init(Port::Remote).is_ok() {
-        match arch::apic::route_serial(Port::Remote) {
+    if serial::init(Port::Remote).is_ok() {
+        match serial::use_interrupts(Port::Remote) {
             Ok(()) => info!("a second serial line, for programs"),
             Err(error) => warn!("second serial line: {error}; it is not used"),
         }
     }
     let timer = tables.fadt().ok().and_then(|fadt| fadt.pm_timer).and_then(|timer| timer.ports(4));
-    let timer = timer.and_then(arch::time::calibrate_by_pm_timer);
+    let timer = timer.and_then(time::calibrate_by_pm_timer);
     if let Some(calibration) = timer {
         info!("clock: {} kHz by {}", calibration.tsc_hz / 1000, calibration.reference);
     }
     if let Err(error) = acpi::start(tables) {
         error!("no memory hotplug: {error}");
     }
-    arch::interrupts::enable();
+    interrupts::enable();
     if let Err(error) = acpi::listen() {
         error!("no events from ACPI: {error}");
     }
@@ -144,5 +186,5 @@ fn devices(tables: Option<StaticTables>) {
 #[cfg_attr(target_os = "none", panic_handler)]
 #[cfg_attr(not(target_os = "none"), allow(dead_code))]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    arch::panic_report(info)
+    panic::on_panic(info)
 }

@@ -18,7 +18,7 @@ fn report(mut guest: Guest) -> String {
 #[test]
 fn faults_are_named() {
     for (fault, words) in [
-        ("stack", &["8: double fault", "guard page below the kernel's main stack", "provoke::nest"][..]),
+        ("stack", &["8: double fault", "guard page below the kernel's main stack", "cpu_faults::nest"][..]),
         ("null", &["14: page fault", "read from a page that is not present", "a null pointer?"]),
         ("absent", &["direct map + 0x3ffffffff000", "section 524287, where no memory is present"]),
         ("descriptor", &["descriptor of frame 0x3ffffffff, section 524287, where no memory is present"]),
@@ -36,7 +36,7 @@ fn faults_are_named() {
         let report = report(guest);
         let always = [
             "backtrace, innermost first",
-            "carapace::arch::provoke::",
+            "carapace::commands::lkdtm::cpu_faults::",
             "cr3 0",
             "locks held: none",
             "ACPI events on, SCI 9",

@@ -16,7 +16,7 @@ fn panic_ends_with_33() {
     let names: Vec<&str> =
         report.lines().skip(1).filter_map(|line| line.split_once("  ffffffff")?.1.get(10..)).collect();
     let led_to = [
-        "carapace::arch::exceptions::panic_report + ",
+        "carapace::panic::on_panic + ",
         "rust_begin_unwind + ",
         "core::panicking::panic_fmt + ",
         "carapace::commands::lkdtm::panic::{{closure}} + ",

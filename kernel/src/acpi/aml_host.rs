@@ -5,8 +5,8 @@
 //! queued; the main loop handles it after the evaluation.
 
 use super::register::{self, Access, Register, RegisterError};
-use crate::arch::pci::Function;
 use crate::arch::time;
+use crate::drivers::pci::Function;
 use crate::hotplug;
 use alloc::format;
 use alloc::vec::Vec;

@@ -8,11 +8,12 @@
 //!
 //! Why repeat: QEMU's handler scans each slot once and, for a slot with both an insertion and an ejection pending, sends
 //! only the first. The task yields after each notification. Neighbours: `gpe` has the events, `notify` handles a
-//! notification, `arch::apic` the SCI.
+//! notification, `sci` receives the interrupt.
 
 use super::register::{Access, RegisterError, Width};
+use super::sci::{self, Sci};
 use super::{Acpi, aml_host, notify};
-use crate::arch::apic::{self, Sci};
+use crate::arch::io_apic::RouteError;
 use crate::arch::time;
 use crate::executor;
 use crate::hotplug::{self, Answer};
@@ -52,7 +53,7 @@ pub enum ListenError {
     /// The firmware did not switch to ACPI mode on request.
     NotHandedOver,
     /// The SCI cannot be routed.
-    Sci(apic::ApicError),
+    Sci(RouteError),
 }
 
 impl From<RegisterError> for ListenError {
@@ -93,7 +94,7 @@ pub(super) fn listen(acpi: &Acpi) -> Result<(), ListenError> {
     }
     // Route the SCI before enabling events: a masked, edge-triggered IO APIC pin loses a level that rises (QEMU's
     // does). No status is cleared, so events raised since the scan are served.
-    apic::route_sci(acpi.fadt.sci).map_err(ListenError::Sci)?;
+    sci::route(acpi.fadt.sci).map_err(ListenError::Sci)?;
     acpi.gpes.enable()?;
     info!("ACPI events on, SCI {}", acpi.fadt.sci);
     Ok(())
@@ -142,8 +143,8 @@ pub async fn events() {
         if idle >= MAX_IDLE {
             executor::sleep_until(time::uptime() + IDLE_PAUSE).await;
         }
-        apic::unmask_sci();
-        poll_fn(|_| match apic::take_sci() {
+        sci::unmask();
+        poll_fn(|_| match sci::take() {
             Sci::Came => Poll::Ready(()),
             Sci::Quiet => Poll::Pending,
         })
@@ -151,8 +152,7 @@ pub async fn events() {
         super::with(|acpi| {
             acpi.interrupts = acpi.interrupts.saturating_add(1);
             let heap_bytes = Some(heap::stats().used);
-            acpi.sci_start =
-                SciStart { at_ns: apic::sci_at_ns(), aml_ns: acpi.namespace.spent_ns, heap_bytes };
+            acpi.sci_start = SciStart { at_ns: sci::at_ns(), aml_ns: acpi.namespace.spent_ns, heap_bytes };
         });
     }
 }

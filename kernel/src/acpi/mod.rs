@@ -4,7 +4,7 @@
 //!  tables             the firmware's static tables, mapped before there is a heap
 //!  namespace          DSDT and SSDTs in crate `carapace-aml`; aml_host, register: its hardware access
 //!  memory_device      PNP0C80: _STA, _CRS, _PXM, and _OST
-//!  gpe, events        SCI -> event -> its method -> Notify
+//!  sci, gpe, events   SCI -> event -> its method -> Notify
 //!  notify             Notify -> hotplug -> _OST
 //!  eject              Notify 3 -> memory removed in steps -> _EJ0 -> _OST
 //!  sleep              power-off and restart
@@ -22,6 +22,7 @@ pub mod memory_device;
 pub mod namespace;
 pub mod notify;
 pub mod register;
+mod sci;
 pub mod sleep;
 pub mod tables;
 

@@ -6,9 +6,9 @@
 //!
 //! Neighbours: `carapace_acpi::fadt` defines [`Register`]; `arch::port` and `memory::devices` do the access.
 
-use crate::arch::pci::{self, Function};
 use crate::arch::port::{self, PortNumber, Ports};
-use crate::arch::{fw_cfg, serial};
+use crate::drivers::pci::{self, Function};
+use crate::drivers::{fw_cfg, serial};
 use crate::memory::devices::{self, Caching, DeviceMapError};
 use carapace_acpi::protected::{self, Protected};
 use carapace_mm::addr::{PhysAddr, VirtAddr};

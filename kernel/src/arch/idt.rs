@@ -10,58 +10,14 @@
 //! `extern "x86-interrupt"` is not stable, hence the stubs. Invariants: gates are interrupt gates, so
 //! handlers run with interrupts off; the three faults of `stacks` switch stacks, everything else runs
 //! on the stack it interrupted (the target has no red zone). Handlers use no SSE registers (the target
-//! has soft floats), so none are saved.
+//! has soft floats), so none are saved. Neighbours: `trap` has the frame and dispatches, `stacks` the stacks.
 
 use super::stacks::FaultStack;
-use super::{exceptions, vectors};
+use super::trap::dispatch;
 use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::instructions::segmentation::{CS, Segment};
 use x86_64::instructions::tables::lidt;
 use x86_64::structures::DescriptorTablePointer;
-
-/// The registers at the moment of an interrupt or exception, in the order the stub pushes them.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "the field names are the registers' names")]
-pub struct TrapFrame {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rbp: u64,
-    pub rdi: u64,
-    pub rsi: u64,
-    pub rdx: u64,
-    pub rcx: u64,
-    pub rbx: u64,
-    pub rax: u64,
-    /// Pushed by the stub.
-    pub vector: u64,
-    /// Pushed by the CPU, or 0 by the stub.
-    pub error_code: u64,
-    // From here on pushed by the CPU (Intel SDM vol. 3, figure 6-9).
-    pub rip: u64,
-    pub cs: u64,
-    pub rflags: u64,
-    pub rsp: u64,
-    pub ss: u64,
-}
-
-const _: () = {
-    assert!(size_of::<TrapFrame>() == 22 * 8);
-    // The CPU aligns the stack to 16 before it pushes, so the handler is called with the alignment the
-    // C calling convention asks for.
-    assert!(size_of::<TrapFrame>().is_multiple_of(16));
-};
-
-/// Exceptions for which the CPU pushes an error code: 8, 10 to 14, 17, 21, 29, 30 (Intel SDM vol. 3,
-/// table 6-1; AMD APM vol. 2, section 8.2 for 29 and 30). The stubs test the same mask.
-pub const HAS_ERROR_CODE: u32 = 1 << 8 | 0x1f << 10 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30;
-const _: () = assert!(HAS_ERROR_CODE == 0x6022_7d00);
 
 /// Bytes from one stub to the next.
 const STUB_BYTES: u64 = 16;
@@ -128,18 +84,10 @@ extern "C" fn common() {
     )
 }
 
-/// Whether the function that begins at `address` is the one that saves a [`TrapFrame`] and calls Rust with it: what
+/// Whether the function that begins at `address` is the one that saves a `TrapFrame` and calls Rust with it: what
 /// lies above its return address on the stack is then the frame.
-pub(super) fn saves_frame(address: u64) -> bool {
+pub fn saves_frame(address: u64) -> bool {
     address == common as *const () as u64
-}
-
-/// From the stubs: exceptions are reported and end the kernel, everything else goes to its handler.
-extern "C" fn dispatch(frame: &TrapFrame) {
-    match u8::try_from(frame.vector) {
-        Ok(vector @ 32..) => vectors::handle(vector),
-        _ => exceptions::report(frame),
-    }
 }
 
 /// The gates, two words each; atomics because the CPU reads them while they are `static`.

@@ -5,15 +5,13 @@
 //!  corrected    --nothing----> bank --poll()--> a line of the log, the bank is free again
 //! ```
 //!
-//! Of what the CPU has corrected it says nothing by itself, and a bank that nobody empties has no room for the next
-//! error. So [`watch`] looks every few seconds, and `check` at once. Invariant: [`poll`] empties banks of corrected
-//! errors only; what is uncorrected is left for the report. One CPU runs: it is its banks that are looked at.
+//! The CPU does not announce a corrected error, and a bank that is not emptied has no room for the next
+//! error. So a task of the main loop polls every few seconds, and the shell's `check` at once. Invariant: [`poll`]
+//! empties banks of corrected errors only; uncorrected ones are left for the report. Both read the banks of the CPU that
+//! calls.
 
-use crate::arch::time;
-use crate::executor::sleep_until;
 use carapace_mm::addr::PhysAddr;
 use core::fmt::{self, Write};
-use core::time::Duration;
 use log::warn;
 use raw_cpuid::CpuId;
 use x86_64::registers::model_specific::Msr;
@@ -30,9 +28,6 @@ const UNCORRECTED: u64 = 1 << 61;
 const MEANINGS: [(u64, &str); 3] =
     [(1 << 62, "others are lost"), (UNCORRECTED, "uncorrected"), (1 << 57, "what ran cannot go on")];
 
-/// How long a corrected error may wait to be told.
-const INTERVAL: Duration = Duration::from_secs(10);
-
 fn read(register: u32) -> u64 {
     // SAFETY: called where CPUID has the architecture (MCA), for banks that the CPU has counted; reading
     // these has no effect.
@@ -40,7 +35,7 @@ fn read(register: u32) -> u64 {
 }
 
 /// Whether the CPU has banks.
-fn has_banks() -> bool {
+pub fn has_banks() -> bool {
     CpuId::new().get_feature_info().is_some_and(|features| features.has_mca())
 }
 
@@ -83,7 +78,7 @@ impl fmt::Display for Bank {
 }
 
 /// Writes the overall status and every bank that holds an error.
-pub(super) fn write_banks(out: &mut impl Write) -> fmt::Result {
+pub fn write_banks(out: &mut impl Write) -> fmt::Result {
     if !has_banks() {
         return Ok(());
     }
@@ -91,23 +86,12 @@ pub(super) fn write_banks(out: &mut impl Write) -> fmt::Result {
     Bank::filled().try_for_each(|bank| writeln!(out, "  {bank}"))
 }
 
-/// Tells the log of every error that the CPU has corrected since the last time.
+/// Logs every error that the CPU has corrected since the last call.
 pub fn poll() {
     if has_banks() {
         for bank in Bank::filled().filter(|bank| bank.status & UNCORRECTED == 0) {
             warn!("machine check, corrected: {bank}");
             bank.empty();
         }
-    }
-}
-
-/// Polls now and then: a task of the main loop, which never ends.
-pub async fn watch() {
-    if !has_banks() {
-        return core::future::pending().await;
-    }
-    loop {
-        poll();
-        sleep_until(time::uptime() + INTERVAL).await;
     }
 }

@@ -1,50 +1,40 @@
-//! The CPU and the devices every PC has: descriptor tables, exceptions, interrupt controllers, clock,
-//! serial line, ports, paging registers. Nearly all of the kernel's `unsafe` lies here.
+//! The CPU and the parts of a PC that belong to it: descriptor tables, traps, interrupt controllers, clock, ports,
+//! paging registers. Most of the kernel's `unsafe` lies here.
 //!
 //! ```text
-//!  init            GDT, TSS, IDT, legacy controllers masked          first thing in main
-//!  backtrace::init what the loader tells and a fatal report needs
-//!  cpu::protect    NX, WP, SMEP, SMAP, UMIP, global pages
-//!  time::init      the TSC against the PIT
-//!  serial::init    the line's registers (output worked before)
-//!  apic::init      local and IO APICs                                after ACPI's static tables
-//!  apic::route_*   the serial line's and ACPI's interrupts           when their users are ready
+//!  init                   GDT, TSS, IDT, the hooks of the kernel above, legacy controllers masked   first in main
+//!  time::init             the TSC against the PIT
+//!  cpu::protect           NX, WP, SMEP, SMAP, UMIP, global pages
+//!  local_apic, io_apic    ::init, after ACPI's static tables; io_apic::route for each device's interrupt
 //! ```
 //!
-//! Neighbours: `memory` maps the APICs' registers and owns the page tables, `acpi` hands in what the
-//! MADT and the FADT say as plain data, `executor` sleeps through `interrupts`.
+//! Invariant: nothing here imports another folder of the kernel. Needed from above are [`trap::Hooks`] and the handlers
+//! of interrupts ([`vectors::set_handler`]); of the crates, the locks, the types of addresses, and the MADT as data.
+//!
+//! Neighbours: `drivers` and `acpi` route their interrupts, `panic` serves exceptions, `executor` sleeps through
+//! `interrupts`, `memory` maps the APICs' registers and owns the page tables.
 
-pub mod apic;
-pub mod backtrace;
 pub mod cpu;
 mod descriptors;
-mod exceptions;
-pub mod exit;
-pub mod fw_cfg;
-mod idt;
+pub mod idt;
 pub mod interrupts;
+pub mod io_apic;
+pub mod local_apic;
 pub mod machine_check;
-pub mod pci;
 pub mod percpu;
 mod pic;
 pub mod port;
-pub mod provoke;
-pub mod qemu;
-pub mod restart_guard;
-pub mod serial;
 pub mod stacks;
 pub mod time;
+pub mod trap;
 pub mod vectors;
 
-/// Loads this CPU's descriptor tables: from here on every exception is reported. Interrupts stay off. Finds out whether
-/// the machine is QEMU's, by which a report ends.
-pub fn init() {
+/// Loads this CPU's descriptor tables: from here on every exception reaches `hooks`. Interrupts stay off.
+pub fn init(hooks: trap::Hooks) {
     interrupts::disable();
+    trap::set_hooks(hooks);
     descriptors::load();
     idt::load();
     // Their vectors are the exceptions' until they are moved.
     pic::mask();
-    qemu::init();
 }
-
-pub use exceptions::{InterruptContext, context, panic_report};

@@ -9,8 +9,8 @@
 //! and moves the anchor, so that the time goes on where it was. Invariants: [`uptime`] never goes back;
 //! it takes no lock, so every context may ask.
 
+use super::interrupts;
 use super::port::{PortNumber, Ports, Width};
-use super::{apic, interrupts};
 use core::arch::x86_64::_rdtsc;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -195,11 +195,4 @@ fn tsc_hz_by_pit() -> Option<u64> {
 fn tsc_hz_by_pm_timer(ports: Ports) -> Option<u64> {
     // The timer may be 24 bits wide.
     KnownTimer { read: || ports.read(0, Width::DWord), mask: 0x00ff_ffff, hz: PM_TIMER_HZ }.tsc_hz()
-}
-
-/// Lets an interrupt come at `deadline` of [`uptime`] (at once when that is over, late by no more than
-/// the timer's resolution; at the latest after the timer's longest run, some seconds). One deadline at
-/// a time: a new one replaces the old.
-pub fn wake_at(deadline: Duration) {
-    apic::start_timer(deadline.saturating_sub(uptime()));
 }

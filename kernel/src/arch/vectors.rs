@@ -1,10 +1,11 @@
-//! Which interrupt vector means what, and what its handler does: note, and wake the main loop.
-//! Handlers do no work of their own; they share only atomics and `IrqMutex`es with the rest.
+//! Interrupt vectors: which number means what, and the handler of each.
+//!
+//! Handlers do no work of their own: they record, and the main loop, which every interrupt wakes, does the rest. They
+//! share only atomics and `IrqMutex`es with it. Invariant: a vector's handler is set once, before its interrupt is
+//! routed; all CPUs share the table. Neighbours: `trap` calls the handlers, `io_apic` and `local_apic` set them.
 
-use super::serial::{self, Port};
-use super::{apic, percpu};
 use core::sync::atomic::{AtomicU32, Ordering};
-use log::warn;
+use spin::Once;
 
 /// An interrupt vector from 32 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,44 +27,47 @@ pub const APIC_ERROR: Vector = Vector(0xfe);
 /// The local APIC withdrew an interrupt; needs no end-of-interrupt. Bits 3:0 must be ones on old CPUs.
 pub const SPURIOUS: Vector = Vector(0xff);
 
-/// How many oddities are logged before they are passed over in silence.
-const LOGGED_ODDITIES: u32 = 16;
+impl Vector {
+    /// Whether an interrupt of this vector may be spurious: the local APIC's or the legacy controllers'. It is not in
+    /// service then.
+    pub(super) fn is_spurious(self) -> bool {
+        self == SPURIOUS || (PIC.0..PIC.0 + 16).contains(&self.0)
+    }
+}
+
+/// Serves one interrupt, on the CPU where it came, with interrupts off.
+pub type Handler = fn();
+
+/// The first vector that is not an exception's.
+const FIRST: u8 = 32;
+static HANDLERS: [Once<Handler>; 256 - FIRST as usize] = [const { Once::new() }; 256 - FIRST as usize];
+
+/// Sets the handler of a vector, once: a second one is ignored. Not for interrupt handlers.
+pub fn set_handler(vector: Vector, handler: Handler) {
+    if let Some(place) = vector.0.checked_sub(FIRST).and_then(|place| HANDLERS.get(usize::from(place))) {
+        place.call_once(|| handler);
+    }
+}
+
+/// The handler of a vector.
+pub(super) fn handler(vector: Vector) -> Option<Handler> {
+    HANDLERS.get(usize::from(vector.0.checked_sub(FIRST)?))?.get().copied()
+}
+
+/// How many oddities are logged; the others are ignored.
+const MAX_LOGGED: u32 = 16;
 static ODDITIES: AtomicU32 = AtomicU32::new(0);
 
-/// Whether one more oddity of the interrupt controllers is worth a line of the log (which prints it
-/// later, from the main loop).
-pub(super) fn odd() -> Odd {
-    if ODDITIES.fetch_add(1, Ordering::Relaxed) < LOGGED_ODDITIES { Odd::Log } else { Odd::PassOver }
-}
-
-/// What to do about an oddity.
+/// What to do about an oddity of the interrupt controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Odd {
-    /// Log it.
+pub(super) enum Oddity {
+    /// Log it; the main loop prints the line later.
     Log,
     /// There have been too many.
-    PassOver,
+    Ignore,
 }
 
-/// Calls the handler of `vector`. Interrupts are off.
-pub(super) fn handle(vector: u8) {
-    let depth = &percpu::this().interrupt_depth;
-    depth.fetch_add(1, Ordering::Relaxed);
-    // Spurious interrupts, the local APIC's and the legacy controllers', are not in service.
-    let spurious = vector == SPURIOUS.0 || (PIC.0..PIC.0 + 16).contains(&vector);
-    match Vector(vector) {
-        _ if spurious => {}
-        CONSOLE => serial::on_interrupt(Port::Console),
-        REMOTE => serial::on_interrupt(Port::Remote),
-        SCI => apic::on_sci(),
-        TIMER => {} // waking is all it is for
-        APIC_ERROR => apic::on_error(),
-        _ if odd() == Odd::Log => warn!("interrupt of vector {vector:#x}, which has no handler"),
-        _ => {}
-    }
-    if !spurious {
-        apic::end_of_interrupt();
-    }
-    crate::executor::wake();
-    depth.fetch_sub(1, Ordering::Relaxed);
+/// Counts an oddity.
+pub(super) fn oddity() -> Oddity {
+    if ODDITIES.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED { Oddity::Log } else { Oddity::Ignore }
 }

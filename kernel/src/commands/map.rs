@@ -2,8 +2,8 @@
 
 use super::console::Out;
 use super::{Outcome, input, session, stream};
-use crate::arch::fw_cfg;
-use crate::arch::serial::Port;
+use crate::drivers::fw_cfg;
+use crate::drivers::serial::Port;
 use crate::memory::core;
 use ::core::fmt::Write;
 use arrayvec::ArrayVec;

@@ -13,8 +13,8 @@
 //! handlers; fatal reports go past this module.
 
 use super::{rpc, session};
-use crate::arch::serial::{self, Port};
 use crate::commands::COMMANDS;
+use crate::drivers::serial::{self, Port};
 use crate::log::{self, Printable};
 use crate::sync::{Mutex, Rank};
 use arrayvec::{ArrayString, ArrayVec};

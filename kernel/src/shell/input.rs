@@ -7,8 +7,8 @@
 //! between two steps can ever wait for the line without letting the rest of the kernel work.
 
 use super::{Failure, rpc, session};
-use crate::arch::serial::{self, Port};
 use crate::arch::time;
+use crate::drivers::serial::{self, Port};
 use crate::executor;
 use crate::sync::{Mutex, MutexGuard, Rank};
 use arrayvec::ArrayVec;

@@ -18,9 +18,9 @@
 
 use super::input::{self, ROOM};
 use super::{Failure, Outcome, session};
-use crate::arch::serial::{self, Port, Taken};
 use crate::arch::time;
 use crate::commands::{COMMANDS, execute};
+use crate::drivers::serial::{self, Port, Taken};
 use crate::executor;
 use crate::log::{self, Cursor};
 use crate::sync::{Mutex, Rank};

@@ -3,7 +3,7 @@
 //! One future is polled at a time, so this is a word that is set while one is. So every command serves both lines, and
 //! two of them, one a line, run side by side between their steps, as the shell and an ejection do.
 
-use crate::arch::serial::Port;
+use crate::drivers::serial::Port;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -2,14 +2,14 @@
 //! `misuse` (wrong frees and writes), `panic` (faults of the CPU, panics under a lock).
 //!
 //! Each shows that the kernel detects the fault, names it, and leaves no trace but the report. Neighbours: `misuse`
-//! and [`heap_pressure`] do it to memory, `arch::provoke` to the CPU; `poison` watches freed memory.
+//! and [`heap_pressure`] do it to memory, [`cpu_faults`] to the CPU; `poison` watches freed memory.
 
+mod cpu_faults;
 mod heap_pressure;
 mod misuse;
 
 use super::console::Out;
 use super::{Failure, Outcome};
-use crate::arch::provoke::{Fault, provoke};
 use crate::memory::{core, heap};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
@@ -19,6 +19,7 @@ use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
 use carapace_cli::rows::{FailRow, MisuseRow, StressRow, Word};
 use carapace_mm::fault_injection::Step;
+use cpu_faults::{Fault, provoke};
 use misuse::Misuse;
 
 /// `fail`.

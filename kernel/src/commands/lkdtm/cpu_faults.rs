@@ -1,8 +1,7 @@
-//! Faults and panics on purpose: what the shell's `panic` offers, so that a person and the tests see what the
-//! kernel reports of each. Every fault is a real one of this CPU, and ends as such; a panic with a lock's name is
-//! one while that lock is held, which the report must not wait for.
+//! Faults of the CPU and panics under a lock, provoked by the shell's `panic` to see the kernel's report of each. Each
+//! fault is a real one of this CPU and ends the kernel. Under a lock, the report must not wait for that lock.
 
-use super::serial;
+use crate::drivers::serial;
 use crate::log;
 use crate::memory::{core, heap};
 use ::core::arch::asm;

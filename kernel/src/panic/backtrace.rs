@@ -15,8 +15,8 @@
 //! Invariants: no lock, no heap, nothing is written; only words of a known stack are read, and the kernel's file through
 //! the direct map.
 
-use super::idt::{self, TrapFrame};
-use super::stacks;
+use crate::arch::trap::TrapFrame;
+use crate::arch::{idt, stacks};
 use bootloader_api::BootInfo;
 use carapace_mm::addr::VirtAddr;
 use carapace_mm::address_space::DIRECT_MAP;
@@ -57,7 +57,7 @@ pub fn init(info: &BootInfo) {
 
 /// The instruction and the registers of the function that asks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Here {
+pub struct Here {
     pub instruction: u64,
     pub stack_pointer: u64,
     pub frame_pointer: u64,
@@ -112,11 +112,11 @@ unsafe trait Words: Copy {}
 unsafe impl Words for u64 {}
 // SAFETY: two words.
 unsafe impl Words for Frame {}
-// SAFETY: twenty-two words, as `idt` asserts.
+// SAFETY: twenty-two words, as `trap` asserts.
 unsafe impl Words for TrapFrame {}
 
 /// Writes who called whom, from the instruction and the registers of `here` up, innermost first.
-pub(super) fn write(out: &mut impl Write, here: Here) -> fmt::Result {
+pub fn write(out: &mut impl Write, here: Here) -> fmt::Result {
     let at = here.instruction;
     writeln!(out, "  backtrace, innermost first:")?;
     writeln!(out, "      {at:016x}  {}", Name(VirtAddr(at)))?;

@@ -1,11 +1,11 @@
-//! Whether the machine is QEMU's. Its own devices (`fw_cfg`, `exit`, `restart_guard`) have ports that mean anything or
+//! Whether the machine is QEMU's. Its own devices (`fw_cfg`, `debug_exit`, `restart_guard`) have ports that mean anything or
 //! nothing elsewhere: they are used only where this says so.
 //!
 //! The proof is one that any PC can be asked for without harm: the PCI devices that QEMU emulates have subsystem
 //! 1af4:1100 (QEMU's docs/specs/pci-ids), the host bridge of `q35` and `pc` among them. The boot shim asks the same.
 
 use super::pci::{self, Function};
-use super::port::Width;
+use crate::arch::port::Width;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 const HOST_BRIDGE: Function = Function { bus: 0, device: 0, function: 0 };

@@ -1,22 +1,14 @@
-//! Fatal reports: what an exception or a panic was, in words, with every register and a backtrace, on the
-//! serial line; then the end ([`exit`]).
-//!
-//! A report waits for no lock and allocates nothing: it may have interrupted anything. First comes what needs
-//! nothing but the CPU, last what is read out of the rest of the kernel ([`crate::situation`]). A fault in the
-//! midst of a report ends at once with one line.
+//! The report of an exception: its name, error code and address in words, every register, a backtrace, the kernel's
+//! context. Neighbours: `panic` begins and ends the report, `context` writes its last part.
 
-use super::backtrace::Here;
-use super::idt::{HAS_ERROR_CODE, TrapFrame};
-use super::serial::{self, Emergency};
-use super::{backtrace, cpu, exit, interrupts, machine_check, percpu, stacks};
+use super::backtrace::{self, Here};
+use super::context::{self, InHandler};
+use crate::arch::trap::{HAS_ERROR_CODE, TrapFrame};
+use crate::arch::{cpu, machine_check, stacks, time};
 use crate::memory::heap;
-use crate::situation;
 use carapace_mm::addr::{Pfn, PhysAddr, VirtAddr};
 use carapace_mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, va_region_of};
-use core::arch::asm;
 use core::fmt::{self, Write};
-use core::panic::PanicInfo;
-use core::sync::atomic::Ordering;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::idt::{PageFaultErrorCode, SelectorErrorCode};
 
@@ -60,112 +52,14 @@ const NAMES: [&str; 32] = [
     "reserved exception 31",
 ];
 
-/// Whether the code that asks runs in an interrupt handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InterruptContext {
-    /// In a handler: what it calls must not wait for anything it may have interrupted.
-    Handler,
-    /// In the main program.
-    Main,
+/// The name of the exception.
+pub fn name(frame: &TrapFrame) -> &'static str {
+    NAMES.get(frame.vector as usize).copied().unwrap_or("unknown exception")
 }
 
-/// Where the code that asks runs.
-pub fn context() -> InterruptContext {
-    match percpu::this().interrupt_depth.load(Ordering::Relaxed) {
-        0 => InterruptContext::Main,
-        _ => InterruptContext::Handler,
-    }
-}
-
-/// Begins a fatal report; a second one, begun by a fault of the first, ends the kernel here.
-fn begin(what: &str) {
-    interrupts::disable();
-    match percpu::this().reports.fetch_add(1, Ordering::Relaxed) {
-        0 => {
-            // What was said before stands before the report.
-            serial::send_waiting();
-            crate::log::write_unprinted(&mut Emergency);
-        }
-        1 => {
-            // Formatting may be what failed: plain bytes only.
-            Emergency.write(b"\r\n");
-            Emergency.write(what.as_bytes());
-            Emergency.write(b" while reporting the above: giving up\r\n");
-            exit::panic_exit()
-        }
-        _ => exit::panic_exit(),
-    }
-}
-
-/// Reports the exception of `frame` and ends the kernel with QEMU's exit status 33.
-pub(super) fn report(frame: &TrapFrame) -> ! {
-    let name = NAMES.get(frame.vector as usize).copied().unwrap_or("unknown exception");
-    begin(name);
-    // The serial writer does not fail.
-    let _ = write_report(&mut Emergency, frame, name);
-    exit::panic_exit()
-}
-
-/// Reports a panic and ends the kernel with QEMU's exit status 33.
-pub fn panic_report(info: &PanicInfo<'_>) -> ! {
-    let kept = kept_registers();
-    let here = Here::new();
-    begin("panic");
-    // The serial writer does not fail.
-    let _ = write_panic(&mut Emergency, info, here, &kept);
-    exit::panic_exit()
-}
-
-/// The registers that a call keeps, as the caller of the panic's handler left them, or a function between it and
-/// the one that panicked: rbx, rbp, r12, r13, r14, r15. The others are lost by then.
-#[inline(always)]
-fn kept_registers() -> [u64; 6] {
-    let mut kept = [0; 6];
-    // SAFETY: six words are written to the six words that `rax` points to; nothing else changes.
-    unsafe {
-        asm!(
-            "mov [rax], rbx",
-            "mov [rax + 8], rbp",
-            "mov [rax + 16], r12",
-            "mov [rax + 24], r13",
-            "mov [rax + 32], r14",
-            "mov [rax + 40], r15",
-            in("rax") kept.as_mut_ptr(), options(nostack, preserves_flags)
-        );
-    }
-    kept
-}
-
-fn write_panic(out: &mut impl Write, info: &PanicInfo<'_>, here: Here, kept: &[u64; 6]) -> fmt::Result {
-    let uptime = super::time::uptime();
-    let (seconds, micros) = (uptime.as_secs(), uptime.subsec_micros());
-    writeln!(out, "\n[{seconds:5}.{micros:06}] kernel panic: {}", info.message())?;
-    if let Some(place) = info.location() {
-        writeln!(out, "  at {place}")?;
-    }
-    let [rbx, rbp, r12, r13, r14, r15] = kept;
-    let Here { instruction, stack_pointer, .. } = here;
-    writeln!(out, "  rip {instruction:016x}  rsp {stack_pointer:016x}  rbx {rbx:016x}  rbp {rbp:016x}")?;
-    writeln!(out, "  r12 {r12:016x}  r13 {r13:016x}  r14 {r14:016x}  r15 {r15:016x}")?;
-    writeln!(out, "  {}{}", cpu::ControlRegisters, Handler)?;
-    backtrace::write(out, here)?;
-    situation::write(out)
-}
-
-/// Says that an interrupt handler was running, if one was.
-struct Handler;
-
-impl fmt::Display for Handler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match context() {
-            InterruptContext::Handler => "  in an interrupt handler",
-            InterruptContext::Main => "",
-        })
-    }
-}
-
-fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Result {
-    let uptime = super::time::uptime();
+/// Writes the report of an exception.
+pub fn write(out: &mut impl Write, frame: &TrapFrame) -> fmt::Result {
+    let (name, uptime) = (name(frame), time::uptime());
     writeln!(
         out,
         "\n[{:5}.{:06}] fatal exception {}: {name} at rip {:016x}",
@@ -194,7 +88,7 @@ fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Res
         writeln!(out)?;
     }
     writeln!(out, "  cs {:04x}  ss {:04x}  rflags {:08x}", frame.cs, frame.ss, frame.rflags)?;
-    writeln!(out, "  {}{}", cpu::ControlRegisters, Handler)?;
+    writeln!(out, "  {}{}", cpu::ControlRegisters, InHandler)?;
     if frame.vector == MACHINE_CHECK {
         machine_check::write_banks(out)?;
     }
@@ -202,7 +96,7 @@ fn write_report(out: &mut impl Write, frame: &TrapFrame, name: &str) -> fmt::Res
         out,
         Here { instruction: frame.rip, stack_pointer: frame.rsp, frame_pointer: frame.rbp },
     )?;
-    situation::write(out)
+    context::write(out)
 }
 
 /// The error code of a frame, in words.

@@ -1,18 +1,18 @@
-//! What a fatal report says of the kernel as a whole, behind registers and backtrace: which locks are held, the
-//! log's last lines, memory in short.
+//! The last part of a fatal report, the state of the kernel as a whole: locks held, the log's last lines, memory totals.
 //!
-//! Invariants: nothing here waits or allocates. A lock that is held is named and what it guards is told as `?`;
+//! Invariants: nothing here waits or allocates. A held lock is named, and the data it guards is printed as `?`;
 //! everything else is read from atomics, or under a lock that was free. Only static memory is read, and headers of
-//! boot memory, which never goes. Neighbours: `arch::exceptions` calls; `carapace_mm::try_stats`, `heap` and `log` tell.
+//! boot memory, which is never removed. Neighbours: `carapace_mm::try_stats`, `heap` and `log` supply the numbers.
 
-use crate::arch::serial;
+use crate::arch::interrupts::{InterruptContext, context};
+use crate::drivers::serial;
 use crate::log;
 use crate::memory::{core, heap};
 use ::core::fmt::{self, Display, Write};
 use carapace_cli::format_size::Size;
 use carapace_mm::addr::PAGE_SIZE;
 
-/// Lines of the log that are told.
+/// Log lines printed.
 const LINES: u64 = 10;
 
 /// Writes all of it.
@@ -66,4 +66,16 @@ fn memory(out: &mut impl Write) -> fmt::Result {
     }
     let heap = heap::try_stats();
     writeln!(out, "; heap: {} of {} in use", Maybe(heap.map(|h| h.used)), Maybe(heap.map(|h| h.bytes)))
+}
+
+/// Says that an interrupt handler was running, if one was.
+pub struct InHandler;
+
+impl fmt::Display for InHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match context() {
+            InterruptContext::Handler => "  in an interrupt handler",
+            InterruptContext::Main => "",
+        })
+    }
 }

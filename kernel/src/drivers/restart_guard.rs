@@ -6,8 +6,8 @@
 //! puts the count to 0, so that `reboot` and the monitor's `system_reset` work as often as one likes.
 //! Both do so in QEMU only: what the byte means on another machine its firmware knows. Neighbour: the shim's `main` counts.
 
-use super::port::{PortNumber, Ports};
 use super::qemu::{self, Machine};
+use crate::arch::port::{PortNumber, Ports};
 
 // SAFETY: the clock chip with its CMOS RAM on every PC: one byte at a time, and no other memory.
 const CMOS: Ports = unsafe { Ports::new(PortNumber(0x70), 2) };

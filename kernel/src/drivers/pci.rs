@@ -6,7 +6,7 @@
 //!
 //! Neighbours: `qemu` reads one register, `acpi::register` serves AML's PCI_Config regions.
 
-use super::port::{PortNumber, Ports, Width};
+use crate::arch::port::{PortNumber, Ports, Width};
 
 // SAFETY: the address register chooses what the data register shows, and does nothing else.
 const ADDRESS: Ports = unsafe { Ports::new(PortNumber(0xcf8), 4) };

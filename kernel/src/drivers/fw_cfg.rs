@@ -7,8 +7,8 @@
 //!
 //! QEMU's docs/specs/fw_cfg. On another machine the ports are not touched, and there are no files.
 
-use super::port::{PortNumber, Ports, Width};
 use super::qemu::{self, Machine};
+use crate::arch::port::{PortNumber, Ports, Width};
 use core::array;
 
 // SAFETY: in QEMU, where alone they are used, these are fw_cfg's selector and data: bytes are read one by one. Its DMA

@@ -1,10 +1,10 @@
-//! The ends of the kernel's life that ACPI has no part in: the panic's exit and the parked CPU. What was
-//! written last leaves the serial line first, as far as somebody takes it.
+//! QEMU's `isa-debug-exit`: ends QEMU with a status after a fatal report, without ACPI. The last bytes leave the serial
+//! line first, as far as its other end takes them.
 
-use super::interrupts;
-use super::port::{PortNumber, Ports, Width};
 use super::qemu::{self, Machine};
 use super::serial::Emergency;
+use crate::arch::interrupts;
+use crate::arch::port::{PortNumber, Ports, Width};
 
 // SAFETY: in QEMU, where alone it is used, the port is `isa-debug-exit`'s, which ends QEMU, or nobody's.
 const DEBUG_EXIT: Ports = unsafe { Ports::new(PortNumber(0xf4), 4) };
@@ -30,13 +30,5 @@ fn leave(value: u32) -> ! {
     if qemu::machine() == Machine::Qemu {
         DEBUG_EXIT.write(0, Width::DWord, value);
     }
-    park()
-}
-
-/// Stops this CPU for good.
-pub fn park() -> ! {
-    loop {
-        interrupts::disable();
-        x86_64::instructions::hlt();
-    }
+    interrupts::park()
 }

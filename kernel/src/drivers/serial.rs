@@ -23,9 +23,12 @@
 mod line;
 mod report;
 
-use super::port::{PortNumber, Ports};
-use super::{interrupts, time};
+use crate::arch::io_apic::{self, RouteError};
+use crate::arch::port::{PortNumber, Ports};
+use crate::arch::vectors::{self, Handler, Vector};
+use crate::arch::{interrupts, time};
 use crate::sync::{IrqMutex, Rank};
+use carapace_acpi::madt::Signal;
 use carapace_irq::ring::Ring;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
@@ -55,11 +58,11 @@ impl Port {
         }
     }
 
-    /// Its interrupt on a PC.
-    pub const fn isa_irq(self) -> u8 {
+    /// Its interrupt on a PC, the vector for it, and that one's handler.
+    const fn interrupt(self) -> (u16, Vector, Handler) {
         match self {
-            Port::Console => 4,
-            Port::Remote => 3,
+            Port::Console => (4, vectors::CONSOLE, || on_interrupt(Port::Console)),
+            Port::Remote => (3, vectors::REMOTE, || on_interrupt(Port::Remote)),
         }
     }
 
@@ -133,15 +136,21 @@ pub fn init(port: Port) -> Result<(), InitError> {
     result
 }
 
-/// Switches from polling to interrupts in both directions. The interrupt must be routed and
-/// acknowledged by `apic`.
-pub fn use_interrupts(port: Port) {
+/// Routes the line's interrupt and switches from polling to interrupts in both directions.
+///
+/// # Errors
+///
+/// When no IO APIC has its pin: the line stays polled.
+pub fn use_interrupts(port: Port) -> Result<(), RouteError> {
+    let (irq, vector, handler) = port.interrupt();
+    io_apic::route(io_apic::wiring(irq, Signal::ISA), vector, handler)?;
     let mut line = port.line().lock();
     if port.is(READY) {
         line.intake = Intake::Interrupt;
         line.set_interrupts();
         line.fill();
     }
+    Ok(())
 }
 
 /// Whether the line can be used without anybody asking for its bytes.
@@ -265,7 +274,7 @@ pub fn input(port: Port) -> Input {
 }
 
 /// The line's interrupt: bytes have come, or the UART has sent what it had.
-pub(super) fn on_interrupt(port: Port) {
+fn on_interrupt(port: Port) {
     let mut line = port.line().lock();
     line.fill();
     line.send(TURN);

@@ -1,0 +1,103 @@
+//! What the CPU interrupted, and who serves it: interrupts their vector's handler, exceptions the kernel's hook.
+//!
+//! ```text
+//!  idt: stub -> dispatch -- vector 32.. --> vectors: its handler -> end of interrupt -> Hooks::interrupted
+//!                        `- exception ----> Hooks::exception, which does not return
+//! ```
+//!
+//! Invariant: the hooks are set before the first gate is loaded. They run on the CPU where it happened, with interrupts
+//! off; so this folder needs nothing of the kernel above it. Neighbours: `main` hands the hooks in.
+
+use super::interrupts;
+use super::local_apic;
+use super::percpu;
+use super::vectors::{self, Oddity, Vector};
+use core::sync::atomic::Ordering;
+use log::warn;
+use spin::Once;
+
+/// The registers at the moment of an interrupt or exception, in the order the stub pushes them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the field names are the registers' names")]
+pub struct TrapFrame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rbp: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rbx: u64,
+    pub rax: u64,
+    /// Pushed by the stub.
+    pub vector: u64,
+    /// Pushed by the CPU, or 0 by the stub.
+    pub error_code: u64,
+    // From here on pushed by the CPU (Intel SDM vol. 3, figure 6-9).
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+const _: () = {
+    assert!(size_of::<TrapFrame>() == 22 * 8);
+    // The CPU aligns the stack to 16 before it pushes, so the handler is called with the alignment the
+    // C calling convention asks for.
+    assert!(size_of::<TrapFrame>().is_multiple_of(16));
+};
+
+/// Exceptions for which the CPU pushes an error code: 8, 10 to 14, 17, 21, 29, 30 (Intel SDM vol. 3,
+/// table 6-1; AMD APM vol. 2, section 8.2 for 29 and 30). The stubs test the same mask.
+pub const HAS_ERROR_CODE: u32 = 1 << 8 | 0x1f << 10 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30;
+const _: () = assert!(HAS_ERROR_CODE == 0x6022_7d00);
+
+/// What the kernel does at each exception and after each interrupt.
+#[derive(Clone, Copy, Debug)]
+pub struct Hooks {
+    /// Serves an exception, NMI and machine check included: reports it, or stops this CPU.
+    pub exception: fn(&TrapFrame) -> !,
+    /// Runs after each interrupt's handler: wakes this CPU's executor.
+    pub interrupted: fn(),
+}
+
+static HOOKS: Once<Hooks> = Once::new();
+
+/// Sets the hooks, before the gates are loaded.
+pub(super) fn set_hooks(hooks: Hooks) {
+    HOOKS.call_once(|| hooks);
+}
+
+/// Called by the stubs.
+pub(super) extern "C" fn dispatch(frame: &TrapFrame) {
+    let Some(hooks) = HOOKS.get() else { interrupts::park() };
+    match u8::try_from(frame.vector) {
+        Ok(vector @ 32..) => interrupt(Vector(vector), hooks),
+        _ => (hooks.exception)(frame),
+    }
+}
+
+fn interrupt(vector: Vector, hooks: &Hooks) {
+    let depth = &percpu::this().interrupt_depth;
+    depth.fetch_add(1, Ordering::Relaxed);
+    if !vector.is_spurious() {
+        match vectors::handler(vector) {
+            Some(handler) => handler(),
+            None if vectors::oddity() == Oddity::Log => {
+                warn!("interrupt of vector {:#x}, which has no handler", vector.0);
+            }
+            None => {}
+        }
+        local_apic::end_of_interrupt();
+    }
+    (hooks.interrupted)();
+    depth.fetch_sub(1, Ordering::Relaxed);
+}
