@@ -7,7 +7,8 @@ use core::fmt;
 ///
 /// ```text
 ///  kernel        Acpi > Devices
-///  memory core        > Hotplug > Vmalloc > DeviceWindow > PageTables > Index > Region > Poison
+///  memory core        > Hotplug > Vmalloc > DeviceWindow > PageTables > Draining > FrameCache > Index > Region
+///              > Poison
 ///  kernel             > Ballast > Remote > Events > Console > Input > Heap > HeapReserve
 ///  interrupts off     > IoApic > Log > SerialLine > SerialOutput
 /// ```
@@ -38,6 +39,10 @@ pub enum Rank {
     DeviceWindow,
     /// Memory core: the kernel's page tables, of which there is one owner.
     PageTables,
+    /// Memory core: held while other CPUs' frame caches are drained.
+    Draining,
+    /// Memory core: the CPU's own frame cache. No lock: a CPU waits for it only while another one drains it.
+    FrameCache,
     /// Memory core: the sorted ranges of all regions.
     Index,
     /// Memory core: a region and its buddy allocator. One at a time.
@@ -70,13 +75,15 @@ pub enum Rank {
 
 impl Rank {
     /// All ranks, in order.
-    pub const ALL: [Rank; 20] = [
+    pub const ALL: [Rank; 22] = [
         Rank::Acpi,
         Rank::Devices,
         Rank::Hotplug,
         Rank::Vmalloc,
         Rank::DeviceWindow,
         Rank::PageTables,
+        Rank::Draining,
+        Rank::FrameCache,
         Rank::Index,
         Rank::Region,
         Rank::Poison,

@@ -4,9 +4,10 @@
 //! `frame_cache` serves movable blocks without a choice, `buddy` allocates in one region; `vmalloc` and the kernel call.
 
 use crate::addr::{Block, NodeId, Order, Pfn, PfnRange, VirtAddr};
-use crate::descriptor::{Mobility, Page, SlotNr};
+use crate::buddy::{Buddy, page_state};
+use crate::descriptor::{Mobility, SlotNr};
 use crate::error::FreeError;
-use crate::frame_cache::SizeClass;
+use crate::frame_cache::{Entered, Foreign, SizeClass};
 use crate::info::PageState;
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -33,10 +34,10 @@ impl<M: Machine> Memory<M> {
             return None;
         }
         self.choose(node, mobility, Amount::Order(order), |slot| {
-            self.locked(slot, |_, buddy| {
+            self.locked_in_use(slot, |_, buddy| {
                 let head = buddy.allocate(order, mobility.state(), 0)?;
                 self.check_taken(Block { head, order })
-            })?
+            })
         })
     }
 
@@ -45,15 +46,16 @@ impl<M: Machine> Memory<M> {
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
         let most = most.min(Order::MAX);
         if (node, mobility) == (None, Mobility::Movable)
-            && let Some(head) = SizeClass::of(most).and_then(|class| self.pop_cached(class))
+            && let Some(head) =
+                SizeClass::of(most).and_then(|class| self.pop_cached(&self.own_cache(), class))
         {
             return Some(Block { head, order: most });
         }
         self.choose(node, mobility, Amount::UpTo(most), |slot| {
-            self.locked(slot, |_, buddy| {
+            self.locked_in_use(slot, |_, buddy| {
                 let (head, order) = buddy.allocate_up_to(most, mobility.state(), 0)?;
                 self.check_taken(Block { head, order })
-            })?
+            })
         })
     }
 
@@ -65,18 +67,18 @@ impl<M: Machine> Memory<M> {
             return None;
         }
         self.choose(node, mobility, Amount::Pages(pages), |slot| {
-            self.locked(slot, |_, buddy| {
+            self.locked_in_use(slot, |_, buddy| {
                 let run = PfnRange::of(buddy.find_run(pages)?, pages);
                 buddy.alloc_range(run, mobility.state(), 0)?;
                 self.poison.taken(&self.machine, run);
                 Some(run)
-            })?
+            })
         })
     }
 
     /// The allocated block whose head is `head`.
     pub fn block_at(&self, head: Pfn) -> Option<Block> {
-        self.allocated(head).ok()
+        self.allocated(head, |_, block| block).ok()
     }
 
     /// Records where the allocated block at `head` is mapped (the reverse map).
@@ -84,9 +86,7 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     /// When `head` is not the head of an allocated block.
     pub fn set_mapping(&self, head: Pfn, at: VirtAddr) -> Result<(), FreeError> {
-        self.allocated(head)?;
-        Page::of(&self.machine, head).set_rmap(at.0);
-        Ok(())
+        self.allocated(head, |buddy, _| buddy.page(head).set_rmap(at.0))
     }
 
     /// Frees the allocated block at `head` and returns its order. `head` may be any frame number: the index finds its
@@ -97,63 +97,68 @@ impl<M: Machine> Memory<M> {
     /// When `head` is not the head of an allocated block; nothing changes then.
     #[inline]
     pub fn free_block(&self, head: Pfn) -> Result<Order, FreeError> {
-        match self.push_cached(head) {
+        let cache = self.own_cache();
+        match self.push_cached(&cache, head) {
             Some(order) => Ok(order),
-            None => self.free_past_cache(head),
+            None => self.free_past_cache(cache, head),
         }
     }
 
-    /// Allocates a movable block from the frame cache, refilling it if needed.
+    /// Allocates a movable block from the CPU's frame cache, refilling it if needed.
     #[inline(always)]
     fn pop_or_refill(&self, class: SizeClass) -> Option<Pfn> {
-        match self.pop_cached(class) {
-            None => self.refill_and_pop(class),
+        let cache = self.own_cache();
+        match self.pop_cached(&cache, class) {
+            None => self.refill_and_pop(&cache, class),
             got => got,
         }
     }
 
     /// Allocates a movable block if the frame cache has one.
     #[inline(always)]
-    fn pop_cached(&self, class: SizeClass) -> Option<Pfn> {
-        let block = self.cache.pop(&self.machine, class)?;
+    fn pop_cached(&self, cache: &Entered<'_>, class: SizeClass) -> Option<Pfn> {
+        let block = cache.pop(&self.machine, class)?;
         self.poison.taken(&self.machine, block);
         Some(block.start)
     }
 
-    /// Frees a block into the frame cache and returns its order. `None` when the cache does not take it
-    /// ([`crate::frame_cache::FrameCache::mark`]).
+    /// Frees a block into the CPU's frame cache and returns its order. `None` when the cache does not take it
+    /// ([`Cached::mark`]).
     #[inline(always)]
-    fn push_cached(&self, head: Pfn) -> Option<Order> {
-        let class = self.cache.mark(&self.machine, head)?;
-        if self.cache.is_full(class) {
-            self.flush_half(class);
+    fn push_cached(&self, cache: &Entered<'_>, head: Pfn) -> Option<Order> {
+        let class = cache.mark(&self.machine, head)?;
+        if cache.is_full(class) {
+            self.flush_half(cache, class);
         }
         let order = class.order();
         self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
-        self.cache.push(class, head);
+        cache.push(class, head);
         Some(order)
     }
 
     #[cold]
     #[inline(never)]
-    fn refill_and_pop(&self, class: SizeClass) -> Option<Pfn> {
-        self.refill(class).then(|| self.pop_cached(class)).flatten()
+    fn refill_and_pop(&self, cache: &Entered<'_>, class: SizeClass) -> Option<Pfn> {
+        self.refill(cache, class).then(|| self.pop_cached(cache, class)).flatten()
     }
 
     /// Fills an empty size class from the region that is preferred now; `false` when no region has such a block, or the
     /// preferred one is going offline: then the caller allocates past the cache.
-    fn refill(&self, class: SizeClass) -> bool {
+    fn refill(&self, cache: &Entered<'_>, class: SizeClass) -> bool {
         let amount = Amount::Order(class.order());
         let want = Constraints { node: None, mobility: Mobility::Movable, amount };
         let filled = self.nodes.choose(&self.slots, &want, |slot| {
-            if !self.cache.has(slot) {
-                self.drain_all();
+            if !cache.serves(slot)
+                && let Some((served, id)) = cache.region()
+            {
+                self.locked_as(served, id, |_, buddy| cache.flush_all(buddy));
+                cache.detach();
             }
             self.locked(slot, |region, buddy| {
                 if !region.isolated.is_empty() {
                     return Some(false);
                 }
-                self.cache.refill(slot, buddy, class).then_some(true)
+                cache.refill(region.id, buddy, class).then_some(true)
             })?
         });
         filled == Some(true)
@@ -161,24 +166,54 @@ impl<M: Machine> Memory<M> {
 
     #[cold]
     #[inline(never)]
-    fn flush_half(&self, class: SizeClass) {
-        if let Some(slot) = self.cache.slot() {
-            self.locked(slot, |_, buddy| self.cache.flush_half(buddy, class));
+    fn flush_half(&self, cache: &Entered<'_>, class: SizeClass) {
+        if let Some((slot, id)) = cache.region() {
+            self.locked_as(slot, id, |_, buddy| cache.flush_half(buddy, class));
         }
     }
 
+    /// Frees a block past the stacks of the CPU's cache: into its set of the block's region, or under the region's lock.
     #[inline(never)]
-    fn free_past_cache(&self, head: Pfn) -> Result<Order, FreeError> {
-        let slot = match self.cache.slot_of(head) {
-            Some(slot) => slot,
-            None => self.slot_of(head)?,
-        };
-        let freed = self.locked(slot, |_, buddy| {
+    fn free_past_cache(&self, cache: Entered<'_>, head: Pfn) -> Result<Order, FreeError> {
+        for foreign in cache.all_foreign() {
+            if foreign.mark(&self.machine, head) {
+                if foreign.is_full() {
+                    self.flush_full(foreign);
+                }
+                self.poison.freed(&self.machine, PfnRange::of(head, 1));
+                foreign.push(head);
+                cache.count_free();
+                return Ok(Order(0));
+            }
+        }
+        let entry = self.index.read().find(head).copied().ok_or(FreeError::Absent { pfn: head })?;
+        let foreign = cache.foreign(entry.slot);
+        let attach = !cache.serves(entry.slot) && foreign.changes_to(entry.slot);
+        if attach {
+            self.flush_foreign(foreign);
+        }
+        let freed = self.with_region(entry, |region, buddy| {
             let order = buddy.free(head)?;
             self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
+            if attach && region.isolated.is_empty() {
+                foreign.attach(region.id, buddy);
+            }
             Ok(order)
         });
+        if matches!(freed, Some(Ok(_))) {
+            cache.count_free();
+        }
+        drop(cache);
         freed.unwrap_or(Err(PageState::Absent)).map_err(|state| self.refusal(head, state))
+    }
+
+    /// Makes space in a set of frames of another region, which keeps it.
+    #[cold]
+    #[inline(never)]
+    fn flush_full(&self, foreign: &Foreign) {
+        if let Some((slot, id)) = foreign.region() {
+            self.locked_as(slot, id, |_, buddy| foreign.flush(buddy));
+        }
     }
 
     /// Frees all blocks of a run from [`Memory::allocate_run`].
@@ -200,8 +235,8 @@ impl<M: Machine> Memory<M> {
         Some(block)
     }
 
-    /// Offers regions to `try_slot` until one succeeds; when none does, drains the frame cache and tries once more.
-    fn choose<T>(
+    /// Offers regions to `try_slot` until one succeeds; when none does, drains the frame caches and tries once more.
+    pub(crate) fn choose<T>(
         &self,
         node: Option<NodeId>,
         mobility: Mobility,
@@ -209,40 +244,37 @@ impl<M: Machine> Memory<M> {
         mut try_slot: impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
         let want = Constraints { node, mobility, amount };
-        let got = self.nodes.choose(&self.slots, &want, &mut try_slot);
-        if got.is_some() || !self.drain_all() {
-            return got;
+        let mut choose = || self.nodes.choose(&self.slots, &want, &mut try_slot);
+        let got = match choose() {
+            None if self.drain_all() => choose(),
+            got => got,
+        };
+        if got.is_some() {
+            self.own_cache().count_allocation();
         }
-        self.nodes.choose(&self.slots, &want, &mut try_slot)
+        got
     }
 
-    /// The slot of the region whose usable run contains `pfn`.
-    #[inline]
-    fn slot_of(&self, pfn: Pfn) -> Result<SlotNr, FreeError> {
-        let entry = self.index.read().find(pfn).copied().ok_or(FreeError::Absent { pfn })?;
-        Ok(entry.slot)
-    }
-
-    fn allocated(&self, head: Pfn) -> Result<Block, FreeError> {
-        let found = self.locked(self.slot_of(head)?, |_, buddy| buddy.find(head)).flatten();
-        match found {
+    /// Runs `work` on the allocated block whose head is `head`, under its region's lock.
+    fn allocated<T>(&self, head: Pfn, work: impl FnOnce(&Buddy<'_, M>, Block) -> T) -> Result<T, FreeError> {
+        let entry = self.index.read().find(head).copied().ok_or(FreeError::Absent { pfn: head })?;
+        let found = self.with_region(entry, |_, buddy| match buddy.find(head) {
             Some(found) if found.head == head && found.tag.state.is_allocated() => {
-                Ok(Block { head, order: found.tag.order })
+                Ok(work(buddy, Block { head, order: found.tag.order }))
             }
             Some(found) if found.head != head => Err(FreeError::NoHead { pfn: head, head: found.head }),
-            Some(found) => {
-                Err(FreeError::NotAllocated { pfn: head, state: crate::buddy::page_state(found.tag.state) })
-            }
+            Some(found) => Err(FreeError::NotAllocated { pfn: head, state: page_state(found.tag.state) }),
             None => Err(FreeError::NotAllocated { pfn: head, state: PageState::Memmap }),
-        }
+        });
+        found.unwrap_or(Err(FreeError::Absent { pfn: head }))
     }
 
     /// The error for a refused free of `head`.
     #[cold]
     fn refusal(&self, head: Pfn, state: PageState) -> FreeError {
-        match self.allocated(head) {
+        match self.allocated(head, |_, _| ()) {
             Err(error) => error,
-            Ok(_) => FreeError::NotAllocated { pfn: head, state },
+            Ok(()) => FreeError::NotAllocated { pfn: head, state },
         }
     }
 }

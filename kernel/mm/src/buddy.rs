@@ -249,9 +249,9 @@ impl<M: Machine> Buddy<'_, M> {
             self.open(Group::of(head, block.group.level - 1), Children { first: 0, second: 0 });
         }
         let middle = head.offset(half.pages());
+        self.page(middle).set_rmap(rmap_at(self.page(head).rmap(), half.pages()));
         self.mark_used(head, half, state);
         self.mark_used(middle, half, state);
-        self.page(middle).set_rmap(rmap_at(self.page(head).rmap(), half.pages()));
         Some(())
     }
 
@@ -329,7 +329,7 @@ impl<M: Machine> Buddy<'_, M> {
             }
         };
         let left = without(group, children);
-        self.set_children(group, left);
+        self.set_children(group, children, left);
         // Only splitting a block of the group's largest size can change the largest size.
         if self.list_of(group) == Some(sub_of(from)) {
             self.relist(group, bits::largest(left.free()));
@@ -350,11 +350,10 @@ impl<M: Machine> Buddy<'_, M> {
             // Fast path: unless this half of the group becomes completely free, its two words suffice.
             let at = self.metadata.pair(group, index);
             let block = bits::block(index % 64, sub) as u64;
-            let (first, second) = (self.machine.load(at) | block, self.machine.load(at.offset(8)) & !block);
-            let free = first & !second;
+            let (first, second) = (self.machine.load(at), self.machine.load(at.offset(8)));
+            let free = (first | block) & !(second & !block);
             if free != u64::MAX {
-                self.machine.store(at, first);
-                self.machine.store(at.offset(8), second);
+                self.change_pair(group, at, block & !first, Some(second & !block));
                 return self.note_merged(group, bits::around_in_half(free, index % 64, sub), order);
             }
         }
@@ -365,11 +364,11 @@ impl<M: Machine> Buddy<'_, M> {
     #[inline(never)]
     fn insert_free_slow(&self, mut group: Group, mut index: u8, mut sub: u8, order: Order) {
         loop {
-            let (children, block) = (self.children(group), bits::block(index, sub));
-            let children = Children { first: children.first | block, second: children.second & !block };
+            let (before, block) = (self.children(group), bits::block(index, sub));
+            let children = Children { first: before.first | block, second: before.second & !block };
             let free = children.free();
             if free != u128::MAX {
-                self.set_children(group, children);
+                self.set_children(group, before, children);
                 let merged = bits::around(free, index).map_or(sub, |(_, merged)| merged);
                 return self.note_merged(group, merged, order);
             }
@@ -426,8 +425,8 @@ impl<M: Machine> Buddy<'_, M> {
     /// Marks a block that was split off as held in `state`, sets its rmap, and counts its frames.
     #[inline]
     fn mark_allocated(&self, head: Pfn, order: Order, state: BlockState, rmap: u64) {
-        self.mark_used(head, order, state);
         self.page(head).set_rmap(rmap);
+        self.mark_used(head, order, state);
         self.count(BlockState::Free, 0, order.pages());
         self.count(state, order.pages(), 0);
     }
@@ -442,8 +441,9 @@ impl<M: Machine> Buddy<'_, M> {
             (BlockState::Movable, _) => Start::Movable,
             _ => Start::Held,
         };
-        self.start_block(group, group.index_of(head), start);
+        // The descriptor before the bits that make it valid: an evacuation on another CPU reads them in reverse order.
         self.set_tag(head, state, order);
+        self.start_block(group, group.index_of(head), start);
     }
 
     /// Adds `more` to the counter of `state` and subtracts `less`. The summary counts the free frames.

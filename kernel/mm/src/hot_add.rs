@@ -274,10 +274,10 @@ impl<M: Machine> Memory<M> {
         let known = self.index.write().insert(IndexEntry { range: region.layout.range, slot, id: region.id });
         debug_assert!(known.is_ok(), "checked before");
         if let Some(node) = self.nodes.find(region.node) {
-            self.nodes.attach(slot, node, ZonePreference::of(region.device, region.zone));
-            self.nodes.changed(slot, &entry.summary);
-            // The new region may change which region is preferred.
-            self.drain_all();
+            let preference = ZonePreference::of(region.device, region.zone);
+            self.locked(slot, |_, _| self.nodes.attach(slot, node, preference));
+            // The new region may be preferred from now on. Other CPUs choose anew when their caches are empty.
+            self.drain_own();
         }
         region.id
     }

@@ -46,6 +46,7 @@ pub mod boot_alloc;
 mod buddy;
 pub mod check;
 mod descriptor;
+mod drain;
 pub mod error;
 pub mod fault_injection;
 pub mod firmware_map;
@@ -68,6 +69,7 @@ mod rmap;
 pub mod section;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod sync;
 mod tables;
 pub mod try_stats;
 pub mod vmalloc;

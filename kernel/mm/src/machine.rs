@@ -2,7 +2,7 @@
 //! therefore runs in the kernel and in host tests, which simulate physical memory and page walks ([`crate::sim`]).
 //!
 //! ```text
-//!  words          load, store, fetch_or, fetch_and       pages   zero_page, fill_page, copy_pages
+//!  words          load, store, fetch_xor, fetch_and       pages   zero_page, fill_page, copy_pages
 //!  translations   flush, flush_all (every CPU)           flush_local (this CPU)
 //!  CPUs           cpu                                    fence_all (a barrier on every CPU)
 //! ```
@@ -32,7 +32,7 @@ pub struct CpuFeatures {
 }
 
 /// The maximum number of CPUs.
-pub const MAX_CPUS: usize = 64;
+pub const MAX_CPUS: usize = 32;
 
 /// The number of a CPU, below [`MAX_CPUS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,10 +73,10 @@ impl CpuNr {
 /// # Safety
 ///
 /// An implementor promises:
-/// - **Accesses are exact.** `load` returns the word last stored at that address. `store`, `fetch_or`, `fetch_and`,
+/// - **Accesses are exact.** `load` returns the word last stored at that address. `store`, `fetch_xor`, `fetch_and`,
 ///   `fill_page`, `zero_page` and `copy_pages` write exactly the words they name. On an unmapped address they do not
 ///   return. The compiler neither drops nor reorders accesses, because the CPU reads page tables too.
-/// - **Words are atomic.** Several CPUs may access one word. `load` is an Acquire, `store` a Release. `fetch_or` and
+/// - **Words are atomic.** Several CPUs may access one word. `load` is an Acquire, `store` a Release. `fetch_xor` and
 ///   `fetch_and` are atomic and sequentially consistent. The page functions promise no order.
 /// - **Flushes are complete.** After `flush(pages)` no CPU uses an old translation of these pages. After `flush_all` no
 ///   CPU uses any old translation, including global ones and cached upper levels.
@@ -93,8 +93,8 @@ pub unsafe trait Machine {
     /// Stores `value` at `at`.
     fn store(&self, at: VirtAddr, value: u64);
 
-    /// Atomically sets `bits` in the word at `at`. Returns the old word.
-    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64;
+    /// Atomically inverts `bits` in the word at `at`. Returns the old word.
+    fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64;
 
     /// Atomically clears all bits but `bits` in the word at `at`. Returns the old word.
     fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64;
@@ -160,8 +160,8 @@ unsafe impl<M: Machine + ?Sized> Machine for &M {
     }
 
     #[inline(always)]
-    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
-        (**self).fetch_or(at, bits)
+    fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64 {
+        (**self).fetch_xor(at, bits)
     }
 
     #[inline(always)]

@@ -21,9 +21,9 @@ use crate::addr::{Pfn, PfnRange};
 use crate::boot_alloc::Occupied;
 use crate::buddy::Buddy;
 use crate::descriptor::SlotNr;
+use crate::drain::FrameCaches;
 use crate::error::AddError;
 use crate::fault_injection::Step;
-use crate::frame_cache::FrameCache;
 use crate::hotplug_state::Hotplug;
 use crate::info::{BootRange, Policy, ResourceId};
 use crate::machine::{CpuFeatures, Machine};
@@ -45,7 +45,7 @@ pub struct Memory<M> {
     pub(crate) index: RwLock<Index>,
     pub(crate) slots: [RegionSlot; MAX_REGIONS],
     pub(crate) nodes: Nodes,
-    pub(crate) cache: FrameCache,
+    pub(crate) caches: FrameCaches,
     pub(crate) poison: Poison,
     /// Frames of page tables outside of the resources' own metadata.
     pub(crate) page_tables: AtomicU64,
@@ -81,7 +81,7 @@ impl<M: Machine> Memory<M> {
             index: RwLock::new(Rank::Index, Index::new()),
             slots: [const { RegionSlot::new() }; MAX_REGIONS],
             nodes: Nodes::new(),
-            cache: FrameCache::new(),
+            caches: FrameCaches::new(),
             poison: Poison::new(),
             page_tables: AtomicU64::new(0),
             injections: [const { AtomicU32::new(0) }; Step::ALL.len()],
@@ -146,42 +146,35 @@ impl<M: Machine> Memory<M> {
         index.entries().get(next).copied()
     }
 
-    /// Runs `work` on a slot's region under its lock. `None` when the slot is empty. The frame cache holds no frame of
-    /// the region meanwhile, and the node's statistics are updated before the lock is released.
-    #[inline]
-    pub(crate) fn with_region<T>(
-        &self,
-        slot: SlotNr,
-        work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
-    ) -> Option<T> {
-        self.drain(slot);
-        self.locked(slot, work)
-    }
-
-    /// Drains the frame cache if its blocks belong to the region in `slot`.
-    #[inline]
-    fn drain(&self, slot: SlotNr) {
-        if self.cache.has(slot) {
-            self.drain_all();
-        }
-    }
-
-    /// Returns all blocks of the frame cache to the buddy; `false` when there were none.
-    pub(crate) fn drain_all(&self) -> bool {
-        let had = self.cache.pages() > 0;
-        if let Some(slot) = self.cache.slot() {
-            self.locked(slot, |_, buddy| self.cache.flush_all(buddy));
-            self.cache.detach();
-        }
-        had
-    }
-
     /// Poisons frames that are freed from now on, or stops that and the watch over those that were poisoned.
     pub fn set_poison(&self, mode: Mode) {
         self.poison.set_mode(mode);
     }
 
-    /// [`Memory::with_region`] without draining the frame cache.
+    /// Runs `work` on the region of an index entry, under its lock. `None` when that region is gone, even if another one
+    /// has its slot by now. The node's statistics are updated before the lock is released. Blocks in frame caches stay
+    /// there.
+    #[inline]
+    pub(crate) fn with_region<T>(
+        &self,
+        entry: IndexEntry,
+        work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
+    ) -> Option<T> {
+        self.locked_as(entry.slot, entry.id, work)
+    }
+
+    /// [`Memory::with_region`] by slot and resource.
+    #[inline]
+    pub(crate) fn locked_as<T>(
+        &self,
+        slot: SlotNr,
+        id: ResourceId,
+        work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
+    ) -> Option<T> {
+        self.locked(slot, |region, buddy| (region.id == id).then(|| work(region, buddy)))?
+    }
+
+    /// Runs `work` on the region that a slot has now, under its lock. `None` when the slot is empty.
     #[inline]
     pub(crate) fn locked<T>(
         &self,
@@ -195,6 +188,17 @@ impl<M: Machine> Memory<M> {
         let result = work(region, &buddy);
         self.nodes.changed(slot, &entry.summary);
         Some(result)
+    }
+
+    /// [`Memory::locked`] to allocate: `None` also for a region that is isolated as a whole, which may have become so
+    /// since it was chosen.
+    #[inline]
+    pub(crate) fn locked_in_use<T>(
+        &self,
+        slot: SlotNr,
+        work: impl FnOnce(&Region, &Buddy<'_, M>) -> Option<T>,
+    ) -> Option<T> {
+        self.locked(slot, |region, buddy| (!region.is_fully_isolated()).then(|| work(region, buddy)))??
     }
 }
 

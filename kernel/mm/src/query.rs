@@ -6,7 +6,7 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::addr::{Order, Pfn, PfnRange, SectionNr};
+use crate::addr::{NodeId, Order, Pfn, PfnRange, SectionNr};
 use crate::address_space::descriptor;
 use crate::boot_alloc::Owner;
 use crate::buddy::{Buddy, Found, page_state};
@@ -84,7 +84,7 @@ impl<M: Machine> Memory<M> {
             holder: Holder::None,
         };
         let Some(entry) = self.index.read().find(pfn).copied() else { return absent };
-        let block = self.with_region(entry.slot, |region, buddy| block_info(region, buddy, pfn));
+        let block = self.with_region(entry, |region, buddy| block_info(region, buddy, pfn));
         let Some(block) = block.flatten() else {
             return PageInfo { state: PageState::Memmap, resource: Some(entry.id), ..absent };
         };
@@ -101,9 +101,12 @@ impl<M: Machine> Memory<M> {
     /// Free blocks per order, 0 above the resource's highest ([`ResourceInfo::max_order`]).
     pub fn free_blocks(&self, id: ResourceId) -> Option<[u64; Order::COUNT]> {
         let entry = self.entry(id)?;
-        self.with_region(entry.slot, |region, buddy| {
-            let listed = |order| if region.is_fully_isolated() { 0 } else { buddy.free_blocks(order) };
-            core::array::from_fn(|order| listed(Order(order as u8)))
+        self.drain_own();
+        self.with_region(entry, |region, buddy| {
+            let cached = |order| self.caches.blocks_of(entry.slot, order);
+            let free =
+                |order| if region.is_fully_isolated() { 0 } else { buddy.free_blocks(order) + cached(order) };
+            core::array::from_fn(|order| free(Order(order as u8)))
         })
     }
 
@@ -125,7 +128,7 @@ impl<M: Machine> Memory<M> {
     }
 
     fn block_of(&self, entry: IndexEntry, pfn: Pfn) -> Option<BlockInfo> {
-        self.with_region(entry.slot, |region, buddy| {
+        self.with_region(entry, |region, buddy| {
             let data = region.layout.data;
             if !region.layout.is_boot() && data.contains(pfn) {
                 return Some(BlockInfo {
@@ -194,7 +197,7 @@ impl<M: Machine> Memory<M> {
     ) -> (u64, Option<Pfn>) {
         let Some(entry) = self.entry(id) else { return (0, None) };
         let within = PfnRange::new(from, entry.range.end.max(from));
-        let verified = self.locked(entry.slot, |_, _| self.poison.verify(&self.machine, within, most));
+        let verified = self.with_region(entry, |_, _| self.poison.verify(&self.machine, within, most));
         let Some(verified) = verified else { return (0, None) };
         verified.findings.into_iter().for_each(report);
         (verified.pages, verified.next)
@@ -202,8 +205,19 @@ impl<M: Machine> Memory<M> {
 
     /// Free frames of all nodes: those that can be allocated.
     pub(crate) fn free_everywhere(&self) -> u64 {
-        self.drain_all();
-        self.nodes.named().map(|nr| self.nodes.free(nr)).sum()
+        self.free_in(None)
+    }
+
+    /// Free frames of a node, or of all, cached ones included; exact while no other CPU allocates or frees.
+    pub(crate) fn free_in(&self, node: Option<NodeId>) -> u64 {
+        let nodes = self.nodes.named().filter(|&nr| node.is_none_or(|node| self.nodes.id(nr) == node));
+        let listed: u64 = nodes.map(|nr| self.nodes.free(nr)).sum();
+        let mut cached = 0;
+        self.caches.each_region(|slot, pages| {
+            let of_node = self.nodes.of(slot).is_some_and(|of| node.is_none_or(|node| of == node));
+            cached += if of_node { pages } else { 0 };
+        });
+        listed + cached
     }
 
     /// Calls `each` with every entry of the index, without holding a lock.
@@ -216,20 +230,27 @@ impl<M: Machine> Memory<M> {
     }
 
     fn info(&self, entry: IndexEntry) -> Option<ResourceInfo> {
-        self.with_region(entry.slot, |region, buddy| region_info(region, buddy))
+        self.drain_own();
+        self.with_region(entry, |region, buddy| region_info(region, buddy, self.caches.pages_of(entry.slot)))
     }
 
     fn section_row(&self, entry: IndexEntry, section: SectionNr) -> Option<SectionRow> {
-        self.with_region(entry.slot, |region, buddy| section_row(region, buddy, section))?
+        self.with_region(entry, |region, buddy| section_row(region, buddy, section))?
     }
 }
 
-fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>) -> ResourceInfo {
+/// `cached` frames of the region are in frame caches.
+fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, cached: u64) -> ResourceInfo {
     let layout = &region.layout;
     let boot_pages = buddy.pages_in(BlockState::Boot);
     let usable_pages = layout.usable.pages() - boot_pages;
     // Free frames that cannot be allocated count as offline.
-    let free_there = buddy.summary.free() + buddy.pages_in(BlockState::Cached);
+    let free_there = buddy.summary.free() + cached;
+    // Frames change between cached and movable without a counter: see `frame_cache`.
+    let movable = buddy
+        .pages_in(BlockState::Movable)
+        .wrapping_add(buddy.pages_in(BlockState::Cached))
+        .saturating_sub(cached);
     let free_pages = if region.is_fully_isolated() { 0 } else { free_there };
     let offline_pages = buddy.pages_in(BlockState::Offline)
         + buddy.pages_in(BlockState::Isolated)
@@ -257,7 +278,7 @@ fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>) -> ResourceInf
         usable_pages,
         free_pages,
         offline_pages,
-        movable_pages: buddy.pages_in(BlockState::Movable),
+        movable_pages: movable,
         pinned_pages: buddy.pages_in(BlockState::Pinned),
         largest_free_pages: if free_pages == 0 { 0 } else { buddy.summary.highest().map_or(0, Order::pages) },
         max_order: region.max,

@@ -52,7 +52,7 @@ impl fmt::Display for Lock {
 impl<M: Machine> Memory<M> {
     /// The totals that are available now.
     pub fn try_stats(&self) -> TryStats {
-        let cached = self.cache.pages();
+        let cached = self.caches.pages();
         let free_pages = self.nodes.named().map(|nr| self.nodes.free(nr)).sum::<u64>() + cached;
         let Some(index) = self.index.try_read() else {
             return TryStats { resources: None, total_pages: None, usable_pages: None, free_pages };
@@ -101,6 +101,6 @@ impl<M: Machine> Memory<M> {
     /// Runs `work` while holding the lock of a resource's region, to test what is available then. `None` when there is
     /// no such resource.
     pub fn hold_region<T>(&self, id: ResourceId, work: impl FnOnce() -> T) -> Option<T> {
-        self.locked(self.entry(id)?.slot, |_, _| work())
+        self.with_region(self.entry(id)?, |_, _| work())
     }
 }

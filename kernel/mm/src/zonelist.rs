@@ -201,7 +201,7 @@ impl Nodes {
         wanted.map(|nr| self.candidates(nr, ZonePreference::Movable, Order(0)).map(free).sum::<u64>()).sum()
     }
 
-    /// Adds a slot to a node. It can be chosen after the next [`Nodes::changed`].
+    /// Adds a slot to a node. It can be chosen after the next [`Nodes::changed`]. Requires the region's lock.
     pub fn attach(&self, slot: SlotNr, nr: NodeNr, rank: ZonePreference) {
         self.rank_of[slot.0 as usize].store(rank as u8, Ordering::Relaxed);
         self.node_of[slot.0 as usize].store(nr.0, Ordering::Release);
@@ -210,12 +210,18 @@ impl Nodes {
         node.ranks[rank as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The node that a slot belongs to.
+    pub fn of(&self, slot: SlotNr) -> Option<NodeId> {
+        let nr = self.node_of.get(slot.0 as usize)?.load(Ordering::Acquire);
+        (nr < self.count()).then(|| self.id(NodeNr(nr)))
+    }
+
     /// Whether a slot belongs to a node.
     pub fn lists(&self, slot: SlotNr) -> bool {
         self.node_of[slot.0 as usize].load(Ordering::Acquire) != NONE
     }
 
-    /// Removes a slot from its node.
+    /// Removes a slot from its node. Requires the region's lock.
     pub fn detach(&self, slot: SlotNr) {
         let nr = self.node_of[slot.0 as usize].swap(NONE, Ordering::AcqRel);
         let rank = self.rank_of[slot.0 as usize].swap(NONE, Ordering::Relaxed);

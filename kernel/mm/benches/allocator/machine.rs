@@ -67,10 +67,10 @@ unsafe impl Machine for FlatMachine {
     }
 
     #[inline]
-    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+    fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64 {
         match self.descriptor_word(at) {
-            Some(word) => word.fetch_or(bits, SeqCst),
-            None => self.rest.fetch_or(at, bits),
+            Some(word) => word.fetch_xor(bits, SeqCst),
+            None => self.rest.fetch_xor(at, bits),
         }
     }
 

@@ -43,22 +43,22 @@ impl<M: Machine> Buddy<'_, M> {
             if starts == 0 {
                 return;
             }
-            let (first, second) = (children.first & (free | children.second), children.second | starts);
-            self.set_children(group, Children { first, second });
+            if group.level == 0 {
+                each_bit(starts, |index| self.set_tag(group.child(index), BlockState::Cached, order));
+            }
+            let taken = children.free() & !free;
+            let after = Children { first: children.first & !taken, second: children.second | starts };
+            self.set_children(group, children, after);
             self.relist(group, bits::largest(free));
             let pages = u64::from(starts.count_ones()) << order.0;
             self.count(BlockState::Free, 0, pages);
             self.count(BlockState::Cached, pages, 0);
-            while starts != 0 {
-                let head = group.child(starts.trailing_zeros() as u8);
-                starts &= starts - 1;
+            each_bit(starts, |index| {
                 if group.level > 0 {
-                    self.mark_used(head, order, BlockState::Cached);
-                } else {
-                    self.set_tag(head, BlockState::Cached, order);
+                    self.mark_used(group.child(index), order, BlockState::Cached);
                 }
-                each(head);
-            }
+                each(group.child(index));
+            });
         }
     }
 
@@ -74,19 +74,14 @@ impl<M: Machine> Buddy<'_, M> {
             count += 1;
         }
         if count <= FEW {
-            let mut starts = bits::starts(back, sub);
-            while starts != 0 {
-                let head = group.child(starts.trailing_zeros() as u8);
-                starts &= starts - 1;
-                self.insert_free(head, order);
-            }
+            each_bit(bits::starts(back, sub), |index| self.insert_free(group.child(index), order));
             return count;
         }
         let children = self.children(group);
         let (were, free) = (children.free(), children.free() | back);
         if free != u128::MAX {
-            let (first, second) = (children.first | back, children.second & !back);
-            self.set_children(group, Children { first, second });
+            let after = Children { first: children.first | back, second: children.second & !back };
+            self.set_children(group, children, after);
             self.relist(group, bits::largest(free));
             self.recount(group, &bits::tally(were), &bits::tally(free));
         } else {
@@ -95,5 +90,14 @@ impl<M: Machine> Buddy<'_, M> {
             self.insert_free(group.start(), group.order(SHIFT));
         }
         count
+    }
+}
+
+/// Calls `each` with the number of each bit that is set, ascending.
+#[inline(always)]
+fn each_bit(mut bits: u128, mut each: impl FnMut(u8)) {
+    while bits != 0 {
+        each(bits.trailing_zeros() as u8);
+        bits &= bits - 1;
     }
 }

@@ -23,6 +23,12 @@
 //! The words of a level are contiguous behind the header, 40 bytes per 128 frames: freeing a random frame accesses
 //! one cache line of them, in memory of 1/200 of the memmap's size. The link is for `lists`.
 //!
+//! Several CPUs: all words are changed under the region's lock, and two kinds of bits also without it, by the frame
+//! caches: on level 0 the first bit of a single frame (11 in use, 01 cached), above it the movable bit of a held block.
+//! So the words with such bits (0 and 2 of level 0, 5 and 6 above) are changed by atomic read-modify-write only, and a
+//! holder of the lock inverts the bits of its own children and no others. A descriptor is written before the bits that
+//! make it valid.
+//!
 //! Neighbours: `bits` is the arithmetic of one group, `lists` links groups, `layout` reserves the memory.
 
 use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
@@ -237,33 +243,40 @@ fn movable_bit(base: VirtAddr, head: Pfn, order: Order) -> (VirtAddr, u64) {
 }
 
 /// Turns a cached block into a movable block in use, without counting it. Its order is 0 or at least 7; its level lies
-/// at `base`.
+/// at `base`. Its descriptor is written before: whoever sees the bit (an Acquire) sees the descriptor too.
 #[inline(always)]
 pub(crate) fn mark_used_uncounted<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) {
     let (at, bit) = movable_bit(base, head, order);
-    machine.store(at, machine.load(at) | bit);
+    machine.fetch_xor(at, bit);
 }
 
 /// Turns the movable block in use at `head` into a cached one. Returns false, and changes nothing, when `head` is not the
 /// head of such a block. The order is 0 or at least 7; the block's group is open and its level lies at `base`.
+///
+/// Of two CPUs that free the same block one succeeds. (When one of them frees it under the region's lock, the second look
+/// at the bits finds out; unless the block was allocated again in between, which no allocator can tell.)
 #[inline(always)]
 pub(crate) fn mark_cached<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) -> bool {
     let (at, bit) = movable_bit(base, head, order);
-    let word = machine.load(at);
     let group = Group::of(head, level_of(order));
-    let is_block = word & bit != 0
-        && if group.level == 0 {
+    let starts_here = || {
+        if group.level == 0 {
             machine.load(at.offset(8)) & bit != 0
         } else {
             // A frame inside of the block's first child is not a head.
             let whole = Some((group.index_of(head), sub_of(order)));
             head.is_aligned(order)
                 && Children::load(machine, words_of(base, group)).held(group.index_of(head)) == whole
-        };
-    if is_block {
-        machine.store(at, word & !bit);
+        }
+    };
+    if !starts_here() || machine.load(at) & bit == 0 || machine.fetch_and(at, !bit) & bit == 0 {
+        return false;
     }
-    is_block
+    let cached = starts_here();
+    if !cached && group.level == 0 {
+        machine.fetch_xor(at, bit);
+    }
+    cached
 }
 
 /// Calls `each` with level, first group number and that group's offset from the header in bytes, from the top level
@@ -334,15 +347,54 @@ impl<M: Machine> Buddy<'_, M> {
         Children::load(self.machine, self.metadata.group(group))
     }
 
-    /// Writes the bits of a group's children.
+    /// Writes the bits of a group's children: of a group that is about to be open, so that no CPU flips one of them.
     #[inline(always)]
-    pub(super) fn set_children(&self, group: Group, children: Children) {
+    fn write_children(&self, group: Group, children: Children) {
         let at = self.metadata.group(group);
         let Children { first, second } = children;
         self.machine.store(at, first as u64);
         self.machine.store(at.offset(8), second as u64);
         self.machine.store(at.offset(16), (first >> 64) as u64);
         self.machine.store(at.offset(24), (second >> 64) as u64);
+    }
+
+    /// Changes the bits of an open group's children from `before` to `after`: see [`Buddy::change_pair`].
+    #[inline(always)]
+    pub(super) fn set_children(&self, group: Group, before: Children, after: Children) {
+        let at = self.metadata.group(group);
+        let change = Children { first: before.first ^ after.first, second: before.second ^ after.second };
+        for (at, first, second, value) in [
+            (at, change.first as u64, change.second as u64, after.second as u64),
+            (
+                at.offset(16),
+                (change.first >> 64) as u64,
+                (change.second >> 64) as u64,
+                (after.second >> 64) as u64,
+            ),
+        ] {
+            self.change_pair(group, at, first, (second != 0).then_some(value));
+        }
+    }
+
+    /// Inverts bits of the first of two words and writes the second, if it changes. The bits belong to children that
+    /// the holder of the region's lock takes or gives back: no other CPU changes those, but it may change others.
+    ///
+    /// A child that becomes free loses its second bit before it gets its first one, and a child that is taken loses its
+    /// first bit before it gets its second one: in between it is nothing, and never a held frame.
+    #[inline(always)]
+    pub(super) fn change_pair(&self, group: Group, at: VirtAddr, first: u64, second: Option<u64>) {
+        let freed = second.is_some_and(|second| self.machine.load(at.offset(8)) & !second != 0);
+        if let Some(second) = second.filter(|_| freed) {
+            self.machine.store(at.offset(8), second);
+        }
+        if first != 0 && group.level == 0 {
+            self.machine.fetch_xor(at, first);
+        } else if first != 0 {
+            self.machine.store(at, self.machine.load(at) ^ first);
+        }
+        if let Some(second) = second.filter(|_| !freed) {
+            self.machine.store(at.offset(8), second);
+        }
     }
 
     /// Reads the bits of a group's free children.
@@ -356,13 +408,15 @@ impl<M: Machine> Buddy<'_, M> {
     pub(super) fn start_block(&self, group: Group, index: u8, what: Start) {
         let base = self.metadata.level(group.level);
         let (at, bit) = (pair(base, group, index), 1 << (index % 64));
-        let first = self.machine.load(at) & !bit;
-        self.machine.store(at, if matches!(what, Start::Open | Start::Single) { first | bit } else { first });
-        self.machine.store(at.offset(8), self.machine.load(at.offset(8)) | bit);
+        let set = matches!(what, Start::Open | Start::Single);
+        let first = (self.machine.load(at) & bit != 0) != set;
+        let second = self.machine.load(at.offset(8));
+        self.change_pair(group, at, if first { bit } else { 0 }, (second & bit == 0).then_some(second | bit));
         if group.level > 0 {
             let at = movable_at(base, group, index);
-            let others = self.machine.load(at) & !bit;
-            self.machine.store(at, if what == Start::Movable { others | bit } else { others });
+            if (self.machine.load(at) & bit != 0) != (what == Start::Movable) {
+                self.machine.fetch_xor(at, bit);
+            }
         }
     }
 
@@ -380,7 +434,7 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Opens a group: writes all its words and puts it into its list.
     pub(super) fn open(&self, group: Group, children: Children) {
-        self.set_children(group, children);
+        self.write_children(group, children);
         if group.level > 0 {
             let base = self.metadata.level(group.level);
             [0, 64].iter().for_each(|&index| self.machine.store(movable_at(base, group, index), 0));

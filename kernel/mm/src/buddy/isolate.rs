@@ -64,6 +64,12 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
+    /// Frees a cached block while a part is isolated: the frames in the part become isolated.
+    #[cold]
+    pub(crate) fn free_cached(&self, head: Pfn, order: Order) {
+        self.free_beside_isolated(PfnRange::of(head, order.pages()), BlockState::Cached);
+    }
+
     /// Changes the state of a held block and counts its frames.
     pub(super) fn set_state(&self, block: &BlockRef, from: BlockState, to: BlockState) {
         let pages = block.order().pages();

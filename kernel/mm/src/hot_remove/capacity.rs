@@ -32,7 +32,7 @@ impl<M: Machine> Memory<M> {
 
     /// Returns the first block at or after `at` in a resource's usable run that is not free. Advances `at` to its end.
     pub(crate) fn block_from(&self, entry: IndexEntry, at: &mut Pfn) -> Option<UsedBlock> {
-        self.with_region(entry.slot, |region, buddy| {
+        self.with_region(entry, |region, buddy| {
             let mut next = None;
             *at = buddy.walk(PfnRange::new(region.layout.usable.start.max(*at), entry.range.end), |found| {
                 if found.tag.state == BlockState::Free {
@@ -50,7 +50,7 @@ impl<M: Machine> Memory<M> {
     /// Splits the allocated block at `head` until its first part has `order`; each part gets its own rmap.
     pub(crate) fn split_allocated(&self, head: Pfn, order: Order) {
         if let Some(entry) = self.index.read().find(head).copied() {
-            self.with_region(entry.slot, |_, buddy| buddy.split_to(head, order, RmapEntry::after));
+            self.with_region(entry, |_, buddy| buddy.split_to(head, order, RmapEntry::after));
         }
     }
 
@@ -62,14 +62,13 @@ impl<M: Machine> Memory<M> {
         [(near, congruent), (None, congruent), (near, (1, 0)), (None, (1, 0))].into_iter().find_map(
             |(node, (unit, rest))| {
                 let pages = old.pages();
-                let want = Constraints { node, mobility: Mobility::Movable, amount: Amount::Pages(pages) };
-                self.nodes.choose(&self.slots, &want, |slot| {
-                    self.with_region(slot, |_, buddy| {
+                self.choose(node, Mobility::Movable, Amount::Pages(pages), |slot| {
+                    self.locked_in_use(slot, |_, buddy| {
                         let run = PfnRange::of(buddy.find_run_at(pages, unit, rest)?, pages);
                         buddy.alloc_range(run, BlockState::Movable, 0)?;
                         self.poison.taken(&self.machine, run);
                         Some(run)
-                    })?
+                    })
                 })
             },
         )
@@ -77,12 +76,13 @@ impl<M: Machine> Memory<M> {
 
     /// Returns the length of the longest run of free frames, which must be shorter than `below`.
     pub(crate) fn longest_run(&self, below: u64) -> u64 {
+        self.drain_all();
         let (mut fits, mut too_long) = (0, below);
         while fits + 1 < too_long {
             let middle = fits + (too_long - fits) / 2;
             let want = Constraints { node: None, mobility: Mobility::Movable, amount: Amount::Pages(middle) };
             let run = self.nodes.choose(&self.slots, &want, |slot| {
-                self.with_region(slot, |_, buddy| buddy.find_run(middle)).flatten()
+                self.locked_in_use(slot, |_, buddy| buddy.find_run(middle))
             });
             if run.is_some() { fits = middle } else { too_long = middle }
         }
@@ -91,9 +91,10 @@ impl<M: Machine> Memory<M> {
 
     /// Counts the free blocks of 2 MiB in regions that are not isolated as a whole.
     pub(super) fn large_blocks(&self) -> u64 {
+        self.drain_own();
         let mut blocks = 0;
         self.for_each_entry(|entry| {
-            self.with_region(entry.slot, |region, buddy| {
+            self.with_region(entry, |region, buddy| {
                 if !region.is_fully_isolated() {
                     let of = |order: u8| buddy.free_blocks(Order(order)) << (order - 9);
                     blocks += (9..=region.max.0.max(9)).map(of).sum::<u64>();
@@ -107,7 +108,7 @@ impl<M: Machine> Memory<M> {
     pub(super) fn not_enough_free(&self) -> RemoveError {
         let mut needed = 0;
         self.each_isolated(|entry, region| {
-            self.with_region(entry.slot, |_, buddy| {
+            self.with_region(entry, |_, buddy| {
                 buddy.walk(region.isolated, |found| {
                     needed +=
                         if found.tag.state == BlockState::Movable { found.tag.order.pages() } else { 0 };

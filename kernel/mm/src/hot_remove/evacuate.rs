@@ -297,7 +297,7 @@ impl<M: Machine> Memory<M> {
             && let Some((entry, region)) = self.isolated_from(*at)
         {
             let part = PfnRange::new(region.isolated.start.max(*at), region.isolated.end);
-            self.with_region(entry.slot, |_, buddy| {
+            self.with_region(entry, |_, buddy| {
                 *at = buddy.walk(part, |found| {
                     *budget -= 1;
                     if matches!(found.tag.state, BlockState::Movable | BlockState::Pinned | BlockState::Boot)

@@ -133,7 +133,7 @@ impl<M: Machine> Memory<M> {
         hotplug.check_idle()?;
         self.for_each_entry(|entry| {
             if let Some(region) = self.region(entry).filter(|region| region.device == device) {
-                self.isolate(entry.slot, region.layout.usable);
+                self.isolate(entry, region.layout.usable);
             }
         });
         if let Err(step) = self.should_fail(Step::Isolate) {
@@ -198,7 +198,7 @@ impl<M: Machine> Memory<M> {
         arena.finish_migrations(self);
         let mut used = Ok(());
         self.each_isolated(|entry, _| {
-            let pages = self.with_region(entry.slot, |region, buddy| {
+            let pages = self.with_region(entry, |region, buddy| {
                 let in_use = [BlockState::Movable, BlockState::Pinned, BlockState::Boot];
                 let all = in_use.iter().map(|&state| buddy.pages_in(state)).sum();
                 if all == 0 || region.is_fully_isolated() {
@@ -258,7 +258,7 @@ impl<M: Machine> Memory<M> {
     /// tables of allocations can.
     pub fn first_pinned(&self, id: ResourceId) -> Option<Pinned> {
         let entry = self.entry(id)?;
-        self.with_region(entry.slot, |region, buddy| {
+        self.with_region(entry, |region, buddy| {
             let mut pinned = None;
             if buddy.pages_in(BlockState::Pinned) + buddy.pages_in(BlockState::Boot) == 0 {
                 return None;
@@ -284,7 +284,7 @@ impl<M: Machine> Memory<M> {
     /// Puts all isolated memory back into use.
     fn rollback(&self) {
         self.each_isolated(|entry, _| {
-            self.with_region(entry.slot, |region, buddy| {
+            self.with_region(entry, |region, buddy| {
                 let part = core::mem::take(&mut region.isolated);
                 if part == region.layout.usable {
                     self.attach(entry.slot, region);
@@ -295,7 +295,7 @@ impl<M: Machine> Memory<M> {
         });
     }
 
-    /// Puts a region on its node's list, so that its frames can be allocated.
+    /// Puts a region on its node's list, so that its frames can be allocated. The region's lock is held.
     fn attach(&self, slot: SlotNr, region: &Region) {
         if let Some(node) = self.nodes.find(region.node) {
             self.nodes.attach(slot, node, ZonePreference::of(region.device, region.zone));
@@ -313,7 +313,7 @@ impl<M: Machine> Memory<M> {
 
     /// Returns a copy of an entry's region.
     pub(crate) fn region(&self, entry: IndexEntry) -> Option<Region> {
-        self.locked(entry.slot, |region, _| *region)
+        self.with_region(entry, |region, _| *region)
     }
 }
 

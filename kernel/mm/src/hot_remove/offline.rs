@@ -13,7 +13,7 @@
 //! parts of regions.
 
 use crate::addr::PfnRange;
-use crate::descriptor::{BlockState, SlotNr};
+use crate::descriptor::BlockState;
 use crate::fault_injection::Step;
 use crate::hot_remove::evacuate::Evacuation;
 use crate::hot_remove::{OnlineError, RemoveError, RemoveStats};
@@ -21,7 +21,7 @@ use crate::hotplug_state::Underway;
 use crate::info::{ResourceId, Zone};
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::region::Region;
+use crate::region::{IndexEntry, Region};
 use crate::rmap::RmapEntry;
 use crate::vmalloc::{Progress, VmallocArena};
 
@@ -81,9 +81,9 @@ impl<M: Machine> Memory<M> {
         let range = self.frames_of(target).map_err(|resource| RemoveError::NoResource { resource })?;
         hotplug.check_idle()?;
         let mut first = None;
-        self.each_part(range, |id, slot, part| {
-            first = first.or(Some(id));
-            self.isolate(slot, part);
+        self.each_part(range, |entry, part| {
+            first = first.or(Some(entry.id));
+            self.isolate(entry, part);
         });
         let first = first.ok_or(RemoveError::Absent { range })?;
         if let Err(step) = self.should_fail(Step::Isolate) {
@@ -129,7 +129,7 @@ impl<M: Machine> Memory<M> {
         }
         let mut pages = 0;
         self.each_isolated(|entry, _| {
-            self.with_region(entry.slot, |region, buddy| {
+            self.with_region(entry, |region, buddy| {
                 let part = core::mem::take(&mut region.isolated);
                 if part == region.layout.usable {
                     pages += buddy.alloc_free_blocks(part, BlockState::Offline);
@@ -160,14 +160,14 @@ impl<M: Machine> Memory<M> {
             return Err(OnlineError::UnderWay { resource });
         }
         let (mut found, mut refused) = (false, None);
-        self.each_part(range, |id, slot, _| {
+        self.each_part(range, |entry, _| {
             found = true;
-            self.with_region(slot, |region, buddy| {
+            self.with_region(entry, |region, buddy| {
                 let usable = region.layout.usable.pages();
                 if zone.is_some_and(|zone| zone != region.zone)
                     && buddy.pages_in(BlockState::Offline) < usable
                 {
-                    refused = Some(OnlineError::OtherZone { resource: id, zone: region.zone });
+                    refused = Some(OnlineError::OtherZone { resource: entry.id, zone: region.zone });
                 }
             });
         });
@@ -178,17 +178,17 @@ impl<M: Machine> Memory<M> {
             return Err(OnlineError::Absent { range });
         }
         let mut pages = 0;
-        self.each_part(range, |_, slot, part| {
-            self.with_region(slot, |region, buddy| {
+        self.each_part(range, |entry, part| {
+            self.with_region(entry, |region, buddy| {
                 for border in [part.start, part.end] {
                     if buddy.find(border).is_some_and(|found| found.tag.state == BlockState::Offline) {
                         buddy.split_at(border, RmapEntry::after);
                     }
                 }
                 if let Some(zone) = zone.filter(|&zone| zone != region.zone) {
-                    self.nodes.detach(slot);
+                    self.nodes.detach(entry.slot);
                     region.zone = zone;
-                    self.attach(slot, region);
+                    self.attach(entry.slot, region);
                 }
                 pages += buddy.free_all(part, BlockState::Offline);
             });
@@ -196,14 +196,23 @@ impl<M: Machine> Memory<M> {
         Ok(Onlined { pages })
     }
 
-    /// Isolates `part` of a region's usable run, so that none of it can be allocated.
-    pub(super) fn isolate(&self, slot: SlotNr, part: PfnRange) {
-        self.with_region(slot, |region, buddy| {
+    /// Isolates `part` of a region's usable run, so that none of it can be allocated. In this order: no frame cache may
+    /// learn of the region any more, those that know it give its blocks back and forget it, its free blocks become
+    /// isolated. A block that another CPU allocates of the part in between is one more to migrate.
+    pub(super) fn isolate(&self, entry: IndexEntry, part: PfnRange) {
+        let whole = self.with_region(entry, |region, _| {
             region.isolated = part;
-            if part == region.layout.usable {
-                self.nodes.detach(slot);
-                return;
+            let whole = region.is_fully_isolated();
+            if whole {
+                self.nodes.detach(entry.slot);
             }
+            whole
+        });
+        self.drain(entry.slot);
+        if whole != Some(false) {
+            return;
+        }
+        self.with_region(entry, |_, buddy| {
             for border in [part.start, part.end] {
                 // A pinned block is not split: the evacuation fails unless it is freed first (`Buddy::free` splits it).
                 let splits = |state| matches!(state, BlockState::Movable | BlockState::Offline);
@@ -224,12 +233,12 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Calls `each` with every part of a usable run that lies in `range`.
-    fn each_part(&self, range: PfnRange, mut each: impl FnMut(ResourceId, SlotNr, PfnRange)) {
+    fn each_part(&self, range: PfnRange, mut each: impl FnMut(IndexEntry, PfnRange)) {
         self.for_each_entry(|entry| {
             let usable = self.region(entry).map(|Region { layout, .. }| layout.usable);
             let part = usable.unwrap_or_default().intersection(range);
             if !part.is_empty() {
-                each(entry.id, entry.slot, part);
+                each(entry, part);
             }
         });
     }

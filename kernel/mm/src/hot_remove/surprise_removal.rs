@@ -85,11 +85,15 @@ impl<M: Machine> Memory<M> {
         for (slot, region) in &detached {
             let entry = &self.slots[slot.0 as usize];
             self.index.write().remove(region.id);
-            self.cache.drop_slot(*slot);
+            {
+                let mut region = entry.region.lock();
+                *region = None;
+                self.nodes.detach(*slot);
+                entry.summary.clear();
+            }
+            // Drops the blocks that caches have of it. From here on no CPU writes a descriptor of the region.
+            self.drain(*slot);
             self.poison.removed(region.layout.range);
-            *entry.region.lock() = None;
-            self.nodes.detach(*slot);
-            entry.summary.clear();
         }
         let is_detached = |pfn: Pfn| detached.iter().any(|(_, region)| region.layout.range.contains(pfn));
         let mut flush = FlushBatch::new();

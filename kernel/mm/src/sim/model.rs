@@ -14,6 +14,7 @@
 mod checks;
 mod operations;
 
+use std::boxed::Box;
 use std::collections::{BTreeSet, VecDeque};
 use std::vec::Vec;
 
@@ -144,7 +145,8 @@ impl Evacuation {
 /// The machine, and its expected state.
 #[derive(Debug)]
 pub struct Model {
-    memory: Memory<SimMachine>,
+    /// Boxed, so that a deep test does not fill its stack.
+    memory: Box<Memory<SimMachine>>,
     arena: VmallocArena,
     present: [bool; DIMMS],
     allocations: Vec<(AllocationId, Mobility)>,
@@ -183,7 +185,7 @@ impl Model {
     pub fn new(memory: Memory<SimMachine>) -> Model {
         let baseline = Baseline::of(&memory);
         Model {
-            memory,
+            memory: Box::new(memory),
             arena: VmallocArena::new(),
             present: [false; DIMMS],
             allocations: Vec::new(),

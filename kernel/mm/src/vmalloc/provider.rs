@@ -104,11 +104,7 @@ impl<M: Machine> FrameProvider for Memory<M> {
     }
 
     fn free_pages(&self, node: Option<NodeId>, mobility: Mobility) -> u64 {
-        self.drain_all();
-        let free = match node {
-            Some(node) => self.nodes.find(node).map_or(0, |nr| self.nodes.free(nr)),
-            None => self.free_everywhere(),
-        };
+        let free = self.free_in(node);
         match mobility {
             Mobility::Movable => free,
             Mobility::Pinned => free.saturating_sub(self.nodes.movable_only(&self.slots, node)),

@@ -57,7 +57,7 @@ fn each_kind_of_damage_is_reported() {
     });
     // Counters of movable frames.
     is(&damaged(|m| change(m, header.offset(8 * 2), |n| n + 1)), |error| {
-        matches!(error, CheckError::Counter { name: "movable frames", counted: 1, found: 0, .. })
+        matches!(error, CheckError::Counter { name: "movable and cached frames", counted: 1, found: 0, .. })
     });
     // A block that is neither free nor held.
     is(

@@ -61,11 +61,11 @@ impl Model {
                 self.injected.push(step);
             }
             Op::SurpriseRemove(number) => self.surprise_remove(number),
-            Op::Allocate(request) => match self.arena.allocate(&self.memory, &request) {
+            Op::Allocate(request) => match self.arena.allocate(&*self.memory, &request) {
                 Ok(one) => self.record(one.id, request.mobility),
                 Err(error) => assert_shortage(&error),
             },
-            Op::BeginAllocate(request) => match self.arena.begin(&self.memory, &request) {
+            Op::BeginAllocate(request) => match self.arena.begin(&*self.memory, &request) {
                 Ok(growing) => self.growing.push_back((growing, request.mobility)),
                 Err(error) => assert_shortage(&error),
             },
@@ -77,12 +77,12 @@ impl Model {
             }
             Op::CancelGrowing => {
                 if let Some((growing, _)) = self.growing.pop_front() {
-                    self.arena.cancel(&self.memory, growing).unwrap();
+                    self.arena.cancel(&*self.memory, growing).unwrap();
                 }
             }
             Op::Free(index) => {
                 let (id, _) = self.allocations.swap_remove(index % self.allocations.len());
-                self.arena.free(&self.memory, id).unwrap();
+                self.arena.free(&*self.memory, id).unwrap();
             }
             Op::AllocateBlock(order, mobility, node) => {
                 if let Some(block) = self.memory.allocate_block(order, node, mobility) {
@@ -208,7 +208,7 @@ impl Model {
     }
 
     fn finish_growing(&mut self, growing: AllocationBuilder, mobility: Mobility) {
-        match self.arena.finish(&self.memory, growing) {
+        match self.arena.finish(&*self.memory, growing) {
             Ok(one) => self.record(one.id, mobility),
             Err(error) => {
                 assert!(matches!(error, AllocError::RanOut { .. } | AllocError::Lost { .. }), "{error}")
@@ -218,14 +218,14 @@ impl Model {
 
     fn grow(&mut self, pages: u64) {
         let Some((mut growing, mobility)) = self.growing.pop_front() else { return };
-        match self.arena.grow(&self.memory, &mut growing, pages) {
+        match self.arena.grow(&*self.memory, &mut growing, pages) {
             Ok(Progress::More) => self.growing.push_back((growing, mobility)),
             // Some are finished later, to leave a complete allocation open.
             Ok(Progress::Done) if pages.is_multiple_of(3) => self.growing.push_back((growing, mobility)),
             Ok(Progress::Done) => self.finish_growing(growing, mobility),
             Err(error) => {
                 assert!(!matches!(error, AllocError::Map(_) | AllocError::Corrupt { .. }), "{error}");
-                self.arena.cancel(&self.memory, growing).unwrap();
+                self.arena.cancel(&*self.memory, growing).unwrap();
             }
         }
     }
@@ -233,7 +233,7 @@ impl Model {
     /// Fills a new allocation's first pages and adds it to the list.
     fn record(&mut self, id: AllocationId, mobility: Mobility) {
         let pages = self.arena.get(id).expect("it was just allocated").pages;
-        self.arena.fill(&self.memory, id, 0, pages.min(FILLED)).unwrap();
+        self.arena.fill(&*self.memory, id, 0, pages.min(FILLED)).unwrap();
         self.allocations.push((id, mobility));
     }
 

@@ -1,0 +1,166 @@
+//! Draining: returning the blocks of frame caches to their regions. Linux: `drain_all_pages`.
+//!
+//! ```text
+//!  own cache           at once
+//!  other CPUs' caches  revoke those that know the region, one barrier on every CPU, then one after the other (`owner`)
+//! ```
+//!
+//! No other CPU is asked when no other cache knows the region. So removing a DIMM that nobody used asks nobody.
+//!
+//! Invariant: neither a region's lock is held nor an own cache entered while this waits for other CPUs. Neighbours:
+//! `hot_remove` drains a region that it isolates, `allocate` drains all when nothing is free.
+
+use carapace_lock::{Mutex, Rank};
+
+use crate::addr::Order;
+use crate::descriptor::SlotNr;
+use crate::frame_cache::{Cached, CpuStats, Entered, Foreign, FrameCache};
+use crate::machine::{CpuNr, MAX_CPUS, Machine};
+use crate::memory::Memory;
+
+/// The frame cache of each CPU.
+#[derive(Debug)]
+pub(crate) struct FrameCaches {
+    caches: [FrameCache; MAX_CPUS],
+    /// Held while other CPUs' caches are drained.
+    draining: Mutex<()>,
+}
+
+impl FrameCaches {
+    /// Empty ones.
+    pub(crate) const fn new() -> Self {
+        FrameCaches {
+            caches: [const { FrameCache::new() }; MAX_CPUS],
+            draining: Mutex::new(Rank::Draining, ()),
+        }
+    }
+
+    /// Enters the cache of `cpu`, the one that runs.
+    #[inline(always)]
+    pub(crate) fn enter(&self, cpu: CpuNr) -> Entered<'_> {
+        self.caches[cpu.index()].enter()
+    }
+
+    /// Cached frames of the region in `slot`; exact while no CPU allocates or frees.
+    pub(crate) fn pages_of(&self, slot: SlotNr) -> u64 {
+        self.caches.iter().map(|cache| cache.pages_of(slot)).sum()
+    }
+
+    /// Cached blocks of `order` of the region in `slot`, likewise.
+    pub(crate) fn blocks_of(&self, slot: SlotNr, order: Order) -> u64 {
+        self.caches.iter().map(|cache| cache.blocks_of(slot, order)).sum()
+    }
+
+    /// Calls `each` with the slot of each region that has cached frames and their number, likewise.
+    pub(crate) fn each_region(&self, mut each: impl FnMut(SlotNr, u64)) {
+        self.caches.iter().for_each(|cache| cache.each_region(&mut each));
+    }
+
+    /// All cached frames; exact while no CPU allocates or frees.
+    pub(crate) fn pages(&self) -> u64 {
+        self.caches.iter().map(|cache| cache.stats().cached_pages).sum()
+    }
+}
+
+/// The caches to drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    /// Those that know a region: they forget it.
+    Region(SlotNr),
+    /// Those with a block.
+    All,
+}
+
+impl Drained {
+    fn concerns(self, cache: &FrameCache) -> bool {
+        match self {
+            Drained::Region(slot) => cache.knows(slot),
+            Drained::All => cache.stats().cached_pages > 0,
+        }
+    }
+
+    fn has(self, slot: SlotNr) -> bool {
+        match self {
+            Drained::Region(drained) => drained == slot,
+            Drained::All => true,
+        }
+    }
+}
+
+impl<M: Machine> Memory<M> {
+    /// Enters the frame cache of the CPU that runs.
+    #[inline(always)]
+    pub(crate) fn own_cache(&self) -> Entered<'_> {
+        self.caches.enter(self.machine.cpu())
+    }
+
+    /// What a CPU has allocated, freed and cached; exact while it does neither.
+    pub fn cpu_stats(&self, cpu: CpuNr) -> CpuStats {
+        self.caches.caches[cpu.index()].stats()
+    }
+
+    /// Returns every cached block of the region in `slot` to it. No cache knows the region afterwards, until one learns
+    /// it again, which isolating the region (before) prevents. Blocks of a region that is gone are dropped.
+    pub(crate) fn drain(&self, slot: SlotNr) {
+        self.drain_caches(Drained::Region(slot));
+    }
+
+    /// Returns every cached block to its region. `false` when there was none.
+    pub(crate) fn drain_all(&self) -> bool {
+        self.drain_caches(Drained::All)
+    }
+
+    /// Returns every block of this CPU's cache to its region, without asking other CPUs.
+    pub(crate) fn drain_own(&self) {
+        self.flush(&self.own_cache(), Drained::All);
+    }
+
+    fn drain_caches(&self, drained: Drained) -> bool {
+        let mut found = self.flush(&self.own_cache(), drained);
+        let own = self.machine.cpu().index();
+        let others = |(number, cache): &(usize, &FrameCache)| *number != own && drained.concerns(cache);
+        if !self.caches.caches.iter().enumerate().any(|cache| others(&cache)) {
+            return found;
+        }
+        let _draining = self.caches.draining.lock();
+        let mut revoked = 0u64;
+        for (number, cache) in self.caches.caches.iter().enumerate().filter(others) {
+            cache.revoke();
+            revoked |= 1 << number;
+        }
+        if revoked != 0 {
+            self.machine.fence_all();
+        }
+        for (_, cache) in
+            self.caches.caches.iter().enumerate().filter(|(number, _)| revoked >> number & 1 == 1)
+        {
+            found |= self.flush(&cache.revoked(), drained);
+        }
+        found
+    }
+
+    /// Flushes what `drained` concerns of a cache that this CPU may use. `false` when no block was there.
+    fn flush(&self, cache: &Cached, drained: Drained) -> bool {
+        let found = !cache.is_empty();
+        if let Some((slot, id)) = cache.region().filter(|&(slot, _)| drained.has(slot)) {
+            self.locked_as(slot, id, |_, buddy| cache.flush_all(buddy));
+            cache.detach();
+        }
+        for foreign in cache.all_foreign() {
+            if foreign.region().is_some_and(|(slot, _)| drained.has(slot)) {
+                self.flush_foreign(foreign);
+            }
+        }
+        found
+    }
+
+    /// Returns a set's frames to their region.
+    pub(crate) fn flush_foreign(&self, foreign: &Foreign) {
+        if let Some((slot, id)) = foreign.region() {
+            self.locked_as(slot, id, |_, buddy| foreign.flush(buddy));
+            foreign.detach();
+        }
+    }
+}
+
+const _: () = assert!(MAX_CPUS <= 64, "one bit for each cache");
