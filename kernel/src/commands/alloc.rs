@@ -137,12 +137,12 @@ fn node(text: &str) -> Result<NodeId, Failure> {
 async fn grow(mut growing: AllocationBuilder) -> Result<Allocation, Failure> {
     loop {
         let failure = match window().grow(core(), &mut growing, MAP_STEP) {
-            Ok(Progress::Done) => return Ok(window().finish(core(), growing)?),
+            Ok(Progress::Done) => return window().finish(core(), growing).map_err(not_made),
             Ok(Progress::More) => match input::step().await {
                 Ok(()) => continue,
                 Err(failure) => failure,
             },
-            Err(error) => error.into(),
+            Err(error) => not_made(error),
         };
         let id = window().abandon(core(), growing)?;
         release(id).await?;
@@ -150,11 +150,21 @@ async fn grow(mut growing: AllocationBuilder) -> Result<Allocation, Failure> {
     }
 }
 
+/// Why `alloc` gives an allocation up, which it frees then.
+fn not_made(error: AllocError) -> Failure {
+    match error {
+        AllocError::Lost { id } => Failure::of(format_args!(
+            "allocation {id} lost memory to a surprise removal while it was made; all of it is freed"
+        )),
+        error => error.into(),
+    }
+}
+
 async fn fill(allocation: &Allocation) -> Outcome {
     let mut page = 0;
     while page < allocation.pages {
         let pages = TOUCH_STEP.min(allocation.pages - page);
-        window().fill(core(), allocation.id, page, pages)?;
+        window().fill(core(), allocation.id, page, pages).map_err(not_made)?;
         page += pages;
         input::step().await?;
     }
