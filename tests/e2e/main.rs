@@ -42,5 +42,6 @@ mod sci_storm;
 mod session;
 mod sh;
 mod soak;
+mod torn_out;
 mod unread_serial;
 mod watch;

@@ -1,0 +1,192 @@
+//! Memory is torn out while both lines of the guest move memory about: a device of an SSDT whose `_STA` goes when a DIMM
+//! is plugged into slot 31 (`tests/asl/torn.asl`).
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tests::eject::IN_PROGRESS;
+use tests::guest::{Dimm, LIMIT};
+use tests::qmp::{Eject, Ost};
+use tests::schema::{Moved, Refusal, Resource};
+use tests::{Guest, Machine, Plan, asl};
+
+/// The DIMM that lies beside it.
+const DIMM: Dimm = Dimm { number: 0, size: "128M", node: 1 };
+const NAME: &str = "\\_SB.MHPC.MP00";
+/// The device that is torn out, and its size.
+const TORN: &str = "\\_SB.TORN";
+const TORN_BYTES: usize = 128 << 20;
+/// The usable frames of 128 MiB.
+const USABLE: u64 = 32256;
+
+/// A guest with 128 MiB that can be torn out, and the file that is this memory.
+fn start(machine: Machine, directory: &Path) -> (Guest, PathBuf) {
+    let (table, memory) = (asl::compile("torn", directory), directory.join("memory"));
+    let backend =
+        format!("memory-backend-file,id=torn,size={TORN_BYTES},share=on,mem-path={}", memory.display());
+    let plan = Plan::new(machine)
+        .second_port()
+        .qemu(&["-acpitable", &format!("file={}", table.display())])
+        .qemu(&["-object", &backend])
+        .qemu(&["-device", "virtio-pmem-pci,memdev=torn,memaddr=0x240000000"]);
+    (plan.boot(), memory)
+}
+
+#[track_caller]
+fn find(guest: &mut Guest, device: &str) -> Option<Resource> {
+    guest.resources().into_iter().find(|row| row.device == device)
+}
+
+/// Waits until TORN has come or gone.
+#[track_caller]
+fn wait_torn(guest: &mut Guest, has_changed: fn(&Option<Resource>) -> bool) {
+    let patience = Instant::now() + LIMIT;
+    while !has_changed(&find(guest, TORN)) {
+        assert!(Instant::now() < patience, "TORN does not come or go");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Tears TORN out. The guest answers about the DIMM that is the switch.
+#[track_caller]
+fn begin_tear_out(guest: &mut Guest) -> Ost {
+    guest.monitor_line("object_add memory-backend-ram,id=ram31,size=128M,reserve=off");
+    guest.monitor_line("device_add pc-dimm,id=dimm31,memdev=ram31,node=0,slot=31");
+    Ost { device: "dimm31".into(), source: 1, status: 0 }
+}
+
+#[track_caller]
+fn tear_out(guest: &mut Guest) {
+    let answer = begin_tear_out(guest);
+    assert_eq!(guest.wait_ost(), answer);
+}
+
+/// Puts TORN back.
+#[track_caller]
+fn put_back(guest: &mut Guest) {
+    guest.take_away(31);
+    wait_torn(guest, Option::is_some);
+}
+
+/// Allocates most of node 1, in pieces: a part of it in TORN and a part in the DIMM.
+#[track_caller]
+fn fill(guest: &mut Guest) {
+    for _ in 0..16 {
+        guest.alloc("10M --node 1");
+    }
+}
+
+/// Writes junk over the memory that is gone, frees what is lost with it, and proves that the rest has its bytes.
+#[track_caller]
+fn intact_without_torn(guest: &mut Guest, memory: &Path) {
+    wait_torn(guest, Option::is_none);
+    fs::write(memory, vec![0xa5; TORN_BYTES]).expect("the memory's file");
+    loop {
+        let answer: Value = guest.json("verify -J");
+        let Some(error) = answer["error"].as_str() else {
+            assert_eq!(answer["bad_pages"], 0, "{answer}");
+            break;
+        };
+        let lost = error.strip_prefix("allocation ").and_then(|rest| rest.split_once(" is lost: "));
+        guest.sh(&format!("free {}", lost.unwrap_or_else(|| panic!("{error}")).0));
+    }
+    guest.alloc("20M");
+    assert!(guest.verify().ok);
+    guest.assert_sound();
+}
+
+/// Four times memory is torn out: while other memory goes offline and its content moves there; while its own content
+/// moves away, at the second line's command; while an allocation that is made takes it; and while a DIMM is ejected,
+/// whose content moves there.
+fn torn_out_in_the_middle(machine: Machine) {
+    let directory = TempDir::new().expect("a temporary directory");
+    let (mut guest, memory) = start(machine, directory.path());
+    let mut remote = guest.second_line();
+    guest.plug_online(DIMM);
+    let before = guest.meminfo();
+
+    fill(&mut guest);
+    let [dimm, torn] = [NAME, TORN].map(|device| find(&mut guest, device).expect("it is there").id);
+    guest.send(format!("offline {dimm} -J\n").as_bytes());
+    guest.wait_text(&format!("offline {dimm} -J\r\n"));
+    (1..5).for_each(|id| remote.send(&format!("@{id} offline {torn}\n")));
+    tear_out(&mut guest);
+    let moved: Moved = guest.finish(&format!("offline {dimm} -J"));
+    assert_eq!(moved.pages, USABLE);
+    for id in 1..5 {
+        let refused = remote.answer(id).expect_err("the other line takes memory offline, or it is gone");
+        let reasons = ["one at a time", "surprise-removed", "there is no resource"];
+        assert!(reasons.iter().any(|reason| refused.contains(reason)), "{refused}");
+    }
+    intact_without_torn(&mut guest, &memory);
+    guest.sh("free all");
+    guest.sh(&format!("online {dimm}"));
+    put_back(&mut guest);
+    assert_eq!(guest.meminfo(), before);
+
+    fill(&mut guest);
+    let torn = find(&mut guest, TORN).expect("it is back").id;
+    remote.send(&format!("@5 offline {torn}\n@6 uptime\n"));
+    // A look is answered while the command in front of it runs.
+    assert!(remote.line().starts_with("{\"id\":6,"), "so much memory moves in no time");
+    let Refusal { error } = guest.json(&format!("offline {dimm} -J"));
+    assert!(error.contains("one at a time"), "{error}");
+    tear_out(&mut guest);
+    let refused = remote.answer(5).expect_err("what was to go offline is gone");
+    assert!(refused.contains("surprise-removed"), "{refused}");
+    intact_without_torn(&mut guest, &memory);
+    let moved: Moved = guest.json(&format!("offline {dimm} -J"));
+    assert_eq!(moved.pages, USABLE);
+    guest.sh("free all");
+    guest.sh(&format!("online {dimm}"));
+    put_back(&mut guest);
+    assert_eq!(guest.meminfo(), before);
+
+    guest.send(b"alloc 200M --node 1 -J\n");
+    guest.wait_text("alloc 200M --node 1 -J\r\n");
+    tear_out(&mut guest);
+    let Refusal { error } = guest.finish("alloc 200M --node 1 -J");
+    assert!(error.contains("lost memory to a surprise removal while it was made"), "{error}");
+    intact_without_torn(&mut guest, &memory);
+    guest.sh("free all");
+    put_back(&mut guest);
+    assert_eq!(guest.meminfo(), before);
+
+    fill(&mut guest);
+    guest.monitor_line("device_del dimm0");
+    let told = |device: &str, status| Eject::Told(Ost { device: device.into(), source: 3, status });
+    assert_eq!(guest.next_of_eject("dimm0"), told("dimm0", IN_PROGRESS));
+    let mut expected = [Eject::Told(begin_tear_out(&mut guest)), Eject::Deleted("dimm0".into()), told("", 0)];
+    let mut heard = [(); 3].map(|()| guest.next_of_eject("dimm0"));
+    // A long removal ends after the other answer; how long it takes is not what is tested.
+    for events in [&mut expected, &mut heard] {
+        events.sort_by_key(|event| format!("{event:?}"));
+    }
+    assert_eq!(heard, expected);
+    guest.monitor_line("object_del ram0");
+    intact_without_torn(&mut guest, &memory);
+    guest.sh("free all");
+    put_back(&mut guest);
+    guest.plug_online(DIMM);
+    assert_eq!(guest.meminfo(), before);
+    guest.assert_sound();
+    assert_eq!(guest.power_off(), 0);
+}
+
+/// Proves on q35 that what vanishes in the middle of both lines' work is not used any more by anybody, that what was not
+/// in it keeps its bytes, that each line's command and each request of firmware gets its answer, and that free frames
+/// and page tables are as before when the memory is back. Fails when an evacuation goes on moving data into what is
+/// gone, ends with what it was begun for and is not there, or ends another one.
+#[test]
+fn torn_out_on_q35() {
+    torn_out_in_the_middle(Machine::Q35);
+}
+
+/// Proves it on pc.
+#[test]
+fn torn_out_on_pc() {
+    torn_out_in_the_middle(Machine::Pc);
+}
