@@ -17,6 +17,7 @@ mod memory;
 mod panic;
 mod shell;
 mod sync;
+mod terminal;
 mod uevents;
 
 use ::log::{error, info, warn};

@@ -2,7 +2,7 @@
 //! remote line takes them out.
 //!
 //! ```text
-//!  acpi (Notify, _OST), hotplug (added, removed) ── push ──> list of CAPACITY ── next ──> shell::rpc -> COM2
+//!  acpi (Notify, _OST), hotplug (added, removed) ── push ──> list of CAPACITY ── next ──> terminal::reply -> COM2
 //! ```
 //!
 //! Invariants: without a listener nothing is stored, and an event costs one load. Adding an event never blocks; an event

@@ -52,7 +52,13 @@ fn panics_under_locks() {
         ("heap", "with a lock held", "heap, heap's reserve", last_line, "resources: 1; heap: ? of ? in use"),
         ("log", "with a lock held", "log", "    ?\r\n", memory),
         ("serial", "with a lock held", "serial, serial output", last_line, memory),
-        ("handler", "an interrupt handler waits for a lock", "serial", "in an interrupt handler", memory),
+        (
+            "handler",
+            "a CPU waits for a lock that it holds: in an interrupt handler",
+            "serial",
+            "in an interrupt handler",
+            memory,
+        ),
     ] {
         let mut guest = Plan::new(Machine::Q35).boot();
         guest.send(format!("panic {lock}\n").as_bytes());

@@ -124,23 +124,25 @@ pub fn format_of(line: &str) -> Format {
     if line.split_ascii_whitespace().any(json) { Format::Json } else { Format::Table }
 }
 
-/// Reads a line: words between blanks, the first one names the command. `COMMAND --help` is `help COMMAND`.
-///
-/// # Errors
-/// As [`ArgError`] says.
-pub fn parse(commands: Commands, line: &str) -> Result<Invocation<'_>, ArgError<'_>> {
-    if line.contains('|') {
-        return Err(ArgError::Pipe);
-    }
-    let mut words = ArrayVec::<&str, WORDS_MAX>::new();
-    for word in line.split_ascii_whitespace() {
-        words.try_push(word).map_err(|_| ArgError::TooManyWords)?;
-    }
-    let (name, rest) = words.split_first().ok_or(ArgError::Empty)?;
-    let command = commands.find(name).ok_or(ArgError::UnknownCommand(commands, name))?;
-    match (rest, commands.find("help")) {
-        (["-h" | "--help"], Some(help)) => parse_words(help, &[name]),
-        _ => parse_words(command, rest),
+impl Commands {
+    /// Reads a line: words between blanks, the first one names the command. `COMMAND --help` is `help COMMAND`.
+    ///
+    /// # Errors
+    /// As [`ArgError`] says.
+    pub fn parse(self, line: &str) -> Result<Invocation<'_>, ArgError<'_>> {
+        if line.contains('|') {
+            return Err(ArgError::Pipe);
+        }
+        let mut words = ArrayVec::<&str, WORDS_MAX>::new();
+        for word in line.split_ascii_whitespace() {
+            words.try_push(word).map_err(|_| ArgError::TooManyWords)?;
+        }
+        let (name, rest) = words.split_first().ok_or(ArgError::Empty)?;
+        let command = self.find(name).ok_or(ArgError::UnknownCommand(self, name))?;
+        match (rest, self.find("help")) {
+            (["-h" | "--help"], Some(help)) => parse_words(help, &[name]),
+            _ => parse_words(command, rest),
+        }
     }
 }
 

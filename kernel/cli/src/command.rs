@@ -3,7 +3,6 @@
 //! The kernel has a static [`Command`] a command, in the file that also runs it, and one table of them all
 //! ([`Commands`]). Parsing, completion, suggestions and help read that table; nothing else knows a command's flags.
 
-use crate::args::{ArgError, Invocation};
 use core::fmt::{self, Display, Write};
 
 /// A flag, as the command that takes it declares it.
@@ -224,14 +223,6 @@ impl Commands {
     pub fn find(self, name: &str) -> Option<&'static Command> {
         let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
         self.all().find(|command| command.name == name)
-    }
-
-    /// Reads a line; see [`crate::args::parse`].
-    ///
-    /// # Errors
-    /// As [`ArgError`] says.
-    pub fn parse(self, line: &str) -> Result<Invocation<'_>, ArgError<'_>> {
-        crate::args::parse(self, line)
     }
 
     /// Writes what `help` says: every command with its summary, by subject.

@@ -33,7 +33,7 @@ mod sections;
 mod stream;
 mod system;
 
-use crate::shell::{Failure, Outcome, console, input, session};
+use crate::terminal::{Failure, Outcome, console, input, session};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Commands, Group};
 

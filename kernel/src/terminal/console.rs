@@ -12,14 +12,12 @@
 //! serial line. The log calls `on_log` when there is something to print. Not for interrupt
 //! handlers; fatal reports go past this module.
 
-use super::{rpc, session};
-use crate::commands::COMMANDS;
+use super::{reply, session};
 use crate::drivers::serial::{self, Port};
 use crate::log::{self, Printable};
 use crate::sync::{Mutex, Rank};
 use arrayvec::{ArrayString, ArrayVec};
-use carapace_cli::complete::complete;
-use carapace_cli::editor::{Editor, Event, LINE_MAX};
+use carapace_cli::editor::{Completer, Editor, Event, LINE_MAX};
 use core::fmt;
 
 /// Bytes of a command's output that are sent at once.
@@ -29,6 +27,7 @@ static CONSOLE: Mutex<Option<Console>> = Mutex::new(Rank::Console, None);
 
 struct Console {
     editor: Editor,
+    completer: Completer,
     stands: Stands,
     /// What a command has written and is not sent yet; empty while the prompt stands.
     chunk: ArrayVec<u8, CHUNK>,
@@ -62,7 +61,7 @@ impl fmt::Write for Out {
     #[inline(never)]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if session::port() == Port::Remote {
-            rpc::put(text);
+            reply::put(text);
             return Ok(());
         }
         if let Some(console) = CONSOLE.lock().as_mut() {
@@ -95,24 +94,20 @@ pub fn earlier_line(number: u64) -> Option<ArrayString<LINE_MAX>> {
     ArrayString::from(console.as_ref()?.editor.earlier(number)?).ok()
 }
 
-/// Takes over the log's lines and shows the first prompt.
-pub fn start() {
-    let console = Console { editor: Editor::new(), stands: Stands::LineStart, chunk: ArrayVec::new() };
+/// Takes over the log's lines and shows the first prompt. `completer` serves Tab.
+pub fn start(completer: Completer) {
+    let console =
+        Console { editor: Editor::new(), completer, stands: Stands::LineStart, chunk: ArrayVec::new() };
     *CONSOLE.lock() = Some(console);
     log::set_console(on_log);
     prompt();
-}
-
-/// What Tab can complete.
-fn completions(before: &str, candidate: &mut dyn FnMut(&'static str)) {
-    complete(COMMANDS, before, candidate);
 }
 
 /// A byte of input for the editor, while the prompt stands.
 pub fn feed(byte: u8) -> Option<Event> {
     let mut console = CONSOLE.lock();
     let console = console.as_mut()?;
-    let event = console.editor.feed(byte, completions, &mut Raw)?;
+    let event = console.editor.feed(byte, console.completer, &mut Raw)?;
     console.stands = Stands::LineStart;
     console.pump();
     Some(event)

@@ -1,12 +1,13 @@
-//! Bytes from the serial lines, in their order, none dropped: what is typed while a command runs waits
-//! here (and, with this full, in the ring and the UART behind it), except for Ctrl-C, which stops the
-//! command. Each line stops its own commands (`session`).
+//! Bytes from the serial lines, in order, none dropped. Bytes typed while a command runs wait here (and, with this full,
+//! in the ring and the UART behind it), except for Ctrl-C, which stops the command. Each line stops its own commands
+//! (`session`).
 //!
-//! Whoever does not read what the shell says is not heard on either: input waits, and so does a command
-//! at its next step, until the serial line has [`ROOM`]. So only a command that writes more than that
-//! between two steps can ever wait for the line without letting the rest of the kernel work.
+//! Input waits while the output is not read, and so does a command at its next step, until the line's ring has [`ROOM`].
+//! So only a command that writes more than that between two steps can wait for the line while the rest of the kernel
+//! stands still.
 
-use super::{Failure, rpc, session};
+use super::reply::{self, PATIENCE};
+use super::{Failure, ROOM, session};
 use crate::arch::time;
 use crate::drivers::serial::{self, Port};
 use crate::executor;
@@ -15,8 +16,6 @@ use arrayvec::ArrayVec;
 use core::future::poll_fn;
 use core::task::Poll;
 
-/// Bytes that the line must take before a command, or its next step, begins: more than the log needs.
-pub const ROOM: usize = serial::OUTGOING_BYTES / 2;
 /// Bytes that can be typed ahead while Ctrl-C is still heard.
 const TYPED_MAX: usize = 4096;
 const CTRL_C: u8 = 0x03;
@@ -123,8 +122,8 @@ fn may_go_on() -> Poll<Result<(), Failure>> {
 }
 
 async fn remote_step() -> Result<(), Failure> {
-    rpc::tell();
-    let deadline = time::uptime().saturating_add(rpc::PATIENCE);
+    reply::tell();
+    let deadline = time::uptime().saturating_add(PATIENCE);
     loop {
         let interrupt = typed(Port::Remote).look_for_interrupt(Port::Remote);
         match interrupt {
