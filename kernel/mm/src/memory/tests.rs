@@ -8,6 +8,7 @@ mod boot;
 mod cache;
 mod check;
 mod disorder;
+mod half_done;
 mod hot_add;
 mod hot_remove;
 mod interleavings;

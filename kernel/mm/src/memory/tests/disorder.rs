@@ -13,8 +13,8 @@ use crate::vmalloc::{
     AllocError, AllocationBuilder, AllocationState, Amount, Progress, Request, Shape, VmallocArena,
 };
 
-const A: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
-const B: PfnRange = PfnRange::new(Pfn(0x110000), Pfn(0x110000 + 64 * MIB));
+pub(super) const A: PfnRange = PfnRange::new(Pfn(0x100000), Pfn(0x100000 + 64 * MIB));
+pub(super) const B: PfnRange = PfnRange::new(Pfn(0x110000), Pfn(0x110000 + 64 * MIB));
 
 /// Allocates every free frame of the nodes, in blocks.
 fn exhaust(memory: &Memory<SimMachine>, nodes: &[u32]) -> Vec<Block> {
@@ -23,7 +23,7 @@ fn exhaust(memory: &Memory<SimMachine>, nodes: &[u32]) -> Vec<Block> {
 }
 
 /// Begins a contiguous allocation on node 8 whose page tables can only come from node 7.
-fn begin(memory: &Memory<SimMachine>, arena: &VmallocArena) -> (AllocationBuilder, Vec<Block>) {
+pub(super) fn begin(memory: &Memory<SimMachine>, arena: &VmallocArena) -> (AllocationBuilder, Vec<Block>) {
     let boot = exhaust(memory, &[0, 1]);
     let request = Request {
         amount: Amount::Pages(900),
