@@ -35,10 +35,10 @@ impl FrameCaches {
         }
     }
 
-    /// Enters the cache of `cpu`, the one that runs.
+    /// Enters the cache of the CPU that runs.
     #[inline(always)]
-    pub(crate) fn enter(&self, cpu: CpuNr) -> Entered<'_> {
-        self.caches[cpu.index()].enter()
+    pub(crate) fn enter<M: Machine>(&self, machine: &M) -> Entered<'_> {
+        self.caches[machine.cpu().index()].enter(machine)
     }
 
     /// Cached frames of the region in `slot`; exact while no CPU allocates or frees.
@@ -91,7 +91,7 @@ impl<M: Machine> Memory<M> {
     /// Enters the frame cache of the CPU that runs.
     #[inline(always)]
     pub(crate) fn own_cache(&self) -> Entered<'_> {
-        self.caches.enter(self.machine.cpu())
+        self.caches.enter(&self.machine)
     }
 
     /// What a CPU has allocated, freed and cached; exact while it does neither.

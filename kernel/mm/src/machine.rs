@@ -4,7 +4,7 @@
 //! ```text
 //!  words          load, store, fetch_xor, fetch_and       pages   zero_page, fill_page, copy_pages
 //!  translations   flush, flush_all (every CPU)           flush_local (this CPU)
-//!  CPUs           cpu                                    fence_all (a barrier on every CPU)
+//!  CPUs           cpu                                    fence_all, fence_light (a barrier on every CPU)
 //! ```
 //!
 //! All accesses use *virtual* addresses: the direct map for page tables and headers, the vmemmap for descriptors, the
@@ -81,6 +81,7 @@ impl CpuNr {
 /// - **Flushes are complete.** After `flush(pages)` no CPU uses an old translation of these pages. After `flush_all` no
 ///   CPU uses any old translation, including global ones and cached upper levels.
 /// - **A fence reaches all CPUs.** When `fence_all` returns, every CPU has executed a full memory barrier since the call.
+///   `fence_light` pairs with it.
 /// - **CPU numbers are stable.** `cpu` returns the same number while a function of the core runs, and CPUs have
 ///   different numbers. (A kernel that migrates threads between CPUs must disable that meanwhile.)
 /// - **Safe code cannot make one.** Constructing a value is `unsafe`: the caller gives it to one memory core only and
@@ -111,8 +112,14 @@ pub unsafe trait Machine {
     fn flush_local(&self, at: VirtAddr);
 
     /// Waits until every running CPU has executed a full memory barrier. This is the expensive half of an asymmetric
-    /// barrier, whose other half is only a compiler barrier. Linux: `membarrier`, `smp_call_function`.
+    /// barrier; [`Machine::fence_light`] is the other. Linux: `membarrier`, `smp_call_function`.
     fn fence_all(&self);
+
+    /// The cheap half of an asymmetric barrier. A CPU that stores a word, calls this, and loads another word is ordered
+    /// with each CPU that stores the second word, calls [`Machine::fence_all`], and loads the first: at least one of the
+    /// two loads sees the other CPU's store. Where `fence_all` makes this CPU execute a barrier, wherever it is, an order
+    /// for the compiler suffices.
+    fn fence_light(&self);
 
     /// The current CPU.
     fn cpu(&self) -> CpuNr;
@@ -183,6 +190,11 @@ unsafe impl<M: Machine + ?Sized> Machine for &M {
 
     fn fence_all(&self) {
         (**self).fence_all();
+    }
+
+    #[inline(always)]
+    fn fence_light(&self) {
+        (**self).fence_light();
     }
 
     #[inline(always)]

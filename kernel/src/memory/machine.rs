@@ -87,6 +87,12 @@ unsafe impl Machine for KernelMachine {
     }
 
     #[inline(always)]
+    fn fence_light(&self) {
+        // `fence_all` makes each CPU execute a barrier wherever it is: here the compiler must keep the order.
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
+
+    #[inline(always)]
     fn cpu(&self) -> CpuNr {
         CpuNr::FIRST
     }

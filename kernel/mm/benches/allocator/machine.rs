@@ -4,8 +4,8 @@
 //! and headers, are in the DIMMs' vmemmap, which is an array here. Page tables and boot memory, which only boot and add
 //! access, are simulated.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+use std::sync::atomic::{AtomicU64, compiler_fence};
 
 use carapace_mm::Memory;
 use carapace_mm::Mobility;
@@ -95,6 +95,11 @@ unsafe impl Machine for FlatMachine {
     }
 
     fn fence_all(&self) {}
+
+    #[inline(always)]
+    fn fence_light(&self) {
+        compiler_fence(SeqCst);
+    }
 
     #[inline]
     fn cpu(&self) -> CpuNr {

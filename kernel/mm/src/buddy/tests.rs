@@ -90,6 +90,8 @@ unsafe impl Machine for Shadow {
 
     fn fence_all(&self) {}
 
+    fn fence_light(&self) {}
+
     fn cpu(&self) -> CpuNr {
         CpuNr::FIRST
     }

@@ -2,12 +2,12 @@
 //! every CPU. Linux has a lock per list instead (`struct per_cpu_pages`); runtimes call this a biased lock.
 //!
 //! ```text
-//!  the CPU itself                          a CPU that drains (one at a time: Rank::Draining)
-//!  1 busy = 1                              1 revoked = 1
-//!  2 order for the compiler                2 a full barrier on every CPU (Machine::fence_all)
-//!  3 revoked? then busy = 0, wait, 1       3 wait until busy == 0
-//!  4 use the cache                         4 use the cache
-//!  5 busy = 0                              5 revoked = 0
+//!  the CPU itself                           a CPU that drains (one at a time: Rank::Draining)
+//!  1 busy = 1                               1 revoked = 1
+//!  2 the cheap half (Machine::fence_light)  2 a full barrier on every CPU (Machine::fence_all)
+//!  3 revoked? then busy = 0, wait, 1        3 wait until busy == 0
+//!  4 use the cache                          4 use the cache
+//!  5 busy = 0                               5 revoked = 0
 //! ```
 //!
 //! Why not both are at 4: the barrier splits the CPU's instructions. If its store of step 1 comes before the barrier, the
@@ -24,7 +24,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use carapace_lock::{Held, Place, Rank};
 
 use crate::frame_cache::{Cached, FrameCache};
-use crate::sync::{light_fence, spin};
+use crate::machine::Machine;
+use crate::sync::spin;
 
 /// The two words of the protocol.
 #[derive(Debug)]
@@ -42,30 +43,30 @@ impl Ownership {
 impl FrameCache {
     /// Enters the cache of the CPU that runs, and of no other. Waits while another CPU drains it.
     #[inline(always)]
-    pub(crate) fn enter(&self) -> Entered<'_> {
+    pub(crate) fn enter<M: Machine>(&self, machine: &M) -> Entered<'_> {
         let held = Place::of(Rank::FrameCache).take_in_order();
-        self.begin();
+        self.begin(machine);
         if self.ownership.revoked.load(Ordering::Acquire) {
-            self.wait_for_drain();
+            self.wait_for_drain(machine);
         }
         Entered { cache: self, _held: held }
     }
 
     #[inline(always)]
-    fn begin(&self) {
+    fn begin<M: Machine>(&self, machine: &M) {
         self.ownership.busy.store(true, Ordering::Relaxed);
-        light_fence();
+        machine.fence_light();
     }
 
     #[cold]
     #[inline(never)]
-    fn wait_for_drain(&self) {
+    fn wait_for_drain<M: Machine>(&self, machine: &M) {
         loop {
             self.ownership.busy.store(false, Ordering::Release);
             while self.ownership.revoked.load(Ordering::Relaxed) {
                 spin();
             }
-            self.begin();
+            self.begin(machine);
             // Acquire: what the draining CPU did to the cache.
             if !self.ownership.revoked.load(Ordering::Acquire) {
                 return;

@@ -22,19 +22,21 @@ mod memory;
 pub mod model;
 mod tlb;
 
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::fmt;
+use core::sync::atomic::{Ordering, fence};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, PhysAddr, VirtAddr};
 use crate::address_space::{VMEMMAP, direct};
 use crate::boot_alloc::BootAllocator;
 use crate::error::BootError;
-use crate::machine::{CpuFeatures, CpuNr, Machine, Support};
+use crate::machine::{CpuFeatures, CpuNr, MAX_CPUS, Machine, Support};
 use crate::memory::BootMemory;
 use memory::Memory;
-use tlb::{Access, Tlb};
+use tlb::{Access, Fault, Tlb};
 
 /// A leaf found by the simulation's page walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,9 +71,29 @@ pub struct SimMachine {
     root: Pfn,
     boot_tables: PfnRange,
     features: CpuFeatures,
-    memory: RefCell<Memory>,
-    tlb: RefCell<Tlb>,
-    counts: Cell<SimCounts>,
+    state: Mutex<State>,
+}
+
+/// What changes. One lock, so that an access is one step for all CPUs, its translation included; a flush waits for it,
+/// as hardware's does for the acknowledgement.
+struct State {
+    memory: Memory,
+    /// Each CPU's translation caches.
+    tlbs: Vec<Tlb>,
+    counts: SimCounts,
+}
+
+std::thread_local! {
+    static CPU: Cell<CpuNr> = const { Cell::new(CpuNr::FIRST) };
+}
+
+/// Runs `work` as the CPU `cpu`: what it does with simulated machines is done by that CPU. Other threads are CPU 0 until
+/// they call this too. At most one thread may be a CPU at a time.
+pub fn run_as<T>(cpu: CpuNr, work: impl FnOnce() -> T) -> T {
+    let before = CPU.replace(cpu);
+    let result = work();
+    CPU.set(before);
+    result
 }
 
 impl fmt::Debug for SimMachine {
@@ -97,9 +119,11 @@ impl SimMachine {
             root: first,
             boot_tables,
             features: CpuFeatures { gib_leaves, phys_bits: 46 },
-            memory: RefCell::new(memory),
-            tlb: RefCell::new(Tlb::default()),
-            counts: Cell::new(SimCounts::default()),
+            state: Mutex::new(State {
+                memory,
+                tlbs: (0..MAX_CPUS).map(|_| Tlb::default()).collect(),
+                counts: SimCounts::default(),
+            }),
         }
     }
 
@@ -120,53 +144,53 @@ impl SimMachine {
 
     /// Plugs memory. It holds junk, and nothing maps it.
     pub fn plug(&self, range: PfnRange) {
-        self.memory.borrow_mut().add(range);
+        self.state().memory.add(range);
     }
 
     /// Makes `range` a hole in present memory: reads return all ones and writes are dropped, as on a bus where
     /// firmware announces memory that does not exist.
     pub fn make_hole(&self, range: PfnRange) {
-        self.memory.borrow_mut().make_hole(range);
+        self.state().memory.make_hole(range);
     }
 
     /// Unplugs memory and drops its contents. Later accesses panic. Panics at once when a cached translation or table
     /// is in `range`, since a CPU may use it at any time.
     pub fn unplug(&self, range: PfnRange) {
         assert!(
-            !self.tlb.borrow().refers_to(range),
+            !self.state().tlbs.iter().any(|tlb| tlb.refers_to(range)),
             "frames {range} are unplugged, but a translation cache still refers to them"
         );
-        self.memory.borrow_mut().remove(range);
+        self.state().memory.remove(range);
     }
 
     /// Unplugs memory without notice: like [`SimMachine::unplug`], but cached translations are allowed.
     pub fn surprise_remove(&self, range: PfnRange) {
-        self.memory.borrow_mut().remove(range);
+        self.state().memory.remove(range);
     }
 
     /// Unplugs memory, which has its contents again when it is plugged again. Accesses in between panic.
     pub fn unplug_keeping(&self, range: PfnRange) {
-        self.memory.borrow_mut().remove_keeping(range);
+        self.state().memory.remove_keeping(range);
     }
 
     /// Fills `range` with new junk.
     pub fn junk(&self, range: PfnRange) {
-        self.memory.borrow_mut().junk(range);
+        self.state().memory.junk(range);
     }
 
     /// The word at a physical address, without translation. Not counted.
     pub fn physical(&self, at: PhysAddr) -> u64 {
-        self.memory.borrow_mut().load(at)
+        self.state().memory.load(at)
     }
 
     /// The frames with a written word, ascending.
     pub fn written(&self) -> Vec<Pfn> {
-        self.memory.borrow().written()
+        self.state().memory.written()
     }
 
     /// The accesses so far.
     pub fn counts(&self) -> SimCounts {
-        self.counts.get()
+        self.state().counts
     }
 
     /// Every leaf of the tables in memory, ascending. Ignores the translation caches.
@@ -189,7 +213,7 @@ impl SimMachine {
     /// dirty bits.
     pub fn snapshot(&self, except: &[PfnRange]) -> BTreeMap<Pfn, Vec<u64>> {
         let tables = self.tables();
-        let memory = self.memory.borrow();
+        let memory = &self.state().memory;
         let mask = |frame: &Pfn| if tables.contains(frame) { !(tlb::ACCESSED | tlb::DIRTY) } else { !0 };
         let frames = memory.written().into_iter();
         let frames = frames.filter(|frame| !except.iter().any(|range| range.contains(*frame)));
@@ -211,7 +235,7 @@ impl SimMachine {
     ) {
         each_table(table);
         let words: Vec<u64> = {
-            let mut memory = self.memory.borrow_mut();
+            let memory = &mut self.state().memory;
             (0..512).map(|index| memory.load(PhysAddr(table.start().0 + index * 8))).collect()
         };
         for (index, entry) in (0u64..).zip(words) {
@@ -231,15 +255,40 @@ impl SimMachine {
         }
     }
 
-    fn translate(&self, at: VirtAddr, access: Access) -> PhysAddr {
-        assert!(at.0.is_multiple_of(8), "unaligned access at {at}");
-        self.tlb.borrow_mut().translate(&mut self.memory.borrow_mut(), self.root, at, access)
+    /// Loads a word as a program on the running CPU does. `None` when nothing is mapped there: a page fault.
+    pub fn try_load(&self, at: VirtAddr) -> Option<u64> {
+        let mut state = self.state();
+        let phys = state.translate(self.root, at, Access::Load).ok()?;
+        Some(state.memory.load(phys))
     }
 
-    fn count(&self, change: impl FnOnce(&mut SimCounts)) {
-        let mut counts = self.counts.get();
-        change(&mut counts);
-        self.counts.set(counts);
+    /// Stores a word as a program on the running CPU does. `false` when nothing is mapped there, or read-only: a page
+    /// fault.
+    pub fn try_store(&self, at: VirtAddr, value: u64) -> bool {
+        let mut state = self.state();
+        let phys = state.translate(self.root, at, Access::Store);
+        phys.map(|phys| state.memory.store(phys, value)).is_ok()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A thread that failed a test poisons the lock; the others shall fail with their own message.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, and the physical address of an access of the core, for which no fault is right.
+    fn access(&self, at: VirtAddr, access: Access) -> (MutexGuard<'_, State>, PhysAddr) {
+        let mut state = self.state();
+        match state.translate(self.root, at, access) {
+            Ok(phys) => (state, phys),
+            Err(fault) => panic!("{fault} at {at}"),
+        }
+    }
+}
+
+impl State {
+    fn translate(&mut self, root: Pfn, at: VirtAddr, access: Access) -> Result<PhysAddr, Fault> {
+        assert!(at.0.is_multiple_of(8), "unaligned access at {at}");
+        self.tlbs[CPU.get().index()].translate(&mut self.memory, root, at, access)
     }
 }
 
@@ -247,72 +296,87 @@ impl SimMachine {
 // SAFETY: its words are in collections of the host, found by checked look-ups, so no address can harm anything.
 unsafe impl Machine for SimMachine {
     fn load(&self, at: VirtAddr) -> u64 {
-        self.count(|counts| counts.loads += 1);
-        let phys = self.translate(at, Access::Load);
-        let mut memory = self.memory.borrow_mut();
+        let (mut state, phys) = self.access(at, Access::Load);
+        state.load(at, phys)
+    }
+
+    fn store(&self, at: VirtAddr, value: u64) {
+        let (mut state, phys) = self.access(at, Access::Store);
+        state.store(phys, value);
+    }
+
+    fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
+        for page in 0..pages {
+            let from = self.access(from.offset(page * PAGE_SIZE), Access::Load).1;
+            let (mut state, to) = self.access(to.offset(page * PAGE_SIZE), Access::Store);
+            state.memory.copy(from.pfn(), to.pfn());
+        }
+    }
+
+    fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64 {
+        let (mut state, phys) = self.access(at, Access::Store);
+        let word = state.load(at, phys);
+        state.store(phys, word ^ bits);
+        word
+    }
+
+    fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
+        let (mut state, phys) = self.access(at, Access::Store);
+        let word = state.load(at, phys);
+        state.store(phys, word & bits);
+        word
+    }
+
+    fn flush(&self, pages: &[VirtAddr]) {
+        let mut state = self.state();
+        state.counts.flushes += pages.len() as u64;
+        state.counts.requests += 1;
+        state.tlbs.iter_mut().for_each(|tlb| pages.iter().for_each(|&at| tlb.flush(at)));
+    }
+
+    fn flush_all(&self) {
+        let mut state = self.state();
+        state.counts.full_flushes += 1;
+        state.counts.requests += 1;
+        state.tlbs.iter_mut().for_each(Tlb::flush_all);
+    }
+
+    fn flush_local(&self, at: VirtAddr) {
+        self.state().tlbs[CPU.get().index()].flush(at);
+    }
+
+    fn fence_all(&self) {
+        self.state().counts.requests += 1;
+        fence(Ordering::SeqCst);
+    }
+
+    fn fence_light(&self) {
+        // The host's threads cannot be interrupted, so each half of the barrier is a whole one.
+        fence(Ordering::SeqCst);
+    }
+
+    fn cpu(&self) -> CpuNr {
+        CPU.get()
+    }
+}
+
+impl State {
+    fn load(&mut self, at: VirtAddr, phys: PhysAddr) -> u64 {
+        self.counts.loads += 1;
         if VMEMMAP.contains(at) {
             assert!(
-                memory.was_written(phys),
+                self.memory.was_written(phys),
                 "read of an unwritten descriptor: word {} of {:?}",
                 (at.0 >> 3) & 7,
                 Pfn((at.0 - VMEMMAP.start.0) >> 6)
             );
         }
-        memory.load(phys)
+        self.memory.load(phys)
     }
 
-    fn store(&self, at: VirtAddr, value: u64) {
-        self.count(|counts| counts.stores += 1);
-        let phys = self.translate(at, Access::Store);
-        self.memory.borrow_mut().store(phys, value);
-    }
-
-    fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
-        for page in 0..pages {
-            let from = self.translate(from.offset(page * PAGE_SIZE), Access::Load);
-            let to = self.translate(to.offset(page * PAGE_SIZE), Access::Store);
-            self.memory.borrow_mut().copy(from.pfn(), to.pfn());
-        }
-    }
-
-    fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64 {
-        let word = self.load(at);
-        self.store(at, word ^ bits);
-        word
-    }
-
-    fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
-        let word = self.load(at);
-        self.store(at, word & bits);
-        word
-    }
-
-    fn flush(&self, pages: &[VirtAddr]) {
-        self.count(|counts| {
-            counts.flushes += pages.len() as u64;
-            counts.requests += 1;
-        });
-        pages.iter().for_each(|&at| self.tlb.borrow_mut().flush(at));
-    }
-
-    fn flush_all(&self) {
-        self.count(|counts| {
-            counts.full_flushes += 1;
-            counts.requests += 1;
-        });
-        self.tlb.borrow_mut().flush_all();
-    }
-
-    fn flush_local(&self, at: VirtAddr) {
-        self.tlb.borrow_mut().flush(at);
-    }
-
-    fn fence_all(&self) {
-        self.count(|counts| counts.requests += 1);
-    }
-
-    fn cpu(&self) -> CpuNr {
-        CpuNr::FIRST
+    fn store(&mut self, phys: PhysAddr, value: u64) {
+        self.counts.stores += 1;
+        self.memory.store(phys, value);
     }
 }
 

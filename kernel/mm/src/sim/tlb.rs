@@ -4,6 +4,7 @@
 //! always shows. INVLPG drops the page's translation, whatever its size, and all paging-structure caches (section
 //! 4.10.4.1). Non-present entries are never cached.
 
+use core::fmt;
 use std::collections::HashMap;
 
 use crate::addr::{PAGE_SHIFT, Pfn, PfnRange, PhysAddr, VirtAddr};
@@ -31,6 +32,27 @@ pub(super) const fn table_of(entry: u64) -> Pfn {
 pub(super) enum Access {
     Load,
     Store,
+}
+
+/// Why an access faults.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing is mapped: the entry of this level is absent.
+    Absent {
+        /// The level.
+        level: u32,
+    },
+    /// The access is a store, and the leaf is read-only.
+    ReadOnly,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Absent { level } => write!(f, "nothing is mapped (level {level})"),
+            Fault::ReadOnly => f.write_str("write to read-only memory"),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -70,25 +92,38 @@ impl Tlb {
         root: Pfn,
         at: VirtAddr,
         access: Access,
-    ) -> PhysAddr {
+    ) -> Result<PhysAddr, Fault> {
         let page = at.0 >> PAGE_SHIFT;
         let offset = at.0 & ((1 << PAGE_SHIFT) - 1);
         let fast = self.fast[page as usize % FAST];
         if fast.page == page && (fast.writable || access == Access::Load) {
-            return PhysAddr(fast.frame << PAGE_SHIFT | offset);
+            return Ok(PhysAddr(fast.frame << PAGE_SHIFT | offset));
         }
         let cached = (1..=3).find_map(|level| {
             let cached = self.leaves[level as usize - 1].get(&(at.0 >> shift(level)))?;
             Some((level, *cached))
         });
-        let (level, leaf) = cached.unwrap_or_else(|| self.walk(memory, root, at, access));
-        assert!(leaf.writable || access == Access::Load, "write to read-only memory at {at}");
+        let (level, leaf) = match cached {
+            Some((_, leaf)) if !leaf.writable && access == Access::Store => {
+                // The fault drops what was cached (SDM vol. 3 section 4.10.4.1), so the next attempt walks.
+                self.flush(at);
+                return Err(Fault::ReadOnly);
+            }
+            Some(cached) => cached,
+            None => self.walk(memory, root, at, access)?,
+        };
         let phys = leaf.phys | at.0 & ((1 << shift(level)) - 1);
         self.fast[page as usize % FAST] = Fast { page, frame: phys >> PAGE_SHIFT, writable: leaf.writable };
-        PhysAddr(phys)
+        Ok(PhysAddr(phys))
     }
 
-    fn walk(&mut self, memory: &mut Memory, root: Pfn, at: VirtAddr, access: Access) -> (u32, Cached) {
+    fn walk(
+        &mut self,
+        memory: &mut Memory,
+        root: Pfn,
+        at: VirtAddr,
+        access: Access,
+    ) -> Result<(u32, Cached), Fault> {
         let sign = (at.0 as i64) >> 47;
         assert!(sign == 0 || sign == -1, "address {at} is not canonical");
         let cached = (1..=3).find_map(|level| {
@@ -98,8 +133,13 @@ impl Tlb {
         loop {
             let address = PhysAddr(table.start().0 + (at.0 >> shift(level)) % 512 * 8);
             let entry = memory.load(address);
-            assert!(entry & PRESENT != 0, "nothing is mapped at {at} (level {level})");
+            if entry & PRESENT == 0 {
+                return Err(Fault::Absent { level });
+            }
             let leaf = level == 1 || entry & LARGE != 0;
+            if leaf && access == Access::Store && entry & WRITABLE == 0 {
+                return Err(Fault::ReadOnly);
+            }
             let dirty = if leaf && access == Access::Store { DIRTY } else { 0 };
             memory.store(address, entry | ACCESSED | dirty);
             if leaf {
@@ -108,7 +148,7 @@ impl Tlb {
                 assert!(phys & ((1 << shift(level)) - 1) == 0, "misaligned leaf for {at}");
                 let cached = Cached { phys, writable: entry & WRITABLE != 0 };
                 self.leaves[level as usize - 1].insert(at.0 >> shift(level), cached);
-                return (level, cached);
+                return Ok((level, cached));
             }
             table = table_of(entry);
             level -= 1;
