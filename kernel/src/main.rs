@@ -1,6 +1,6 @@
 //! Carapace: the kernel's entry point and the order of bring-up.
-// On the host the kernel is only looked at (clippy, rust-analyzer), together with crates whose features
-// may bring in std and its panic handler.
+// On the host the kernel is only checked (clippy, rust-analyzer), together with crates whose features may bring in std
+// and its panic handler.
 #![cfg_attr(target_os = "none", no_std)]
 #![no_main]
 
@@ -41,14 +41,14 @@ use executor::Next;
 use memory::boot::StartError;
 use memory::devices::Caching;
 
-/// What the kernel asks of its loader: the virtual layout's addresses, so that every loader agrees.
+/// The loader's configuration: the addresses of the virtual layout.
 static CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.kernel_stack_size = arch::stacks::MAIN_STACK_BYTES;
     config.mappings.physical_memory = Some(Mapping::FixedAddress(DIRECT_MAP.start.0));
     config.mappings.kernel_stack = Mapping::FixedAddress(STACKS.start.0);
     config.mappings.boot_info = Mapping::FixedAddress(BOOT_INFO.start.0);
-    // A loader that has more to map (a frame buffer, a ramdisk) stays out of the other windows.
+    // Keeps other mappings of a loader (a frame buffer, a ramdisk) out of the other regions.
     config.mappings.dynamic_range_start = Some(BOOT_INFO.start.0);
     config.mappings.dynamic_range_end = Some(BOOT_INFO.last().0);
     config
@@ -76,7 +76,7 @@ fn main(info: &'static mut BootInfo) -> ! {
     match memory_and_tables(info) {
         Ok(tables) => devices(tables),
         Err(error @ StartError::OutOfMemory(_)) => {
-            error!("{error}; give the machine more");
+            error!("{error}; add memory to the machine");
             debug_exit::not_enough_memory()
         }
         Err(error) => panic!("the kernel cannot start: {error}"),
@@ -98,7 +98,7 @@ fn main(info: &'static mut BootInfo) -> ! {
 /// Sends queued output; that makes space for log lines, those of interrupt handlers included. Input without an interrupt
 /// (no usable IO APIC) must be polled.
 fn end_of_turn() -> Next {
-    memory::tell_findings();
+    memory::log_findings();
     serial::pump();
     log::flush();
     if serial::input(Port::Console) == Input::Polled { Next::Poll } else { Next::Sleep }
@@ -130,20 +130,19 @@ fn interrupt_controllers(madt: &Madt) -> Result<(), NotMapped> {
     io_apic::init(madt, &mut map)
 }
 
-/// Memory first, since everything else stands on it. In between, the firmware's static tables: they need
-/// the devices window, and the memory core needs SRAT.
+/// Starts the memory core in two steps. The firmware's static tables are read in between: they need the region for
+/// devices, and the second step needs SRAT.
 fn memory_and_tables(info: &BootInfo) -> Result<Option<StaticTables>, StartError> {
     let early = memory::boot::take_over(info)?;
-    memory::boot::forget_lower_half();
+    memory::boot::unmap_lower_half();
     let tables = StaticTables::read(info.rsdp_addr.into_option().map(PhysAddr));
     let tables = tables.inspect_err(|error| error!("ACPI: {error}")).ok();
     memory::boot::finish(early, tables.as_ref().and_then(StaticTables::srat).as_ref())?;
     Ok(tables)
 }
 
-/// Says what becomes of the processors beside this one: they wait where the firmware left them, for an
-/// interrupt that nobody sends.
-fn tell_processors(processors: u32) {
+/// Logs that the other processors stay parked: they wait for an INIT that this kernel does not send.
+fn log_processors(processors: u32) {
     match processors.saturating_sub(1) {
         0 => {}
         1 => info!("2 processors: one runs, the other one stays parked"),
@@ -151,19 +150,19 @@ fn tell_processors(processors: u32) {
     }
 }
 
-/// Interrupts, then ACPI: the namespace, the memory devices that are there, and their events. What
-/// fails here is logged and left out; the shell comes up in any case, by polling if need be.
+/// Starts interrupts, then ACPI: the namespace, the memory devices, and their events. A failure is logged and the part
+/// left out. The shell starts in any case and polls for input if it must.
 fn devices(tables: Option<StaticTables>) {
     let Some(tables) = tables else { return };
     match tables.madt().map(|madt| (madt.processors.len() as u32, interrupt_controllers(&madt))) {
-        Ok((processors, Ok(()))) => tell_processors(processors),
+        Ok((processors, Ok(()))) => log_processors(processors),
         Ok((_, Err(error))) => error!("interrupt controllers: {error}"),
         Err(error) => error!("interrupt controllers: {error}"),
     }
     if let Err(error) = serial::use_interrupts(Port::Console) {
         warn!("serial line: {error}; input is polled");
     }
-    // A machine without a second one is an ordinary machine.
+    // The second serial line is optional.
     if serial::init(Port::Remote).is_ok() {
         match serial::use_interrupts(Port::Remote) {
             Ok(()) => info!("a second serial line, for programs"),

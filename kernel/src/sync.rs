@@ -1,20 +1,20 @@
-//! The kernel's locks. Their order, and what each protects, is written in one place: [`Rank`]. A build with
-//! `debug_assertions` checks it: [`init`] says where this CPU's held ranks are.
+//! The kernel's locks. [`Rank`] defines their order and what each protects; builds with `debug_assertions` check the
+//! order.
 //!
 //! ```text
-//!  Mutex       the main program's data                         interrupts stay as they are
-//!  IrqMutex    data shared with interrupt handlers             interrupts off while it is held
+//!  Mutex       data of the main program                        leaves interrupts as they are
+//!  IrqMutex    data shared with interrupt handlers             disables interrupts while held
 //! ```
 //!
-//! A handler never waits for its own CPU: a lock that what it interrupted holds would be held for ever. `IrqMutex` makes
-//! that a panic with a backtrace instead of a silent end. It does wait for another CPU.
+//! An interrupt handler that finds a lock held by its own CPU would wait forever. `IrqMutex` turns this deadlock into a
+//! panic with a backtrace. A handler does wait for another CPU.
 
 use crate::arch::percpu;
 
 pub use crate::arch::interrupts::IrqMutex;
 pub use carapace_lock::{Mutex, MutexGuard, Rank};
 
-/// Lets a build with `debug_assertions` check the order of locks from now on.
+/// Starts checking the order of locks in builds with `debug_assertions`.
 pub fn init() {
     carapace_lock::track(|| &percpu::this().held_ranks);
 }

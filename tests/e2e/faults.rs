@@ -26,10 +26,7 @@ fn faults_are_named() {
         ("data", &["instruction fetch from a page that forbids it", "stacks + 0x"]),
         ("code-alias", &["write to a page that forbids it", "direct map + 0x"]),
         ("run-alias", &["instruction fetch from a page that forbids it", "direct map + 0x"]),
-        (
-            "heap-end",
-            &["guard page behind the general part of the kernel's heap: something ran over its end"],
-        ),
+        ("heap-end", &["guard page behind the general part of the kernel's heap: an overrun"]),
     ] {
         let mut guest = Plan::new(Machine::Q35).boot();
         guest.send(format!("panic {fault}\n").as_bytes());

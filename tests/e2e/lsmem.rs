@@ -45,7 +45,7 @@ fn as_util_linux() {
     for (line, reason) in [
         ("lsmem -J -P", "mutually exclusive arguments: --json --pairs --raw"),
         ("lsmem -J -a -S NODE", "mutually exclusive arguments: --split --all"),
-        ("lsmem -J --summary=always", "one line of JSON has no summary"),
+        ("lsmem -J --summary=always", "JSON output has no summary"),
         ("lsmem -J -o RANGE,COLOUR", "unknown column: COLOUR"),
     ] {
         let refused: Value = guest.json(line);

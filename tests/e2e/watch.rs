@@ -58,7 +58,7 @@ fn a_dimm_by_keys() {
         rows.iter().any(|row| row.starts_with("node 1: 256 MiB present, 152 MiB")) && rows.iter().any(used)
     });
     view.press("v");
-    view.wait_text("25600 pages are as they were filled");
+    view.wait_text("25600 pages match their pattern");
 
     // Its content moves to node 0.
     view.press("d");
@@ -72,7 +72,7 @@ fn a_dimm_by_keys() {
         rows[0].contains("in 1 resource,") && rows.iter().all(gone)
     });
     view.press("v");
-    view.wait_text("25600 pages are as they were filled");
+    view.wait_text("25600 pages match their pattern");
     view.press(&["f", DOWN, ENTER].concat());
     view.wait_text("1 allocation freed: 100 MiB");
 

@@ -27,16 +27,16 @@ impl fmt::Display for Pages {
     }
 }
 
-/// What `verify` says of so many pages that have kept their pattern.
+/// The result of `verify` for a number of matching pages.
 #[derive(Clone, Copy, Debug)]
-pub struct AsFilled(pub u64);
+pub struct Matching(pub u64);
 
-impl fmt::Display for AsFilled {
+impl fmt::Display for Matching {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            0 => f.write_str("nothing is filled that could have changed"),
-            1 => f.write_str("1 page is as it was filled"),
-            pages => write!(f, "{pages} pages are as they were filled"),
+            0 => f.write_str("no page is filled"),
+            1 => f.write_str("1 page matches its pattern"),
+            pages => write!(f, "{pages} pages match their pattern"),
         }
     }
 }

@@ -136,7 +136,7 @@ fn status(namespace: &mut Namespace, device: Handle) -> Result<u64, HotplugError
     match namespace.evaluate_child(device, STA)? {
         None => Ok(ALL_BITS),
         Some(Value::Integer(status)) => Ok(status),
-        Some(_) => Err(HotplugError::BadValue { object: "_STA", wanted: "an integer" }),
+        Some(_) => Err(HotplugError::BadValue { object: "_STA", expected: "an integer" }),
     }
 }
 
@@ -148,7 +148,7 @@ fn describe(
     start: u64,
 ) -> Result<Description, HotplugError> {
     let crs = namespace.evaluate_child(device, CRS)?.ok_or(HotplugError::Missing("_CRS"))?;
-    let buffer = crs.as_buffer().ok_or(HotplugError::BadValue { object: "_CRS", wanted: "a buffer" })?;
+    let buffer = crs.as_buffer().ok_or(HotplugError::BadValue { object: "_CRS", expected: "a buffer" })?;
     let ranges = ranges::of(buffer).map_err(HotplugError::Ranges)?;
     let proximity = proximity(namespace, device)?;
     let node_of = |range: &Range| proximity.unwrap_or_else(|| node_by_address(srat, range));
@@ -162,8 +162,8 @@ fn proximity(namespace: &mut Namespace, device: Handle) -> Result<Option<NodeId>
     for device in core::iter::once(device).chain(enclosing) {
         if let Some(value) = namespace.evaluate_child(device, PXM)? {
             let domain = value.as_integer().and_then(|domain| u32::try_from(domain).ok());
-            let wanted = HotplugError::BadValue { object: "_PXM", wanted: "a proximity domain" };
-            return domain.map(|domain| Some(NodeId(domain))).ok_or(wanted);
+            let expected = HotplugError::BadValue { object: "_PXM", expected: "a proximity domain" };
+            return domain.map(|domain| Some(NodeId(domain))).ok_or(expected);
         }
     }
     Ok(None)

@@ -22,16 +22,16 @@ pub use carapace_acpi::tables::{Signature, Table};
 /// Why a table is unusable.
 pub type TableError = carapace_acpi::tables::TableError<DeviceMapError>;
 
-/// Physical memory through the devices window.
+/// Physical memory, mapped in the region for devices.
 #[derive(Clone, Copy, Debug)]
-struct Window;
+struct DeviceMemory;
 
-impl Physical<'static> for Window {
+impl Physical<'static> for DeviceMemory {
     type Refusal = DeviceMapError;
 
     fn bytes(&self, at: PhysAddr, length: usize) -> Result<&'static [u8], DeviceMapError> {
         let start = devices::map(at, length as u64, Caching::Memory)?;
-        // SAFETY: `map` made `length` bytes from `start` on readable for ever. It refuses memory that the kernel
+        // SAFETY: `map` made `length` bytes from `start` on readable permanently. It refuses memory that the kernel
         // allocates, so only AML could write there; AML runs on the same thread, the interpreter copies a table before
         // it executes it, and no caller keeps a table's bytes while AML runs.
         Ok(unsafe { core::slice::from_raw_parts(start.0 as *const u8, length) })
@@ -47,7 +47,7 @@ pub trait Bytes {
 impl Bytes for Table {
     fn bytes(&self) -> &'static [u8] {
         // The table was mapped when it was read, and mappings are permanent.
-        Window.bytes(self.at, self.length as usize).unwrap_or_default()
+        DeviceMemory.bytes(self.at, self.length as usize).unwrap_or_default()
     }
 }
 
@@ -65,7 +65,7 @@ impl StaticTables {
     /// Finds, maps and verifies all tables, the DSDT included. A broken table is left out with a warning; it is an error
     /// if the RSDP or the root table is broken.
     pub fn read(pointer: Option<PhysAddr>) -> Result<StaticTables, TableError> {
-        Chain::read(&Window, pointer, &mut |left_out| warn!("{left_out}")).map(StaticTables)
+        Chain::read(&DeviceMemory, pointer, &mut |left_out| warn!("{left_out}")).map(StaticTables)
     }
 
     /// Every valid table: the root table first, the DSDT last, SSDTs in the firmware's order.

@@ -1,15 +1,15 @@
-//! Commands that use memory: `alloc`, `free`, `verify`.
+//! The commands `alloc`, `free` and `verify`.
 //!
-//! All work in steps of [`MAP_STEP`] or [`TOUCH_STEP`] pages with `input::step` between them.
-//! What Ctrl-C or an error leaves half done is undone, in steps too.
+//! They work in steps of [`MAP_STEP`] or [`TOUCH_STEP`] pages with `input::step` between them. After Ctrl-C or an error
+//! the unfinished work is undone, in steps as well.
 
 use super::console::Out;
 use super::{Failure, Outcome, input};
-use crate::memory::{core, window};
+use crate::memory::{arena, core};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Flag, JSON, Operands};
-use carapace_cli::format_size::{AsFilled, Pages, Size};
+use carapace_cli::format_size::{Matching, Pages, Size};
 use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
 use carapace_cli::rows::{AllocRow, FreeRow, VerifyRow};
@@ -21,19 +21,19 @@ use carapace_mm::vmalloc::{
 };
 
 const ALL: Flag = Flag::new("--all", "every free frame").short('a');
-const NODE: Flag = Flag::new("--node", "from this node only").value("N");
+const NODE: Flag = Flag::new("--node", "only from this node").value("N");
 const PINNED: Flag = Flag::new("--pinned", "frames that cannot be migrated");
 const CONTIGUOUS: Flag = Flag::new("--contiguous", "one run of frames");
-const NO_FILL: Flag = Flag::new("--no-fill", "no byte is touched, verify skips it");
+const NO_FILL: Flag = Flag::new("--no-fill", "leaves the memory untouched, verify skips it");
 
 /// `alloc`.
 pub static ALLOC: Command = Command {
     name: "alloc",
-    summary: "takes memory, maps it, fills it with a pattern for `verify`",
+    summary: "allocates and maps memory, fills it with a pattern for `verify`",
     operands: Operands::optional("[SIZE]"),
     operand_help: &[(
         "SIZE",
-        "How much, rounded up to frames of 4 KiB. Bytes, or K, M, G, T behind the number.",
+        "The size, rounded up to frames of 4 KiB, in bytes or with suffix K, M, G or T.",
     )],
     flags: &[ALL, NODE, PINNED, CONTIGUOUS, NO_FILL, JSON],
     example: "alloc 200M --node 1",
@@ -43,9 +43,9 @@ pub static ALLOC: Command = Command {
 /// `free`.
 pub static FREE: Command = Command {
     name: "free",
-    summary: "gives back one allocation, or all (meminfo: how much is free)",
+    summary: "frees one allocation, or all (meminfo shows the free memory)",
     operands: Operands::one("ID|all"),
-    operand_help: &[("ID", "The allocation of that number."), ("all", "All of them.")],
+    operand_help: &[("ID", "The allocation's number."), ("all", "All allocations.")],
     words: |word| word("all"),
     flags: &[JSON],
     example: "free all",
@@ -61,11 +61,11 @@ pub static VERIFY: Command = Command {
     ..Command::NEW
 };
 
-/// Pages mapped or unmapped in a step: of single frames, whose blocks cost most, some milliseconds.
+/// Pages mapped or unmapped in a step: a few milliseconds for single frames, which cost most.
 const MAP_STEP: u64 = 4096;
-/// Pages filled or compared in a step: every word of them is touched.
+/// Pages filled or compared in a step: every word of them is accessed.
 const TOUCH_STEP: u64 = 256;
-/// Wrong pages that `verify` names one by one.
+/// The most corrupted pages that `verify` lists.
 const NAMED: u64 = 10;
 
 impl From<AllocError> for Failure {
@@ -77,7 +77,7 @@ impl From<AllocError> for Failure {
 /// `alloc SIZE|--all [--node N] [--pinned] [--contiguous] [--no-fill] [-J]`
 pub async fn alloc(invocation: &Invocation<'_>) -> Outcome {
     let request = request(invocation)?;
-    let allocation = grow(window().begin(core(), &request)?).await?;
+    let allocation = grow(arena().begin(core(), &request)?).await?;
     if !invocation.has(&NO_FILL)
         && let Err(failure) = fill(&allocation).await
     {
@@ -101,13 +101,13 @@ fn request(invocation: &Invocation<'_>) -> Result<Request, Failure> {
         (Some(size), false) => {
             let bytes = parse::size(size).map_err(Failure::of)?;
             if bytes == 0 {
-                return Err(Failure::of("a size of 0 is nothing to allocate"));
+                return Err(Failure::of("cannot allocate 0 bytes"));
             }
             Amount::Pages(bytes.div_ceil(PAGE_SIZE))
         }
         (None, true) if shape == Shape::Scattered => Amount::All,
         (None, true) => {
-            return Err(Failure::of("--all takes every free frame, which is not one run: no --contiguous"));
+            return Err(Failure::of("--all and --contiguous exclude each other"));
         }
         _ => {
             return Err(Failure::of(format_args!(
@@ -136,15 +136,15 @@ fn node(text: &str) -> Result<NodeId, Failure> {
 
 async fn grow(mut growing: AllocationBuilder) -> Result<Allocation, Failure> {
     loop {
-        let failure = match window().grow(core(), &mut growing, MAP_STEP) {
-            Ok(Progress::Done) => return window().finish(core(), growing).map_err(not_made),
+        let failure = match arena().grow(core(), &mut growing, MAP_STEP) {
+            Ok(Progress::Done) => return arena().finish(core(), growing).map_err(not_made),
             Ok(Progress::More) => match input::step().await {
                 Ok(()) => continue,
                 Err(failure) => failure,
             },
             Err(error) => not_made(error),
         };
-        let id = window().abandon(core(), growing)?;
+        let id = arena().abandon(core(), growing)?;
         release(id).await?;
         return Err(failure);
     }
@@ -164,16 +164,16 @@ async fn fill(allocation: &Allocation) -> Outcome {
     let mut page = 0;
     while page < allocation.pages {
         let pages = TOUCH_STEP.min(allocation.pages - page);
-        window().fill(core(), allocation.id, page, pages).map_err(not_made)?;
+        arena().fill(core(), allocation.id, page, pages).map_err(not_made)?;
         page += pages;
         input::step().await?;
     }
     Ok(())
 }
 
-/// Frees to the end: an allocation cannot stay half freed, so Ctrl-C waits.
+/// Frees an allocation completely: it cannot stay half freed, so Ctrl-C stays pending.
 async fn release(id: AllocationId) -> Outcome {
-    while window().free_step(core(), id, MAP_STEP)? == Progress::More {
+    while arena().free_step(core(), id, MAP_STEP)? == Progress::More {
         input::pause().await;
     }
     Ok(())
@@ -185,13 +185,13 @@ pub async fn free(invocation: &Invocation<'_>) -> Outcome {
     match invocation.operand(0) {
         Some("all") => {
             let mut last = None;
-            while let Some(allocation) = window().next_after(last) {
-                // Between two of them: the last one is freed to its end, and there is nothing left to stop.
+            while let Some(allocation) = arena().next_after(last) {
+                // Only between two allocations: after the last one nothing is left to stop.
                 if last.is_some() {
                     input::step().await?;
                 }
                 last = Some(allocation.id);
-                // What is being made on the other line is not there yet.
+                // The other line is still growing this one.
                 if allocation.state == AllocationState::Allocating {
                     continue;
                 }
@@ -203,7 +203,7 @@ pub async fn free(invocation: &Invocation<'_>) -> Outcome {
         text => {
             let number = parse::integer(text.unwrap_or_default(), "an allocation's number, or all");
             let id = AllocationId(number.map_err(Failure::of)?);
-            let allocation = window().get(id).ok_or(AllocError::Unknown { id })?;
+            let allocation = arena().get(id).ok_or(AllocError::Unknown { id })?;
             release(id).await?;
             row = FreeRow { allocations: 1, pages: allocation.pages };
         }
@@ -222,13 +222,13 @@ pub async fn free(invocation: &Invocation<'_>) -> Outcome {
 pub async fn verify(invocation: &Invocation<'_>) -> Outcome {
     let mut row = VerifyRow { ok: true, pages: 0, bad_pages: 0 };
     let mut last = None;
-    while let Some(allocation) = window().next_after(last) {
+    while let Some(allocation) = arena().next_after(last) {
         last = Some(allocation.id);
         let mut page = 0;
         while page < allocation.filled {
             let pages = TOUCH_STEP.min(allocation.filled - page);
-            let verified = match window().verify(core(), allocation.id, page, pages) {
-                // It is being freed, on the other line: nobody relies on its content any more.
+            let verified = match arena().verify(core(), allocation.id, page, pages) {
+                // The other line is freeing it.
                 Err(AllocError::Unknown { .. } | AllocError::Busy { .. }) => break,
                 verified => verified?,
             };
@@ -240,11 +240,11 @@ pub async fn verify(invocation: &Invocation<'_>) -> Outcome {
                     let (expected, found) = (bad.expected, bad.found);
                     writeln!(
                         Out,
-                        "allocation {id}, page {page}: {found:#x} at {at}, {expected:#x} was written"
+                        "allocation {id}, page {page}: found {found:#x} at {at}, expected {expected:#x}"
                     )?;
                 }
             }
-            // After a wrong word, on with the page behind it.
+            // After a corrupted page, continue with the next one.
             page += verified.pages.max(1);
             input::step().await?;
         }
@@ -252,10 +252,10 @@ pub async fn verify(invocation: &Invocation<'_>) -> Outcome {
     row.ok = row.bad_pages == 0;
     match (invocation.format(), row.ok) {
         (Format::Json, _) => output::object(&mut Out, &row)?,
-        (Format::Table, true) => writeln!(Out, "ok: {}", AsFilled(row.pages))?,
+        (Format::Table, true) => writeln!(Out, "ok: {}", Matching(row.pages))?,
         (Format::Table, false) => {
             return Err(Failure::of(format_args!(
-                "{} of {} pages are not as they were filled",
+                "{} of {} pages do not match their pattern",
                 row.bad_pages, row.pages
             )));
         }

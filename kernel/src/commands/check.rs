@@ -1,5 +1,5 @@
-//! `check`: walks every invariant of the memory core, a resource in a step, and looks at the protections of memory, some
-//! leaves in a step.
+//! The command `check`: verifies every invariant of the memory core, one resource per step, and memory protection, some
+//! leaves per step.
 
 use super::console::Out;
 use super::{Failure, Outcome, input};
@@ -18,7 +18,7 @@ use carapace_mm::check::CheckError;
 /// `check`.
 pub static CHECK: Command = Command {
     name: "check",
-    summary: "walks every invariant of the memory core",
+    summary: "verifies every invariant of the memory core",
     flags: &[JSON],
     example: "check",
     ..Command::NEW
@@ -26,9 +26,9 @@ pub static CHECK: Command = Command {
 
 /// Freed frames compared in a step.
 const POISON_STEP: u64 = 4096;
-/// Leaves looked at in a step.
+/// Leaves verified in a step.
 const LEAVES_STEP: usize = 4096;
-/// Broken things that are named one by one.
+/// The most errors that are listed.
 const NAMED: usize = 64;
 
 /// `check [-J]`
@@ -37,7 +37,7 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
     let (mut checked, mut broken) = (0, 0u64);
     let mut note = |error| {
         broken += 1;
-        // Those that do not fit are counted.
+        // An error that does not fit is only counted.
         let _ = named.try_push(error);
     };
     machine_check::poll();
@@ -50,8 +50,8 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
         let mut from = Some(info.range.start);
         while let Some(at) = from {
             let mut damaged = |finding| note(CheckError::Poison(finding));
-            let (looked, next) = core().check_poison(info.id, at, POISON_STEP, &mut damaged);
-            checked += looked;
+            let (compared, next) = core().check_poison(info.id, at, POISON_STEP, &mut damaged);
+            checked += compared;
             from = next;
             input::step().await?;
         }
@@ -63,15 +63,15 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
     };
     let mut from = Some(VirtAddr(0));
     while let Some(at) = from {
-        let (looked, next) = protection::verify_leaves(at, LEAVES_STEP, &mut note);
-        checked += looked;
+        let (leaves, next) = protection::verify_leaves(at, LEAVES_STEP, &mut note);
+        checked += leaves;
         from = next;
         input::step().await?;
     }
     checked += protection::verify_rest(&mut note);
-    let mut rows = |tell: &mut dyn FnMut(&Text<200>)| {
-        named.iter().for_each(|error| tell(&Text::of(error)));
-        unprotected.iter().for_each(|missing| tell(&Text::of(missing)));
+    let mut rows = |each: &mut dyn FnMut(&Text<200>)| {
+        named.iter().for_each(|error| each(&Text::of(error)));
+        unprotected.iter().for_each(|missing| each(&Text::of(missing)));
     };
     match invocation.format() {
         Format::Json => {
@@ -86,9 +86,9 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
                 writeln!(Out, "{missing}")?;
             }
             if broken > 0 {
-                return Err(Failure::of(format_args!("{broken} of {checked} things are broken")));
+                return Err(Failure::of(format_args!("{broken} of {checked} checks failed")));
             }
-            writeln!(Out, "ok: {checked} things checked, all as they should be")?;
+            writeln!(Out, "ok: {checked} checks passed")?;
         }
     }
     Ok(())

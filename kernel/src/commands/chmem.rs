@@ -1,7 +1,7 @@
-//! `chmem`, as util-linux has it: so much memory, or a range of it, set online or offline block by block.
+//! The command `chmem`, compatible with util-linux: sets a size or a range of memory online or offline, block by block.
 //!
-//! Crate `carapace-cli` reads the operand and has the words. A block that fails is told and the next one is tried; as in
-//! util-linux a size is taken offline from the highest block down and online from the lowest up.
+//! Crate `carapace-cli` parses the operand and defines the messages. A block that fails is reported and the next one is
+//! tried. As in util-linux, a size goes offline from the highest block down and online from the lowest up.
 
 use super::console::Out;
 use super::offline::{NotOffline, take_offline};
@@ -30,9 +30,9 @@ pub static CHMEM: Command = Command {
     operand_help: &[
         (
             "SIZE",
-            "So much, wherever it is: the lowest blocks that are offline, or the highest that are online. MiB where no letter stands behind it.",
+            "The size, in MiB without a suffix: of the lowest offline blocks, or of the highest online ones.",
         ),
-        ("RANGE", "0xSTART-0xEND, both included, as lsmem shows it."),
+        ("RANGE", "0xSTART-0xEND, both inclusive, as lsmem shows it."),
     ],
     words: |word| ["Movable", "Normal", "any"].into_iter().for_each(word),
     flags: &[ENABLE, DISABLE, BLOCKS, ZONE, VERBOSE],
@@ -42,11 +42,11 @@ pub static CHMEM: Command = Command {
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
 
-/// What is to be done.
+/// The requested change.
 struct Order {
     change: Change,
     zone: Option<ChmemZone>,
-    /// `-v`: each block that changes is told.
+    /// `-v`: reports each changed block.
     verbose: Verbose,
 }
 
@@ -56,21 +56,21 @@ enum Verbose {
     Yes,
 }
 
-/// What a block is at present, all resources that have a part of it together.
+/// The present state of a block, over all resources with a part of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Block {
-    /// Nothing of it is there.
+    /// No resource has a part of it.
     Absent,
-    /// It is as wanted: all of it, or what is not memmap.
-    AsWanted,
+    /// All of it, except memmap, is in the requested state.
+    AsRequested,
     /// It is not.
     Other,
 }
 
-/// What became of a block.
+/// The result for a block.
 enum Changed {
     Yes,
-    /// It is not in the zone that is asked for.
+    /// It is not in the requested zone.
     OtherZone,
     StaysOnline(Why),
     StaysOffline(OnlineError),
@@ -103,7 +103,7 @@ fn order(invocation: &Invocation<'_>) -> Result<Order, Failure> {
     Ok(Order { change, zone: zone.transpose()?, verbose })
 }
 
-/// So many blocks, wherever they are.
+/// Changes this many blocks.
 async fn size(order: &Order, blocks: u64) -> Outcome {
     let mut left = blocks;
     let mut at = None;
@@ -111,15 +111,15 @@ async fn size(order: &Order, blocks: u64) -> Outcome {
         && let Some(section) = next(order.change, at)
     {
         at = Some(section);
-        if look(order.change, section) == Block::Other {
+        if state(order.change, section) == Block::Other {
             match set(order, section).await? {
                 Changed::Yes => {
                     left -= 1;
-                    tell_done(order, section)?;
+                    report_done(order, section)?;
                 }
                 Changed::OtherZone => {}
-                Changed::StaysOnline(why) => tell_failed(order, section, &why)?,
-                Changed::StaysOffline(error) => tell_failed(order, section, &error)?,
+                Changed::StaysOnline(why) => report_failed(order, section, &why)?,
+                Changed::StaysOffline(error) => report_failed(order, section, &error)?,
             }
         }
         input::step().await?;
@@ -127,18 +127,18 @@ async fn size(order: &Order, blocks: u64) -> Outcome {
     end(order, blocks, left)
 }
 
-/// The blocks from `first` to `last`.
+/// Changes the blocks from `first` to `last`.
 async fn range(order: &Order, first: u64, last: u64) -> Outcome {
     let highest = MAX_PFN.section().0 - 1;
-    // What is above the highest block there can be is not there: it is left.
+    // Blocks above the highest possible one count as absent.
     let blocks = (last - first).saturating_add(1);
     let mut left = blocks;
     let mut at = first.checked_sub(1).map(SectionNr);
     while let Some(section) = next(Change::Enable, at).filter(|section| section.0 <= last.min(highest)) {
         at = Some(section);
-        match look(order.change, section) {
+        match state(order.change, section) {
             Block::Absent => {}
-            Block::AsWanted => {
+            Block::AsRequested => {
                 left -= 1;
                 if order.verbose == Verbose::Yes {
                     writeln!(Out, "{} already {}d", name(section), order.change)?;
@@ -147,11 +147,11 @@ async fn range(order: &Order, first: u64, last: u64) -> Outcome {
             Block::Other => match set(order, section).await? {
                 Changed::Yes => {
                     left -= 1;
-                    tell_done(order, section)?;
+                    report_done(order, section)?;
                 }
-                Changed::OtherZone => tell_failed(order, section, &"Zone mismatch")?,
-                Changed::StaysOnline(why) => tell_failed(order, section, &why)?,
-                Changed::StaysOffline(error) => tell_failed(order, section, &error)?,
+                Changed::OtherZone => report_failed(order, section, &"Zone mismatch")?,
+                Changed::StaysOnline(why) => report_failed(order, section, &why)?,
+                Changed::StaysOffline(error) => report_failed(order, section, &error)?,
             },
         }
         input::step().await?;
@@ -171,23 +171,23 @@ fn name(section: SectionNr) -> BlockName {
     BlockName { block: section.0, bytes: BLOCK_BYTES }
 }
 
-fn tell_done(order: &Order, section: SectionNr) -> Outcome {
+fn report_done(order: &Order, section: SectionNr) -> Outcome {
     if order.verbose == Verbose::Yes {
         writeln!(Out, "{} {}d", name(section), order.change)?;
     }
     Ok(())
 }
 
-fn tell_failed(order: &Order, section: SectionNr, why: &dyn Display) -> Outcome {
+fn report_failed(order: &Order, section: SectionNr, why: &dyn Display) -> Outcome {
     Ok(writeln!(Out, "{} {} failed: {why}", name(section), order.change)?)
 }
 
-/// The next block with memory in it behind `at`: upwards to enable, downwards to disable.
+/// The next block with memory after `at`: upwards to enable, downwards to disable.
 fn next(change: Change, at: Option<SectionNr>) -> Option<SectionNr> {
     let mut next: Option<SectionNr> = None;
     core().resources(&mut |info| {
         let first = info.range.start.section();
-        // A range has frames, so its end is not its start.
+        // A range is never empty.
         let last = carapace_mm::addr::Pfn(info.range.end.0 - 1).section();
         let candidate = match (change, at) {
             (Change::Enable, None) => first,
@@ -208,25 +208,25 @@ fn next(change: Change, at: Option<SectionNr>) -> Option<SectionNr> {
     next
 }
 
-fn look(change: Change, section: SectionNr) -> Block {
-    let unwanted = match change {
+fn state(change: Change, section: SectionNr) -> Block {
+    let to_change = match change {
         Change::Enable => SectionState::Offline,
         Change::Disable => SectionState::Online,
     };
     let mut block = Block::Absent;
     core().sections(section.range(), &mut |row| {
-        if row.state == unwanted {
+        if row.state == to_change {
             block = Block::Other;
         } else if block == Block::Absent {
-            block = Block::AsWanted;
+            block = Block::AsRequested;
         }
     });
     block
 }
 
-/// Whether all that is in use of the block is in this zone.
+/// Whether all of the block is in this zone.
 fn is_in(section: SectionNr, zone: ChmemZone) -> bool {
-    let wanted = match zone {
+    let expected = match zone {
         ChmemZone::Movable => Zone::Movable,
         ChmemZone::Normal => Zone::Kernel,
         ChmemZone::Any => Zone::Any,
@@ -234,7 +234,7 @@ fn is_in(section: SectionNr, zone: ChmemZone) -> bool {
     };
     let mut all = true;
     core().sections(section.range(), &mut |row| {
-        all &= core().resource(row.resource).is_none_or(|info| info.zone == wanted);
+        all &= core().resource(row.resource).is_none_or(|info| info.zone == expected);
     });
     all
 }
@@ -256,7 +256,7 @@ async fn set(order: &Order, section: SectionNr) -> Result<Changed, Failure> {
     }
 }
 
-/// As in util-linux, memory goes to the movable zone where that is possible and nothing else is asked for.
+/// As in util-linux, the default is the movable zone where possible.
 fn enable(target: Target, zone: Option<ChmemZone>) -> Changed {
     let onlined = match zone {
         Some(ChmemZone::Other) => return Changed::OtherZone,

@@ -1,4 +1,4 @@
-//! Commands about the prompt and its screen: `history`, `clear`.
+//! The commands `history` and `clear`.
 
 use super::console::{self, Errors, Out};
 use super::{Failure, Outcome, input};
@@ -14,7 +14,7 @@ pub static HISTORY: Command = Command {
     name: "history",
     summary: "the lines typed before; !N and !! run one again",
     operands: Operands::optional("[N]"),
-    operand_help: &[("N", "Only the last N.")],
+    operand_help: &[("N", "Only the last N lines.")],
     flags: &[JSON],
     example: "history 3",
     ..Command::NEW
@@ -23,7 +23,7 @@ pub static HISTORY: Command = Command {
 /// `clear`.
 pub static CLEAR: Command = Command {
     name: "clear",
-    summary: "empties the screen, as Ctrl-L does",
+    summary: "clears the screen, like Ctrl-L",
     example: "clear",
     effect: Effect::Terminal,
     ..Command::NEW
@@ -41,7 +41,7 @@ pub async fn history(invocation: &Invocation<'_>) -> Outcome {
         Array::begin(&mut Out)?;
     }
     for number in newest.saturating_sub(most) + 1..=newest {
-        // The oldest ones are gone.
+        // The oldest lines are dropped.
         let Some(line) = console::earlier_line(number) else { continue };
         match invocation.format() {
             Format::Json => list.item(&mut Out, &HistoryRow { number, line: &line })?,
@@ -57,6 +57,6 @@ pub async fn history(invocation: &Invocation<'_>) -> Outcome {
 
 /// `clear`
 pub async fn clear(_invocation: &Invocation<'_>) -> Outcome {
-    // As the editor's Ctrl-L, and past filters, which are for lines.
+    // As the editor's Ctrl-L does.
     Ok(Errors.write_str("\x1b[H\x1b[2J")?)
 }

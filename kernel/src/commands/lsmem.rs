@@ -1,4 +1,4 @@
-//! `lsmem`, as util-linux has it: our sections are its blocks.
+//! The command `lsmem`, compatible with util-linux. Its blocks are our sections.
 
 use super::console::Out;
 use super::{Failure, Outcome, resources, stream};
@@ -28,7 +28,7 @@ const RAW: Flag = Flag::new("--raw", "values between single blanks").short('r');
 /// `lsmem`.
 pub static LSMEM: Command = Command {
     name: "lsmem",
-    summary: "ranges of memory as util-linux has it (-a: blocks, -b: bytes)",
+    summary: "ranges of memory, like util-linux (-a: blocks, -b: bytes)",
     words: |word| LSMEM_COLUMNS.iter().copied().for_each(word),
     flags: &[ALL, SPLIT, BYTES, NO_HEADINGS, OUTPUT, OUTPUT_ALL, SUMMARY, JSON, PAIRS, RAW],
     example: "lsmem -o +NODE,ZONES",
@@ -38,8 +38,8 @@ pub static LSMEM: Command = Command {
 
 const BLOCK_BYTES: u64 = SECTION_PAGES * PAGE_SIZE;
 
-/// What is wanted: the flags, as util-linux reads them.
-struct Wanted {
+/// The parsed flags.
+struct Options {
     merge: Merge,
     unit: Unit,
     columns: LsmemColumns,
@@ -56,7 +56,7 @@ enum Form {
     Line(LsmemLine),
 }
 
-/// What is written: the rows, the sums that stand below them, or both.
+/// The parts of the output: the rows, the summary, or both.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Parts {
     Rows,
@@ -74,8 +74,8 @@ fn exclusive(flags: &str) -> Failure {
     Failure::of(format_args!("mutually exclusive arguments: {flags}"))
 }
 
-impl Wanted {
-    fn of(invocation: &Invocation<'_>) -> Result<Wanted, Failure> {
+impl Options {
+    fn of(invocation: &Invocation<'_>) -> Result<Options, Failure> {
         let columns = match (invocation.value(&OUTPUT), invocation.has(&OUTPUT_ALL)) {
             (Some(_), true) => return Err(exclusive("--output --output-all")),
             (Some(list), false) => LsmemColumns::parse(list).map_err(unknown_column)?,
@@ -98,7 +98,7 @@ impl Wanted {
         let parts = match (invocation.value(&SUMMARY), form) {
             (None, Form::Table) => Parts::Both,
             (None | Some("never"), _) => Parts::Rows,
-            (Some(_), Form::Json) => return Err(Failure::of("one line of JSON has no summary")),
+            (Some(_), Form::Json) => return Err(Failure::of("JSON output has no summary")),
             (Some("always"), _) => Parts::Both,
             (Some("" | "only"), Form::Table) => Parts::Sums,
             (Some("" | "only"), Form::Line(_)) => return Err(exclusive("--pairs --raw --summary=only")),
@@ -109,40 +109,40 @@ impl Wanted {
             }
         };
         let unit = if invocation.has(&BYTES) { Unit::Bytes } else { Unit::Suffix };
-        Ok(Wanted { merge, unit, columns, split, form, parts })
+        Ok(Options { merge, unit, columns, split, form, parts })
     }
 }
 
 /// `lsmem [-a|-S LIST] [-b] [-n] [-o [+]LIST|--output-all] [--summary[=WHEN]] [-J|-P|-r]`
 pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
-    let wanted = Wanted::of(invocation)?;
+    let options = Options::of(invocation)?;
     let (online, offline) = (Cell::new(0), Cell::new(0));
-    let walk = async |tell: &mut dyn FnMut(&LsmemRow)| -> Outcome {
+    let walk = async |each: &mut dyn FnMut(&LsmemRow)| -> Outcome {
         online.set(0);
         offline.set(0);
-        // Up to where it is counted: a block of boot memory comes more than once.
+        // The end of what is counted: a block of boot memory may come twice.
         let mut counted = 0;
         let (mut open, mut known): (Option<LsmemRow>, _) = (None, Known::default());
         stream::sections(stream::EVERYTHING, &mut |info, section| {
-            let row = row(info, section, known.removable(info), &wanted);
+            let row = row(info, section, known.removable(info), &options);
             let end = row.start + row.size;
             let sum = if row.state.as_str() == OFFLINE { &offline } else { &online };
             sum.set(sum.get() + end.saturating_sub(row.start.max(counted)));
             counted = end;
-            if open.as_mut().is_none_or(|open| open.join(&row, wanted.merge) == Joined::No)
+            if open.as_mut().is_none_or(|open| open.join(&row, options.merge) == Joined::No)
                 && let Some(whole) = open.replace(row)
             {
-                tell(&whole);
+                each(&whole);
             }
         })
         .await?;
-        open.iter().for_each(tell);
+        open.iter().for_each(each);
         Ok(())
     };
-    let mut table = wanted.columns.table();
+    let mut table = options.columns.table();
     let mut result = Ok(());
     let mut write = |written: fmt::Result| result = result.and(written);
-    match (wanted.parts, wanted.form) {
+    match (options.parts, options.form) {
         (Parts::Sums, _) => walk(&mut |_| ()).await?,
         (_, Form::Json) => {
             let mut list = Array::new();
@@ -159,7 +159,7 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
             match form {
                 _ if invocation.has(&NO_HEADINGS) => {}
                 Form::Line(LsmemLine::Pairs) => {}
-                Form::Line(LsmemLine::Raw) => write(wanted.columns.write_titles(&mut Out)),
+                Form::Line(LsmemLine::Raw) => write(options.columns.write_titles(&mut Out)),
                 Form::Table | Form::Json => write(table.titles(&mut Out)),
             }
             walk(&mut |row| {
@@ -171,17 +171,17 @@ pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
             .await?;
         }
     }
-    if wanted.parts == Parts::Both {
+    if options.parts == Parts::Both {
         write(Out.write_char('\n'));
     }
-    if wanted.parts != Parts::Rows {
-        let (online, offline, unit) = (online.get(), offline.get(), wanted.unit);
+    if options.parts != Parts::Rows {
+        let (online, offline, unit) = (online.get(), offline.get(), options.unit);
         write(LsmemSummary { block: BLOCK_BYTES, online, offline, unit }.write(&mut Out));
     }
     Ok(result?)
 }
 
-/// Whether a resource can be removed, found out once for all its sections.
+/// Whether a resource can be removed, cached for all its sections.
 #[derive(Default)]
 struct Known(Option<(ResourceId, Removable)>);
 
@@ -199,15 +199,15 @@ impl Known {
     }
 }
 
-fn row(info: &ResourceInfo, section: &SectionRow, removable: Removable, wanted: &Wanted) -> LsmemRow {
+fn row(info: &ResourceInfo, section: &SectionRow, removable: Removable, options: &Options) -> LsmemRow {
     let block = section.section.range();
-    // Boot memory has blocks with holes in them; like Linux, all of such a block is shown. What a device
-    // has of a block that another device shares is shown as it is: Linux has no such blocks.
+    // Boot memory has blocks with holes; like Linux, the whole block is shown. Of a block shared by two devices, which
+    // Linux does not have, each device's part is shown.
     let part = match info.device {
         DeviceId::BOOT => block,
         _ => info.range.intersection(block),
     };
-    // To util-linux a block that is all memmap is as the rest of its device.
+    // A block of only memmap has the state of its device.
     let offline = section.state == SectionState::Offline || info.state == ResourceState::Offline;
     LsmemRow {
         start: part.start.start().0,
@@ -217,8 +217,8 @@ fn row(info: &ResourceInfo, section: &SectionRow, removable: Removable, wanted: 
         removable,
         node: info.node.0,
         zone: Word::of(&info.zone),
-        unit: wanted.unit,
-        columns: wanted.columns,
-        split: wanted.split,
+        unit: options.unit,
+        columns: options.columns,
+        split: options.split,
     }
 }

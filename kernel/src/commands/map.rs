@@ -1,4 +1,4 @@
-//! `map`: physical memory as a picture, a node after the other (`carapace_cli::memory_map` draws it).
+//! The command `map`: a picture of physical memory, node by node (`carapace_cli::memory_map` draws it).
 
 use super::console::Out;
 use super::{Outcome, input, session, stream};
@@ -36,7 +36,7 @@ pub async fn map(invocation: &Invocation<'_>) -> Outcome {
         Format::Table => {
             legend(&mut Out, colours())?;
             let mut nodes: ArrayVec<NodeTotals, MAX_NODES> = ArrayVec::new();
-            // There are no more nodes than that.
+            // The array holds the maximum number of nodes.
             core().nodes(&mut |totals| nodes.extend((!nodes.is_full()).then_some(totals)));
             for totals in &nodes {
                 node(totals).await?;
@@ -46,10 +46,10 @@ pub async fn map(invocation: &Invocation<'_>) -> Outcome {
     }
 }
 
-/// QEMU's name for the file that says whether there are colours: `never`, or they are shown.
+/// The fw_cfg file that disables colours with `never`.
 const OPTION: &str = "opt/carapace/colour";
 
-/// Whether whoever started the machine has a terminal with colours; where nothing is said, it has.
+/// Whether to use colours. The default is yes, except on the remote line.
 fn colours() -> Colours {
     if session::port() == Port::Remote {
         return Colours::None;
@@ -62,9 +62,9 @@ fn colours() -> Colours {
 }
 
 async fn node(totals: &NodeTotals) -> Outcome {
-    // Each node in its own scale: a DIMM of 1 TiB would leave nothing to see of boot memory.
-    let scale = Scale::fit(&mut |tell| {
-        resources(totals.node, &mut |info| tell(info.range.start.0, info.range.pages()));
+    // A scale for each node: beside a DIMM of 1 TiB, boot memory would be invisible.
+    let scale = Scale::fit(&mut |each| {
+        resources(totals.node, &mut |info| each(info.range.start.0, info.range.pages()));
     });
     let bytes = |pages: u64| Size(pages.saturating_mul(PAGE_SIZE));
     let (present, free) = (bytes(totals.total_pages), bytes(totals.free_pages));
@@ -73,7 +73,7 @@ async fn node(totals: &NodeTotals) -> Outcome {
     let mut out = Out;
     let mut picture = Picture::new(&mut out, scale, colours());
     let mut after = None;
-    // Both walks go by ascending address, as the picture needs it.
+    // Both walks are in ascending order, as the picture requires.
     while let Some(info) = core().resource_after(after) {
         after = Some(info.range.start);
         if info.node == totals.node {
@@ -86,7 +86,7 @@ async fn node(totals: &NodeTotals) -> Outcome {
     Ok(picture.finish()?)
 }
 
-/// Runs of frames that are alike.
+/// Writes runs of frames of the same kind.
 async fn json() -> Outcome {
     Array::begin(&mut Out)?;
     let walked = items().await;
@@ -125,10 +125,10 @@ async fn items() -> Outcome {
     Ok(())
 }
 
-fn resources(node: NodeId, tell: &mut dyn FnMut(&ResourceInfo)) {
+fn resources(node: NodeId, each: &mut dyn FnMut(&ResourceInfo)) {
     core().resources(&mut |info| {
         if info.node == node {
-            tell(&info);
+            each(&info);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! `meminfo`: sums over all memory, and by node.
+//! The command `meminfo`: totals over all memory, and by node.
 
 use super::Outcome;
 use super::console::Out;
@@ -12,7 +12,7 @@ use carapace_cli::rows::{Meminfo, NodeRow};
 /// `meminfo`.
 pub static MEMINFO: Command = Command {
     name: "meminfo",
-    summary: "sums of present, usable and free memory, memmap, heap; by node",
+    summary: "totals of present, usable and free memory, memmap, heap; by node",
     flags: &[JSON],
     example: "meminfo",
     effect: Effect::Reads,
@@ -33,9 +33,9 @@ pub async fn meminfo(invocation: &Invocation<'_>) -> Outcome {
         heap_bytes: heap.bytes,
         heap_used: heap.used,
     };
-    let mut nodes = |tell: &mut dyn FnMut(&NodeRow)| {
+    let mut nodes = |each: &mut dyn FnMut(&NodeRow)| {
         core().nodes(&mut |node| {
-            tell(&NodeRow {
+            each(&NodeRow {
                 node: node.node.0,
                 total_pages: node.total_pages,
                 usable_pages: node.usable_pages,
@@ -46,7 +46,7 @@ pub async fn meminfo(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => output::object_with(&mut Out, "nodes", &mut nodes, &mut || sums)?,
         Format::Table => {
-            output::table(&mut Out, &mut |tell: &mut dyn FnMut(&_)| sums.lines().iter().for_each(tell))?;
+            output::table(&mut Out, &mut |each: &mut dyn FnMut(&_)| sums.lines().iter().for_each(each))?;
             Out.write_char('\n')?;
             output::table(&mut Out, &mut nodes)?;
         }

@@ -1,13 +1,14 @@
-//! The shell's commands: a file a command or family has its name, flags, help, `run` function and output; the table
-//! below lists them all.
+//! The shell's commands. The file of a command or family has its name, flags, help, `run` function and output. The table
+//! below lists all commands.
 //!
 //! ```text
 //!  shell (COM1), shell::rpc (COM2) --line--> COMMANDS.parse --Invocation--> execute --> a command --rows--> Out
 //! ```
 //!
-//! To add a flag, declare it in the command's file; parsing, completion and help follow. Invariants: long commands work
-//! in steps with [`input::step`] between them, so that a DIMM is answered meanwhile and Ctrl-C is heard; no heap, so that
-//! every command works when the heap is exhausted; no reference into the memory core is kept across a step.
+//! To add a flag, declare it in the command's file; parsing, completion and help follow.
+//!
+//! Invariants: long commands work in steps with [`input::step`] between them, so that DIMMs are answered and Ctrl-C
+//! works; commands use no heap, so they work when it is exhausted; no reference into the memory core is kept across a step.
 
 #![allow(
     clippy::result_large_err,
@@ -37,7 +38,7 @@ use crate::terminal::{Failure, Outcome, console, input, session};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Commands, Group};
 
-/// Makes the table, and the function that runs what was parsed by it.
+/// Defines the table, and the function that runs a parsed command.
 macro_rules! commands {
     ($($title:literal: [$($module:ident: $command:ident $run:ident),* $(,)?])*) => {
         /// All commands, in the order in which `help` lists them.
@@ -55,16 +56,16 @@ macro_rules! commands {
 }
 
 commands! {
-    "what memory there is": [
+    "memory": [
         resources: RESOURCES resources, sections: SECTIONS sections, meminfo: MEMINFO meminfo, numa: NUMA numa,
         numa: BUDDYINFO buddyinfo, lsmem: LSMEM lsmem, map: MAP map,
     ]
-    "one frame, one address": [page: PAGE page, page_tables: PTWALK ptwalk, page_tables: PTDUMP ptdump]
-    "using memory": [alloc: ALLOC alloc, alloc: FREE free, alloc: VERIFY verify]
-    "in and out of use": [
+    "frames and page tables": [page: PAGE page, page_tables: PTWALK ptwalk, page_tables: PTDUMP ptdump]
+    "allocation": [alloc: ALLOC alloc, alloc: FREE free, alloc: VERIFY verify]
+    "online and offline": [
         offline: OFFLINE offline, offline: ONLINE online, chmem: CHMEM chmem, policy: POLICY policy,
     ]
-    "looking for faults": [
+    "debugging": [
         check: CHECK check, poison: POISON poison, lkdtm: FAIL fail, lkdtm: STRESS stress, lkdtm: MISUSE misuse,
         lkdtm: PANIC panic,
     ]

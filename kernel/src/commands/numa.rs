@@ -1,4 +1,4 @@
-//! `buddyinfo`, in the form of Linux's file, and `numa`, in that of `numactl -H`.
+//! The commands `buddyinfo`, in the format of Linux's file, and `numa`, in that of `numactl -H`.
 
 use super::Outcome;
 use super::console::Out;
@@ -21,7 +21,7 @@ pub static BUDDYINFO: Command = Command {
     name: "buddyinfo",
     summary: "free blocks of each order by node and zone, -J: by resource",
     operands: Operands::optional("[ID]"),
-    operand_help: &[("ID", "Only the resource of that number.")],
+    operand_help: &[("ID", "Only this resource.")],
     flags: &[JSON],
     example: "buddyinfo",
     effect: Effect::Reads,
@@ -31,7 +31,7 @@ pub static BUDDYINFO: Command = Command {
 /// `numa`.
 pub static NUMA: Command = Command {
     name: "numa",
-    summary: "nodes, their sizes and distances, as numactl -H shows them",
+    summary: "nodes, their sizes and distances, like numactl -H",
     flags: &[JSON],
     example: "numa",
     effect: Effect::Reads,
@@ -43,14 +43,14 @@ const ZONES: [Zone; 3] = [Zone::Kernel, Zone::Movable, Zone::Any];
 /// `buddyinfo [ID] [-J]`
 pub async fn buddyinfo(invocation: &Invocation<'_>) -> Outcome {
     let only = invocation.operand(0).map(resource).transpose()?.map(|info| info.id);
-    let mut rows = |tell: &mut dyn FnMut(&BuddyRow)| {
+    let mut rows = |each: &mut dyn FnMut(&BuddyRow)| {
         core().resources(&mut |info| {
             if only.is_some_and(|id| id != info.id) {
                 return;
             }
             let Some(blocks) = core().free_blocks(info.id) else { return };
             let orders = usize::from(info.max_order.0) + 1;
-            tell(&BuddyRow {
+            each(&BuddyRow {
                 resource: info.id.0,
                 node: info.node.0,
                 zone: Word::of(&info.zone),
@@ -64,20 +64,20 @@ pub async fn buddyinfo(invocation: &Invocation<'_>) -> Outcome {
     }
 }
 
-/// Linux's form has a line a node and zone: sums over their resources.
+/// Linux's format: one line per node and zone, with the sums over their resources.
 fn by_zone(rows: output::Rows<'_, BuddyRow>) -> Outcome {
-    let mut orders = 11; // as many as Linux has, so that it looks the same
+    let mut orders = 11; // at least as many as Linux has
     rows(&mut |row| orders = orders.max(row.free.len()));
     each_zone(&mut |node, zone| {
         let mut sums = [0u64; Order::COUNT];
-        let mut there = false;
+        let mut is_present = false;
         rows(&mut |row| {
             if row.node == node && row.zone == Word::of(&zone) {
-                there = true;
+                is_present = true;
                 sums.iter_mut().zip(&row.free).for_each(|(sum, blocks)| *sum += blocks);
             }
         });
-        if there {
+        if is_present {
             buddy_line(&mut Out, node, Word::of(&zone).as_str(), &sums[..orders.min(Order::COUNT)])?;
         }
         Ok(())
@@ -100,7 +100,7 @@ fn each_zone(each: &mut dyn FnMut(u32, Zone) -> fmt::Result) -> fmt::Result {
 fn write_ranges(out: &mut dyn Write, numbers: impl Iterator<Item = u32>) -> fmt::Result {
     let mut open: Option<(u32, u32)> = None;
     let mut gap = "";
-    let mut tell = |out: &mut dyn Write, range: Option<(u32, u32)>| match range {
+    let mut each = |out: &mut dyn Write, range: Option<(u32, u32)>| match range {
         None => Ok(()),
         Some((first, last)) => {
             write!(out, "{gap}{first}")?;
@@ -111,15 +111,15 @@ fn write_ranges(out: &mut dyn Write, numbers: impl Iterator<Item = u32>) -> fmt:
     for number in numbers {
         match &mut open {
             Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
-            _ => tell(out, open.replace((number, number)))?,
+            _ => each(out, open.replace((number, number)))?,
         }
     }
-    tell(out, open)
+    each(out, open)
 }
 
 fn nodes() -> ArrayVec<NodeTotals, MAX_NODES> {
     let mut nodes = ArrayVec::new();
-    // There are no more nodes than that.
+    // The array holds the maximum number of nodes.
     core().nodes(&mut |totals| nodes.extend((!nodes.is_full()).then_some(totals)));
     nodes.sort_unstable_by_key(|totals: &NodeTotals| totals.node.0);
     nodes
@@ -131,19 +131,19 @@ pub async fn numa(invocation: &Invocation<'_>) -> Outcome {
     let slit = acpi::with(|acpi| acpi.tables.slit()).flatten();
     let distance = |from, to| slit.and_then(|slit| slit.distance(from, to)).unwrap_or(assumed(from, to));
     if invocation.format() == Format::Json {
-        let mut rows = |tell: &mut dyn FnMut(&NodeRow)| {
+        let mut rows = |each: &mut dyn FnMut(&NodeRow)| {
             for node in &nodes {
                 let NodeTotals { node, total_pages, usable_pages, free_pages } = *node;
-                tell(&NodeRow { node: node.0, total_pages, usable_pages, free_pages });
+                each(&NodeRow { node: node.0, total_pages, usable_pages, free_pages });
             }
         };
         Out.write_str("{\"nodes\":")?;
         output::array(&mut Out, &mut rows)?;
         Out.write_str(",\"distances\":")?;
-        output::array(&mut Out, &mut |tell: &mut dyn FnMut(&ArrayVec<u8, MAX_NODES>)| {
+        output::array(&mut Out, &mut |each: &mut dyn FnMut(&ArrayVec<u8, MAX_NODES>)| {
             nodes
                 .iter()
-                .for_each(|from| tell(&nodes.iter().map(|to| distance(from.node, to.node)).collect()));
+                .for_each(|from| each(&nodes.iter().map(|to| distance(from.node, to.node)).collect()));
         })?;
         return Ok(writeln!(Out, ",\"slit\":{}}}", slit.is_some())?);
     }
@@ -151,7 +151,7 @@ pub async fn numa(invocation: &Invocation<'_>) -> Outcome {
     write_ranges(&mut Out, nodes.iter().map(|node| node.node.0))?;
     Out.write_str(")\n")?;
     for node in &nodes {
-        // MiB, as numactl has it, whose word for them is MB.
+        // numactl prints MiB and calls them MB.
         let size = |pages: u64| pages >> 8;
         writeln!(Out, "node {} size: {} MB", node.node, size(node.usable_pages))?;
         writeln!(Out, "node {} free: {} MB", node.node, size(node.free_pages))?;
@@ -164,7 +164,7 @@ pub async fn numa(invocation: &Invocation<'_>) -> Outcome {
     }
     Out.write_char('\n')?;
     if slit.is_none() {
-        Out.write_str("the firmware tells no distances (no SLIT): 10 and 20 are what Linux assumes then\n")?;
+        Out.write_str("no SLIT: distances 10 and 20 are assumed, as in Linux\n")?;
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
-//! `offline` and `online`: a resource, or a range of sections, out of use and back.
+//! The commands `offline` and `online`, for a resource or a range of sections.
 //!
-//! What is offline stays mapped and known; none of its frames can be allocated. Going offline moves what is in use
-//! elsewhere, in steps: Ctrl-C puts everything back online.
+//! Offline memory stays mapped and known, but none of its frames can be allocated. Going offline migrates its allocations
+//! in steps. Ctrl-C rolls back.
 
 use super::console::Out;
 use super::sections::sections_from_to;
 use super::{Failure, Outcome, input};
 use crate::hotplug::{STEP, Timeout, microseconds, why};
-use crate::memory::{core, window};
+use crate::memory::{arena, core};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Flag, JSON, Operands};
@@ -21,16 +21,16 @@ use carapace_mm::info::{ResourceId, Zone};
 use carapace_mm::vmalloc::Progress;
 
 const MOVABLE: Flag = Flag::new("--movable", "zone movable: only what can be migrated");
-const KERNEL: Flag = Flag::new("--kernel", "zone kernel: pinned allocations are welcome");
+const KERNEL: Flag = Flag::new("--kernel", "zone kernel: pinned allocations preferred");
 
 /// `offline`.
 pub static OFFLINE: Command = Command {
     name: "offline",
-    summary: "takes a resource or sections out of use; content moves away",
+    summary: "takes a resource or sections offline, after migrating allocations",
     operands: Operands::one("ID|FROM-TO"),
     operand_help: &[
-        ("ID", "The resource of that number."),
-        ("FROM-TO", "The sections from one number to another, both included."),
+        ("ID", "The resource's number."),
+        ("FROM-TO", "A range of section numbers, both inclusive."),
     ],
     flags: &[JSON],
     example: "offline 33-33",
@@ -40,18 +40,18 @@ pub static OFFLINE: Command = Command {
 /// `online`.
 pub static ONLINE: Command = Command {
     name: "online",
-    summary: "takes a resource or sections that are offline into use again",
+    summary: "takes an offline resource or sections online again",
     operands: Operands::one("ID|FROM-TO"),
     operand_help: &[
-        ("ID", "The resource of that number."),
-        ("FROM-TO", "The sections from one number to another, both included."),
+        ("ID", "The resource's number."),
+        ("FROM-TO", "A range of section numbers, both inclusive."),
     ],
     flags: &[MOVABLE, KERNEL, JSON],
     example: "online 33-33",
     ..Command::NEW
 };
 
-/// What `ID` or `FROM-TO` names.
+/// The target that `ID` or `FROM-TO` names.
 fn target(invocation: &Invocation<'_>) -> Result<Target, Failure> {
     let text = invocation.operand(0).unwrap_or_default();
     Ok(match parse::id_or_range(text).map_err(Failure::of)? {
@@ -65,7 +65,7 @@ fn target(invocation: &Invocation<'_>) -> Result<Target, Failure> {
     })
 }
 
-/// Why something did not go offline.
+/// Why the target did not go offline.
 #[allow(clippy::large_enum_variant, reason = "as for `Failure`: there may be no heap")]
 pub enum NotOffline {
     /// The memory core refuses.
@@ -89,21 +89,21 @@ impl From<NotOffline> for Failure {
     }
 }
 
-/// Takes all of `target` offline, or nothing of it.
+/// Takes all of `target` offline, or changes nothing.
 pub async fn take_offline(target: Target) -> Result<Offlined, NotOffline> {
     let mut offlining = core().begin_offline(target, &microseconds)?;
     let mut timeout = Timeout::default();
-    while core().offline_step(window(), &mut offlining, STEP, &microseconds)? == Progress::More {
-        let given_up = match timeout.check(offlining.waiting()) {
+    while core().offline_step(arena(), &mut offlining, STEP, &microseconds)? == Progress::More {
+        let failure = match timeout.check(offlining.waiting()) {
             Some(error) => Some(NotOffline::Refused(error)),
             None => input::step().await.err().map(NotOffline::Stopped),
         };
-        if let Some(why) = given_up {
-            core().abort_offline(window(), offlining);
+        if let Some(why) = failure {
+            core().abort_offline(arena(), offlining);
             return Err(why);
         }
     }
-    Ok(core().finish_offline(window(), offlining)?)
+    Ok(core().finish_offline(arena(), offlining)?)
 }
 
 /// `offline ID|FROM-TO [-J]`
@@ -112,7 +112,7 @@ pub async fn offline(invocation: &Invocation<'_>) -> Outcome {
     let row = OfflineRow { pages: offlined.pages, migrated_pages: offlined.stats.migrated_pages };
     match invocation.format() {
         Format::Json => output::object(&mut Out, &row)?,
-        Format::Table if row.pages == 0 => writeln!(Out, "nothing changes: all of it is offline already")?,
+        Format::Table if row.pages == 0 => writeln!(Out, "no change: all of it is already offline")?,
         Format::Table => {
             let size = Size(row.pages.saturating_mul(PAGE_SIZE));
             writeln!(Out, "{size} offline, {} pages; {} migrated", row.pages, row.migrated_pages)?;
@@ -133,7 +133,7 @@ pub async fn online(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => output::object(&mut Out, &OnlineRow { pages: onlined.pages })?,
         Format::Table if onlined.pages == 0 => {
-            writeln!(Out, "nothing changes: all of it is online already")?;
+            writeln!(Out, "no change: all of it is already online")?;
         }
         Format::Table => {
             let size = Size(onlined.pages.saturating_mul(PAGE_SIZE));

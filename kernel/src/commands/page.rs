@@ -1,9 +1,9 @@
-//! `page`: what a frame is, where its descriptor is, and who holds it.
+//! The command `page`: a frame's state, descriptor and owner.
 
 use super::console::Out;
 use super::resources::device;
 use super::{Failure, Outcome};
-use crate::memory::{core, window};
+use crate::memory::{arena, core};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON, Operands};
 use carapace_cli::output::{self, Format};
@@ -16,11 +16,11 @@ use carapace_mm::info::{Holder, PageState, ResourceInfo};
 /// `page`.
 pub static PAGE: Command = Command {
     name: "page",
-    summary: "what a frame is, where its descriptor is and who holds it",
+    summary: "a frame's state, descriptor and owner",
     operands: Operands::one("PFN"),
     operand_help: &[(
         "PFN",
-        "The frame's number: its address divided by 4096. Decimal, or hexadecimal behind 0x.",
+        "The frame's number: its address divided by 4096. Decimal, or hexadecimal with 0x.",
     )],
     flags: &[JSON],
     example: "page 1049600",
@@ -34,7 +34,7 @@ pub async fn page(invocation: &Invocation<'_>) -> Outcome {
     let pfn = Pfn(parse::integer(text, "a frame number").map_err(Failure::of)?);
     if pfn >= MAX_PFN {
         return Err(Failure::of(format_args!(
-            "frame {pfn} is not below {MAX_PFN}, the end of what there can be"
+            "frame {pfn} is not below {MAX_PFN}, the highest possible number"
         )));
     }
     let info = core().page(pfn);
@@ -48,7 +48,7 @@ pub async fn page(invocation: &Invocation<'_>) -> Outcome {
         head_pfn: info.head.map(|head| head.0),
         resource: info.resource.map(|id| id.0),
         allocation: match info.holder {
-            Holder::Mapping(at) => window().holding(at).map(|allocation| allocation.id.0),
+            Holder::Mapping(at) => arena().holding(at).map(|allocation| allocation.id.0),
             _ => None,
         },
         mapped_at: match info.holder {
@@ -82,19 +82,19 @@ pub async fn page(invocation: &Invocation<'_>) -> Outcome {
     Ok(())
 }
 
-/// What a virtual address is mapped to.
+/// The physical address of a virtual one.
 fn physical(at: VirtAddr) -> Option<PhysAddr> {
     core().translate(at).map(|found| found.phys)
 }
 
-/// The first frame whose descriptor a frame of the memmap has room for, if it is one of those: found from where the
-/// memmap starts, and looked up.
+/// The first frame whose descriptor is in this frame of the memmap, if it describes any: computed from the memmap's start
+/// and verified by a translation.
 fn describes(of: &ResourceInfo, frame: Pfn) -> Option<Pfn> {
     let number = frame.0.checked_sub(of.memmap_start.0)?;
     let first = of.range.start.0 / DESCRIPTORS * DESCRIPTORS;
     let first = Pfn(first.checked_add(number.checked_mul(DESCRIPTORS)?)?);
-    let is_there = first < of.range.end && physical(descriptor(first)) == Some(frame.start());
-    is_there.then_some(first)
+    let is_described = first < of.range.end && physical(descriptor(first)) == Some(frame.start());
+    is_described.then_some(first)
 }
 
 /// Descriptors in a frame of the memmap.

@@ -1,6 +1,6 @@
-//! Commands that look at the page tables: `ptwalk`, `ptdump`.
+//! The commands `ptwalk` and `ptdump`, which show the page tables.
 //!
-//! Both hold the page tables' lock while they look and not while they print; ptdump looks in steps.
+//! Both hold the page tables' lock while they walk, but not while they print. `ptdump` walks in steps.
 
 use super::console::Out;
 use super::{Failure, Outcome, input};
@@ -20,11 +20,11 @@ use carapace_mm::protection::LeafCounts;
 /// `ptwalk`.
 pub static PTWALK: Command = Command {
     name: "ptwalk",
-    summary: "what a virtual address is mapped to, level by level",
+    summary: "the translation of a virtual address, level by level",
     operands: Operands::one("VADDR"),
     operand_help: &[(
         "VADDR",
-        "A virtual address: bits 63 to 47 are all equal. Decimal, or hexadecimal behind 0x.",
+        "A virtual address: bits 63 to 47 are all equal. Decimal, or hexadecimal with 0x.",
     )],
     flags: &[JSON],
     example: "ptwalk 0xffff800100400000",
@@ -35,22 +35,22 @@ pub static PTWALK: Command = Command {
 /// `ptdump`.
 pub static PTDUMP: Command = Command {
     name: "ptdump",
-    summary: "how many leaves each window has, and whether any is W and X",
+    summary: "the number of leaves in each region, and whether any is W and X",
     flags: &[JSON],
     example: "ptdump",
     ..Command::NEW
 };
 
-/// What lies in no window: anything in the lower half, and gaps between windows.
+/// Addresses outside of all regions: the lower half, and gaps between regions.
 const ELSEWHERE: &str = "elsewhere";
 /// Leaves counted in a step.
 const LEAVES_STEP: usize = 4096;
 const ROWS: usize = VA_REGIONS.len() + 1;
 
-/// Tables on the way to an address.
+/// Levels of page tables.
 const LEVELS: usize = 4;
 
-/// `None` is what a loader left: writable and executable.
+/// `None`, only seen in a loader's tables, is writable and executable.
 fn rights(rights: Option<Rights>) -> &'static str {
     match rights {
         Some(Rights::Data) => "read and write",
@@ -70,7 +70,7 @@ fn caching(caching: Caching) -> &'static str {
 fn level_row(step: &PathStep) -> LevelRow {
     let mut flags = ArrayString::<96>::new();
     step.attributes(&mut |word| {
-        // All words there are fit.
+        // All attributes together fit.
         let _ = write!(flags, "{}{word}", if flags.is_empty() { "" } else { ", " });
     });
     let (kind, leads_to) = match step.target {
@@ -95,10 +95,10 @@ pub async fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
     let virt = parse::integer(text, "an address").map_err(Failure::of)?;
     // Bits 63 to 47 are all equal.
     if !matches!(virt >> 47, 0 | 0x1_ffff) {
-        return Err(Failure::of(format_args!("{virt:#x} is no address: bits 63 to 47 differ")));
+        return Err(Failure::of(format_args!("{virt:#x} is not canonical: bits 63 to 47 differ")));
     }
     let mut levels: ArrayVec<LevelRow, LEVELS> = ArrayVec::new();
-    // There are no more levels than that.
+    // The array holds all levels.
     core().path(VirtAddr(virt), &mut |step| {
         let _ = levels.try_push(level_row(&step));
     });
@@ -113,7 +113,7 @@ pub async fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
     };
     match invocation.format() {
         Format::Json => {
-            let mut rows = |tell: &mut dyn FnMut(&LevelRow)| levels.iter().for_each(tell);
+            let mut rows = |each: &mut dyn FnMut(&LevelRow)| levels.iter().for_each(each);
             output::object_with(&mut Out, "levels", &mut rows, &mut || row)?;
         }
         Format::Table => {
@@ -122,7 +122,7 @@ pub async fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
                 writeln!(Out, "entry     {}", last.flags)?;
             }
             Out.write_char('\n')?;
-            output::table(&mut Out, &mut |tell: &mut dyn FnMut(&LevelRow)| levels.iter().for_each(tell))?;
+            output::table(&mut Out, &mut |each: &mut dyn FnMut(&LevelRow)| levels.iter().for_each(each))?;
         }
     }
     Ok(())
@@ -132,8 +132,8 @@ pub async fn ptwalk(invocation: &Invocation<'_>) -> Outcome {
 pub async fn ptdump(invocation: &Invocation<'_>) -> Outcome {
     let mut counts = [LeafCounts::default(); ROWS];
     let mut count = |leaf: Leaf| {
-        let place = VA_REGIONS.iter().position(|window| window.contains(leaf.virt));
-        if let Some(counts) = counts.get_mut(place.unwrap_or(VA_REGIONS.len())) {
+        let region = VA_REGIONS.iter().position(|region| region.contains(leaf.virt));
+        if let Some(counts) = counts.get_mut(region.unwrap_or(VA_REGIONS.len())) {
             counts.add(&leaf);
         }
     };
@@ -152,7 +152,7 @@ pub async fn ptdump(invocation: &Invocation<'_>) -> Outcome {
         head.leaves.large += row.leaves.large;
         head.leaves.huge += row.leaves.huge;
     }
-    let mut rows = |tell: &mut dyn FnMut(&WindowRow)| windows.iter().for_each(tell);
+    let mut rows = |each: &mut dyn FnMut(&WindowRow)| windows.iter().for_each(each);
     match invocation.format() {
         Format::Json => output::object_with(&mut Out, "windows", &mut rows, &mut || head)?,
         Format::Table => {

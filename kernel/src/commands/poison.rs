@@ -1,4 +1,4 @@
-//! `poison`: freed memory is filled with a pattern, and writes to it are reported.
+//! The command `poison`: fills freed memory with a pattern and reports writes to it.
 
 use super::console::Out;
 use super::{Failure, Outcome};
@@ -16,8 +16,8 @@ pub static POISON: Command = Command {
     summary: "fills freed memory with a pattern, and reports writes to it",
     operands: Operands::optional("[on|off]"),
     operand_help: &[
-        ("on", "From now on what is freed is watched."),
-        ("off", "Nothing is watched any more. Without either: how it stands."),
+        ("on", "Poisons memory that is freed from now on."),
+        ("off", "Ends poisoning. Without an operand: shows the state."),
     ],
     words: |word| ["on", "off"].into_iter().for_each(word),
     flags: &[JSON],
@@ -44,7 +44,7 @@ pub async fn poison(invocation: &Invocation<'_>) -> Outcome {
         Format::Table => {
             let on = if row.on { "on" } else { "off" };
             let (watched, damaged) = (row.watched_pages, row.damaged_pages);
-            writeln!(Out, "{on}; {watched} freed pages are watched, {damaged} were found written to")?;
+            writeln!(Out, "{on}; {watched} poisoned pages, {damaged} corrupted pages found")?;
         }
     }
     Ok(())

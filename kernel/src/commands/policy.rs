@@ -1,4 +1,4 @@
-//! `policy`: what becomes of memory that is plugged.
+//! The command `policy`: whether plugged memory goes online, and in which zone.
 
 use super::console::Out;
 use super::{Failure, Outcome};
@@ -13,7 +13,7 @@ use carapace_mm::info::Policy;
 /// `policy`.
 pub static POLICY: Command = Command {
     name: "policy",
-    summary: "what memory becomes that is plugged from now on",
+    summary: "whether memory plugged from now on goes online, and in which zone",
     operands: Operands::optional("[online|offline|movable|kernel]"),
     words: |word| Policy::ALL.iter().for_each(|policy| word(policy.name())),
     flags: &[JSON],
@@ -30,14 +30,14 @@ pub async fn policy(invocation: &Invocation<'_>) -> Outcome {
     }
     let policy = core().policy();
     let means = match policy {
-        Policy::Offline => "is added offline: none of its frames can be allocated",
-        Policy::Online(carapace_mm::info::Zone::Any) => "goes online for every kind of allocation",
+        Policy::Offline => "stays offline: none of its frames can be allocated",
+        Policy::Online(carapace_mm::info::Zone::Any) => "goes online for all allocations",
         Policy::Online(carapace_mm::info::Zone::Movable) => "goes online for movable allocations only",
-        Policy::Online(carapace_mm::info::Zone::Kernel) => "goes online for the kernel's own allocations too",
+        Policy::Online(carapace_mm::info::Zone::Kernel) => "goes online for pinned allocations first",
     };
     match invocation.format() {
         Format::Json => output::object(&mut Out, &PolicyRow { policy: policy.name() })?,
-        Format::Table => writeln!(Out, "{policy}: memory that is plugged {means}")?,
+        Format::Table => writeln!(Out, "{policy}: plugged memory {means}")?,
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! `resources`: each range of memory that comes and goes as a whole; and what other commands say of one.
+//! The command `resources`: boot memory and the DIMMs' ranges. Also names resources for other commands.
 
 use super::console::Out;
 use super::{Failure, Outcome, stream};
 use crate::hotplug::{self, Answer};
-use crate::memory::{core, window};
+use crate::memory::{arena, core};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON};
@@ -14,7 +14,8 @@ use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::hot_remove::Pinned;
 use carapace_mm::info::{DeviceId, Holder, ResourceId, ResourceInfo};
 
-const VERBOSE: Flag = Flag::new("--verbose", "what the words mean, and each resource's frames").short('v');
+const VERBOSE: Flag =
+    Flag::new("--verbose", "explains the words, and lists each resource's frames").short('v');
 /// `resources`.
 pub static RESOURCES: Command = Command {
     name: "resources",
@@ -25,29 +26,30 @@ pub static RESOURCES: Command = Command {
     ..Command::NEW
 };
 
-/// What the words in the table mean, for `-v`.
+/// The meaning of the words in the table, for `-v`.
 const WORDS: &[(&str, &str)] = &[
-    ("kernel", "Zone: pinned allocations are welcome: boot memory, online --kernel."),
-    ("movable", "Zone: only what can be migrated, so that it can be removed."),
-    ("any", "Zone: every kind, pinned ones last. What a DIMM is by default."),
-    ("online", "State: all usable frames may be allocated."),
-    ("offline", "State: none may be."),
+    ("kernel", "Zone: pinned allocations first; boot memory, or after online --kernel."),
+    ("movable", "Zone: only movable allocations, so that the memory can be removed."),
+    ("any", "Zone: all allocations, pinned ones last. The default for a DIMM."),
+    ("online", "State: all usable frames can be allocated."),
+    ("offline", "State: no frame can be allocated."),
     ("partial", "State: some sections are offline."),
 ];
 
-/// The resource that an operand names.
+/// The resource with the number `text`.
 pub fn resource(text: &str) -> Result<ResourceInfo, Failure> {
     let number = parse::integer(text, "a resource's number").map_err(Failure::of)?;
     known(number)
 }
 
+/// The resource with this number.
 pub fn known(number: u64) -> Result<ResourceInfo, Failure> {
     let id = u32::try_from(number).ok().map(ResourceId);
     id.and_then(|id| core().resource(id))
         .ok_or_else(|| Failure::of(format_args!("there is no resource {number} (resources lists them)")))
 }
 
-/// A device's path, the nanoseconds its AML took, and what its answer took.
+/// A device's path, the nanoseconds spent in its AML, and the cost of its answer.
 pub fn device(id: DeviceId) -> (Device, u64, Answer) {
     let known = hotplug::with(id, |device| (Device::of(&device.path), device.aml_ns, device.answer));
     known.unwrap_or_else(|| match id {
@@ -97,30 +99,30 @@ fn resource_row(info: &ResourceInfo) -> ResourceRow {
     }
 }
 
-/// What keeps a device's resource from being removed. That boot memory is not removed needs no reason.
+/// The frame that keeps a device's resource from being removed. Boot memory is never removed, so it has none.
 pub fn pinned(info: &ResourceInfo) -> Option<Pinned> {
-    // Without a pinned frame there is no need to walk all blocks.
+    // Without a pinned frame the walk over all blocks is not needed.
     let may_be = info.device != DeviceId::BOOT && info.pinned_pages > 0;
     may_be.then(|| core().first_pinned(info.id)).flatten()
 }
 
-/// Who holds a frame, in words.
+/// The name of a frame's owner.
 fn holder(holder: Holder) -> rows::Holder {
     match holder {
-        Holder::Mapping(at) => match window().holding(at) {
+        Holder::Mapping(at) => match arena().holding(at) {
             Some(allocation) => rows::Holder::of(&format_args!("allocation {}", allocation.id)),
-            None => rows::Holder::of(&format_args!("what is mapped at {at}")),
+            None => rows::Holder::of(&format_args!("the mapping at {at}")),
         },
         Holder::Table(at) => rows::Holder::of(&format_args!("a page table for {at}")),
         Holder::Boot(owner) => rows::Holder::of(&owner),
-        Holder::None => rows::Holder::of(&"somebody who did not say"),
+        Holder::None => rows::Holder::of(&"an unknown owner"),
     }
 }
 
 /// `resources [-J]`
 pub async fn resources(invocation: &Invocation<'_>) -> Outcome {
-    stream::list(invocation.format(), async |tell: &mut dyn FnMut(&ResourceRow)| {
-        stream::resources(&mut |info| tell(&resource_row(info))).await
+    stream::list(invocation.format(), async |each: &mut dyn FnMut(&ResourceRow)| {
+        stream::resources(&mut |info| each(&resource_row(info))).await
     })
     .await?;
     if invocation.format() == Format::Table {

@@ -1,4 +1,4 @@
-//! `sections`: the 128 MiB sections.
+//! The command `sections`: the 128 MiB sections.
 
 use super::console::Out;
 use super::resources::known;
@@ -12,15 +12,15 @@ use carapace_cli::rows::{SectionRow, Word};
 use carapace_mm::addr::{MAX_PFN, PfnRange, SECTION_PAGES, SectionNr};
 use carapace_mm::address_space::VMEMMAP;
 
-const VERBOSE: Flag = Flag::new("--verbose", "what the words mean, and where a section lies").short('v');
+const VERBOSE: Flag = Flag::new("--verbose", "explains the words, and a section's addresses").short('v');
 /// `sections`.
 pub static SECTIONS: Command = Command {
     name: "sections",
     summary: "the 128 MiB sections, of one resource or between two numbers",
     operands: Operands::optional("[ID|FROM-TO]"),
     operand_help: &[
-        ("ID", "Only those of the resource of that number."),
-        ("FROM-TO", "Only those from one number to another, both included."),
+        ("ID", "Only those of this resource."),
+        ("FROM-TO", "Only this range of section numbers, both inclusive."),
     ],
     flags: &[VERBOSE, JSON],
     example: "sections",
@@ -28,11 +28,11 @@ pub static SECTIONS: Command = Command {
     ..Command::NEW
 };
 
-/// What the words in the table mean, for `-v`.
+/// The meaning of the words in the table, for `-v`.
 const WORDS: &[(&str, &str)] = &[
-    ("online", "Its usable frames may be allocated."),
-    ("offline", "They may not; `online` makes them usable again."),
-    ("memmap", "It has none: all of it carries the resource's own data."),
+    ("online", "Its usable frames can be allocated."),
+    ("offline", "Its usable frames cannot be allocated until `online`."),
+    ("memmap", "It has no usable frame: all of it is the resource's metadata."),
 ];
 
 fn section_row(row: &carapace_mm::info::SectionRow) -> SectionRow {
@@ -52,8 +52,8 @@ fn section_row(row: &carapace_mm::info::SectionRow) -> SectionRow {
 
 /// `sections [ID|FROM-TO] [-J]`
 pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
-    let wanted = invocation.operand(0).map(parse::id_or_range).transpose().map_err(Failure::of)?;
-    let (within, only) = match wanted {
+    let selected = invocation.operand(0).map(parse::id_or_range).transpose().map_err(Failure::of)?;
+    let (within, only) = match selected {
         None => (stream::EVERYTHING, None),
         Some(IdOrRange::Id(id)) => {
             let info = known(id)?;
@@ -61,10 +61,10 @@ pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
         }
         Some(IdOrRange::Sections { from, to }) => (sections_from_to(from, to)?, None),
     };
-    stream::list(invocation.format(), async |tell: &mut dyn FnMut(&SectionRow)| {
+    stream::list(invocation.format(), async |each: &mut dyn FnMut(&SectionRow)| {
         stream::sections(within, &mut |_, row| {
             if only.is_none_or(|id| id == row.resource) {
-                tell(&section_row(row));
+                each(&section_row(row));
             }
         })
         .await
@@ -82,11 +82,11 @@ pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
     Ok(())
 }
 
-/// The frames of the sections from `from` to `to`, as far as there can be any.
+/// The frames of the sections from `from` to `to`, cut at the highest possible section.
 pub fn sections_from_to(from: u64, to: u64) -> Result<PfnRange, Failure> {
     let highest = MAX_PFN.section().0 - 1;
     if from > highest {
-        return Err(Failure::of(format_args!("section {from} is above {highest}, the highest there can be")));
+        return Err(Failure::of(format_args!("section {from} is above {highest}, the highest possible")));
     }
     Ok(PfnRange::new(SectionNr(from).start(), SectionNr(to.min(highest)).range().end))
 }

@@ -1,7 +1,7 @@
-//! Lists that are walked in steps, so that a DIMM is answered and Ctrl-C is heard while a terabyte is told.
+//! Lists written in steps, so that DIMMs are answered and Ctrl-C works while a terabyte is listed.
 //!
-//! A table is walked twice, first for its widths; what comes or goes between two steps is told or left out. A list
-//! that is stopped in its midst ends there, closed: no half line stands in front of the error.
+//! A table is walked twice, first for its column widths. Memory added or removed between two steps may be listed or not.
+//! A stopped list is closed properly: the error starts on its own line.
 
 use super::console::Out;
 use super::{Outcome, input};
@@ -12,14 +12,14 @@ use carapace_mm::addr::{MAX_PFN, Pfn, PfnRange};
 use carapace_mm::info::{BlockInfo, ResourceInfo, SectionRow};
 use carapace_mm::section::touched;
 
-/// Every frame there can be.
+/// All possible frames.
 pub const EVERYTHING: PfnRange = PfnRange::new(Pfn(0), MAX_PFN);
-/// Rows of sections between two steps: some kilobytes of output.
+/// Rows of sections per step: some kilobytes of output.
 const SECTIONS_STEP: u32 = 16;
-/// Blocks between two steps.
+/// Blocks per step.
 const BLOCKS_STEP: u32 = 256;
 
-/// Writes the rows that `walk` tells, which gives way between them.
+/// Writes the rows of `walk`, which yields between them.
 pub async fn list<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R)) -> Outcome) -> Outcome {
     let walked = part(format, walk).await;
     if format == Format::Json {
@@ -28,7 +28,7 @@ pub async fn list<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R))
     walked
 }
 
-/// The same as a part of something larger: an array without its line's end.
+/// Like [`list`], as a part of a larger answer: without the final newline.
 pub async fn part<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R)) -> Outcome) -> Outcome {
     let mut list = Listing::new(format);
     if let Listing::Table(table) = &mut list {
@@ -38,34 +38,34 @@ pub async fn part<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R))
     let mut result = Ok(());
     let walked = walk(&mut |row| result = result.and_then(|()| list.row(&mut Out, row))).await;
     result?;
-    // Also of a walk that was stopped: its line of JSON ends as one, and the error is a line of its own.
+    // A stopped walk closes its JSON too, so that the error starts on its own line.
     list.end(&mut Out)?;
     walked
 }
 
-/// Tells each resource, by ascending address.
-pub async fn resources(tell: &mut dyn FnMut(&ResourceInfo)) -> Outcome {
+/// Walks over the resources, by ascending address.
+pub async fn resources(each: &mut dyn FnMut(&ResourceInfo)) -> Outcome {
     let mut after = None;
     while let Some(info) = core().resource_after(after) {
         after = Some(info.range.start);
-        tell(&info);
+        each(&info);
         input::step().await?;
     }
     Ok(())
 }
 
-/// Tells each section with a frame in `within`, a resource after the other.
-pub async fn sections(within: PfnRange, tell: &mut dyn FnMut(&ResourceInfo, &SectionRow)) -> Outcome {
+/// Walks over the sections with a frame in `within`, resource by resource.
+pub async fn sections(within: PfnRange, each: &mut dyn FnMut(&ResourceInfo, &SectionRow)) -> Outcome {
     let mut after = None;
-    let mut told = 0;
+    let mut count = 0;
     while let Some(info) = core().resource_after(after) {
         after = Some(info.range.start);
         for section in touched(info.range.intersection(within)) {
             if let Some(row) = core().section(info.id, section) {
-                tell(&info, &row);
+                each(&info, &row);
             }
-            told += 1;
-            if told % SECTIONS_STEP == 0 {
+            count += 1;
+            if count % SECTIONS_STEP == 0 {
                 input::step().await?;
             }
         }
@@ -73,16 +73,16 @@ pub async fn sections(within: PfnRange, tell: &mut dyn FnMut(&ResourceInfo, &Sec
     Ok(())
 }
 
-/// Tells each block of the resource, by ascending address.
-pub async fn blocks(info: &ResourceInfo, tell: &mut dyn FnMut(&BlockInfo)) -> Outcome {
+/// Walks over the blocks of the resource, by ascending address.
+pub async fn blocks(info: &ResourceInfo, each: &mut dyn FnMut(&BlockInfo)) -> Outcome {
     let mut at = info.range.start;
-    let mut told: u32 = 0;
+    let mut count: u32 = 0;
     while at < info.range.end {
         let Some(block) = core().block(at) else { return Ok(()) };
         at = block.range.end;
-        tell(&block);
-        told = told.wrapping_add(1);
-        if told.is_multiple_of(BLOCKS_STEP) {
+        each(&block);
+        count = count.wrapping_add(1);
+        if count.is_multiple_of(BLOCKS_STEP) {
             input::step().await?;
         }
     }

@@ -1,4 +1,4 @@
-//! Commands about the kernel itself: `help`, `dmesg`, `uptime`, `stat`, `acpi`, `poweroff`, `reboot`.
+//! The commands `help`, `dmesg`, `uptime`, `stat`, `acpi`, `poweroff` and `reboot`.
 
 use super::console::Out;
 use super::{COMMANDS, Failure, Outcome, input, stream};
@@ -17,7 +17,7 @@ use carapace_mm::info::{DeviceId, ResourceId, ResourceState};
 /// `help`.
 pub static HELP: Command = Command {
     name: "help",
-    summary: "what commands there are, or the flags of one",
+    summary: "lists the commands, or one command's flags",
     operands: Operands::optional("[COMMAND]"),
     operand_help: &[("COMMAND", "Its name.")],
     example: "help page",
@@ -25,13 +25,8 @@ pub static HELP: Command = Command {
 };
 
 /// `dmesg`.
-pub static DMESG: Command = Command {
-    name: "dmesg",
-    summary: "the kernel's log so far",
-    flags: &[JSON],
-    example: "dmesg",
-    ..Command::NEW
-};
+pub static DMESG: Command =
+    Command { name: "dmesg", summary: "the kernel log", flags: &[JSON], example: "dmesg", ..Command::NEW };
 
 /// `uptime`.
 pub static UPTIME: Command = Command {
@@ -64,11 +59,11 @@ pub static ACPI: Command = Command {
 
 /// `poweroff`.
 pub static POWEROFF: Command =
-    Command { name: "poweroff", summary: "turns the machine off", example: "poweroff", ..Command::NEW };
+    Command { name: "poweroff", summary: "powers the machine off", example: "poweroff", ..Command::NEW };
 
 /// `reboot`.
 pub static REBOOT: Command =
-    Command { name: "reboot", summary: "starts the machine again", example: "reboot", ..Command::NEW };
+    Command { name: "reboot", summary: "restarts the machine", example: "reboot", ..Command::NEW };
 
 /// `help [COMMAND]`
 pub async fn help(invocation: &Invocation<'_>) -> Outcome {
@@ -87,12 +82,12 @@ pub async fn dmesg(invocation: &Invocation<'_>) -> Outcome {
         return dmesg_json(dropped).await;
     }
     if dropped > 0 {
-        writeln!(Out, "({dropped} older lines are gone)")?;
+        writeln!(Out, "({dropped} older lines were dropped)")?;
     }
-    let mut place = Cursor::default();
-    while let Some((next, line)) = log::read(place) {
+    let mut cursor = Cursor::default();
+    while let Some((next, line)) = log::read(cursor) {
         writeln!(Out, "{}", line.as_str())?;
-        place = next;
+        cursor = next;
         input::step().await?;
     }
     Ok(())
@@ -102,13 +97,13 @@ async fn dmesg_json(dropped: u64) -> Outcome {
     write!(Out, "{{\"dropped\":{dropped},\"lines\":")?;
     let mut lines = Array::new();
     Array::begin(&mut Out)?;
-    let mut place = Cursor::default();
+    let mut cursor = Cursor::default();
     let mut walked = Ok(());
     while walked.is_ok()
-        && let Some((next, line)) = log::read(place)
+        && let Some((next, line)) = log::read(cursor)
     {
         lines.item(&mut Out, &line.as_str())?;
-        place = next;
+        cursor = next;
         walked = input::step().await;
     }
     Out.write_str("]}\n")?;
@@ -149,11 +144,11 @@ pub async fn stat(invocation: &Invocation<'_>) -> Outcome {
 /// `acpi [-J]`
 pub async fn acpi(invocation: &Invocation<'_>) -> Outcome {
     let format = invocation.format();
-    let told = parts(format).await;
+    let written = parts(format).await;
     if format == Format::Json {
         Out.write_str("}\n")?;
     }
-    told
+    written
 }
 
 async fn parts(format: Format) -> Outcome {
@@ -171,8 +166,8 @@ async fn parts(format: Format) -> Outcome {
     stream::part(format, devices).await
 }
 
-// One row at a time, with a step behind it: ACPI is free while a row is written.
-async fn tables(tell: &mut dyn FnMut(&TableRow)) -> Outcome {
+// One row per step: ACPI's lock is free while a row is written.
+async fn tables(each: &mut dyn FnMut(&TableRow)) -> Outcome {
     let row = |number: usize| {
         acpi::with(|acpi| {
             acpi.tables.all().get(number).map(|table| TableRow {
@@ -186,13 +181,13 @@ async fn tables(tell: &mut dyn FnMut(&TableRow)) -> Outcome {
         .flatten()
     };
     for row in (0..).map_while(row) {
-        tell(&row);
+        each(&row);
         input::step().await?;
     }
     Ok(())
 }
 
-async fn events(tell: &mut dyn FnMut(&EventRow)) -> Outcome {
+async fn events(each: &mut dyn FnMut(&EventRow)) -> Outcome {
     let row = |number: usize| {
         acpi::with(|acpi| {
             acpi.gpes.handlers().get(number).map(|handler| EventRow {
@@ -205,13 +200,13 @@ async fn events(tell: &mut dyn FnMut(&EventRow)) -> Outcome {
         .flatten()
     };
     for row in (0..).map_while(row) {
-        tell(&row);
+        each(&row);
         input::step().await?;
     }
     Ok(())
 }
 
-async fn devices(tell: &mut dyn FnMut(&DeviceRow)) -> Outcome {
+async fn devices(each: &mut dyn FnMut(&DeviceRow)) -> Outcome {
     let row = |number: u32| {
         hotplug::with(DeviceId(number), |device| DeviceRow {
             device: Device::of(&device.path),
@@ -222,13 +217,13 @@ async fn devices(tell: &mut dyn FnMut(&DeviceRow)) -> Outcome {
         })
     };
     for row in (0..hotplug::count()).filter_map(row) {
-        tell(&row);
+        each(&row);
         input::step().await?;
     }
     Ok(())
 }
 
-/// What became of a device; of one whose memory is there, whether it may be allocated.
+/// The state of a device; if its memory is present, the state of its resources.
 fn state(device: &MemoryDevice) -> Text<160> {
     let all_are = |state| {
         let is = |id: &ResourceId| core().resource(*id).is_some_and(|info| info.state == state);

@@ -4,7 +4,7 @@
 //! `carapace-mm` those of adding and removing memory.
 
 use super::MAX_DEVICES;
-use crate::memory::window;
+use crate::memory::arena;
 use carapace_acpi::notify::OstStatus;
 use carapace_acpi::ranges::RangesError;
 use carapace_mm::addr::PfnRange;
@@ -26,7 +26,7 @@ pub enum HotplugError {
         /// The object.
         object: &'static str,
         /// The required type.
-        wanted: &'static str,
+        expected: &'static str,
     },
     /// The device is not present, enabled and functioning.
     NotReady {
@@ -100,7 +100,7 @@ pub struct Why {
 /// The refusal with the pinning allocation, if it can be found.
 pub fn why(error: RemoveError) -> Why {
     let allocation = match error {
-        RemoveError::Pinned(Pinned { holder: Holder::Mapping(at), .. }) => window().holding(at),
+        RemoveError::Pinned(Pinned { holder: Holder::Mapping(at), .. }) => arena().holding(at),
         _ => None,
     };
     Why { error, allocation: allocation.map(|allocation| allocation.id) }
@@ -126,7 +126,7 @@ impl fmt::Display for HotplugError {
         match self {
             HotplugError::Aml(error) => error.fmt(f),
             HotplugError::Missing(object) => write!(f, "the device has no {object}"),
-            HotplugError::BadValue { object, wanted } => write!(f, "{object} is not {wanted}"),
+            HotplugError::BadValue { object, expected } => write!(f, "{object} is not {expected}"),
             HotplugError::NotReady { status } => {
                 write!(f, "_STA is {status:#x}: not present, enabled and functioning")
             }

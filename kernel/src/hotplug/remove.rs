@@ -11,7 +11,7 @@
 
 use super::{DEVICES, HotplugError, microseconds, why};
 use crate::executor;
-use crate::memory::{core, window};
+use crate::memory::{arena, core};
 use crate::uevents;
 use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::hot_remove::{RemoveError, RemoveStats, Removed, SurpriseRemoved};
@@ -76,14 +76,14 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
 async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
     let mut removal = core().begin_remove(id, &microseconds)?;
     let mut timeout = Timeout::default();
-    while core().remove_step(window(), &mut removal, STEP, &microseconds)? == Progress::More {
+    while core().remove_step(arena(), &mut removal, STEP, &microseconds)? == Progress::More {
         if let Some(error) = timeout.check(removal.waiting()) {
-            core().abort_remove(window(), removal);
+            core().abort_remove(arena(), removal);
             return Err(error);
         }
         executor::yield_now().await;
     }
-    core().finish_remove(window(), removal, &microseconds)
+    core().finish_remove(arena(), removal, &microseconds)
 }
 
 /// Handles a surprise removal: drops the device's memory from the memory core at once, whatever else is being removed, and
@@ -93,7 +93,7 @@ async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
 ///
 /// What was lost.
 pub fn surprise_removed(id: DeviceId) -> Result<(), HotplugError> {
-    let outcome = core().surprise_remove(window(), id);
+    let outcome = core().surprise_remove(arena(), id);
     let mut devices = DEVICES.lock();
     let Some(device) = devices.get_mut(id.0 as usize) else { return Ok(()) };
     if let Ok(dropped) = &outcome {

@@ -1,14 +1,13 @@
-//! From what the loader hands over to a running memory core, in two steps: the firmware's tables can
-//! be read only after the first, and SRAT among them tells the second which node a range belongs to.
+//! Starts the memory core from the loader's information, in two steps: the firmware's tables can be read only after the
+//! first, and the second needs SRAT for the node of each range.
 //!
 //! ```text
-//!  BootInfo regions ──> FirmwareMap ──> BootAllocator ──> devices window ──> [SRAT]
+//!  BootInfo regions ──> FirmwareMap ──> BootAllocator ──> region for devices ──> [SRAT]
 //!  [SRAT] ──> ranges by node ──> heap ──> Memory::boot: a region and a memmap for each range
 //! ```
 //!
-//! Invariants: everything the early frames gave out is told to the memory core, which carves it out of
-//! its region and marks it pinned; no frame is given out twice. Boot memory goes through the same code
-//! as a DIMM from there on.
+//! Invariants: the memory core learns every frame that the boot allocator has allocated and marks it pinned; no frame is
+//! allocated twice. From then on boot memory uses the same code as a DIMM.
 
 use super::{core, devices, heap};
 use crate::arch::cpu;
@@ -28,24 +27,24 @@ use carapace_mm::memory::{BootMemory, MAX_HOTPLUG_RANGES};
 use carapace_mm::page_table::{LeafSize, MapError, Mapping};
 use log::{info, warn};
 
-/// Bytes of the heap's general part: a 64th of memory, within these bounds.
+/// The size of the heap's general part in bytes: a 64th of memory, within these bounds.
 const HEAP_BYTES: ::core::ops::RangeInclusive<u64> = 1 << 20..=8 << 20;
 
-/// What is said of page tables that were not taken over; [`take_over`] does that first.
+/// The error when the memory core owns no page tables. [`take_over`] hands them over first.
 const NO_TABLES: MapError = MapError::OutOfFrames { at: DIRECT_MAP.start };
 
 /// Why the kernel cannot start.
 #[derive(Clone, Copy, Debug)]
 pub enum StartError {
-    /// The loader put the direct map elsewhere, or made none.
+    /// The loader's direct map is missing or at another address.
     NoDirectMap,
     /// The memory map is unusable.
     Map(carapace_mm::firmware_map::MapError),
-    /// No memory is left for a part of the kernel.
+    /// Not enough memory for a part of the kernel.
     OutOfMemory(Owner),
-    /// A window cannot be mapped.
+    /// An address region cannot be mapped.
     Tables(MapError),
-    /// The memory core refused.
+    /// The memory core cannot boot.
     Core(BootError),
 }
 
@@ -63,43 +62,43 @@ impl fmt::Display for StartError {
     }
 }
 
-/// The first step's result: the map, and frames from it.
+/// The result of the first step.
 #[derive(Debug)]
 pub struct EarlyMemory {
     map: FirmwareMap,
     frames: BootAllocator,
 }
 
-/// Takes memory over from the loader: sorts its map, lets the direct map have that and no more, and makes the
-/// window for firmware tables.
+/// Takes memory over from the loader: sorts its map, restricts the direct map to it, and prepares the region for
+/// firmware tables and devices.
 ///
 /// # Errors
 ///
-/// See [`StartError`]; the kernel cannot go on then.
+/// See [`StartError`]. The kernel cannot start then.
 pub fn take_over(boot: &BootInfo) -> Result<EarlyMemory, StartError> {
     if boot.physical_memory_offset.into_option() != Some(DIRECT_MAP.start.0) {
         return Err(StartError::NoDirectMap);
     }
     let map = FirmwareMap::new(boot.memory_regions.iter().map(entry)).map_err(StartError::Map)?;
     let mut frames = BootAllocator::new(map.ranges(), map.occupied());
-    // SAFETY: `cpu::root` is what CR3 names and `cpu::features` what CPUID says; the loader, which made the tables, has
-    // ended, and its direct map covers them.
+    // SAFETY: `cpu::root` reads CR3 and `cpu::features` reads CPUID. The loader, which built the tables, has ended, and
+    // its direct map covers them.
     unsafe { core().take_tables(cpu::root(), cpu::features()) };
-    // SAFETY: of the direct map only what is no memory by the firmware's map goes, to which nothing refers. New tables
-    // lie in frames that nobody has: `frames` leaves out all that is occupied.
-    let tidied = unsafe {
+    // SAFETY: the direct map loses only addresses that are not memory by the firmware's map, to which nothing refers. New
+    // tables use free frames: `frames` excludes all occupied ones.
+    let sanitized = unsafe {
         core().edit_tables(|tables, machine| tables.sanitize_direct_map(machine, map.ranges(), &mut frames))
     };
-    tidied.unwrap_or(Err(NO_TABLES)).map_err(StartError::Tables)?;
+    sanitized.unwrap_or(Err(NO_TABLES)).map_err(StartError::Tables)?;
     devices::init(&mut frames).map_err(StartError::Tables)?;
     Ok(EarlyMemory { map, frames })
 }
 
-/// Brings up heap and memory core. `srat` tells nodes and where memory may be plugged.
+/// Starts the heap and the memory core. `srat` defines nodes and hot-pluggable ranges.
 ///
 /// # Errors
 ///
-/// See [`StartError`]; the kernel cannot go on then.
+/// See [`StartError`]. The kernel cannot start then.
 pub fn finish(mut early: EarlyMemory, srat: Option<&Srat<'_>>) -> Result<(), StartError> {
     start_heap(&mut early)?;
     let ranges = by_node(&early.map, srat)?;
@@ -117,27 +116,26 @@ pub fn finish(mut early: EarlyMemory, srat: Option<&Srat<'_>>) -> Result<(), Sta
         occupied: early.map.occupied(),
         hotplug: &hotplug,
     };
-    let mut left_out = |range: PfnRange| {
-        info!("frames {range} left out: too few ({}) for a memmap of their own", range.pages())
-    };
-    // SAFETY: the tables are those of `take_over`; ranges and what is occupied in them are the firmware's and the
-    // loader's own words, and `early` recorded every frame that was given out since. What is added later is memory
-    // that a device or SRAT names and that no device register is mapped at (`hotplug`, `devices::mapped_in`).
+    let mut left_out =
+        |range: PfnRange| info!("frames {range} left out: too few ({}) for their own memmap", range.pages());
+    // SAFETY: the tables are those of `take_over`. The firmware and the loader describe the ranges and what is occupied,
+    // and `early` has recorded every frame allocated since. Memory that is added later is named by a device or SRAT, and
+    // no device register is mapped there (`hotplug`, `devices::mapped_in`).
     unsafe { core().boot(memory, &mut early.frames, &mut left_out) }.map_err(StartError::Core)
 }
 
-/// An entry of the loader's map in the memory core's words.
+/// Converts an entry of the loader's map.
 fn entry(region: &MemoryRegion) -> MapEntry {
     let kind = match region.kind {
         MemoryRegionKind::Usable => EntryKind::Usable,
         MemoryRegionKind::Bootloader => EntryKind::Occupied(Owner::Boot),
-        // Includes kinds that later versions of the loader's interface may add.
+        // Also kinds that later versions of the loader's interface may add.
         _ => EntryKind::Reserved,
     };
     MapEntry { start: PhysAddr(region.start), end: PhysAddr(region.end), kind }
 }
 
-/// The map's ranges, cut where the node changes.
+/// The map's ranges, split where the node changes.
 fn by_node(
     map: &FirmwareMap,
     srat: Option<&Srat<'_>>,
@@ -154,7 +152,7 @@ fn by_node(
     if full { Err(StartError::Map(carapace_mm::firmware_map::MapError::TooManyEntries)) } else { Ok(ranges) }
 }
 
-/// Maps the heap, all of it but its guard pages, and gives it to the allocator.
+/// Maps the heap, without its guard pages, and gives it to the allocator.
 fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
     let share = early.map.pages() * PAGE_SIZE / 64;
     let general = share.clamp(*HEAP_BYTES.start(), *HEAP_BYTES.end()).next_multiple_of(PAGE_SIZE);
@@ -165,25 +163,24 @@ fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
     let mut phys = frames.start.start();
     for (start, bytes) in [parts.general, parts.reserve] {
         let mapping = Mapping::data(start, phys, bytes / PAGE_SIZE).permanent();
-        // SAFETY: the window is the heap's alone and nothing is mapped there yet; the frames were just taken from
-        // memory nobody uses, as are those of new tables, and `early` has the core leave them alone.
+        // SAFETY: only the heap uses this region, and nothing is mapped there yet. The frames, and those of new tables,
+        // were just allocated from free memory, and `early` reports them to the core as occupied.
         let mapped =
             unsafe { core().edit_tables(|tables, machine| tables.map(machine, &mapping, &mut early.frames)) };
         mapped.unwrap_or(Err(NO_TABLES)).map_err(StartError::Tables)?;
         phys = PhysAddr(phys.0 + bytes);
     }
-    // SAFETY: the pages were just mapped, in a window that is the heap's alone, and the frames were just taken
-    // from memory nobody uses; `finish` runs once.
+    // SAFETY: the pages were just mapped, in a region that only the heap uses, to frames just allocated from free memory.
+    // `finish` runs once.
     unsafe { heap::init(parts) };
     Ok(())
 }
 
-/// Removes the loader's mappings of the lower half (its trampoline): the kernel's own descriptor
-/// tables are in use, and from here on a null pointer faults.
-pub fn forget_lower_half() {
+/// Removes the loader's mappings of the lower half (its trampoline). From now on a null pointer faults.
+pub fn unmap_lower_half() {
     let root = direct(cpu::root().start());
-    // SAFETY: what goes is the lower half, where the loader's trampoline and nothing of the kernel's is: code, stacks,
-    // descriptor tables and all windows are in the upper half. Only the root's own first 256 words are written.
+    // SAFETY: the lower half holds the loader's trampoline and nothing of the kernel: code, stacks, descriptor tables and
+    // all regions are in the upper half. Only the first 256 words of the root are written.
     unsafe {
         core().edit_tables(|_, machine| {
             (0..256).for_each(|index| machine.store(root.offset(index * 8), 0));

@@ -1,12 +1,10 @@
-//! The kernel's side of the memory core's narrow door: words of virtual memory and the TLB.
+//! The memory core's access to this machine: words of virtual memory, and TLB flushes.
 //!
-//! One of the few modules with `unsafe`: the memory core itself has none, so whatever it does to
-//! memory it does through these functions.
+//! The memory core has no `unsafe` block: it accesses memory only through this module.
 //!
-//! Invariant: there is one [`KernelMachine`], inside the memory core, and the core passes it only
-//! addresses of windows it owns (`carapace_mm::address_space`): page tables and headers in the direct map,
-//! descriptors in the vmemmap, allocations in the alloc window, the fixmap's page. No Rust
-//! reference ever points there, so a word that changes breaks no one's borrow.
+//! Invariant: the memory core owns the only [`KernelMachine`] and passes it only addresses of its own regions
+//! (`carapace_mm::address_space`): page tables and headers in the direct map, descriptors in the vmemmap, allocations in
+//! the ALLOC region, the fixmap. No Rust reference points there, so no write invalidates a borrow.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,19 +18,19 @@ use x86_64::registers::control::{Cr4, Cr4Flags};
 pub struct KernelMachine(());
 
 impl KernelMachine {
-    /// The machine this code runs on.
+    /// The machine.
     ///
     /// # Safety
     ///
-    /// Whoever holds it writes to any address it names. Give it to the memory core only, whose
-    /// windows nothing else keeps references into.
+    /// Safe code that has it can write to any address. Give it to one memory core only, and keep no references into that
+    /// core's regions.
     pub const unsafe fn new() -> KernelMachine {
         KernelMachine(())
     }
 }
 
-// SAFETY: each function does what the contract says of it, see there, with atomic or whole-page accesses. One CPU
-// runs, so its own flushes are those of every CPU. A value comes from [`KernelMachine::new`] alone, which is unsafe.
+// SAFETY: each function fulfils its contract with atomic or whole-page accesses. One CPU runs, so a flush on it is a
+// flush on every CPU. Only [`KernelMachine::new`], which is unsafe, makes a value.
 unsafe impl Machine for KernelMachine {
     #[inline(always)]
     fn load(&self, at: VirtAddr) -> u64 {
@@ -56,8 +54,8 @@ unsafe impl Machine for KernelMachine {
 
     fn fill_page(&self, at: VirtAddr, word: u64) {
         debug_assert!(at.0.is_multiple_of(carapace_mm::addr::PAGE_SIZE));
-        // SAFETY: the 512 words of one page of a window that the memory core owns, to which no Rust reference points;
-        // the direction flag is clear, as the calling convention has it.
+        // SAFETY: the 512 words are one page of a region that the memory core owns, to which no Rust reference points.
+        // The calling convention guarantees a clear direction flag.
         unsafe {
             core::arch::asm!("rep stosq", inout("rcx") 512u64 => _, inout("rdi") at.0 => _, in("rax") word,
                 options(nostack, preserves_flags));
@@ -67,8 +65,8 @@ unsafe impl Machine for KernelMachine {
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
         let bytes = pages * carapace_mm::addr::PAGE_SIZE;
         debug_assert!(from.0.abs_diff(to.0) >= bytes);
-        // SAFETY: whole pages of windows that the memory core owns, aligned, which do not overlap and to which no Rust
-        // reference points; nobody writes to them meanwhile, since they are the core's until it lets them go.
+        // SAFETY: aligned whole pages of regions that the memory core owns, which do not overlap and to which no Rust
+        // reference points. The core owns them during the copy, so no other code writes to them.
         unsafe {
             core::ptr::copy_nonoverlapping(from.0 as *const u64, to.0 as *mut u64, (bytes / 8) as usize)
         }
@@ -100,25 +98,24 @@ unsafe impl Machine for KernelMachine {
     fn flush_all(&self) {
         let flags = Cr4::read();
         if !flags.contains(Cr4Flags::PAGE_GLOBAL) {
-            // No global translations: reloading CR3 drops all there are (SDM vol. 3 section 4.10.4.1).
+            // Without global translations reloading CR3 drops all (SDM vol. 3 section 4.10.4.1).
             tlb::flush_all();
             return;
         }
-        // SAFETY: PGE goes off and on again, which drops all translations, global ones and
-        // paging-structure caches included (same section), and changes no mapping.
+        // SAFETY: toggling PGE drops all translations, including global ones and paging-structure caches (same section),
+        // and changes no mapping.
         unsafe { Cr4::write(flags - Cr4Flags::PAGE_GLOBAL) };
         // SAFETY: restores the flags just read.
         unsafe { Cr4::write(flags) };
     }
 }
 
-/// The word at `at`, as the memory core's machine accesses it.
+/// The word at `at`.
 #[inline(always)]
 fn word<'a>(at: VirtAddr) -> &'a AtomicU64 {
     debug_assert!(at.0.is_multiple_of(8));
-    // SAFETY: the module's invariant: `at` is an aligned word of a window that the memory core owns, to which no other
-    // kind of Rust reference points, so that atomic accesses are the only ones. The reference does not outlive the
-    // access of its caller, all of which are above. Where nothing is mapped the CPU faults, and the page-fault report
-    // names the window; no memory is accessed then.
+    // SAFETY: by the module's invariant `at` is an aligned word of a region that the memory core owns, to which no other
+    // kind of Rust reference points, so all accesses are atomic. The callers, all above, drop the reference after one
+    // access. An unmapped address faults without accessing memory, and the fault's report names the region.
     unsafe { AtomicU64::from_ptr(at.0 as *mut u64) }
 }

@@ -1,14 +1,14 @@
-//! The kernel's memory: the one memory core, and what brings it up.
+//! The kernel's memory core, and how it starts.
 //!
 //! ```text
-//!  main ── boot::take_over ──> firmware map, early frames, devices window     (no heap yet)
+//!  main ── boot::take_over ──> firmware map, boot allocator, region for devices     (no heap yet)
 //!       ── boot::finish ─────> heap, regions of boot memory with their memmaps
 //!       ── core() ───────────> everything after that: hotplug, shell, checks
 //! ```
 //!
-//! Neighbours: crate `carapace-mm` is the memory core, which knows no hardware; `machine` is its door to this
-//! CPU, `heap` and `devices` are the two windows that live outside of it;
-//! `protection` verifies access rights; `commands::lkdtm` provokes errors.
+//! Neighbours: crate `carapace-mm` is the memory core and independent of hardware; `machine` gives it access to this
+//! machine; `heap` and `devices` map their own address regions; `protection` verifies access rights; `commands::lkdtm`
+//! provokes errors.
 
 pub mod boot;
 pub mod devices;
@@ -19,19 +19,19 @@ pub mod protection;
 pub use machine::KernelMachine;
 
 /// The memory core.
-// SAFETY: the only machine there is; nothing else in the kernel keeps references into its windows.
+// SAFETY: this is the only machine, and no other code of the kernel keeps references into the core's regions.
 static CORE: carapace_mm::Memory<KernelMachine> = carapace_mm::Memory::new(unsafe { KernelMachine::new() });
 
-/// The allocations that the shell's `alloc` makes, mapped in the alloc window.
-static WINDOW: carapace_mm::vmalloc::VmallocArena = carapace_mm::vmalloc::VmallocArena::new();
+/// The shell's allocations, mapped in the ALLOC region.
+static ARENA: carapace_mm::vmalloc::VmallocArena = carapace_mm::vmalloc::VmallocArena::new();
 
-/// The allocations in the alloc window.
-pub fn window() -> &'static carapace_mm::vmalloc::VmallocArena {
-    &WINDOW
+/// The shell's allocations, mapped in the ALLOC region.
+pub fn arena() -> &'static carapace_mm::vmalloc::VmallocArena {
+    &ARENA
 }
 
-/// Tells the log of freed memory that was found written to. To be called by the main loop in each turn.
-pub fn tell_findings() {
+/// Logs writes to freed memory that page poisoning has found. The main loop calls it in each turn.
+pub fn log_findings() {
     while let Some(finding) = core().next_finding() {
         log::error!("{finding}");
     }

@@ -6,9 +6,9 @@
 //!   log lines ----------'  '---------------- Out <------------'
 //! ```
 //!
-//! On COM2, where there is one, programs use the same commands (`rpc`). Invariants: one command a line at a time, and the
-//! prompt comes when it is done. Neighbours: `terminal` has input and output, `commands` the commands, crate
-//! `carapace-cli` the editor, arguments and forms of output, tested on the host.
+//! On COM2, if present, programs use the same commands (`rpc`). Invariants: each line runs one command at a time, and the
+//! prompt follows when it is done. Neighbours: `terminal` has input and output, `commands` the commands, crate
+//! `carapace-cli` the editor, arguments and output formats, tested on the host.
 
 pub mod rpc;
 
@@ -21,7 +21,7 @@ use carapace_cli::editor::{Event, LINE_MAX};
 use carapace_cli::output::{self, Format};
 use core::fmt::Display;
 
-/// The shell: shows the prompt, and runs line after line for ever.
+/// The shell: shows the prompt and runs lines, forever.
 pub async fn run() -> ! {
     console::start(completions);
     loop {
@@ -29,27 +29,27 @@ pub async fn run() -> ! {
         let Some(event) = console::feed(byte) else { continue };
         match event {
             Event::Line => {
-                // The editor belongs to the console, whose lock is free while a command runs.
+                // A copy, since the console's lock must be free while a command runs.
                 let line: ArrayString<LINE_MAX> = console::line();
                 run_line(&line).await;
             }
             Event::TooLong { bytes } => {
-                refuse(&format_args!("the line has {bytes} bytes, at most {LINE_MAX} are taken"));
+                refuse(&format_args!("the line has {bytes} bytes, more than {LINE_MAX}"));
             }
             Event::Refused(what) => refuse(&format_args!("the line has {what}; it was not run")),
-            Event::NotRecalled => refuse(&"there is no such line (history lists them), or it gets too long"),
+            Event::NotRecalled => refuse(&"no such line in the history, or the result is too long"),
             Event::Interrupted => {}
         }
         console::prompt();
     }
 }
 
-/// What Tab can complete.
+/// Calls `candidate` with each completion.
 fn completions(before: &str, candidate: &mut dyn FnMut(&'static str)) {
     complete(COMMANDS, before, candidate);
 }
 
-/// Runs a line and prints its error, if it has one.
+/// Runs a line and prints its error, if any.
 async fn run_line(text: &str) {
     let format = format_of(text);
     let invocation = match COMMANDS.parse(text) {
@@ -64,11 +64,11 @@ async fn run_line(text: &str) {
 }
 
 fn fail(format: Format, reason: &dyn Display) {
-    // An error's text is cut to what fits.
+    // A longer error text is truncated.
     let _ = output::error(&mut console::Errors, format, reason);
 }
 
-/// Refuses the line that the editor has, in the form that it asks for as far as it is known.
+/// Prints an error about the editor's line, in the line's output format.
 fn refuse(reason: &dyn Display) {
     let format = format_of(&console::line());
     fail(format, reason);

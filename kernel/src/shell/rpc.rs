@@ -1,22 +1,22 @@
-//! The second serial line, for programs (crate `carapace-cli`'s module of that name has the language): a task of the
-//! executor beside the shell, with the same commands.
+//! The RPC server on the second serial line: programs send commands, and get JSON answers and events. A task of its own
+//! with the shell's commands. `carapace_cli::rpc` defines the protocol.
 //!
 //! ```text
 //!  COM2 --input--> Lines --line--> read --> execute (as the shell's) --Out--> reply --> COM2
 //! ```
 //!
-//! One command runs at a time, except that read-only requests with an id are served at the yield points of a
-//! long-running one. Their answers are whole: the longer one's begins behind them, or they wait for it.
+//! One command runs at a time, except that read-only requests with an id are served at the steps of a long-running one.
+//! Answers do not mix: a read-only request waits while an answer is being sent.
 //!
-//! Invariants: only this task waits for the reader of the line. A command begins with half of the ring free and gives up
-//! when the line was not read for [`PATIENCE`]. Where the machine has no second line, the task sleeps for ever.
+//! Invariants: only this task waits for the reader of the line. A command starts when half of the transmit queue is free,
+//! and fails when the reader accepts nothing for [`TIMEOUT`]. Without a second line the task sleeps forever.
 
 use crate::arch::time;
 use crate::commands::{COMMANDS, execute};
 use crate::drivers::serial::{self, Port};
 use crate::executor;
 use crate::terminal::console::Out;
-use crate::terminal::reply::{self, Form, PATIENCE, Request};
+use crate::terminal::reply::{self, Form, Request, TIMEOUT};
 use crate::terminal::{Failure, Outcome, input, session};
 use crate::uevents::{self, Listener};
 use carapace_cli::command::Effect;
@@ -27,7 +27,7 @@ use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
-/// Serves the line for ever.
+/// Serves the line, forever.
 pub async fn run() {
     if !serial::is_up(Port::Remote) {
         core::future::pending::<()>().await;
@@ -36,67 +36,68 @@ pub async fn run() {
 }
 
 async fn serve() {
-    let (mut lines, mut behind) = (Lines::new(), Lines::new());
+    let (mut lines, mut next) = (Lines::new(), Lines::new());
     let mut ended = None;
     loop {
         let Some(now) = (match ended.take() {
             None => lines.feed(byte().await),
-            waited => waited,
+            pending => pending,
         }) else {
             continue;
         };
-        heard();
+        extend_listening();
         match now {
             Ended::Line => {
-                ended = with_looks(lines.line(), &mut behind).await;
-                core::mem::swap(&mut lines, &mut behind);
+                ended = answer_with_reads(lines.line(), &mut next).await;
+                core::mem::swap(&mut lines, &mut next);
             }
             Ended::TooLong => refuse(&"the line is too long"),
-            Ended::NoText => refuse(&"the line has bytes that are no text"),
+            Ended::NoText => refuse(&"the line is not valid UTF-8 text"),
         }
     }
 }
 
-/// Whoever says something still listens.
-fn heard() {
+/// Restarts the listener's timeout, since the client has sent something.
+fn extend_listening() {
     if uevents::listener() == Listener::There {
         listen();
     }
 }
 
-/// Answers a line, and between its steps what comes `behind` it and only looks. The first line that does more waits
-/// there: how it has ended.
-async fn with_looks(line: &str, behind: &mut Lines) -> Option<Ended> {
+/// Answers a line and, between its steps, the read-only requests that follow. The first other line stays in `next`;
+/// returns how it ended.
+async fn answer_with_reads(line: &str, next: &mut Lines) -> Option<Ended> {
     let mut long = pin!(answer(line));
-    let mut waiting = None;
+    let mut pending = None;
     loop {
         let polled = poll_fn(|context| Poll::Ready(long.as_mut().poll(context))).await;
         if polled.is_ready() {
-            return waiting;
+            return pending;
         }
-        while waiting.is_none()
+        while pending.is_none()
             && reply::is_between_lines()
             && let Some(byte) = input::take_typed_ahead(Port::Remote)
         {
-            match behind.feed(byte) {
-                Some(Ended::Line) if only_looks(behind.line()) => {
-                    heard();
-                    let request = reply::set_aside();
-                    let stopped = matches!(answer(behind.line()).await, Err(Failure::Stopped));
+            match next.feed(byte) {
+                Some(Ended::Line) if is_read_only(next.line()) => {
+                    extend_listening();
+                    let request = reply::suspend();
+                    let stopped = matches!(answer(next.line()).await, Err(Failure::Stopped));
                     reply::begin(request);
                     if stopped {
-                        // It was meant for the longer one.
+                        // The Ctrl-C was for the long-running command.
                         input::interrupt(Port::Remote);
                     }
                 }
-                ended => waiting = ended,
+                ended => pending = ended,
             }
         }
         executor::wait_for_event().await;
     }
 }
 
-fn only_looks(line: &str) -> bool {
+/// Whether the line is a read-only request with an id.
+fn is_read_only(line: &str) -> bool {
     match read(COMMANDS, line) {
         (Some(_), Ok(Wish::Command(invocation) | Wish::Shell(invocation))) => {
             invocation.command.effect == Effect::Reads
@@ -106,10 +107,10 @@ fn only_looks(line: &str) -> bool {
     }
 }
 
-/// The next byte; tells what there is to tell while none comes.
+/// The next byte. Sends events while there is none.
 async fn byte() -> u8 {
     loop {
-        reply::tell();
+        reply::send_events();
         if let Some(byte) = input::take(Port::Remote) {
             return byte;
         }
@@ -118,18 +119,18 @@ async fn byte() -> u8 {
 }
 
 fn listen() {
-    uevents::listen(time::uptime().saturating_add(PATIENCE));
+    uevents::listen(time::uptime().saturating_add(TIMEOUT));
 }
 
 async fn answer(line: &str) -> Outcome {
-    let (id, wish) = read(COMMANDS, line);
-    let form = if matches!(wish, Ok(Wish::Shell(_))) { Form::Text } else { Form::Json };
+    let (id, request) = read(COMMANDS, line);
+    let form = if matches!(request, Ok(Wish::Shell(_))) { Form::Text } else { Form::Json };
     reply::begin(Request { id, form });
-    let outcome = match wish {
+    let outcome = match request {
         Ok(Wish::Command(invocation) | Wish::Shell(invocation)) => execute(&invocation).await,
         Ok(Wish::Events(Events::On)) => {
             listen();
-            let seconds = PATIENCE.as_secs();
+            let seconds = TIMEOUT.as_secs();
             write(format_args!("{{\"events\":\"on\",\"seconds\":{seconds}}}"));
             Ok(())
         }
@@ -150,6 +151,6 @@ fn refuse(reason: &dyn Display) {
 }
 
 fn write(text: core::fmt::Arguments<'_>) {
-    // `Out` takes everything.
+    // Writing to `Out` cannot fail.
     let _ = Out.write_fmt(text);
 }

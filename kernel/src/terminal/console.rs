@@ -1,4 +1,4 @@
-//! The one place through which the shell's output and the log's lines go to the serial line.
+//! The console: sends the shell's output and the log's lines to the serial line.
 //!
 //! ```text
 //!  Out, Errors (commands) ----------------.                       .--> serial, "\n" as "\r\n"
@@ -7,10 +7,9 @@
 //!  log lines -------'   only at the start of a line; around the prompt: hide, line, show
 //! ```
 //!
-//! Invariants: the prompt's bytes at the start of a line come from the editor alone; a log line never
-//! breaks a line that a command has begun: it waits in the log for that line's end, and for room on the
-//! serial line. The log calls `on_log` when there is something to print. Not for interrupt
-//! handlers; fatal reports go past this module.
+//! Invariants: only the editor writes the prompt. A log line never splits a command's line: it waits in the log until
+//! that line ends and the transmit queue has space. The log calls `on_log` when it has lines to print. Not for interrupt
+//! handlers; fatal reports bypass this module.
 
 use super::{reply, session};
 use crate::drivers::serial::{self, Port};
@@ -20,7 +19,7 @@ use arrayvec::{ArrayString, ArrayVec};
 use carapace_cli::editor::{Completer, Editor, Event, LINE_MAX};
 use core::fmt;
 
-/// Bytes of a command's output that are sent at once.
+/// Bytes of a command's output that are sent together.
 const CHUNK: usize = 256;
 
 static CONSOLE: Mutex<Option<Console>> = Mutex::new(Rank::Console, None);
@@ -28,23 +27,23 @@ static CONSOLE: Mutex<Option<Console>> = Mutex::new(Rank::Console, None);
 struct Console {
     editor: Editor,
     completer: Completer,
-    stands: Stands,
-    /// What a command has written and is not sent yet; empty while the prompt stands.
+    cursor: CursorAt,
+    /// A command's unsent output. Empty while the prompt is shown.
     chunk: ArrayVec<u8, CHUNK>,
 }
 
-/// Where the terminal's cursor is.
+/// The position of the terminal's cursor.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stands {
+enum CursorAt {
     /// In the prompt's line.
     Prompt,
-    /// At the start of a line, no prompt.
+    /// At the start of a line without a prompt.
     LineStart,
-    /// In a line that a command has begun.
+    /// In a command's unfinished line.
     InLine,
 }
 
-/// Bytes to the serial line as they are: the editor writes its line ends itself.
+/// Writes to the serial line unchanged. The editor writes its own line ends.
 struct Raw;
 
 impl fmt::Write for Raw {
@@ -54,7 +53,7 @@ impl fmt::Write for Raw {
     }
 }
 
-/// What commands write to: the line of whoever runs them.
+/// The output of commands, to the serial line of their task.
 pub struct Out;
 
 impl fmt::Write for Out {
@@ -71,7 +70,7 @@ impl fmt::Write for Out {
     }
 }
 
-/// Errors, on the shell's line.
+/// Error messages, to the shell's serial line.
 pub struct Errors;
 
 impl fmt::Write for Errors {
@@ -83,41 +82,41 @@ impl fmt::Write for Errors {
     }
 }
 
-/// The number of the line that was typed last.
+/// The number of the newest line in the history.
 pub fn newest_line() -> u64 {
     CONSOLE.lock().as_ref().map_or(0, |console| console.editor.newest())
 }
 
-/// A line that was typed before.
+/// A line of the history.
 pub fn earlier_line(number: u64) -> Option<ArrayString<LINE_MAX>> {
     let console = CONSOLE.lock();
     ArrayString::from(console.as_ref()?.editor.earlier(number)?).ok()
 }
 
-/// Takes over the log's lines and shows the first prompt. `completer` serves Tab.
+/// Starts to print the log's lines and shows the first prompt. `completer` serves Tab.
 pub fn start(completer: Completer) {
     let console =
-        Console { editor: Editor::new(), completer, stands: Stands::LineStart, chunk: ArrayVec::new() };
+        Console { editor: Editor::new(), completer, cursor: CursorAt::LineStart, chunk: ArrayVec::new() };
     *CONSOLE.lock() = Some(console);
     log::set_console(on_log);
     prompt();
 }
 
-/// A byte of input for the editor, while the prompt stands.
+/// Passes a byte of input to the editor, while the prompt is shown.
 pub fn feed(byte: u8) -> Option<Event> {
     let mut console = CONSOLE.lock();
     let console = console.as_mut()?;
     let event = console.editor.feed(byte, console.completer, &mut Raw)?;
-    console.stands = Stands::LineStart;
+    console.cursor = CursorAt::LineStart;
     console.pump();
     Some(event)
 }
 
-/// The line that the editor has finished.
+/// The editor's finished line.
 pub fn line() -> ArrayString<LINE_MAX> {
     let console = CONSOLE.lock();
     let line = console.as_ref().map_or("", |console| console.editor.line());
-    // The editor's lines are no longer than that.
+    // The editor's lines always fit.
     ArrayString::from(line).unwrap_or_default()
 }
 
@@ -126,14 +125,14 @@ pub fn prompt() {
     end_line();
     if let Some(console) = CONSOLE.lock().as_mut() {
         console.editor.begin(&mut Raw);
-        console.stands = Stands::Prompt;
+        console.cursor = CursorAt::Prompt;
     }
 }
 
-/// Ends a line that a command has left unfinished, and sends what is not sent yet.
+/// Ends a command's unfinished line and sends the rest of its output.
 pub fn end_line() {
     if let Some(console) = CONSOLE.lock().as_mut() {
-        if console.stands == Stands::InLine {
+        if console.cursor == CursorAt::InLine {
             console.write("\n");
         }
         console.send();
@@ -141,7 +140,7 @@ pub fn end_line() {
     }
 }
 
-/// Called by the log when there is something to print. While somebody writes here it waits for them.
+/// Called by the log when it has lines to print. Does nothing while the console is locked; the holder prints them.
 fn on_log() {
     if let Some(mut console) = CONSOLE.try_lock()
         && let Some(console) = console.as_mut()
@@ -157,12 +156,12 @@ impl Console {
                 Some(line) => {
                     self.put(line.as_bytes());
                     self.put(b"\r\n");
-                    self.stands = Stands::LineStart;
+                    self.cursor = CursorAt::LineStart;
                     self.pump();
                 }
                 None => {
                     self.put(piece.as_bytes());
-                    self.stands = Stands::InLine;
+                    self.cursor = CursorAt::InLine;
                 }
             }
         }
@@ -171,7 +170,7 @@ impl Console {
     fn put(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(self.chunk.remaining_capacity()));
-            // It fits: cut to the room that is left.
+            // It fits: `now` is not longer than the free space.
             let _ = self.chunk.try_extend_from_slice(now);
             bytes = later;
             if self.chunk.is_full() {
@@ -188,11 +187,11 @@ impl Console {
     /// Prints the log's new lines, where a line can start, as far as the serial line has room for them
     /// and for the prompt behind them.
     fn pump(&mut self) {
-        if self.stands == Stands::InLine || log::printable() != Printable::Now {
+        if self.cursor == CursorAt::InLine || log::printable() != Printable::Now {
             return;
         }
         self.send();
-        if self.stands == Stands::Prompt {
+        if self.cursor == CursorAt::Prompt {
             self.editor.hide(&mut Raw);
         }
         while log::printable() == Printable::Now
@@ -200,7 +199,7 @@ impl Console {
         {
             log::print_line(line.as_str());
         }
-        if self.stands == Stands::Prompt {
+        if self.cursor == CursorAt::Prompt {
             self.editor.show(&mut Raw);
         }
     }

@@ -1,13 +1,13 @@
-//! Bytes from the serial lines, in order, none dropped. Bytes typed while a command runs wait here (and, with this full,
-//! in the ring and the UART behind it), except for Ctrl-C, which stops the command. Each line stops its own commands
+//! Input from the serial lines, in order and without loss. Input that arrives while a command runs is stored here (and,
+//! once this is full, in the driver's ring and the UART), except Ctrl-C, which stops the command of its own line
 //! (`session`).
 //!
-//! Input waits while the output is not read, and so does a command at its next step, until the line's ring has [`ROOM`].
-//! So only a command that writes more than that between two steps can wait for the line while the rest of the kernel
-//! stands still.
+//! Flow control: while the transmit queue has less space than [`MIN_SPACE`], because the reader is slow, no input is
+//! read and a command waits at its next step. Only a command that writes more than that between two steps can block the
+//! rest of the kernel.
 
-use super::reply::{self, PATIENCE};
-use super::{Failure, ROOM, session};
+use super::reply::{self, TIMEOUT};
+use super::{Failure, MIN_SPACE, session};
 use crate::arch::time;
 use crate::drivers::serial::{self, Port};
 use crate::executor;
@@ -16,11 +16,11 @@ use arrayvec::ArrayVec;
 use core::future::poll_fn;
 use core::task::Poll;
 
-/// Bytes that can be typed ahead while Ctrl-C is still heard.
+/// Bytes that can be typed ahead before Ctrl-C is no longer noticed.
 const TYPED_MAX: usize = 4096;
 const CTRL_C: u8 = 0x03;
 
-/// What was typed while a command ran, by line. Only the line's task takes its lock.
+/// Input that arrived while a command ran, by line. Only the line's task takes its lock.
 static TYPED: [Mutex<Typed>; 2] =
     [const { Mutex::new(Rank::Input, Typed { bytes: ArrayVec::new_const(), taken: 0, interrupted: false }) };
         2];
@@ -28,7 +28,7 @@ static TYPED: [Mutex<Typed>; 2] =
 struct Typed {
     bytes: ArrayVec<u8, TYPED_MAX>,
     taken: usize,
-    /// A Ctrl-C has come that nobody was stopped by yet.
+    /// A Ctrl-C has arrived and has not stopped a command yet.
     interrupted: bool,
 }
 
@@ -44,8 +44,8 @@ impl Typed {
         byte
     }
 
-    /// Takes in what has come until a Ctrl-C, which is kept out, or until there is no room.
-    fn look_for_interrupt(&mut self, port: Port) -> Option<Interrupt> {
+    /// Stores input up to a Ctrl-C, which it removes and returns, or until the buffer is full.
+    fn poll_interrupt(&mut self, port: Port) -> Option<Interrupt> {
         if core::mem::take(&mut self.interrupted) {
             return Some(Interrupt);
         }
@@ -67,21 +67,21 @@ fn typed(port: Port) -> MutexGuard<'static, Typed> {
     TYPED[port as usize].lock()
 }
 
-/// The next byte of the line's input, if there is one, and if the line is read.
+/// The next byte of the line's input. `None` if there is none or the line's reader is too slow.
 pub fn take(port: Port) -> Option<u8> {
-    if serial::room(port) < ROOM {
+    if serial::room(port) < MIN_SPACE {
         return None;
     }
     let byte = typed(port).take();
     byte.or_else(|| serial::take_byte(port))
 }
 
-/// The next byte that came while a command runs on the line, which has looked for Ctrl-C among what came.
+/// The next byte that a running command has stored while polling for Ctrl-C.
 pub fn take_typed_ahead(port: Port) -> Option<u8> {
-    if serial::room(port) < ROOM { None } else { typed(port).take() }
+    if serial::room(port) < MIN_SPACE { None } else { typed(port).take() }
 }
 
-/// Hands on a Ctrl-C: whoever looks for one next finds it.
+/// Passes a Ctrl-C on to the command that polls for one next.
 pub fn interrupt(port: Port) {
     typed(port).interrupted = true;
 }
@@ -96,48 +96,47 @@ pub async fn byte() -> u8 {
     }
 }
 
-/// Between two steps of a long command: lets the rest of the kernel work, and waits for whoever reads: until the
-/// serial line has room.
+/// Called between two steps of a long command: yields to the rest of the kernel, then waits until the transmit queue has
+/// space.
 ///
 /// # Errors
 ///
-/// When Ctrl-C has come, or a program does not read its line: the command ends, having undone what it has
-/// half done.
+/// On Ctrl-C, or when a program does not read the remote line. The command must then undo its unfinished work and end.
 pub async fn step() -> Result<(), Failure> {
     executor::yield_now().await;
     match session::port() {
-        Port::Console => poll_fn(|_| may_go_on()).await,
+        Port::Console => poll_fn(|_| poll_step()).await,
         Port::Remote => remote_step().await,
     }
 }
 
-// Once in the kernel, not at each of the many places with a step.
+// Not inlined at each of its many callers.
 #[inline(never)]
-fn may_go_on() -> Poll<Result<(), Failure>> {
-    match typed(Port::Console).look_for_interrupt(Port::Console) {
+fn poll_step() -> Poll<Result<(), Failure>> {
+    match typed(Port::Console).poll_interrupt(Port::Console) {
         Some(Interrupt) => Poll::Ready(Err(Failure::Stopped)),
-        None if serial::room(Port::Console) >= ROOM => Poll::Ready(Ok(())),
+        None if serial::room(Port::Console) >= MIN_SPACE => Poll::Ready(Ok(())),
         None => Poll::Pending,
     }
 }
 
 async fn remote_step() -> Result<(), Failure> {
-    reply::tell();
-    let deadline = time::uptime().saturating_add(PATIENCE);
+    reply::send_events();
+    let deadline = time::uptime().saturating_add(TIMEOUT);
     loop {
-        let interrupt = typed(Port::Remote).look_for_interrupt(Port::Remote);
+        let interrupt = typed(Port::Remote).poll_interrupt(Port::Remote);
         match interrupt {
             Some(Interrupt) => return Err(Failure::Stopped),
-            None if serial::room(Port::Remote) >= ROOM => return Ok(()),
+            None if serial::room(Port::Remote) >= MIN_SPACE => return Ok(()),
             None if time::uptime() >= deadline => {
-                return Err(Failure::of("stopped: nobody reads the line"));
+                return Err(Failure::of("stopped: the reader of the line is too slow"));
             }
             None => executor::wait_for_event_until(deadline).await,
         }
     }
 }
 
-/// As [`step`], for what has to be done to its end: Ctrl-C waits.
+/// Like [`step`], for work that cannot be interrupted: Ctrl-C stays pending.
 pub async fn pause() {
     executor::yield_now().await;
 }

@@ -1,5 +1,5 @@
-//! The serial lines as commands see them: output ([`console::Out`]), input and Ctrl-C ([`input::step`]), and how a command
-//! ends ([`Outcome`]).
+//! The serial lines as commands see them: output ([`console::Out`]), input and Ctrl-C ([`input::step`]), and a command's
+//! result ([`Outcome`]).
 //!
 //! ```text
 //!  console   COM1: the editor, output, log lines between them      reply   COM2: answers and events
@@ -7,7 +7,7 @@
 //!  session   the line that the running command belongs to
 //! ```
 //!
-//! Invariant: nothing here knows a command; the shell hands in the function that Tab completes with. No heap, so that the
+//! Invariants: this module depends on no command; the shell passes in the completion function. It uses no heap, so the
 //! shell works when the heap is exhausted. Neighbours: `shell` and `commands` above, `drivers::serial` and `log` below.
 
 #![allow(
@@ -24,21 +24,21 @@ use crate::drivers::serial;
 use carapace_cli::output::Text;
 use core::fmt::Display;
 
-/// Free bytes of a line's output that a command, or its next step, waits for: more than the log needs.
-const ROOM: usize = serial::OUTGOING_BYTES / 2;
+/// Space in the transmit queue that a command, or its next step, waits for: more than the log needs.
+const MIN_SPACE: usize = serial::OUTGOING_BYTES / 2;
 
 /// Why a command ended before it was done.
 #[allow(clippy::large_enum_variant, reason = "an error's text is on the stack: there may be no heap")]
 #[derive(Clone, Copy, Debug)]
 pub enum Failure {
-    /// It did not do what was asked: the text of its `error:` line.
+    /// It failed: the text of its `error:` line.
     Error(Text<320>),
-    /// Ctrl-C.
+    /// Ctrl-C stopped it.
     Stopped,
 }
 
 impl Failure {
-    /// An error of that text.
+    /// An error with this text.
     pub fn of(reason: impl Display) -> Failure {
         Failure::Error(Text::of(&reason))
     }
@@ -53,12 +53,12 @@ impl Display for Failure {
     }
 }
 
-/// Output can only fail when a row is longer than its buffer, which `rows`' tests exclude.
+/// Output fails only when a row does not fit its buffer, which the tests of `rows` exclude.
 impl From<core::fmt::Error> for Failure {
     fn from(_: core::fmt::Error) -> Failure {
         Failure::of("a row of the answer does not fit its buffer")
     }
 }
 
-/// How a command ended.
+/// The result of a command.
 pub type Outcome = Result<(), Failure>;

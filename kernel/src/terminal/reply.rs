@@ -3,14 +3,14 @@
 //! ```text
 //!  Out --put--> {"answer":...} ------------------.
 //!                                                 |--offer--> COM2
-//!  uevents, log --tell--> {"event":...} ---------'    while a program listens
+//!  uevents, log --------> {"event":...} ---------'    while a program listens
 //! ```
 //!
-//! Invariants: nothing here waits. A piece of an answer that does not fit is left out, and the answer's end reports that;
-//! events and log lines wait in their own lists and are counted when they are dropped there. While no program listens,
-//! not a byte is sent. Neighbours: `console::Out` writes here, `shell::rpc` begins and ends answers.
+//! Invariants: no function here waits. A piece of an answer that does not fit is left out, and the answer ends with an
+//! error. Events and log lines wait in their own lists; those dropped there are counted and reported. Without a listener
+//! no event is sent. Neighbours: `console::Out` writes here, `shell::rpc` begins and ends answers.
 
-use super::{Failure, ROOM};
+use super::{Failure, MIN_SPACE};
 use crate::drivers::serial::{self, Port, Taken};
 use crate::log::{self, Cursor};
 use crate::sync::{Mutex, Rank};
@@ -22,15 +22,15 @@ use carapace_cli::rpc::{FRAME_MAX, TEXT_MAX, TextRow, frame};
 use core::fmt::{Display, Write};
 use core::time::Duration;
 
-/// How long a command waits for a reader, and how long events are told to one that says nothing.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Room that an answer leaves for its end.
+/// How long a command waits for the reader, and how long events are sent to a client that sends nothing.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// Space in the transmit queue that an answer leaves for its end.
 const TAIL: usize = FRAME_MAX;
 
-/// What is being sent. Only the line's task and its commands take the lock.
-static TALK: Mutex<Talk> = Mutex::new(
+/// The state of the connection. Only the line's task and its commands take the lock.
+static CONNECTION: Mutex<Connection> = Mutex::new(
     Rank::Remote,
-    Talk {
+    Connection {
         request: Request { id: None, form: Form::Json },
         text: ArrayString::new_const(),
         stage: Stage::Idle,
@@ -39,21 +39,21 @@ static TALK: Mutex<Talk> = Mutex::new(
     },
 );
 
-struct Talk {
+struct Connection {
     request: Request,
-    /// The end of what was printed, not sent yet; empty unless the form is text.
+    /// Unsent text output. Empty unless the form is text.
     text: ArrayString<TEXT_MAX>,
     stage: Stage,
-    /// Bytes of the answer that found no room.
+    /// Bytes of the answer that did not fit.
     left_out: u64,
-    /// Up to where the log has been told; `None` while nobody listens.
+    /// The position of the next log line to send. `None` without a listener.
     log: Option<Cursor>,
 }
 
-/// What is being answered.
+/// The request being answered.
 #[derive(Clone, Copy)]
 pub struct Request {
-    /// The number that the answer is to have.
+    /// The id that the answer repeats.
     pub id: Option<u32>,
     /// The form of the output.
     pub form: Form,
@@ -64,13 +64,13 @@ pub struct Request {
 pub enum Form {
     /// In the answer, as JSON.
     Json,
-    /// In lines of its own, as text: between them events may be told, and other requests answered.
+    /// As text, in separate lines. Events and other answers may come between them.
     Text,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// No answer has begun: events may be told.
+    /// Between answers: events may be sent.
     Idle,
     /// In an answer's line.
     Begun,
@@ -78,48 +78,48 @@ enum Stage {
 
 /// Begins an answer.
 pub fn begin(request: Request) {
-    TALK.lock().request = request;
+    CONNECTION.lock().request = request;
 }
 
-/// Ends the answer with the command's outcome.
+/// Ends the answer with the command's result.
 pub fn end(outcome: Result<(), Failure>) {
-    TALK.lock().end(outcome);
+    CONNECTION.lock().end(outcome);
 }
 
-/// Whether another answer may come now: the output so far ends with a line, and nothing is missing from it.
+/// Whether another answer may be sent now: the output so far is complete and ends with a line.
 pub fn is_between_lines() -> bool {
-    let talk = TALK.lock();
-    talk.stage == Stage::Idle && talk.left_out == 0
+    let connection = CONNECTION.lock();
+    connection.stage == Stage::Idle && connection.left_out == 0
 }
 
-/// Makes room for another answer between two lines of this one, which [`begin`] resumes with the returned request.
-pub fn set_aside() -> Request {
-    let mut talk = TALK.lock();
-    talk.send_text();
-    talk.request
+/// Suspends this answer for another one. [`begin`] resumes it with the returned request.
+pub fn suspend() -> Request {
+    let mut connection = CONNECTION.lock();
+    connection.send_text();
+    connection.request
 }
 
-/// A part of what a command writes: as text, or as JSON in one line.
+/// Sends a part of a command's output: as text, or as JSON in one line.
 pub fn put(text: &str) {
-    let mut talk = TALK.lock();
-    if talk.request.form == Form::Text {
-        talk.print(text);
+    let mut connection = CONNECTION.lock();
+    if connection.request.form == Form::Text {
+        connection.print(text);
         return;
     }
     for piece in text.split('\n').filter(|piece| !piece.is_empty()) {
-        talk.put(piece);
+        connection.put(piece);
     }
 }
 
-/// Tells what there is to tell, as far as there is room, if somebody listens; never within an answer.
-pub fn tell() {
-    let mut talk = TALK.lock();
-    if talk.stage == Stage::Idle {
-        talk.tell();
+/// Sends events and log lines to a listener, as far as the transmit queue has space. Does nothing within an answer.
+pub fn send_events() {
+    let mut connection = CONNECTION.lock();
+    if connection.stage == Stage::Idle {
+        connection.send_events();
     }
 }
 
-impl Talk {
+impl Connection {
     fn print(&mut self, text: &str) {
         for character in text.chars() {
             if self.text.try_push(character).is_err() {
@@ -152,7 +152,7 @@ impl Talk {
         self.offer(piece);
     }
 
-    /// A part of an answer; once one found no room the rest is left out too.
+    /// Sends a part of an answer. Once a part does not fit, all further ones are left out.
     fn offer(&mut self, piece: &str) {
         let fits = serial::room(Port::Remote) >= piece.len() + TAIL;
         if self.left_out > 0 || !fits || serial::offer(Port::Remote, piece.as_bytes()) == Taken::Nothing {
@@ -160,13 +160,13 @@ impl Talk {
         }
     }
 
-    /// Ends the answer. There is room: parts of it have left some, and a command begins with more.
+    /// Ends the answer. It always fits: [`TAIL`] is kept free.
     fn end(&mut self, outcome: Result<(), Failure>) {
         self.send_text();
         let left_out = core::mem::take(&mut self.left_out);
         let outcome = match outcome {
             Ok(()) if left_out > 0 => Err(Failure::of(format_args!(
-                "the answer is longer than what can be kept for the reader: {left_out} bytes were left out"
+                "the answer does not fit the transmit queue: {left_out} bytes were left out"
             ))),
             outcome => outcome,
         };
@@ -175,7 +175,7 @@ impl Talk {
         }
         let mut tail = ArrayString::<TAIL>::new();
         let begun = core::mem::replace(&mut self.stage, Stage::Idle) == Stage::Begun;
-        // An error's text is cut to what fits, with room to spare.
+        // The error's text is truncated so that it fits.
         let _ = match outcome {
             Ok(()) => tail.write_str("}\n"),
             Err(failure) => self.write_error(&mut tail, begun, &failure),
@@ -200,33 +200,33 @@ impl Talk {
         }
     }
 
-    fn tell(&mut self) {
+    fn send_events(&mut self) {
         if uevents::listener() == Listener::None {
             self.log = None;
             return;
         }
-        let mut place = *self.log.get_or_insert_with(log::end);
-        while serial::room(Port::Remote) >= ROOM
+        let mut cursor = *self.log.get_or_insert_with(log::end);
+        while serial::room(Port::Remote) >= MIN_SPACE
             && let Some(row) = uevents::next()
         {
             send(frame(&row));
         }
-        let mut pieces = if serial::room(Port::Remote) >= ROOM { uevents::take_lost() } else { 0 };
-        while serial::room(Port::Remote) >= ROOM
-            && let Some((next, line)) = log::read(place)
+        let mut pieces = if serial::room(Port::Remote) >= MIN_SPACE { uevents::take_lost() } else { 0 };
+        while serial::room(Port::Remote) >= MIN_SPACE
+            && let Some((next, line)) = log::read(cursor)
         {
-            pieces += u64::from(place.misses(next, &line));
+            pieces += u64::from(cursor.misses(next, &line));
             send(frame(&LogRow { line: line.as_str() }));
-            place = next;
+            cursor = next;
         }
         if pieces > 0 {
             send(frame(&NewsRow::Lost { pieces }));
         }
-        self.log = Some(place);
+        self.log = Some(cursor);
     }
 }
 
-/// Sends a line that nobody has asked for; there is room.
+/// Sends an event. The transmit queue has space.
 fn send(frame: Option<ArrayString<FRAME_MAX>>) {
     if let Some(frame) = frame {
         serial::offer(Port::Remote, frame.as_bytes());

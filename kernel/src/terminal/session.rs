@@ -1,17 +1,17 @@
-//! Which serial line a task talks on: its commands write there, and are stopped from there.
+//! The serial line of the running task: its commands write there and are interrupted from there.
 //!
-//! One future is polled at a time, so this is a word that is set while one is. So every command serves both lines, and
-//! two of them, one a line, run side by side between their steps, as the shell and an ejection do.
+//! The executor polls one future at a time, so a global word, set around each poll, says which line it belongs to. Thus
+//! every command serves both lines, and two commands, one per line, run interleaved at their steps.
 
 use crate::drivers::serial::Port;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether the future that is being polled is the remote line's.
+/// Whether the future being polled belongs to the remote line.
 static REMOTE: AtomicBool = AtomicBool::new(false);
 
-/// Runs `future` as the one that talks on `port`.
+/// Runs `future` for `port`.
 pub async fn on<F: Future>(port: Port, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -23,7 +23,7 @@ pub async fn on<F: Future>(port: Port, future: F) -> F::Output {
     .await
 }
 
-/// The line of whoever asks.
+/// The serial line of the caller's task.
 pub fn port() -> Port {
     if REMOTE.load(Ordering::Relaxed) { Port::Remote } else { Port::Console }
 }

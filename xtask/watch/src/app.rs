@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use carapace_cli::format_size::{AsFilled, Size};
+use carapace_cli::format_size::{Matching, Size};
 use guest::dimm::Dimm;
 use guest::size::ByteSize;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -277,9 +277,9 @@ impl App {
             Ok(value) => {
                 let (pages, bad) = (number(&value, "pages"), number(&value, "bad_pages"));
                 match bad {
-                    0 => (Tone::Good, format!("{command}: {}", AsFilled(pages))),
+                    0 => (Tone::Good, format!("{command}: {}", Matching(pages))),
                     bad => {
-                        (Tone::Bad, format!("{command}: {bad} of {pages} pages are NOT as they were filled"))
+                        (Tone::Bad, format!("{command}: {bad} of {pages} pages do NOT match their pattern"))
                     }
                 }
             }

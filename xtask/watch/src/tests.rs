@@ -192,9 +192,9 @@ fn ends_of_commands() {
     let told = run(&mut app, "free 3", r#""answer":{"allocations":1,"pages":512}"#);
     assert_eq!((told.as_str(), app.allocations.len()), ("1 allocation freed: 2 MiB", 0));
     let told = run(&mut app, "verify", r#""answer":{"ok":false,"pages":9,"bad_pages":1}"#);
-    assert_eq!(told, "verify: 1 of 9 pages are NOT as they were filled");
+    assert_eq!(told, "verify: 1 of 9 pages do NOT match their pattern");
     let told = run(&mut app, "verify", r#""answer":{"ok":true,"pages":9,"bad_pages":0}"#);
-    assert_eq!(told, "verify: 9 pages are as they were filled");
+    assert_eq!(told, "verify: 9 pages match their pattern");
     let told = run(&mut app, "alloc 4G", r#""error":"12 pages wanted""#);
     assert_eq!(told, "alloc 4G: 12 pages wanted");
 }

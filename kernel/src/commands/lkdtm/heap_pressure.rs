@@ -1,18 +1,16 @@
-//! Holding the heap full on purpose: what `stress heap` does, so that it is seen that a DIMM is answered
-//! and every command works when there is nothing left but the reserve.
+//! Fills the heap for `stress heap`, to test that DIMMs are answered and commands work with only the reserve left.
 //!
 //! ```text
 //!  newest -> [Link|......]  -> [Link|...] -> [Link|......] -> (empty)
 //! ```
 //!
-//! Each block is the list's next link and otherwise unused room, so holding memory needs none beside it.
-//! Neighbours: `heap` is asked for blocks until it has none; the shell calls.
+//! Each block holds the link to the next one, so the list needs no other memory. Neighbour: `memory::heap`.
 
 use crate::sync::{Mutex, Rank};
 use alloc::vec::Vec;
 use core::mem::{size_of, take};
 
-/// A block that is held: a vector with one link in it and more room.
+/// A held block: a vector with one link and unused capacity.
 struct Link {
     before: Vec<Link>,
 }
@@ -22,20 +20,20 @@ struct Ballast {
     bytes: u64,
 }
 
-/// Links that the largest block tried has room for: 6 MiB.
+/// The capacity of the largest block, in links: 6 MiB.
 const MOST: usize = 1 << 18;
 
 static BALLAST: Mutex<Ballast> = Mutex::new(Rank::Ballast, Ballast { newest: Vec::new(), bytes: 0 });
 
-/// Takes all of the heap that can be had, in the largest blocks there are, and holds it. Returns the bytes
-/// that are held now. Not to be called with the reserve open.
+/// Allocates the whole heap, in the largest possible blocks. Returns the bytes held. Do not call it with the reserve
+/// open.
 pub fn fill() -> u64 {
     let mut ballast = BALLAST.lock();
-    let mut room = MOST;
-    while room > 0 {
+    let mut capacity = MOST;
+    while capacity > 0 {
         let mut block = Vec::new();
-        if block.try_reserve_exact(room).is_err() {
-            room /= 2;
+        if block.try_reserve_exact(capacity).is_err() {
+            capacity /= 2;
             continue;
         }
         ballast.bytes += (block.capacity() * size_of::<Link>()) as u64;
@@ -45,10 +43,10 @@ pub fn fill() -> u64 {
     ballast.bytes
 }
 
-/// Gives back all that is held, and tells how many bytes that were.
+/// Frees all blocks. Returns the bytes freed.
 pub fn drop_all() -> u64 {
     let mut ballast = BALLAST.lock();
-    // One by one: dropping the newest block alone would go down the whole list on the stack.
+    // One by one: dropping the newest block would recurse through the whole list.
     while let Some(Link { before }) = ballast.newest.pop() {
         ballast.newest = before;
     }

@@ -1,7 +1,7 @@
 //! Deliberate memory errors (double free, ...): the allocator must detect each one and report it without side effects.
 //!
-//! Invariant: each error returns the memory it takes. The one word that is written wrongly lies in a free frame, and only
-//! while that is watched. Neighbours: `carapace_mm::allocate` refuses, `carapace_mm::poison` detects.
+//! Invariants: each error frees the memory that it allocates, and the erroneous write goes to a poisoned free frame.
+//! Neighbours: `carapace_mm::allocate` refuses, `carapace_mm::poison` detects.
 
 use crate::memory::core;
 use ::core::fmt;
@@ -14,27 +14,27 @@ use carapace_mm::machine::Machine;
 use carapace_mm::memory::Block;
 use carapace_mm::poison::Mode;
 
-/// What can be done wrong.
+/// A deliberate error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misuse {
-    /// A block is freed twice.
+    /// Frees a block twice.
     DoubleFree,
-    /// A frame inside of an allocated block is freed.
+    /// Frees a frame inside an allocated block.
     MiddleFree,
-    /// A frame is freed that somebody else has: the first of boot memory's memmap.
+    /// Frees a frame with another owner: the first of boot memory's memmap.
     ForeignFree,
-    /// A frame is freed that is not there.
+    /// Frees an absent frame.
     AbsentFree,
-    /// A frame is written to after it was freed.
+    /// Writes to a freed frame.
     WriteFreed,
 }
 
 impl Misuse {
-    /// All of them.
+    /// All errors.
     pub const ALL: [Misuse; 5] =
         [Misuse::DoubleFree, Misuse::MiddleFree, Misuse::ForeignFree, Misuse::AbsentFree, Misuse::WriteFreed];
 
-    /// As it is typed.
+    /// The name in the shell.
     pub const fn name(self) -> &'static str {
         match self {
             Misuse::DoubleFree => "double-free",
@@ -45,80 +45,80 @@ impl Misuse {
         }
     }
 
-    /// The misuse of that name.
+    /// The error with this name.
     pub fn named(name: &str) -> Option<Misuse> {
         Misuse::ALL.into_iter().find(|misuse| misuse.name() == name)
     }
 }
 
-/// Why a misuse was refused, or not done.
+/// Why the error had no effect, or was not detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// As it should be.
+    /// The allocator refused the free, as it should.
     Free(FreeError),
-    /// No block is free to misuse.
+    /// No free block is left for the test.
     NoMemory,
-    /// Nobody would see it: memory is not poisoned.
-    NotWatched,
-    /// It was taken for right.
-    Unnoticed(Pfn),
+    /// Page poisoning is off, so the write would not be detected.
+    NotPoisoned,
+    /// The allocator did not detect the error.
+    Undetected(Pfn),
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refused::Free(error) => write!(f, "refused: {error}"),
-            Refused::NoMemory => write!(f, "no memory is free to misuse"),
-            Refused::NotWatched => write!(f, "freed memory is not watched: 'poison on' comes first"),
-            Refused::Unnoticed(pfn) => {
-                write!(f, "frame {pfn} was freed that must not be: nobody has noticed")
+            Refused::NoMemory => write!(f, "no free memory for the test"),
+            Refused::NotPoisoned => write!(f, "page poisoning is off: run 'poison on' first"),
+            Refused::Undetected(pfn) => {
+                write!(f, "NOT detected: the invalid free of frame {pfn} succeeded")
             }
         }
     }
 }
 
-/// Where in the frame a freed one is written to.
+/// The offset of the erroneous write in the frame.
 const OFFSET: u64 = 24;
 
 fn take(order: Order) -> Result<Block, Refused> {
     core().allocate_block(order, None, Mobility::Movable).ok_or(Refused::NoMemory)
 }
 
-/// A free that has to be refused.
-fn wrongly(freed: Result<Order, FreeError>, pfn: Pfn) -> Refused {
+/// The result of a free that must be refused.
+fn refused(freed: Result<Order, FreeError>, pfn: Pfn) -> Refused {
     match freed {
-        Ok(_) => Refused::Unnoticed(pfn),
+        Ok(_) => Refused::Undetected(pfn),
         Err(error) => Refused::Free(error),
     }
 }
 
 impl Misuse {
-    /// Does it; the frame, where it is one that nobody can refuse.
+    /// Makes the error. Returns the frame of an erroneous write, which cannot be refused.
     ///
     /// # Errors
     /// See [`Refused`].
     pub fn commit(self) -> Result<Pfn, Refused> {
         match self {
             Misuse::DoubleFree => {
-                // Of order 2: such blocks do not go through the cache of single frames.
+                // Blocks of order 2 bypass the frame cache.
                 let block = take(Order(2))?;
                 core().free_block(block.head).map_err(Refused::Free)?;
-                Err(wrongly(core().free_block(block.head), block.head))
+                Err(refused(core().free_block(block.head), block.head))
             }
             Misuse::MiddleFree => {
                 let block = take(Order(2))?;
                 let inside = block.head.offset(1);
-                let refused = wrongly(core().free_block(inside), inside);
+                let result = refused(core().free_block(inside), inside);
                 core().free_block(block.head).map_err(Refused::Free)?;
-                Err(refused)
+                Err(result)
             }
             Misuse::ForeignFree => {
                 let boot = core().resource(ResourceId(0)).ok_or(Refused::NoMemory)?;
-                Err(wrongly(core().free_block(boot.memmap_start), boot.memmap_start))
+                Err(refused(core().free_block(boot.memmap_start), boot.memmap_start))
             }
             Misuse::AbsentFree => {
                 let absent = Pfn(MAX_PFN.0 - 1);
-                Err(wrongly(core().free_block(absent), absent))
+                Err(refused(core().free_block(absent), absent))
             }
             Misuse::WriteFreed => write_freed(),
         }
@@ -127,13 +127,13 @@ impl Misuse {
 
 fn write_freed() -> Result<Pfn, Refused> {
     if core().poison_info().mode == Mode::Off {
-        return Err(Refused::NotWatched);
+        return Err(Refused::NotPoisoned);
     }
     let block = take(Order(0))?;
     core().free_block(block.head).map_err(Refused::Free)?;
     let word = direct(block.head.start()).offset(OFFSET);
-    // SAFETY: an aligned word of a frame that was just freed: mapped, the core's own, and nothing refers to it. The core
-    // has filled it with poison, and to find a changed word there is what it does.
+    // SAFETY: an aligned word of a frame that was just freed: it is mapped, the core owns it, and nothing refers to it. The
+    // core has poisoned it and is able to detect the changed word.
     unsafe { core().edit_tables(|_, machine| machine.store(word, 0x0bad_0bad_0bad_0bad)) };
     Ok(block.head)
 }

@@ -1,8 +1,8 @@
-//! Faults provoked on purpose, as Linux's `lkdtm` does: `fail` (a step of an add or a removal), `stress` (a full heap),
-//! `misuse` (wrong frees and writes), `panic` (faults of the CPU, panics under a lock).
+//! Provoked faults, like Linux's `lkdtm`: `fail` (a step of an add or a removal), `stress` (a full heap), `misuse`
+//! (invalid frees and writes), `panic` (CPU faults, panics under a lock).
 //!
-//! Each shows that the kernel detects the fault, names it, and leaves no trace but the report. Neighbours: `misuse`
-//! and [`heap_pressure`] do it to memory, [`cpu_faults`] to the CPU; `poison` watches freed memory.
+//! Each tests that the kernel detects and reports the fault without side effects. Neighbours: `misuse` and
+//! [`heap_pressure`] provoke memory errors, [`cpu_faults`] CPU faults; `poison` detects writes to freed memory.
 
 mod cpu_faults;
 mod heap_pressure;
@@ -30,9 +30,9 @@ pub static FAIL: Command = Command {
     operand_help: &[
         (
             "STEP",
-            "Of an addition: check, direct-map, vmemmap, region, online. Of a removal: isolate, migrate, hand-over, unmap-vmemmap, unmap-direct-map, remove.",
+            "Of an add: check, direct-map, vmemmap, region, online. Of a removal: isolate, migrate, hand-over, unmap-vmemmap, unmap-direct-map, remove.",
         ),
-        ("N", "How many times; 1 without it, 0 for no longer."),
+        ("N", "The number of failures, 1 by default. 0 cancels."),
     ],
     words: |word| Step::ALL.iter().for_each(|step| word(step.name())),
     flags: &[JSON],
@@ -43,9 +43,9 @@ pub static FAIL: Command = Command {
 /// `stress`.
 pub static STRESS: Command = Command {
     name: "stress",
-    summary: "uses the kernel's heap up to its reserve; off gives it back",
+    summary: "fills the kernel heap up to its reserve; off frees it again",
     operands: Operands::one("heap|off"),
-    operand_help: &[("heap", "Takes all that may be taken."), ("off", "Gives it back.")],
+    operand_help: &[("heap", "Allocates all but the reserve."), ("off", "Frees it again.")],
     words: |word| ["heap", "off"].into_iter().for_each(word),
     flags: &[JSON],
     example: "stress off",
@@ -55,16 +55,16 @@ pub static STRESS: Command = Command {
 /// `misuse`.
 pub static MISUSE: Command = Command {
     name: "misuse",
-    summary: "makes a memory error, to see that it is detected",
+    summary: "makes a memory error, to test that it is detected",
     operands: Operands::one("WHAT"),
     operand_help: &[
         ("double-free", "Frees a block twice."),
-        ("middle-free", "Frees a frame inside of an allocated block."),
+        ("middle-free", "Frees a frame inside an allocated block."),
         ("foreign-free", "Frees a frame of boot memory's memmap."),
-        ("absent-free", "Frees a frame that is not there."),
+        ("absent-free", "Frees an absent frame."),
         (
             "write-freed",
-            "Writes to a frame that is free, while poison is on: check tells, and so does the log when it is allocated.",
+            "Writes to a free frame while poison is on: check reports it, and the log when the frame is allocated.",
         ),
     ],
     words: |word| Misuse::ALL.iter().for_each(|misuse| word(misuse.name())),
@@ -76,26 +76,23 @@ pub static MISUSE: Command = Command {
 /// `panic`.
 pub static PANIC: Command = Command {
     name: "panic",
-    summary: "stops the kernel by a panic or a fault, to see the report",
+    summary: "stops the kernel with a panic or a fault, to test the report",
     operands: Operands::optional("[FAULT|LOCK]"),
     operand_help: &[
-        ("stack", "Uses up the stack, and touches the guard page below it."),
+        ("stack", "Overflows the stack into its guard page."),
         ("null", "Reads address 0."),
-        ("absent", "Reads memory that is not there."),
-        (
-            "descriptor",
-            "Reads the page descriptor of a frame that is not there: the report names its section.",
-        ),
+        ("absent", "Reads absent memory."),
+        ("descriptor", "Reads the page descriptor of an absent frame: the report names its section."),
         ("code", "Writes to the kernel's own code."),
-        ("data", "Runs data as code."),
-        ("code-alias", "Writes to the kernel's code where the direct map has it."),
-        ("run-alias", "Runs the kernel's code where the direct map has it."),
+        ("data", "Executes data."),
+        ("code-alias", "Writes to the kernel's code through the direct map."),
+        ("run-alias", "Executes the kernel's code through the direct map."),
         ("heap-end", "Writes behind the heap's end."),
         (
             "page-tables, region, heap, log, serial",
-            "Panics while that lock is held: the report waits for none.",
+            "Panics while that lock is held: the report must not wait for it.",
         ),
-        ("handler", "Lets an interrupt handler find a lock taken."),
+        ("handler", "Makes an interrupt handler find a lock held."),
     ],
     words: |word| Fault::ALL.iter().for_each(|fault| word(fault.name())),
     example: "panic descriptor",
@@ -107,7 +104,7 @@ pub async fn fail(invocation: &Invocation<'_>) -> Outcome {
     let mut only = None;
     if let Some(name) = invocation.operand(0) {
         let unknown =
-            || Failure::of(format_args!("there is no step '{name}' that can fail (fail alone lists them)"));
+            || Failure::of(format_args!("there is no step '{name}' (fail without operands lists them)"));
         let step = Step::named(name).ok_or_else(unknown)?;
         let times = parse::integer(invocation.operand(1).unwrap_or("1"), "a number of times");
         let times = u32::try_from(times.map_err(Failure::of)?);
@@ -123,9 +120,9 @@ pub async fn fail(invocation: &Invocation<'_>) -> Outcome {
         (Some(step), Format::Table) => {
             let FailRow { of, step, times } = row(step);
             match times {
-                0 => writeln!(Out, "no {of} is made to fail at {step}")?,
-                1 => writeln!(Out, "the next {of} fails at {step}")?,
-                _ => writeln!(Out, "the next {times} of {of} fail at {step}")?,
+                0 => writeln!(Out, "no {of} will fail at {step}")?,
+                1 => writeln!(Out, "the next {of} will fail at {step}")?,
+                _ => writeln!(Out, "the next {times} operations of kind {of} will fail at {step}")?,
             }
         }
         (None, format) => {
@@ -144,7 +141,7 @@ pub async fn stress(invocation: &Invocation<'_>) -> Outcome {
         Some("off") => (0, heap_pressure::drop_all()),
         other => {
             let other = other.unwrap_or_default();
-            return Err(Failure::of(format_args!("'{other}' is nothing to stress: heap, or off to end it")));
+            return Err(Failure::of(format_args!("'{other}' is neither heap nor off")));
         }
     };
     let heap::HeapStats { left, reserve_bytes, .. } = heap::stats();
@@ -154,10 +151,10 @@ pub async fn stress(invocation: &Invocation<'_>) -> Outcome {
         }
         Format::Table => {
             match held {
-                0 => write!(Out, "{} given back", Size(freed))?,
+                0 => write!(Out, "{} freed", Size(freed))?,
                 held => write!(Out, "{} held until 'stress off'", Size(held))?,
             }
-            writeln!(Out, "; {} left, and {} of reserve for hotplug", Size(left), Size(reserve_bytes))?;
+            writeln!(Out, "; {} left, and a reserve of {} for hotplug", Size(left), Size(reserve_bytes))?;
         }
     }
     Ok(())
@@ -173,7 +170,7 @@ pub async fn misuse(invocation: &Invocation<'_>) -> Outcome {
     let pfn = misuse.commit().map_err(Failure::of)?.0;
     match invocation.format() {
         Format::Json => output::object(&mut Out, &MisuseRow { pfn })?,
-        Format::Table => writeln!(Out, "frame {pfn:#x} was written to while it was free")?,
+        Format::Table => writeln!(Out, "wrote to frame {pfn:#x}, which is free")?,
     }
     Ok(())
 }
