@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use tests::corrupt_elf::{self, Fault};
 use tests::guest::LIMIT;
 use tests::qmp::Monitor;
-use tests::serial::retry;
+use tests::serial::{Serial, retry};
 use tests::{Machine, Plan};
+
+/// The CPU's interrupt flag.
+const INTERRUPTS_ON: u32 = 1 << 9;
 
 /// Starts the guest; it has to end by itself with this status and this message.
 #[track_caller]
@@ -80,32 +83,78 @@ fn least_cpu() {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves that a machine that is not known to be QEMU's gets nothing written to QEMU's exit port: a microvm has the
-/// device, but no PCI that says whose it is, so the shim stops the CPU after its message. Fails when it writes there.
-#[test]
-fn no_exit_port_elsewhere() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let shim = Path::new(&Plan::new(Machine::Q35).kernel_file()).with_file_name("carapace-boot");
-    let (serial, qmp) = (directory.path().join("serial"), directory.path().join("qmp"));
+/// A microvm: it has QEMU's exit port, clock chip and fw_cfg, but no PCI that says that it is QEMU's. `arguments` are
+/// QEMU's, too.
+#[track_caller]
+fn start_microvm(directory: &Path, arguments: &str) -> (Qemu, Monitor) {
+    let kernel = Plan::new(Machine::Q35).kernel_file();
+    let shim = Path::new(&kernel).with_file_name("carapace-boot");
+    let qmp = directory.join("qmp");
     let line = format!(
-        "qemu-system-x86_64 -accel tcg -machine microvm -cpu qemu64,-nx -display none -nodefaults \
-         -device isa-debug-exit,iobase=0xf4,iosize=4 -kernel {} -serial file:{} -qmp unix:{},server=on,wait=off",
+        "qemu-system-x86_64 -accel tcg -machine microvm,rtc=on -m 256M -display none -nodefaults \
+         -device isa-debug-exit,iobase=0xf4,iosize=4 -kernel {} -initrd {kernel} \
+         -qmp unix:{},server=on,wait=off {arguments}",
         shim.display(),
-        serial.display(),
         qmp.display()
     );
-    let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    let _qemu = Qemu::start(&line, Stdio::null(), Stdio::inherit(), Stdio::inherit()).expect("QEMU starts");
+    let line: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let qemu = Qemu::start(&line, Stdio::null(), Stdio::inherit(), Stdio::inherit()).expect("QEMU starts");
     let socket = retry(LIMIT, || UnixStream::connect(&qmp)).expect("QEMU's monitor");
-    let mut monitor = Monitor::new(socket).expect("QEMU's monitor");
+    (qemu, Monitor::new(socket).expect("QEMU's monitor"))
+}
+
+/// Waits until the CPU has stopped for ever: halted, with interrupts off. Had the exit port been written to, QEMU would be
+/// gone, and the monitor with it.
+#[track_caller]
+fn wait_stopped(monitor: &mut Monitor) {
     let start = Instant::now();
-    // Had it written to the port, QEMU would be gone, and the monitor with it.
-    while !monitor.human("info registers").expect("QEMU runs").contains("HLT=1") {
+    loop {
+        let registers = monitor.human("info registers").expect("QEMU runs");
+        // EFL or RFL, by the CPU's mode.
+        let flags = registers.split("FL=").nth(1).and_then(|rest| u32::from_str_radix(&rest[..8], 16).ok());
+        if registers.contains("HLT=1") && flags.expect("the flags") & INTERRUPTS_ON == 0 {
+            return;
+        }
         assert!(start.elapsed() < LIMIT, "the CPU does not stop");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Proves that the shim writes nothing to QEMU's exit port on a machine that is not known to be QEMU's: it stops the CPU
+/// after its message. Fails when it writes there.
+#[test]
+fn no_exit_port_elsewhere() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let serial = directory.path().join("serial");
+    let arguments = format!("-cpu qemu64,-nx -serial file:{}", serial.display());
+    let (_qemu, mut monitor) = start_microvm(directory.path(), &arguments);
+    wait_stopped(&mut monitor);
     let said = std::fs::read_to_string(&serial).expect("the serial line's file");
     assert!(said.contains("the CPU has no NX (non-executable pages);"), "{said}");
+}
+
+/// Proves that shim and kernel write neither to QEMU's exit port nor to the restart guard's byte of CMOS RAM on a machine
+/// that is not known to be QEMU's, from the start to a panic. Fails when one of them writes without the proof.
+#[test]
+fn no_port_of_qemu_elsewhere() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let serial = directory.path().join("serial");
+    let arguments = format!("-S -serial unix:{},server=on,wait=off", serial.display());
+    let (_qemu, mut monitor) = start_microvm(directory.path(), &arguments);
+    let mut serial = Serial::connect(&serial, LIMIT).expect("the serial line");
+    let mut tell = |line: &str| monitor.human(line).expect("QEMU runs");
+    // A value that is no count of the shim's.
+    for line in ["o /b 0x70 0x72", "o /b 0x71 0x55", "cont"] {
+        tell(line);
+    }
+    serial.wait_prompt(LIMIT).expect("the prompt");
+    tell("o /b 0x70 0x72");
+    let byte = tell("i /b 0x71");
+    assert!(byte.contains("0x55"), "{byte}");
+    serial.send(b"panic\n").expect("the guest reads its line");
+    let last = |all: &str| all.contains("; resources: 1").then_some(());
+    serial.wait(0, LIMIT, last).expect("the report's last line");
+    wait_stopped(&mut monitor);
 }
 
 /// Proves that memory too small for the kernel's image gives status 41 and no half-loaded kernel.
