@@ -59,7 +59,8 @@ fn main() {
     }
     if is_selected("carapace") {
         let regions = [1, 16, 256].into_iter().filter(|&regions| only.is_none_or(|only| only == regions));
-        regions.for_each(|regions| print("carapace", regions, &all, Carapace::new(regions)));
+        regions
+            .for_each(|regions| Carapace::with(regions, |frames| print("carapace", regions, &all, frames)));
     }
     if is_selected("buddy_system_allocator") {
         print("buddy_system_allocator", 1, &all, SystemBuddy::new());

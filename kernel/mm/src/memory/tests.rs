@@ -24,6 +24,7 @@ mod requests;
 mod rollback;
 mod stress;
 mod surprise_removal;
+mod threads;
 mod total;
 mod try_stats;
 

@@ -18,6 +18,7 @@
 //! [`SimMachine::boot`] builds the loader's tables without `page_table`, so that an error there does not hide itself.
 //! Neighbours: the tests of every module of this crate; `model` is a machine under load.
 
+pub mod flat;
 mod memory;
 pub mod model;
 mod tlb;
@@ -384,19 +385,28 @@ impl State {
 ///
 /// # Errors
 /// Those of [`Memory::boot`](crate::Memory::boot).
-#[expect(unsafe_code, reason = "a simulated machine has nothing to harm")]
 pub fn boot(
     memory: &crate::Memory<SimMachine>,
     boot: BootMemory<'_>,
     early: &mut BootAllocator,
     left_out: &mut dyn FnMut(PfnRange),
 ) -> Result<(), BootError> {
-    // SAFETY: a wrong root or range makes the simulation panic or the core's checks fail. Simulated memory gives no
-    // access to memory of the host program.
+    boot_any(memory, boot, early, left_out)
+}
+
+/// The same for each machine of this module.
+#[expect(unsafe_code, reason = "a simulated machine has nothing to harm")]
+fn boot_any<M: Machine>(
+    memory: &crate::Memory<M>,
+    boot: BootMemory<'_>,
+    early: &mut BootAllocator,
+    left_out: &mut dyn FnMut(PfnRange),
+) -> Result<(), BootError> {
+    // SAFETY: `M` is a machine of this module. A wrong root or range makes the simulation panic or the core's checks
+    // fail. Simulated memory gives no access to memory of the host's program.
     unsafe { memory.boot(boot, early, left_out) }
 }
 
-/// Builds a loader's direct map: 2 MiB and 4 KiB leaves, writable, not executable.
 struct Loader<'a> {
     memory: &'a mut Memory,
     root: Pfn,
