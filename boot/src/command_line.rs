@@ -1,26 +1,25 @@
-//! The shim's command line (QEMU's `-append`): one option, other words are left alone.
+//! The shim's command line (QEMU's `-append`). It has one option; other words are ignored.
 //!
-//! `acpi=ADDRESS+LENGTH`, both as `0x...`: the firmware's tables are not used, but those that lie there in RAM,
-//! with their RSDP first. The kernel sees that memory as ACPI tables of the memory map. It is how tests give the
-//! kernel tables that no firmware would make: QEMU's `-device loader,file=FILE,addr=ADDRESS,force-raw=on` puts
-//! them there.
+//! `acpi=ADDRESS+LENGTH`, both as `0x...`: replaces the firmware's tables by those at that address in RAM, RSDP first. The
+//! memory map shows that memory as ACPI tables. Tests use it to give the kernel malformed tables, which QEMU's
+//! `-device loader,file=FILE,addr=ADDRESS,force-raw=on` loads.
 
 use crate::range::PhysRange;
 use crate::start_info::READABLE;
 use core::fmt;
 
-/// The most bytes of a command line that are read.
+/// The maximum length of a command line.
 pub const MAX_LENGTH: usize = 4096;
 const OPTION: &[u8] = b"acpi=";
 
-/// Why the command line is not followed.
+/// Why the command line is rejected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CommandLineError {
     /// The option's value is not two numbers `0xADDRESS+0xLENGTH`.
     Syntax,
     /// The tables are empty, at 0, or not below 4 GiB.
     OutOfReach {
-        /// Where they are said to lie.
+        /// Their address.
         at: u64,
     },
 }
@@ -34,7 +33,7 @@ impl fmt::Display for CommandLineError {
     }
 }
 
-/// Where the tables lie that are to be used, if the line names any. A later option wins.
+/// The range of the tables that the line names, if any. The last option wins.
 pub fn tables(line: &[u8]) -> Result<Option<PhysRange>, CommandLineError> {
     let words = line.split(u8::is_ascii_whitespace);
     let Some(value) = words.filter_map(|word| word.strip_prefix(OPTION)).next_back() else { return Ok(None) };
@@ -56,7 +55,8 @@ fn number(text: &str) -> Result<u64, CommandLineError> {
 mod tests {
     use super::*;
 
-    /// Proves that the option is found among other words, and that the last one wins.
+    /// Proves that the option is found among other words, and that the last one wins. Fails when a word that only contains
+    /// it matches.
     #[test]
     fn tables_are_named() {
         assert_eq!(tables(b""), Ok(None));
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(tables(b" acpi=0x1000+0x10  acpi=0x4000000+0x1234\n"), Ok(Some(range)));
     }
 
-    /// Proves that no bad value is taken for a place.
+    /// Proves that bad values are refused. Fails when one is accepted as an address.
     #[test]
     fn bad_values_are_refused() {
         for bad in ["", "0x1000", "0x1000+", "+0x10", "1000+0x10", "0x+0x1", "0x1000+0x-1", "0x1000+0x1+0x1"]

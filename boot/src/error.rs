@@ -1,4 +1,4 @@
-//! Why the shim gave up, as a sentence and as the exit status of QEMU.
+//! The shim's errors: their messages and QEMU's exit status.
 
 use crate::command_line::CommandLineError;
 use crate::kernel_file::KernelError;
@@ -12,26 +12,26 @@ use core::fmt;
 pub enum BootError {
     /// The loader passed no module.
     NoKernel,
-    /// The module is not a kernel this shim can load.
+    /// The module is not a loadable kernel.
     Kernel(KernelError),
-    /// The memory map has no room for `what`.
+    /// Not enough contiguous memory for `what`.
     OutOfMemory {
         /// What the memory was for.
         what: &'static str,
-        /// How much was asked for, in bytes.
+        /// The requested bytes.
         bytes: u64,
     },
-    /// The structure that the PVH loader passed is wrong.
+    /// The PVH loader's structure is invalid.
     StartInfo(StartInfoError),
-    /// The command line asks for what cannot be.
+    /// The command line is invalid.
     CommandLine(CommandLineError),
-    /// The memory map is wrong.
+    /// The memory map is invalid.
     Map(MapError),
-    /// The kernel asks for virtual addresses it cannot have.
+    /// The kernel requests impossible virtual addresses.
     Placement(PlacementError),
-    /// Two mappings meet at a virtual address.
+    /// Two mappings overlap at a virtual address.
     MappedTwice {
-        /// What was to be mapped.
+        /// The mapping.
         what: &'static str,
         /// The virtual address.
         at: u64,
@@ -39,12 +39,12 @@ pub enum BootError {
 }
 
 impl BootError {
-    /// The exit status QEMU ends with by isa-debug-exit: always odd, never 33 (the kernel's own).
+    /// QEMU's exit status by isa-debug-exit: always odd, never 33 (the kernel's own).
     pub const fn status(&self) -> u8 {
         match self {
             BootError::NoKernel => 35,
             BootError::Kernel(_) => 37,
-            // 39 and 45 are given by the 32-bit entry code: a CPU that lacks a feature, and too many restarts
+            // The 32-bit entry code uses 39 (missing CPU feature) and 45 (too many restarts).
             BootError::OutOfMemory { .. } => 41,
             BootError::StartInfo(_)
             | BootError::CommandLine(_)
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::range::PhysRange;
 
-    /// Proves that each kind of error ends QEMU with the status that is promised, and says something.
+    /// Proves that each error has its documented exit status and a message. Fails when a status changes.
     #[test]
     fn statuses() {
         let range = PhysRange::new(0x1000, 0x2000);

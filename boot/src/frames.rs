@@ -1,4 +1,4 @@
-//! Which frames the shim takes, and the memory map it hands over.
+//! The shim's frame allocator, and the memory map for the kernel.
 //!
 //! ```text
 //! usable   |..........|shim|..................|module|............|
@@ -6,9 +6,10 @@
 //!           left alone)
 //! ```
 //!
-//! Frames are taken from the low end of the first hole with enough room. The shim's own image is
-//! left alone while it runs and is handed over as usable; its trampoline page and the kernel's
-//! file stay taken. Invariant: what is taken never overlaps the shim, the module or itself.
+//! Frames come from the low end of the first large enough hole. The shim's own image is not
+//! allocated while it runs, and is usable memory for the kernel; its trampoline page and the
+//! kernel's file stay allocated. Invariant: allocated frames never overlap the shim, the module or
+//! each other.
 
 use crate::memory_map::{MAX_ENTRIES, MapError, MemoryMap, Ranges, subtract};
 use crate::range::{PAGE, PhysRange};
@@ -16,12 +17,12 @@ use crate::start_info::READABLE;
 use arrayvec::ArrayVec;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 
-/// Regions the handed-over memory map has room for.
+/// The most regions of the kernel's memory map.
 pub const MAX_REGIONS: usize = 2 * MAX_ENTRIES;
-/// Memory below is left to whoever needs it for real-mode code.
+/// Memory below stays free for real-mode code.
 const FIRST: u64 = 1 << 20;
 
-/// What must not be taken, beside what the memory map says.
+/// Memory that must not be allocated, in addition to the memory map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Occupied {
     /// The shim's image: free again when the kernel runs.
@@ -38,12 +39,12 @@ struct Hole {
     next: u64,
 }
 
-/// Frames in a row that were taken and are nobody else's: whoever holds this may use them. It cannot be copied.
+/// Contiguous allocated frames, owned exclusively by the holder of this value. It cannot be copied.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Taken(PhysRange);
 
 impl Taken {
-    /// Where they lie.
+    /// The frames.
     pub const fn range(&self) -> PhysRange {
         self.0
     }
@@ -57,18 +58,18 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// All usable memory of `map` from 1 MiB to 4 GiB but for what is `occupied`.
+    /// All usable memory of `map` from 1 MiB to 4 GiB, except what is `occupied`.
     ///
     /// # Safety
     ///
-    /// `map` is the machine's, nothing but what is `occupied` is in use of its usable memory there, and no other `Frames`
-    /// has it. Otherwise [`Taken`] is no proof of anything.
+    /// `map` is the machine's, only the `occupied` part of its usable memory is in use, and no other `Frames` manages it.
+    /// [`Taken`] proves ownership only then.
     pub unsafe fn new(map: &MemoryMap, occupied: Occupied) -> Result<Frames, MapError> {
         let mut free = Ranges::new();
         for range in map.usable() {
             let range = range.intersection(PhysRange::new(FIRST, READABLE.end));
             if !range.is_empty() {
-                free.push(range); // never more than `usable` has, so there is room
+                free.push(range); // not more than `usable` has, so it fits
             }
         }
         let kept = [occupied.trampoline.rounded_outward(), occupied.module.rounded_outward()];
@@ -79,7 +80,7 @@ impl Frames {
         Ok(Frames { holes, kept })
     }
 
-    /// Takes `pages` frames in a row below 4 GiB, with whatever they hold.
+    /// Allocates `pages` contiguous frames below 4 GiB, uninitialised.
     pub fn take(&mut self, pages: u64) -> Option<Taken> {
         let size = pages.checked_mul(PAGE)?;
         let hole = self.holes.iter_mut().find(|hole| hole.range.end - hole.next >= size)?;
@@ -88,8 +89,8 @@ impl Frames {
         Some(Taken(PhysRange::new(start, hole.next)))
     }
 
-    /// The memory map for the kernel, sorted: usable frames, what stays taken (kind `Bootloader`)
-    /// and the firmware's other entries as they were (kind `UnknownBios` with the e820 kind).
+    /// The memory map for the kernel, sorted: usable frames, allocated ones (kind `Bootloader`), and
+    /// the firmware's other entries unchanged (kind `UnknownBios` with the e820 kind).
     pub fn regions(&self, map: &MemoryMap) -> Result<ArrayVec<MemoryRegion, MAX_REGIONS>, MapError> {
         let mut taken: Ranges = self.kept.iter().copied().filter(|range| !range.is_empty()).collect();
         for hole in &self.holes {
@@ -147,8 +148,8 @@ mod tests {
         unsafe { Frames::new(map, occupied(module)) }.unwrap()
     }
 
-    /// Proves that frames come from the first hole with room, never from below 1 MiB, from above
-    /// 4 GiB, from the shim or from the module, until there are none.
+    /// Proves that frames come from the first large enough hole, never from below 1 MiB, above
+    /// 4 GiB, the shim or the module, until none are left. Fails when an occupied frame is allocated.
     #[test]
     fn taken_frames_avoid_what_is_occupied() {
         let module = PhysRange::new(2 * MIB, 2 * MIB + 0x1234);
@@ -170,8 +171,9 @@ mod tests {
         assert!(frames.take(u64::MAX).is_none());
     }
 
-    /// Proves that the regions handed over tile the usable memory, with exactly the taken frames,
-    /// the trampoline and the module as `Bootloader`, and the other entries unchanged.
+    /// Proves that the kernel's regions tile the usable memory, with exactly the allocated frames,
+    /// the trampoline and the module as `Bootloader`, and the other entries unchanged. Fails when a
+    /// frame is missing or listed twice.
     #[test]
     fn regions_tile_the_usable_memory() {
         let module = PhysRange::new(3 * MIB, 3 * MIB + 0x1234);
@@ -196,7 +198,8 @@ mod tests {
         assert_eq!(got, expected);
     }
 
-    /// Proves that a module outside of usable memory or of size zero makes no region of its own.
+    /// Proves that a module outside of usable memory or of size zero makes no region. Fails when an
+    /// empty region is listed.
     #[test]
     fn empty_module() {
         let map = map(&[(MIB, 3 * MIB, 1)]);

@@ -1,8 +1,8 @@
-//! Whether a file is a kernel that can be loaded, and what of it goes where.
+//! Checks that a file is a loadable kernel, and finds its segments.
 //!
 //! Invariants of a [`KernelFile`]: its segments are sorted, share no page, lie in one half of the
 //! canonical address space and within [`MAX_IMAGE`] bytes; none is writable and executable; each
-//! one's data is not longer than its place in memory; the entry lies in an executable segment.
+//! one's data is not longer than its memory; the entry is in an executable segment.
 
 use crate::range::PAGE;
 use arrayvec::ArrayVec;
@@ -13,12 +13,12 @@ use elf::endian::LittleEndian;
 use elf::segment::ProgramHeader;
 use elf::{ElfBytes, abi, file::Class};
 
-/// Bytes of virtual memory a kernel image may span.
+/// The maximum size of a kernel image in virtual memory.
 pub const MAX_IMAGE: u64 = 256 << 20;
-/// Loadable segments a kernel may have.
+/// The most loadable segments.
 pub const MAX_SEGMENTS: usize = 16;
 
-/// Why a file is not loaded.
+/// Why a file is rejected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KernelError {
     /// The file is no ELF file, or its headers point outside of it.
@@ -45,7 +45,7 @@ pub enum KernelError {
     Span,
     /// The entry lies in no executable segment.
     Entry(u64),
-    /// There is no `.bootloader-config`: the kernel was not made for `bootloader_api`.
+    /// No `.bootloader-config`: not a `bootloader_api` kernel.
     NoConfig,
     /// `.bootloader-config` is not one of `bootloader_api` 0.11.
     Config(&'static str),
@@ -58,7 +58,7 @@ impl fmt::Display for KernelError {
         match self {
             KernelError::NotElf => write!(f, "not an ELF file"),
             KernelError::NotElf64 => write!(f, "not an ELF64 file"),
-            KernelError::Machine(machine) => write!(f, "made for ELF machine {machine}, not for x86-64 (62)"),
+            KernelError::Machine(machine) => write!(f, "its ELF machine is {machine}, not x86-64 (62)"),
             KernelError::Type(kind) => write!(f, "ELF type {kind} is no executable"),
             KernelError::NoSegments => write!(f, "no loadable segment"),
             KernelError::TooManySegments => write!(f, "more than {MAX_SEGMENTS} loadable segments"),
@@ -83,7 +83,7 @@ impl fmt::Display for KernelError {
     }
 }
 
-/// What may be done with a segment's pages.
+/// The access rights of a segment's pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rights {
     /// Read.
@@ -94,16 +94,16 @@ pub enum Rights {
     Write,
 }
 
-/// A loadable segment. Addresses are the file's own, before any relocation.
+/// A loadable segment. Its addresses are those in the file, before relocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
     /// The first byte's virtual address.
     pub start: u64,
-    /// Bytes in memory; what `data` does not fill is zero.
+    /// The size in memory. Bytes behind `data` are zero.
     pub size: u64,
     /// The bytes from the file.
     pub data: &'a [u8],
-    /// What may be done with it.
+    /// Its access rights.
     pub rights: Rights,
 }
 
@@ -113,7 +113,7 @@ impl Segment<'_> {
         self.start & !(PAGE - 1)
     }
 
-    /// The address after the last page. Cannot wrap: the image does not reach the last page.
+    /// The address after the last page. Cannot overflow: the image does not reach the last page.
     pub const fn end_page(&self) -> u64 {
         (self.start + self.size).next_multiple_of(PAGE)
     }
@@ -124,11 +124,11 @@ impl Segment<'_> {
 pub enum Linkage {
     /// Linked for its addresses (`ET_EXEC`).
     Fixed,
-    /// To be placed and relocated (`ET_DYN`).
+    /// Position-independent, to be relocated (`ET_DYN`).
     Relocatable,
 }
 
-/// A kernel that can be loaded.
+/// A loadable kernel.
 #[derive(Clone, Debug)]
 pub struct KernelFile<'a> {
     /// The loadable segments, ascending.
@@ -141,14 +141,14 @@ pub struct KernelFile<'a> {
     pub relro: Option<(u64, u64)>,
     /// The template of thread-local storage, before relocation.
     pub tls: Option<TlsTemplate>,
-    /// What the kernel asks the loader for.
+    /// The kernel's configuration for the loader.
     pub config: BootloaderConfig,
-    /// Where the relocations lie: virtual address and size in bytes.
+    /// The relocations: virtual address and size in bytes.
     pub relocations: Option<(u64, u64)>,
 }
 
 impl<'a> KernelFile<'a> {
-    /// Checks the file's headers; the data itself is not looked at.
+    /// Checks the file's headers, not its data.
     pub fn parse(bytes: &'a [u8]) -> Result<KernelFile<'a>, KernelError> {
         let file = ElfBytes::<LittleEndian>::minimal_parse(bytes).map_err(|_| KernelError::NotElf)?;
         if file.ehdr.class != Class::ELF64 {
@@ -206,8 +206,8 @@ impl<'a> KernelFile<'a> {
         }
     }
 
-    /// What may be done with the page at `page` of `segment`: its rights, less writing where
-    /// relocated data is to become read-only.
+    /// The rights of the page at `page` of `segment`: the segment's, without writing where data
+    /// becomes read-only after relocation.
     pub fn page_rights(&self, segment: &Segment<'_>, page: u64) -> Rights {
         match (segment.rights, self.relro) {
             (Rights::Write, Some((start, end))) if start <= page && page < end => Rights::Read,
@@ -242,7 +242,7 @@ fn check_places(segments: &[Segment<'_>], linkage: Linkage) -> Result<(), Kernel
         return Err(KernelError::NoSegments);
     };
     for segment in segments {
-        // so far from the top that rounding up to a page cannot wrap
+        // so far from the top that rounding up to a page cannot overflow
         let end = segment.start.checked_add(segment.size).ok_or(KernelError::Span)?;
         if end > u64::MAX - PAGE {
             return Err(KernelError::Span);
@@ -276,7 +276,7 @@ fn config(file: &ElfBytes<'_, LittleEndian>) -> Result<BootloaderConfig, KernelE
     }
 }
 
-/// Where the dynamic section says the relocations are.
+/// Finds the relocations in the dynamic section.
 fn relocations(file: &ElfBytes<'_, LittleEndian>) -> Result<Option<(u64, u64)>, KernelError> {
     let dynamic = file.dynamic().map_err(|_| KernelError::Relocation("broken dynamic section"))?;
     let Some(dynamic) = dynamic else {

@@ -1,11 +1,11 @@
-//! The part of the shim that is arithmetic and checking: what the firmware says about memory
-//! ([`memory_map`]), which frames the shim takes ([`frames`]), whether a file is a kernel it can
-//! load ([`kernel_file`], [`relocate`]), and where things go in virtual memory ([`placement`]).
+//! The shim's arithmetic and checks: the firmware's memory map ([`memory_map`]), the frame
+//! allocator ([`frames`]), the kernel's file ([`kernel_file`], [`relocate`]), and the choice of
+//! virtual addresses ([`placement`]).
 //!
-//! No hardware is touched here, so all of it is tested on the host. The executable beside it
-//! (`main.rs`) reads physical memory, writes page tables and jumps.
+//! It accesses no hardware and is tested on the host. The executable (`main.rs`) reads physical
+//! memory, writes page tables and jumps.
 //!
-//! Invariant: nothing here panics, whatever the firmware's structures or the kernel file hold;
+//! Invariant: no function panics, whatever the firmware's structures or the kernel file contain;
 //! every refusal is an [`error::BootError`] with the reason and an exit status.
 
 #![cfg_attr(not(test), no_std)]

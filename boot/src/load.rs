@@ -1,4 +1,4 @@
-//! Loads the kernel's file and builds the address space it asked for.
+//! Loads the kernel's file and builds the address space that it requests.
 
 use crate::physical;
 use crate::space::{Lifetime, Space, take};
@@ -14,7 +14,7 @@ use bootloader_api::config::Mapping;
 use bootloader_api::info::MemoryRegion;
 use core::slice;
 
-/// What the switch to the kernel needs.
+/// The arguments of the switch to the kernel.
 pub struct Start {
     /// Physical address of the level-4 table.
     pub root: u64,
@@ -26,7 +26,7 @@ pub struct Start {
     pub info: u64,
 }
 
-/// Where the parts lie in the kernel's virtual memory.
+/// The virtual addresses of the kernel's parts.
 struct Places {
     /// Added to the file's addresses.
     offset: u64,
@@ -37,14 +37,14 @@ struct Places {
     info: u64,
 }
 
-/// Offset of the memory regions after the BootInfo.
+/// The offset of the memory regions behind the BootInfo.
 const REGIONS_AT: usize = size_of::<BootInfo>().next_multiple_of(align_of::<MemoryRegion>());
-/// Bytes of both.
+/// The size of both.
 const INFO_SIZE: u64 =
     (REGIONS_AT + MAX_REGIONS * size_of::<MemoryRegion>()).next_multiple_of(PAGE as usize) as u64;
 const _: () = assert!(align_of::<BootInfo>() <= PAGE as usize);
 
-/// Loads the kernel in `module`. `trampoline` is the page of the code that switches to it.
+/// Loads the kernel in `module`. `trampoline` is the page with the code that switches to it.
 pub fn load(
     module: PhysRange,
     bytes: &[u8],
@@ -61,7 +61,7 @@ pub fn load(
 
     let stack = take(frames, "the kernel's stack", places.stack_size / PAGE)?;
     let stack_range = stack.range();
-    physical::fresh(stack); // zeroed, so that nothing old is on it
+    physical::fresh(stack); // zeroes the stack
     space.map("the kernel's stack", frames, (places.stack, stack_range), Rights::Write, Lifetime::Kernel)?;
 
     if let Some(base) = places.direct_map {
@@ -77,7 +77,7 @@ pub fn load(
 
     let page = take(frames, "the boot info", INFO_SIZE / PAGE)?;
     space.map("the boot info", frames, (places.info, page.range()), Rights::Write, Lifetime::Kernel)?;
-    // Nothing is taken from here on: the memory map is final.
+    // No frame is allocated from here on, so the memory map is final.
     let tls = kernel.tls.map(|mut tls| {
         tls.start_addr = tls.start_addr.wrapping_add(places.offset);
         tls
@@ -100,7 +100,7 @@ pub fn load(
     })
 }
 
-/// Finds a place for everything: first what has a fixed address, then the rest.
+/// Chooses all virtual addresses: first the fixed ones, then the rest.
 fn place(kernel: &KernelFile<'_>, map: &MemoryMap) -> Result<Places, BootError> {
     let asked = &kernel.config.mappings;
     let stack_name = "the kernel's stack";
@@ -152,7 +152,7 @@ fn load_image(
     let bytes = physical::fresh(image);
     for segment in &kernel.segments {
         let at = (segment.start - low) as usize;
-        // `KernelFile` promises that data is not longer than its segment, nor a segment outside
+        // `KernelFile` guarantees that data is not longer than its segment, nor a segment outside
         if let Some(place) = bytes.get_mut(at..at + segment.data.len()) {
             place.copy_from_slice(segment.data);
         }
@@ -172,8 +172,7 @@ fn load_image(
     Ok(range)
 }
 
-/// Maps the image's frames in the physical-memory mapping: what may not be written in the image may not be written
-/// there either.
+/// Maps the image's frames in the physical-memory mapping. Pages that are read-only in the image are read-only there too.
 fn map_image_again(
     kernel: &KernelFile<'_>,
     image: PhysRange,
@@ -195,8 +194,7 @@ fn map_image_again(
     Ok(())
 }
 
-/// Writes the BootInfo and the memory regions to `page`, with pointers for the kernel, which has it
-/// mapped at `virt`.
+/// Writes the BootInfo and the memory regions to `page`, with pointers valid for the kernel, which maps it at `virt`.
 fn write_info(
     page: Taken,
     virt: u64,

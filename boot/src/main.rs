@@ -1,11 +1,11 @@
-//! The PVH shim: QEMU starts it (`-kernel`), it loads the kernel (`-initrd`) and hands over
-//! `bootloader_api::BootInfo`. It knows nothing of hotplug.
+//! The PVH shim: QEMU starts it (`-kernel`); it loads the kernel (`-initrd`) and passes it a
+//! `bootloader_api::BootInfo`. It is independent of memory hotplug.
 //!
 //! ```text
 //! entry (32-bit) -> start info, memory map -> kernel file -> address space -> switch
 //! ```
 //!
-//! # What a kernel is given
+//! # What a kernel gets
 //! - An ELF64 x86-64 executable with a section `.bootloader-config` (macro `entry_point!`), each
 //!   segment mapped in 4 KiB pages with its own rights; a segment that is writable and executable
 //!   is refused. `PT_GNU_RELRO` is honoured. Position-independent kernels are placed and relocated.
@@ -14,21 +14,20 @@
 //!   memory. Not supported, and refused: recursive page table, ASLR.
 //! - The physical-memory mapping covers RAM and ACPI data of the memory map (e820 kinds 1, 3 and 4,
 //!   rounded outward to 4 KiB) and nothing else: no device, no hole, no reserved range. It is
-//!   not executable, and writable but for the image's read-only pages; global, with leaves of 2 MiB and
-//!   4 KiB. The rest of the firmware's
-//!   tables (the RSDP) has to be mapped by the kernel.
+//!   not executable, and writable except for the image's read-only pages; global, with leaves of
+//!   2 MiB and 4 KiB. The kernel must map the firmware's other tables (the RSDP) itself.
 //! - The lower half holds one page: the trampoline with the code that jumped and the descriptor
 //!   table (GDT) in use. A kernel clears level-4 entries 0 to 255 once it has its own GDT.
 //! - EFER.NXE and CR0.WP on; CR4 as PVH gives it plus PAE: no PGE. Interrupts off, no IDT: an
 //!   exception before the kernel has one resets the machine.
-//! - Memory regions: `Usable`; `Bootloader` for what is occupied (page tables, image, stack,
-//!   BootInfo, trampoline, the kernel's file at `kernel_addr`, `kernel_len`, a physical address);
+//! - Memory regions: `Usable`; `Bootloader` for occupied memory (page tables, image, stack,
+//!   BootInfo, trampoline, the kernel's file at physical address `kernel_addr`, `kernel_len`);
 //!   `UnknownBios` with the e820 kind for everything else. No framebuffer, and no command line:
-//!   its one option, other ACPI tables than the firmware's, is the shim's ([`command_line`]).
+//!   its one option, which replaces the firmware's ACPI tables, is the shim's ([`command_line`]).
 //!
 //! # What a kernel must do
-//! Write 0 to CMOS RAM byte 0x72 (port 0x70 <- 0x72, port 0x71 <- 0) once it is up: else the
-//! fourth reset in a row is taken for a kernel that cannot start, see [`entry`].
+//! Write 0 to CMOS RAM byte 0x72 (port 0x70 <- 0x72, port 0x71 <- 0) once it is up. Otherwise the
+//! shim treats the fourth reset in a row as a kernel that cannot start, see [`entry`].
 //!
 //! # Exit statuses (isa-debug-exit at port 0xf4; in QEMU only, other machines stop)
 //! 35 no kernel module; 37 not a usable ELF64 kernel; 39 the CPU lacks a feature; 41 not enough
@@ -59,7 +58,7 @@ unsafe extern "C" {
     static __trampoline_end: u8;
 }
 
-/// The shim's main function, called by the entry code with the address it got in ebx.
+/// The shim's main function. The entry code passes the address that it got in ebx.
 #[unsafe(no_mangle)]
 extern "C" fn pvh_main(start_info: u64) -> ! {
     match prepare(start_info) {
@@ -73,7 +72,7 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
     }
 }
 
-/// Reads what the PVH loader passed and loads the kernel.
+/// Reads the PVH loader's structures and loads the kernel.
 fn prepare(start_info: u64) -> Result<Start, BootError> {
     let out_of_reach = |what, at| BootError::from(StartInfoError::OutOfReach { what, at });
     let raw = physical::read::<RawStartInfo>(start_info).ok_or(out_of_reach("the start info", start_info))?;

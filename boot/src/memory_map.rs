@@ -1,12 +1,12 @@
-//! What the firmware says about physical memory, put in order.
+//! The firmware's memory map, checked and sorted.
 //!
 //! ```text
 //! entries     |--RAM--|reserved|-----RAM------|ACPI|      any order, may overlap, any alignment
-//! usable      [  inward  ]     [   inward   ]             whole frames of RAM that nothing else claims
-//! mapped      [  outward   ]   [      outward      ]      every frame that RAM or ACPI data touch
+//! usable      [  inward  ]     [   inward   ]             whole frames of RAM without an overlapping entry
+//! mapped      [  outward   ]   [      outward      ]      every frame with RAM or ACPI data
 //! ```
 //!
-//! Invariants: both lists are sorted, their ranges do not touch or overlap, and are multiples of
+//! Invariants: the ranges of both lists are sorted, disjoint, not adjacent, and multiples of
 //! 4 KiB. Usable memory is always mapped.
 
 use crate::range::{PAGE, PhysRange};
@@ -14,26 +14,26 @@ use crate::start_info::RawMapEntry;
 use arrayvec::ArrayVec;
 use core::fmt;
 
-/// Ranges, and entries that are not RAM, of a memory map: what e820 in the PC's zero page can hold.
+/// The most ranges, and the most entries that are not RAM: as many as e820 in the PC's zero page holds.
 pub const MAX_ENTRIES: usize = 128;
-/// Physical addresses end here: 52 bits, the most that page tables can say.
+/// The end of physical addresses: 52 bits, the limit of page tables.
 const PHYS_END: u64 = 1 << 52;
 
-/// Kinds of e820 entries the shim distinguishes.
+/// The kinds of e820 entries that the shim distinguishes.
 mod kind {
     pub const RAM: u32 = 1;
     pub const ACPI_TABLES: u32 = 3;
     pub const ACPI_NVS: u32 = 4;
 }
 
-/// Why the memory map is not believed.
+/// Why the memory map is rejected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MapError {
-    /// There is none.
+    /// It has no entry.
     Empty,
     /// More than [`MAX_ENTRIES`] ranges, or entries that are not RAM.
     TooLong,
-    /// An entry passes the end of physical addresses (52 bits).
+    /// An entry extends beyond 52 bits of physical address.
     Wraps {
         /// Its first address.
         addr: u64,
@@ -56,10 +56,10 @@ impl fmt::Display for MapError {
     }
 }
 
-/// An entry that is not RAM, as the firmware said it.
+/// An entry that is not RAM, as in the firmware's map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Other {
-    /// Where it lies, unrounded.
+    /// Its range, unrounded.
     pub range: PhysRange,
     /// Its e820 kind.
     pub kind: u32,
@@ -77,7 +77,7 @@ pub struct MemoryMap {
 }
 
 impl MemoryMap {
-    /// Puts the firmware's entries in order. Where RAM overlaps something else, it is not usable.
+    /// Sorts the firmware's entries. RAM that overlaps another entry is not usable.
     pub fn new(entries: impl Iterator<Item = RawMapEntry>) -> Result<MemoryMap, MapError> {
         let mut map = MemoryMap::default();
         for entry in entries.filter(|entry| entry.size != 0) {
@@ -105,28 +105,28 @@ impl MemoryMap {
         if map.usable.is_empty() { Err(MapError::Empty) } else { Ok(map) }
     }
 
-    /// Whole frames of RAM that nothing else claims.
+    /// Whole frames of RAM without an overlapping entry.
     pub fn usable(&self) -> &[PhysRange] {
         &self.usable
     }
 
-    /// Every frame that RAM or ACPI data touch: what the direct map covers.
+    /// Every frame with RAM or ACPI data: the extent of the direct map.
     pub fn mapped(&self) -> &[PhysRange] {
         &self.mapped
     }
 
-    /// What is not RAM, sorted.
+    /// The entries that are not RAM, sorted.
     pub fn others(&self) -> &[Other] {
         &self.others
     }
 
-    /// Bytes of usable memory.
+    /// The size of usable memory in bytes.
     pub fn usable_bytes(&self) -> u64 {
         self.usable.iter().map(|range| range.size()).fold(0, u64::saturating_add)
     }
 }
 
-/// Appends `range`; a list that is full is joined first, so that the limit is on ranges and not on their pieces.
+/// Appends `range`. A full list is merged first, so the limit applies to ranges, not to their pieces.
 fn push(list: &mut Ranges, range: PhysRange) -> Result<(), MapError> {
     if list.is_full() {
         merge(list);
@@ -134,27 +134,27 @@ fn push(list: &mut Ranges, range: PhysRange) -> Result<(), MapError> {
     if range.is_empty() { Ok(()) } else { list.try_push(range).map_err(|_| MapError::TooLong) }
 }
 
-/// Sorts, and joins what touches or overlaps.
+/// Sorts, and merges adjacent and overlapping ranges.
 fn merge(list: &mut Ranges) {
     list.sort_unstable_by_key(|range| range.start);
     let mut merged = Ranges::new();
     for range in list.iter() {
         match merged.last_mut() {
             Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(*range), // never more than `list` has, so there is room
+            _ => merged.push(*range), // not more than `list` has, so it fits
         }
     }
     *list = merged;
 }
 
-/// Takes `hole` out of every range; a range with the hole in its middle becomes two.
+/// Removes `hole` from every range. A range with the hole in its middle is split.
 pub fn subtract(list: &mut Ranges, hole: PhysRange) -> Result<(), MapError> {
     let mut rest = Ranges::new();
     for range in list.iter() {
         push(&mut rest, PhysRange::new(range.start, range.end.min(hole.start)))?;
         push(&mut rest, PhysRange::new(range.start.max(hole.end), range.end))?;
         if hole.is_empty() {
-            // an empty hole would have cut the range in two touching pieces
+            // an empty hole would have split the range
             merge(&mut rest);
         }
     }
@@ -176,8 +176,8 @@ mod tests {
         list.iter().map(|&(start, end)| PhysRange::new(start, end)).collect()
     }
 
-    /// Proves that the map of a PC (as QEMU's q35 with 512 MiB gives it) comes out with the usable
-    /// frames rounded inward and the mapped ones rounded outward.
+    /// Proves for a PC's map (QEMU's q35 with 512 MiB) that usable ranges are rounded inward and
+    /// mapped ones outward. Fails when either is rounded the other way.
     #[test]
     fn map_of_a_pc() {
         let map = MemoryMap::new(
@@ -198,8 +198,8 @@ mod tests {
         assert_eq!(map.usable_bytes(), 0x9_f000 + 0x1fee_0000);
     }
 
-    /// Proves that RAM is not usable where something else claims it, in whatever order the entries
-    /// come, and that ACPI data is mapped.
+    /// Proves that RAM that overlaps another entry is not usable, whatever the order of the entries,
+    /// and that ACPI data is mapped. Fails when the order matters.
     #[test]
     fn overlaps_and_disorder() {
         let map = MemoryMap::new(
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(map.mapped(), ranges(&[(0x20_0000, 0xc0_0000), (0x100_0000, 0x100_2000)]));
     }
 
-    /// Proves that a map which wraps, is empty or is too long is an error and not a panic.
+    /// Proves that an overflowing, empty or too long map is an error. Fails when it panics.
     #[test]
     fn lies_are_refused() {
         let wraps = MemoryMap::new([entry(u64::MAX, 2, 1)].into_iter());
@@ -227,13 +227,13 @@ mod tests {
         assert_eq!(MemoryMap::new([entry(0, 100, 1)].into_iter()), Err(MapError::Empty));
         let long = (0..200).map(|i| entry(i * 0x2000, 0x1000, 1));
         assert_eq!(MemoryMap::new(long), Err(MapError::TooLong));
-        // one range cut into more pieces than there is room for
+        // one range split into more pieces than the list holds
         let pieces = (0..127).map(|i| entry(0x1000 + i * 0x2000, 0x1000, 2)).chain([entry(0, 1 << 30, 1)]);
         assert_eq!(MemoryMap::new(pieces).unwrap().usable().len(), 128);
     }
 
-    /// Proves that a map of more pieces than there is room for is taken when the pieces join. Fails when the limit is on
-    /// the firmware's entries.
+    /// Proves that a map of too many pieces is accepted when they merge. Fails when the limit applies to the firmware's
+    /// entries.
     #[test]
     fn pieces_of_one_range_are_one() {
         let pieces = (0..500).map(|i| entry(i * 0x1000, 0x1000, 1));
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(map.usable(), ranges(&[(0, 500 * 0x1000)]));
     }
 
-    /// Proves that taking out an empty range changes nothing.
+    /// Proves that removing an empty range changes nothing. Fails when it splits a range.
     #[test]
     fn subtracting_nothing() {
         let mut list = Ranges::new();

@@ -1,31 +1,31 @@
-//! Where things go in the kernel's virtual memory: at the address the kernel's configuration
-//! names, or in level-4 entries (512 GiB each) that nothing else uses.
+//! Chooses addresses in the kernel's virtual memory: the one in the kernel's configuration, or
+//! unused level-4 entries (512 GiB each).
 
 use crate::range::PAGE;
 use bootloader_api::config::{Mapping, Mappings};
 use core::fmt;
 
-/// Entries of the level-4 page table.
+/// The number of entries of the level-4 page table.
 const ENTRIES: usize = 512;
-/// log2 of what a level-4 entry covers.
+/// log2 of the bytes mapped by a level-4 entry.
 const ENTRY_SHIFT: u32 = 39;
 
-/// Why something has no place.
+/// Why a part has no address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PlacementError {
     /// The address is not a multiple of 4 KiB, not canonical, or too near the top.
     Address {
-        /// What was to be placed.
+        /// The part.
         what: &'static str,
-        /// The address asked for.
+        /// The requested address.
         at: u64,
     },
-    /// No unused level-4 entries in a row are left.
+    /// Not enough adjacent unused level-4 entries are left.
     Full {
-        /// What was to be placed.
+        /// The part.
         what: &'static str,
     },
-    /// The kernel asks for something this loader does not do.
+    /// The kernel requests a feature that this loader does not have.
     Unsupported(&'static str),
 }
 
@@ -39,14 +39,14 @@ impl fmt::Display for PlacementError {
     }
 }
 
-/// Which level-4 entries are in use.
+/// The used level-4 entries.
 #[derive(Clone, Debug)]
 pub struct Placement {
     used: [bool; ENTRIES],
 }
 
 impl Placement {
-    /// Nothing in use but the lower half (the trampoline is there) and what lies outside of the
+    /// Initially used: the lower half, which has the trampoline, and entries outside of the
     /// configured dynamic range.
     pub fn new(mappings: &Mappings) -> Result<Placement, PlacementError> {
         if mappings.page_table_recursive.is_some() {
@@ -64,7 +64,7 @@ impl Placement {
         Ok(Placement { used })
     }
 
-    /// Keeps `size` bytes at the address of `mapping` from others, if it has one.
+    /// Reserves `size` bytes at the fixed address of `mapping`, if it has one.
     pub fn reserve(&mut self, what: &'static str, mapping: Mapping, size: u64) -> Result<(), PlacementError> {
         if let Mapping::FixedAddress(at) = mapping {
             let error = PlacementError::Address { what, at };
@@ -81,7 +81,7 @@ impl Placement {
         Ok(())
     }
 
-    /// The address for `size` bytes: the one of `mapping`, or that of unused entries.
+    /// The address for `size` bytes: the fixed one of `mapping`, or that of unused entries.
     pub fn place(&mut self, what: &'static str, mapping: Mapping, size: u64) -> Result<u64, PlacementError> {
         if let Mapping::FixedAddress(at) = mapping {
             self.reserve(what, mapping, size)?;
@@ -112,8 +112,8 @@ mod tests {
         BootloaderConfig::new_default().mappings
     }
 
-    /// Proves that a fixed address is kept and that dynamic ones avoid it, the lower half, and each
-    /// other.
+    /// Proves that a fixed address is used and that dynamic ones avoid it, the lower half, and each
+    /// other. Fails when two parts overlap.
     #[test]
     fn dynamic_places_avoid_fixed_ones() {
         let mut placement = Placement::new(&mappings()).unwrap();
@@ -126,7 +126,8 @@ mod tests {
         assert_eq!(placement.place("map", Mapping::FixedAddress(fixed), 4096), Ok(fixed));
     }
 
-    /// Proves that addresses that cannot be mapped are refused, and that a full space is an error.
+    /// Proves that unmappable addresses are refused, and that a full address space is an error. Fails
+    /// when a bad address is accepted.
     #[test]
     fn impossible_places_are_refused() {
         let mut placement = Placement::new(&mappings()).unwrap();
@@ -141,7 +142,8 @@ mod tests {
         assert_eq!(placement.place("it", Mapping::Dynamic, u64::MAX), full);
     }
 
-    /// Proves that the configured dynamic range is kept to, and that what is not supported is said.
+    /// Proves that dynamic addresses are in the configured range, and that unsupported requests are
+    /// refused by name. Fails when the range is ignored.
     #[test]
     fn configuration_is_honoured() {
         let mut range = mappings();

@@ -6,9 +6,9 @@ use elf::abi;
 /// Bytes of an `Elf64_Rela` entry: offset, info, addend.
 const ENTRY: usize = 24;
 
-/// Applies the relocations that lie at virtual address `table` (`size` bytes) of the `image` whose
-/// first byte is linked for virtual address `low`; each value is moved by `offset`. Only
-/// `R_X86_64_RELATIVE` occurs in a kernel linked with itself alone; any other kind is an error.
+/// Applies the relocations at virtual address `table` (`size` bytes) of the `image`, whose first
+/// byte is linked for virtual address `low`, and adds `offset` to each value. A statically linked
+/// kernel has only `R_X86_64_RELATIVE`; any other kind is an error.
 pub fn relocate(image: &mut [u8], low: u64, table: u64, size: u64, offset: u64) -> Result<(), KernelError> {
     let outside = KernelError::Relocation("outside of the image");
     let index = |at: u64| at.checked_sub(low).and_then(|at| usize::try_from(at).ok()).ok_or(outside);
@@ -47,7 +47,7 @@ mod tests {
         image
     }
 
-    /// Proves that each entry's place gets its addend moved by the offset.
+    /// Proves that each relocated word is its addend plus the offset. Fails when an entry is skipped.
     #[test]
     fn relative_entries_are_applied() {
         let low = 0x1000;
@@ -57,8 +57,8 @@ mod tests {
         assert_eq!(image[32..40], 0xffff_ffff_8000_0010u64.to_le_bytes());
     }
 
-    /// Proves that a table or a place outside of the image, a cut-off entry and another kind are
-    /// errors, and that nothing panics.
+    /// Proves that a table or a word outside of the image, a truncated entry and another kind are
+    /// errors. Fails when one panics or is ignored.
     #[test]
     fn broken_entries_are_refused() {
         let low = 0x1000;

@@ -1,5 +1,5 @@
-//! The structures a PVH loader passes (Xen's public `arch-x86/hvm/start_info.h`): layouts as read
-//! from memory, and the checks before anything in them is believed.
+//! The PVH loader's structures (Xen's public `arch-x86/hvm/start_info.h`): their layouts, and the
+//! checks before they are used.
 
 use crate::range::PhysRange;
 use core::fmt;
@@ -8,7 +8,7 @@ use zerocopy::FromBytes;
 
 /// "xEn3" with the top bit of the first byte set.
 pub const MAGIC: u32 = 0x336e_c578;
-/// What of physical memory the shim can read: its own page tables map the first 4 GiB.
+/// The physical memory that the shim can read: its page tables map the first 4 GiB.
 pub const READABLE: PhysRange = PhysRange { start: 0, end: 1 << 32 };
 
 /// `struct hvm_start_info`, version 1.
@@ -17,7 +17,7 @@ pub const READABLE: PhysRange = PhysRange { start: 0, end: 1 << 32 };
 pub struct RawStartInfo {
     /// [`MAGIC`].
     pub magic: u32,
-    /// 1 or later: the memory map fields are there.
+    /// 1 or later: with the memory map fields.
     pub version: u32,
     /// `SIF_xxx`, not used.
     pub flags: u32,
@@ -38,7 +38,7 @@ pub struct RawStartInfo {
 }
 
 impl RawMapEntry {
-    /// An entry for ACPI tables that the firmware knows nothing of.
+    /// An entry for ACPI tables that are not the firmware's.
     pub const fn tables(range: PhysRange) -> Self {
         RawMapEntry { addr: range.start, size: range.size(), kind: 3, reserved: 0 }
     }
@@ -78,21 +78,21 @@ const _: () = {
     assert!(size_of::<RawMapEntry>() == 24 && offset_of!(RawMapEntry, kind) == 16);
 };
 
-/// Why the start info is not believed.
+/// Why the start info is rejected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartInfoError {
-    /// The magic number is another.
+    /// Wrong magic number.
     Magic(u32),
     /// Version 0 has no memory map.
     Version(u32),
-    /// A list or module lies, in part, where the shim cannot read.
+    /// The shim cannot read all of a list or module.
     OutOfReach {
-        /// What lies there.
+        /// Its name.
         what: &'static str,
         /// Its first physical address.
         at: u64,
     },
-    /// The kernel module does not lie in RAM.
+    /// The kernel module is not in RAM.
     ModuleNotInRam(PhysRange),
 }
 
@@ -107,14 +107,14 @@ impl fmt::Display for StartInfoError {
     }
 }
 
-/// The start info after its checks: where to read on.
+/// The checked start info.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StartInfo {
     /// The list of modules, inside [`READABLE`].
     pub modules: List,
     /// The memory map, inside [`READABLE`].
     pub memory_map: List,
-    /// The RSDP's physical address, if the loader knows it.
+    /// The RSDP's physical address, if given.
     pub rsdp: Option<u64>,
     /// The command line's physical address, if there is one.
     pub command_line: Option<u64>,
@@ -123,9 +123,9 @@ pub struct StartInfo {
 /// A list in physical memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct List {
-    /// Where it starts.
+    /// Its physical address.
     pub at: u64,
-    /// How many entries it has.
+    /// The number of entries.
     pub entries: u32,
 }
 
@@ -144,7 +144,7 @@ impl List {
 }
 
 impl RawStartInfo {
-    /// Checks magic, version, and that both lists can be read.
+    /// Checks magic and version, and that both lists are readable.
     pub fn check(&self) -> Result<StartInfo, StartInfoError> {
         if self.magic != MAGIC {
             return Err(StartInfoError::Magic(self.magic));
@@ -185,8 +185,8 @@ mod tests {
         }
     }
 
-    /// Proves that a well-made start info is taken as it is, and that an absent RSDP and an empty
-    /// module list are told apart from broken ones.
+    /// Proves that a valid start info is accepted unchanged, and that an absent RSDP and an empty
+    /// module list are valid. Fails when a field is read from the wrong offset.
     #[test]
     fn good_one_is_taken() {
         let info = good().check().unwrap();
@@ -197,8 +197,8 @@ mod tests {
         assert_eq!(none.check().unwrap().rsdp, None);
     }
 
-    /// Proves that nothing is read through a wrong magic number, a version without memory map, or
-    /// a list that starts at 0, wraps, or leaves the first 4 GiB.
+    /// Proves that a wrong magic number, a version without memory map, and a list that starts at 0,
+    /// overflows, or leaves the first 4 GiB are refused. Fails when a check is missing.
     #[test]
     fn lies_are_refused() {
         let magic = RawStartInfo { magic: 0, ..good() };

@@ -4,8 +4,8 @@
 //!  header (36) | local APIC (4) | flags (4) | entry: type, length, ... | entry | ...
 //! ```
 //!
-//! The whole list is looked over first ([`check`]): a table with one entry that cannot be is not believed at all.
-//! What the kernel wants to know of it is a [`Madt`]: plain data, read by its interrupt controllers' code.
+//! [`check`] validates the whole list first: a table with one malformed entry is rejected. [`Madt`] is the decoded table,
+//! for the kernel's drivers of the interrupt controllers.
 
 use crate::bytes::{u8_at, u16_at, u32_at, u64_at};
 use arrayvec::ArrayVec;
@@ -13,11 +13,11 @@ use carapace_mm::addr::PhysAddr;
 use carapace_mm::machine::MAX_CPUS;
 use core::fmt;
 
-/// The most IO APICs that are kept.
+/// The most IO APICs.
 pub const MAX_IO_APICS: usize = 16;
-/// The most source overrides that are kept: one for each ISA interrupt.
+/// The most source overrides: one for each ISA interrupt.
 pub const MAX_OVERRIDES: usize = 16;
-/// The most processors that are kept.
+/// The most processors.
 pub const MAX_PROCESSORS: usize = MAX_CPUS;
 
 /// The machine's interrupt controllers and processors.
@@ -29,19 +29,19 @@ pub struct Madt {
     pub legacy_pics: LegacyPics,
     /// The IO APICs.
     pub io_apics: ArrayVec<IoApic, MAX_IO_APICS>,
-    /// Where ISA interrupts do not go to the pin of their own number.
+    /// The ISA interrupts that are not wired to the pin of their own number.
     pub overrides: ArrayVec<SourceOverride, MAX_OVERRIDES>,
-    /// The enabled processors, in the table's order, the one that runs this code included; none twice.
+    /// The enabled processors, including the boot processor, in the table's order, without duplicates.
     pub processors: ArrayVec<ApicId, MAX_PROCESSORS>,
-    /// Enabled processors beyond those that are kept.
+    /// The number of enabled processors beyond [`MAX_PROCESSORS`].
     pub processors_left_out: u32,
-    /// Processors that are absent and may be plugged in ("online capable").
+    /// The number of absent processors that can be plugged ("online capable").
     pub pluggable_processors: u32,
-    /// IO APICs and source overrides beyond those that are kept.
+    /// The number of IO APICs and source overrides beyond the limits.
     pub left_out: u32,
 }
 
-/// The identity of a processor's local APIC: what interrupts for it are addressed to. Above 254 only in x2APIC mode.
+/// The id of a processor's local APIC, the destination of its interrupts. Ids above 254 need x2APIC mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApicId(pub u32);
 
@@ -51,7 +51,7 @@ impl ApicId {
     /// All processors, in 32 bits.
     const BROADCAST: ApicId = ApicId(u32::MAX);
 
-    /// Whether interrupts reach it only in x2APIC mode.
+    /// Whether it receives interrupts only in x2APIC mode.
     pub const fn needs_x2apic(self) -> bool {
         self.0 >= ApicId::BROADCAST_8 as u32
     }
@@ -66,9 +66,9 @@ impl fmt::Display for ApicId {
 /// Whether the machine has the two 8259 interrupt controllers of a PC (flag PCAT_COMPAT).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LegacyPics {
-    /// It has.
+    /// Present.
     Present,
-    /// It has not.
+    /// Absent.
     #[default]
     Absent,
 }
@@ -76,51 +76,51 @@ pub enum LegacyPics {
 /// An IO APIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoApic {
-    /// Its identity.
+    /// Its id.
     pub id: u8,
-    /// Its registers.
+    /// The address of its registers.
     pub registers: PhysAddr,
     /// The global system interrupt of its pin 0.
     pub gsi_base: u32,
 }
 
-/// An ISA interrupt that is wired otherwise than to the global system interrupt of its number.
+/// An ISA interrupt that is not wired to the global system interrupt of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceOverride {
     /// The ISA interrupt, 0 to 15.
     pub irq: u8,
-    /// The global system interrupt it is wired to.
+    /// The global system interrupt that it is wired to.
     pub gsi: u32,
-    /// Its polarity; `None`: that of its bus.
+    /// Its polarity. `None`: that of its bus.
     pub polarity: Option<Polarity>,
-    /// Its trigger mode; `None`: that of its bus.
+    /// Its trigger mode. `None`: that of its bus.
     pub trigger: Option<Trigger>,
 }
 
-/// When an interrupt line is asserted.
+/// The polarity of an interrupt line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polarity {
-    /// While high.
+    /// Active high.
     High,
-    /// While low.
+    /// Active low.
     Low,
 }
 
-/// What of a line the interrupt controller notices.
+/// The trigger mode of an interrupt line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// The moment it changes.
+    /// Edge-triggered.
     Edge,
-    /// As long as it is asserted.
+    /// Level-triggered.
     Level,
 }
 
 /// How an interrupt line signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {
-    /// When the line is asserted.
+    /// The polarity.
     pub polarity: Polarity,
-    /// What of it is noticed.
+    /// The trigger mode.
     pub trigger: Trigger,
 }
 
@@ -131,7 +131,7 @@ impl Signal {
     pub const SCI: Signal = Signal { polarity: Polarity::Low, trigger: Trigger::Level };
 }
 
-/// Where an interrupt is wired to, and how it signals.
+/// The wiring and the signal of an interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wiring {
     /// The global system interrupt.
@@ -141,9 +141,9 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// The wiring of interrupt `irq`, whose bus signals as `bus` says: the override's if there is one. What the
-    /// override leaves to the bus, polarity or trigger mode, is the bus's; for the SCI that is [`Signal::SCI`],
-    /// although its number is an ISA one (Linux: `acpi_sci_ioapic_setup`).
+    /// The wiring of interrupt `irq` on a bus with signal `bus`: that of its override, if there is one. A polarity or
+    /// trigger mode that the override leaves open is the bus's. For the SCI that is [`Signal::SCI`], although its number
+    /// is an ISA interrupt (Linux: `acpi_sci_ioapic_setup`).
     pub fn of(irq: u16, overrides: &[SourceOverride], bus: Signal) -> Wiring {
         match overrides.iter().find(|source| u16::from(source.irq) == irq) {
             Some(source) => {
@@ -156,8 +156,8 @@ impl Wiring {
     }
 }
 
-/// Polarity and trigger mode by the flags of an entry (MPS INTI flags, ACPI 6.5 table 5.26). `None`: it
-/// conforms to the bus, as the flags say or because the value is reserved.
+/// The polarity and the trigger mode in the flags of an entry (MPS INTI flags, ACPI 6.5 table 5.26). `None`: as the bus,
+/// which is also the result for reserved values.
 pub const fn inti(flags: u16) -> (Option<Polarity>, Option<Trigger>) {
     let polarity = match flags & 0b11 {
         0b01 => Some(Polarity::High),
@@ -172,32 +172,32 @@ pub const fn inti(flags: u16) -> (Option<Polarity>, Option<Trigger>) {
     (polarity, trigger)
 }
 
-/// Where the first entry starts.
+/// The offset of the first entry.
 const ENTRIES: usize = 44;
 /// Flag of the table: the machine has the two 8259 controllers of a PC.
 const PCAT_COMPAT: u32 = 1;
-/// Flags of a processor: it is there; it is absent and can be plugged in (counts only where it is not enabled).
+/// Flags of a processor: enabled; absent but pluggable (valid only if not enabled).
 const ENABLED: u32 = 1 << 0;
 const ONLINE_CAPABLE: u32 = 1 << 1;
-/// The bus of source overrides that count.
+/// The bus of valid source overrides.
 const ISA: u8 = 0;
 
-/// Why the table must not be walked.
+/// A malformed entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadMadtEntry {
-    /// Where in the table the entry starts.
+    /// The entry's offset in the table.
     pub offset: usize,
-    /// What its length byte says.
+    /// The entry's length byte.
     pub length: u8,
 }
 
 impl fmt::Display for BadMadtEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MADT: the entry at offset {} has length {}, which cannot be", self.offset, self.length)
+        write!(f, "MADT: the entry at offset {} has the impossible length {}", self.offset, self.length)
     }
 }
 
-/// The fewest bytes an entry of `kind` has (ACPI 6.5, tables 5.21 to 5.45); 2 where the kind is unknown.
+/// The minimum length of an entry of `kind` (ACPI 6.5, tables 5.21 to 5.45). 2 for an unknown kind.
 const fn least_length(kind: u8) -> usize {
     match kind {
         0 | 3 => 8,        // local APIC, NMI source
@@ -214,7 +214,7 @@ const fn least_length(kind: u8) -> usize {
     }
 }
 
-/// Whether every entry of `table` (whole, with its header) lies in it and is as long as its kind must be.
+/// Checks that every entry of `table` (header included) is inside the table and long enough for its kind.
 pub fn check(table: &[u8]) -> Result<(), BadMadtEntry> {
     let mut at = ENTRIES;
     if table.len() < ENTRIES {
@@ -232,10 +232,10 @@ pub fn check(table: &[u8]) -> Result<(), BadMadtEntry> {
 }
 
 impl Madt {
-    /// Reads the table (whole, with its header).
+    /// Reads the table (header included).
     ///
     /// # Errors
-    /// An entry cannot be.
+    /// An entry is malformed.
     pub fn read(table: &[u8]) -> Result<Madt, BadMadtEntry> {
         check(table)?;
         let flags = u32_at(table, 40).unwrap_or(0);
@@ -248,7 +248,7 @@ impl Madt {
         while let Some(length) = u8_at(rest, 1)
             && let Some((entry, behind)) = rest.split_at_checked(length.into())
         {
-            // `check` saw that the entry is as long as its kind must be.
+            // `check` has verified the entry's length.
             if madt.take(entry).is_none() {
                 madt.left_out = madt.left_out.saturating_add(1);
             }
@@ -257,11 +257,11 @@ impl Madt {
         Ok(madt)
     }
 
-    /// Puts one entry where it belongs; `None` when there is no room.
+    /// Adds one entry. `None` when its list is full.
     fn take(&mut self, entry: &[u8]) -> Option<()> {
         match u8_at(entry, 0)? {
             0 => match u8_at(entry, 3)? {
-                ApicId::BROADCAST_8 => {} // firmware fills unused entries with it
+                ApicId::BROADCAST_8 => {} // an unused entry
                 id => self.take_processor(ApicId(id.into()), u32_at(entry, 4)?),
             },
             9 => self.take_processor(ApicId(u32_at(entry, 4)?), u32_at(entry, 8)?),
@@ -281,7 +281,7 @@ impl Madt {
         Some(())
     }
 
-    /// Keeps an enabled processor, unless it is known: firmware may list one in both kinds of entries.
+    /// Adds a processor, unless it is known: firmware may list one in both kinds of entries.
     fn take_processor(&mut self, id: ApicId, flags: u32) {
         if id == ApicId::BROADCAST || self.processors.contains(&id) {
             return;
@@ -307,7 +307,7 @@ mod tests {
         bytes
     }
 
-    // Proves that a table as QEMU makes it passes, and one of no entries too.
+    // Proves that QEMU's table and a table without entries pass. Fails when a valid length is refused.
     #[test]
     fn proper_tables_pass() {
         let local = [0, 8, 0, 0, 1, 0, 0, 0];
@@ -318,8 +318,8 @@ mod tests {
         assert_eq!(check(&table(&[])), Ok(()));
     }
 
-    // Proves that all four values of both flag fields mean what the specification says, each field by itself. Fails
-    // when "conforms to the bus" is taken for a polarity or a trigger mode.
+    // Proves that all four values of both flag fields are decoded as specified, independently of each other. Fails when
+    // "conforms to the bus" is decoded as a polarity or a trigger mode.
     #[test]
     fn flags_mean_polarity_and_trigger() {
         let polarities = [None, Some(Polarity::High), None, Some(Polarity::Low)];
@@ -331,9 +331,9 @@ mod tests {
         }
     }
 
-    // Proves that an override with flags 0 leaves the SCI level and active low, and an ISA interrupt edge and active
-    // high; that each flag field counts by itself; and that an override of another interrupt does not count. Fails when
-    // an override's "conforms to the bus" means ISA for the SCI.
+    // Proves that an override with flags 0 leaves the SCI level-triggered and active low, and an ISA interrupt
+    // edge-triggered and active high; that the flag fields are independent; and that overrides of other interrupts are
+    // ignored. Fails when "conforms to the bus" means ISA for the SCI.
     #[test]
     fn conforming_overrides_keep_the_bus_signal() {
         let wiring = |flags: u8, bus| {
@@ -347,14 +347,15 @@ mod tests {
         assert_eq!(wiring(0b0100, Signal::SCI), sci(Polarity::Low, Trigger::Edge));
         assert_eq!(wiring(0b1101, Signal::SCI), sci(Polarity::High, Trigger::Level));
         assert_eq!(wiring(0b0011, Signal::ISA), sci(Polarity::Low, Trigger::Edge));
-        // Numbers beyond the ISA interrupts are global system interrupts: no override has them.
+        // Numbers above the ISA interrupts are global system interrupts, which have no override.
         for (irq, gsi) in [(9, 9), (0x109, 0x109)] {
             let overrides = [SourceOverride { irq: 4, gsi: 5, polarity: None, trigger: None }];
             assert_eq!(Wiring::of(irq, &overrides, Signal::SCI), Wiring { gsi, signal: Signal::SCI });
         }
     }
 
-    // Proves that every kind of entry ends where the kernel looks for it, and that what is not asked for is no harm.
+    // Proves that the fields of every kind of entry are read, and that other kinds are skipped. Fails when an offset is
+    // wrong.
     #[test]
     fn entries_are_read() {
         let mut bytes = table(&[
@@ -394,9 +395,9 @@ mod tests {
         [9, 16, 0, 0, a, b, c, d, flags, 0, 0, 0, 0, 0, 0, 0]
     }
 
-    // Proves that enabled processors are kept in order, one that both kinds of entries name once, that an absent one is
-    // counted as pluggable only with its flag, and that the identity that means all processors is no processor. Fails
-    // when a flag is not looked at, or an id of 32 bits is cut.
+    // Proves that enabled processors are listed in order and without duplicates, that an absent one counts as pluggable
+    // only with its flag, and that the broadcast id is ignored. Fails when a flag is ignored, or an id of 32 bits is
+    // truncated.
     #[test]
     fn processors_are_kept_once() {
         let bytes = table(&[
@@ -418,8 +419,8 @@ mod tests {
         assert_eq!(beyond, [false, false, true]);
     }
 
-    // Proves that a table with more processors than are kept is read to its end, the first ones are kept, and the rest
-    // are counted. Fails when the list grows without a bound or the count is not kept.
+    // Proves that a table with too many processors is read to its end, with the first ones listed and the rest counted.
+    // Fails when reading stops at the limit, or the count is wrong.
     #[test]
     fn processors_are_bounded() {
         let many: Vec<_> = (0..1000).map(|id| x2(id, 1)).collect();
@@ -430,7 +431,7 @@ mod tests {
         assert_eq!(madt.processors_left_out, 1000 - MAX_PROCESSORS as u32);
     }
 
-    // Proves that no prefix of a table and no changed byte of it makes the reader panic or keep more than fits.
+    // Proves that no prefix of a table and no changed byte makes the reader panic or exceed the limits.
     #[test]
     fn any_bytes_are_read_to_their_end() {
         let whole =
@@ -449,8 +450,8 @@ mod tests {
         }
     }
 
-    // Proves that an entry which is a byte too short for what is read of it makes the table one that is not believed: the
-    // kinds that are read, by the specification's lengths.
+    // Proves for each kind of entry that the kernel reads that an entry one byte shorter than specified rejects the table.
+    // Fails when a minimum length is too small.
     #[test]
     fn each_kind_has_its_length() {
         for (kind, length) in [(0, 8), (1, 12), (2, 10), (3, 8), (4, 6), (5, 12), (9, 16)] {
@@ -462,8 +463,8 @@ mod tests {
         }
     }
 
-    // Proves that no length leads the reader astray: length 0 (endless), shorter than the
-    // kind (reads the neighbour), beyond the end, and a table shorter than its own fixed part.
+    // Proves that bad lengths are refused: 0 (an endless walk), shorter than the kind (reads the neighbour), beyond the
+    // end, and a table shorter than its fixed part.
     #[test]
     fn bad_lengths_are_refused() {
         for length in [0, 1, 7, 9, 255] {

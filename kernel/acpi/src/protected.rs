@@ -1,24 +1,24 @@
-//! What AML and the registers that firmware names may not touch: the ports and configuration registers by which a device
-//! could be made to write to memory, or an exception to come that did not happen.
+//! The ports and configuration registers that AML and registers named by firmware may not access, because they could make
+//! a device write to memory or raise a false exception.
 //!
-//! AML is trusted with the machine's own devices (ACPI 6.5, section 19.6.100: SystemIO), so this is a list of what is
-//! refused, not of what is allowed: no table says which ports firmware's code will need. The argument for the list:
+//! AML is trusted with the machine's own devices (ACPI 6.5, section 19.6.100: SystemIO), so this is a deny list: no table
+//! says which ports the firmware's code needs. The reasons:
 //!
 //! * The 8237 DMA controllers and their page registers write to memory as programmed.
 //! * The 8259s deliver vectors of the CPU's exceptions once they are set up anew.
 //! * 0xcf8 to 0xcff reach every device's configuration. AML has PCI_Config regions for that, and those go through
-//!   [`turns_on_bus_mastering`]: a PCI device that is no bus master writes to no memory, whatever its own ports are told.
+//!   [`turns_on_bus_mastering`]: a PCI device that is not a bus master cannot write to memory, whatever its ports receive.
 //! * The kernel's own devices (serial lines, QEMU's fw_cfg, which has DMA) are refused where they are known, in the
 //!   kernel's `acpi::register`.
 //!
-//! Not covered: a device that the firmware itself left as a bus master. What it does is in the hands of the firmware that
-//! wrote the AML, as system management mode is. The list is a part of ACPICA's `acpi_protected_ports` (hwvalid.c), which
-//! Windows made the rule.
+//! Not covered: a device that the firmware left as a bus master. Its firmware, which also wrote the AML, is responsible for
+//! it, as for system management mode. The list is a part of ACPICA's `acpi_protected_ports` (hwvalid.c), which follows
+//! Windows.
 
 /// Ports that are refused, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protected {
-    /// Whose they are.
+    /// Their owner.
     pub name: &'static str,
     /// The first.
     pub first: u16,
@@ -49,7 +49,7 @@ const PORTS: [Protected; 11] = [
     ports("no device", 0xffff, 0xffff),
 ];
 
-/// The ports that forbid an access of `bytes` (at least one) at `first`; `None` where firmware may have it.
+/// The protected ports that an access of `bytes` (at least one) at `first` would touch. `None` if it is allowed.
 pub fn port(first: u16, bytes: u16) -> Option<Protected> {
     if first == RESET_CONTROL && bytes == 1 {
         return None;

@@ -1,5 +1,5 @@
-//! The System Resource Affinity Table (ACPI 6.5, section 5.2.16): which memory and which processor belongs to which
-//! node, and where memory may be hot-plugged.
+//! The System Resource Affinity Table (ACPI 6.5, section 5.2.16): the node of each memory range and processor, and the
+//! hot-pluggable ranges.
 //!
 //! ```text
 //!  header (36) | reserved (12) | entry: type, length, ... | entry | ...
@@ -8,9 +8,8 @@
 //!                                type 2, 24 bytes: processor affinity, APIC identity of 32 bits
 //! ```
 //!
-//! The table is read before there is a heap, so nothing is collected: every question walks the bytes.
-//! Invariants: the walk ends for any bytes; disabled entries and entries of length zero (QEMU makes
-//! both) are never seen outside.
+//! The table is read before the heap exists, so every query walks its bytes. Invariants: a walk ends for any bytes;
+//! disabled and empty entries (QEMU makes both) are skipped.
 
 use crate::bytes::{u8_at, u32_at, u64_at};
 use crate::madt::ApicId;
@@ -19,7 +18,7 @@ use carapace_mm::merge::merged;
 use core::fmt;
 use core::ops::Range;
 
-/// Where the first entry starts.
+/// The offset of the first entry.
 const ENTRIES: usize = 48;
 /// The type of a memory affinity entry, and its length in bytes.
 const MEMORY_AFFINITY: u8 = 1;
@@ -27,34 +26,34 @@ const MEMORY_AFFINITY_BYTES: usize = 40;
 /// The types of processor affinity entries.
 const PROCESSOR_AFFINITY: u8 = 0;
 const X2APIC_AFFINITY: u8 = 2;
-/// Flags of a memory affinity entry; the first one of a processor's too.
+/// Flags of a memory affinity entry. The first is also a processor's.
 const ENABLED: u32 = 1 << 0;
 const HOT_PLUGGABLE: u32 = 1 << 1;
 
-/// Whether memory may come and go while the machine runs.
+/// Whether memory is hot-pluggable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plugging {
-    /// There at boot, and stays.
+    /// Present since boot, permanently.
     Fixed,
-    /// May be plugged here; what is there at boot may be nothing.
+    /// Hot-pluggable; may be empty at boot.
     Hot,
 }
 
-/// An enabled memory affinity entry that is not empty.
+/// An enabled, non-empty memory affinity entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryAffinity {
     /// Its first byte.
     pub base: PhysAddr,
-    /// Its bytes, at least one; firmware may say anything, so `base` + `length` may wrap.
+    /// Its size in bytes, not 0. `base` + `length` may overflow.
     pub length: u64,
     /// The proximity domain.
     pub node: NodeId,
-    /// Whether the range is for hot-plugging.
+    /// Whether the range is hot-pluggable.
     pub plugging: Plugging,
 }
 
 impl MemoryAffinity {
-    /// The bytes of the range; up to the end of physical memory where it wraps.
+    /// The bytes of the range, cut at the end of the address space.
     fn bytes(&self) -> Range<u64> {
         self.base.0..self.base.0.saturating_add(self.length)
     }
@@ -69,14 +68,14 @@ fn whole_frames(bytes: Range<u64>) -> PfnRange {
     PfnRange::new(Pfn(bytes.start.div_ceil(PAGE_SIZE)), Pfn(bytes.end / PAGE_SIZE))
 }
 
-/// Why the table cannot be read further.
+/// Why the walk ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SratError {
-    /// An entry is shorter than its kind has to be, or reaches beyond the table's end.
+    /// An entry is too short for its kind, or extends beyond the table.
     BadEntry {
-        /// Where in the table it starts.
+        /// The entry's offset in the table.
         offset: usize,
-        /// What its length byte says.
+        /// The entry's length byte.
         length: u8,
     },
 }
@@ -85,7 +84,7 @@ impl fmt::Display for SratError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SratError::BadEntry { offset, length } => {
-                write!(f, "SRAT: the entry at offset {offset} has length {length}, which cannot be")
+                write!(f, "SRAT: the entry at offset {offset} has the impossible length {length}")
             }
         }
     }
@@ -96,13 +95,13 @@ impl fmt::Display for SratError {
 pub struct Srat<'a>(pub &'a [u8]);
 
 impl<'a> Srat<'a> {
-    /// The memory affinity entries. After an error nothing follows.
+    /// The memory affinity entries. An error is the last item.
     pub fn memory(&self) -> impl Iterator<Item = Result<MemoryAffinity, SratError>> + use<'a> {
         Entries { table: self.0, at: ENTRIES }
     }
 
-    /// The ranges that may be hot-plugged, ascending, with the table's pieces joined where they touch or overlap:
-    /// however many pieces there are, a DIMM may lie across them. Only the entries before a bad one count.
+    /// The hot-pluggable ranges, ascending, with adjacent and overlapping ones merged, since a DIMM may span several.
+    /// Entries after a malformed one are ignored.
     pub fn hot_pluggable(&self) -> impl Iterator<Item = PfnRange> + use<'a> {
         let srat = *self;
         let pieces = move || {
@@ -112,11 +111,11 @@ impl<'a> Srat<'a> {
         merged(pieces).map(whole_frames).filter(|frames| !frames.is_empty())
     }
 
-    /// Cuts `range` where the node changes and hands each piece to `piece`, in ascending order. What
-    /// no entry covers belongs to node 0, as everything does on a machine without an SRAT.
+    /// Splits `range` where the node changes and calls `piece` with each part, in ascending order. Frames without an
+    /// entry belong to node 0, as does all memory of a machine without an SRAT.
     pub fn split(&self, range: PfnRange, piece: &mut dyn FnMut(PfnRange, NodeId)) {
         let mut start = range.start;
-        // Neighbouring pieces of one node are handed out as one.
+        // Adjacent parts of one node are merged.
         let mut open: Option<(PfnRange, NodeId)> = None;
         while start < range.end {
             let (end, node) = self.run_from(start);
@@ -136,7 +135,7 @@ impl<'a> Srat<'a> {
         }
     }
 
-    /// The node of a processor; node 0 where no enabled entry names it. Only the entries before a bad one count.
+    /// The node of a processor. Node 0 if no enabled entry names it. Entries after a malformed one are ignored.
     pub fn node_of(&self, processor: ApicId) -> NodeId {
         let mut entries = Entries { table: self.0, at: ENTRIES };
         while let Some(Ok((offset, end))) = entries.step() {
@@ -150,8 +149,7 @@ impl<'a> Srat<'a> {
         NodeId(0)
     }
 
-    /// The processor and the node that an entry names; `None` for an entry of another kind, one too short, or one that is
-    /// not enabled.
+    /// The processor and the node that an entry names. `None` for an entry of another kind, a short or a disabled one.
     fn processor(&self, entry: &[u8]) -> Option<(ApicId, NodeId)> {
         let (id, node, flags) = match u8_at(entry, 0)? {
             PROCESSOR_AFFINITY => {
@@ -168,7 +166,7 @@ impl<'a> Srat<'a> {
         (flags & ENABLED != 0).then_some((ApicId(id), NodeId(node)))
     }
 
-    /// The node of `at` and the first frame above it where another entry may rule.
+    /// The node of `at`, and the first frame above it where the node may change.
     fn run_from(&self, at: Pfn) -> (Pfn, NodeId) {
         let mut end = Pfn(u64::MAX);
         for frames in self.memory().map_while(Result::ok).map(|entry| (entry.frames(), entry.node)) {
@@ -190,7 +188,7 @@ struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    /// The bytes of the entry at `self.at` and where the next starts; `None` at the table's end.
+    /// The offsets of the entry at `self.at` and of the next one. `None` at the table's end.
     fn step(&mut self) -> Option<Result<(usize, usize), SratError>> {
         let offset = self.at;
         u8_at(self.table, offset)?;
@@ -204,11 +202,11 @@ impl Entries<'_> {
         Some(Ok((offset, end)))
     }
 
-    /// The memory affinity in `entry`, `Ok(None)` for one that says nothing.
+    /// The memory affinity in `entry`. `Ok(None)` for a disabled or empty one.
     fn decode(&self, offset: usize, entry: &[u8]) -> Result<Option<MemoryAffinity>, SratError> {
         let fields = || {
-            // Revision 1 has eight bits of proximity domain and three reserved bytes (Linux's
-            // acpi_numa_memory_affinity_init reads it so too).
+            // Revision 1 has a proximity domain of eight bits and three reserved bytes (Linux:
+            // acpi_numa_memory_affinity_init).
             let wide = u8_at(self.table, 8)? > 1;
             let domain = u32_at(entry, 2)?;
             let node = NodeId(if wide { domain } else { domain & 0xff });
@@ -286,8 +284,8 @@ mod tests {
         out
     }
 
-    // Proves that processor entries, disabled entries and the entry of length zero that QEMU writes
-    // are skipped, and that the hot-pluggable window is told from memory that is there.
+    // Proves that processor entries, disabled entries and QEMU's empty entry are skipped, and that the hot-pluggable range
+    // is distinguished from boot memory. Fails when a flag is ignored.
     #[test]
     fn reads_what_qemu_writes() {
         let processor = std::vec![0, 16, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -306,8 +304,8 @@ mod tests {
         assert_eq!(hot, [PfnRange::new(Pfn(0x10_0000), Pfn(0x410_0000))]);
     }
 
-    // Proves that a processor's node is found in entries of both kinds, with all bits of both numbers, that a disabled
-    // entry does not count, and that no entry means node 0. Fails when the fields' places are mixed up.
+    // Proves that a processor's node is found in entries of both kinds, with all bits of both numbers, that disabled
+    // entries are ignored, and that the default is node 0. Fails when an offset is wrong.
     #[test]
     fn processors_have_nodes() {
         let old = |domain: [u8; 4], id, flags| {
@@ -345,8 +343,8 @@ mod tests {
         }
     }
 
-    // Proves that a boot range is cut exactly where the node changes, that a gap is node 0, and that
-    // neighbours of one node stay one piece.
+    // Proves that a boot range is split exactly where the node changes, that gaps belong to node 0, and that adjacent parts
+    // of one node are merged. Fails when a border is off by one.
     #[test]
     fn splits_at_borders() {
         let bytes = table(&[
@@ -367,9 +365,9 @@ mod tests {
         assert_eq!(pieces(&bytes, 0x4_1000, 0x4_1000), []);
     }
 
-    // Proves that a hot-pluggable range named in many pieces (adjacent, meeting within a frame, overlapping, repeated,
-    // unordered) is one range, and that another one apart from it stays one. Fails when pieces are only counted, or
-    // joined only with the one before.
+    // Proves that the pieces of a hot-pluggable range (adjacent, sharing a frame, overlapping, repeated, unordered) are
+    // merged, and that a separate range stays separate. Fails when pieces are only counted, or merged only with the
+    // previous one.
     #[test]
     fn hot_pluggable_pieces_are_joined() {
         const PIECE: u64 = 0x800_0800;
@@ -379,7 +377,7 @@ mod tests {
         entries.push(memory(2, 0x100_0000_0000, 0x4000_0000, ENABLED | HOT_PLUGGABLE));
         entries.extend((0..40).step_by(2).map(|n| piece(n, if n % 4 == 0 { PIECE } else { 0 })));
         entries.push(piece(3, 0));
-        // Memory that stays joins nothing.
+        // Fixed memory is not merged.
         entries.push(memory(0, 0x1_0000_0000 + 40 * PIECE, PIECE, ENABLED));
         let hot: Vec<_> = Srat(&table(&entries)).hot_pluggable().collect();
         assert_eq!(
@@ -391,8 +389,8 @@ mod tests {
         );
     }
 
-    // Proves that only whole frames of a range count: one that begins or ends within a frame loses that frame, one that
-    // has no whole frame is no place for a DIMM, and one that wraps ends with the last address.
+    // Proves that only whole frames of a range count: a partial frame at either end is dropped, a range without a whole
+    // frame is ignored, and an overflowing range is cut at the last address. Fails when a bound is rounded the wrong way.
     #[test]
     fn frames_are_whole() {
         let frames = |base, length| {
@@ -407,7 +405,7 @@ mod tests {
         assert_eq!(frames(u64::MAX - 0x1fff, u64::MAX), Some(((1 << 52) - 2, (1 << 52) - 1)));
     }
 
-    // Proves that revision 1 has proximity domains of eight bits.
+    // Proves that revision 1 has proximity domains of eight bits. Fails when its reserved bytes are read.
     #[test]
     fn revision_one_domains_are_bytes() {
         let mut bytes = table(&[memory(0xffff_ff01, 0, 0x1000, ENABLED)]);
@@ -416,8 +414,8 @@ mod tests {
         assert_eq!(Srat(&bytes).memory().next().unwrap().unwrap().node, NodeId(1));
     }
 
-    // Proves that lengths of 0, 1, too short for the kind, and beyond the end are errors that end
-    // the walk, with what came before still told.
+    // Proves that lengths of 0, 1, too short for the kind, and beyond the end end the walk with an error, after the entries
+    // before. Fails when the walk continues or loses an entry.
     #[test]
     fn bad_lengths_end_the_walk() {
         for length in [0, 1, 39, 41, 255] {
@@ -431,8 +429,7 @@ mod tests {
         }
     }
 
-    // Proves that no prefix of a table, no wrapping range and no byte changed makes a walk panic or
-    // run for ever.
+    // Proves that no prefix of a table, no overflowing range and no changed byte makes a walk panic or run forever.
     #[test]
     fn any_bytes_are_read_to_their_end() {
         let whole = table(&[memory(1, u64::MAX - 5, u64::MAX, ENABLED), memory(0, 0x1000, 0x5000, 3)]);

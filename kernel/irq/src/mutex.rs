@@ -12,7 +12,7 @@ use spin::{Mutex, MutexGuard};
 
 use crate::Cpu;
 
-/// A spinning lock that keeps interrupts off while it is held.
+/// A spin lock that disables interrupts while it is held.
 pub struct IrqMutex<T, C> {
     inner: Mutex<T>,
     /// The number of the CPU that holds it, plus 1; 0 if none does. A CPU compares it with its own number only, and it
@@ -43,7 +43,7 @@ impl<T, C: Cpu> IrqMutex<T, C> {
     /// Takes the lock; waits while another CPU holds it. Hold it briefly: no interrupt is served meanwhile.
     ///
     /// # Panics
-    /// When this CPU holds it: it would wait for ever. In a debug build when a lock of the same or a later rank is held.
+    /// When this CPU already holds it (a deadlock). In a debug build when a lock of the same or a later rank is held.
     #[track_caller]
     pub fn lock(&self) -> IrqGuard<'_, T, C> {
         let restore = Restore::off();

@@ -1,4 +1,4 @@
-//! Spinning locks with a rank. A debug build panics when a lock is taken against the order of ranks.
+//! Spin locks with a rank. A debug build panics when a lock is taken against the order of ranks.
 //!
 //! ```text
 //!  Mutex, RwLock     spin's, with a Rank                  (carapace-irq has the lock for interrupt handlers)
@@ -9,11 +9,11 @@
 //! The order is checked with `debug_assertions` (host tests, the simulated machine, fuzzing, a kernel built so): each
 //! CPU, or thread with feature `std`, has a word with one bit for each rank that it holds. `lock` panics when the bit of
 //! the same or a later rank is set; so two locks of one rank, such as two regions, are never held together. A
-//! `try_lock` cannot wait, so it is recorded and not checked. Without `debug_assertions` a lock is spin's and nothing
-//! else: no rank is stored.
+//! `try_lock` cannot wait, so it is recorded and not checked. Without `debug_assertions` a lock is just spin's and stores
+//! no rank.
 //!
-//! Neighbours: `carapace-mm`, `carapace-irq`, the kernel's `sync`. Corresponds to Linux's lockdep, with an order that is
-//! written down instead of learnt.
+//! Neighbours: `carapace-mm`, `carapace-irq`, the kernel's `sync`. Corresponds to Linux's lockdep, but with a declared
+//! order instead of a learnt one.
 #![no_std]
 #![forbid(unsafe_code)]
 

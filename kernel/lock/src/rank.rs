@@ -1,4 +1,4 @@
-//! The lock order of the memory core and the kernel: the one text that everybody refers to.
+//! The lock order of the memory core and the kernel, defined only here.
 
 use core::fmt;
 
@@ -14,10 +14,9 @@ use core::fmt;
 /// ```
 ///
 /// - Locks up to `HeapReserve` are never touched by an interrupt handler. Those after it are shared with handlers and
-///   keep interrupts off while they are held (`IrqMutex`), so a handler on the same CPU cannot wait for what it
-///   interrupted. A handler takes such locks only, and it may interrupt the holder of any earlier one.
-/// - The heap's locks come last among the others, so that everybody may allocate with a lock held, except under an
-///   `IrqMutex`.
+///   disable interrupts while they are held (`IrqMutex`), so a handler cannot wait for the code that it interrupted. A
+///   handler takes only such locks, and may interrupt the holder of any earlier one.
+/// - The heap's locks come last among the others, so code may allocate with any lock held except an `IrqMutex`.
 /// - The memory core holds no lock while a caller's callback runs, with these exceptions, which say so: the clock of an
 ///   add (`Hotplug`), `left_out` of boot (`Hotplug`), what walks page tables (`PageTables`), `hold_region` (`Region`).
 /// - The core logs nothing. Elsewhere a line may be logged with any lock held up to `IoApic`: the console is then only
@@ -33,9 +32,9 @@ pub enum Rank {
     Devices,
     /// Memory core: held by each call that adds, removes or offlines memory.
     Hotplug,
-    /// Memory core: the list of allocations in the vmalloc window.
+    /// Memory core: the list of allocations in the vmalloc region.
     Vmalloc,
-    /// What is mapped in the window for device registers and firmware tables.
+    /// The mappings of device registers and firmware tables.
     DeviceWindow,
     /// Memory core: the kernel's page tables, of which there is one owner.
     PageTables,
@@ -47,17 +46,17 @@ pub enum Rank {
     Index,
     /// Memory core: a region and its buddy allocator. One at a time.
     Region,
-    /// Memory core: the list of freed ranges that are watched.
+    /// Memory core: the list of poisoned ranges.
     Poison,
-    /// The blocks by which `stress heap` fills the heap.
+    /// The blocks with which `stress heap` fills the heap.
     Ballast,
-    /// The talk on the second serial line.
+    /// The connection on the second serial line.
     Remote,
     /// Events for the listener on the second serial line.
     Events,
-    /// The shell's console: its editor and what is not sent yet.
+    /// The shell's console: its editor and unsent output.
     Console,
-    /// What was typed ahead on a serial line. One line at a time.
+    /// Input typed ahead on a serial line. One line at a time.
     Input,
     /// The general part of the kernel's heap.
     Heap,

@@ -1,5 +1,5 @@
-//! Many readers or one writer: `spin::RwLock` with a rank. A CPU holds it once, as a reader too: a writer that waits
-//! between two reads of one CPU would wait for ever.
+//! `spin::RwLock` with a rank. A CPU may hold it only once, even for reading: a writer waiting between two reads of one
+//! CPU would deadlock.
 
 use core::ops::{Deref, DerefMut};
 
@@ -62,7 +62,7 @@ impl<T> RwLock<T> {
         Some(ReadGuard { inner, _held: self.place.record() })
     }
 
-    /// Takes the lock for writing if nobody holds it.
+    /// Takes the lock for writing if it is free.
     pub fn try_write(&self) -> Option<WriteGuard<'_, T>> {
         let inner = self.inner.try_write()?;
         Some(WriteGuard { inner, _held: self.place.record() })
