@@ -3,8 +3,9 @@
 mod watchdog;
 
 use crate::schema::{Alloc, Meminfo, Page, Resource, Section, Verify};
+pub use guest::Machine;
 use guest::boot::json_of;
-pub use guest::boot::{Dimm, LIMIT, Machine};
+pub use guest::boot::{Dimm, LIMIT};
 use guest::qmp::{Monitor, Ost};
 use guest::serial::{Reading, Serial, Silence};
 use serde::de::DeserializeOwned;

@@ -12,11 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use guest::qemu::{Accelerator, Colours, Setup, Shape, Start};
 use serde::{Deserialize, Serialize};
 
 use crate::progress;
-use crate::qemu::{Accelerator, Guest, Shape, Start};
-use crate::terminal::Colours;
 use crate::workspace::Workspace;
 use guest::size::ByteSize;
 
@@ -126,7 +125,7 @@ fn trial(
         cpu,
         ..shape.clone()
     };
-    let guest = Guest {
+    let guest = Setup {
         qemu: qemu.to_owned(),
         shape,
         accelerator,

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use guest::qemu::utf8;
 
 use crate::progress;
 use crate::toolchain::{Library, Origin, TARGET, Toolchain, system_command};
-use crate::workspace::{Workspace, utf8};
+use crate::workspace::Workspace;
 
 /// The boot shim's file name.
 pub const BOOT: &str = "carapace-boot";

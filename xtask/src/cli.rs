@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use guest::Machine;
+use guest::qemu::SerialPort;
 
 use guest::size::ByteSize;
 use options::{BenchArgs, ReportArgs, WatchArgs};
@@ -155,7 +156,7 @@ pub struct RunArgs {
     pub accel: AccelChoice,
     /// Where the serial port goes: `stdio`, or `unix:PATH`, a listening socket that QEMU waits on.
     #[arg(long, default_value = "stdio", value_name = "stdio|unix:PATH", value_parser = parse_serial)]
-    pub serial: Serial,
+    pub serial: SerialPort,
     /// Let QEMU listen for QMP on this socket.
     #[arg(long, value_name = "PATH")]
     pub qmp: Option<PathBuf>,
@@ -196,19 +197,10 @@ pub enum AccelChoice {
     Kvm,
 }
 
-/// Where the guest's serial port goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Serial {
-    /// Standard input and output, with QEMU's monitor behind Ctrl-a c.
-    Stdio,
-    /// A listening socket at this path.
-    Unix(PathBuf),
-}
-
-fn parse_serial(text: &str) -> Result<Serial, String> {
+fn parse_serial(text: &str) -> Result<SerialPort, String> {
     match text.split_once(':') {
-        None if text == "stdio" => Ok(Serial::Stdio),
-        Some(("unix", path)) if !path.is_empty() => Ok(Serial::Unix(path.into())),
+        None if text == "stdio" => Ok(SerialPort::Stdio),
+        Some(("unix", path)) if !path.is_empty() => Ok(SerialPort::Unix(path.into())),
         _ => Err("expected `stdio` or `unix:PATH`".into()),
     }
 }
@@ -337,7 +329,7 @@ mod tests {
         assert_eq!(args.memory.to_string(), "512M");
         assert_eq!((args.slots, args.max_memory.to_string().as_str()), (32, "256G"));
         assert_eq!((args.nodes, args.cpus, args.machine), (2, 1, Machine::Q35));
-        assert_eq!((args.accel, args.serial), (AccelChoice::Auto, Serial::Stdio));
+        assert_eq!((args.accel, args.serial), (AccelChoice::Auto, SerialPort::Stdio));
     }
 
     /// What follows `--` is QEMU's, even where it looks like an option of ours.
@@ -361,7 +353,7 @@ mod tests {
     /// A serial port is one of the two kinds, and nothing else is taken for one.
     #[test]
     fn serial_kinds() {
-        assert_eq!(run_args(&["--serial", "unix:a/b:c"]).serial, Serial::Unix("a/b:c".into()));
+        assert_eq!(run_args(&["--serial", "unix:a/b:c"]).serial, SerialPort::Unix("a/b:c".into()));
         for bad in ["unix:", "tcp:1", "", "stdin"] {
             assert!(parse_serial(bad).is_err(), "{bad}");
         }

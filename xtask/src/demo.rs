@@ -8,16 +8,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use guest::discovery;
 use guest::launch::{Qemu, exit_code};
+use guest::qemu::SerialPort;
 use guest::qmp::{Monitor, Ost};
 use guest::rpc::Client;
 use guest::serial::Serial as Line;
 use guest::size::ByteSize;
 use serde_json::Value;
 
-use crate::cli::{DemoArgs, RunArgs, Serial};
+use crate::cli::{DemoArgs, RunArgs};
 use crate::run;
 use crate::setup::Installing;
-use crate::terminal::Colours;
+use crate::terminal;
 use crate::workspace::Workspace;
 
 /// How long anything may take on a slow machine.
@@ -43,7 +44,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         machine: args.machine,
         cpu: None,
         accel: args.accel,
-        serial: Serial::Stdio,
+        serial: SerialPort::Stdio,
         qmp: Some(qmp.clone()),
         image: None,
         gdb: None,
@@ -52,7 +53,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         qemu_args: Vec::new(),
     };
     let mut guest = run::prepare(workspace, &run_args, installing)?;
-    guest.colours = Colours::wanted();
+    guest.colours = terminal::colours();
     let remote = sockets.path().join("remote");
     guest.own_remote = Some(remote.clone());
     let line = guest.command()?;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use guest::qemu::Start;
 
 use crate::build::{self, KERNEL, Profile};
 use crate::cli::{Firmware, ImageArgs};
-use crate::qemu::Start;
 use crate::setup::{self, Installing, Need};
 use crate::toolchain::{Origin, Toolchain, system_command};
 use crate::workspace::Workspace;

@@ -18,7 +18,6 @@ mod outcome;
 mod packages;
 mod program;
 mod progress;
-mod qemu;
 mod run;
 mod setup;
 mod sh;

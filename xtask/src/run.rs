@@ -9,16 +9,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use guest::discovery::Listening;
 use guest::launch::{self, Qemu, exit_code};
+use guest::qemu::{Accelerator, Colours, LOCALHOST, SerialPort, Setup, Shape, Start, utf8};
 use guest::serial::{PROMPT, Serial as Line, Silence};
 
 use crate::accel;
 use crate::build::{self, BOOT, KERNEL, Profile};
-use crate::cli::{AccelChoice, RunArgs, Serial};
+use crate::cli::{AccelChoice, RunArgs};
 use crate::image;
-use crate::qemu::{Accelerator, Guest, LOCALHOST, Shape, Start};
 use crate::setup::{self, Installing, Need};
-use crate::terminal::{Colours, TerminalSettings};
-use crate::workspace::{Workspace, utf8};
+use crate::terminal::{self, TerminalSettings};
+use crate::workspace::Workspace;
 
 /// Boots the guest; the result is QEMU's exit status.
 pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Result<u8> {
@@ -30,17 +30,17 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
     let listening = Listening::new()?;
     guest.own_qmp = Some(listening.qmp().to_owned());
     guest.own_remote = Some(listening.remote().to_owned());
-    if args.serial == Serial::Stdio {
-        guest.colours = Colours::wanted();
+    if args.serial == SerialPort::Stdio {
+        guest.colours = terminal::colours();
     }
     let line = guest.command()?;
-    if args.serial == Serial::Stdio && !io::stdin().is_terminal() {
+    if args.serial == SerialPort::Stdio && !io::stdin().is_terminal() {
         return from_pipe(&line);
     }
     let mut command = launch::command(&line);
     match &args.serial {
-        Serial::Stdio => explain(args),
-        Serial::Unix(path) => {
+        SerialPort::Stdio => explain(args),
+        SerialPort::Unix(path) => {
             eprintln!("the serial port is {}; the guest starts when it is connected", path.display());
             command.stdin(Stdio::null());
         }
@@ -52,7 +52,7 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
 }
 
 /// Sees to the tools, builds, chooses the accelerator.
-pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Result<Guest> {
+pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Result<Setup> {
     let shape = Shape {
         machine: args.machine,
         memory: args.memory,
@@ -65,8 +65,8 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
     shape.check()?;
     let absolute = |path: &std::path::PathBuf| std::path::absolute(path).context("an empty path");
     let serial = match &args.serial {
-        Serial::Stdio => Serial::Stdio,
-        Serial::Unix(path) => Serial::Unix(absolute(path)?),
+        SerialPort::Stdio => SerialPort::Stdio,
+        SerialPort::Unix(path) => SerialPort::Unix(absolute(path)?),
     };
     let qmp = args.qmp.as_ref().map(absolute).transpose()?;
 
@@ -96,7 +96,7 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         None => Start::Shim { boot, kernel: Some(kernel) },
         Some(firmware) => image::disk(workspace, firmware, installing)?,
     };
-    Ok(Guest {
+    Ok(Setup {
         qemu: qemu.path,
         shape,
         accelerator,

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 
+use guest::qemu::Colours;
 use rustix::termios::{self, OptionalActions, Termios};
 
 /// Puts the terminal's settings back when dropped: a QEMU that is killed leaves them raw.
@@ -25,28 +26,18 @@ impl Drop for TerminalSettings {
     }
 }
 
-/// Whether colours are welcome on standard output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
-    /// They are.
-    Welcome,
-    /// Nobody would see them, or somebody does not want them.
-    Unwelcome,
+/// Whether standard output shows colours, and the environment does not refuse them by `NO_COLOR`
+/// (<https://no-color.org>) or `TERM`.
+pub fn colours() -> Colours {
+    let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    colours_of(io::stdout().is_terminal(), value("NO_COLOR").is_some(), value("TERM").as_deref())
 }
 
-impl Colours {
-    /// By standard output and the environment: `NO_COLOR` (<https://no-color.org>) and `TERM`.
-    pub fn wanted() -> Colours {
-        let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Self::of(io::stdout().is_terminal(), value("NO_COLOR").is_some(), value("TERM").as_deref())
-    }
-
-    fn of(terminal: bool, refused: bool, term: Option<&OsStr>) -> Colours {
-        if terminal && !refused && term.is_some_and(|term| term != "dumb") {
-            Colours::Welcome
-        } else {
-            Colours::Unwelcome
-        }
+fn colours_of(terminal: bool, refused: bool, term: Option<&OsStr>) -> Colours {
+    if terminal && !refused && term.is_some_and(|term| term != "dumb") {
+        Colours::Welcome
+    } else {
+        Colours::Unwelcome
     }
 }
 
@@ -64,7 +55,7 @@ mod tests {
             (true, false, Some("dumb"), Colours::Unwelcome),
             (true, false, None, Colours::Unwelcome),
         ] {
-            assert_eq!(Colours::of(terminal, refused, term.map(OsStr::new)), wanted, "{term:?}");
+            assert_eq!(colours_of(terminal, refused, term.map(OsStr::new)), wanted, "{term:?}");
         }
     }
 }

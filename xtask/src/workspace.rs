@@ -1,7 +1,7 @@
 //! Where things are: the workspace and what is built in it.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -37,11 +37,4 @@ impl Workspace {
     pub fn state(&self, name: &str) -> PathBuf {
         self.target.join("xtask").join(name)
     }
-}
-
-/// A path as QEMU's command line and JSON need it.
-pub fn utf8(path: &Path) -> Result<String> {
-    path.to_str()
-        .map(str::to_owned)
-        .with_context(|| format!("the path {} is not UTF-8, which QEMU's command needs", path.display()))
 }

@@ -13,7 +13,6 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use tempfile::TempDir;
 
 use crate::discovery::REMOTE;
 use crate::launch::Qemu;
+use crate::qemu::{self, Machine};
 use crate::qmp::{Eject, Monitor, Ost};
 use crate::rpc::Client;
 use crate::schema::{Alloc, Meminfo, Resource, Verify};
@@ -36,45 +36,6 @@ pub const LIMIT: Duration = Duration::from_secs(90);
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// What a machine says first.
 const STARTS: &str = "carapace-boot: kernel of";
-
-/// QEMU's machine types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Machine {
-    /// Intel Q35.
-    Q35,
-    /// Intel 440FX.
-    Pc,
-}
-
-impl Machine {
-    /// Those that are known to work.
-    pub const ALL: [Machine; 2] = [Machine::Q35, Machine::Pc];
-
-    /// QEMU's name for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Machine::Q35 => "q35",
-            Machine::Pc => "pc",
-        }
-    }
-
-    /// What it is.
-    pub const fn description(self) -> &'static str {
-        match self {
-            Machine::Q35 => "Intel Q35, with PCI Express",
-            Machine::Pc => "Intel 440FX",
-        }
-    }
-}
-
-impl FromStr for Machine {
-    type Err = anyhow::Error;
-
-    fn from_str(name: &str) -> Result<Machine> {
-        let found = Machine::ALL.into_iter().find(|machine| machine.name() == name);
-        found.with_context(|| format!("`{name}` is no machine type that is known to work"))
-    }
-}
 
 /// What the boot shim gets with `-initrd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,9 +80,8 @@ impl Plan {
 
     /// Adds a second serial port, for [`Guest::second_line`].
     pub fn second_port(self) -> Plan {
-        let directory = task::DIRECTORY;
-        let socket = format!("socket,id={REMOTE},path={directory}/{REMOTE},server=on,wait=off");
-        self.qemu(&["-chardev", &socket, "-serial", &format!("chardev:{REMOTE}")])
+        let [chardev, socket, serial, device] = qemu::second_port(&format!("{}/{REMOTE}", task::DIRECTORY));
+        self.qemu(&[&chardev, &socket, &serial, &device])
     }
 
     /// Puts a file into the guest's own directory; the name by which arguments of QEMU call it.

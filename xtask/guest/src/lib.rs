@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  boot        a guest of our own: planned, booted, typed to, plugged into       launch  QEMU as a child process
+//!  qemu        the QEMU command of a guest, composed
 //!  task        the command that `cargo xtask run` would start
 //!  discovery   running guests, and where their sockets are
 //!  serial      the first serial line: a person's shell              schema  what its `-J` commands answer
@@ -17,6 +18,7 @@ pub mod boot;
 pub mod dimm;
 pub mod discovery;
 pub mod launch;
+pub mod qemu;
 pub mod qmp;
 pub mod rpc;
 pub mod schema;
@@ -24,4 +26,5 @@ pub mod serial;
 pub mod size;
 pub mod task;
 
-pub use boot::{Guest, Machine, Plan};
+pub use boot::{Guest, Plan};
+pub use qemu::Machine;

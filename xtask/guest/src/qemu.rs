@@ -1,4 +1,5 @@
-//! The QEMU command of a guest. Pure: nothing here looks at the machine it runs on.
+//! The QEMU command of a guest: the one place that composes it. Pure: nothing here reads the state of the host.
+//! Neighbours: `cargo xtask run` fills in a [`Setup`] and starts it; `task` asks it for the command, for [`crate::Plan`].
 //!
 //! Where the DIMMs of a guest come to lie, with the defaults (QEMU aligns the window to 1 GiB and leaves 1 GiB
 //! for each slot):
@@ -8,27 +9,81 @@
 //! | boot   |        devices     | dimm0 | dimm1 | ...                                      |
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use anyhow::{Result, ensure};
-use guest::Machine;
-use guest::discovery::REMOTE;
+use anyhow::{Context, Result, ensure};
 
-use crate::cli::Serial;
-use crate::terminal::Colours;
-use crate::workspace::utf8;
-use guest::size::ByteSize;
+use crate::discovery::REMOTE;
+use crate::size::ByteSize;
 
 /// QEMU's file that tells the kernel that colours are not wanted (`kernel/src/commands/map.rs`).
 const COLOUR: &str = "opt/carapace/colour";
 /// The I/O port by which the guest ends QEMU: value v gives exit status 2v + 1.
 const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
-/// Where gdb is waited for: nobody else is to reach it, since it has all of the guest.
+/// The address of gdb's port: this machine only, since gdb controls all of the guest.
 pub const LOCALHOST: &str = "127.0.0.1";
 /// Above this QEMU moves hot-plugged memory to 1 TiB, which its default CPU model cannot address.
 const HYPERTRANSPORT: u64 = 0xfd_0000_0000;
 /// The model for guests that need more address bits; it also has 1 GiB pages.
 const WIDE_CPU: &str = "max,phys-bits=46";
+
+/// QEMU's machine types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// Intel Q35.
+    Q35,
+    /// Intel 440FX.
+    Pc,
+}
+
+impl Machine {
+    /// Those that are known to work.
+    pub const ALL: [Machine; 2] = [Machine::Q35, Machine::Pc];
+
+    /// QEMU's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Machine::Q35 => "q35",
+            Machine::Pc => "pc",
+        }
+    }
+
+    /// What it is.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Machine::Q35 => "Intel Q35, with PCI Express",
+            Machine::Pc => "Intel 440FX",
+        }
+    }
+}
+
+impl FromStr for Machine {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Machine> {
+        let found = Machine::ALL.into_iter().find(|machine| machine.name() == name);
+        found.with_context(|| format!("`{name}` is no machine type that is known to work"))
+    }
+}
+
+/// Where the guest's serial port goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SerialPort {
+    /// Standard input and output, with QEMU's monitor behind Ctrl-a c.
+    Stdio,
+    /// A listening socket at this path.
+    Unix(PathBuf),
+}
+
+/// Whether the reader of the serial port wants colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// Yes.
+    Welcome,
+    /// No.
+    Unwelcome,
+}
 
 /// The accelerators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -133,9 +188,9 @@ pub enum Start {
     },
 }
 
-/// A guest and everything around it.
+/// A guest as it is started: the machine, the kernel and the connections to both.
 #[derive(Clone, Debug)]
-pub struct Guest {
+pub struct Setup {
     /// The QEMU program.
     pub qemu: PathBuf,
     /// Memory and processors.
@@ -145,7 +200,7 @@ pub struct Guest {
     /// Where the kernel comes from.
     pub start: Start,
     /// Where the serial port goes; nowhere if there is none.
-    pub serial: Option<Serial>,
+    pub serial: Option<SerialPort>,
     /// A QMP socket.
     pub qmp: Option<PathBuf>,
     /// Another one, for our own tasks: QMP has one client at a time.
@@ -160,7 +215,7 @@ pub struct Guest {
     pub more: Vec<String>,
 }
 
-impl Guest {
+impl Setup {
     /// The command, program first.
     ///
     /// # Errors
@@ -195,11 +250,11 @@ impl Guest {
             add(&["-qmp", &format!("unix:{},server=on,wait=off", escaped(&utf8(path)?))]);
         }
         match &self.serial {
-            Some(Serial::Stdio) => {
+            Some(SerialPort::Stdio) => {
                 add(&["-chardev", "stdio,id=console,mux=on,signal=off"]);
                 add(&["-serial", "chardev:console", "-mon", "chardev=console,mode=readline"]);
             }
-            Some(Serial::Unix(path)) => {
+            Some(SerialPort::Unix(path)) => {
                 let path = escaped(&utf8(path)?);
                 add(&["-chardev", &format!("socket,id=console,path={path},server=on,wait=on")]);
                 add(&["-serial", "chardev:console"]);
@@ -209,9 +264,8 @@ impl Guest {
         if let Some(path) = &self.own_remote {
             // Without a first port this would be the first.
             ensure!(self.serial.is_some(), "a guest without a serial port has no second one");
-            let path = escaped(&utf8(path)?);
-            add(&["-chardev", &format!("socket,id={REMOTE},path={path},server=on,wait=off")]);
-            add(&["-serial", &format!("chardev:{REMOTE}")]);
+            let [chardev, socket, serial, device] = second_port(&utf8(path)?);
+            add(&[&chardev, &socket, &serial, &device]);
         }
         if let Some(port) = self.gdb {
             add(&["-gdb", &format!("tcp:{LOCALHOST}:{port}"), "-S"]);
@@ -241,6 +295,19 @@ impl Guest {
     }
 }
 
+/// The arguments for the second serial port, with a listening socket at `path`.
+pub(crate) fn second_port(path: &str) -> [String; 4] {
+    let socket = format!("socket,id={REMOTE},path={},server=on,wait=off", escaped(path));
+    ["-chardev".to_owned(), socket, "-serial".to_owned(), format!("chardev:{REMOTE}")]
+}
+
+/// A path as QEMU's command line and JSON need it.
+pub fn utf8(path: &Path) -> Result<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .with_context(|| format!("the path {} is not UTF-8, which QEMU's command needs", path.display()))
+}
+
 /// A comma ends a value in QEMU's options; two stand for one.
 fn escaped(value: &str) -> String {
     value.replace(',', ",,")
@@ -250,8 +317,8 @@ fn escaped(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn guest() -> Guest {
-        Guest {
+    fn guest() -> Setup {
+        Setup {
             qemu: "/usr/bin/qemu-system-x86_64".into(),
             shape: Shape {
                 machine: Machine::Q35,
@@ -264,7 +331,7 @@ mod tests {
             },
             accelerator: Accelerator::Tcg,
             start: Start::Shim { boot: "/t/carapace-boot".into(), kernel: Some("/t/carapace".into()) },
-            serial: Some(Serial::Stdio),
+            serial: Some(SerialPort::Stdio),
             qmp: None,
             own_qmp: None,
             own_remote: None,
@@ -278,7 +345,7 @@ mod tests {
         text.parse().expect("a size")
     }
 
-    fn line(guest: &Guest) -> String {
+    fn line(guest: &Setup) -> String {
         guest.command().expect("UTF-8 paths").join(" ")
     }
 
@@ -298,7 +365,7 @@ mod tests {
     /// The kernel learns that colours are unwelcome, and nothing else.
     #[test]
     fn colours() {
-        let plain = Guest { colours: Colours::Unwelcome, ..guest() };
+        let plain = Setup { colours: Colours::Unwelcome, ..guest() };
         assert!(line(&plain).contains(" -fw_cfg name=opt/carapace/colour,string=never "));
         assert!(!line(&guest()).contains("fw_cfg"));
     }
@@ -307,7 +374,7 @@ mod tests {
     #[test]
     fn sockets() {
         let mut guest = guest();
-        guest.serial = Some(Serial::Unix("/s/a,b".into()));
+        guest.serial = Some(SerialPort::Unix("/s/a,b".into()));
         guest.qmp = Some("/s/qmp".into());
         let line = line(&guest);
         let qmp = line.find("-qmp unix:/s/qmp,server=on,wait=off").expect("QMP");
