@@ -10,57 +10,10 @@
 //! Invariant: neither a region's lock is held nor an own cache entered while this waits for other CPUs. Neighbours:
 //! `hot_remove` drains a region that it isolates, `allocate` drains all when nothing is free.
 
-use carapace_lock::{Mutex, Rank};
-
-use crate::addr::Order;
 use crate::descriptor::SlotNr;
 use crate::frame_cache::{Cached, CpuStats, Entered, Foreign, FrameCache};
 use crate::machine::{CpuNr, MAX_CPUS, Machine};
 use crate::memory::Memory;
-
-/// The frame cache of each CPU.
-#[derive(Debug)]
-pub(crate) struct FrameCaches {
-    caches: [FrameCache; MAX_CPUS],
-    /// Held while other CPUs' caches are drained.
-    draining: Mutex<()>,
-}
-
-impl FrameCaches {
-    /// Empty ones.
-    pub(crate) const fn new() -> Self {
-        FrameCaches {
-            caches: [const { FrameCache::new() }; MAX_CPUS],
-            draining: Mutex::new(Rank::Draining, ()),
-        }
-    }
-
-    /// Enters the cache of the CPU that runs.
-    #[inline(always)]
-    pub(crate) fn enter<M: Machine>(&self, machine: &M) -> Entered<'_> {
-        self.caches[machine.cpu().index()].enter(machine)
-    }
-
-    /// Cached frames of the region in `slot`; exact while no CPU allocates or frees.
-    pub(crate) fn pages_of(&self, slot: SlotNr) -> u64 {
-        self.caches.iter().map(|cache| cache.pages_of(slot)).sum()
-    }
-
-    /// Cached blocks of `order` of the region in `slot`, likewise.
-    pub(crate) fn blocks_of(&self, slot: SlotNr, order: Order) -> u64 {
-        self.caches.iter().map(|cache| cache.blocks_of(slot, order)).sum()
-    }
-
-    /// Calls `each` with the slot of each region that has cached frames and their number, likewise.
-    pub(crate) fn each_region(&self, mut each: impl FnMut(SlotNr, u64)) {
-        self.caches.iter().for_each(|cache| cache.each_region(&mut each));
-    }
-
-    /// All cached frames; exact while no CPU allocates or frees.
-    pub(crate) fn pages(&self) -> u64 {
-        self.caches.iter().map(|cache| cache.stats().cached_pages).sum()
-    }
-}
 
 /// The caches to drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,6 +23,7 @@
 mod foreign;
 mod known;
 mod owner;
+mod per_cpu;
 mod stack;
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -36,6 +37,7 @@ pub(crate) use foreign::Foreign;
 use known::Known;
 pub(crate) use owner::Entered;
 use owner::Ownership;
+pub(crate) use per_cpu::FrameCaches;
 use stack::Stack;
 
 /// The block sizes that a cache keeps.
