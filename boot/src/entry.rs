@@ -9,18 +9,17 @@
 //! pvh_start64   pvh_main(start_info)
 //! ```
 //!
-//! QEMU: its emulated PCI devices have subsystem 1af4:1100 (docs/specs/pci-ids in QEMU's source), the host bridge of q35
-//! and pc among them. Other machines are not written to at CMOS byte 0x72 and port 0xf4, which may mean anything there.
-//! The question itself is the standard one of every PC: it writes the PCI configuration address and reads its data.
+//! QEMU detection: its emulated PCI devices, including the host bridges of q35 and pc, have subsystem 1af4:1100
+//! (docs/specs/pci-ids in QEMU's source). On other machines CMOS byte 0x72 and port 0xf4 may have another meaning and are
+//! not written. The detection itself uses the standard PCI configuration mechanism of every PC.
 //!
 //! The restart guard: a kernel that resets the machine before it is up (a triple fault) would do so
-//! for ever. Each start adds one to a count in CMOS RAM byte 0x72, which a reset leaves alone and
-//! which neither firmware nor QEMU use (0xA0 is the mark, the low four bits the count; anything
-//! else counts as no start yet). The kernel writes 0 there once it is up. The fourth start in a row
-//! ends here instead.
+//! forever. Each start increments a count in CMOS RAM byte 0x72, which a reset preserves and neither
+//! firmware nor QEMU uses (0xA0 is the mark, the low four bits the count; any other value means no
+//! start yet). The kernel writes 0 there once it is up. The fourth start in a row ends here.
 //!
-//! The CPU: what compiled code or the kernel uses without asking again, in `pvh_features`. What the kernel can do
-//! without (PGE, SMEP, 1 GiB pages, ...) is not asked for here.
+//! The CPU features in `pvh_features` are those that compiled code or the kernel uses without checking. Optional features
+//! (PGE, SMEP, 1 GiB pages, ...) are not checked here.
 
 use core::arch::global_asm;
 
@@ -290,8 +289,8 @@ pvh_stack_top:
 /// Loads the kernel's page tables and stack and jumps to its entry with `info` as its argument.
 ///
 /// # Safety
-/// `root` is a level-4 table that maps this function where it is, `stack` and what the kernel at
-/// `entry` needs; `stack` is a multiple of 16.
+/// `root` is a level-4 table that identity-maps this function and maps `stack` and the kernel at
+/// `entry`; `stack` is a multiple of 16.
 #[unsafe(naked)]
 #[unsafe(link_section = ".trampoline.switch")]
 pub unsafe extern "C" fn switch(info: u64, root: u64, stack: u64, entry: u64) -> ! {
@@ -299,7 +298,7 @@ pub unsafe extern "C" fn switch(info: u64, root: u64, stack: u64, entry: u64) ->
         "mov cr3, rsi",
         "mov rsp, rdx",
         "xor ebp, ebp",
-        "push 0", // the return address of a function that has none: backtraces end here
+        "push 0", // no return address: backtraces end here
         "jmp rcx",
     )
 }

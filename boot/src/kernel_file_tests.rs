@@ -118,7 +118,7 @@ fn unusable_files() {
     assert_eq!(parse(&many), Err(KernelError::TooManySegments));
 }
 
-/// Proves the borders of what is allowed, from both sides: an entry at the last byte of the code, none behind it or in
+/// Proves the limits from both sides: an entry at the last byte of the code, none behind it or in
 /// data; segments in neighbouring pages, none in the same page though their bytes are apart; an image up to the end of
 /// the lower half, none across it; one that is linked for its addresses above page 0, none at it.
 #[test]
@@ -141,7 +141,7 @@ fn borders() {
     assert_eq!((at(0x1000), at(0)), (Ok(()), Err(KernelError::Span)));
 }
 
-/// Proves that other files are told apart: no ELF, 32 bits, another machine, an object file, no
+/// Proves that other files are refused by name: no ELF, 32 bits, another machine, an object file, no
 /// configuration.
 #[test]
 fn other_files() {
@@ -167,8 +167,8 @@ fn other_files() {
     assert_eq!(BootError::from(KernelError::NotElf).status(), 37);
 }
 
-/// Proves that no damage to a good file makes the parser panic or breaks what it promises: 20,000
-/// files with one to eight bytes changed, or cut short.
+/// Proves that no damage to a valid file makes the parser panic or break its invariants: 20,000
+/// files with one to eight bytes changed, or truncated.
 #[test]
 fn damaged_files_never_panic() {
     let good = elf_with(&[text(), data()], BASE + 0x10);
@@ -199,5 +199,5 @@ fn damaged_files_never_panic() {
             assert!(low <= segment.first_page() && segment.end_page() <= high);
         }
     }
-    assert!(accepted > 100, "only {accepted} files were taken: the damage hides what is to be tested");
+    assert!(accepted > 100, "only {accepted} files were accepted: the damage is too large for this test");
 }

@@ -212,7 +212,7 @@ fn write_info(
     // since frames are; the source is a list of its own.
     unsafe { list.copy_from_nonoverlapping(regions.as_ptr(), regions.len()) };
     let list = (virt + REGIONS_AT as u64) as *mut MemoryRegion;
-    // SAFETY: the slice is only passed on by address: nobody looks at it before the kernel, in
+    // SAFETY: only the slice's address is passed on; it is first accessed by the kernel, in
     // whose page tables the regions just written are mapped there, writable, and its alone.
     let list: &'static mut [MemoryRegion] = unsafe { slice::from_raw_parts_mut(list, regions.len()) };
     let mut info = BootInfo::new(list.into());

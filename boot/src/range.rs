@@ -28,17 +28,17 @@ impl PhysRange {
         }
     }
 
-    /// How many bytes.
+    /// The size in bytes.
     pub const fn size(self) -> u64 {
         self.end - self.start
     }
 
-    /// Whether there is no byte in it.
+    /// Whether it is empty.
     pub const fn is_empty(self) -> bool {
         self.start == self.end
     }
 
-    /// Whether all of `other` lies in it.
+    /// Whether it contains all of `other`.
     pub const fn contains(self, other: PhysRange) -> bool {
         self.start <= other.start && other.end <= self.end
     }
@@ -58,7 +58,7 @@ impl PhysRange {
         PhysRange::new(self.start.max(other.end), self.end)
     }
 
-    /// The whole frames inside: what of it may be used.
+    /// The whole frames inside.
     pub const fn rounded_inward(self) -> PhysRange {
         match self.start.checked_next_multiple_of(PAGE) {
             Some(start) => PhysRange::new(start, self.end & !(PAGE - 1)),
@@ -66,7 +66,7 @@ impl PhysRange {
         }
     }
 
-    /// All frames it touches: what must be mapped or kept for it.
+    /// All frames that it touches.
     pub const fn rounded_outward(self) -> PhysRange {
         let end = match self.end.checked_next_multiple_of(PAGE) {
             Some(end) => end,
@@ -86,7 +86,7 @@ impl fmt::Display for PhysRange {
 mod tests {
     use super::*;
 
-    /// Proves that a range is what lies before another, in it and after it, wherever the other lies.
+    /// Proves that a range consists of its parts before, in and after any other range. Fails when a border is wrong.
     #[test]
     fn before_and_after() {
         let range = PhysRange::new(10, 20);
@@ -104,8 +104,8 @@ mod tests {
         }
     }
 
-    /// Proves that rounding goes the right way on both ends and survives the top of the address
-    /// space, where adding a page would wrap.
+    /// Proves that both ends are rounded in the right direction, also at the top of the address
+    /// space. Fails when rounding overflows.
     #[test]
     fn rounding() {
         let odd = PhysRange::new(0x1001, 0x3fff);

@@ -136,7 +136,7 @@ mod tests {
         requested: Vec<usize>,
     }
 
-    /// What can happen to one device, or to the one with the oldest request.
+    /// An event of one device, or of the one with the oldest request.
     #[derive(Clone, Copy, Debug)]
     enum Event {
         /// `_STA` finds it present; the memory core adds it, or refuses it.

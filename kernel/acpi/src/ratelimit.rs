@@ -40,7 +40,7 @@ pub enum Verdict {
 }
 
 impl RateLimit {
-    /// Decides about a line that is to be logged now.
+    /// Decides whether to log a line now.
     pub fn check(&mut self, now: u64) -> Verdict {
         let over = self.began.is_none_or(|began| now.saturating_sub(began) >= INTERVAL_US);
         if over {

@@ -128,7 +128,7 @@ fn no_wake_up_is_lost() {
             thread::spawn(move || {
                 for _ in 0..2 {
                     interrupt(|| {
-                        *shared.1.try_lock().expect("it would wait for ever") += 1;
+                        *shared.1.try_lock().expect("a deadlock") += 1;
                         shared.0.wake();
                     });
                 }
@@ -187,9 +187,7 @@ fn no_handler_finds_a_held_lock() {
             thread::spawn(move || {
                 interrupt(|| {
                     let (first, second) = (shared.0.try_lock(), shared.1.try_lock());
-                    let (Some(mut first), Some(mut second)) = (first, second) else {
-                        panic!("it would wait for ever")
-                    };
+                    let (Some(mut first), Some(mut second)) = (first, second) else { panic!("a deadlock") };
                     assert_eq!(*first, *second, "the main program is half way");
                     *first += 10;
                     *second += 10;
@@ -216,7 +214,7 @@ fn no_handler_finds_a_held_lock() {
         let held = shared.0.lock();
         Simulated::on();
         assert!(shared.0.try_lock().is_none());
-        assert!(Simulated::are_on(), "as it was, not as the lock wants it");
+        assert!(Simulated::are_on(), "the interrupt flag was not restored");
         drop(held);
         assert_eq!((*shared.0.lock(), *shared.1.lock()), (11, 11));
     });

@@ -6,7 +6,7 @@
 //!                          in Cpu::on and Cpu::sleep; sleep waits for the flag
 //! ```
 //!
-//! A lost wake-up is a CPU that sleeps for ever: loom reports a deadlock.
+//! A lost wake-up leaves a CPU asleep forever: loom reports a deadlock.
 
 use carapace_irq::Cpu;
 use carapace_irq::mailbox::{BATCH, CpuSet, Mailbox, Request, Served, Word};
@@ -253,7 +253,7 @@ fn requests_arrive_as_sent() {
                 served += 1;
                 assert_eq!(request, arrives);
             });
-            assert_eq!(quiet, Served::Quiet, "nobody sleeps");
+            assert_eq!(quiet, Served::Quiet, "no CPU sleeps");
             assert!(served <= 1);
         }
     }

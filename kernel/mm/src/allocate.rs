@@ -146,8 +146,8 @@ impl<M: Machine> Memory<M> {
     /// preferred one is going offline: then the caller allocates past the cache.
     fn refill(&self, cache: &Entered<'_>, class: SizeClass) -> bool {
         let amount = Amount::Order(class.order());
-        let want = Constraints { node: None, mobility: Mobility::Movable, amount };
-        let filled = self.nodes.choose(&self.slots, &want, |slot| {
+        let constraints = Constraints { node: None, mobility: Mobility::Movable, amount };
+        let filled = self.nodes.choose(&self.slots, &constraints, |slot| {
             if !cache.serves(slot)
                 && let Some((served, id)) = cache.region()
             {
@@ -243,8 +243,8 @@ impl<M: Machine> Memory<M> {
         amount: Amount,
         mut try_slot: impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
-        let want = Constraints { node, mobility, amount };
-        let mut choose = || self.nodes.choose(&self.slots, &want, &mut try_slot);
+        let constraints = Constraints { node, mobility, amount };
+        let mut choose = || self.nodes.choose(&self.slots, &constraints, &mut try_slot);
         let got = match choose() {
             None if self.drain_all() => choose(),
             got => got,

@@ -156,7 +156,7 @@ impl fmt::Display for CheckError {
                 write!(f, "resource {resource}: the table for {at} lies at {pfn}, which is not kept for it")
             }
             CheckError::Leaving { resource } => {
-                write!(f, "resource {resource}: what is leaving and what is isolated do not fit")
+                write!(f, "resource {resource}: the evacuation and the isolated frames contradict each other")
             }
             CheckError::Poison(finding) => finding.fmt(f),
             CheckError::Index { range } => write!(f, "the index of ranges is wrong at {range}"),

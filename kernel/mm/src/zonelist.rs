@@ -282,15 +282,17 @@ impl Nodes {
     pub fn choose<T>(
         &self,
         slots: &[RegionSlot; MAX_REGIONS],
-        want: &Constraints,
+        constraints: &Constraints,
         mut try_slot: impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
-        match want.mobility {
-            Mobility::Movable => self.each_node(want.node, |nr| {
-                self.of_node(slots, want, nr, &ZonePreference::FOR_MOVABLE, &mut try_slot)
+        match constraints.mobility {
+            Mobility::Movable => self.each_node(constraints.node, |nr| {
+                self.of_node(slots, constraints, nr, &ZonePreference::FOR_MOVABLE, &mut try_slot)
             }),
             Mobility::Pinned => ZonePreference::FOR_PINNED.iter().find_map(|&rank| {
-                self.each_node(want.node, |nr| self.of_node(slots, want, nr, &[rank], &mut try_slot))
+                self.each_node(constraints.node, |nr| {
+                    self.of_node(slots, constraints, nr, &[rank], &mut try_slot)
+                })
             }),
         }
     }
@@ -311,7 +313,7 @@ impl Nodes {
     fn of_node<T>(
         &self,
         slots: &[RegionSlot; MAX_REGIONS],
-        want: &Constraints,
+        constraints: &Constraints,
         nr: NodeNr,
         ranks: &[ZonePreference],
         try_slot: &mut impl FnMut(SlotNr) -> Option<T>,
@@ -319,7 +321,7 @@ impl Nodes {
         let node = &self.nodes[nr.0 as usize];
         let present = ranks.iter().filter(|&&rank| node.ranks[rank as usize].load(Ordering::Relaxed) > 0);
         for &rank in present {
-            for amount in want.amount.passes().into_iter().flatten() {
+            for amount in constraints.amount.passes().into_iter().flatten() {
                 let mut try_slot = |slot: SlotNr| {
                     if !slots.get(slot.0 as usize).is_some_and(|slot| amount.may_be_in(slot)) {
                         return None;

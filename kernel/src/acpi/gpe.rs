@@ -155,7 +155,7 @@ impl Gpes {
     ///
     /// # Errors
     ///
-    /// The method's. The status is cleared nevertheless, so that the event is not pending for ever.
+    /// The method's. The status is cleared nevertheless, so that the event does not stay pending.
     pub fn run(&mut self, index: usize, namespace: &mut Namespace) -> Result<(), carapace_aml::Error> {
         let Some(handler) = self.handlers.get_mut(index) else { return Ok(()) };
         handler.runs = handler.runs.saturating_add(1);

@@ -204,14 +204,14 @@ fn write_memory(at: VirtAddr, width: Width, value: u64) {
 }
 
 fn volatile_read<T: Copy>(at: VirtAddr) -> T {
-    // SAFETY: `mapped` made these bytes readable and writable for ever and refuses RAM that the kernel manages, so no
+    // SAFETY: `mapped` made these bytes readable and writable permanently and refuses RAM that the kernel manages, so no
     // Rust object lies there; `read_memory` checked the alignment, and `T` is an integer. The access has the effect on
     // the device that the firmware's table asks for.
     unsafe { (at.0 as *const T).read_volatile() }
 }
 
 fn volatile_write<T: Copy>(at: VirtAddr, value: T) {
-    // SAFETY: `mapped` made these bytes readable and writable for ever and refuses RAM that the kernel manages, so no
+    // SAFETY: `mapped` made these bytes readable and writable permanently and refuses RAM that the kernel manages, so no
     // Rust object is changed; `write_memory` checked the alignment, and `T` is an integer. The write has the effect on
     // the device that the firmware's table asks for.
     unsafe { (at.0 as *mut T).write_volatile(value) }

@@ -1,4 +1,4 @@
-//! What the CPU can do, and the protections that are switched on where it has them.
+//! The CPU's features, and the protection features that the kernel enables.
 
 use carapace_mm::addr::{MAX_PHYS_BITS, Pfn, PhysAddr};
 use carapace_mm::machine::{CpuFeatures, Support};
@@ -7,7 +7,7 @@ use raw_cpuid::CpuId;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags};
 
-/// Physical address bits of a CPU that does not say (Intel SDM vol. 3, section 4.1.4).
+/// Physical address bits of a CPU that does not report them (Intel SDM vol. 3, section 4.1.4).
 const LEAST_PHYS_BITS: u8 = 36;
 
 /// The frame of the level-4 page table in use (CR3).
@@ -15,7 +15,7 @@ pub fn root() -> Pfn {
     PhysAddr(Cr3::read().0.start_address().as_u64()).pfn()
 }
 
-/// What the memory core needs to know.
+/// The features that matter to the memory core.
 pub fn features() -> CpuFeatures {
     let cpuid = CpuId::new();
     let gib_leaves = cpuid
@@ -58,7 +58,7 @@ fn has_no_execute() -> bool {
     extended.is_some_and(|cpu| cpu.has_execute_disable())
 }
 
-/// Calls `tell` with each protection that the CPU has and that is off; none is after [`protect`].
+/// Calls `tell` with each supported protection that is disabled. After [`protect`] there are none.
 pub fn switched_off(tell: &mut dyn FnMut(&'static str)) {
     let cr4 = Cr4::read();
     switches().filter(|&(_, flag)| !cr4.contains(flag)).for_each(|(name, _)| tell(name));

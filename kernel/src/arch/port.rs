@@ -33,7 +33,7 @@ impl Width {
 }
 
 /// The ports of one device. An access that does not lie within them reads as all ones and writes nothing, as one to
-/// ports that nobody has.
+/// unused ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
     first: PortNumber,

@@ -1,32 +1,32 @@
-//! QEMU's firmware configuration device: files that whoever started QEMU gives the guest (`-fw_cfg`).
+//! QEMU's firmware configuration device: files from QEMU's command line (`-fw_cfg`).
 //!
 //! ```text
 //!  selector port (16 bits): an item    data port (8 bits): its bytes, one a read
 //!  item 0: "QEMU"   item 0x19: directory = count, then (size, item, reserved, name), big-endian
 //! ```
 //!
-//! QEMU's docs/specs/fw_cfg. On another machine the ports are not touched, and there are no files.
+//! QEMU's docs/specs/fw_cfg. On other machines the ports are not accessed, and there are no files.
 
 use super::qemu::{self, Machine};
 use crate::arch::port::{PortNumber, Ports, Width};
 use core::array;
 
-// SAFETY: in QEMU, where alone they are used, these are fw_cfg's selector and data: bytes are read one by one. Its DMA
-// registers, by which it writes to memory, start at 0x514.
+// SAFETY: they are used in QEMU only, where they are fw_cfg's selector and data, from which bytes are read one by one. The
+// DMA registers, with which it writes to memory, start at 0x514.
 const FW_CFG: Ports = unsafe { Ports::new(PortNumber(0x510), 2) };
-/// All of its ports, the DMA registers among them: only a number, nothing is read or written by it.
+/// The number of its ports, DMA registers included. Only compared, never accessed.
 const REGISTERS: core::ops::Range<u64> = 0x510..0x51c;
 const SELECTOR: u16 = 0;
 const DATA: u16 = 1;
 const SIGNATURE: u16 = 0;
 const DIRECTORY: u16 = 0x19;
-/// Files that are looked at: QEMU has a few dozen.
+/// The most files searched: QEMU has a few dozen.
 const FILES_MAX: u32 = 1024;
-/// Bytes of a name in the directory, its zero included.
+/// The size of a name in the directory, its zero included.
 const NAME: usize = 56;
 
-/// Whether an access of `bytes` at `port` touches the device. Firmware's code is refused there: by its DMA registers it
-/// writes to memory.
+/// Whether an access of `bytes` at `port` touches the device. AML may not access it, because its DMA registers write to
+/// memory.
 pub fn owns(port: PortNumber, bytes: u64) -> bool {
     let start = u64::from(port.0);
     qemu::machine() == Machine::Qemu && start < REGISTERS.end && start + bytes > REGISTERS.start
@@ -40,7 +40,7 @@ fn bytes<const N: usize>() -> [u8; N] {
     array::from_fn(|_| FW_CFG.read8(DATA))
 }
 
-/// The content of the file of that name, at most `N` bytes of it, zeros behind its end; `None` where there is none.
+/// The content of the file with this name, truncated or padded with zeros to `N` bytes. `None` if there is no such file.
 pub fn read<const N: usize>(name: &str) -> Option<[u8; N]> {
     if qemu::machine() != Machine::Qemu {
         return None;

@@ -8,10 +8,10 @@
 
 use crate::arch::port::{PortNumber, Ports, Width};
 
-// SAFETY: the address register chooses what the data register shows, and does nothing else.
+// SAFETY: the address register only selects the configuration register behind the data register.
 const ADDRESS: Ports = unsafe { Ports::new(PortNumber(0xcf8), 4) };
-// SAFETY: the data register is another device's configuration. Reading that changes no memory. Only `write` writes
-// there, and its caller promises that what it writes harms none.
+// SAFETY: the data register accesses a device's configuration. Reading it changes no memory. Only `write` writes it, whose
+// caller promises that the value is harmless.
 const DATA: Ports = unsafe { Ports::new(PortNumber(0xcfc), 4) };
 
 /// A function of a device.
@@ -31,17 +31,17 @@ fn select(function: Function, offset: u8) {
     ADDRESS.write(0, Width::DWord, 1 << 31 | place | u32::from(offset & 0xfc));
 }
 
-/// Reads at `offset`; all ones where there is no such function, or the access passes a multiple of four.
+/// Reads at `offset`. Returns all ones if there is no such function, or the access crosses a multiple of four.
 pub fn read(function: Function, offset: u8, width: Width) -> u32 {
     select(function, offset);
     DATA.read(u16::from(offset & 3), width)
 }
 
-/// Writes at `offset`; nothing where the access passes a multiple of four.
+/// Writes at `offset`. Does nothing if the access crosses a multiple of four.
 ///
 /// # Safety
 ///
-/// What is written makes no device write to memory that the kernel uses: it does not turn on bus mastering, for one.
+/// The write makes no device write to memory of the kernel. In particular it does not turn on bus mastering.
 pub unsafe fn write(function: Function, offset: u8, width: Width, value: u32) {
     select(function, offset);
     DATA.write(u16::from(offset & 3), width, value);

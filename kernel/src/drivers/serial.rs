@@ -1,24 +1,24 @@
-//! The serial lines: a ring in each direction between a UART and the kernel. COM1 is people's ([`Port::Console`]: the
-//! log and the shell), COM2, where there is one, is programs' ([`Port::Remote`], module `rpc`).
+//! The serial lines: a ring in each direction between a UART and the kernel. COM1 is for people ([`Port::Console`]: log
+//! and shell), COM2, if present, for programs ([`Port::Remote`], module `rpc`).
 //!
 //! ```text
 //!  UART FIFO --interrupt--> ring of INCOMING_BYTES --take_byte()--> shell
-//!      ^                      full: the UART's receive interrupt goes off and RTS down; bytes wait in
-//!      '-- sender held back   the FIFO and, behind it, at the sender (QEMU's can_receive, RTS/CTS)
+//!      ^                      full: receive interrupt and RTS off; bytes wait in the FIFO and at the
+//!      '-- sender held back   sender (QEMU's can_receive, RTS/CTS)
 //!
-//!  write() --> ring of OUTGOING_BYTES --.--> UART FIFO     at once, while the UART takes bytes
-//!  offer()                              |--interrupt-->    when a busy UART has sent what it had
-//!                                       '--pump()------>   the main loop, a bounded number a turn
+//!  write() --> ring of OUTGOING_BYTES --.--> UART FIFO     at once, while the UART accepts bytes
+//!  offer()                              |--interrupt-->    when a busy UART has emptied its FIFO
+//!                                       '--pump()------>   the main loop, a bounded number per turn
 //! ```
 //!
-//! So nobody waits for whoever reads the line, as long as the ring has room: [`write()`], COM1's, waits only when
-//! it is full, and whoever can wait better asks [`room`] first; [`offer`], COM2's, never waits. The transmitter's interrupt is on only
-//! while there is something to send that the UART did not take; a UART that takes everything at once
-//! (an emulated one) is fed by the main loop, so that its interrupt cannot starve the rest.
+//! The kernel does not wait for the reader while the ring has space. [`write()`], for COM1, waits only when the ring is
+//! full; callers that can wait in a better way check [`room`] first. [`offer`], for COM2, never waits. The transmit
+//! interrupt is enabled only while the UART is busy and bytes are left. The main loop feeds a UART that accepts
+//! everything at once (an emulated one), so that its interrupt cannot starve the rest.
 //!
-//! Invariants: no byte is dropped by us; a line's rings and its UART's registers are changed under one
-//! [`IrqMutex`], its place in `LINES` (the outgoing ring's own lock is taken inside of it only). A fatal report
-//! writes past them ([`Emergency`]). Until [`use_interrupts`], COM1's output waits for the UART, and there is no COM2.
+//! Invariants: the driver drops no byte. One [`IrqMutex`] per line, in `LINES`, guards its input ring and its UART's
+//! registers; the output ring has its own lock, taken only inside that one. Fatal reports bypass both ([`Emergency`]).
+//! Until [`use_interrupts`], output to COM1 waits for the UART, and COM2 is unusable.
 
 mod line;
 mod report;
@@ -86,7 +86,7 @@ impl Port {
 // SAFETY: a PC's first serial port, a 16550: it sends and receives bytes, its interrupt has a gate, and it writes to no
 // memory.
 const COM1: Ports = unsafe { Ports::new(PortNumber(0x3f8), 8) };
-// SAFETY: a PC's second serial port: a 16550 with a gate of its own, or nobody's ports.
+// SAFETY: a PC's second serial port, a 16550 whose interrupt has a gate, or unused ports.
 const COM2: Ports = unsafe { Ports::new(PortNumber(0x2f8), 8) };
 /// The transmit register, when written.
 const DATA: u16 = 0;
@@ -97,14 +97,14 @@ const LINE_STATUS: u16 = 5;
 const INCOMING_BYTES: usize = 4096;
 /// Bytes written and not yet sent.
 pub const OUTGOING_BYTES: usize = 64 * 1024;
-/// What a transmit FIFO of a 16550 holds.
+/// The size of a 16550's transmit FIFO.
 const FIFO: usize = 16;
 /// Bytes sent in one turn, by the interrupt's handler or by the main loop.
 const TURN: usize = 16 * FIFO;
-/// How long [`drain`] waits for a line that takes nothing.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long [`drain`] waits for a line that accepts nothing.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whether anything answers at each port.
+/// Whether each port has a UART.
 static STATES: [AtomicU8; 2] = [const { AtomicU8::new(NOT_TRIED) }; 2];
 const NOT_TRIED: u8 = 0;
 const READY: u8 = 1;
@@ -114,12 +114,12 @@ static LINES: [IrqMutex<Line>; 2] = [
     IrqMutex::new(Rank::SerialLine, Line::new(Port::Console)),
     IrqMutex::new(Rank::SerialLine, Line::new(Port::Remote)),
 ];
-/// Apart from [`LINES`], whose first values are not all zeros: so these bytes are not in the kernel's file.
+/// Separate from [`LINES`], whose initial values are not all zeros, so that these buffers are in `.bss`.
 static OUTGOING: [IrqMutex<Ring<OUTGOING_BYTES>>; 2] =
     [const { IrqMutex::new(Rank::SerialOutput, Ring::new()) }; 2];
 
-/// Whether an access of `bytes` at `port` touches a line's registers. Firmware is refused there: it would
-/// write into the midst of what is being sent.
+/// Whether an access of `bytes` at `port` touches a line's registers. Firmware may not access them, because it would
+/// disturb the output.
 pub fn owns(port: PortNumber, bytes: u64) -> bool {
     let within = |line: Port| line.registers().touches(port, bytes);
     within(Port::Console) || Port::Remote.is(READY) && within(Port::Remote)
@@ -129,7 +129,7 @@ pub fn owns(port: PortNumber, bytes: u64) -> bool {
 ///
 /// # Errors
 ///
-/// When no UART answers (its scratch register does not keep what is written): output is discarded from then on.
+/// When there is no UART (its scratch register does not keep a value). Output is discarded from then on.
 pub fn init(port: Port) -> Result<(), InitError> {
     let result = port.line().lock().set_up(Config { baud_rate: BaudRate::Baud115200, ..Config::DEFAULT });
     port.state().store(if result.is_ok() { READY } else { ABSENT }, Ordering::Relaxed);
@@ -153,20 +153,20 @@ pub fn use_interrupts(port: Port) -> Result<(), RouteError> {
     Ok(())
 }
 
-/// Whether the line can be used without anybody asking for its bytes.
+/// Whether the line works by interrupts.
 pub fn is_up(port: Port) -> bool {
     port.is(READY) && input(port) == Input::Interrupt
 }
 
-/// Writes all of `bytes` to COM1: into the ring, and from there what the UART takes at once. Waits only while
-/// the ring is full, since output is not dropped (a line with nobody at its end takes everything).
+/// Writes all of `bytes` to COM1: into the ring, and on to the UART as far as it accepts them at once. Waits only while
+/// the ring is full, since output is not dropped. (An unconnected line accepts everything.)
 pub fn write(bytes: &[u8]) {
     let port = Port::Console;
     if !port.is(READY) {
         Emergency.write(bytes);
         return;
     }
-    // One FIFO a turn, so that interrupts come in between.
+    // One FIFO per turn, so that interrupts are served in between.
     for mut piece in bytes.chunks(FIFO) {
         while !piece.is_empty() {
             let mut line = port.line().lock();
@@ -185,16 +185,16 @@ pub fn write(bytes: &[u8]) {
     }
 }
 
-/// Whether all of what was offered has been taken.
+/// The result of [`offer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// It will be sent.
     All,
-    /// There is no room; nothing of it was taken.
+    /// Not enough space; nothing was taken.
     Nothing,
 }
 
-/// Gives `bytes` to a line, all or nothing, and never waits; the main loop sends them ([`pump`]).
+/// Queues all of `bytes` or nothing, and never waits. The main loop sends them ([`pump`]).
 pub fn offer(port: Port, bytes: &[u8]) -> Taken {
     let mut ring = port.outgoing().lock();
     if ring.room() < bytes.len() {
@@ -206,18 +206,18 @@ pub fn offer(port: Port, bytes: &[u8]) -> Taken {
     Taken::All
 }
 
-/// How many bytes the line takes without waiting for whoever reads it.
+/// How many bytes fit into the line's transmit queue.
 pub fn room(port: Port) -> usize {
     port.outgoing().lock().room()
 }
 
-/// Sends some more of what waits: to be called by the main loop in each turn.
+/// Sends some queued bytes. The main loop calls it in each turn.
 pub fn pump() {
     Port::ALL.into_iter().for_each(pump_line);
 }
 
 fn pump_line(port: Port) {
-    // One FIFO at a time, so that interrupts come in between.
+    // One FIFO at a time, so that interrupts are served in between.
     for _ in 0..TURN / FIFO {
         if port.outgoing().lock().waiting() == 0 {
             return;
@@ -229,19 +229,19 @@ fn pump_line(port: Port) {
     }
 }
 
-/// Waits until everything is sent on COM1, but no longer than a second in which nothing is.
+/// Waits until everything is sent on COM1, or nothing is sent for a second.
 pub fn drain() {
     let port = Port::Console;
     if !port.is(READY) {
         return;
     }
-    let mut deadline = time::uptime() + PATIENCE;
+    let mut deadline = time::uptime() + TIMEOUT;
     let mut waiting = usize::MAX;
     loop {
         pump_line(port);
         let left = port.outgoing().lock().waiting();
         if left < waiting {
-            (waiting, deadline) = (left, time::uptime() + PATIENCE);
+            (waiting, deadline) = (left, time::uptime() + TIMEOUT);
         }
         let status = LSR::from_bits_retain(COM1.read8(LINE_STATUS));
         if left == 0 && status.contains(LSR::TRANSMITTER_EMPTY) || time::uptime() > deadline {
@@ -256,16 +256,16 @@ pub fn take_byte(port: Port) -> Option<u8> {
     port.line().lock().take()
 }
 
-/// How input comes in.
+/// How input arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Somebody must ask for it: no interrupt tells of it.
+    /// It must be polled.
     Polled,
     /// By interrupt.
     Interrupt,
 }
 
-/// How input comes in at present.
+/// How input arrives at present.
 pub fn input(port: Port) -> Input {
     match port.line().lock().intake {
         Intake::Polled => Input::Polled,
@@ -273,18 +273,18 @@ pub fn input(port: Port) -> Input {
     }
 }
 
-/// The line's interrupt: bytes have come, or the UART has sent what it had.
+/// Handles the line's interrupt: bytes have arrived, or the transmit FIFO is empty.
 fn on_interrupt(port: Port) {
     let mut line = port.line().lock();
     line.fill();
     line.send(TURN);
-    // The interrupt is edge-triggered, and one cause may have come up before the other was gone: off
-    // and on again makes a new edge of whatever is pending.
+    // The interrupt is edge-triggered, and a second cause may have been raised before the first was cleared: disabling and
+    // enabling it makes a new edge if one is pending.
     port.registers().write8(INTERRUPT_ENABLE, IER::empty().bits());
     line.set_interrupts();
 }
 
-/// Calls `tell` with the name of each lock of the lines' that is held: for fatal reports.
+/// Calls `tell` with the name of each held lock of the lines, for fatal reports.
 pub fn held_locks(tell: &mut dyn FnMut(&'static str)) {
     for (port, names) in [
         (Port::Console, ["serial", "serial output"]),
@@ -295,20 +295,20 @@ pub fn held_locks(tell: &mut dyn FnMut(&'static str)) {
     }
 }
 
-/// Runs `work` with both locks of the console's line held, as when it is interrupted while it sends.
+/// Runs `work` with both locks of the console's line held, to provoke errors there.
 pub fn while_sending(work: impl FnOnce()) {
     let _line = Port::Console.line().lock();
     let _ring = Port::Console.outgoing().lock();
     work();
 }
 
-/// Lets the line's interrupt come while its lock is held, which no code may do that is meant to work: the
-/// handler must not wait for ever then. Returns when none comes within a second.
+/// Lets the line's interrupt arrive while its lock is held, to provoke the handler's panic. Returns if none arrives within
+/// a second.
 pub fn collide_with_handler() {
     let mut line = Port::Console.line().lock();
-    // The transmitter has nothing to do and says so.
+    // The transmitter is idle and raises its interrupt.
     line.announce(Announcement::On);
-    let end = time::uptime() + PATIENCE;
+    let end = time::uptime() + TIMEOUT;
     interrupts::enable();
     while time::uptime() < end {
         core::hint::spin_loop();

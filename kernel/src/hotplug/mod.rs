@@ -7,7 +7,7 @@
 //!                           error::HotplugError: status() for _OST, Display for log and shell
 //! ```
 //!
-//! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] names one device for ever. A device
+//! Invariants: the list only grows while the namespace is loaded, so a [`DeviceId`] always names the same device. A device
 //! is `Online`, or `Leaving` after having been online, exactly while all its ranges are resources of the memory core.
 //! Neighbours: `carapace_acpi::device_state` defines the transitions, `acpi::memory_device` evaluates a device's AML,
 //! `acpi::eject` drives removals, crate `carapace-mm` adds and removes memory.

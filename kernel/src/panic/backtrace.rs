@@ -1,4 +1,4 @@
-//! Who called whom when a fatal report began, by the chain of frame pointers, with the functions' names.
+//! The backtrace of a fatal report: follows the chain of frame pointers and names the functions.
 //!
 //! ```text
 //!  rbp -> | the caller's rbp | return address |     each function begins with push rbp; mov rbp, rsp
@@ -6,14 +6,14 @@
 //!                        '-> ... -> 0, as the loader leaves it
 //! ```
 //!
-//! The build forces frame pointers (`.cargo/config.toml`), also for Rust's library where it is built along; Rust's own
-//! builds of it have them since 1.79. Code that has none all the same (assembly) costs the name of its caller, or ends
-//! the chain, which is then said: an address that is no frame of a stack is not followed. An exception before a
-//! function has set up its frame costs the name of that function's caller. Where an interrupt came in between, the chain
-//! goes on with what was interrupted, whose registers the interrupt saved.
+//! The build forces frame pointers (`.cargo/config.toml`), also for Rust's library if it is built from source; the
+//! precompiled one has them since Rust 1.79. Code without frame pointers (assembly) hides its caller or breaks the chain,
+//! which the report states; an address outside of the stacks is not followed. An exception before a function has set up
+//! its frame hides that function's caller. Across an interrupt the chain continues with the saved registers of the
+//! interrupted code.
 //!
-//! Invariants: no lock, no heap, nothing is written; only words of a known stack are read, and the kernel's file through
-//! the direct map.
+//! Invariants: no lock, no heap, no writes; it reads only words of known stacks, and the kernel's file through the direct
+//! map.
 
 use crate::arch::trap::TrapFrame;
 use crate::arch::{idt, stacks};
@@ -29,10 +29,10 @@ use elf::endian::LittleEndian;
 use rustc_demangle::demangle;
 use spin::Once;
 
-/// Callers that are listed at most, the innermost ones.
+/// The most callers listed, innermost first.
 const LISTED: usize = 32;
 
-/// What the loader tells, kept for reports.
+/// The loader's information for reports.
 struct Known {
     /// The main stack.
     stack: Range<u64>,
@@ -42,20 +42,19 @@ struct Known {
 
 static KNOWN: Once<Known> = Once::new();
 
-/// Remembers where the main stack and the kernel's file are. To be called once, early.
+/// Records the main stack and the kernel's file. Call it once, early.
 pub fn init(info: &BootInfo) {
     KNOWN.call_once(|| {
         let bottom = info.kernel_stack_bottom;
         let start = DIRECT_MAP.start.0 + info.kernel_addr;
-        // SAFETY: the loader keeps the kernel's file at this physical address, in memory that its map
-        // calls its own, so that nobody is ever given it; the direct map covers all of that memory and
-        // stays. Nothing writes to the file.
+        // SAFETY: the loader's map marks the memory of the kernel's file as its own, so it is never
+        // allocated; the direct map covers it permanently. Nothing writes to the file.
         let file = unsafe { core::slice::from_raw_parts(start as *const u8, info.kernel_len as usize) };
         Known { stack: bottom..bottom + info.kernel_stack_len, file }
     });
 }
 
-/// The instruction and the registers of the function that asks.
+/// The instruction pointer and the registers of the current function.
 #[derive(Clone, Copy, Debug)]
 pub struct Here {
     pub instruction: u64,
@@ -64,7 +63,7 @@ pub struct Here {
 }
 
 impl Here {
-    /// Of the function that asks.
+    /// Of the calling function.
     #[inline(always)]
     pub fn new() -> Here {
         let (instruction, stack_pointer, frame_pointer);
@@ -78,7 +77,7 @@ impl Here {
     }
 }
 
-/// Whether `bytes` from `at` on lie in one stack of the kernel, at an address for words.
+/// Whether `bytes` from `at` on are aligned and inside one of the kernel's stacks.
 fn in_stack(at: u64, bytes: usize) -> bool {
     let main = KNOWN.get().map(|known| known.stack.clone());
     let mut stacks = main.into_iter().chain(stacks::FAULT_STACKS.into_iter().map(stacks::extent));
@@ -92,11 +91,11 @@ fn in_stack(at: u64, bytes: usize) -> bool {
 struct Frame {
     /// The caller's frame pointer.
     caller: u64,
-    /// Where the function returns to, in its caller.
+    /// The return address.
     return_address: u64,
 }
 
-/// What lies in a stack at `at`; `None` where no stack has it.
+/// Reads a value at `at` in a stack. `None` outside of the stacks.
 fn read<T: Words>(at: u64) -> Option<T> {
     // SAFETY: aligned and inside of a stack, which is mapped; any words are a `T`. They may be in use, but this CPU,
     // the only one, is here.
@@ -115,12 +114,12 @@ unsafe impl Words for Frame {}
 // SAFETY: twenty-two words, as `trap` asserts.
 unsafe impl Words for TrapFrame {}
 
-/// Writes who called whom, from the instruction and the registers of `here` up, innermost first.
+/// Writes the backtrace from `here` up, innermost first.
 pub fn write(out: &mut impl Write, here: Here) -> fmt::Result {
     let at = here.instruction;
     writeln!(out, "  backtrace, innermost first:")?;
     writeln!(out, "      {at:016x}  {}", Name(VirtAddr(at)))?;
-    // A call to what is no function has pushed its return address, and nothing has set up a frame.
+    // A call to a bad address has pushed a return address, but no frame was set up.
     if start_of(at).is_none()
         && let Some(call) = read::<u64>(here.stack_pointer).and_then(|address| address.checked_sub(1))
         && start_of(call).is_some()
@@ -136,7 +135,7 @@ pub fn write(out: &mut impl Write, here: Here) -> fmt::Result {
             return writeln!(out, "      no further: the frame pointer {pointer:016x} is in no stack");
         };
         let Some(call) = frame.return_address.checked_sub(1) else { return Ok(()) };
-        // A return address may be the first one of the next function: its call is not.
+        // A return address may be the start of the next function; the call before it is not.
         writeln!(out, "      {:016x}  {}", frame.return_address, Name(VirtAddr(call)))?;
         let saved = start_of(call).filter(|&function| idt::saves_frame(function));
         // What calls Rust with a `TrapFrame` has it right above the return address.
@@ -155,13 +154,13 @@ pub fn write(out: &mut impl Write, here: Here) -> fmt::Result {
     Ok(())
 }
 
-/// Where the function that holds `address` begins.
+/// The start of the function that contains `address`.
 fn start_of(address: u64) -> Option<u64> {
     let (_, offset) = symbol(KNOWN.get()?.file, address)?;
     Some(address - offset)
 }
 
-/// The function at an address, by the symbol table.
+/// Finds the function at an address in the symbol table.
 struct Name(VirtAddr);
 
 impl fmt::Display for Name {
@@ -173,7 +172,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// The name of the function that holds `address`, and how far into it that is.
+/// The name of the function that contains `address`, and the offset in it.
 fn symbol(file: &'static [u8], address: u64) -> Option<(&'static str, u64)> {
     let (symbols, names) =
         ElfBytes::<LittleEndian>::minimal_parse(file).ok()?.symbol_table().ok().flatten()?;

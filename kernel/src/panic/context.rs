@@ -1,6 +1,6 @@
 //! The last part of a fatal report, the state of the kernel as a whole: locks held, the log's last lines, memory totals.
 //!
-//! Invariants: nothing here waits or allocates. A held lock is named, and the data it guards is printed as `?`;
+//! Invariants: no function waits or allocates. A held lock is named, and the data it guards is printed as `?`;
 //! everything else is read from atomics, or under a lock that was free. Only static memory is read, and headers of
 //! boot memory, which is never removed. Neighbours: `carapace_mm::try_stats`, `heap` and `log` supply the numbers.
 

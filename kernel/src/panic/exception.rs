@@ -147,11 +147,11 @@ impl fmt::Display for ErrorCode<'_> {
 /// Whether a page is mapped at the address that faulted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mapped {
-    /// It is, and forbids what was done.
+    /// It is, but does not allow the access.
     Yes,
     /// It is not.
     No,
-    /// The fault does not tell.
+    /// Unknown.
     Unknown,
 }
 
@@ -168,7 +168,7 @@ fn mapped(frame: &TrapFrame) -> Mapped {
     }
 }
 
-/// What the virtual layout has at an address, in words.
+/// Describes an address by the virtual layout.
 struct Place(VirtAddr, Mapped);
 
 impl fmt::Display for Place {
@@ -176,20 +176,20 @@ impl fmt::Display for Place {
         if let Some(guard) = stacks::guard_page(self.0).or_else(|| heap::guard_page(self.0)) {
             return f.write_str(guard);
         }
-        let Some(window) = va_region_of(self.0) else {
+        let Some(region) = va_region_of(self.0) else {
             return f.write_str(match self.0.0 {
                 0..=0xffff => "lower half, close to address 0 (a null pointer?)",
                 0x1_0000..0x8000_0000_0000 => "lower half, which the kernel does not use",
-                _ => "no window of the kernel's address space",
+                _ => "no region of the kernel's address space",
             });
         };
-        let offset = self.0.0 - window.start.0;
-        write!(f, "{} + {offset:#x}", window.name)?;
-        let pfn = if *window == DIRECT_MAP {
+        let offset = self.0.0 - region.start.0;
+        write!(f, "{} + {offset:#x}", region.name)?;
+        let pfn = if *region == DIRECT_MAP {
             let at = PhysAddr(offset);
             write!(f, ": physical address {at}")?;
             at.pfn()
-        } else if *window == VMEMMAP {
+        } else if *region == VMEMMAP {
             let pfn = Pfn(offset / DESCRIPTOR_SIZE);
             write!(f, ": descriptor of frame {pfn}")?;
             pfn
@@ -197,7 +197,7 @@ impl fmt::Display for Place {
             return Ok(());
         };
         write!(f, ", section {}", pfn.section())?;
-        // Both windows are mapped exactly where memory is present.
+        // Both regions are mapped exactly where memory is present.
         f.write_str(match self.1 {
             Mapped::No => ", where no memory is present",
             Mapped::Yes | Mapped::Unknown => "",

@@ -1,4 +1,4 @@
-//! Fatal reports: an exception or a panic in words, with registers and a backtrace, on the serial line; then the end
+//! Fatal reports: prints an exception or a panic with registers and a backtrace on the serial line, then ends QEMU
 //! ([`debug_exit`]).
 //!
 //! ```text
@@ -7,9 +7,9 @@
 //!                         -> backtrace -> context: locks held, the log's last lines, memory -> the end
 //! ```
 //!
-//! A report waits for no lock and allocates nothing: it may have interrupted anything. It begins with what needs only
-//! the CPU, and ends with the state of the rest of the kernel. A fault during a report ends the kernel at once, with one
-//! line. Neighbours: `arch::trap` calls [`on_exception`], `commands::lkdtm` provokes reports on purpose.
+//! A report waits for no lock and allocates nothing, because it may have interrupted any code. It begins with the parts
+//! that need only the CPU, and ends with the state of the kernel. A fault during a report ends the kernel at once, with
+//! one line. Neighbours: `arch::trap` calls [`on_exception`], `commands::lkdtm` provokes reports.
 
 pub mod backtrace;
 mod context;
@@ -32,12 +32,12 @@ fn begin(what: &str) {
     interrupts::disable();
     match percpu::this().reports.fetch_add(1, Ordering::Relaxed) {
         0 => {
-            // What was said before stands before the report.
+            // Print earlier output before the report.
             serial::send_waiting();
             log::write_unprinted(&mut Emergency);
         }
         1 => {
-            // Formatting may be what failed: plain bytes only.
+            // Formatting may have failed: print plain bytes only.
             Emergency.write(b"\r\n");
             Emergency.write(what.as_bytes());
             Emergency.write(b" while reporting the above: giving up\r\n");
@@ -65,8 +65,8 @@ pub fn on_panic(info: &PanicInfo<'_>) -> ! {
     debug_exit::panic_exit()
 }
 
-/// The registers that a call keeps, as the caller of the panic's handler left them, or a function between it and
-/// the one that panicked: rbx, rbp, r12, r13, r14, r15. The others are lost by then.
+/// The callee-saved registers (rbx, rbp, r12, r13, r14, r15) as left by the caller of the panic handler, or by a function
+/// between it and the panic. The others are lost.
 #[inline(always)]
 fn kept_registers() -> [u64; 6] {
     let mut kept = [0; 6];

@@ -184,7 +184,7 @@ impl Console {
         self.chunk.clear();
     }
 
-    /// Prints the log's new lines, where a line can start, as far as the serial line has room for them
+    /// Prints the log's new lines, if a line can start, as far as the transmit queue has space for them
     /// and for the prompt behind them.
     fn pump(&mut self) {
         if self.cursor == CursorAt::InLine || log::printable() != Printable::Now {

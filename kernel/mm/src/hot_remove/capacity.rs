@@ -80,8 +80,9 @@ impl<M: Machine> Memory<M> {
         let (mut fits, mut too_long) = (0, below);
         while fits + 1 < too_long {
             let middle = fits + (too_long - fits) / 2;
-            let want = Constraints { node: None, mobility: Mobility::Movable, amount: Amount::Pages(middle) };
-            let run = self.nodes.choose(&self.slots, &want, |slot| {
+            let constraints =
+                Constraints { node: None, mobility: Mobility::Movable, amount: Amount::Pages(middle) };
+            let run = self.nodes.choose(&self.slots, &constraints, |slot| {
                 self.locked_in_use(slot, |_, buddy| buddy.find_run(middle))
             });
             if run.is_some() { fits = middle } else { too_long = middle }

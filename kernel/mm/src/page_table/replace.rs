@@ -5,7 +5,7 @@
 //!  split    a large leaf that does not fit its new frames becomes a table of 512 smaller leaves of the same frames,
 //!           complete before one store links it
 //!  begin    each leaf becomes a migration entry (`entry`)        CPUs may use the old frame
-//!  flush    one for all leaves                                   an access faults; nobody reads or writes the old frame
+//!  flush    one for all leaves                                   an access faults; no CPU accesses the old frame
 //!  (copy)   the caller's                                         an access faults
 //!  end      each entry becomes a leaf of the new frame           the new frame; absent entries are not cached: no flush
 //! ```

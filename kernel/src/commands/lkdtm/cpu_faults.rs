@@ -1,5 +1,5 @@
-//! Faults of the CPU and panics under a lock, provoked by the shell's `panic` to see the kernel's report of each. Each
-//! fault is a real one of this CPU and ends the kernel. Under a lock, the report must not wait for that lock.
+//! CPU faults and panics under a lock, provoked by the shell's `panic` to test the kernel's reports. Each fault is a real
+//! one and ends the kernel. Under a lock, the report must not wait for that lock.
 
 use crate::drivers::serial;
 use crate::log;
@@ -10,10 +10,10 @@ use carapace_mm::addr::{MAX_PFN, Pfn, VirtAddr};
 use carapace_mm::address_space::{DESCRIPTOR_SIZE, DIRECT_MAP, VMEMMAP, direct};
 use carapace_mm::info::ResourceId;
 
-/// What can be done wrong.
+/// A provoked fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Calls nest until the stack is full.
+    /// A stack overflow.
     Stack,
     /// A read through a null pointer.
     Null,
@@ -23,11 +23,11 @@ pub enum Fault {
     Descriptor,
     /// A write to the kernel's code.
     Code,
-    /// A jump to what is data.
+    /// A jump to data.
     Data,
-    /// A write to the kernel's code where the direct map has it.
+    /// A write to the kernel's code through the direct map.
     CodeAlias,
-    /// A jump to the kernel's code where the direct map has it.
+    /// A jump to the kernel's code through the direct map.
     RunAlias,
     /// A write behind the heap's end.
     HeapEnd,
@@ -41,12 +41,12 @@ pub enum Fault {
     Log,
     /// A panic under the serial line's locks.
     Serial,
-    /// An interrupt handler that finds a lock taken.
+    /// An interrupt handler that finds a lock held.
     Handler,
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Fault; 15] = [
         Fault::Stack,
         Fault::Null,
@@ -65,7 +65,7 @@ impl Fault {
         Fault::Handler,
     ];
 
-    /// As it is typed.
+    /// The name in the shell.
     pub const fn name(self) -> &'static str {
         match self {
             Fault::Stack => "stack",
@@ -86,20 +86,20 @@ impl Fault {
         }
     }
 
-    /// The fault of that name.
+    /// The fault with this name.
     pub fn named(name: &str) -> Option<Fault> {
         Fault::ALL.into_iter().find(|fault| fault.name() == name)
     }
 }
 
-/// The last frame there can be: no machine that this kernel runs on has memory there.
+/// The last possible frame: no machine that this kernel runs on has memory there.
 const NOWHERE: Pfn = Pfn(MAX_PFN.0 - 1);
 
-/// Does it.
+/// Provokes the fault.
 ///
 /// # Panics
 ///
-/// Where the CPU lets it happen: it has no such protection, or somebody has mapped what must not be mapped.
+/// When the CPU does not fault: it lacks the protection, or the page is mapped by mistake.
 pub fn provoke(fault: Fault) -> ! {
     match fault {
         Fault::Stack => {
@@ -116,7 +116,7 @@ pub fn provoke(fault: Fault) -> ! {
         }
         Fault::CodeAlias => alias(returning as fn() as usize).into_iter().for_each(write_back),
         Fault::RunAlias => alias(returning as fn() as usize).into_iter().for_each(run),
-        // The general part's end; a heap that is not there has none, and nothing happens.
+        // Does nothing before the heap exists.
         Fault::HeapEnd => heap::general().into_iter().for_each(|part| write_back(part.end as usize)),
         Fault::PageTables => core().hold_tables(asked_for).unwrap_or_default(),
         Fault::Region => core().hold_region(ResourceId(0), asked_for).unwrap_or_default(),
@@ -128,14 +128,14 @@ pub fn provoke(fault: Fault) -> ! {
     panic!("nothing has stopped the fault '{}'", fault.name());
 }
 
-/// With a lock held, as the report will say.
+/// Panics with a lock held, which the report lists.
 fn asked_for() {
     panic!("asked for by the shell, with a lock held");
 }
 
-/// A call that is not the last thing its caller does, without end.
+/// Endless recursion, which is not a tail call.
 #[inline(never)]
-#[allow(unconditional_recursion, reason = "it is what a stack that is too small is to be seen with")]
+#[allow(unconditional_recursion, reason = "it overflows the stack")]
 fn nest(depth: u64) -> u64 {
     let kept = black_box([depth; 32]);
     let below = nest(depth + 1);
@@ -143,22 +143,22 @@ fn nest(depth: u64) -> u64 {
 }
 
 fn read(at: VirtAddr) {
-    // SAFETY: the page is mapped nowhere, so that this instruction faults and nothing after it runs; where it
-    // is mapped all the same, a byte is read and dropped.
+    // SAFETY: the page is not mapped, so this instruction faults and nothing after it runs; if it is mapped by mistake, a
+    // byte is read and dropped.
     unsafe { asm!("mov {byte}, [{at}]", at = in(reg) at.0, byte = out(reg_byte) _, options(nostack)) }
 }
 
-/// Writes to `at` the byte that it has.
+/// Writes the byte at `at` back to it.
 fn write_back(at: usize) {
-    // SAFETY: the page is read-only, so that this instruction faults and nothing after it runs; where it is
-    // writable, it gets the byte it has.
+    // SAFETY: the page is read-only, so this instruction faults and nothing after it runs; if it is writable by mistake,
+    // its byte does not change.
     unsafe { asm!("lock or byte ptr [{at}], 0", at = in(reg) at, options(nostack)) }
 }
 
-/// Calls what is not to be run: a return instruction in data, or [`returning`] by another address.
+/// Calls code at an address that is not executable: a return instruction in data, or an alias of [`returning`].
 fn run(at: usize) {
-    // SAFETY: neither is executable there, so that the first instruction's fetch faults and nothing after it runs;
-    // where it is executable, it returns at once and changes nothing but what a call may change.
+    // SAFETY: neither address is executable, so fetching the first instruction faults and nothing after it runs; if it is
+    // executable by mistake, it returns at once and changes only what a call may change.
     unsafe { asm!("call {at}", at = in(reg) at, clobber_abi("C")) }
 }
 
@@ -168,7 +168,7 @@ fn returning() {
     black_box(());
 }
 
-/// Where the direct map has what the image has at `at`.
+/// The direct map's alias of the image's address `at`.
 fn alias(at: usize) -> Option<usize> {
     let found = core().translate(VirtAddr(at as u64))?;
     Some(direct(found.phys).0 as usize)

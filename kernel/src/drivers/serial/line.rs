@@ -1,8 +1,8 @@
-//! One serial line: its UART, and the ring of what it has received.
+//! One serial line: its UART and its input ring.
 //!
-//! Invariant: whoever holds the line's lock is the only one to touch the UART's registers; of them the crate's driver
-//! has no state but the configuration, so what is missing in it (modem control, interrupts one by one) is written
-//! beside it. The outgoing ring has a lock of its own (`Port::outgoing`).
+//! Invariant: only the holder of the line's lock accesses the UART's registers. The crate's driver caches only the
+//! configuration, so this module may write the registers that the driver does not support (modem control, single
+//! interrupts). The output ring has its own lock (`Port::outgoing`).
 
 use super::{DATA, FIFO, INCOMING_BYTES, INTERRUPT_ENABLE, LINE_STATUS, MODEM_CONTROL, Port, READY};
 use carapace_irq::ring::Ring;
@@ -22,41 +22,41 @@ pub struct Line {
     announcement: Announcement,
 }
 
-/// How bytes come in.
+/// How bytes arrive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Intake {
-    /// No interrupt is routed yet: the ring is filled when somebody asks.
+    /// No interrupt is routed yet: the ring is filled by polling.
     Polled,
     /// The receive interrupt is on.
     Interrupt,
-    /// The ring was full: the interrupt is off until there is room.
+    /// The ring was full: the interrupt is off until it has space.
     HeldBack,
 }
 
-/// Whether the UART tells by an interrupt that it can take bytes again.
+/// Whether the transmit interrupt is on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Announcement {
     Off,
     On,
 }
 
-/// How far sending has come.
+/// The result of sending.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// Nothing waits any more.
+    /// The ring is empty.
     Done,
-    /// The UART is busy; its interrupt will tell when it is not.
+    /// The UART is busy; its interrupt follows.
     Busy,
-    /// As much was sent as was allowed.
+    /// The limit was reached.
     Bounded,
 }
 
 impl Line {
-    /// A line that is polled, and was not tried yet.
+    /// A polled line, not set up yet.
     pub const fn new(port: Port) -> Line {
-        // SAFETY: the eight ports from 0x3f8 and from 0x2f8 on are a PC's first two serial ports. Nothing else of
-        // the kernel uses them but `Emergency`, which only reads the first one's line status and writes data; and
-        // each has one `Line`, which holds the UART. AML is refused them (`owns`).
+        // SAFETY: the eight ports from 0x3f8 and from 0x2f8 on are a PC's first two serial ports. Only this module and
+        // `Emergency`, which reads the first one's line status and writes data, use them. Each has one `Line`, which owns
+        // the UART. AML may not access them (`owns`).
         let uart = match unsafe { Uart16550::new_port(port.registers().first().0) } {
             Ok(uart) => uart,
             Err(_) => panic!("the port's number leaves room for its registers"),
@@ -67,8 +67,8 @@ impl Line {
 
     /// Sets the UART up, FIFOs on, interrupts off.
     pub fn set_up(&mut self, config: Config) -> Result<(), InitError> {
-        // QEMU hands over as many bytes at once as the trigger level asks for; fewer are announced
-        // after four characters' time.
+        // QEMU delivers as many bytes at once as the trigger level; it signals fewer after the time of
+        // four characters.
         let config = Config { fifo_trigger_level: Some(FifoTriggerLevel::Fourteen), ..config };
         match self.port {
             Port::Console => self.save_early_bytes(),
@@ -77,19 +77,19 @@ impl Line {
         self.uart.init(config)?;
         let status = self.port.registers().read8(LINE_STATUS);
         if status & LSR::DATA_READY.bits() == 0 {
-            // Nothing waits, so this reads nothing; QEMU takes it as the sign that there is room again.
+            // The FIFO is empty, so this reads nothing, but tells QEMU that it may send again.
             self.port.registers().read8(DATA);
         }
         Ok(())
     }
 
-    /// Takes what was typed before the line is set up: switching the FIFOs on would drop it. In loopback
-    /// mode the UART takes nothing more from outside, so nothing comes between this and the switch.
+    /// Reads input that arrived before the set-up, since enabling the FIFOs would drop it. Loopback mode keeps further
+    /// input out until then.
     fn save_early_bytes(&mut self) {
         self.port.registers().write8(MODEM_CONTROL, MCR::LOOP_BACK.bits());
         for _ in 0..=FIFO {
             let status = self.port.registers().read8(LINE_STATUS);
-            // All ones: nobody answers at the port.
+            // All ones: no device at the port.
             if status == u8::MAX || status & LSR::DATA_READY.bits() == 0 {
                 return;
             }
@@ -97,9 +97,8 @@ impl Line {
         }
     }
 
-    /// What has come before the line is set up may be the end of a line whose beginning went with the kernel before
-    /// a restart, or with the FIFOs: in front of what comes next stands a byte that is no text, so that this line is
-    /// refused, and not taken for another one.
+    /// Input from before the set-up may be the end of a line whose beginning was lost with a restart or the FIFOs. Inserts
+    /// a byte that is not text, so that the line is refused.
     fn mark_early_bytes(&mut self) {
         let status = self.port.registers().read8(LINE_STATUS);
         if status != u8::MAX && status & LSR::DATA_READY.bits() != 0 {
@@ -107,7 +106,7 @@ impl Line {
         }
     }
 
-    /// Tells the UART which interrupts are wanted.
+    /// Sets the UART's enabled interrupts.
     pub fn set_interrupts(&mut self) {
         let mut wanted = IER::empty();
         wanted.set(IER::DATA_READY, self.intake == Intake::Interrupt);
@@ -122,7 +121,7 @@ impl Line {
         }
     }
 
-    /// From the ring to the UART, as much as it takes at once, at most `most` bytes.
+    /// Moves bytes from the ring to the UART, as many as it accepts at once, at most `most`.
     pub fn send(&mut self, most: usize) -> Progress {
         let mut ring = self.port.outgoing().lock();
         let mut left = most;
@@ -135,7 +134,7 @@ impl Line {
                 if self.announcement == Announcement::On {
                     return Progress::Busy;
                 }
-                // And once more: not every UART announces what was so before.
+                // Try once more: not every UART signals a FIFO that was empty already.
                 self.announce(Announcement::On);
             }
         }
@@ -147,7 +146,7 @@ impl Line {
         Progress::Bounded
     }
 
-    /// From the UART into the ring, as much as fits.
+    /// Moves bytes from the UART to the ring, as many as fit.
     pub fn fill(&mut self) {
         if !self.port.is(READY) {
             return;
@@ -172,7 +171,7 @@ impl Line {
         }
         let byte = *self.incoming.front().first()?;
         self.incoming.take(1);
-        // Not at the first free byte: the sender would be held back and let go for each one.
+        // Not at the first free byte, to avoid stopping and starting the sender for each one.
         if self.intake == Intake::HeldBack && self.incoming.room() >= INCOMING_BYTES / 2 {
             self.intake = Intake::Interrupt;
             self.signal(MCR::RTS);

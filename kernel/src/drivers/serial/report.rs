@@ -1,24 +1,24 @@
-//! Output that takes no lock: for fatal reports, which may have interrupted the holder of the line's
-//! lock, and for the time before [`super::init`]. It needs two stateless register accesses, no more.
+//! Output without locks, for fatal reports, which may have interrupted the holder of the line's lock,
+//! and for output before [`super::init`]. It needs only two stateless register accesses.
 
 use super::{ABSENT, COM1, DATA, LINE_STATUS, Port};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use uart_16550::spec::registers::LSR;
 
-/// How often the line is asked whether it can take a byte before a report gives up on it. A byte takes
-/// 87 us at 115200 baud and a port access at least half a microsecond.
-const PATIENCE: u32 = 1_000_000;
+/// How often a report polls the line's status for each byte before it gives up. A byte takes 87 us at
+/// 115200 baud, and a port access at least half a microsecond.
+const MAX_POLLS: u32 = 1_000_000;
 
-/// Set when the patience was in vain: from then on the line is asked once a byte, so that a report
-/// that nobody reads comes to its end.
+/// Set when a report has given up once: from then on it polls once per byte, so that it ends even if
+/// the line accepts nothing.
 static GAVE_UP: AtomicBool = AtomicBool::new(false);
 
-/// A writer that takes no lock and changes no state of the line's driver.
+/// A writer without locks, which changes no state of the line's driver.
 #[derive(Clone, Copy, Debug)]
 pub struct Emergency;
 
-/// Whether the line came to where it was waited for.
+/// The result of waiting for the line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Came {
     Yes,
@@ -26,7 +26,7 @@ enum Came {
 }
 
 impl Emergency {
-    /// Writes all of `bytes`, or gives up on a line that takes none.
+    /// Writes all of `bytes`, or gives up if the line accepts none.
     pub fn write(&mut self, bytes: &[u8]) {
         if Port::Console.is(ABSENT) {
             return;
@@ -39,7 +39,7 @@ impl Emergency {
         }
     }
 
-    /// Waits until the last byte has left the UART, or gives up on a line that takes none.
+    /// Waits until the UART has sent the last byte, or gives up.
     pub fn finish(&mut self) {
         if !Port::Console.is(ABSENT) {
             wait_for(LSR::TRANSMITTER_EMPTY);
@@ -48,10 +48,10 @@ impl Emergency {
 }
 
 fn wait_for(status: LSR) -> Came {
-    let mut patience = if GAVE_UP.load(Ordering::Relaxed) { 1 } else { PATIENCE };
+    let mut polls_left = if GAVE_UP.load(Ordering::Relaxed) { 1 } else { MAX_POLLS };
     while COM1.read8(LINE_STATUS) & status.bits() == 0 {
-        patience -= 1;
-        if patience == 0 {
+        polls_left -= 1;
+        if polls_left == 0 {
             GAVE_UP.store(true, Ordering::Relaxed);
             return Came::No;
         }
@@ -75,9 +75,9 @@ impl fmt::Write for Emergency {
     }
 }
 
-/// Sends what was written before a fatal report and waits in the ring, so that it stands before the
-/// report: unless the report interrupted just that (the report tells that lock among those held), or the line
-/// takes nothing. The line's own lock may be held: its holder changes the ring under the ring's lock only.
+/// Sends the queued output before a fatal report. Does nothing if the report interrupted the holder of the ring's lock (the
+/// report lists that lock as held), or the line accepts nothing. The line's own lock may be held: its holder changes the
+/// ring only under the ring's lock.
 pub fn send_waiting() {
     let Some(mut ring) = Port::Console.outgoing().try_lock() else { return };
     while ring.waiting() > 0 {
