@@ -1,0 +1,83 @@
+//! The machine and the kernel itself: `acpi`, `stat`, `uptime`, `dmesg`, `history`.
+
+use crate::{Device, Text, Word};
+use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
+
+/// The answer of `acpi`.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acpi {
+    pub tables: alloc::vec::Vec<AcpiTable>,
+    pub events: alloc::vec::Vec<AcpiEvent>,
+    pub devices: alloc::vec::Vec<AcpiDevice>,
+}
+
+/// A table of the firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcpiTable {
+    pub signature: Text<16>,
+    pub address: u64,
+    /// Header included.
+    pub length: u32,
+    pub revision: u8,
+    pub oem_table_id: Text<32>,
+}
+
+/// A general-purpose event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcpiEvent {
+    pub event: u32,
+    /// The method that handles it.
+    pub method: Text<32>,
+    /// Whether it can reach a memory device, and is on.
+    pub enabled: bool,
+    /// How often the method ran.
+    pub runs: u64,
+}
+
+/// A memory device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcpiDevice {
+    pub device: Device,
+    /// Empty without a `_UID`.
+    pub uid: Word,
+    pub state: Text<160>,
+    /// Why it refused the last eject request.
+    pub eject_refused: Option<Text<200>>,
+    /// The numbers of its resources.
+    pub resources: ArrayVec<u32, 16>,
+}
+
+/// The answer of `stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    pub uptime_us: u64,
+    pub acpi_interrupts: u64,
+    /// Notifications that were handled.
+    pub notifications: u64,
+    pub log_lines_dropped: u64,
+}
+
+/// The answer of `uptime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uptime {
+    pub uptime_us: u64,
+}
+
+/// The answer of `dmesg`.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dmesg {
+    /// Older lines, dropped from the ring.
+    pub dropped: u64,
+    pub lines: alloc::vec::Vec<alloc::string::String>,
+}
+
+/// A row of `history`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History<Line> {
+    /// For `!N`.
+    pub number: u64,
+    pub line: Line,
+}
