@@ -13,8 +13,8 @@ use crate::arch::time;
 use crate::executor;
 use crate::sync::{Mutex, Rank};
 use arrayvec::ArrayVec;
-use carapace_cli::rows::{Device, NewsRow};
 use carapace_mm::info::ResourceId;
+use carapace_schema::{Device, Event};
 use core::fmt::Display;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -26,8 +26,11 @@ const CAPACITY: usize = 64;
 static UNTIL: AtomicU64 = AtomicU64::new(0);
 static LIST: Mutex<List> = Mutex::new(Rank::Events, List { rows: ArrayVec::new_const(), lost: 0 });
 
+/// An event without the log's lines, which the log itself keeps.
+type Stored = Event<&'static str>;
+
 struct List {
-    rows: ArrayVec<NewsRow, CAPACITY>,
+    rows: ArrayVec<Stored, CAPACITY>,
     lost: u64,
 }
 
@@ -64,7 +67,7 @@ pub fn listener() -> Listener {
 }
 
 /// Stores the event if there is a listener; `row` gets the uptime in microseconds.
-fn push(row: impl FnOnce(u64) -> NewsRow) {
+fn push(row: impl FnOnce(u64) -> Stored) {
     if listener() == Listener::None {
         return;
     }
@@ -78,17 +81,17 @@ fn push(row: impl FnOnce(u64) -> NewsRow) {
 
 /// The firmware sent a Notify with `value` to a device.
 pub fn notified(device: &impl Display, value: u64) {
-    push(|uptime_us| NewsRow::Notify { uptime_us, device: Device::of(device), value });
+    push(|uptime_us| Event::Notify { uptime_us, device: Device::of(device), value });
 }
 
 /// `_OST` answered a Notify of value `source` with `status`.
 pub fn answered(device: &impl Display, source: u64, status: u64) {
-    push(|uptime_us| NewsRow::Ost { uptime_us, device: Device::of(device), source, status });
+    push(|uptime_us| Event::Ost { uptime_us, device: Device::of(device), source, status });
 }
 
 /// A resource was added; the sizes are bytes.
 pub fn added(device: &impl Display, resource: ResourceId, base: u64, size: u64, node: u32) {
-    push(|uptime_us| NewsRow::Added {
+    push(|uptime_us| Event::Added {
         uptime_us,
         device: Device::of(device),
         resource: resource.0,
@@ -100,11 +103,11 @@ pub fn added(device: &impl Display, resource: ResourceId, base: u64, size: u64, 
 
 /// All memory of a device was removed, `size` bytes.
 pub fn removed(device: &impl Display, size: u64) {
-    push(|uptime_us| NewsRow::Removed { uptime_us, device: Device::of(device), size });
+    push(|uptime_us| Event::Removed { uptime_us, device: Device::of(device), size });
 }
 
 /// Takes the oldest event.
-pub fn next() -> Option<NewsRow> {
+pub fn next() -> Option<Stored> {
     LIST.lock().rows.pop_at(0)
 }
 

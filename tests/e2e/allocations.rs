@@ -5,7 +5,7 @@ use tests::schema::Refusal;
 use tests::{Guest, Machine, Plan};
 
 #[track_caller]
-fn node_free(guest: &mut Guest, node: u64) -> u64 {
+fn node_free(guest: &mut Guest, node: u32) -> u64 {
     let meminfo = guest.meminfo();
     meminfo.nodes.iter().find(|row| row.node == node).map_or(0, |row| row.free_pages)
 }

@@ -3,7 +3,7 @@
 use tests::eject::{BUSY, Ended, IN_PROGRESS};
 use tests::guest::Dimm;
 use tests::qmp::{Eject, Ost};
-use tests::schema::Meminfo;
+use tests::schema::{Holder, Meminfo};
 use tests::{Guest, Machine, Plan};
 
 /// `meminfo -J` without what the shell itself uses of the heap: it keeps the lines that were typed.
@@ -120,7 +120,7 @@ fn pinned_frame() {
     let dimm = before.0.iter().find(|row| row.device != "boot").expect("the DIMM").clone();
     let frame = dimm.pinned_pfn.expect("the pinned frame is named");
     assert!(!dimm.removable && guest.page(frame).state == "pinned", "{dimm:?}");
-    assert_eq!(dimm.pinned_by, Some(format!("allocation {}", pinned.id)));
+    assert_eq!(dimm.pinned_by, Some(Holder::of(&format_args!("allocation {}", pinned.id))));
     for _ in 0..2 {
         assert_eq!(guest.unplug(0), Ended::Refused(BUSY));
         assert_eq!((guest.resources(), sums(&mut guest)), before);

@@ -16,7 +16,7 @@ fn told(answers: &[u8], device: u8) -> Vec<(u8, u8)> {
 
 /// The devices of the SSDT that have memory in use, each as often as it has resources, with the nodes of these.
 #[track_caller]
-fn in_use(guest: &mut Guest) -> Vec<(String, u64)> {
+fn in_use(guest: &mut Guest) -> Vec<(String, u32)> {
     let rows = guest.resources().into_iter().filter(|row| row.device != "boot");
     rows.map(|row| (row.device.trim_start_matches("\\_SB.").to_owned(), row.node)).collect()
 }

@@ -53,12 +53,12 @@ fn example(machine: Machine) {
     let node = |meminfo: &tests::schema::Meminfo| {
         meminfo.nodes.iter().find(|node| node.node == 1).map(|node| node.free_pages)
     };
-    assert_eq!(guest.verify(), Verify { ok: true, pages: 51200 });
+    assert_eq!(guest.verify(), Verify { ok: true, pages: 51200, bad_pages: 0 });
     let used = guest.meminfo();
     assert!(node(&used).is_some_and(|free| free <= USABLE - 51200), "{used:?}");
     guest.assert_sound();
     guest.sh("free all");
-    assert_eq!(guest.verify(), Verify { ok: true, pages: 0 });
+    assert_eq!(guest.verify(), Verify { ok: true, pages: 0, bad_pages: 0 });
     let freed = guest.meminfo();
     assert_eq!(freed.free_pages, after.free_pages);
     assert_eq!(node(&freed), Some(USABLE));

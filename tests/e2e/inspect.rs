@@ -1,7 +1,10 @@
-//! Commands that look: the page tables, and the one line of JSON of each.
+//! Commands that look: the page tables, the one line of JSON of each and the schema behind it, and the forms for people.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tests::guest::Dimm;
+use tests::schema::*;
 use tests::{Guest, Machine, Plan};
 
 /// The row of a window in `ptdump -J`.
@@ -126,4 +129,124 @@ fn one_line_of_json() {
         }
     }
     guest.assert_sound();
+}
+
+/// That the answer of `command` is this type: every field of the one is in the other, under its name.
+#[track_caller]
+fn is_schema<T: Serialize + DeserializeOwned>(guest: &mut Guest, command: &str) {
+    let answer: Value = guest.json(&format!("{command} -J"));
+    let typed: T =
+        serde_json::from_value(answer.clone()).unwrap_or_else(|error| panic!("{command}: {error}"));
+    assert_eq!(serde_json::to_value(typed).expect("it was JSON"), answer, "{command}");
+}
+
+/// Proves that what the kernel writes is the schema: each answer is read into its type and written again, and nothing is
+/// lost or added. Fails when a command adds a field by hand, or a list that is written row by row has another name.
+#[test]
+fn answers_are_the_schema() {
+    let mut guest = Plan::new(Machine::Q35).boot();
+    guest.plug_online(Dimm { number: 0, size: "256M", node: 1 });
+    let guest = &mut guest;
+    is_schema::<Alloc>(guest, "alloc 8M --node 1 --pinned");
+    is_schema::<Vec<Resource>>(guest, "resources");
+    is_schema::<Vec<Section>>(guest, "sections");
+    is_schema::<Meminfo>(guest, "meminfo");
+    is_schema::<Numa>(guest, "numa");
+    is_schema::<Vec<Buddyinfo>>(guest, "buddyinfo");
+    is_schema::<Vec<Extent>>(guest, "map");
+    for frame in ["0", "1048576", "1049600", "0x200000"] {
+        is_schema::<Page>(guest, &format!("page {frame}"));
+    }
+    is_schema::<Ptwalk>(guest, "ptwalk 0");
+    is_schema::<Ptwalk>(guest, "ptwalk 0xffff800100400000");
+    is_schema::<Ptdump>(guest, "ptdump");
+    is_schema::<Verify>(guest, "verify");
+    is_schema::<Free>(guest, "free all");
+    is_schema::<Offline>(guest, "offline 33-33");
+    is_schema::<Online>(guest, "online 33-33");
+    is_schema::<Policy>(guest, "policy");
+    is_schema::<Check>(guest, "check");
+    is_schema::<Poison>(guest, "poison on");
+    is_schema::<Misuse>(guest, "misuse write-freed");
+    let check: Check = guest.json("check -J");
+    assert_eq!((check.ok, check.errors.len()), (false, 1), "a broken thing is in the list");
+    is_schema::<Check>(guest, "check");
+    is_schema::<Poison>(guest, "poison off");
+    is_schema::<Vec<Fail>>(guest, "fail");
+    is_schema::<Fail>(guest, "fail check 0");
+    is_schema::<StressHeap>(guest, "stress off");
+    is_schema::<Acpi>(guest, "acpi");
+    is_schema::<Refusal>(guest, "page x");
+    is_schema::<Vec<History<String>>>(guest, "history 3");
+    // These two change from one answer to the next, so they are only read.
+    let (_, log): (Stat, Dmesg) = (guest.json("stat -J"), guest.json("dmesg -J"));
+    assert!(log.lines.iter().any(|line| line.contains("256 MiB at 0x100000000")));
+    let _: Uptime = guest.json("uptime -J");
+}
+
+/// The lines that a command prints, which fit a terminal.
+#[track_caller]
+fn lines(guest: &mut Guest, command: &str) -> Vec<String> {
+    let lines = guest.sh(command);
+    let long = lines.iter().find(|line| line.chars().count() > 80);
+    assert_eq!(long, None, "{command}: a line of more than 80 columns");
+    lines
+}
+
+/// Proves that what commands print for people of the proposal's DIMM is this, in 80 columns: tables with sizes, a frame
+/// with every number spelled out, Linux's line of free blocks, and what is not there. Fails when a column is missing or
+/// shifted, or a form differs from Linux's.
+#[test]
+fn forms_for_people() {
+    let mut guest = Plan::new(Machine::Q35).boot();
+    guest.plug_online(Dimm { number: 0, size: "256M", node: 1 });
+    let guest = &mut guest;
+    let table = lines(guest, "resources");
+    assert!(
+        table[0].starts_with("ID DEVICE                BASE   SIZE NODE ZONE   STATE  MEMMAP USABLE"),
+        "{table:#?}"
+    );
+    let row = " 1 \\_SB.MHPC.MP00 0x100000000   256M    1 any    online     4M   252M   252M";
+    assert_eq!(table[2], row);
+    let table = lines(guest, "sections 1");
+    let head = "SECTION  START PFN  PRESENT  MEMMAP  USABLE  FREE  NODE  STATE   RESOURCE";
+    let first = "     32   0x100000     128M      4M    124M  124M     1  online         1";
+    assert_eq!((&*table[0], &*table[1]), (head, first));
+    let expected = [
+        "frame       0x100400 (1049600)",
+        "address     0x100400000 = 4096 * 1049600",
+        "section     32 = 1049600 / 32768; its frame 1024 of 32768",
+        "descriptor  0xffffc00004010000 = 0xffffc00000000000 + 64 * 1049600",
+        "            lies at 0x100010000, in frame 0x100010 of the memmap",
+        "state       free: it can be allocated",
+        "block       order 10 (4 MiB) at frame 0x100400",
+        "            2^10 = 1024 frames, to 0x1007ff; this one is its head",
+        "resource    1: \\_SB.MHPC.MP00, zone any",
+        "            frames 0x100000 to 0x10ffff; this is its frame 1024",
+    ];
+    assert_eq!(lines(guest, "page 1049600"), expected);
+    let inside = lines(guest, "page 1049601");
+    assert!(inside[7].ends_with("to 0x1007ff; this one is number 1 of them"), "{inside:#?}");
+    let absent = lines(guest, "page 0x200000");
+    assert_eq!(absent[4], "            is not there: nothing is mapped at that address");
+    assert_eq!(absent[5..], ["state       absent: no resource has it", "resource    none"]);
+    let buddies: Vec<Buddyinfo> = guest.json("buddyinfo 1 -J");
+    let blocks: String = buddies[0].free.iter().map(|blocks| format!("{blocks:>6} ")).collect();
+    // As in Linux, a line is as long as its orders take, with a blank at its end.
+    assert_eq!(guest.sh("buddyinfo 1"), [format!("Node 1, zone      any {blocks}")]);
+    assert_eq!(lines(guest, "ptwalk 16")[..2], ["address   0x10, in no window", "mapped to nothing"]);
+    assert_eq!(
+        lines(guest, "fail direct-map 2"),
+        ["the next 2 operations of kind add will fail at direct-map"]
+    );
+    let steps = lines(guest, "fail");
+    assert!(steps[0].starts_with("OF      STEP"), "{steps:#?}");
+    assert!(steps.iter().any(|row| row.split_whitespace().eq(["add", "direct-map", "2"])), "{steps:#?}");
+    let acpi = guest.sh("acpi");
+    assert!(acpi[0].starts_with("TABLE     ADDRESS  LENGTH  REVISION  NAME"), "{acpi:#?}");
+    assert!(acpi.iter().any(|row| row.split_whitespace().eq(["\\_SB.MHPC.MP00", "0x00", "1", "online"])));
+    assert!(
+        acpi.iter().any(|row| row.split_whitespace().eq(["\\_SB.MHPC.MP01", "0x01", "-", "absent"])),
+        "{acpi:#?}"
+    );
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tests::guest::Dimm;
-use tests::schema::{Check, Refusal};
+use tests::schema::{Check, Finding, Refusal};
 use tests::{Guest, Machine, Plan};
 
 /// `poison -J`: frames that are watched, and that were found written to.
@@ -64,7 +64,7 @@ fn a_write_to_freed_memory_is_found() {
     assert_eq!(guest.meminfo().free_pages, free);
     let told = format!("frame {pfn:#x} was written to after it was freed: 0x0bad0bad0bad0bad at offset 0x18");
     let check: Check = guest.json("check -J");
-    assert_eq!((check.ok, check.errors), (false, vec![Value::from(told.clone())]));
+    assert_eq!((check.ok, check.errors), (false, vec![Finding::of(&told)]));
     assert!(guest.sh("check").iter().any(|line| line == &told), "as text too");
     guest.sh("alloc --all --no-fill");
     guest.wait_text(&format!("ERROR {told}"));

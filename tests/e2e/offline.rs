@@ -3,12 +3,12 @@
 use tests::eject::BUSY;
 use tests::eject::Ended;
 use tests::guest::Dimm;
-use tests::schema::{Moved, Refusal, SECTION_PAGES};
+use tests::schema::{Offline, Online, Refusal, SECTION_PAGES, Word};
 use tests::{Guest, Machine, Plan};
 
 /// The states of a resource's sections.
 #[track_caller]
-fn states(guest: &mut Guest, resource: u64) -> Vec<String> {
+fn states(guest: &mut Guest, resource: u32) -> Vec<Word> {
     guest.sections(resource).into_iter().map(|section| section.state).collect()
 }
 
@@ -20,7 +20,7 @@ fn range_and_back() {
     let dimm = guest.plug_online(Dimm { number: 0, size: "512M", node: 1 });
     let filled = guest.alloc("300M --node 1").pages;
     let before = guest.meminfo();
-    let gone: Moved = guest.json("offline 33-34 -J");
+    let gone: Offline = guest.json("offline 33-34 -J");
     assert_eq!(gone.pages, 2 * SECTION_PAGES);
     assert!(gone.migrated_pages > 0);
     assert_eq!(states(&mut guest, dimm.id), ["online", "offline", "offline", "online"]);
@@ -35,9 +35,9 @@ fn range_and_back() {
     // what is free of the DIMM is not in those sections
     let refused: Refusal = guest.json("alloc 200M --node 1 -J");
     assert!(refused.error.len() > 5, "{refused:?}");
-    let again: Moved = guest.json("offline 33-34 -J");
+    let again: Offline = guest.json("offline 33-34 -J");
     assert_eq!((again.pages, again.migrated_pages), (0, 0));
-    let back: Moved = guest.json("online 33-34 -J");
+    let back: Online = guest.json("online 33-34 -J");
     assert_eq!(back.pages, 2 * SECTION_PAGES);
     assert_eq!(states(&mut guest, dimm.id), ["online"; 4]);
     assert_eq!(guest.meminfo().free_pages, before.free_pages);
@@ -64,7 +64,7 @@ fn resource_and_zones() {
     assert!(refused.error.contains(&format!("allocation {}", pinned.id)), "{refused:?}");
     guest.assert_sound();
     guest.sh("free all");
-    let gone: Moved = guest.json(&format!("offline {id} -J"));
+    let gone: Offline = guest.json(&format!("offline {id} -J"));
     assert_eq!(gone.pages, 64512);
     let now = guest.resources().into_iter().find(|row| row.id == id).expect("the DIMM");
     assert_eq!((now.state.as_str(), now.free_pages), ("offline", 0));
@@ -105,7 +105,7 @@ fn policies() {
         let dimm = guest.resources().into_iter().find(|row| row.device != "boot").expect("the DIMM");
         assert_eq!((dimm.zone.as_str(), dimm.state.as_str()), (zone, state));
         if policy == "offline" {
-            assert_eq!(guest.json::<Moved>("online 32-32 -J").pages, SECTION_PAGES - 1024);
+            assert_eq!(guest.json::<Online>("online 32-32 -J").pages, SECTION_PAGES - 1024);
             assert_eq!(states(&mut guest, dimm.id), ["online", "offline"]);
             guest.assert_sound();
         }

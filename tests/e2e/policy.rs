@@ -1,12 +1,12 @@
 //! `policy` and `stress`: what becomes of new memory, and a heap that has nothing left.
 
 use tests::guest::Dimm;
-use tests::schema::{Alloc, Meminfo, Refusal};
+use tests::schema::{Alloc, Meminfo, Refusal, Word};
 use tests::{Guest, Machine, Plan};
 
 /// Plugs 256 MiB into node 1; its zone and its state.
 #[track_caller]
-fn plug(guest: &mut Guest, number: u32) -> (String, String) {
+fn plug(guest: &mut Guest, number: u32) -> (Word, Word) {
     assert_eq!(guest.plug(Dimm { number, size: "256M", node: 1 }).status, 0);
     let base = 0x1_0000_0000 + (u64::from(number) << 28);
     let new = guest.resources().into_iter().find(|row| row.base == base).expect("a new resource");
@@ -19,7 +19,7 @@ fn plug(guest: &mut Guest, number: u32) -> (String, String) {
 #[test]
 fn policies() {
     let mut guest = Plan::new(Machine::Q35).boot();
-    let words = |zone: &str, state: &str| (zone.to_owned(), state.to_owned());
+    let words = |zone: &str, state: &str| (Word::of(&zone), Word::of(&state));
     guest.sh("policy offline");
     assert_eq!(plug(&mut guest, 0), words("any", "offline"));
     let sums: Meminfo = guest.meminfo();
@@ -63,7 +63,7 @@ fn full_heap() {
     assert_eq!(full.heap_bytes, before.heap_bytes, "the heap does not grow");
     assert!(full.heap_used > before.heap_used + full.heap_bytes / 2, "{before:?} {full:?}");
     for number in 0..4 {
-        assert_eq!(plug(&mut guest, number), ("any".to_owned(), "online".to_owned()));
+        assert_eq!(plug(&mut guest, number), (Word::of(&"any"), Word::of(&"online")));
     }
     let taken: Alloc = guest.alloc("500M --node 1");
     assert_eq!(guest.verify().pages, taken.pages);

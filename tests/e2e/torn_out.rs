@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tests::eject::IN_PROGRESS;
 use tests::guest::{Dimm, LIMIT};
 use tests::qmp::{Eject, Ost};
-use tests::schema::{Moved, Refusal, Resource};
+use tests::schema::{Offline, Refusal, Resource};
 use tests::{Guest, Machine, Plan, asl};
 
 /// The DIMM that lies beside it.
@@ -114,7 +114,7 @@ fn torn_out_in_the_middle(machine: Machine) {
     guest.wait_text(&format!("offline {dimm} -J\r\n"));
     (1..5).for_each(|id| remote.send(&format!("@{id} offline {torn}\n")));
     tear_out(&mut guest);
-    let moved: Moved = guest.finish(&format!("offline {dimm} -J"));
+    let moved: Offline = guest.finish(&format!("offline {dimm} -J"));
     assert_eq!(moved.pages, USABLE);
     for id in 1..5 {
         let refused = remote.answer(id).expect_err("the other line takes memory offline, or it is gone");
@@ -138,7 +138,7 @@ fn torn_out_in_the_middle(machine: Machine) {
     let refused = remote.answer(5).expect_err("what was to go offline is gone");
     assert!(refused.contains("surprise-removed"), "{refused}");
     intact_without_torn(&mut guest, &memory);
-    let moved: Moved = guest.json(&format!("offline {dimm} -J"));
+    let moved: Offline = guest.json(&format!("offline {dimm} -J"));
     assert_eq!(moved.pages, USABLE);
     guest.sh("free all");
     guest.sh(&format!("online {dimm}"));

@@ -204,7 +204,7 @@ impl Guest {
 
     /// `sections -J` of one resource.
     #[track_caller]
-    pub fn sections(&mut self, resource: u64) -> Vec<Section> {
+    pub fn sections(&mut self, resource: u32) -> Vec<Section> {
         self.json(&format!("sections {resource} -J"))
     }
 

@@ -7,7 +7,7 @@
 //!  chmem -e -b 32-33        BLOCKRANGE, or one block
 //! ```
 //!
-//! A block is a section. Neighbours: the kernel's `carapace_cli::chmem` walks the blocks, `number` reads numbers.
+//! A block is a section. Neighbours: the kernel's command `chmem` walks the blocks, `parse` reads numbers.
 
 use crate::format_size::ShortSize;
 use crate::parse;

@@ -1,6 +1,7 @@
 //! Sizes for people.
 
 use arrayvec::ArrayString;
+use carapace_schema::PAGE;
 use core::fmt::{self, Write};
 
 /// A size in bytes as people read it: `252 MiB`, `1.5 GiB`, `0 B`. One decimal, rounded down, and
@@ -12,6 +13,16 @@ pub struct Size(pub u64);
 /// (`size_to_human_string` there).
 #[derive(Clone, Copy, Debug)]
 pub struct ShortSize(pub u64);
+
+/// The size of so many pages, as [`ShortSize`] writes it.
+#[derive(Clone, Copy, Debug)]
+pub struct PagesSize(pub u64);
+
+impl fmt::Display for PagesSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ShortSize(self.0.saturating_mul(PAGE)).fmt(f)
+    }
+}
 
 /// A time in nanoseconds as people read it: `12.345 ms`, three decimals, rounded down.
 #[derive(Clone, Copy, Debug)]

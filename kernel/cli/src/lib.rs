@@ -4,7 +4,7 @@
 //! ```text
 //!  bytes --editor--> line --args--> command, flags, operands (parse)
 //!                                     |
-//!                   kernel: shell/*   v   rows of plain data (rows)
+//!                   kernel: shell/*   v   rows of crate `carapace-schema`
 //!  terminal <--bytes-- console <--- output: table | JSON line,  memory_map
 //! ```
 //!
@@ -24,10 +24,10 @@ pub mod editor;
 pub mod format_size;
 pub mod history;
 pub mod keys;
+pub mod lsmem;
 pub mod memory_map;
 pub mod output;
 pub mod parse;
-pub mod rows;
 pub mod rpc;
 pub mod suggest;
 

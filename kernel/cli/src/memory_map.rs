@@ -1,77 +1,23 @@
-//! Physical memory as a picture of 80 columns: a row of 64 cells behind its address, a cell for a
-//! fixed power of two of frames. A cell's colour is what most of its frames are; its letter is the
-//! rarest kind in it, so that one used frame in a free cell is seen, and so that the picture can be
-//! read without colour.
+//! The model of a picture of physical memory: which scale fits, which row and cell a frame falls into, and what each cell
+//! shows. The terminal's `map` ([`terminal`]), the live view and the report only paint it.
 //!
 //! ```text
-//!  0x000100000000 mmmm............................................................
+//!  row 0x100000000 | cell | cell | ...      a cell: `cell_pages` frames, a power of two
+//!  row 0x104000000 | cell | cell | ...      a row: `columns` cells, from a multiple of its length on
 //! ```
 //!
-//! Rows without any present frame are left out. Extents come in ascending order and are not kept:
-//! the picture holds the counts of one row. Neighbours: the kernel's `map` feeds it block by block.
+//! A cell's colour is what most of its frames are; its letter is the rarest kind in it, so that one used frame in a free
+//! cell is seen, and so that the picture can be read without colours. Rows without a present frame do not exist.
+//!
+//! Invariants: nothing is stored but the counts of one row, in the caller's memory, so that runs of frames come by
+//! ascending address. Neighbours: the kernel's `map` feeds blocks; `watch` and `report` feed the runs of `map -J`.
 
-use core::fmt::{self, Write};
+use carapace_schema::{KINDS, Kind, PAGE};
 
-/// Cells of a row.
-pub const CELLS: usize = 64;
-/// Rows aimed at; more memory makes larger cells.
-const ROWS: u64 = 24;
-/// Frames of the smallest cell: 1 MiB.
-const CELL_MIN: u64 = 256;
-const PAGE: u64 = 4096;
+pub mod terminal;
 
-/// What a frame is, for the picture, the rarest last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Free.
-    Free,
-    /// Allocated.
-    Used,
-    /// Pinned since boot: firmware's tables, kernel image, boot page tables.
-    Boot,
-    /// The resource's own data.
-    Memmap,
-    /// Offline.
-    Offline,
-}
-
-/// All kinds, in the order of [`Kind`].
-pub const KINDS: [Kind; 5] = [Kind::Free, Kind::Used, Kind::Boot, Kind::Memmap, Kind::Offline];
-
-impl Kind {
-    /// Its letter.
-    pub const fn letter(self) -> char {
-        match self {
-            Kind::Free => '.',
-            Kind::Used => 'u',
-            Kind::Boot => 'B',
-            Kind::Memmap => 'm',
-            Kind::Offline => 'o',
-        }
-    }
-
-    /// Its word.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Kind::Free => "free",
-            Kind::Used => "used",
-            Kind::Boot => "boot",
-            Kind::Memmap => "memmap",
-            Kind::Offline => "offline",
-        }
-    }
-
-    /// Select Graphic Rendition (ECMA-48): background and a foreground that can be read on it.
-    const fn colour(self) -> &'static str {
-        match self {
-            Kind::Free => "\x1b[42;30m",
-            Kind::Used => "\x1b[43;30m",
-            Kind::Boot => "\x1b[45;97m",
-            Kind::Memmap => "\x1b[44;97m",
-            Kind::Offline => "\x1b[41;97m",
-        }
-    }
-}
+/// A cell without any present frame.
+pub const ABSENT: char = '-';
 
 /// What is in a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,255 +28,197 @@ pub struct Cell {
     pub rarest: Kind,
 }
 
+/// Frames of each kind in a cell.
+pub type Counts = [u64; KINDS.len()];
+
 /// What a cell with so many frames of each kind shows; `None` where no frame is present.
-pub fn cell(counts: &[u64; KINDS.len()]) -> Option<Cell> {
+fn cell(counts: &Counts) -> Option<Cell> {
     let most = KINDS.into_iter().rev().max_by_key(|&kind| counts[kind as usize])?;
     let rarest = KINDS.into_iter().rfind(|&kind| counts[kind as usize] > 0)?;
     Some(Cell { most, rarest })
 }
 
-type Counts = [[u64; KINDS.len()]; CELLS];
-const NOTHING: Counts = [[0; KINDS.len()]; CELLS];
-const PLAIN: &str = "\x1b[0m";
-/// A cell without any present frame.
-pub const ABSENT: char = '-';
-
-/// A source of ranges: calls its argument with first frame and frames of each, ascending, and tells
+/// A source of ranges: calls its argument with first frame and frames of each, ascending, and gives
 /// the same ones each time it is called.
 pub type Ranges<'a> = &'a mut dyn FnMut(&mut dyn FnMut(u64, u64));
 
-/// How many frames a cell stands for.
+/// What a picture has to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// Cells in a row.
+    pub columns: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Frames of the smallest cell, a power of two.
+    pub cell_min: u64,
+}
+
+/// How many frames a cell stands for, and how many cells a row has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
     cell: u64,
+    columns: u64,
 }
 
 impl Scale {
-    /// The smallest cells with which the ranges (first frame, frames) fit a screen; as large as they
-    /// must be where there are many ranges.
-    pub fn fit(ranges: Ranges<'_>) -> Scale {
-        let mut cell = CELL_MIN;
-        while cell < 1 << 40 {
-            let row = cell * CELLS as u64;
-            let (mut rows, mut next) = (0u64, 0);
-            ranges(&mut |start, pages| {
-                if pages > 0 {
-                    let last = start.saturating_add(pages - 1) / row;
-                    rows = rows.saturating_add((last + 1).saturating_sub(next.max(start / row)));
-                    next = next.max(last + 1);
-                }
-            });
-            if rows <= ROWS {
-                break;
-            }
-            cell *= 2;
+    /// The smallest cells with which the ranges fit the screen; where memory is scattered, large cells in as many rows as
+    /// it takes.
+    pub fn fit(screen: Screen, ranges: Ranges<'_>) -> Scale {
+        let mut scale = Scale { cell: screen.cell_min, columns: screen.columns };
+        while scale.cell < 1 << 40 && scale.rows_of(ranges) > screen.rows.max(1) {
+            scale.cell *= 2;
         }
-        Scale { cell }
+        scale
+    }
+
+    /// Rows with a frame of the ranges.
+    fn rows_of(self, ranges: Ranges<'_>) -> u64 {
+        let (mut rows, mut next) = (0u64, 0);
+        ranges(&mut |start, pages| {
+            if pages > 0 {
+                let last = start.saturating_add(pages - 1) / self.row_pages();
+                rows = rows.saturating_add((last + 1).saturating_sub(next.max(start / self.row_pages())));
+                next = next.max(last + 1);
+            }
+        });
+        rows
     }
 
     /// Bytes that a cell stands for.
-    pub const fn bytes(self) -> u64 {
+    pub const fn cell_bytes(self) -> u64 {
         self.cell * PAGE
     }
+
+    /// Frames that a row stands for.
+    pub const fn row_pages(self) -> u64 {
+        self.cell * self.columns
+    }
+
+    /// A run of frames, divided among the rows.
+    pub const fn rows(self, start_pfn: u64, pages: u64) -> Parts {
+        Parts { unit: self.row_pages(), at: start_pfn, end: start_pfn.saturating_add(pages) }
+    }
+
+    /// A run of frames, divided among the cells, which are numbered through all rows.
+    const fn cells(self, start_pfn: u64, pages: u64) -> Parts {
+        Parts { unit: self.cell, at: start_pfn, end: start_pfn.saturating_add(pages) }
+    }
 }
 
-/// Whether a picture has colours beside its letters.
+/// A run of frames, divided among rows or cells.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    unit: u64,
+    at: u64,
+    end: u64,
+}
+
+/// What a row or a cell has of a run of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
-    /// It has.
-    Shown,
-    /// Letters alone.
-    None,
+pub struct Part {
+    /// The row's or the cell's number.
+    pub number: u64,
+    /// The first frame.
+    pub start_pfn: u64,
+    /// Frames.
+    pub pages: u64,
 }
 
-impl Colours {
-    /// What is written in front of cells of which most is `kind`; `None`: nothing is there.
-    const fn of(self, kind: Option<Kind>) -> &'static str {
-        match (self, kind) {
-            (Colours::None, _) => "",
-            (Colours::Shown, Some(kind)) => kind.colour(),
-            (Colours::Shown, None) => PLAIN,
-        }
+impl Iterator for Parts {
+    type Item = Part;
+
+    fn next(&mut self) -> Option<Part> {
+        let (number, start_pfn) = (self.at / self.unit, self.at);
+        let until = self.end.min((number + 1).saturating_mul(self.unit));
+        self.at = until;
+        (start_pfn < until).then(|| Part { number, start_pfn, pages: until - start_pfn })
     }
 }
 
-/// Writes what the letters and colours mean.
-pub fn legend(out: &mut dyn Write, colours: Colours) -> fmt::Result {
-    for kind in KINDS {
-        let (colour, plain) = (colours.of(Some(kind)), colours.of(None));
-        write!(out, "{colour} {} {plain} {}  ", kind.letter(), kind.name())?;
-    }
-    writeln!(out, " {ABSENT}  absent")
+/// A row of cells.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// Its first frame.
+    pub start_pfn: u64,
+    counts: &'a [Counts],
 }
 
-/// A picture that is being drawn.
-pub struct Picture<'a> {
-    out: &'a mut dyn Write,
+impl<'a> Row<'a> {
+    /// Its cells; `None` where no frame is present.
+    pub fn cells(self) -> impl Iterator<Item = Option<Cell>> + 'a {
+        self.counts.iter().map(cell)
+    }
+}
+
+/// Counts runs of frames into cells, a row at a time. `C` has the counts of a row: an array or a vector, a place for each
+/// column.
+#[derive(Debug)]
+pub struct Rows<C> {
     scale: Scale,
-    colours: Colours,
     /// The row that is being counted.
     row: Option<u64>,
-    counts: Counts,
-    result: fmt::Result,
+    counts: C,
 }
 
-impl fmt::Debug for Picture<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Picture").field("scale", &self.scale).field("row", &self.row).finish_non_exhaustive()
-    }
-}
-
-impl<'a> Picture<'a> {
-    /// An empty picture.
-    pub fn new(out: &'a mut dyn Write, scale: Scale, colours: Colours) -> Picture<'a> {
-        Picture { out, scale, colours, row: None, counts: NOTHING, result: Ok(()) }
+impl<C: AsMut<[Counts]>> Rows<C> {
+    /// No frame is counted yet.
+    pub fn new(scale: Scale, counts: C) -> Rows<C> {
+        Rows { scale, row: None, counts }
     }
 
-    /// Draws `pages` frames of one kind from frame `start` on; extents come in ascending order.
-    pub fn extent(&mut self, start: u64, pages: u64, kind: Kind) {
-        let end = start.saturating_add(pages);
-        let mut at = start;
-        while at < end {
-            let cell = at / self.scale.cell;
-            let row = cell / CELLS as u64;
+    /// Counts `pages` frames of one kind from `start_pfn` on, which is not below what was counted before; `paint` gets each
+    /// row that is complete.
+    pub fn extent(&mut self, start_pfn: u64, pages: u64, kind: Kind, paint: &mut dyn FnMut(Row<'_>)) {
+        for part in self.scale.cells(start_pfn, pages) {
+            let row = part.number / self.scale.columns;
             if self.row != Some(row) {
-                self.flush();
+                self.finish(paint);
                 self.row = Some(row);
             }
-            let until = end.min((cell + 1).saturating_mul(self.scale.cell));
-            self.counts[(cell % CELLS as u64) as usize][kind as usize] += until - at;
-            at = until;
-        }
-    }
-
-    /// Draws the last row.
-    pub fn finish(mut self) -> fmt::Result {
-        self.flush();
-        self.result
-    }
-
-    fn flush(&mut self) {
-        if let Some(row) = self.row.take() {
-            let drawn = self.draw(row);
-            self.result = self.result.and(drawn);
-            self.counts = NOTHING;
-        }
-    }
-
-    fn draw(&mut self, row: u64) -> fmt::Result {
-        let start = row.saturating_mul(CELLS as u64 * self.scale.cell).saturating_mul(PAGE);
-        write!(self.out, "{start:#014x} ")?;
-        let mut colour = None;
-        let last = self.counts.iter().rposition(|counts| counts.iter().any(|&count| count > 0)).unwrap_or(0);
-        for counts in &self.counts[..=last] {
-            let (wanted, letter) = match cell(counts) {
-                Some(cell) => (Some(cell.most), cell.rarest.letter()),
-                None => (None, ABSENT),
-            };
-            if wanted != colour {
-                self.out.write_str(self.colours.of(wanted))?;
-                colour = wanted;
+            let column = usize::try_from(part.number % self.scale.columns).unwrap_or(0);
+            if let Some(counts) = self.counts.as_mut().get_mut(column) {
+                counts[kind as usize] += part.pages;
             }
-            self.out.write_char(letter)?;
         }
-        if colour.is_some() {
-            self.out.write_str(self.colours.of(None))?;
+    }
+
+    /// Gives `paint` the last row.
+    pub fn finish(&mut self, paint: &mut dyn FnMut(Row<'_>)) {
+        if let Some(row) = self.row.take() {
+            let counts = self.counts.as_mut();
+            paint(Row { start_pfn: row.saturating_mul(self.scale.row_pages()), counts });
+            counts.fill(Counts::default());
         }
-        self.out.write_char('\n')
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_terminal::Terminal;
-    use proptest::prelude::*;
-    use std::string::String;
     use std::vec::Vec;
 
-    fn draw(ranges: &[(u64, u64)], extents: &[(u64, u64, Kind)]) -> (Scale, Terminal) {
-        let scale = Scale::fit(&mut |tell| ranges.iter().for_each(|&(start, pages)| tell(start, pages)));
-        let mut terminal = Terminal::default();
-        let mut text = String::new();
-        legend(&mut text, Colours::Shown).unwrap();
-        let mut picture = Picture::new(&mut text, scale, Colours::Shown);
-        extents.iter().for_each(|&(start, pages, kind)| picture.extent(start, pages, kind));
-        picture.finish().unwrap();
-        terminal.write_str(&text.replace('\n', "\r\n")).unwrap();
-        (scale, terminal)
+    // Proves that a run over several rows is divided at their borders, with nothing lost, also at the end of the range of
+    // frame numbers.
+    #[test]
+    fn parts() {
+        let scale = Scale { cell: 16, columns: 4 };
+        let parts: Vec<_> =
+            scale.rows(100, 100).map(|part| (part.number, part.start_pfn, part.pages)).collect();
+        assert_eq!(parts, [(1, 100, 28), (2, 128, 64), (3, 192, 8)]);
+        assert_eq!(scale.rows(7, 0).count(), 0);
+        assert_eq!(scale.rows(u64::MAX - 1, 5).map(|part| part.pages).sum::<u64>(), 1);
     }
 
-    // Without colours the letters are the same, and nothing else is there.
+    // Proves that cells grow until the ranges fit, and not further: a range shares a row with its neighbour.
     #[test]
-    fn letters_alone() {
-        let scale = Scale::fit(&mut |tell| tell(0, 4096));
-        let drawn = |colours| {
-            let mut text = String::new();
-            legend(&mut text, colours).unwrap();
-            let mut picture = Picture::new(&mut text, scale, colours);
-            picture.extent(0, 1024, Kind::Memmap);
-            picture.extent(2048, 2048, Kind::Free);
-            picture.finish().unwrap();
-            text
+    fn scales() {
+        let fit = |rows, ranges: &[(u64, u64)]| {
+            let screen = Screen { columns: 4, rows, cell_min: 16 };
+            Scale::fit(screen, &mut |tell| ranges.iter().for_each(|&(start, pages)| tell(start, pages))).cell
         };
-        let (coloured, plain) = (drawn(Colours::Shown), drawn(Colours::None));
-        assert!(coloured.contains("\x1b[44;97m") && !plain.contains('\x1b'), "{plain}");
-        let mut terminal = Terminal::default();
-        terminal.write_str(&coloured.replace('\n', "\r\n")).unwrap();
-        let rows = terminal.rows();
-        assert!(plain.lines().zip(&rows).all(|(line, row)| line.trim_end() == row.trim_end()), "{plain}");
-    }
-
-    // The proposal's DIMM at 4 GiB: 4 MiB of memmap in front, the rest free, absent rows left out.
-    #[test]
-    fn dimm() {
-        let dimm = 1 << 20;
-        let (scale, terminal) = draw(
-            &[(0, 160), (256, 131072 - 256), (dimm, 65536)],
-            &[
-                (0, 100, Kind::Free),
-                (100, 60, Kind::Boot),
-                (256, 2048, Kind::Memmap),
-                (2304, 131072 - 2304, Kind::Free),
-                (dimm, 1024, Kind::Memmap),
-                (dimm + 1024, 64511, Kind::Free),
-                (dimm + 65535, 1, Kind::Used),
-            ],
-        );
-        assert_eq!(scale.bytes(), 1 << 20);
-        let rows = terminal.rows();
-        assert!(rows[0].starts_with(" .  free   u  used") && rows[0].len() <= 80, "{}", rows[0]);
-        assert_eq!(rows[1], ["0x000000000000 Bmmmmmmmm", &".".repeat(55)].concat());
-        assert_eq!(rows[8], ["0x00001c000000 ", &".".repeat(64)].concat());
-        assert_eq!(rows[9], ["0x000100000000 mmmm", &".".repeat(60)].concat());
-        assert_eq!(rows[12], ["0x00010c000000 ", &".".repeat(63), "u"].concat());
-        assert_eq!(rows.len(), 14);
-        // The last cell is free but for one frame: the colour says free, the letter says used.
-        assert!(terminal.bytes.contains(&[&".".repeat(63), "u\x1b[0m"].concat()));
-    }
-
-    // A hole inside a row is drawn as absent, in no colour.
-    #[test]
-    fn hole() {
-        let (_, terminal) = draw(&[(0, 1024)], &[(0, 256, Kind::Free), (768, 256, Kind::Offline)]);
-        assert_eq!(terminal.rows()[1], "0x000000000000 .--o");
-        assert!(terminal.bytes.contains(".\x1b[0m--\x1b[41;97mo\x1b[0m"));
-    }
-
-    proptest! {
-        // Whatever is drawn: no panic, 80 columns, few rows, no more letters than cells with frames.
-        #[test]
-        fn fits(mut starts in prop::collection::vec((0u64..1 << 34, 1u64..1 << 30), 1..20)) {
-            starts.sort_unstable();
-            let mut ranges: Vec<(u64, u64)> = Vec::new();
-            for (start, pages) in starts {
-                let end = ranges.last().map_or(0, |&(start, pages)| start + pages);
-                ranges.push((start.max(end), pages));
-            }
-            let extents: Vec<_> = ranges.iter().map(|&(start, pages)| (start, pages, Kind::Used)).collect();
-            let (_, terminal) = draw(&ranges, &extents);
-            prop_assert!(terminal.rows().iter().all(|row| row.len() <= 80));
-            prop_assert!(terminal.rows().len() as u64 <= ROWS + 2);
-        }
+        assert_eq!(fit(2, &[(0, 128)]), 16);
+        assert_eq!(fit(2, &[(0, 129)]), 32);
+        assert_eq!(fit(2, &[(0, 60), (60, 68)]), 16);
+        assert_eq!(fit(1, &[(0, 1), (1 << 50, 1)]), 1 << 40);
     }
 }

@@ -3,15 +3,15 @@
 //!
 //! JSON is made by `serde-json-core` into a buffer on the stack, a value at a time.
 
-use arrayvec::ArrayString;
+use carapace_schema::{Refusal, Text};
 use core::fmt::{self, Display, Write};
 use serde::Serialize;
 
 mod table;
 
-pub use table::{Align, Column, Picked, Row, Table, left, right};
+pub use table::{Align, Cell, Column, Columns, Picked, Table, left, right};
 
-/// Bytes of JSON that a single row or object can have (asserted by `rows`' tests with the longest).
+/// Bytes of JSON that a single row or object can have (asserted by the test with the longest).
 pub const VALUE_MAX: usize = 2304;
 
 /// How output is wanted.
@@ -27,9 +27,14 @@ pub enum Format {
 pub type Rows<'a, R> = &'a mut dyn FnMut(&mut dyn FnMut(&R));
 
 /// Writes rows as a table or as one JSON array.
-pub fn list<R: Row>(out: &mut dyn Write, format: Format, rows: Rows<'_, R>) -> fmt::Result {
+pub fn list<R: Serialize>(
+    out: &mut dyn Write,
+    format: Format,
+    columns: &'static Columns<R>,
+    rows: Rows<'_, R>,
+) -> fmt::Result {
     match format {
-        Format::Table => table(out, rows),
+        Format::Table => table(out, columns, rows),
         Format::Json => array_line(out, rows),
     }
 }
@@ -41,8 +46,8 @@ pub fn array_line<R: Serialize>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::
 }
 
 /// Writes rows as a table with titles.
-pub fn table<R: Row>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
-    let mut table = Table::<R>::new();
+pub fn table<R>(out: &mut dyn Write, columns: &'static Columns<R>, rows: Rows<'_, R>) -> fmt::Result {
+    let mut table = Table::new(columns);
     rows(&mut |row| table.measure(row));
     let mut result = table.titles(out);
     rows(&mut |row| result = result.and_then(|()| table.row(out, row)));
@@ -51,18 +56,18 @@ pub fn table<R: Row>(out: &mut dyn Write, rows: Rows<'_, R>) -> fmt::Result {
 
 /// Rows that come one by one, in either form: as [`table`] and [`array()`] write them.
 #[derive(Debug)]
-pub enum Listing<R> {
+pub enum Listing<R: 'static> {
     /// A table: measure all rows first.
     Table(Table<R>),
     /// An array.
     Json(Array),
 }
 
-impl<R: Row> Listing<R> {
+impl<R: Serialize> Listing<R> {
     /// A list of that form.
-    pub fn new(format: Format) -> Listing<R> {
+    pub fn new(format: Format, columns: &'static Columns<R>) -> Listing<R> {
         match format {
-            Format::Table => Listing::Table(Table::new()),
+            Format::Table => Listing::Table(Table::new(columns)),
             Format::Json => Listing::Json(Array::new()),
         }
     }
@@ -163,60 +168,12 @@ fn text_of<'a>(buffer: &'a mut [u8; VALUE_MAX], value: &impl Serialize) -> Resul
     core::str::from_utf8(buffer.get(..length).unwrap_or_default()).map_err(|_| fmt::Error)
 }
 
-/// A text in fixed memory; what does not fit is cut off, and `...` says so.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Text<const N: usize>(ArrayString<N>);
-
-impl<const N: usize> Text<N> {
-    /// The text of `what`.
-    pub fn of(what: &dyn Display) -> Text<N> {
-        struct Cut<'a, const N: usize>(&'a mut ArrayString<N>);
-        impl<const N: usize> Write for Cut<'_, N> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                text.chars().try_for_each(|c| self.0.try_push(c)).map_err(|_| fmt::Error)
-            }
-        }
-        let mut text = ArrayString::new();
-        if write!(Cut(&mut text), "{what}").is_err() {
-            let mut end = text.len().saturating_sub(3);
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text.truncate(end);
-            let _ = text.try_push_str("...");
-        }
-        Text(text)
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<const N: usize> Display for Text<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl<const N: usize> fmt::Debug for Text<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
 /// Writes an error: one line, in the form that was asked for.
 pub fn error(out: &mut dyn Write, format: Format, reason: &dyn Display) -> fmt::Result {
-    #[derive(Serialize)]
-    struct Failure {
-        error: Text<320>,
-    }
-    let error = Text::<320>::of(reason);
+    let refusal = Refusal { error: Text::of(reason) };
     match format {
-        Format::Table => writeln!(out, "error: {error}"),
-        Format::Json => object(out, &Failure { error }),
+        Format::Table => writeln!(out, "error: {}", refusal.error),
+        Format::Json => object(out, &refusal),
     }
 }
 
@@ -230,6 +187,9 @@ pub fn legend(out: &mut dyn Write, words: &[(&str, &str)]) -> fmt::Result {
 }
 
 #[cfg(test)]
+mod rows_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::string::{String, ToString};
@@ -240,13 +200,10 @@ mod tests {
         number: u64,
     }
 
-    impl Row for Pair {
-        const COLUMNS: &'static [Column] = &[left("NAME"), right("NUMBER")];
-        fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
-            cell(&self.name);
-            cell(&self.number);
-        }
-    }
+    const PAIRS: Columns<Pair> = Columns::new(&[
+        left("NAME", |pair, cell| cell(&pair.name)),
+        right("NUMBER", |pair, cell| cell(&pair.number)),
+    ]);
 
     fn pairs(tell: &mut dyn FnMut(&Pair)) {
         tell(&Pair { name: Text::of(&"\\_SB.MP00"), number: 7 });
@@ -257,7 +214,7 @@ mod tests {
     #[test]
     fn tables() {
         let mut out = String::new();
-        list(&mut out, Format::Table, &mut pairs).unwrap();
+        list(&mut out, Format::Table, &PAIRS, &mut pairs).unwrap();
         assert_eq!(
             out,
             "NAME                     NUMBER\n\\_SB.MP00                     7\na \"b\"\u{1}     18446744073709551615\n"
@@ -269,14 +226,14 @@ mod tests {
     #[test]
     fn json() {
         let mut out = String::new();
-        list(&mut out, Format::Json, &mut pairs).unwrap();
+        list(&mut out, Format::Json, &PAIRS, &mut pairs).unwrap();
         assert_eq!(out.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(value[0]["name"], "\\_SB.MP00");
         assert_eq!(value[1]["name"], "a \"b\"\u{1}");
         assert_eq!(value[1]["number"], u64::MAX);
         out.clear();
-        list(&mut out, Format::Json, &mut |_: &mut dyn FnMut(&Pair)| {}).unwrap();
+        list(&mut out, Format::Json, &PAIRS, &mut |_: &mut dyn FnMut(&Pair)| {}).unwrap();
         assert_eq!(out, "[]\n");
     }
 
@@ -306,10 +263,10 @@ mod tests {
         for format in [Format::Table, Format::Json] {
             let (mut whole, mut out) = (String::new(), String::new());
             match format {
-                Format::Table => table(&mut whole, &mut pairs).unwrap(),
+                Format::Table => table(&mut whole, &PAIRS, &mut pairs).unwrap(),
                 Format::Json => array(&mut whole, &mut pairs).unwrap(),
             }
-            let mut listing = Listing::new(format);
+            let mut listing = Listing::new(format, &PAIRS);
             if let Listing::Table(table) = &mut listing {
                 pairs(&mut |pair| table.measure(pair));
             }

@@ -32,16 +32,6 @@ pub const STOP: u8 = 0x03;
 /// Bytes of text in a piece of what a command prints: escaped, they fit in [`FRAME_MAX`].
 pub const TEXT_MAX: usize = 128;
 
-/// A piece of what a command prints.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct TextRow<'a> {
-    /// The request's number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<u32>,
-    /// The piece.
-    pub text: &'a str,
-}
-
 /// What a byte has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -206,6 +196,7 @@ mod tests {
     use super::*;
     use crate::command::JSON;
     use crate::command::sample::{self, COMMANDS};
+    use carapace_schema::{Device, Event, Printed};
     use proptest::prelude::*;
     use std::string::{String, ToString};
     use std::vec::Vec;
@@ -254,7 +245,31 @@ mod tests {
     #[test]
     fn longest_text() {
         let text = "\u{1}".repeat(TEXT_MAX);
-        assert!(frame(&TextRow { id: Some(u32::MAX), text: &text }).is_some());
+        assert!(frame(&Printed { id: Some(u32::MAX), text: &text }).is_some());
+    }
+
+    // Proves that each event is one line of JSON that says what it is, and that the longest fits its buffer.
+    #[test]
+    fn longest_events() {
+        let device = Device::of(&"\\_SB.".repeat(40));
+        let (uptime_us, n, line) = (u64::MAX, u64::MAX, &*"\\".repeat(400));
+        let added = Event::Added { uptime_us, device, resource: 1, base: n, size: n, node: u32::MAX };
+        for (event, word) in [
+            (Event::Notify { uptime_us, device, value: n }, "notify"),
+            (Event::Ost { uptime_us, device, source: n, status: n }, "ost"),
+            (added, "added"),
+            (Event::Removed { uptime_us, device, size: n }, "removed"),
+            (Event::Lost { pieces: n }, "lost"),
+            (Event::Log { line }, "log"),
+        ] {
+            let out = frame(&event).unwrap();
+            assert_eq!(out.matches('\n').count(), 1);
+            let read: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(read["event"], word);
+            if word == "log" {
+                assert_eq!(read["line"], line);
+            }
+        }
     }
 
     // A command comes out with -J whether or not it was typed, the number apart from it.

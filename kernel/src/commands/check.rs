@@ -10,13 +10,13 @@ use ::core::fmt::Write;
 use arrayvec::ArrayVec;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON};
-use carapace_cli::output::{self, Format, Text};
-use carapace_cli::rows::CheckHead;
+use carapace_cli::output::{self, Format};
 use carapace_mm::addr::VirtAddr;
 use carapace_mm::check::CheckError;
+use carapace_schema::{CheckOf, Finding, Streamed};
 
 /// `check`.
-pub static CHECK: Command = Command {
+pub static COMMAND: Command = Command {
     name: "check",
     summary: "verifies every invariant of the memory core",
     flags: &[JSON],
@@ -32,7 +32,7 @@ const LEAVES_STEP: usize = 4096;
 const NAMED: usize = 64;
 
 /// `check [-J]`
-pub async fn check(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let mut named: ArrayVec<CheckError, NAMED> = ArrayVec::new();
     let (mut checked, mut broken) = (0, 0u64);
     let mut note = |error| {
@@ -69,13 +69,13 @@ pub async fn check(invocation: &Invocation<'_>) -> Outcome {
         input::step().await?;
     }
     checked += protection::verify_rest(&mut note);
-    let mut rows = |each: &mut dyn FnMut(&Text<200>)| {
-        named.iter().for_each(|error| each(&Text::of(error)));
-        unprotected.iter().for_each(|missing| each(&Text::of(missing)));
+    let mut rows = |each: &mut dyn FnMut(&Finding)| {
+        named.iter().for_each(|error| each(&Finding::of(error)));
+        unprotected.iter().for_each(|missing| each(&Finding::of(missing)));
     };
     match invocation.format() {
         Format::Json => {
-            let head = CheckHead { ok: broken == 0, checked, broken };
+            let head = CheckOf { ok: broken == 0, checked, broken, errors: Streamed };
             output::object_with(&mut Out, "errors", &mut rows, &mut || head)?;
         }
         Format::Table => {

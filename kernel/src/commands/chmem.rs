@@ -23,7 +23,7 @@ const ZONE: Flag = Flag::new("--zone", "Movable, Normal or any").short('z').valu
 const VERBOSE: Flag = Flag::new("--verbose", "reports each block").short('v');
 
 /// `chmem`.
-pub static CHMEM: Command = Command {
+pub static COMMAND: Command = Command {
     name: "chmem",
     summary: "sets a size or range online or offline, block by block",
     operands: Operands::one("SIZE|RANGE|BLOCKRANGE"),
@@ -77,7 +77,7 @@ enum Changed {
 }
 
 /// `chmem -e|-d SIZE|RANGE|-b BLOCKRANGE [-z ZONE] [-v]`
-pub async fn chmem(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let order = order(invocation)?;
     let meaning = if invocation.has(&BLOCKS) { Meaning::Blocks } else { Meaning::Bytes };
     let operand = invocation.operand(0).unwrap_or_default();

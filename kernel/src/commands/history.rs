@@ -1,16 +1,16 @@
-//! The commands `history` and `clear`.
+//! `history`: the lines typed before.
 
-use super::console::{self, Errors, Out};
+use super::console::{self, Out};
 use super::{Failure, Outcome, input};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
-use carapace_cli::command::{Command, Effect, JSON, Operands};
+use carapace_cli::command::{Command, JSON, Operands};
 use carapace_cli::output::{Array, Format};
 use carapace_cli::parse;
-use carapace_cli::rows::HistoryRow;
+use carapace_schema::History;
 
 /// `history`.
-pub static HISTORY: Command = Command {
+pub static COMMAND: Command = Command {
     name: "history",
     summary: "the lines typed before; !N and !! run one again",
     operands: Operands::optional("[N]"),
@@ -20,17 +20,8 @@ pub static HISTORY: Command = Command {
     ..Command::NEW
 };
 
-/// `clear`.
-pub static CLEAR: Command = Command {
-    name: "clear",
-    summary: "clears the screen, like Ctrl-L",
-    example: "clear",
-    effect: Effect::Terminal,
-    ..Command::NEW
-};
-
 /// `history [N] [-J]`
-pub async fn history(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let newest = console::newest_line();
     let most = match invocation.operand(0) {
         Some(text) => parse::integer(text, "a number of lines").map_err(Failure::of)?,
@@ -44,7 +35,7 @@ pub async fn history(invocation: &Invocation<'_>) -> Outcome {
         // The oldest lines are dropped.
         let Some(line) = console::earlier_line(number) else { continue };
         match invocation.format() {
-            Format::Json => list.item(&mut Out, &HistoryRow { number, line: &line })?,
+            Format::Json => list.item(&mut Out, &History { number, line: &*line })?,
             Format::Table => writeln!(Out, "{number:>5}  {line}")?,
         }
         input::step().await?;
@@ -53,10 +44,4 @@ pub async fn history(invocation: &Invocation<'_>) -> Outcome {
         Out.write_str("]\n")?;
     }
     Ok(())
-}
-
-/// `clear`
-pub async fn clear(_invocation: &Invocation<'_>) -> Outcome {
-    // As the editor's Ctrl-L does.
-    Ok(Errors.write_str("\x1b[H\x1b[2J")?)
 }

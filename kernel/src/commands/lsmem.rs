@@ -6,13 +6,13 @@ use ::core::cell::Cell;
 use ::core::fmt::{self, Write};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON};
-use carapace_cli::output::Array;
-use carapace_cli::rows::{
-    Joined, LSMEM_COLUMNS, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit,
-    Word,
+use carapace_cli::lsmem::{
+    LSMEM, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit,
 };
+use carapace_cli::output::Array;
 use carapace_mm::addr::{PAGE_SIZE, SECTION_PAGES};
 use carapace_mm::info::{DeviceId, ResourceId, ResourceInfo, ResourceState, SectionRow, SectionState};
+use carapace_schema::{Joined, Word};
 
 const ALL: Flag = Flag::new("--all", "a row for each block").short('a');
 const SPLIT: Flag =
@@ -26,10 +26,10 @@ const PAIRS: Flag = Flag::new("--pairs", "NAME=\"value\" for each column").short
 const RAW: Flag = Flag::new("--raw", "values between single blanks").short('r');
 
 /// `lsmem`.
-pub static LSMEM: Command = Command {
+pub static COMMAND: Command = Command {
     name: "lsmem",
     summary: "ranges of memory, like util-linux (-a: blocks, -b: bytes)",
-    words: |word| LSMEM_COLUMNS.iter().copied().for_each(word),
+    words: |word| LSMEM.all.iter().for_each(|column| word(column.title)),
     flags: &[ALL, SPLIT, BYTES, NO_HEADINGS, OUTPUT, OUTPUT_ALL, SUMMARY, JSON, PAIRS, RAW],
     example: "lsmem -o +NODE,ZONES",
     effect: Effect::Reads,
@@ -114,7 +114,7 @@ impl Options {
 }
 
 /// `lsmem [-a|-S LIST] [-b] [-n] [-o [+]LIST|--output-all] [--summary[=WHEN]] [-J|-P|-r]`
-pub async fn lsmem(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let options = Options::of(invocation)?;
     let (online, offline) = (Cell::new(0), Cell::new(0));
     let walk = async |each: &mut dyn FnMut(&LsmemRow)| -> Outcome {

@@ -1,4 +1,4 @@
-//! The command `map`: a picture of physical memory, node by node (`carapace_cli::memory_map` draws it).
+//! `map`: physical memory as a picture, a node after the other (`carapace_cli::memory_map` has its model).
 
 use super::console::Out;
 use super::{Outcome, input, session, stream};
@@ -10,17 +10,17 @@ use arrayvec::ArrayVec;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON};
 use carapace_cli::format_size::Size;
-use carapace_cli::memory_map::{Colours, Kind, Picture, Scale, legend};
+use carapace_cli::memory_map::terminal::{Colours, Picture, legend, scale};
 use carapace_cli::output::{Array, Format};
-use carapace_cli::rows::{ExtentRow, Joined};
 use carapace_mm::MAX_NODES;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::boot_alloc::Owner;
 use carapace_mm::info::{BlockInfo, Holder, NodeTotals, PageState, ResourceInfo};
+use carapace_schema::{Extent, Joined, Kind};
 use spin::Once;
 
 /// `map`.
-pub static MAP: Command = Command {
+pub static COMMAND: Command = Command {
     name: "map",
     summary: "a picture of physical memory: boot memory, memmap, used, free",
     flags: &[JSON],
@@ -30,7 +30,7 @@ pub static MAP: Command = Command {
 };
 
 /// `map [-J]`
-pub async fn map(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => json().await,
         Format::Table => {
@@ -63,12 +63,12 @@ fn colours() -> Colours {
 
 async fn node(totals: &NodeTotals) -> Outcome {
     // A scale for each node: beside a DIMM of 1 TiB, boot memory would be invisible.
-    let scale = Scale::fit(&mut |each| {
+    let scale = scale(&mut |each| {
         resources(totals.node, &mut |info| each(info.range.start.0, info.range.pages()));
     });
     let bytes = |pages: u64| Size(pages.saturating_mul(PAGE_SIZE));
     let (present, free) = (bytes(totals.total_pages), bytes(totals.free_pages));
-    let cell = Size(scale.bytes());
+    let cell = Size(scale.cell_bytes());
     writeln!(Out, "\nnode {}: {present} present, {free} free; a cell is {cell}", totals.node)?;
     let mut out = Out;
     let mut picture = Picture::new(&mut out, scale, colours());
@@ -97,17 +97,17 @@ async fn json() -> Outcome {
 async fn items() -> Outcome {
     let mut list = Array::new();
     let mut result = Ok(());
-    let mut open: Option<ExtentRow> = None;
+    let mut open: Option<Extent> = None;
     let mut after = None;
     while let Some(info) = core().resource_after(after) {
         after = Some(info.range.start);
         let mut put = |block: &BlockInfo| {
-            let row = ExtentRow {
+            let row = Extent {
                 start_pfn: block.range.start.0,
                 pages: block.range.pages(),
                 node: info.node.0,
                 resource: info.id.0,
-                kind: kind(block).name(),
+                kind: kind(block),
             };
             if open.as_mut().is_none_or(|open| open.join(&row) == Joined::No)
                 && let Some(run) = open.replace(row)

@@ -1,11 +1,12 @@
-//! The shell's commands. The file of a command or family has its name, flags, help, `run` function and output. The table
-//! below lists all commands.
+//! The shell's commands. A command is one file: its `COMMAND` (name, flags, help), its `run` function and the columns of
+//! its table. The table below lists all commands.
 //!
 //! ```text
-//!  shell (COM1), shell::rpc (COM2) --line--> COMMANDS.parse --Invocation--> execute --> a command --rows--> Out
+//!  shell (COM1), shell::rpc (COM2) --line--> COMMANDS.parse --Invocation--> execute --> run --rows--> Out
 //! ```
 //!
-//! To add a flag, declare it in the command's file; parsing, completion and help follow.
+//! To add a flag, declare it in the command's file; parsing, completion and help follow. To add a command, write its file
+//! and add its name below. Its answer in JSON is a type of crate `carapace-schema`.
 //!
 //! Invariants: long commands work in steps with [`input::step`] between them, so that DIMMs are answered and Ctrl-C
 //! works; commands use no heap, so they work when it is exhausted; no reference into the memory core is kept across a step.
@@ -15,9 +16,15 @@
     reason = "an error's text is on the stack: there may be no heap, and a command fails once"
 )]
 
+mod acpi;
 mod alloc;
+mod buddyinfo;
 mod check;
 mod chmem;
+mod clear;
+mod dmesg;
+mod free;
+mod help;
 mod history;
 mod lkdtm;
 mod lsmem;
@@ -25,30 +32,36 @@ mod map;
 mod meminfo;
 mod numa;
 mod offline;
+mod online;
 mod page;
-mod page_tables;
 mod poison;
 mod policy;
+mod poweroff;
+mod ptdump;
+mod ptwalk;
+mod reboot;
 mod resources;
 mod sections;
+mod stat;
 mod stream;
-mod system;
+mod uptime;
+mod verify;
 
 use crate::terminal::{Failure, Outcome, console, input, session};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Commands, Group};
 
-/// Defines the table, and the function that runs a parsed command.
+/// Defines the table of the modules' `COMMAND`s, and the function that calls the parsed command's `run`.
 macro_rules! commands {
-    ($($title:literal: [$($module:ident: $command:ident $run:ident),* $(,)?])*) => {
+    ($($title:literal: [$($($module:ident)::+),* $(,)?])*) => {
         /// All commands, in the order in which `help` lists them.
         pub const COMMANDS: Commands =
-            Commands(&[$(Group { title: $title, commands: &[$(&$module::$command),*] }),*]);
+            Commands(&[$(Group { title: $title, commands: &[$(&$($module)::+::COMMAND),*] }),*]);
 
         /// Runs a command.
         pub async fn execute(invocation: &Invocation<'_>) -> Outcome {
-            $($(if core::ptr::eq(invocation.command, &$module::$command) {
-                return $module::$run(invocation).await;
+            $($(if core::ptr::eq(invocation.command, &$($module)::+::COMMAND) {
+                return $($module)::+::run(invocation).await;
             })*)*
             Err(Failure::of("this command is not in the table"))
         }
@@ -56,22 +69,11 @@ macro_rules! commands {
 }
 
 commands! {
-    "memory": [
-        resources: RESOURCES resources, sections: SECTIONS sections, meminfo: MEMINFO meminfo, numa: NUMA numa,
-        numa: BUDDYINFO buddyinfo, lsmem: LSMEM lsmem, map: MAP map,
-    ]
-    "frames and page tables": [page: PAGE page, page_tables: PTWALK ptwalk, page_tables: PTDUMP ptdump]
-    "allocation": [alloc: ALLOC alloc, alloc: FREE free, alloc: VERIFY verify]
-    "online and offline": [
-        offline: OFFLINE offline, offline: ONLINE online, chmem: CHMEM chmem, policy: POLICY policy,
-    ]
-    "debugging": [
-        check: CHECK check, poison: POISON poison, lkdtm: FAIL fail, lkdtm: STRESS stress, lkdtm: MISUSE misuse,
-        lkdtm: PANIC panic,
-    ]
-    "the machine": [
-        system: ACPI acpi, system: STAT stat, system: DMESG dmesg, system: UPTIME uptime, system: REBOOT reboot,
-        system: POWEROFF poweroff,
-    ]
-    "the shell": [system: HELP help, history: HISTORY history, history: CLEAR clear]
+    "memory": [resources, sections, meminfo, numa, buddyinfo, lsmem, map]
+    "frames and page tables": [page, ptwalk, ptdump]
+    "allocation": [alloc, free, verify]
+    "online and offline": [offline, online, chmem, policy]
+    "debugging": [check, poison, lkdtm::fail, lkdtm::stress, lkdtm::misuse, lkdtm::panic]
+    "the machine": [acpi, stat, dmesg, uptime, reboot, poweroff]
+    "the shell": [help, history, clear]
 }

@@ -1,35 +1,22 @@
-//! The commands `buddyinfo`, in the format of Linux's file, and `numa`, in that of `numactl -H`.
+//! `numa`: nodes, their sizes and distances, in the form of `numactl -H`.
 
 use super::Outcome;
 use super::console::Out;
-use super::resources::resource;
+use super::meminfo::node_row;
 use crate::acpi;
 use crate::memory::core;
 use ::core::fmt::{self, Write};
 use arrayvec::ArrayVec;
 use carapace_acpi::slit::assumed;
 use carapace_cli::args::Invocation;
-use carapace_cli::command::{Command, Effect, JSON, Operands};
+use carapace_cli::command::{Command, Effect, JSON};
 use carapace_cli::output::{self, Format};
-use carapace_cli::rows::{BuddyRow, NodeRow, Word, buddy_line};
 use carapace_mm::MAX_NODES;
-use carapace_mm::addr::Order;
-use carapace_mm::info::{NodeTotals, Zone};
-
-/// `buddyinfo`.
-pub static BUDDYINFO: Command = Command {
-    name: "buddyinfo",
-    summary: "free blocks of each order by node and zone, -J: by resource",
-    operands: Operands::optional("[ID]"),
-    operand_help: &[("ID", "Only this resource.")],
-    flags: &[JSON],
-    example: "buddyinfo",
-    effect: Effect::Reads,
-    ..Command::NEW
-};
+use carapace_mm::info::NodeTotals;
+use carapace_schema::Node;
 
 /// `numa`.
-pub static NUMA: Command = Command {
+pub static COMMAND: Command = Command {
     name: "numa",
     summary: "nodes, their sizes and distances, like numactl -H",
     flags: &[JSON],
@@ -37,64 +24,6 @@ pub static NUMA: Command = Command {
     effect: Effect::Reads,
     ..Command::NEW
 };
-
-const ZONES: [Zone; 3] = [Zone::Kernel, Zone::Movable, Zone::Any];
-
-/// `buddyinfo [ID] [-J]`
-pub async fn buddyinfo(invocation: &Invocation<'_>) -> Outcome {
-    let only = invocation.operand(0).map(resource).transpose()?.map(|info| info.id);
-    let mut rows = |each: &mut dyn FnMut(&BuddyRow)| {
-        core().resources(&mut |info| {
-            if only.is_some_and(|id| id != info.id) {
-                return;
-            }
-            let Some(blocks) = core().free_blocks(info.id) else { return };
-            let orders = usize::from(info.max_order.0) + 1;
-            each(&BuddyRow {
-                resource: info.id.0,
-                node: info.node.0,
-                zone: Word::of(&info.zone),
-                free: blocks.into_iter().take(orders.min(Order::COUNT)).collect(),
-            });
-        });
-    };
-    match invocation.format() {
-        Format::Json => Ok(output::array_line(&mut Out, &mut rows)?),
-        Format::Table => by_zone(&mut rows),
-    }
-}
-
-/// Linux's format: one line per node and zone, with the sums over their resources.
-fn by_zone(rows: output::Rows<'_, BuddyRow>) -> Outcome {
-    let mut orders = 11; // at least as many as Linux has
-    rows(&mut |row| orders = orders.max(row.free.len()));
-    each_zone(&mut |node, zone| {
-        let mut sums = [0u64; Order::COUNT];
-        let mut is_present = false;
-        rows(&mut |row| {
-            if row.node == node && row.zone == Word::of(&zone) {
-                is_present = true;
-                sums.iter_mut().zip(&row.free).for_each(|(sum, blocks)| *sum += blocks);
-            }
-        });
-        if is_present {
-            buddy_line(&mut Out, node, Word::of(&zone).as_str(), &sums[..orders.min(Order::COUNT)])?;
-        }
-        Ok(())
-    })?;
-    Ok(())
-}
-
-/// Calls `each` with every node and, for each, every zone.
-fn each_zone(each: &mut dyn FnMut(u32, Zone) -> fmt::Result) -> fmt::Result {
-    let mut result = Ok(());
-    core().nodes(&mut |node| {
-        for zone in ZONES {
-            result = result.and_then(|()| each(node.node.0, zone));
-        }
-    });
-    result
-}
 
 /// Numbers in ascending order as ranges: `0-2,5`.
 fn write_ranges(out: &mut dyn Write, numbers: impl Iterator<Item = u32>) -> fmt::Result {
@@ -126,17 +55,12 @@ fn nodes() -> ArrayVec<NodeTotals, MAX_NODES> {
 }
 
 /// `numa [-J]`
-pub async fn numa(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let nodes = nodes();
     let slit = acpi::with(|acpi| acpi.tables.slit()).flatten();
     let distance = |from, to| slit.and_then(|slit| slit.distance(from, to)).unwrap_or(assumed(from, to));
     if invocation.format() == Format::Json {
-        let mut rows = |each: &mut dyn FnMut(&NodeRow)| {
-            for node in &nodes {
-                let NodeTotals { node, total_pages, usable_pages, free_pages } = *node;
-                each(&NodeRow { node: node.0, total_pages, usable_pages, free_pages });
-            }
-        };
+        let mut rows = |each: &mut dyn FnMut(&Node)| nodes.iter().for_each(|node| each(&node_row(node)));
         Out.write_str("{\"nodes\":")?;
         output::array(&mut Out, &mut rows)?;
         Out.write_str(",\"distances\":")?;

@@ -1,7 +1,7 @@
-//! The commands `offline` and `online`, for a resource or a range of sections.
+//! `offline`: takes a resource, or a range of sections, out of use.
 //!
 //! Offline memory stays mapped and known, but none of its frames can be allocated. Going offline migrates its allocations
-//! in steps. Ctrl-C rolls back.
+//! in steps. Ctrl-C rolls back. Neighbours: `online` is the way back, `chmem` does the same block by block.
 
 use super::console::Out;
 use super::sections::sections_from_to;
@@ -10,49 +10,33 @@ use crate::hotplug::{STEP, Timeout, microseconds, why};
 use crate::memory::{arena, core};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
-use carapace_cli::command::{Command, Flag, JSON, Operands};
+use carapace_cli::command::{Command, JSON, Operands};
 use carapace_cli::format_size::Size;
 use carapace_cli::output::{self, Format};
 use carapace_cli::parse::{self, IdOrRange};
-use carapace_cli::rows::{OfflineRow, OnlineRow};
 use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::hot_remove::{Offlined, RemoveError, Target};
-use carapace_mm::info::{ResourceId, Zone};
+use carapace_mm::info::ResourceId;
 use carapace_mm::vmalloc::Progress;
-
-const MOVABLE: Flag = Flag::new("--movable", "zone movable: only what can be migrated");
-const KERNEL: Flag = Flag::new("--kernel", "zone kernel: pinned allocations preferred");
+use carapace_schema::Offline;
 
 /// `offline`.
-pub static OFFLINE: Command = Command {
+pub static COMMAND: Command = Command {
     name: "offline",
     summary: "takes a resource or sections offline, after migrating allocations",
     operands: Operands::one("ID|FROM-TO"),
-    operand_help: &[
-        ("ID", "The resource's number."),
-        ("FROM-TO", "A range of section numbers, both inclusive."),
-    ],
+    operand_help: TARGET_HELP,
     flags: &[JSON],
     example: "offline 33-33",
     ..Command::NEW
 };
 
-/// `online`.
-pub static ONLINE: Command = Command {
-    name: "online",
-    summary: "takes an offline resource or sections online again",
-    operands: Operands::one("ID|FROM-TO"),
-    operand_help: &[
-        ("ID", "The resource's number."),
-        ("FROM-TO", "A range of section numbers, both inclusive."),
-    ],
-    flags: &[MOVABLE, KERNEL, JSON],
-    example: "online 33-33",
-    ..Command::NEW
-};
+/// `help` for the operand of `offline` and `online`.
+pub const TARGET_HELP: &[(&str, &str)] =
+    &[("ID", "The resource's number."), ("FROM-TO", "A range of section numbers, both inclusive.")];
 
 /// The target that `ID` or `FROM-TO` names.
-fn target(invocation: &Invocation<'_>) -> Result<Target, Failure> {
+pub fn target(invocation: &Invocation<'_>) -> Result<Target, Failure> {
     let text = invocation.operand(0).unwrap_or_default();
     Ok(match parse::id_or_range(text).map_err(Failure::of)? {
         IdOrRange::Id(number) => {
@@ -107,37 +91,15 @@ pub async fn take_offline(target: Target) -> Result<Offlined, NotOffline> {
 }
 
 /// `offline ID|FROM-TO [-J]`
-pub async fn offline(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let offlined = take_offline(target(invocation)?).await?;
-    let row = OfflineRow { pages: offlined.pages, migrated_pages: offlined.stats.migrated_pages };
+    let row = Offline { pages: offlined.pages, migrated_pages: offlined.stats.migrated_pages };
     match invocation.format() {
         Format::Json => output::object(&mut Out, &row)?,
         Format::Table if row.pages == 0 => writeln!(Out, "no change: all of it is already offline")?,
         Format::Table => {
             let size = Size(row.pages.saturating_mul(PAGE_SIZE));
             writeln!(Out, "{size} offline, {} pages; {} migrated", row.pages, row.migrated_pages)?;
-        }
-    }
-    Ok(())
-}
-
-/// `online ID|FROM-TO [--movable|--kernel] [-J]`
-pub async fn online(invocation: &Invocation<'_>) -> Outcome {
-    let zone = match (invocation.has(&MOVABLE), invocation.has(&KERNEL)) {
-        (false, false) => None,
-        (true, false) => Some(Zone::Movable),
-        (false, true) => Some(Zone::Kernel),
-        (true, true) => return Err(Failure::of("--movable and --kernel exclude each other")),
-    };
-    let onlined = core().online(target(invocation)?, zone).map_err(Failure::of)?;
-    match invocation.format() {
-        Format::Json => output::object(&mut Out, &OnlineRow { pages: onlined.pages })?,
-        Format::Table if onlined.pages == 0 => {
-            writeln!(Out, "no change: all of it is already online")?;
-        }
-        Format::Table => {
-            let size = Size(onlined.pages.saturating_mul(PAGE_SIZE));
-            writeln!(Out, "{size} online, {} pages", onlined.pages)?;
         }
     }
     Ok(())

@@ -4,17 +4,19 @@ use super::console::Out;
 use super::resources::device;
 use super::{Failure, Outcome};
 use crate::memory::{arena, core};
+use ::core::fmt::{self, Write};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON, Operands};
+use carapace_cli::format_size::Size;
 use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
-use carapace_cli::rows::{PageNote, PageResource, PageRow, Word};
 use carapace_mm::addr::{MAX_PFN, Order, PAGE_SIZE, Pfn, PhysAddr, SECTION_PAGES, VirtAddr};
 use carapace_mm::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor};
 use carapace_mm::info::{Holder, PageState, ResourceInfo};
+use carapace_schema::{Page, Word};
 
 /// `page`.
-pub static PAGE: Command = Command {
+pub static COMMAND: Command = Command {
     name: "page",
     summary: "a frame's state, descriptor and owner",
     operands: Operands::one("PFN"),
@@ -29,7 +31,7 @@ pub static PAGE: Command = Command {
 };
 
 /// `page PFN [-J]`
-pub async fn page(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let text = invocation.operand(0).unwrap_or_default();
     let pfn = Pfn(parse::integer(text, "a frame number").map_err(Failure::of)?);
     if pfn >= MAX_PFN {
@@ -38,7 +40,7 @@ pub async fn page(invocation: &Invocation<'_>) -> Outcome {
         )));
     }
     let info = core().page(pfn);
-    let row = PageRow {
+    let row = Page {
         pfn: pfn.0,
         phys: pfn.start().0,
         section: pfn.section().0,
@@ -66,20 +68,68 @@ pub async fn page(invocation: &Invocation<'_>) -> Outcome {
     };
     let resource = info.resource.and_then(|id| core().resource(id));
     let described = resource.as_ref().filter(|_| info.state == PageState::Memmap);
-    let row = PageRow { describes_pfn: described.and_then(|of| describes(of, pfn)).map(|pfn| pfn.0), ..row };
+    let row = Page { describes_pfn: described.and_then(|of| describes(of, pfn)).map(|pfn| pfn.0), ..row };
     match invocation.format() {
         Format::Json => output::object(&mut Out, &row)?,
-        Format::Table => {
-            let resource = resource.map(|of| PageResource {
-                device: device(of.device).0,
-                start: of.range.start.0,
-                end: of.range.end.0,
-                zone: Word::of(&of.zone),
-            });
-            row.write(&PageNote { vmemmap: VMEMMAP.start.0, resource }, &mut Out)?;
-        }
+        Format::Table => write(&row, resource.as_ref())?,
     }
     Ok(())
+}
+
+/// What a state of a frame means.
+fn means(state: &str) -> &'static str {
+    match state {
+        "free" => "it can be allocated",
+        "movable" => "allocated, and can be moved to another frame",
+        "pinned" => "in use, and stays where it is",
+        "offline" => "present, but not to be allocated",
+        "memmap" => "descriptors, header or page tables of its resource",
+        _ => "no resource has it",
+    }
+}
+
+/// Writes every number of a frame with how it follows from the frame's own.
+fn write(row: &Page, resource: Option<&ResourceInfo>) -> fmt::Result {
+    let (pfn, section, offset, vmemmap) = (row.pfn, row.section, row.section_offset, VMEMMAP.start);
+    writeln!(Out, "frame       {pfn:#x} ({pfn})")?;
+    writeln!(Out, "address     {:#x} = 4096 * {pfn}", row.phys)?;
+    writeln!(Out, "section     {section} = {pfn} / {SECTION_PAGES}; its frame {offset} of {SECTION_PAGES}")?;
+    writeln!(Out, "descriptor  {:#x} = {vmemmap} + 64 * {pfn}", row.descriptor)?;
+    match row.descriptor_phys {
+        Some(at) => {
+            writeln!(Out, "            lies at {at:#x}, in frame {:#x} of the memmap", at / PAGE_SIZE)?
+        }
+        None => writeln!(Out, "            is not there: nothing is mapped at that address")?,
+    }
+    writeln!(Out, "state       {}: {}", row.state, means(&row.state))?;
+    if let Some(first) = row.describes_pfn {
+        let last = first.saturating_add(DESCRIPTORS - 1);
+        writeln!(Out, "            has room for the descriptors of frames {first:#x} to {last:#x}")?;
+    }
+    if let Some((order, head)) = row.order.zip(row.head_pfn) {
+        let frames = row.block_pages.unwrap_or(0);
+        let (size, last) = (Size(frames * PAGE_SIZE), head.saturating_add(frames.saturating_sub(1)));
+        writeln!(Out, "block       order {order} ({size}) at frame {head:#x}")?;
+        write!(Out, "            2^{order} = {frames} frames, to {last:#x}; this one is ")?;
+        match pfn.saturating_sub(head) {
+            0 => writeln!(Out, "its head")?,
+            number => writeln!(Out, "number {number} of them")?,
+        }
+    }
+    if let Some(at) = row.mapped_at {
+        writeln!(Out, "mapped      its block at {at:#x}")?;
+    }
+    if let Some(allocation) = row.allocation {
+        writeln!(Out, "held by     allocation {allocation}")?;
+    }
+    if let Some(owner) = row.owner {
+        writeln!(Out, "held by     {owner}, since boot")?;
+    }
+    let Some(of) = resource else { return writeln!(Out, "resource    none") };
+    let (start, last) = (of.range.start.0, of.range.end.0.saturating_sub(1));
+    writeln!(Out, "resource    {}: {}, zone {}", of.id.0, device(of.device).0, of.zone)?;
+    let number = pfn.saturating_sub(start);
+    writeln!(Out, "            frames {start:#x} to {last:#x}; this is its frame {number}")
 }
 
 /// The physical address of a virtual one.

@@ -7,11 +7,11 @@ use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON, Operands};
 use carapace_cli::output::{self, Format};
-use carapace_cli::rows::PoisonRow;
 use carapace_mm::poison::Mode;
+use carapace_schema::Poison;
 
 /// `poison`.
-pub static POISON: Command = Command {
+pub static COMMAND: Command = Command {
     name: "poison",
     summary: "fills freed memory with a pattern, and reports writes to it",
     operands: Operands::optional("[on|off]"),
@@ -26,7 +26,7 @@ pub static POISON: Command = Command {
 };
 
 /// `poison [on|off] [-J]`
-pub async fn poison(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     match invocation.operand(0) {
         None => {}
         Some("on") => core().set_poison(Mode::On),
@@ -34,7 +34,7 @@ pub async fn poison(invocation: &Invocation<'_>) -> Outcome {
         Some(other) => return Err(Failure::of(format_args!("'{other}' is neither on nor off"))),
     }
     let info = core().poison_info();
-    let row = PoisonRow {
+    let row = Poison {
         on: info.mode == Mode::On,
         watched_pages: info.watched_pages,
         damaged_pages: info.damaged_pages,

@@ -7,11 +7,11 @@ use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON, Operands};
 use carapace_cli::output::{self, Format};
-use carapace_cli::rows::PolicyRow;
 use carapace_mm::info::Policy;
+use carapace_schema::{self as schema, Word};
 
 /// `policy`.
-pub static POLICY: Command = Command {
+pub static COMMAND: Command = Command {
     name: "policy",
     summary: "whether memory plugged from now on goes online, and in which zone",
     operands: Operands::optional("[online|offline|movable|kernel]"),
@@ -22,7 +22,7 @@ pub static POLICY: Command = Command {
 };
 
 /// `policy [online|offline|movable|kernel] [-J]`
-pub async fn policy(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     if let Some(name) = invocation.operand(0) {
         let unknown =
             || Failure::of(format_args!("there is no policy '{name}': online, offline, movable or kernel"));
@@ -36,7 +36,7 @@ pub async fn policy(invocation: &Invocation<'_>) -> Outcome {
         Policy::Online(carapace_mm::info::Zone::Kernel) => "goes online for pinned allocations first",
     };
     match invocation.format() {
-        Format::Json => output::object(&mut Out, &PolicyRow { policy: policy.name() })?,
+        Format::Json => output::object(&mut Out, &schema::Policy { policy: Word::of(&policy.name()) })?,
         Format::Table => writeln!(Out, "{policy}: plugged memory {means}")?,
     }
     Ok(())

@@ -4,20 +4,22 @@ use super::console::Out;
 use super::{Failure, Outcome, stream};
 use crate::hotplug::{self, Answer};
 use crate::memory::{arena, core};
-use ::core::fmt::Write;
+use ::core::fmt::{self, Write};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON};
-use carapace_cli::output::{self, Format};
+use carapace_cli::format_size::{PagesSize, ShortSize};
+use carapace_cli::output::{self, Columns, Format, left, right};
 use carapace_cli::parse;
-use carapace_cli::rows::{self, AddRow, Device, ResourceRow, Word};
 use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::hot_remove::Pinned;
 use carapace_mm::info::{DeviceId, Holder, ResourceId, ResourceInfo};
+use carapace_schema::{self as schema, Add, Device, Resource, Word};
 
 const VERBOSE: Flag =
     Flag::new("--verbose", "explains the words, and lists each resource's frames").short('v');
+
 /// `resources`.
-pub static RESOURCES: Command = Command {
+pub static COMMAND: Command = Command {
     name: "resources",
     summary: "boot memory and each DIMM's ranges: memmap, usable, free memory",
     flags: &[VERBOSE, JSON],
@@ -25,6 +27,20 @@ pub static RESOURCES: Command = Command {
     effect: Effect::Reads,
     ..Command::NEW
 };
+
+// Narrow: 80 columns hold a DIMM's row.
+static COLUMNS: Columns<Resource> = Columns::narrow(&[
+    right("ID", |row, cell| cell(&row.id)),
+    left("DEVICE", |row, cell| cell(&row.device)),
+    right("BASE", |row, cell| cell(&format_args!("{:#x}", row.base))),
+    right("SIZE", |row, cell| cell(&ShortSize(row.size))),
+    right("NODE", |row, cell| cell(&row.node)),
+    left("ZONE", |row, cell| cell(&row.zone)),
+    left("STATE", |row, cell| cell(&row.state)),
+    right("MEMMAP", |row, cell| cell(&PagesSize(row.memmap_pages))),
+    right("USABLE", |row, cell| cell(&PagesSize(row.usable_pages))),
+    right("FREE", |row, cell| cell(&PagesSize(row.free_pages))),
+]);
 
 /// The meaning of the words in the table, for `-v`.
 const WORDS: &[(&str, &str)] = &[
@@ -58,10 +74,10 @@ pub fn device(id: DeviceId) -> (Device, u64, Answer) {
     })
 }
 
-fn resource_row(info: &ResourceInfo) -> ResourceRow {
+fn resource_row(info: &ResourceInfo) -> Resource {
     let (device, aml_ns, answer) = device(info.device);
     let pinned = pinned(info);
-    ResourceRow {
+    Resource {
         id: info.id.0,
         device,
         base: info.range.start.start().0,
@@ -81,7 +97,7 @@ fn resource_row(info: &ResourceInfo) -> ResourceRow {
         removable: info.device != DeviceId::BOOT && pinned.is_none(),
         pinned_pfn: pinned.map(|pinned| pinned.pfn.0),
         pinned_by: pinned.map(|pinned| holder(pinned.holder)),
-        add: AddRow {
+        add: Add {
             aml_us: aml_ns / 1000,
             map_us: (info.add.check_ns + info.add.map_ns) / 1000,
             online_us: info.add.online_ns / 1000,
@@ -107,28 +123,28 @@ pub fn pinned(info: &ResourceInfo) -> Option<Pinned> {
 }
 
 /// The name of a frame's owner.
-fn holder(holder: Holder) -> rows::Holder {
+fn holder(holder: Holder) -> schema::Holder {
     match holder {
         Holder::Mapping(at) => match arena().holding(at) {
-            Some(allocation) => rows::Holder::of(&format_args!("allocation {}", allocation.id)),
-            None => rows::Holder::of(&format_args!("the mapping at {at}")),
+            Some(allocation) => schema::Holder::of(&format_args!("allocation {}", allocation.id)),
+            None => schema::Holder::of(&format_args!("the mapping at {at}")),
         },
-        Holder::Table(at) => rows::Holder::of(&format_args!("a page table for {at}")),
-        Holder::Boot(owner) => rows::Holder::of(&owner),
-        Holder::None => rows::Holder::of(&"an unknown owner"),
+        Holder::Table(at) => schema::Holder::of(&format_args!("a page table for {at}")),
+        Holder::Boot(owner) => schema::Holder::of(&owner),
+        Holder::None => schema::Holder::of(&"an unknown owner"),
     }
 }
 
 /// `resources [-J]`
-pub async fn resources(invocation: &Invocation<'_>) -> Outcome {
-    stream::list(invocation.format(), async |each: &mut dyn FnMut(&ResourceRow)| {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
+    stream::list(invocation.format(), &COLUMNS, async |each: &mut dyn FnMut(&Resource)| {
         stream::resources(&mut |info| each(&resource_row(info))).await
     })
     .await?;
     if invocation.format() == Format::Table {
         let mut result = Ok(());
         stream::resources(&mut |info| {
-            result = result.and_then(|()| resource_row(info).write_pinned(&mut Out));
+            result = result.and_then(|()| write_pinned(&resource_row(info)));
         })
         .await?;
         result?;
@@ -139,10 +155,29 @@ pub async fn resources(invocation: &Invocation<'_>) -> Outcome {
         Out.write_char('\n')?;
         let mut result = Ok(());
         stream::resources(&mut |info| {
-            result = result.and_then(|()| resource_row(info).write_frames(&mut Out));
+            result = result.and_then(|()| write_frames(&resource_row(info)));
         })
         .await?;
         result?;
     }
     Ok(())
+}
+
+/// The line below the table about what keeps this resource's device from being removed.
+fn write_pinned(row: &Resource) -> fmt::Result {
+    let Some((pfn, by)) = row.pinned_pfn.zip(row.pinned_by) else { return Ok(()) };
+    writeln!(Out, "resource {} cannot be removed: frame {pfn:#x} is pinned by {by}", row.id)
+}
+
+/// The lines of `-v`: its frames, and how they are divided.
+fn write_frames(row: &Resource) -> fmt::Result {
+    let Resource { id, base, memmap_pages, usable_pages, usable_start_pfn, .. } = row;
+    let (first, frames) = (base / PAGE_SIZE, row.size / PAGE_SIZE);
+    let last = (first + frames).saturating_sub(1);
+    writeln!(Out, "{id}: {frames} frames, {first:#x} to {last:#x}; {first:#x} is {base:#x} / 4096")?;
+    writeln!(Out, "   {memmap_pages} carry its own data, or are pinned since boot")?;
+    writeln!(Out, "   {usable_pages} are usable, the first one is {usable_start_pfn:#x}")?;
+    let (free, movable) = (row.free_pages, row.movable_pages);
+    let (pinned, offline) = (row.pinned_pages, row.offline_pages);
+    writeln!(Out, "   {free} of them free, {movable} movable, {pinned} pinned, {offline} offline")
 }

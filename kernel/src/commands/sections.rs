@@ -6,15 +6,18 @@ use super::{Failure, Outcome, stream};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON, Operands};
-use carapace_cli::output::{self, Format};
+use carapace_cli::format_size::PagesSize;
+use carapace_cli::output::{self, Columns, Format, left, right};
 use carapace_cli::parse::{self, IdOrRange};
-use carapace_cli::rows::{SectionRow, Word};
 use carapace_mm::addr::{MAX_PFN, PfnRange, SECTION_PAGES, SectionNr};
 use carapace_mm::address_space::VMEMMAP;
+use carapace_mm::info::SectionRow;
+use carapace_schema::{Section, Word};
 
 const VERBOSE: Flag = Flag::new("--verbose", "explains the words, and a section's addresses").short('v');
+
 /// `sections`.
-pub static SECTIONS: Command = Command {
+pub static COMMAND: Command = Command {
     name: "sections",
     summary: "the 128 MiB sections, of one resource or between two numbers",
     operands: Operands::optional("[ID|FROM-TO]"),
@@ -28,6 +31,18 @@ pub static SECTIONS: Command = Command {
     ..Command::NEW
 };
 
+static COLUMNS: Columns<Section> = Columns::new(&[
+    right("SECTION", |row, cell| cell(&row.section)),
+    right("START PFN", |row, cell| cell(&format_args!("{:#x}", row.start_pfn))),
+    right("PRESENT", |row, cell| cell(&PagesSize(row.present_pages))),
+    right("MEMMAP", |row, cell| cell(&PagesSize(row.memmap_pages))),
+    right("USABLE", |row, cell| cell(&PagesSize(row.usable_pages))),
+    right("FREE", |row, cell| cell(&PagesSize(row.free_pages))),
+    right("NODE", |row, cell| cell(&row.node)),
+    left("STATE", |row, cell| cell(&row.state)),
+    right("RESOURCE", |row, cell| cell(&row.resource)),
+]);
+
 /// The meaning of the words in the table, for `-v`.
 const WORDS: &[(&str, &str)] = &[
     ("online", "Its usable frames can be allocated."),
@@ -35,8 +50,8 @@ const WORDS: &[(&str, &str)] = &[
     ("memmap", "It has no usable frame: all of it is the resource's metadata."),
 ];
 
-fn section_row(row: &carapace_mm::info::SectionRow) -> SectionRow {
-    SectionRow {
+fn section_row(row: &SectionRow) -> Section {
+    Section {
         section: row.section.0,
         start_pfn: row.section.start().0,
         pages: SECTION_PAGES,
@@ -51,7 +66,7 @@ fn section_row(row: &carapace_mm::info::SectionRow) -> SectionRow {
 }
 
 /// `sections [ID|FROM-TO] [-J]`
-pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let selected = invocation.operand(0).map(parse::id_or_range).transpose().map_err(Failure::of)?;
     let (within, only) = match selected {
         None => (stream::EVERYTHING, None),
@@ -61,7 +76,7 @@ pub async fn sections(invocation: &Invocation<'_>) -> Outcome {
         }
         Some(IdOrRange::Sections { from, to }) => (sections_from_to(from, to)?, None),
     };
-    stream::list(invocation.format(), async |each: &mut dyn FnMut(&SectionRow)| {
+    stream::list(invocation.format(), &COLUMNS, async |each: &mut dyn FnMut(&Section)| {
         stream::sections(within, &mut |_, row| {
             if only.is_none_or(|id| id == row.resource) {
                 each(&section_row(row));

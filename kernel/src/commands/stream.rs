@@ -7,10 +7,11 @@ use super::console::Out;
 use super::{Outcome, input};
 use crate::memory::core;
 use ::core::fmt::Write;
-use carapace_cli::output::{Format, Listing, Row};
+use carapace_cli::output::{Columns, Format, Listing};
 use carapace_mm::addr::{MAX_PFN, Pfn, PfnRange};
 use carapace_mm::info::{BlockInfo, ResourceInfo, SectionRow};
 use carapace_mm::section::touched;
+use serde::Serialize;
 
 /// All possible frames.
 pub const EVERYTHING: PfnRange = PfnRange::new(Pfn(0), MAX_PFN);
@@ -20,8 +21,12 @@ const SECTIONS_STEP: u32 = 16;
 const BLOCKS_STEP: u32 = 256;
 
 /// Writes the rows of `walk`, which yields between them.
-pub async fn list<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R)) -> Outcome) -> Outcome {
-    let walked = part(format, walk).await;
+pub async fn list<R: Serialize>(
+    format: Format,
+    columns: &'static Columns<R>,
+    walk: impl AsyncFn(&mut dyn FnMut(&R)) -> Outcome,
+) -> Outcome {
+    let walked = part(format, columns, walk).await;
     if format == Format::Json {
         Out.write_char('\n')?;
     }
@@ -29,8 +34,12 @@ pub async fn list<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R))
 }
 
 /// Like [`list`], as a part of a larger answer: without the final newline.
-pub async fn part<R: Row>(format: Format, walk: impl AsyncFn(&mut dyn FnMut(&R)) -> Outcome) -> Outcome {
-    let mut list = Listing::new(format);
+pub async fn part<R: Serialize>(
+    format: Format,
+    columns: &'static Columns<R>,
+    walk: impl AsyncFn(&mut dyn FnMut(&R)) -> Outcome,
+) -> Outcome {
+    let mut list = Listing::new(format, columns);
     if let Listing::Table(table) = &mut list {
         walk(&mut |row| table.measure(row)).await?;
     }

@@ -21,7 +21,7 @@ pub mod reply;
 pub mod session;
 
 use crate::drivers::serial;
-use carapace_cli::output::Text;
+use carapace_schema::Text;
 use core::fmt::Display;
 
 /// Space in the transmit queue that a command, or its next step, waits for: more than the log needs.
@@ -53,7 +53,7 @@ impl Display for Failure {
     }
 }
 
-/// Output fails only when a row does not fit its buffer, which the tests of `rows` exclude.
+/// Output fails only when a row does not fit its buffer, which a test of `carapace_cli::output` excludes.
 impl From<core::fmt::Error> for Failure {
     fn from(_: core::fmt::Error) -> Failure {
         Failure::of("a row of the answer does not fit its buffer")

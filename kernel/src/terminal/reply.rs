@@ -16,9 +16,9 @@ use crate::log::{self, Cursor};
 use crate::sync::{Mutex, Rank};
 use crate::uevents::{self, Listener};
 use arrayvec::ArrayString;
-use carapace_cli::output::{self, Format, Text};
-use carapace_cli::rows::{LogRow, NewsRow};
-use carapace_cli::rpc::{FRAME_MAX, TEXT_MAX, TextRow, frame};
+use carapace_cli::output::{self, Format};
+use carapace_cli::rpc::{FRAME_MAX, TEXT_MAX, frame};
+use carapace_schema::{Event, Printed, Text};
 use core::fmt::{Display, Write};
 use core::time::Duration;
 
@@ -133,7 +133,7 @@ impl Connection {
     fn send_text(&mut self) {
         let text = core::mem::take(&mut self.text);
         if !text.is_empty()
-            && let Some(line) = frame(&TextRow { id: self.request.id, text: &text })
+            && let Some(line) = frame(&Printed { id: self.request.id, text: &*text })
         {
             self.offer(&line);
         }
@@ -216,11 +216,11 @@ impl Connection {
             && let Some((next, line)) = log::read(cursor)
         {
             pieces += u64::from(cursor.misses(next, &line));
-            send(frame(&LogRow { line: line.as_str() }));
+            send(frame(&Event::Log { line: line.as_str() }));
             cursor = next;
         }
         if pieces > 0 {
-            send(frame(&NewsRow::Lost { pieces }));
+            send(frame(&Event::<&str>::Lost { pieces }));
         }
         self.log = Some(cursor);
     }

@@ -359,9 +359,7 @@ impl Guest {
         let mut new = self.resources()?;
         new.retain(|resource| before.iter().all(|old| old.id != resource.id));
         match <[Resource; 1]>::try_from(new) {
-            Ok([resource]) if resource.state == "online" && resource.node == u64::from(dimm.node) => {
-                Ok(resource)
-            }
+            Ok([resource]) if resource.state == "online" && resource.node == dimm.node => Ok(resource),
             Ok(other) => bail!("the DIMM became {other:?}"),
             Err(other) => bail!("one new resource, not {other:?}"),
         }

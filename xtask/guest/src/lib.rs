@@ -6,7 +6,7 @@
 //!  qemu        the QEMU command of a guest, composed
 //!  task        the command that `cargo xtask run` would start
 //!  discovery   running guests, and where their sockets are
-//!  serial      the first serial line: a person's shell              schema  what its `-J` commands answer
+//!  serial      the first serial line: a person's shell              schema  its answers (crate `carapace-schema`)
 //!  rpc         the second serial line: requests, answers, events
 //!  qmp         QEMU's monitor                                       dimm    DIMMs added, listed and removed
 //!  size        sizes as people write them
@@ -21,10 +21,10 @@ pub mod launch;
 pub mod qemu;
 pub mod qmp;
 pub mod rpc;
-pub mod schema;
 pub mod serial;
 pub mod size;
 pub mod task;
 
 pub use boot::{Guest, Plan};
+pub use carapace_schema as schema;
 pub use qemu::Machine;

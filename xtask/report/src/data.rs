@@ -37,7 +37,7 @@ pub enum Event {
     /// Memory was allocated, and filled unless it was too much.
     Allocated {
         /// Where it came from.
-        resource: u64,
+        resource: u32,
         /// Frames.
         pages: u64,
         /// Frames whose content was compared with the pattern.

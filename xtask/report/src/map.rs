@@ -6,11 +6,11 @@
 //!  0x104000000 | free                                            |
 //! ```
 //!
-//! The width is that of a phone, so that letters can be read there; on a larger screen it grows with its column.
+//! Rows are those of the model that the shell's `map` draws too, each a single cell wide; what an extent has of a row is a
+//! bar of its own, so that its frames can be pointed at. The width is that of a phone, so that letters can be read there; on a larger screen it grows with its column.
 
-use std::ops::RangeInclusive;
-
-use guest::schema::{Extent, PAGE, Resource};
+use carapace_cli::memory_map::{Part, Scale, Screen};
+use guest::schema::{Extent, KINDS, Kind, PAGE, Resource};
 use maud::{Markup, html};
 
 use crate::data::Snapshot;
@@ -27,43 +27,28 @@ const HEAD: f64 = 18.0;
 const THINNEST: f64 = 1.0;
 /// A bar at least this wide has room for its word.
 const ROOM_A_LETTER: f64 = 6.4;
-/// Bytes of the shortest row.
-const ROW_MIN: u64 = 64 << 20;
-/// Rows of a resource, at most.
-const ROWS: u64 = 8;
+/// Rows of a resource, at most, and the shortest: 64 MiB.
+const SCREEN: Screen = Screen { columns: 1, rows: 8, cell_min: (64 << 20) / PAGE };
 
-/// The kinds of memory, with their words.
-pub const KINDS: [(&str, &str); 5] = [
-    ("free", "free to be allocated"),
-    ("used", "allocated, and filled with a pattern"),
-    ("memmap", "the resource's own data: descriptors of its frames, its header, its page tables"),
-    ("boot", "occupied since boot: kernel, heap, firmware's tables"),
-    ("offline", "present, but not to be allocated from"),
-];
-
-/// Bytes of a row: a power of two that gives at most [`ROWS`].
-fn row_bytes(resource: &Resource) -> u64 {
-    let mut row = ROW_MIN;
-    while resource.size.div_ceil(row) > ROWS {
-        row *= 2;
+/// What a kind of memory is.
+pub const fn meaning(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Free => "free to be allocated",
+        Kind::Used => "allocated, and filled with a pattern",
+        Kind::Memmap => "the resource's own data: descriptors of its frames, its header, its page tables",
+        Kind::Boot => "occupied since boot: kernel, heap, firmware's tables",
+        Kind::Offline => "present, but not to be allocated from",
     }
-    row
-}
-
-/// The rows that a resource lies in, each a multiple of `row` bytes; it has at least one byte.
-fn rows_of(base: u64, size: u64, row: u64) -> RangeInclusive<u64> {
-    base / row..=(base + size - 1) / row
 }
 
 /// A part of a row.
 #[derive(Debug)]
-struct Cell<'a> {
-    kind: &'a str,
+struct Bar {
+    kind: Kind,
     x: f64,
     y: f64,
     width: f64,
-    start_pfn: u64,
-    pages: u64,
+    part: Part,
 }
 
 /// The map of a snapshot. `id` tells it from the page's other pictures, `title` says which moment it is.
@@ -71,22 +56,19 @@ pub fn draw(snapshot: &Snapshot, id: &str, title: &str) -> Markup {
     let mut y = 0.0;
     let mut heads = Vec::new();
     let mut rows = Vec::new();
-    let mut cells = Vec::new();
+    let mut bars = Vec::new();
     for resource in &snapshot.resources {
-        let row = row_bytes(resource);
-        heads.push((y + 11.0, head(resource, row)));
+        let (first, frames) = (resource.base / PAGE, resource.size / PAGE);
+        let scale = Scale::fit(SCREEN, &mut |tell| tell(first, frames));
+        heads.push((y + 11.0, head(resource, scale)));
         y += HEAD;
-        for index in rows_of(resource.base, resource.size, row) {
-            rows.push((y, index * row));
-            let mut mine: Vec<Cell<'_>> = snapshot
-                .extents
-                .iter()
-                .filter(|extent| extent.resource == resource.id)
-                .filter_map(|extent| cell(extent, index * row, row, y))
-                .collect();
+        for row in scale.rows(first, frames) {
+            rows.push((y, row.number * scale.row_pages() * PAGE));
+            let mine = snapshot.extents.iter().filter(|extent| extent.resource == resource.id);
+            let mut mine: Vec<Bar> = mine.filter_map(|extent| bar(extent, scale, row.number, y)).collect();
             // What is thin lies on top of its neighbours.
             mine.sort_by(|a, b| b.width.total_cmp(&a.width));
-            cells.extend(mine);
+            bars.extend(mine);
             y += STEP;
         }
         y += 4.0;
@@ -100,12 +82,13 @@ pub fn draw(snapshot: &Snapshot, id: &str, title: &str) -> Markup {
                 text.address x=(LEFT - 5.0) y=(y + 11.5) { (format!("{address:#011x}")) }
                 rect.absent x=(LEFT) y=(y) width=(WIDTH - LEFT) height=(BAR) {}
             }
-            @for cell in &cells {
+            @for Bar { kind, x, y, width, part } in &bars {
+                @let name = kind.name();
                 g {
-                    title { (format!("{}: {} from frame {:#x} on", cell.kind, format::frames(cell.pages), cell.start_pfn)) }
-                    rect class=(cell.kind) x=(short(cell.x)) y=(cell.y) width=(short(cell.width)) height=(BAR) {}
-                    @if cell.width > ROOM_A_LETTER * cell.kind.len() as f64 {
-                        text class=(format!("on-{}", cell.kind)) x=(short(cell.x + 4.0)) y=(cell.y + 11.5) { (cell.kind) }
+                    title { (format!("{name}: {} from frame {:#x} on", format::frames(part.pages), part.start_pfn)) }
+                    rect class=(name) x=(short(*x)) y=(y) width=(short(*width)) height=(BAR) {}
+                    @if *width > ROOM_A_LETTER * name.len() as f64 {
+                        text class=(format!("on-{name}")) x=(short(x + 4.0)) y=(y + 11.5) { (name) }
                     }
                 }
             }
@@ -118,34 +101,29 @@ fn short(value: f64) -> String {
     format!("{value:.2}")
 }
 
-fn head(resource: &Resource, row: u64) -> String {
-    let size = format::size(resource.size);
-    format!("resource {}, node {}: {size}, a row is {}", resource.id, resource.node, format::size(row))
+fn head(resource: &Resource, scale: Scale) -> String {
+    let (size, row) = (format::size(resource.size), format::frames(scale.row_pages()));
+    format!("resource {}, node {}: {size}, a row is {row}", resource.id, resource.node)
 }
 
-/// The part of `extent` that the row from `start` on shows.
-fn cell<'a>(extent: &'a Extent, start: u64, row: u64, y: f64) -> Option<Cell<'a>> {
-    let (first, end) = (extent.start_pfn * PAGE, (extent.start_pfn + extent.pages) * PAGE);
-    let (from, to) = (first.max(start), end.min(start + row));
-    let scale = (WIDTH - LEFT) / row as f64;
-    (from < to).then(|| {
-        let width = ((to - from) as f64 * scale).max(THINNEST);
-        let x = (LEFT + (from - start) as f64 * scale).min(WIDTH - width);
-        Cell { kind: &extent.kind, x, y, width, start_pfn: extent.start_pfn, pages: extent.pages }
-    })
+/// The part of `extent` that a row shows.
+fn bar(extent: &Extent, scale: Scale, row: u64, y: f64) -> Option<Bar> {
+    let part = scale.rows(extent.start_pfn, extent.pages).find(|part| part.number == row)?;
+    let unit = (WIDTH - LEFT) / scale.row_pages() as f64;
+    let width = (part.pages as f64 * unit).max(THINNEST);
+    let x = (LEFT + (part.start_pfn - row * scale.row_pages()) as f64 * unit).min(WIDTH - width);
+    Some(Bar { kind: extent.kind, x, y, width, part })
 }
 
 /// The picture in words.
 fn describe(snapshot: &Snapshot) -> String {
     let of = |resource: &Resource| {
-        let parts: Vec<String> = KINDS
-            .iter()
-            .filter_map(|(kind, _)| {
-                let mine = snapshot.extents.iter().filter(|e| e.resource == resource.id && e.kind == *kind);
-                let pages: u64 = mine.map(|extent| extent.pages).sum();
-                (pages > 0).then(|| format!("{} {kind}", format::frames(pages)))
-            })
-            .collect();
+        let parts = KINDS.into_iter().filter_map(|kind| {
+            let mine = snapshot.extents.iter().filter(|e| e.resource == resource.id && e.kind == kind);
+            let pages: u64 = mine.map(|extent| extent.pages).sum();
+            (pages > 0).then(|| format!("{} {}", format::frames(pages), kind.name()))
+        });
+        let parts: Vec<String> = parts.collect();
         format!("Resource {} at {:#x}: {}.", resource.id, resource.base, parts.join(", "))
     };
     snapshot.resources.iter().map(of).collect::<Vec<_>>().join(" ")
@@ -157,25 +135,32 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Proves that a resource has a row for each piece of it and none behind its end.
+    /// Proves that a resource has a row for each piece of it and none behind its end, at most eight, of 64 MiB at least.
     #[test]
     fn rows_end_with_the_resource() {
-        assert_eq!(rows_of(4096 * MIB, 256 * MIB, 64 * MIB), 64..=67);
-        assert_eq!(rows_of(4096 * MIB, 256 * MIB + 1, 64 * MIB), 64..=68);
-        assert_eq!(rows_of(MIB, 63 * MIB, 64 * MIB), 0..=0);
+        let rows = |base: u64, size: u64| {
+            let (first, frames) = (base / PAGE, size / PAGE);
+            let scale = Scale::fit(SCREEN, &mut |tell| tell(first, frames));
+            let numbers: Vec<u64> = scale.rows(first, frames).map(|row| row.number).collect();
+            (scale.row_pages() * PAGE / MIB, numbers)
+        };
+        assert_eq!(rows(4096 * MIB, 256 * MIB), (64, vec![64, 65, 66, 67]));
+        assert_eq!(rows(4096 * MIB, 256 * MIB + PAGE), (64, vec![64, 65, 66, 67, 68]));
+        assert_eq!(rows(MIB, 63 * MIB), (64, vec![0]));
+        assert_eq!(rows(1 << 40, 1 << 40), (128 << 10, (8..16).collect()));
     }
 
     /// Proves that of an extent over several rows each shows its own part, from the bar's beginning and to its end; that
     /// one frame in 64 MiB is seen, also at the very end; and that other rows have nothing of it.
     #[test]
     fn a_row_shows_its_own_part() {
-        let row = 64 * MIB;
-        let part = |start_pfn: u64, pages: u64, index: u64| {
-            let extent = Extent { start_pfn, pages, node: 0, resource: 0, kind: "used".to_owned() };
-            cell(&extent, index * row, row, 0.0).map(|cell| (cell.x, cell.x + cell.width))
+        let scale = Scale::fit(SCREEN, &mut |tell| tell(0, 1));
+        let part = |start_pfn: u64, pages: u64, row: u64| {
+            let extent = Extent { start_pfn, pages, node: 0, resource: 0, kind: Kind::Used };
+            bar(&extent, scale, row, 0.0).map(|bar| (bar.x, bar.x + bar.width))
         };
         let middle = (LEFT + WIDTH) / 2.0;
-        let over_three = [0, 1, 2, 3].map(|index| part(0x2000, 0x8000, index));
+        let over_three = [0, 1, 2, 3].map(|row| part(0x2000, 0x8000, row));
         assert_eq!(over_three, [Some((middle, WIDTH)), Some((LEFT, WIDTH)), Some((LEFT, middle)), None]);
         assert_eq!(part(0, 1, 0), Some((LEFT, LEFT + THINNEST)));
         assert_eq!(part(0x3fff, 1, 0), Some((WIDTH - THINNEST, WIDTH)));

@@ -7,6 +7,7 @@ mod callouts;
 mod costs;
 mod tables;
 
+use guest::schema::KINDS;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::data::{Data, Event, Snapshot, Step};
@@ -98,7 +99,7 @@ fn tiles(data: &Data) -> Markup {
 fn legend() -> Markup {
     html! {
         ul.legend aria-label="What the colours mean" {
-            @for (kind, meaning) in map::KINDS { li { span class={ "key " (kind) } aria-hidden="true" {} b { (kind) } ", " (meaning) } }
+            @for kind in KINDS { li { span class={ "key " (kind.name()) } aria-hidden="true" {} b { (kind.name()) } ", " (map::meaning(kind)) } }
             li { span.key.absent aria-hidden="true" {} b { "absent" } ", no memory there" }
         }
     }
@@ -139,7 +140,7 @@ fn one(number: usize, step: &Step, data: &Data) -> Markup {
 
 /// Free blocks by order of what the step changed, before and after it.
 fn free_blocks(id: &str, step: &Step) -> Markup {
-    let changed = |snapshot: &Snapshot, other: &Snapshot, resource: u64| {
+    let changed = |snapshot: &Snapshot, other: &Snapshot, resource: u32| {
         let free = |snapshot: &Snapshot| {
             snapshot.buddies.iter().find(|buddy| buddy.resource == resource).map(|buddy| buddy.free.clone())
         };

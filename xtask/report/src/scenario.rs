@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use guest::boot::{Dimm, Ended};
-use guest::schema::{Check, Resource, SECTION_PAGES};
+use guest::schema::{Check, Kind, Resource, SECTION_PAGES};
 use guest::{Guest, Machine, Plan};
 
 use crate::data::{Data, Event, Run, Snapshot, Step};
@@ -101,7 +101,7 @@ fn half(guest: &mut Guest) -> Result<Step> {
     let pages = guest.alloc("512G --node 1 --contiguous --no-fill")?.pages;
     let after = snapshot(guest)?;
     let resource = dimm(&after)?.id;
-    let longest = after.extents.iter().filter(|e| e.resource == resource && e.kind == "used");
+    let longest = after.extents.iter().filter(|e| e.resource == resource && e.kind == Kind::Used);
     ensure!(longest.map(|extent| extent.pages).max() == Some(pages), "the allocation is not one run");
     sound(guest)?;
     let event = Event::Allocated { resource, pages, verified: 0, contiguous: Run::One };

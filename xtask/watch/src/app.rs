@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use carapace_cli::format_size::{Matching, Size};
 use guest::dimm::Dimm;
+use guest::schema::{Buddyinfo, Extent, PAGE, Resource};
 use guest::size::ByteSize;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::Value;
 
 use crate::event_log::{Entries, Tone};
-use crate::map::PAGE;
-use crate::model::{Buddy, Event, Extent, Line, Resource};
+use crate::model::{Event, Line};
 use crate::theme::Theme;
 
 /// Between two looks at the guest; what happens there is looked at once it is told.
@@ -107,7 +107,7 @@ pub struct App {
     /// The map.
     pub map: Vec<Extent>,
     /// The bars.
-    pub buddy: Vec<Buddy>,
+    pub buddy: Vec<Buddyinfo>,
     /// What has happened.
     pub entries: Entries,
     /// Whether the whole log is shown among them.

@@ -11,7 +11,7 @@
 //! Pure: the same state and size give the same cells.
 
 use carapace_cli::format_size::{ShortSize, Size};
-use carapace_cli::memory_map::KINDS;
+use guest::schema::{Extent, KINDS, PAGE, Resource, Word};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -20,8 +20,8 @@ use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
 use crate::app::{ALLOCATION_SIZES, App, Choice, DIMM_SIZES, Dialog};
 use crate::event_log::{Entry, Tone};
-use crate::map::{self, PAGE};
-use crate::model::{Extent, Resource};
+use crate::map;
+use crate::model::short;
 use crate::theme::Theme;
 
 /// The smallest screen on which all of it has room.
@@ -137,8 +137,8 @@ fn map_lines(app: &App, width: u16, height: usize) -> Vec<Line<'static>> {
     for (at, node) in nodes.iter().enumerate() {
         let extents: Vec<&Extent> = app.map.iter().filter(|extent| extent.node == *node).collect();
         // What one node does not need the nodes behind it have.
-        let picture = map::picture(&extents, columns, left.div_ceil(nodes.len() - at));
-        left = left.saturating_sub(picture.rows.len());
+        let (scale, rows) = map::picture(&app.theme, &extents, columns, left.div_ceil(nodes.len() - at));
+        left = left.saturating_sub(rows.len());
         let resources = app.resources.iter().filter(|resource| resource.node == *node);
         let (present, free) = resources.fold((0, 0), |(present, free), resource| {
             (present + resource.size, free + resource.free_pages * PAGE)
@@ -147,20 +147,9 @@ fn map_lines(app: &App, width: u16, height: usize) -> Vec<Line<'static>> {
             "node {node}: {} present, {} free; a cell is {}",
             Size(present),
             Size(free),
-            Size(picture.scale * PAGE)
+            Size(scale.cell_bytes())
         )));
-        for row in &picture.rows {
-            let mut spans = vec![Span::raw(format!("{:#014x} ", row.start * PAGE))];
-            // Cells that look alike are one span.
-            for run in row.cells.chunk_by(|one, other| map::colour(*one) == map::colour(*other)) {
-                let text: String = run.iter().map(|cell| map::letter(*cell)).collect();
-                spans.push(Span::styled(
-                    text,
-                    app.theme.cell(run.first().and_then(|cell| map::colour(*cell))),
-                ));
-            }
-            lines.push(Line::from(spans));
-        }
+        lines.extend(rows);
     }
     lines
 }
@@ -178,7 +167,7 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, app: &App) {
         let bytes = |pages: u64| ShortSize(pages.saturating_mul(PAGE));
         let text = format!(
             "{id:>3} {:<6.6} {base:>#14x} {:>7} {node:>4} {zone:<7.7} {state:<8.8} {:>6} {:>6} {:>6}",
-            resource.short(),
+            short(&resource.device),
             ShortSize(*size),
             bytes(resource.memmap_pages),
             bytes(resource.usable_pages),
@@ -202,8 +191,9 @@ fn draw_bars(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let room = usize::from(area.height).saturating_sub(2);
     let label = |node: u32, name: &str| format!("n{node} {name:<7.7}");
     let rows: Vec<(String, Vec<u64>)> = if app.buddy.len() <= room {
-        let device = |id: u32| app.resources.iter().find(|one| one.id == id).map_or("", Resource::short);
-        app.buddy.iter().map(|one| (label(one.node, device(one.resource)), one.free.clone())).collect()
+        let device =
+            |id: u32| app.resources.iter().find(|one| one.id == id).map_or("", |one| short(&one.device));
+        app.buddy.iter().map(|one| (label(one.node, device(one.resource)), one.free.to_vec())).collect()
     } else {
         by_zone(app).into_iter().map(|(node, zone, free)| (label(node, &zone), free)).collect()
     };
@@ -226,12 +216,12 @@ fn draw_bars(frame: &mut Frame<'_>, area: Rect, app: &App) {
 }
 
 /// The sums of each node's zones, where there is no room for every resource.
-fn by_zone(app: &App) -> Vec<(u32, String, Vec<u64>)> {
-    let mut sums: Vec<(u32, String, Vec<u64>)> = Vec::new();
+fn by_zone(app: &App) -> Vec<(u32, Word, Vec<u64>)> {
+    let mut sums: Vec<(u32, Word, Vec<u64>)> = Vec::new();
     for row in &app.buddy {
-        let at = sums.iter().position(|(node, zone, _)| (*node, zone) == (row.node, &row.zone));
+        let at = sums.iter().position(|(node, zone, _)| (*node, *zone) == (row.node, row.zone));
         let at = at.unwrap_or_else(|| {
-            sums.push((row.node, row.zone.clone(), Vec::new()));
+            sums.push((row.node, row.zone, Vec::new()));
             sums.len() - 1
         });
         let sum = &mut sums[at].2;

@@ -1,104 +1,56 @@
-//! The map of a node's memory: rows of cells, a cell for a fixed power of two of frames, as the shell's `map` draws
-//! it, but as large as the screen has room for.
-//!
-//! ```text
-//!  0x000100000000 mmmm............................................................
-//! ```
-//!
-//! A row starts at a multiple of its length; rows without a present frame are left out. Extents come by ascending
-//! address.
+//! The map of a node's memory, as the shell's `map` draws it, but as large as the screen has room for: the model's rows
+//! as lines.
 
-use std::collections::BTreeMap;
+use carapace_cli::memory_map::{ABSENT, Cell, Counts, Row, Rows, Scale, Screen};
+use guest::schema::{Extent, PAGE};
+use ratatui::text::{Line, Span};
 
-use carapace_cli::memory_map::{ABSENT, Cell, Kind, cell};
+use crate::theme::Theme;
 
-use crate::model::Extent;
-
-/// Bytes of a frame.
-pub const PAGE: u64 = 4096;
 /// Frames of the smallest cell: 64 KiB.
 const CELL_MIN: u64 = 16;
 
-/// A node's picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Frames that a cell stands for.
-    pub scale: u64,
-    /// The rows.
-    pub rows: Vec<Row>,
+/// The picture of these extents, which come by ascending address, in rows of `columns` cells, and its scale.
+pub fn picture(theme: &Theme, extents: &[&Extent], columns: u64, rows: usize) -> (Scale, Vec<Line<'static>>) {
+    let mut lines = Vec::new();
+    let scale = each_row(extents, columns, rows, &mut |row| lines.push(line(theme, row)));
+    (scale, lines)
 }
 
-/// A row of cells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The first frame.
-    pub start: u64,
-    /// What is there; `None` where nothing is.
-    pub cells: Vec<Option<Cell>>,
-}
-
-/// Frames of each kind.
-type Counts = [u64; carapace_cli::memory_map::KINDS.len()];
-
-/// The picture of these extents in rows of `columns` cells, with the smallest cells that need at most `rows` rows (or,
-/// where even large ones need more because memory is scattered, in as many as it takes).
-pub fn picture(extents: &[&Extent], columns: u64, rows: usize) -> Picture {
-    let mut scale = CELL_MIN;
-    while scale < 1 << 40 && rows_of(extents, scale * columns) > rows.max(1) {
-        scale *= 2;
-    }
-    let mut counted: BTreeMap<u64, Vec<Counts>> = BTreeMap::new();
+/// Calls `paint` with each row.
+fn each_row(extents: &[&Extent], columns: u64, rows: usize, paint: &mut dyn FnMut(Row<'_>)) -> Scale {
+    let scale = Scale::fit(Screen { columns, rows: rows as u64, cell_min: CELL_MIN }, &mut |tell| {
+        extents.iter().for_each(|extent| tell(extent.start_pfn, extent.pages));
+    });
+    let mut counted = Rows::new(scale, vec![Counts::default(); usize::try_from(columns).unwrap_or(1)]);
     for extent in extents {
-        count(extent, scale, columns, &mut counted);
+        counted.extent(extent.start_pfn, extent.pages, extent.kind, paint);
     }
-    let drawn = |(row, counts): (u64, Vec<Counts>)| Row {
-        start: row * columns * scale,
-        cells: counts.iter().map(cell).collect(),
-    };
-    Picture { scale, rows: counted.into_iter().map(drawn).collect() }
+    counted.finish(paint);
+    scale
 }
 
-fn rows_of(extents: &[&Extent], row: u64) -> usize {
-    let (mut rows, mut next) = (0, 0);
-    for extent in extents.iter().filter(|extent| extent.pages > 0) {
-        let first = (extent.start_pfn / row).max(next);
-        let last = extent.start_pfn.saturating_add(extent.pages - 1) / row;
-        rows += (last + 1).saturating_sub(first);
-        next = next.max(last + 1);
+/// A row behind its address; cells that look alike are one span.
+fn line(theme: &Theme, row: Row<'_>) -> Line<'static> {
+    let cells: Vec<Option<Cell>> = row.cells().collect();
+    let colour = |cell: &Option<Cell>| cell.map(|cell| cell.most);
+    let mut spans = vec![Span::raw(format!("{:#014x} ", row.start_pfn * PAGE))];
+    for run in cells.chunk_by(|one, other| colour(one) == colour(other)) {
+        let text: String = run.iter().map(letter).collect();
+        spans.push(Span::styled(text, theme.cell(run.first().and_then(colour))));
     }
-    usize::try_from(rows).unwrap_or(usize::MAX)
+    Line::from(spans)
 }
 
-fn count(extent: &Extent, scale: u64, columns: u64, rows: &mut BTreeMap<u64, Vec<Counts>>) {
-    let end = extent.start_pfn.saturating_add(extent.pages);
-    let mut at = extent.start_pfn;
-    while at < end {
-        let number = at / scale;
-        let until = end.min((number + 1).saturating_mul(scale));
-        let row = rows
-            .entry(number / columns)
-            .or_insert_with(|| vec![Counts::default(); usize::try_from(columns).unwrap_or(1)]);
-        if let Some(counts) = row.get_mut(usize::try_from(number % columns).unwrap_or(0)) {
-            counts[extent.kind as usize] += until - at;
-        }
-        at = until;
-    }
-}
-
-/// The letter that says what is in a cell.
-pub fn letter(cell: Option<Cell>) -> char {
+fn letter(cell: &Option<Cell>) -> char {
     cell.map_or(ABSENT, |cell| cell.rarest.letter())
-}
-
-/// What most of a cell is.
-pub fn colour(cell: Option<Cell>) -> Option<Kind> {
-    cell.map(|cell| cell.most)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::tests::MAP;
+    use guest::schema::Kind;
 
     fn node(number: u32) -> Vec<Extent> {
         let mut all: Vec<Extent> = serde_json::from_str(MAP).expect("extents");
@@ -107,9 +59,11 @@ mod tests {
     }
 
     fn draw(node: &[Extent], columns: u64, rows: usize) -> (u64, Vec<(u64, String)>) {
-        let picture = picture(&node.iter().collect::<Vec<_>>(), columns, rows);
-        let text = |row: &Row| (row.start, row.cells.iter().map(|cell| letter(*cell)).collect());
-        (picture.scale, picture.rows.iter().map(text).collect())
+        let (extents, mut drawn) = (node.iter().collect::<Vec<_>>(), Vec::new());
+        let scale = each_row(&extents, columns, rows, &mut |row| {
+            drawn.push((row.start_pfn, row.cells().map(|cell| letter(&cell)).collect()));
+        });
+        (scale.cell_bytes() / PAGE, drawn)
     }
 
     /// The DIMM at 1 MiB a cell: four cells of memmap, four free, 200 used, the rest free; each in its place.
@@ -141,8 +95,10 @@ mod tests {
         let (scale, rows) = draw(&node(0), 64, 8);
         assert_eq!((scale, rows[0].0), (256, 0));
         assert!(rows[0].1.starts_with("-B..............mmmmmmmm"), "{}", rows[0].1);
-        let picture = picture(&node(0).iter().collect::<Vec<_>>(), 64, 8);
-        let cell = picture.rows[0].cells[1].expect("memory");
-        assert_eq!((cell.most, cell.rarest), (Kind::Free, Kind::Boot));
+        let (mut second, extents) = (None, node(0));
+        each_row(&extents.iter().collect::<Vec<_>>(), 64, 8, &mut |row| {
+            second = second.or(row.cells().nth(1).flatten());
+        });
+        assert_eq!(second, Some(Cell { most: Kind::Free, rarest: Kind::Boot }));
     }
 }

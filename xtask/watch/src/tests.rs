@@ -120,16 +120,16 @@ fn more_than_fits() {
     let extents: Vec<_> = app.map.iter().filter(|extent| extent.node == 1).cloned().collect();
     for number in 2..40_u32 {
         let base = resource.base + (u64::from(number) << 28);
-        app.resources.push(crate::model::Resource {
+        app.resources.push(guest::schema::Resource {
             id: number,
             base,
             node: number % 12,
             ..resource.clone()
         });
-        app.buddy.push(crate::model::Buddy { resource: number, node: number % 12, ..buddy.clone() });
+        app.buddy.push(guest::schema::Buddyinfo { resource: number, node: number % 12, ..buddy.clone() });
         for extent in &extents {
             let start_pfn = extent.start_pfn + (u64::from(number) << 16);
-            app.map.push(crate::model::Extent { start_pfn, node: number % 12, ..extent.clone() });
+            app.map.push(guest::schema::Extent { start_pfn, node: number % 12, ..*extent });
         }
     }
     app.map.sort_by_key(|extent| extent.start_pfn);

@@ -4,7 +4,7 @@
 
 use std::env;
 
-use carapace_cli::memory_map::Kind;
+use guest::schema::Kind;
 use ratatui::style::{Color, Modifier, Style};
 
 /// What the terminal can show.

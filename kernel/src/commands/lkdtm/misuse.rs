@@ -1,10 +1,16 @@
-//! Deliberate memory errors (double free, ...): the allocator must detect each one and report it without side effects.
+//! `misuse`: deliberate memory errors (double free, ...). The allocator must detect each one and report it without side
+//! effects.
 //!
 //! Invariants: each error frees the memory that it allocates, and the erroneous write goes to a poisoned free frame.
 //! Neighbours: `carapace_mm::allocate` refuses, `carapace_mm::poison` detects.
 
+use super::console::Out;
+use super::{Failure, Outcome};
 use crate::memory::core;
-use ::core::fmt;
+use ::core::fmt::{self, Write};
+use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, JSON, Operands};
+use carapace_cli::output::{self, Format};
 use carapace_mm::Mobility;
 use carapace_mm::addr::{MAX_PFN, Order, Pfn};
 use carapace_mm::address_space::direct;
@@ -13,10 +19,47 @@ use carapace_mm::info::ResourceId;
 use carapace_mm::machine::Machine;
 use carapace_mm::memory::Block;
 use carapace_mm::poison::Mode;
+use carapace_schema as schema;
+
+/// `misuse`.
+pub static COMMAND: Command = Command {
+    name: "misuse",
+    summary: "makes a memory error, to test that it is detected",
+    operands: Operands::one("WHAT"),
+    operand_help: &[
+        ("double-free", "Frees a block twice."),
+        ("middle-free", "Frees a frame inside an allocated block."),
+        ("foreign-free", "Frees a frame of boot memory's memmap."),
+        ("absent-free", "Frees an absent frame."),
+        (
+            "write-freed",
+            "Writes to a free frame while poison is on: check reports it, and the log when the frame is allocated.",
+        ),
+    ],
+    words: |word| Misuse::ALL.iter().for_each(|misuse| word(misuse.name())),
+    flags: &[JSON],
+    example: "misuse write-freed",
+    ..Command::NEW
+};
+
+/// `misuse WHAT [-J]`
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
+    let name = invocation.operand(0).unwrap_or_default();
+    let misuse = Misuse::named(name).ok_or_else(|| {
+        let usage = invocation.command.usage();
+        Failure::of(format_args!("there is no misuse '{name}'; usage: {usage}"))
+    })?;
+    let pfn = misuse.commit().map_err(Failure::of)?.0;
+    match invocation.format() {
+        Format::Json => output::object(&mut Out, &schema::Misuse { pfn })?,
+        Format::Table => writeln!(Out, "wrote to frame {pfn:#x}, which is free")?,
+    }
+    Ok(())
+}
 
 /// A deliberate error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misuse {
+enum Misuse {
     /// Frees a block twice.
     DoubleFree,
     /// Frees a frame inside an allocated block.
@@ -31,11 +74,11 @@ pub enum Misuse {
 
 impl Misuse {
     /// All errors.
-    pub const ALL: [Misuse; 5] =
+    const ALL: [Misuse; 5] =
         [Misuse::DoubleFree, Misuse::MiddleFree, Misuse::ForeignFree, Misuse::AbsentFree, Misuse::WriteFreed];
 
     /// The name in the shell.
-    pub const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Misuse::DoubleFree => "double-free",
             Misuse::MiddleFree => "middle-free",
@@ -46,14 +89,14 @@ impl Misuse {
     }
 
     /// The error with this name.
-    pub fn named(name: &str) -> Option<Misuse> {
+    fn named(name: &str) -> Option<Misuse> {
         Misuse::ALL.into_iter().find(|misuse| misuse.name() == name)
     }
 }
 
 /// Why the error had no effect, or was not detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+enum Refused {
     /// The allocator refused the free, as it should.
     Free(FreeError),
     /// No free block is left for the test.
@@ -97,7 +140,7 @@ impl Misuse {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub fn commit(self) -> Result<Pfn, Refused> {
+    fn commit(self) -> Result<Pfn, Refused> {
         match self {
             Misuse::DoubleFree => {
                 // Blocks of order 2 bypass the frame cache.

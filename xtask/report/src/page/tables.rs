@@ -54,7 +54,7 @@ fn alike(sections: &[Section]) -> Vec<Alike<'_>> {
         let goes_on = |run: &&mut Alike<'_>| {
             let last = run.last;
             let same = |row: &Section| {
-                (row.resource, row.state.clone(), row.present_pages, row.memmap_pages, row.free_pages)
+                (row.resource, row.state, row.present_pages, row.memmap_pages, row.free_pages)
             };
             last.section + 1 == row.section && same(last) == same(row)
         };

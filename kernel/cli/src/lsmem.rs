@@ -1,8 +1,8 @@
 //! `lsmem` as util-linux has it: its columns, its words, and its way of joining blocks into ranges.
 
-use super::Word;
 use crate::format_size::ShortSize;
-use crate::output::{Column, Row, Text, left, right};
+use crate::output::{Columns, left, right};
+use carapace_schema::{Joined, Text, Word};
 use columns::{NODE, REMOVABLE, STATE, ZONES};
 use core::fmt::{self, Display};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde::ser::SerializeStruct;
 
 mod columns;
 
-pub use columns::{LSMEM_COLUMNS, LsmemColumns};
+pub use columns::LsmemColumns;
 
 /// A row of `lsmem`: a block (our section) of memory, or several that are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,28 +126,16 @@ impl Serialize for LsmemRow {
     }
 }
 
-impl Row for LsmemRow {
-    const COLUMNS: &'static [Column] = &[
-        left("RANGE"),
-        right("SIZE").hint(5),
-        right("STATE"),
-        right("REMOVABLE"),
-        right("BLOCK"),
-        right("NODE"),
-        right("ZONES"),
-    ];
-    const GAP: usize = 1;
-
-    fn cells(&self, cell: &mut dyn FnMut(&dyn Display)) {
-        cell(&LsmemRange(self));
-        cell(&self.unit.text(self.size));
-        cell(&self.state);
-        cell(&self.removable());
-        cell(&LsmemBlocks(self));
-        cell(&self.node);
-        cell(&self.zone);
-    }
-}
+/// All columns, in util-linux's order.
+pub static LSMEM: Columns<LsmemRow> = Columns::narrow(&[
+    left("RANGE", |row, cell| cell(&LsmemRange(row))),
+    right("SIZE", |row: &LsmemRow, cell| cell(&row.unit.text(row.size))).hint(5),
+    right("STATE", |row, cell| cell(&row.state)),
+    right("REMOVABLE", |row, cell| cell(&row.removable())),
+    right("BLOCK", |row, cell| cell(&LsmemBlocks(row))),
+    right("NODE", |row, cell| cell(&row.node)),
+    right("ZONES", |row, cell| cell(&row.zone)),
+]);
 
 impl LsmemRow {
     /// Whether it can be removed, in words: util-linux has none for what is offline.
@@ -162,17 +150,13 @@ impl LsmemRow {
     /// Writes it as `-P` (`SIZE="2M" STATE="online"`) or `-r` (`2M online`) have it.
     pub fn write_line(&self, out: &mut dyn fmt::Write, line: LsmemLine) -> fmt::Result {
         let mut result = Ok(());
-        for (number, place) in self.columns.places().enumerate() {
-            let (mut at, title) = (0, Self::COLUMNS.get(place).map_or("", |column| column.title));
-            let gap = if number == 0 { "" } else { " " };
-            self.cells(&mut |cell| {
-                if at == place {
-                    result = result.and_then(|()| match line {
-                        LsmemLine::Pairs => write!(out, "{gap}{title}=\"{cell}\""),
-                        LsmemLine::Raw => write!(out, "{gap}{cell}"),
-                    });
-                }
-                at += 1;
+        for (number, column) in self.columns.all().enumerate() {
+            let (gap, title) = (if number == 0 { "" } else { " " }, column.title);
+            (column.cell)(self, &mut |cell| {
+                result = result.and_then(|()| match line {
+                    LsmemLine::Pairs => write!(out, "{gap}{title}=\"{cell}\""),
+                    LsmemLine::Raw => write!(out, "{gap}{cell}"),
+                });
             });
         }
         result.and_then(|()| out.write_char('\n'))
@@ -197,15 +181,6 @@ impl LsmemRow {
         self.blocks.1 = self.blocks.1.max(next.blocks.1);
         Joined::Yes
     }
-}
-
-/// Whether two rows have become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// They have.
-    Yes,
-    /// They stay two.
-    No,
 }
 
 /// The three lines below the table.

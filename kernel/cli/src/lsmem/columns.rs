@@ -1,17 +1,17 @@
 //! The columns of `lsmem`: which are shown, and which decide what becomes a row of its own.
 
-use super::LsmemRow;
-use crate::output::Table;
+use super::{LSMEM, LsmemRow};
+use crate::output::{Column, Table};
 use core::fmt::{self, Write};
 
-/// Their names, in the order of [`LsmemRow`]'s columns.
-pub const LSMEM_COLUMNS: &[&str] = &["RANGE", "SIZE", "STATE", "REMOVABLE", "BLOCK", "NODE", "ZONES"];
+/// How many there are.
+const COUNT: usize = 7;
 
 /// Some of the columns, in an order: `-o`, `-S`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LsmemColumns {
     /// Places among all columns, in the order wanted.
-    places: [usize; LSMEM_COLUMNS.len()],
+    places: [usize; COUNT],
     count: usize,
 }
 
@@ -24,7 +24,7 @@ impl LsmemColumns {
     /// Those without `-o`: up to BLOCK.
     pub const DEFAULT: LsmemColumns = LsmemColumns { places: [0, 1, 2, 3, 4, 5, 6], count: 5 };
     /// `--output-all`.
-    pub const ALL: LsmemColumns = LsmemColumns { count: LSMEM_COLUMNS.len(), ..LsmemColumns::DEFAULT };
+    pub const ALL: LsmemColumns = LsmemColumns { count: COUNT, ..LsmemColumns::DEFAULT };
     /// `-S none`.
     const NONE: LsmemColumns = LsmemColumns { count: 0, ..LsmemColumns::DEFAULT };
 
@@ -38,7 +38,7 @@ impl LsmemColumns {
             None => (LsmemColumns::NONE, list),
         };
         for name in names.split(',') {
-            let place = LSMEM_COLUMNS.iter().position(|column| column.eq_ignore_ascii_case(name));
+            let place = LSMEM.all.iter().position(|column| column.title.eq_ignore_ascii_case(name));
             let place = place.filter(|&place| !columns.has(place)).ok_or(name)?;
             // Each at most once, so there is room.
             *columns.places.get_mut(columns.count).ok_or(name)? = place;
@@ -62,16 +62,20 @@ impl LsmemColumns {
 
     /// A table of these columns.
     pub fn table(&self) -> Table<LsmemRow> {
-        Table::of(self.places().map(|place| place as u8).collect())
+        Table::of(&LSMEM, self.places().map(|place| place as u8).collect())
     }
 
     /// Writes their names, as `-r` has them.
     pub fn write_titles(&self, out: &mut dyn Write) -> fmt::Result {
-        for (number, place) in self.places().enumerate() {
-            let gap = if number == 0 { "" } else { " " };
-            write!(out, "{gap}{}", LSMEM_COLUMNS.get(place).copied().unwrap_or_default())?;
+        for (number, column) in self.all().enumerate() {
+            write!(out, "{}{}", if number == 0 { "" } else { " " }, column.title)?;
         }
         out.write_char('\n')
+    }
+
+    /// The columns, in the order wanted.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'static Column<LsmemRow>> {
+        self.places().filter_map(|place| LSMEM.all.get(place))
     }
 
     /// Places among all columns, in the order wanted.

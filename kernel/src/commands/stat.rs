@@ -1,0 +1,39 @@
+//! `stat`: counters since boot.
+
+use super::Outcome;
+use super::console::Out;
+use super::uptime::microseconds;
+use crate::{acpi, log};
+use ::core::fmt::Write;
+use carapace_cli::args::Invocation;
+use carapace_cli::command::{Command, Effect, JSON};
+use carapace_cli::output::{self, Format};
+use carapace_schema::Stat;
+
+/// `stat`.
+pub static COMMAND: Command = Command {
+    name: "stat",
+    summary: "counters since boot",
+    flags: &[JSON],
+    example: "stat",
+    effect: Effect::Reads,
+    ..Command::NEW
+};
+
+/// `stat [-J]`
+pub async fn run(invocation: &Invocation<'_>) -> Outcome {
+    let (acpi_interrupts, notifications) =
+        acpi::with(|acpi| (acpi.interrupts, acpi.notifications)).unwrap_or_default();
+    let stat =
+        Stat { uptime_us: microseconds(), acpi_interrupts, notifications, log_lines_dropped: log::dropped() };
+    match invocation.format() {
+        Format::Json => output::object(&mut Out, &stat)?,
+        Format::Table => {
+            writeln!(Out, "uptime              {} us", stat.uptime_us)?;
+            writeln!(Out, "ACPI interrupts     {}", stat.acpi_interrupts)?;
+            writeln!(Out, "notifications       {}", stat.notifications)?;
+            writeln!(Out, "log lines dropped   {}", stat.log_lines_dropped)?;
+        }
+    }
+    Ok(())
+}
