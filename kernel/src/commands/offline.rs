@@ -6,7 +6,7 @@
 use super::console::Out;
 use super::sections::sections_from_to;
 use super::{Failure, Outcome, input};
-use crate::hotplug::{STEP, Timeout, microseconds, why};
+use crate::hotplug::{STEP, microseconds, wait_limit, why};
 use crate::memory::{arena, core};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
@@ -76,9 +76,9 @@ impl From<NotOffline> for Failure {
 /// Takes all of `target` offline, or changes nothing.
 pub async fn take_offline(target: Target) -> Result<Offlined, NotOffline> {
     let mut offlining = core().begin_offline(target, &microseconds)?;
-    let mut timeout = Timeout::default();
+    let mut limit = wait_limit();
     while core().offline_step(arena(), &mut offlining, STEP, &microseconds)? == Progress::More {
-        let failure = match timeout.check(offlining.waiting()) {
+        let failure = match limit.check(offlining.waiting(), microseconds()) {
             Some(error) => Some(NotOffline::Refused(error)),
             None => input::step().await.err().map(NotOffline::Stopped),
         };

@@ -35,7 +35,7 @@ use log::{Level, info, log, warn};
 pub use carapace_acpi::device_state::EjectRequest;
 
 pub use error::{HotplugError, Why, why};
-pub use remove::{STEP, Timeout, remove, surprise_removed};
+pub use remove::{STEP, remove, surprise_removed, wait_limit};
 
 /// The most memory devices that are registered. QEMU has at most 256.
 pub const MAX_DEVICES: usize = 512;

@@ -14,7 +14,7 @@ use crate::executor;
 use crate::memory::{arena, core};
 use crate::uevents;
 use carapace_mm::addr::PAGE_SIZE;
-use carapace_mm::hot_remove::{RemoveError, RemoveStats, Removed, SurpriseRemoved};
+use carapace_mm::hot_remove::{RemoveError, RemoveStats, Removed, SurpriseRemoved, WaitLimit};
 use carapace_mm::info::DeviceId;
 use carapace_mm::vmalloc::Progress;
 use log::{Level, info};
@@ -24,23 +24,9 @@ pub const STEP: u64 = 512;
 /// How long a removal waits for an allocation that is being made or freed and makes no progress.
 const TIMEOUT_US: u64 = 1_000_000;
 
-/// Limits how long a removal waits for an allocation.
-#[derive(Debug, Default)]
-pub struct Timeout {
-    since: Option<u64>,
-}
-
-impl Timeout {
-    /// Returns what the removal is waiting for (`waiting`) once it has waited too long.
-    pub fn check(&mut self, waiting: Option<RemoveError>) -> Option<RemoveError> {
-        let Some(error) = waiting else {
-            self.since = None;
-            return None;
-        };
-        let now = microseconds();
-        let since = *self.since.get_or_insert(now);
-        (now.saturating_sub(since) > TIMEOUT_US).then_some(error)
-    }
+/// The limit of one evacuation.
+pub const fn wait_limit() -> WaitLimit {
+    WaitLimit::new(TIMEOUT_US)
 }
 
 /// Removes all memory of a device, or none; yields between the steps. The device stays `Leaving` meanwhile.
@@ -75,9 +61,9 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
 
 async fn evacuate(id: DeviceId) -> Result<Removed, RemoveError> {
     let mut removal = core().begin_remove(id, &microseconds)?;
-    let mut timeout = Timeout::default();
+    let mut limit = wait_limit();
     while core().remove_step(arena(), &mut removal, STEP, &microseconds)? == Progress::More {
-        if let Some(error) = timeout.check(removal.waiting()) {
+        if let Some(error) = limit.check(removal.waiting(), microseconds()) {
             core().abort_remove(arena(), removal);
             return Err(error);
         }

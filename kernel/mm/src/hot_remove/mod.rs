@@ -34,6 +34,7 @@ mod offline;
 mod retry;
 mod surprise_removal;
 mod unmap;
+mod wait_limit;
 
 use arrayvec::ArrayVec;
 
@@ -54,6 +55,7 @@ use evacuate::Evacuation;
 pub use offline::{Offlined, Offlining, Onlined, Target};
 pub use retry::Retry;
 pub use surprise_removal::SurpriseRemoved;
+pub use wait_limit::WaitLimit;
 
 /// The cost of a removal or offlining.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -286,6 +286,13 @@ impl VmallocArena {
         VmallocArena { areas: Mutex::new(Rank::Vmalloc, AreaTree { next: 1, list: ArrayVec::new_const() }) }
     }
 
+    /// Runs `work` with the lock held.
+    #[cfg(test)]
+    pub(crate) fn while_locked(&self, work: &dyn Fn()) {
+        let _areas = self.areas.lock();
+        work();
+    }
+
     /// Returns the allocation `id`.
     pub fn get(&self, id: AllocationId) -> Option<Allocation> {
         let areas = self.areas.lock();

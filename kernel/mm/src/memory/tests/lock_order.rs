@@ -4,34 +4,38 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use crate::vmalloc::VmallocArena;
+
+static ARENA: VmallocArena = VmallocArena::new();
 
 /// Takes a lock and runs `inner`.
 type Locked = fn(&Memory<SimMachine>, &dyn Fn());
 
 /// The core's locks in the order of [`carapace_lock::Rank`], two regions among them: name, rank, and how to take each.
-const LOCKS: [(&str, usize, Locked); 7] = [
+const LOCKS: [(&str, usize, Locked); 8] = [
     ("hotplug", 0, |memory, inner| {
         let _hotplug = memory.hotplug.lock();
         inner();
     }),
-    ("page tables", 1, |memory, inner| {
+    ("vmalloc arena", 1, |_, inner| ARENA.while_locked(inner)),
+    ("page tables", 2, |memory, inner| {
         memory.with_tables(|_, _| inner());
     }),
-    ("index, read", 2, |memory, inner| {
+    ("index, read", 3, |memory, inner| {
         let _index = memory.index.read();
         inner();
     }),
-    ("index, written", 2, |memory, inner| {
+    ("index, written", 3, |memory, inner| {
         let _index = memory.index.write();
         inner();
     }),
-    ("first region", 3, |memory, inner| {
+    ("first region", 4, |memory, inner| {
         memory.locked(SlotNr(0), |_, _| inner());
     }),
-    ("second region", 3, |memory, inner| {
+    ("second region", 4, |memory, inner| {
         memory.locked(SlotNr(1), |_, _| inner());
     }),
-    ("poison", 4, |memory, inner| memory.poison.while_locked(inner)),
+    ("poison", 5, |memory, inner| memory.poison.while_locked(inner)),
 ];
 
 /// Proves for every pair of locks that taking the second under the first panics unless it ranks later: two regions at a
