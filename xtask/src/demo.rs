@@ -11,9 +11,10 @@ use guest::launch::{Qemu, exit_code};
 use guest::qemu::SerialPort;
 use guest::qmp::{Monitor, Ost};
 use guest::rpc::Client;
+use guest::schema::{Check, Meminfo, PAGE, Resource, Verify};
 use guest::serial::Serial as Line;
 use guest::size::ByteSize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::cli::{DemoArgs, RunArgs};
 use crate::run;
@@ -63,7 +64,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     shell.line.wait_prompt(PATIENCE).context("while the kernel boots")?;
     let mut answers = Answers(Client::connect(&remote, Some(PATIENCE))?);
     shell.type_line("meminfo")?;
-    let before = free_pages(&answers.to("meminfo")?)?;
+    let before = answers.free_pages()?;
 
     let mut monitor = Monitor::new(discovery::connect(&qmp)?)?;
     for line in [OBJECT_ADD, DEVICE_ADD] {
@@ -76,29 +77,34 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     ensure!((source, status) == (1, 0), "the kernel answered the DIMM by _OST({source}, {status})");
     interject(&format!("(QMP) ACPI_DEVICE_OST: source {source}, status {status}"));
 
-    let resources = answers.to("resources")?;
+    let resources: Vec<Resource> = answers.to("resources")?;
     let dimm = check_resource(&resources)?;
-    let after = free_pages(&answers.to("meminfo")?)?;
+    let after = answers.free_pages()?;
     ensure!(
         after == before + dimm.usable_pages,
         "{before} frames were free before the DIMM, {after} after it"
     );
 
     let page = |pfn| format!("page {pfn}");
-    for line in
-        ["resources", "sections", "buddyinfo", &page(dimm.memmap_start), &page(dimm.usable_start), "map"]
-    {
+    for line in [
+        "resources",
+        "sections",
+        "buddyinfo",
+        &page(dimm.memmap_start_pfn),
+        &page(dimm.usable_start_pfn),
+        "map",
+    ] {
         shell.type_line(line)?;
     }
     shell.type_line("alloc 200M --node 1")?;
     shell.type_line("verify")?;
-    ensure!(answers.to("verify")?["ok"] == true, "verify found a page that is not as it was filled");
+    ensure!(answers.to::<Verify>("verify")?.ok, "verify found a page that is not as it was filled");
     shell.type_line("map")?;
     shell.type_line("free all")?;
     shell.type_line("check")?;
-    let check = answers.to("check")?;
-    ensure!(check["ok"] == true, "check found {}", check["errors"]);
-    let end = free_pages(&answers.to("meminfo")?)?;
+    let check: Check = answers.to("check")?;
+    ensure!(check.ok, "check found {:?}", check.errors);
+    let end = answers.free_pages()?;
     ensure!(end == after, "{after} frames were free before alloc, {end} after free");
 
     let code = shell.power_off()?;
@@ -112,36 +118,23 @@ fn interject(line: &str) {
     run::show(format!("\n{line}\ncarapace> ").as_bytes());
 }
 
-/// Where the DIMM's frames are.
-#[derive(Debug, PartialEq, Eq)]
-struct Dimm {
-    memmap_start: u64,
-    usable_start: u64,
-    usable_pages: u64,
-}
-
 /// The DIMM's row among the resources: first its memmap, then one run of usable frames.
-fn check_resource(resources: &Value) -> Result<Dimm> {
-    let rows = resources.as_array().context("resources is an array")?;
-    let row = rows.iter().find(|row| row["base"] == BASE).context("no resource at 4 GiB")?;
-    let first = BASE / 4096;
-    for (field, expected) in [
-        ("size", LENGTH),
-        ("node", 1),
-        ("memmap_start_pfn", first),
-        ("memmap_pages", 1024),
-        ("usable_start_pfn", first + 1024),
-        ("usable_pages", 64512),
-        ("free_pages", 64512),
+fn check_resource(resources: &[Resource]) -> Result<&Resource> {
+    let row = resources.iter().find(|row| row.base == BASE).context("no resource at 4 GiB")?;
+    let first = BASE / PAGE;
+    for (field, found, expected) in [
+        ("size", row.size, LENGTH),
+        ("node", row.node.into(), 1),
+        ("memmap_start_pfn", row.memmap_start_pfn, first),
+        ("memmap_pages", row.memmap_pages, 1024),
+        ("usable_start_pfn", row.usable_start_pfn, first + 1024),
+        ("usable_pages", row.usable_pages, 64512),
+        ("free_pages", row.free_pages, 64512),
     ] {
-        ensure!(row[field] == expected, "the DIMM's {field} is {}, not {expected}", row[field]);
+        ensure!(found == expected, "the DIMM's {field} is {found}, not {expected}");
     }
-    ensure!(row["state"] == "online", "the DIMM's state is {}", row["state"]);
-    Ok(Dimm { memmap_start: first, usable_start: first + 1024, usable_pages: 64512 })
-}
-
-fn free_pages(meminfo: &Value) -> Result<u64> {
-    meminfo["free_pages"].as_u64().context("meminfo has no free_pages")
+    ensure!(row.state == "online", "the DIMM's state is {}", row.state);
+    Ok(row)
 }
 
 /// The guest's shell. What it says is printed.
@@ -172,24 +165,33 @@ struct Answers(Client);
 
 impl Answers {
     /// The answer to a command, in JSON.
-    fn to(&mut self, command: &str) -> Result<Value> {
+    fn to<T: DeserializeOwned>(&mut self, command: &str) -> Result<T> {
         let answer = self.0.ask(command)?;
-        answer.map_err(|why| anyhow!("the kernel refuses `{command}`: {why}"))
+        let answer = answer.map_err(|why| anyhow!("the kernel refuses `{command}`: {why}"))?;
+        serde_json::from_value(answer).with_context(|| format!("the answer to `{command}`"))
+    }
+
+    fn free_pages(&mut self) -> Result<u64> {
+        Ok(self.to::<Meminfo>("meminfo")?.free_pages)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use guest::schema::Add;
     use serde_json::json;
 
     /// Each figure of the example is looked at: one that is off by one is an error that names it.
     #[test]
     fn every_figure_is_checked() {
-        let good = json!({"base": BASE, "size": LENGTH, "node": 1, "memmap_start_pfn": 0x10_0000,
-            "memmap_pages": 1024, "usable_start_pfn": 0x10_0400, "usable_pages": 64512, "free_pages": 64512,
-            "state": "online"});
-        assert!(check_resource(&json!([{"base": 0}, good])).is_ok());
+        let good = json!({"id": 1, "device": "\\_SB.MHPC.MP00", "base": BASE, "size": LENGTH, "node": 1,
+            "zone": "any", "state": "online", "memmap_start_pfn": 0x10_0000, "memmap_pages": 1024,
+            "usable_start_pfn": 0x10_0400, "usable_pages": 64512, "free_pages": 64512, "largest_free_pages": 32768,
+            "offline_pages": 0, "movable_pages": 0, "pinned_pages": 0, "removable": true, "pinned_pfn": null,
+            "pinned_by": null, "add": Add::default()});
+        let read = |row: &serde_json::Value| serde_json::from_value::<Resource>(row.clone()).expect("a row");
+        assert!(check_resource(&[Resource { base: 0, ..read(&good) }, read(&good)]).is_ok());
         for (field, wrong) in [
             ("size", json!(1)),
             ("node", json!(0)),
@@ -200,9 +202,9 @@ mod tests {
         ] {
             let mut row = good.clone();
             row[field] = wrong;
-            let error = check_resource(&json!([row])).expect_err(field).to_string();
+            let error = check_resource(&[read(&row)]).expect_err(field).to_string();
             assert!(error.contains(field), "{error}");
         }
-        assert!(check_resource(&json!([])).is_err());
+        assert!(check_resource(&[]).is_err());
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use carapace_cli::format_size::{Matching, Size};
 use guest::dimm::Dimm;
-use guest::schema::{Buddyinfo, Extent, PAGE, Resource};
+use guest::schema::{Alloc, Buddyinfo, Extent, Free, PAGE, Resource, Verify};
 use guest::size::ByteSize;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use serde_json::Value;
@@ -257,34 +257,33 @@ impl App {
     /// A command of the user's has ended.
     fn done(&mut self, command: &str, answer: Result<Value, String>) {
         self.look_now();
-        let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let (tone, text) = match answer {
-            Err(error) => (Tone::Bad, format!("{command}: {error}")),
-            Ok(value) if command.starts_with("alloc") => {
-                let (id, bytes) = (number(&value, "id"), number(&value, "pages") * PAGE);
-                self.allocations.push((id, bytes));
-                (Tone::Good, format!("allocation {id}: {}", Size(bytes)))
-            }
-            Ok(value) if command.starts_with("free") => {
-                let (many, bytes) = (number(&value, "allocations"), number(&value, "pages") * PAGE);
-                match command.split_whitespace().nth(1).and_then(|id| id.parse::<u64>().ok()) {
-                    Some(id) => self.allocations.retain(|(other, _)| *other != id),
-                    None => self.allocations.clear(),
-                }
-                let s = if many == 1 { "" } else { "s" };
-                (Tone::Good, format!("{many} allocation{s} freed: {}", Size(bytes)))
-            }
-            Ok(value) => {
-                let (pages, bad) = (number(&value, "pages"), number(&value, "bad_pages"));
-                match bad {
-                    0 => (Tone::Good, format!("{command}: {}", Matching(pages))),
-                    bad => {
-                        (Tone::Bad, format!("{command}: {bad} of {pages} pages do NOT match their pattern"))
-                    }
-                }
-            }
-        };
+        let not_understood = |error: serde_json::Error| format!("the answer is not understood: {error}");
+        let outcome = answer.and_then(|value| self.outcome(command, value).map_err(not_understood));
+        let (tone, text) = outcome.unwrap_or_else(|error| (Tone::Bad, format!("{command}: {error}")));
         self.tell(tone, text);
+    }
+
+    /// What a command of the user's, `alloc`, `free` or `verify`, did.
+    fn outcome(&mut self, command: &str, answer: Value) -> serde_json::Result<(Tone, String)> {
+        if command.starts_with("alloc") {
+            let Alloc { id, pages, .. } = serde_json::from_value(answer)?;
+            self.allocations.push((id, pages * PAGE));
+            return Ok((Tone::Good, format!("allocation {id}: {}", Size(pages * PAGE))));
+        }
+        if command.starts_with("free") {
+            let Free { allocations, pages } = serde_json::from_value(answer)?;
+            match command.split_whitespace().nth(1).and_then(|id| id.parse::<u64>().ok()) {
+                Some(id) => self.allocations.retain(|(other, _)| *other != id),
+                None => self.allocations.clear(),
+            }
+            let s = if allocations == 1 { "" } else { "s" };
+            return Ok((Tone::Good, format!("{allocations} allocation{s} freed: {}", Size(pages * PAGE))));
+        }
+        let Verify { pages, bad_pages, .. } = serde_json::from_value(answer)?;
+        Ok(match bad_pages {
+            0 => (Tone::Good, format!("{command}: {}", Matching(pages))),
+            bad => (Tone::Bad, format!("{command}: {bad} of {pages} pages do NOT match their pattern")),
+        })
     }
 
     /// Looks at the guest as soon as nothing is being waited for.
