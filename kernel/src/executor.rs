@@ -12,6 +12,7 @@
 
 use crate::arch::interrupts::ThisCpu;
 use crate::arch::{local_apic, time};
+use crate::cpus;
 use carapace_irq::WakeFlag;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
@@ -24,9 +25,10 @@ static AWAKE: WakeFlag = WakeFlag::new();
 /// The earliest deadline of a sleeping future, in nanoseconds of uptime; `u64::MAX` for none.
 static DEADLINE: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// Makes the executor poll every future once more. Callable from anywhere, interrupt handlers included.
+/// Makes the executor poll every future once more. Callable from anywhere, interrupt handlers and other CPUs included.
 pub fn wake() {
     AWAKE.wake();
+    cpus::ring_first();
 }
 
 const VTABLE: RawWakerVTable =
@@ -42,9 +44,13 @@ pub enum Next {
 }
 
 /// Polls `futures` round-robin until one of them completes. `end_of_turn` runs after each turn.
+///
+/// # Panics
+/// On a CPU other than the first.
 pub fn run(futures: &mut [Pin<&mut dyn Future<Output = ()>>], end_of_turn: fn() -> Next) {
+    cpus::assert_first();
     // SAFETY: the functions of the table ignore the data pointer, may be called from any context (they only store to
-    // an atomic), and have nothing to drop, so the contract of `RawWakerVTable` holds.
+    // an atomic and interrupt the first CPU), and have nothing to drop, so the contract of `RawWakerVTable` holds.
     let waker = unsafe { Waker::from_raw(RawWaker::new(core::ptr::null(), &VTABLE)) };
     let mut context = Context::from_waker(&waker);
     loop {

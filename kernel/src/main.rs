@@ -9,6 +9,7 @@ extern crate alloc;
 mod acpi;
 mod arch;
 mod commands;
+mod cpus;
 mod drivers;
 mod executor;
 mod hotplug;
@@ -35,6 +36,7 @@ use carapace_mm::address_space::{BOOT_INFO, DIRECT_MAP, STACKS};
 use carapace_mm::machine::Support;
 use core::pin::pin;
 use core::time::Duration;
+use cpus::trampoline::Trampoline;
 use drivers::serial::{self, Input, Port};
 use drivers::{debug_exit, qemu, restart_guard};
 use executor::Next;
@@ -74,7 +76,7 @@ fn main(info: &'static mut BootInfo) -> ! {
     let gib_leaves = if features.gib_leaves == Support::Yes { "1 GiB leaves" } else { "no 1 GiB leaves" };
     info!("protections: {protections}; {gib_leaves}, {} physical address bits", features.phys_bits);
     match memory_and_tables(info) {
-        Ok(tables) => devices(tables),
+        Ok((tables, trampoline)) => devices(tables, trampoline),
         Err(error @ StartError::OutOfMemory(_)) => {
             error!("{error}; add memory to the machine");
             debug_exit::not_enough_memory()
@@ -130,35 +132,33 @@ fn interrupt_controllers(madt: &Madt) -> Result<(), NotMapped> {
     io_apic::init(madt, &mut map)
 }
 
+/// The firmware's static tables, and its interrupt controllers and processors, each where it can be read.
+type Tables = Option<(StaticTables, Option<Madt>)>;
+
 /// Starts the memory core in two steps. The firmware's static tables are read in between: they need the region for
-/// devices, and the second step needs SRAT.
-fn memory_and_tables(info: &BootInfo) -> Result<Option<StaticTables>, StartError> {
+/// devices, and the second step needs SRAT, and from the MADT the number of CPUs.
+fn memory_and_tables(info: &BootInfo) -> Result<(Tables, Option<Trampoline>), StartError> {
     let early = memory::boot::take_over(info)?;
     memory::boot::unmap_lower_half();
     let tables = StaticTables::read(info.rsdp_addr.into_option().map(PhysAddr));
     let tables = tables.inspect_err(|error| error!("ACPI: {error}")).ok();
-    memory::boot::finish(early, tables.as_ref().and_then(StaticTables::srat).as_ref())?;
-    Ok(tables)
+    let madt = tables.as_ref().map(StaticTables::madt);
+    let madt = madt.and_then(|madt| madt.inspect_err(|error| error!("interrupt controllers: {error}")).ok());
+    let cpus = madt.as_ref().map_or(1, |madt| madt.processors.len());
+    let srat = tables.as_ref().and_then(StaticTables::srat);
+    let trampoline = memory::boot::finish(early, srat.as_ref(), cpus)?;
+    Ok((tables.map(|tables| (tables, madt)), trampoline))
 }
 
-/// Logs that the other processors stay parked: they wait for an INIT that this kernel does not send.
-fn log_processors(processors: u32) {
-    match processors.saturating_sub(1) {
-        0 => {}
-        1 => info!("2 processors: one runs, the other one stays parked"),
-        others => info!("{processors} processors: one runs, the other {others} stay parked"),
+/// Starts interrupts, then ACPI: the namespace, the memory devices, and their events; then the other CPUs. A failure is
+/// logged and the part left out. The shell starts in any case and polls for input if it must.
+fn devices(tables: Tables, trampoline: Option<Trampoline>) {
+    let Some((tables, mut madt)) = tables else { return };
+    if let Some(Err(error)) = madt.as_ref().map(interrupt_controllers) {
+        error!("interrupt controllers: {error}");
+        madt = None; // without them no CPU can be started
     }
-}
-
-/// Starts interrupts, then ACPI: the namespace, the memory devices, and their events. A failure is logged and the part
-/// left out. The shell starts in any case and polls for input if it must.
-fn devices(tables: Option<StaticTables>) {
-    let Some(tables) = tables else { return };
-    match tables.madt().map(|madt| (madt.processors.len() as u32, interrupt_controllers(&madt))) {
-        Ok((processors, Ok(()))) => log_processors(processors),
-        Ok((_, Err(error))) => error!("interrupt controllers: {error}"),
-        Err(error) => error!("interrupt controllers: {error}"),
-    }
+    let srat = tables.srat();
     if let Err(error) = serial::use_interrupts(Port::Console) {
         warn!("serial line: {error}; input is polled");
     }
@@ -178,6 +178,9 @@ fn devices(tables: Option<StaticTables>) {
         error!("no memory hotplug: {error}");
     }
     interrupts::enable();
+    if let Some(madt) = &madt {
+        cpus::start(madt, srat.as_ref(), trampoline);
+    }
     if let Err(error) = acpi::listen() {
         error!("no events from ACPI: {error}");
     }

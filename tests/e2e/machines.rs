@@ -28,15 +28,6 @@ fn every_cpu_feature() {
     plug_and_use(&Plan::new(Machine::Pc).option("--cpu", "max"), 1);
 }
 
-/// Proves it with several CPUs, of which one is used; the log says what becomes of the others.
-#[test]
-fn several_cpus() {
-    let plan = Plan::new(Machine::Q35).option("--cpus", "4");
-    plug_and_use(&plan, 1);
-    let guest = plan.boot();
-    assert!(guest.log().contains("4 processors: one runs, the other 3 stay parked"));
-}
-
 /// Proves it with memory above 4 GiB at boot: the DIMM lies behind it.
 #[test]
 fn memory_above_4_gib() {

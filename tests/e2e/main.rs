@@ -7,6 +7,7 @@ mod busy;
 mod cold_plug;
 mod concurrency;
 mod console;
+mod cpus;
 mod dimm_task;
 mod eject;
 mod eject_busy;

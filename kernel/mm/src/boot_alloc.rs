@@ -134,6 +134,25 @@ impl BootAllocator {
         Some(run)
     }
 
+    /// Allocates `pages` contiguous frames below `limit`, and none of frame 0: the highest ones of a hole. For what a CPU
+    /// can reach before it has paging. `None` as for [`BootAllocator::alloc_run`].
+    pub fn alloc_below(&mut self, limit: Pfn, pages: u64, owner: Owner) -> Option<PfnRange> {
+        let run_in = |hole: &PfnRange| {
+            let end = hole.end.min(limit);
+            let start = end.0.checked_sub(pages).filter(|&start| start > 0)?;
+            let run = PfnRange::new(Pfn(start), end);
+            (pages > 0 && hole.contains_range(run)).then_some(run)
+        };
+        let (index, run) =
+            self.holes.iter().enumerate().find_map(|(index, hole)| Some((index, run_in(hole)?)))?;
+        if !self.can_record(run, owner) {
+            return None;
+        }
+        self.cut(index, run);
+        self.record(run, owner);
+        Some(run)
+    }
+
     /// Allocates single frames for `owner`. ([`BootAllocator`] itself does so for page tables.)
     pub fn source(&mut self, owner: Owner) -> BootSource<'_> {
         BootSource { frames: self, owner }
@@ -264,6 +283,22 @@ mod tests {
         boot.free_frame(Pfn(120));
         let expected = [expected[1], Occupied { range: range(121, 122), owner: Owner::PageTables }];
         assert_eq!(boot.taken().collect::<Vec<_>>(), expected);
+    }
+
+    /// Proves that low frames lie below their limit, are not occupied, and never are frame 0, and that `None` is the
+    /// answer where there are too few. Fails when the limit is not looked at, or frame 0 is given out.
+    #[test]
+    fn low_frames_lie_below_their_limit() {
+        let occupied = [Occupied { range: range(150, 152), owner: Owner::Boot }];
+        let mut boot = BootAllocator::new(&[range(0, 159), range(256, 1000)], &occupied);
+        let low = boot.alloc_below(Pfn(160), 4, Owner::Kernel).expect("there are 157");
+        assert!(low.end <= Pfn(159) && !low.overlaps(occupied[0].range), "{low}");
+        assert_eq!(boot.alloc_below(Pfn(160), 150, Owner::Kernel), None);
+        let rest = boot.alloc_below(Pfn(5), 4, Owner::Kernel);
+        assert_eq!(rest, Some(range(1, 5)));
+        assert_eq!(boot.alloc_below(Pfn(1), 1, Owner::Kernel), None, "frame 0 is not for use");
+        assert_eq!(boot.alloc_below(Pfn(160), 0, Owner::Kernel), None);
+        assert_eq!(boot.taken().map(|piece| piece.range.pages()).sum::<u64>(), 8);
     }
 
     proptest! {

@@ -49,6 +49,23 @@ pub struct AcpiDevice {
     pub resources: ArrayVec<u32, 16>,
 }
 
+/// A row of `cpus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpu {
+    pub cpu: u32,
+    pub apic_id: u32,
+    pub node: u32,
+    pub state: Word,
+    /// Blocks of frames that it has allocated and freed since boot.
+    pub allocations: u64,
+    pub frees: u64,
+    /// Frames in its frame cache.
+    pub cached_pages: u64,
+    /// Requests that it made of all other CPUs that run, and those that it served.
+    pub shootdowns_sent: u64,
+    pub shootdowns_received: u64,
+}
+
 /// The answer of `stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {

@@ -1,9 +1,10 @@
 //! The CPU's features, and the protection features that the kernel enables.
 
-use carapace_mm::addr::{MAX_PHYS_BITS, Pfn, PhysAddr};
+use carapace_mm::addr::{MAX_PHYS_BITS, Pfn, PhysAddr, VirtAddr};
 use carapace_mm::machine::{CpuFeatures, Support};
 use core::fmt;
 use raw_cpuid::CpuId;
+use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags};
 
@@ -37,20 +38,26 @@ pub struct Protections {
     cr4: Cr4Flags,
 }
 
-/// The switches of CR4 that this CPU has, with their names.
-fn switches() -> impl Iterator<Item = (&'static str, Cr4Flags)> {
+/// The protections that [`switched_off`] looks at.
+const PROTECTIONS: [&str; 7] = ["PGE", "SMEP", "SMAP", "UMIP", "MCE", "NX", "WP"];
+/// Bits of [`SwitchedOff`] that are not in CR4.
+const NX: u32 = 1 << 5;
+const WP: u32 = 1 << 6;
+
+/// The switches of CR4 that this CPU has, with their places in [`PROTECTIONS`].
+fn switches() -> impl Iterator<Item = (usize, Cr4Flags)> {
     let cpuid = CpuId::new();
     let (basic, extended) = (cpuid.get_feature_info(), cpuid.get_extended_feature_info());
     let (basic, extended) = (basic.as_ref(), extended.as_ref());
     let all = [
-        (basic.is_some_and(|cpu| cpu.has_pge()), "PGE", Cr4Flags::PAGE_GLOBAL),
-        (extended.is_some_and(|cpu| cpu.has_smep()), "SMEP", Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION),
-        (extended.is_some_and(|cpu| cpu.has_smap()), "SMAP", Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION),
-        (extended.is_some_and(|cpu| cpu.has_umip()), "UMIP", Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),
+        (basic.is_some_and(|cpu| cpu.has_pge()), Cr4Flags::PAGE_GLOBAL),
+        (extended.is_some_and(|cpu| cpu.has_smep()), Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION),
+        (extended.is_some_and(|cpu| cpu.has_smap()), Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION),
+        (extended.is_some_and(|cpu| cpu.has_umip()), Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),
         // Machine checks become exceptions instead of a shutdown.
-        (basic.is_some_and(|cpu| cpu.has_mce()), "MCE", Cr4Flags::MACHINE_CHECK_EXCEPTION),
+        (basic.is_some_and(|cpu| cpu.has_mce()), Cr4Flags::MACHINE_CHECK_EXCEPTION),
     ];
-    all.into_iter().filter_map(|(has, name, flag)| has.then_some((name, flag)))
+    all.into_iter().enumerate().filter_map(|(place, (has, flag))| has.then_some((place, flag)))
 }
 
 fn has_no_execute() -> bool {
@@ -58,16 +65,62 @@ fn has_no_execute() -> bool {
     extended.is_some_and(|cpu| cpu.has_execute_disable())
 }
 
-/// Calls `tell` with each supported protection that is disabled. After [`protect`] there are none.
-pub fn switched_off(tell: &mut dyn FnMut(&'static str)) {
+/// Protection features that a CPU supports and that are disabled: a set that fits into a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SwitchedOff(u32);
+
+impl SwitchedOff {
+    /// The set whose word this is.
+    pub const fn from_bits(bits: u32) -> SwitchedOff {
+        SwitchedOff(bits)
+    }
+
+    /// The set as a word.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The features' names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        PROTECTIONS
+            .into_iter()
+            .enumerate()
+            .filter_map(move |(bit, name)| (self.0 >> bit & 1 == 1).then_some(name))
+    }
+}
+
+/// The protection features that this CPU supports and that are disabled: none after [`protect`].
+pub fn switched_off() -> SwitchedOff {
     let cr4 = Cr4::read();
-    switches().filter(|&(_, flag)| !cr4.contains(flag)).for_each(|(name, _)| tell(name));
+    let off = switches().filter(|&(_, flag)| !cr4.contains(flag));
+    let mut off = off.fold(0, |bits, (bit, _)| bits | 1 << bit);
     if has_no_execute() && !Efer::read().contains(EferFlags::NO_EXECUTE_ENABLE) {
-        tell("NX");
+        off |= NX;
     }
     if !Cr0::read().contains(Cr0Flags::WRITE_PROTECT) {
-        tell("WP");
+        off |= WP;
     }
+    SwitchedOff(off)
+}
+
+/// Drops the translation of the page at `at` on the CPU that runs this (INVLPG).
+pub fn flush(at: VirtAddr) {
+    tlb::flush(x86_64::VirtAddr::new_truncate(at.0));
+}
+
+/// Drops all translations on the CPU that runs this, global ones and paging-structure caches included.
+pub fn flush_all() {
+    let flags = Cr4::read();
+    if !flags.contains(Cr4Flags::PAGE_GLOBAL) {
+        // No global translations: reloading CR3 drops all there are (SDM vol. 3 section 4.10.4.1).
+        tlb::flush_all();
+        return;
+    }
+    // SAFETY: PGE goes off and on again, which drops all translations, global ones and
+    // paging-structure caches included (same section), and changes no mapping.
+    unsafe { Cr4::write(flags - Cr4Flags::PAGE_GLOBAL) };
+    // SAFETY: restores the flags just read.
+    unsafe { Cr4::write(flags) };
 }
 
 /// Switches on every protection the CPU has: no execution of data (NX), no writing to read-only pages

@@ -45,7 +45,7 @@ pub fn park() -> ! {
 /// A spinning lock that keeps this CPU's interrupts off while it is held.
 pub type IrqMutex<T> = carapace_irq::IrqMutex<T, ThisCpu>;
 
-/// The flag as crate `carapace-irq` wants it.
+/// The CPU as crate `carapace-irq` wants it.
 #[derive(Clone, Copy, Debug)]
 pub struct ThisCpu;
 
@@ -63,7 +63,7 @@ impl carapace_irq::Cpu for ThisCpu {
     }
 
     fn number() -> usize {
-        0
+        percpu::number().index()
     }
 
     fn sleep() {

@@ -106,7 +106,7 @@ impl Controllers {
     }
 
     fn route(&mut self, to: Wiring, vector: Vector) -> Result<(), RouteError> {
-        let destination = u32::from(local_apic::id()) << 24;
+        let destination = local_apic::id().0 << 24;
         let polarity = match to.signal.polarity {
             Polarity::High => 0,
             Polarity::Low => 1 << 13,

@@ -1,10 +1,14 @@
-//! The local APIC of the CPU that asks: its registers, its end-of-interrupt, its errors, its one-shot timer.
+//! The local APIC of the CPU that asks: its registers, its end-of-interrupt, its errors, its one-shot timer, and
+//! interrupts for other CPUs ([`send`]).
 //!
-//! Invariant: each access is a single one of this CPU's own registers and needs no lock. Neighbours: `io_apic` sends
-//! interrupts here, `trap` signals their end, `vectors` has the numbers.
+//! Invariants: each access is a single one of this CPU's own registers and needs no lock; a command for another CPU is
+//! two in xAPIC mode, with interrupts off in between. All CPUs are in the same mode, the one in which the firmware left
+//! the first. Neighbours: `io_apic` sends interrupts here, `trap` signals their end, `vectors` has the numbers, `cpus`
+//! starts and interrupts other CPUs.
 
-use super::time;
-use super::vectors::{self, Oddity};
+use super::vectors::{self, Oddity, Vector};
+use super::{interrupts, time};
+use carapace_acpi::madt::ApicId;
 use carapace_mm::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +32,8 @@ const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xb0;
 const SPURIOUS: u32 = 0xf0;
 const ERROR_STATUS: u32 = 0x280;
+const COMMAND_LOW: u32 = 0x300;
+const COMMAND_HIGH: u32 = 0x310;
 const LVT_TIMER: u32 = 0x320;
 const LVT_LINT0: u32 = 0x350;
 const LVT_LINT1: u32 = 0x360;
@@ -35,6 +41,15 @@ const LVT_ERROR: u32 = 0x370;
 const TIMER_INITIAL: u32 = 0x380;
 const TIMER_CURRENT: u32 = 0x390;
 const TIMER_DIVIDE: u32 = 0x3e0;
+
+/// Delivery modes of a command, and its other bits (Intel SDM vol. 3, figure 11-12).
+const COMMAND_NMI: u32 = 4 << 8;
+const COMMAND_INIT: u32 = 5 << 8;
+const COMMAND_START: u32 = 6 << 8;
+const COMMAND_PENDING: u32 = 1 << 12;
+const COMMAND_ASSERT: u32 = 1 << 14;
+/// Looks at a command that is not delivered yet before it is given up.
+const COMMAND_PATIENCE: u32 = 100_000;
 
 const LVT_MASKED: u32 = 1 << 16;
 const LVT_NMI: u32 = 4 << 8;
@@ -53,6 +68,7 @@ const X2: u64 = 1;
 
 /// Ticks of the local timer a second, divider included; 0 while unknown.
 static TIMER_HZ: AtomicU64 = AtomicU64::new(0);
+
 fn write(register: u32, value: u32) {
     match LOCAL.load(Ordering::Relaxed) {
         OFF => {}
@@ -77,14 +93,74 @@ fn read(register: u32) -> u32 {
     }
 }
 
-/// This CPU's identity for the IO APICs, which have 8 bits for it.
-pub(super) fn id() -> u8 {
+/// The identity of the CPU that asks.
+pub fn id() -> ApicId {
     let id = read(ID);
-    (if LOCAL.load(Ordering::Relaxed) == X2 { id } else { id >> 24 }) as u8
+    ApicId(if LOCAL.load(Ordering::Relaxed) == X2 { id } else { id >> 24 })
 }
 
-/// Starts this CPU's local APIC, calibrates its timer and registers its handlers. `map` maps device registers for good.
-/// Interrupts are off and stay off.
+/// Whether interrupts reach the CPU `id` in the mode that all CPUs are in.
+pub fn reaches(id: ApicId) -> bool {
+    match LOCAL.load(Ordering::Relaxed) {
+        OFF => false,
+        X2 => true,
+        _ => !id.needs_x2apic(),
+    }
+}
+
+/// What one CPU sends another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// An interrupt of this vector.
+    Interrupt(Vector),
+    /// A non-maskable interrupt.
+    Nmi,
+    /// Reset, and wait for [`Message::Start`].
+    Init,
+    /// Start in real mode at the beginning of this page, one of the first 256.
+    Start {
+        /// The page's number.
+        page: u8,
+    },
+}
+
+/// Sends `message` to the CPU `to`. [`reaches`] says whether it can arrive.
+pub fn send(to: ApicId, message: Message) {
+    let low = COMMAND_ASSERT
+        | match message {
+            Message::Interrupt(vector) => u32::from(vector.0),
+            Message::Nmi => COMMAND_NMI,
+            Message::Init => COMMAND_INIT,
+            Message::Start { page } => COMMAND_START | u32::from(page),
+        };
+    match LOCAL.load(Ordering::Relaxed) {
+        OFF => {}
+        X2 => {
+            // The write is not ordered behind earlier ones to memory (SDM vol. 3, section 11.12.3), which the receiver
+            // is to see.
+            // SAFETY: two fences, which change no state.
+            unsafe { core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags)) };
+            let mut command = Msr::new(0x800 + (COMMAND_LOW >> 4));
+            // SAFETY: the CPU is in x2APIC mode, where this is the command register of 64 bits. What is sent interrupts
+            // a CPU, for which there are gates, or starts one at the page that the caller has prepared.
+            unsafe { command.write(u64::from(to.0) << 32 | u64::from(low)) };
+        }
+        // A handler on this CPU sends too: not between the two halves.
+        _ => interrupts::without(|| {
+            for _ in 0..COMMAND_PATIENCE {
+                if read(COMMAND_LOW) & COMMAND_PENDING == 0 {
+                    break;
+                }
+                core::hint::spin_loop();
+            }
+            write(COMMAND_HIGH, to.0 << 24);
+            write(COMMAND_LOW, low);
+        }),
+    }
+}
+
+/// Starts the first CPU's local APIC, calibrates its timer and registers its handlers. `map` maps device registers for
+/// good. Interrupts are off and stay off.
 ///
 /// # Errors
 ///
@@ -101,21 +177,51 @@ pub fn init(
     // SAFETY: only the enable bit is added; interrupts are off.
     unsafe { base.write(state | APIC_BASE_ENABLE) };
     LOCAL.store(access, Ordering::Relaxed);
-    write(TASK_PRIORITY, 0);
-    write(LVT_TIMER, LVT_MASKED);
-    // LINT0 is where the legacy controllers come in, LINT1 is NMI on every PC.
-    write(LVT_LINT0, LVT_MASKED);
-    write(LVT_LINT1, LVT_NMI);
-    write(LVT_ERROR, u32::from(vectors::APIC_ERROR.0));
-    write(SPURIOUS, SOFTWARE_ENABLE | u32::from(vectors::SPURIOUS.0));
-    // Clears what was pending; the register wants a write first.
-    write(ERROR_STATUS, 0);
-    end_of_interrupt();
+    // LINT1 is NMI on every PC.
+    set_up(LVT_NMI);
     vectors::set_handler(vectors::APIC_ERROR, on_error);
     // Waking the executor is all that the timer is for.
     vectors::set_handler(vectors::TIMER, || {});
     calibrate_timer();
     Ok(())
+}
+
+/// Starts the local APIC of a CPU other than the first, in the first one's mode. Interrupts are off and stay off.
+pub fn init_other() {
+    let x2 = LOCAL.load(Ordering::Relaxed) == X2;
+    let mut base = Msr::new(APIC_BASE);
+    // SAFETY: every CPU with a local APIC (all 64-bit ones) has this register.
+    let state = unsafe { base.read() };
+    if !x2 && state & APIC_BASE_X2 != 0 {
+        // From x2APIC mode the way back leads through "disabled" (SDM vol. 3, section 11.12.5).
+        // SAFETY: this CPU's local APIC goes off; interrupts are off.
+        unsafe { base.write(state & !(APIC_BASE_ENABLE | APIC_BASE_X2)) };
+    }
+    let enabled = state & !APIC_BASE_X2 | APIC_BASE_ENABLE;
+    if !x2 || state & APIC_BASE_X2 == 0 {
+        // SAFETY: only the enable bit is added; interrupts are off.
+        unsafe { base.write(enabled) };
+    }
+    if x2 {
+        // SAFETY: the first CPU is in x2APIC mode, so this one has it; it is enabled, from where this step is allowed.
+        unsafe { base.write(enabled | APIC_BASE_X2) };
+    }
+    // An NMI of the machine goes to the first CPU.
+    set_up(LVT_MASKED);
+}
+
+/// Lets interrupts come, errors among them; nothing else of the CPU's own but what `lint1` says.
+fn set_up(lint1: u32) {
+    write(TASK_PRIORITY, 0);
+    write(LVT_TIMER, LVT_MASKED);
+    // LINT0 is where the legacy controllers come in.
+    write(LVT_LINT0, LVT_MASKED);
+    write(LVT_LINT1, lint1);
+    write(LVT_ERROR, u32::from(vectors::APIC_ERROR.0));
+    write(SPURIOUS, SOFTWARE_ENABLE | u32::from(vectors::SPURIOUS.0));
+    // Clears what was pending; the register wants a write first.
+    write(ERROR_STATUS, 0);
+    end_of_interrupt();
 }
 
 /// Handler of the local APIC's own errors.

@@ -29,12 +29,24 @@ pub mod time;
 pub mod trap;
 pub mod vectors;
 
-/// Loads this CPU's descriptor tables: from here on every exception reaches `hooks`. Interrupts stay off.
+use carapace_mm::machine::CpuNr;
+
+/// Loads the first CPU's descriptor tables: from here on every exception reaches `hooks`. Interrupts stay off.
 pub fn init(hooks: trap::Hooks) {
     interrupts::disable();
     trap::set_hooks(hooks);
-    descriptors::load();
+    descriptors::load(CpuNr::FIRST);
+    percpu::install(CpuNr::FIRST);
     idt::load();
     // Their vectors are the exceptions' until they are moved.
     pic::mask();
+}
+
+/// Loads the descriptor tables of another CPU, `cpu`, which runs this with interrupts off and has its stacks, and
+/// switches on what [`cpu::protect`] did on the first one.
+pub fn init_other(cpu: CpuNr) {
+    descriptors::load(cpu);
+    percpu::install(cpu);
+    idt::load();
+    cpu::protect();
 }

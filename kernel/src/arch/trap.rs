@@ -98,6 +98,9 @@ fn interrupt(vector: Vector, hooks: &Hooks) {
         }
         local_apic::end_of_interrupt();
     }
-    (hooks.interrupted)();
+    // A request of another CPU is served by its handler: nothing is left for the executor.
+    if vector != vectors::MAILBOX {
+        (hooks.interrupted)();
+    }
     depth.fetch_sub(1, Ordering::Relaxed);
 }

@@ -22,6 +22,7 @@ mod buddyinfo;
 mod check;
 mod chmem;
 mod clear;
+mod cpus;
 mod dmesg;
 mod free;
 mod help;
@@ -74,6 +75,6 @@ commands! {
     "allocation": [alloc, free, verify]
     "online and offline": [offline, online, chmem, policy]
     "debugging": [check, poison, lkdtm::fail, lkdtm::stress, lkdtm::misuse, lkdtm::panic]
-    "the machine": [acpi, stat, dmesg, uptime, reboot, poweroff]
+    "the machine": [cpus, acpi, stat, dmesg, uptime, reboot, poweroff]
     "the shell": [help, history, clear]
 }

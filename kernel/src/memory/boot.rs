@@ -10,19 +10,21 @@
 //! allocated twice. From then on boot memory uses the same code as a DIMM.
 
 use super::{core, devices, heap};
-use crate::arch::cpu;
+use crate::arch::{cpu, stacks};
+use crate::cpus::trampoline::{self, Trampoline};
 use ::core::fmt;
+use ::core::ops::Range;
 use arrayvec::ArrayVec;
 use bootloader_api::BootInfo;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use carapace_acpi::srat::Srat;
-use carapace_mm::addr::{NodeId, PAGE_SIZE, PfnRange, PhysAddr};
+use carapace_mm::addr::{NodeId, PAGE_SIZE, PfnRange, PhysAddr, VirtAddr};
 use carapace_mm::address_space::{DIRECT_MAP, direct};
 use carapace_mm::boot_alloc::{BootAllocator, Owner};
 use carapace_mm::error::BootError;
 use carapace_mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
 use carapace_mm::info::BootRange;
-use carapace_mm::machine::Machine;
+use carapace_mm::machine::{CpuNr, Machine};
 use carapace_mm::memory::{BootMemory, MAX_HOTPLUG_RANGES};
 use carapace_mm::page_table::{LeafSize, MapError, Mapping};
 use log::{info, warn};
@@ -94,13 +96,19 @@ pub fn take_over(boot: &BootInfo) -> Result<EarlyMemory, StartError> {
     Ok(EarlyMemory { map, frames })
 }
 
-/// Starts the heap and the memory core. `srat` defines nodes and hot-pluggable ranges.
+/// Starts the heap and the memory core. `srat` defines nodes and hot-pluggable ranges. Of `cpus` CPUs those beside the
+/// first get their stacks and the frames of their first instructions, as far as memory suffices.
 ///
 /// # Errors
 ///
 /// See [`StartError`]. The kernel cannot start then.
-pub fn finish(mut early: EarlyMemory, srat: Option<&Srat<'_>>) -> Result<(), StartError> {
+pub fn finish(
+    mut early: EarlyMemory,
+    srat: Option<&Srat<'_>>,
+    cpus: usize,
+) -> Result<Option<Trampoline>, StartError> {
     start_heap(&mut early)?;
+    let trampoline = if cpus > 1 { prepare_cpus(&mut early, cpus) } else { None };
     let ranges = by_node(&early.map, srat)?;
     let mut hotplug: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES> = ArrayVec::new();
     for range in srat.into_iter().flat_map(Srat::hot_pluggable) {
@@ -121,7 +129,41 @@ pub fn finish(mut early: EarlyMemory, srat: Option<&Srat<'_>>) -> Result<(), Sta
     // SAFETY: the tables are those of `take_over`. The firmware and the loader describe the ranges and what is occupied,
     // and `early` has recorded every frame allocated since. Memory that is added later is named by a device or SRAT, and
     // no device register is mapped there (`hotplug`, `devices::mapped_in`).
-    unsafe { core().boot(memory, &mut early.frames, &mut left_out) }.map_err(StartError::Core)
+    unsafe { core().boot(memory, &mut early.frames, &mut left_out) }.map_err(StartError::Core)?;
+    Ok(trampoline)
+}
+
+/// Maps stacks for the CPUs from the second to the one before `cpus`, and prepares the frames of their first steps.
+/// Nothing is taken for a CPU that cannot have all of it.
+fn prepare_cpus(early: &mut EarlyMemory, cpus: usize) -> Option<Trampoline> {
+    let low = early.frames.alloc_below(trampoline::LIMIT, trampoline::FRAMES, Owner::Kernel)?;
+    for cpu in (1..cpus).map_while(CpuNr::new) {
+        if let Err(error) = map_stacks(early, cpu) {
+            warn!("no stacks for CPU {} and those after it: {error}", cpu.index());
+            break;
+        }
+        stacks::mapped(cpu.index() + 1);
+    }
+    // SAFETY: the frames were just taken from memory nobody uses, below the limit, for ever, and `early` has the core
+    // leave them alone; the direct map has all memory of the firmware's map. `finish` runs once.
+    Some(unsafe { Trampoline::new(low) })
+}
+
+fn map_stacks(early: &mut EarlyMemory, cpu: CpuNr) -> Result<(), StartError> {
+    let stacks = stacks::of_other(cpu);
+    let pages = |stack: &Range<u64>| (stack.end - stack.start) / PAGE_SIZE;
+    let frames = early.frames.alloc_run(stacks.iter().map(pages).sum(), 1, Owner::Stack);
+    let mut phys = frames.ok_or(StartError::OutOfMemory(Owner::Stack))?.start.start();
+    for stack in stacks {
+        let mapping = Mapping::data(VirtAddr(stack.start), phys, pages(&stack)).permanent();
+        // SAFETY: the pages are this CPU's alone and nothing is mapped there yet; the frames were just taken from memory
+        // nobody uses, as are those of new tables, and `early` has the core leave them alone.
+        let mapped =
+            unsafe { core().edit_tables(|tables, machine| tables.map(machine, &mapping, &mut early.frames)) };
+        mapped.unwrap_or(Err(NO_TABLES)).map_err(StartError::Tables)?;
+        phys = PhysAddr(phys.0 + pages(&stack) * PAGE_SIZE);
+    }
+    Ok(())
 }
 
 /// Converts an entry of the loader's map.

@@ -6,12 +6,14 @@
 //! (`carapace_mm::address_space`): page tables and headers in the direct map, descriptors in the vmemmap, allocations in
 //! the ALLOC region, the fixmap. No Rust reference points there, so no write invalidates a borrow.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
+use carapace_irq::mailbox::{BATCH, Request};
 use carapace_mm::addr::VirtAddr;
 use carapace_mm::machine::{CpuNr, Machine};
-use x86_64::instructions::tlb;
-use x86_64::registers::control::{Cr4, Cr4Flags};
+
+use crate::arch::{cpu, percpu};
+use crate::cpus;
 
 /// The running machine.
 #[derive(Debug)]
@@ -29,8 +31,9 @@ impl KernelMachine {
     }
 }
 
-// SAFETY: each function fulfils its contract with atomic or whole-page accesses. One CPU runs, so a flush on it is a
-// flush on every CPU. Only [`KernelMachine::new`], which is unsafe, makes a value.
+// SAFETY: each function fulfils its contract with atomic or whole-page accesses. A flush or a fence runs on this CPU, then
+// on every other one that runs (`cpus::ask` waits for all); one that starts meanwhile drops all translations after it can
+// be asked. A CPU's number never changes. Only [`KernelMachine::new`], which is unsafe, makes a value.
 unsafe impl Machine for KernelMachine {
     #[inline(always)]
     fn load(&self, at: VirtAddr) -> u64 {
@@ -73,15 +76,22 @@ unsafe impl Machine for KernelMachine {
     }
 
     fn flush(&self, pages: &[VirtAddr]) {
+        if pages.len() > BATCH {
+            return self.flush_all();
+        }
         pages.iter().for_each(|&at| self.flush_local(at));
+        let mut words = [0; BATCH];
+        words.iter_mut().zip(pages).for_each(|(word, at)| *word = at.0);
+        cpus::ask(Request::Flush(&words[..pages.len()]));
     }
 
     fn flush_local(&self, at: VirtAddr) {
-        tlb::flush(x86_64::VirtAddr::new_truncate(at.0));
+        cpu::flush(at);
     }
 
     fn fence_all(&self) {
-        core::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        cpus::ask(Request::Fence);
     }
 
     #[inline(always)]
@@ -92,21 +102,12 @@ unsafe impl Machine for KernelMachine {
 
     #[inline(always)]
     fn cpu(&self) -> CpuNr {
-        CpuNr::FIRST
+        percpu::number()
     }
 
     fn flush_all(&self) {
-        let flags = Cr4::read();
-        if !flags.contains(Cr4Flags::PAGE_GLOBAL) {
-            // Without global translations reloading CR3 drops all (SDM vol. 3 section 4.10.4.1).
-            tlb::flush_all();
-            return;
-        }
-        // SAFETY: toggling PGE drops all translations, including global ones and paging-structure caches (same section),
-        // and changes no mapping.
-        unsafe { Cr4::write(flags - Cr4Flags::PAGE_GLOBAL) };
-        // SAFETY: restores the flags just read.
-        unsafe { Cr4::write(flags) };
+        cpu::flush_all();
+        cpus::ask(Request::FlushAll);
     }
 }
 

@@ -11,9 +11,11 @@
 //! `carapace_mm::page_table` everything else; the commands `check` and `ptdump` call this module.
 
 use super::{core, heap};
-use crate::arch::{cpu, stacks};
+use crate::arch::stacks;
+use crate::cpus;
 use ::core::fmt;
 use carapace_mm::addr::VirtAddr;
+use carapace_mm::machine::CpuNr;
 use carapace_mm::page_table::Leaf;
 use carapace_mm::protection;
 
@@ -22,15 +24,22 @@ use carapace_mm::protection;
 pub enum Unprotected {
     /// Of memory.
     Memory(protection::Unprotected),
-    /// A feature that the CPU supports is disabled.
-    Off(&'static str),
+    /// A feature that a CPU supports is disabled.
+    Off {
+        /// The CPU.
+        cpu: CpuNr,
+        /// The feature.
+        name: &'static str,
+    },
 }
 
 impl fmt::Display for Unprotected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unprotected::Memory(missing) => missing.fmt(f),
-            Unprotected::Off(name) => write!(f, "the CPU supports {name}, but it is disabled"),
+            Unprotected::Off { cpu, name } => {
+                write!(f, "CPU {} supports {name}, but it is disabled", cpu.index())
+            }
         }
     }
 }
@@ -53,6 +62,6 @@ pub fn verify_leaves(
 pub fn verify_rest(report: &mut dyn FnMut(Unprotected)) -> u64 {
     let guards = stacks::guard_pages().chain(heap::guard_pages());
     let checked = core().verify_rest(guards, &mut |missing| report(Unprotected::Memory(missing)));
-    cpu::switched_off(&mut |name| report(Unprotected::Off(name)));
+    cpus::switched_off(&mut |cpu, name| report(Unprotected::Off { cpu, name }));
     checked
 }

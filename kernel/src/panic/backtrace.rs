@@ -63,6 +63,11 @@ pub struct Here {
 }
 
 impl Here {
+    /// Of the code that an exception interrupted.
+    pub fn of(frame: &TrapFrame) -> Here {
+        Here { instruction: frame.rip, stack_pointer: frame.rsp, frame_pointer: frame.rbp }
+    }
+
     /// Of the calling function.
     #[inline(always)]
     pub fn new() -> Here {
@@ -80,7 +85,7 @@ impl Here {
 /// Whether `bytes` from `at` on are aligned and inside one of the kernel's stacks.
 fn in_stack(at: u64, bytes: usize) -> bool {
     let main = KNOWN.get().map(|known| known.stack.clone());
-    let mut stacks = main.into_iter().chain(stacks::FAULT_STACKS.into_iter().map(stacks::extent));
+    let mut stacks = main.into_iter().chain(stacks::extents());
     let end = at.checked_add(bytes as u64);
     at.is_multiple_of(8) && end.is_some_and(|end| stacks.any(|stack| stack.start <= at && end <= stack.end))
 }
@@ -97,8 +102,8 @@ struct Frame {
 
 /// Reads a value at `at` in a stack. `None` outside of the stacks.
 fn read<T: Words>(at: u64) -> Option<T> {
-    // SAFETY: aligned and inside of a stack, which is mapped; any words are a `T`. They may be in use, but this CPU,
-    // the only one, is here.
+    // SAFETY: aligned and inside of a stack, which is mapped; any words are a `T`. They may be in use, by a CPU
+    // that did not stop: its words are what they are at the moment.
     in_stack(at, size_of::<T>()).then(|| unsafe { (at as *const T).read_volatile() })
 }
 

@@ -12,6 +12,8 @@ use core::fmt::{self, Write};
 use x86_64::registers::control::Cr2;
 use x86_64::structures::idt::{PageFaultErrorCode, SelectorErrorCode};
 
+/// The non-maskable interrupt: also how another CPU stops this one.
+pub const NMI: u64 = 2;
 const PAGE_FAULT: u64 = 14;
 const DOUBLE_FAULT: u64 = 8;
 const MACHINE_CHECK: u64 = 18;
@@ -92,10 +94,8 @@ pub fn write(out: &mut impl Write, frame: &TrapFrame) -> fmt::Result {
     if frame.vector == MACHINE_CHECK {
         machine_check::write_banks(out)?;
     }
-    backtrace::write(
-        out,
-        Here { instruction: frame.rip, stack_pointer: frame.rsp, frame_pointer: frame.rbp },
-    )?;
+    backtrace::write(out, Here::of(frame))?;
+    super::other_cpus(out)?;
     context::write(out)
 }
 

@@ -2,9 +2,9 @@
 //! ([`debug_exit`]).
 //!
 //! ```text
-//!  on_exception, on_panic -> begin: interrupts off, unsent output first
+//!  on_exception, on_panic -> begin: interrupts off, the other CPUs stopped, unsent output first
 //!                         -> exception, or the panic's message and registers
-//!                         -> backtrace -> context: locks held, the log's last lines, memory -> the end
+//!                         -> backtrace -> other CPUs -> context: locks held, the log's last lines, memory -> the end
 //! ```
 //!
 //! A report waits for no lock and allocates nothing, because it may have interrupted any code. It begins with the parts
@@ -17,6 +17,7 @@ mod exception;
 
 use crate::arch::trap::TrapFrame;
 use crate::arch::{cpu, interrupts, percpu, time};
+use crate::cpus::stop::{self, Place, Role};
 use crate::drivers::debug_exit;
 use crate::drivers::serial::{self, Emergency};
 use crate::log;
@@ -27,9 +28,13 @@ use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::Ordering;
 
-/// Begins a fatal report; a second one, begun by a fault of the first, ends the kernel here.
-fn begin(what: &str) {
+/// Begins a fatal report of a CPU that was at `here`; a second one, begun by a fault of the first, ends the kernel here.
+/// If another CPU reports, this one stops.
+fn begin(what: &str, here: Here) {
     interrupts::disable();
+    if stop::begin() == Role::Late {
+        stop::stop_here(here.into());
+    }
     match percpu::this().reports.fetch_add(1, Ordering::Relaxed) {
         0 => {
             // Print earlier output before the report.
@@ -49,7 +54,11 @@ fn begin(what: &str) {
 
 /// Reports the exception of `frame` and ends the kernel with QEMU's exit status 33.
 pub fn on_exception(frame: &TrapFrame) -> ! {
-    begin(exception::name(frame));
+    let here = Here::of(frame);
+    if frame.vector == exception::NMI && stop::wanted() {
+        stop::stop_here(here.into());
+    }
+    begin(exception::name(frame), here);
     // The serial writer does not fail.
     let _ = exception::write(&mut Emergency, frame);
     debug_exit::panic_exit()
@@ -59,7 +68,7 @@ pub fn on_exception(frame: &TrapFrame) -> ! {
 pub fn on_panic(info: &PanicInfo<'_>) -> ! {
     let kept = kept_registers();
     let here = Here::new();
-    begin("panic");
+    begin("panic", here);
     // The serial writer does not fail.
     let _ = write_panic(&mut Emergency, info, here, &kept);
     debug_exit::panic_exit()
@@ -98,5 +107,31 @@ fn write_panic(out: &mut impl Write, info: &PanicInfo<'_>, here: Here, kept: &[u
     writeln!(out, "  r12 {r12:016x}  r13 {r13:016x}  r14 {r14:016x}  r15 {r15:016x}")?;
     writeln!(out, "  {}{}", cpu::ControlRegisters, InHandler)?;
     backtrace::write(out, here)?;
+    other_cpus(out)?;
     context::write(out)
+}
+
+/// Writes where the other CPUs were.
+fn other_cpus(out: &mut impl Write) -> fmt::Result {
+    let mut places = stop::places().peekable();
+    if places.peek().is_some() {
+        writeln!(out, "  this is CPU {}", percpu::number().index())?;
+    }
+    for (cpu, place) in places {
+        let cpu = cpu.index();
+        let Some(Place { instruction, stack_pointer, frame_pointer }) = place else {
+            writeln!(out, "  CPU {cpu} does not stop")?;
+            continue;
+        };
+        writeln!(out, "  CPU {cpu} was at rip {instruction:016x}  rsp {stack_pointer:016x}")?;
+        backtrace::write(out, Here { instruction, stack_pointer, frame_pointer })?;
+    }
+    Ok(())
+}
+
+impl From<Here> for Place {
+    fn from(here: Here) -> Place {
+        let Here { instruction, stack_pointer, frame_pointer } = here;
+        Place { instruction, stack_pointer, frame_pointer }
+    }
 }

@@ -1,0 +1,85 @@
+//! Several CPUs: all of them start, and memory comes and goes while they run.
+
+use tests::guest::Dimm;
+use tests::schema::Cpu;
+use tests::{Guest, Machine, Plan};
+
+fn plan(machine: Machine, cpus: usize) -> Plan {
+    Plan::new(machine).option("--cpus", &cpus.to_string())
+}
+
+#[track_caller]
+fn cpus(guest: &mut Guest) -> Vec<Cpu> {
+    guest.json("cpus -J")
+}
+
+/// Boots with `count` CPUs: all run, each with its own number. Plugs, uses, moves and removes memory; `check`, which asks
+/// each CPU for its protections, finds nothing broken. With one CPU nothing is asked of any other.
+#[track_caller]
+fn memory_comes_and_goes(plan: &Plan, count: usize) {
+    let mut guest = plan.boot();
+    guest.assert_sound();
+    let all = cpus(&mut guest);
+    assert_eq!(all.len(), count);
+    for (number, cpu) in all.iter().enumerate() {
+        assert_eq!((cpu.cpu, cpu.apic_id, cpu.state.as_str()), (number as u32, number as u32, "running"));
+    }
+    let log = guest.log();
+    assert_eq!(log.contains(&format!("{count} CPUs run, 0 silent, 0 parked")), count > 1, "{log}");
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    let before = cpus(&mut guest);
+    guest.plug_online(Dimm { number: 0, size: "256M", node: 1 });
+    let after = cpus(&mut guest);
+    let sent = |cpus: &[Cpu]| cpus.iter().map(|cpu| cpu.shootdowns_sent).sum::<u64>();
+    assert_eq!(sent(&after), sent(&before), "an add asks no other CPU");
+    guest.alloc("--node 1 200M");
+    guest.assert_sound();
+    guest.unplug(0); // what is in it moves
+    assert!(guest.verify().ok);
+    guest.sh("free all");
+    guest.assert_sound();
+    let all = cpus(&mut guest);
+    assert_eq!(all[0].shootdowns_sent > 0, count > 1, "{all:?}");
+    for cpu in &all[1..] {
+        assert_eq!(
+            cpu.shootdowns_received, all[0].shootdowns_sent,
+            "each other CPU has done each request: {all:?}"
+        );
+    }
+    assert_eq!(guest.power_off(), 0);
+}
+
+/// Proves it for one, two and four CPUs of a q35. Fails when a CPU does not start, or a request is not served.
+#[test]
+fn q35() {
+    for count in [1, 2, 4] {
+        memory_comes_and_goes(&plan(Machine::Q35, count), count);
+    }
+}
+
+/// Proves it for one, two and four CPUs of a pc.
+#[test]
+fn pc() {
+    for count in [1, 2, 4] {
+        memory_comes_and_goes(&plan(Machine::Pc, count), count);
+    }
+}
+
+/// Proves it where QEMU runs all CPUs in one thread: whoever spins for another one stops it.
+#[test]
+fn in_one_thread() {
+    let plan = plan(Machine::Q35, 4).qemu(&["-accel", "tcg,thread=single"]);
+    memory_comes_and_goes(&plan, 4);
+}
+
+/// Proves that CPUs belong to the nodes that SRAT says.
+#[test]
+fn cpus_have_nodes() {
+    let nodes = [0, 0, 1, 1].iter().enumerate();
+    let plan = nodes.fold(plan(Machine::Q35, 4), |plan, (core, node)| {
+        plan.qemu(&["-numa", &format!("cpu,node-id={node},socket-id=0,core-id={core},thread-id=0")])
+    });
+    let mut guest = plan.boot();
+    let nodes: Vec<_> = cpus(&mut guest).iter().map(|cpu| cpu.node).collect();
+    assert_eq!(nodes, [0, 0, 1, 1]);
+}
