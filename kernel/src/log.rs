@@ -13,10 +13,12 @@
 //! Lock order: the ring's lock is held only while a line is copied, never while the console prints.
 
 use crate::arch::interrupts::{self, InterruptContext};
-use crate::arch::time;
+use crate::arch::{percpu, time};
 use crate::drivers::serial;
+use crate::executor;
 use crate::sync::{IrqMutex, Rank};
 use carapace_irq::log_ring::{Line, LogRing};
+use carapace_mm::machine::CpuNr;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 use log::{LevelFilter, Metadata, Record};
@@ -129,8 +131,11 @@ fn print_plainly() {
 }
 
 /// Prints unprinted lines, as far as the serial transmit queue has space. Does nothing in an interrupt handler or while
-/// the console prints already.
+/// the console prints already. On a CPU other than the first it wakes the executor, which prints them there.
 pub fn flush() {
+    if percpu::number() != CpuNr::FIRST {
+        return executor::wake();
+    }
     if interrupts::context() == InterruptContext::Handler || PRINTING.swap(true, Ordering::Acquire) {
         return;
     }

@@ -18,7 +18,7 @@ use std::thread;
 pub struct Plan(guest::Plan);
 
 impl Plan {
-    /// The guest that `cargo xtask run` starts by default, on this machine type, emulated.
+    /// The guest that `cargo xtask run` starts by default, on this machine type, emulated, with one CPU.
     pub fn new(machine: Machine) -> Plan {
         Plan(guest::Plan::new(machine))
     }

@@ -128,6 +128,12 @@ impl Firmware {
 }
 
 /// How the guest looks.
+/// Processors of a guest that suit the host: one for each of its own. Two also where it has one, so that what needs
+/// several CPUs happens everywhere.
+fn default_cpus() -> u64 {
+    std::thread::available_parallelism().map_or(2, |count| count.get() as u64).clamp(2, 8)
+}
+
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Memory at boot, all of it in node 0.
@@ -142,8 +148,8 @@ pub struct RunArgs {
     /// NUMA nodes; those above node 0 start without memory.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=128))]
     pub nodes: u64,
-    /// Processors.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=255))]
+    /// Processors. The default is as many as the host has, at least 2 and at most 8.
+    #[arg(long, default_value_t = default_cpus(), value_parser = clap::value_parser!(u64).range(1..=255))]
     pub cpus: u64,
     /// QEMU's machine type.
     #[arg(long, value_parser = machine(), default_value = Machine::Q35.name())]
@@ -328,7 +334,8 @@ mod tests {
         let args = run_args(&[]);
         assert_eq!(args.memory.to_string(), "512M");
         assert_eq!((args.slots, args.max_memory.to_string().as_str()), (32, "256G"));
-        assert_eq!((args.nodes, args.cpus, args.machine), (2, 1, Machine::Q35));
+        assert_eq!((args.nodes, args.machine), (2, Machine::Q35));
+        assert!((2..=8).contains(&args.cpus), "{}", args.cpus);
         assert_eq!((args.accel, args.serial), (AccelChoice::Auto, SerialPort::Stdio));
     }
 

@@ -55,20 +55,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The guest that `cargo xtask run` starts by default, on this machine type, emulated.
+    /// The guest that `cargo xtask run` starts by default, on this machine type, emulated, with one CPU: what a test or a
+    /// measurement finds does not depend on the host.
     pub fn new(machine: Machine) -> Plan {
         Plan::of_type(machine.name())
     }
 
     /// The same on a machine type of any name.
     pub fn of_type(machine: &str) -> Plan {
-        let arguments = ["--accel", "tcg", "--machine", machine].map(str::to_owned).to_vec();
+        let arguments = ["--accel", "tcg", "--machine", machine, "--cpus", "1"].map(str::to_owned).to_vec();
         Plan { arguments, qemu: Vec::new(), kernel: Kernel::Built, files: Vec::new() }
     }
 
-    /// Adds an option of `cargo xtask run`.
+    /// Adds an option of `cargo xtask run`, or changes its value.
     pub fn option(mut self, name: &str, value: &str) -> Plan {
-        self.arguments.extend([name.to_owned(), value.to_owned()]);
+        match self.arguments.iter().position(|argument| argument == name) {
+            Some(place) => value.clone_into(&mut self.arguments[place + 1]),
+            None => self.arguments.extend([name.to_owned(), value.to_owned()]),
+        }
         self
     }
 
