@@ -11,6 +11,7 @@ use crate::frame_cache::{Entered, Foreign, SizeClass};
 use crate::info::PageState;
 use crate::machine::Machine;
 use crate::memory::Memory;
+use crate::rmap::RmapEntry;
 use crate::zonelist::{Amount, Constraints};
 
 impl<M: Machine> Memory<M> {
@@ -24,18 +25,29 @@ impl<M: Machine> Memory<M> {
         {
             return Some(Block { head, order });
         }
-        self.allocate_chosen(order, node, mobility)
+        self.allocate_chosen(order, node, mobility, RmapEntry::None)
+    }
+
+    /// Allocates a frame for a page table of an allocation. An evacuation never sees it without that rmap.
+    pub(crate) fn allocate_reserve(&self) -> Option<Block> {
+        self.allocate_chosen(Order(0), None, Mobility::Pinned, RmapEntry::Reserve)
     }
 
     /// As [`Memory::allocate_block`], bypassing the frame cache.
     #[inline(never)]
-    fn allocate_chosen(&self, order: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
+    fn allocate_chosen(
+        &self,
+        order: Order,
+        node: Option<NodeId>,
+        mobility: Mobility,
+        rmap: RmapEntry,
+    ) -> Option<Block> {
         if order > Order::MAX {
             return None;
         }
         self.choose(node, mobility, Amount::Order(order), |slot| {
             self.locked_in_use(slot, |_, buddy| {
-                let head = buddy.allocate(order, mobility.state(), 0)?;
+                let head = buddy.allocate(order, mobility.state(), rmap.encode())?;
                 self.check_taken(Block { head, order })
             })
         })
@@ -86,7 +98,12 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     /// When `head` is not the head of an allocated block.
     pub fn set_mapping(&self, head: Pfn, at: VirtAddr) -> Result<(), FreeError> {
-        self.allocated(head, |buddy, _| buddy.page(head).set_rmap(at.0))
+        self.set_rmap(head, RmapEntry::Mapping(at))
+    }
+
+    /// Writes the rmap of the allocated block at `head`, under its region's lock: an evacuation reads it there.
+    pub(crate) fn set_rmap(&self, head: Pfn, rmap: RmapEntry) -> Result<(), FreeError> {
+        self.allocated(head, |buddy, _| buddy.page(head).set_rmap(rmap.encode()))
     }
 
     /// Frees the allocated block at `head` and returns its order. `head` may be any frame number: the index finds its

@@ -24,6 +24,8 @@ pub enum Step {
     Isolate,
     /// Remove: migrating allocations away.
     Migrate,
+    /// Remove: copying a batch of frames, whose pages nobody can access meanwhile.
+    Copy,
     /// Remove: handing over page tables that neighbours share.
     HandOver,
     /// Remove: clearing the vmemmap.
@@ -36,7 +38,7 @@ pub enum Step {
 
 impl Step {
     /// All steps in order: those of add, then those of remove.
-    pub const ALL: [Step; 11] = [
+    pub const ALL: [Step; 12] = [
         Step::Check,
         Step::DirectMap,
         Step::Vmemmap,
@@ -44,6 +46,7 @@ impl Step {
         Step::Online,
         Step::Isolate,
         Step::Migrate,
+        Step::Copy,
         Step::HandOver,
         Step::UnmapVmemmap,
         Step::UnmapDirectMap,
@@ -65,6 +68,7 @@ impl Step {
             Step::Online => "online",
             Step::Isolate => "isolate",
             Step::Migrate => "migrate",
+            Step::Copy => "copy",
             Step::HandOver => "hand-over",
             Step::UnmapVmemmap => "unmap-vmemmap",
             Step::UnmapDirectMap => "unmap-direct-map",

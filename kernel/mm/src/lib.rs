@@ -48,6 +48,7 @@ pub mod check;
 mod descriptor;
 mod drain;
 pub mod error;
+pub mod fault;
 pub mod fault_injection;
 pub mod firmware_map;
 mod frame_cache;

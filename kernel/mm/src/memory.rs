@@ -22,6 +22,7 @@ use crate::boot_alloc::Occupied;
 use crate::buddy::Buddy;
 use crate::descriptor::SlotNr;
 use crate::error::AddError;
+use crate::fault::Migrating;
 use crate::fault_injection::Step;
 use crate::frame_cache::FrameCaches;
 use crate::hotplug_state::Hotplug;
@@ -45,6 +46,7 @@ pub struct Memory<M> {
     pub(crate) index: RwLock<Index>,
     pub(crate) slots: [RegionSlot; MAX_REGIONS],
     pub(crate) nodes: Nodes,
+    pub(crate) migrating: Migrating,
     pub(crate) caches: FrameCaches,
     pub(crate) poison: Poison,
     /// Frames of page tables outside of the resources' own metadata.
@@ -81,6 +83,7 @@ impl<M: Machine> Memory<M> {
             index: RwLock::new(Rank::Index, Index::new()),
             slots: [const { RegionSlot::new() }; MAX_REGIONS],
             nodes: Nodes::new(),
+            migrating: Migrating::new(),
             caches: FrameCaches::new(),
             poison: Poison::new(),
             page_tables: AtomicU64::new(0),

@@ -117,6 +117,7 @@ impl From<MigrateError> for RemoveError {
             MigrateError::NoTables { needed, free } => RemoveError::NotEnoughForTables { needed, free },
             MigrateError::NoRun(missing) => RemoveError::NoRun(missing),
             MigrateError::Corrupt { at } => RemoveError::Corrupt { at },
+            MigrateError::Injected { step } => RemoveError::Injected { step },
         }
     }
 }

@@ -12,8 +12,9 @@
 //! reports the free count at that time; blocks already migrated stay at their new frames.
 //!
 //! Invariants: isolated memory gets no new blocks, so the part that a walk has passed stays empty; a step visits a
-//! bounded number of blocks and copies a bounded number of frames. A step waits for an allocation that is growing or
-//! being freed: it does nothing and reports the allocation.
+//! bounded number of blocks and copies a bounded number of frames, in batches that each make one request to the other
+//! CPUs. A step waits for an allocation that is growing or being freed: it does nothing and reports the allocation. It
+//! waits for a movable block without an owner as well: another CPU has allocated it and is about to set the owner.
 //!
 //! Neighbours: `vmalloc` migrates blocks, runs and tables; `hot_remove` begins and finishes.
 
@@ -30,7 +31,7 @@ use crate::memory::Memory;
 use crate::page_table::LeafSize;
 use crate::region::{IndexEntry, Region};
 use crate::rmap::RmapEntry;
-use crate::vmalloc::{MappedBy, Migrated, Progress, Sizes, VmallocArena};
+use crate::vmalloc::{Batch, MappedBy, Planned, Progress, Sizes, VmallocArena};
 
 /// The most blocks that a step visits.
 const BLOCKS: u64 = 4096;
@@ -132,6 +133,12 @@ impl Evacuation {
     fn begin(&mut self, phase: Phase) {
         (self.phase, self.at, self.left) = (phase, Pfn(0), 0);
     }
+
+    /// Leaves a block to the next walk, for this reason.
+    fn wait(&mut self, reason: RemoveError) {
+        self.left += 1;
+        self.waiting = Some(reason);
+    }
 }
 
 impl<M: Machine> Memory<M> {
@@ -177,13 +184,21 @@ impl<M: Machine> Memory<M> {
                         }
                         MappedBy::Contiguous => {}
                         MappedBy::Busy(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
-                        MappedBy::Unknown => return Err(used.pinned()),
+                        MappedBy::Unknown => {
+                            evacuation.left -= 1;
+                            self.look_again(&used, evacuation, used.pinned())?;
+                        }
                     }
                 }
+                // Its owner is about to be set.
+                (BlockState::Movable, RmapEntry::None) => evacuation.waiting = Some(used.pinned()),
                 (BlockState::Pinned, RmapEntry::Table(..)) => tally.tables += 1,
                 (BlockState::Pinned, RmapEntry::Reserve) => match arena.reserved_by(used.found.head) {
                     Some(id) => evacuation.waiting = Some(RemoveError::Busy { id }),
-                    None => return Err(used.pinned()),
+                    None => {
+                        evacuation.left -= 1;
+                        self.look_again(&used, evacuation, used.pinned())?;
+                    }
                 },
                 _ => return Err(used.pinned()),
             }
@@ -240,39 +255,14 @@ impl<M: Machine> Memory<M> {
         if evacuation.at == Pfn(0) && sizes == Sizes::Any {
             evacuation.waiting = None;
         }
-        while copied < pages
-            && let Some(used) = self.next_used(&mut evacuation.at, &mut budget)
-        {
-            match (used.found.tag.state, used.rmap) {
-                (BlockState::Movable, RmapEntry::Mapping(at)) => {
-                    match arena.migrate(self, used.block(), at, pages - copied, sizes)? {
-                        Migrated::Pages(moved) => {
-                            copied += moved;
-                            // Continue with the rest of the block.
-                            evacuation.at = used.found.head.offset(moved);
-                        }
-                        Migrated::NoBlock if sizes == Sizes::Large => evacuation.left += 1,
-                        Migrated::NoBlock => return Err(self.not_enough_free()),
-                        Migrated::Busy(id) => {
-                            evacuation.left += 1;
-                            evacuation.waiting = Some(RemoveError::Busy { id });
-                        }
-                    }
-                }
-                (BlockState::Pinned, RmapEntry::Table(at, level)) if sizes == Sizes::Any => {
-                    arena.migrate_table(self, used.found.head, at, level)?;
-                    copied += 1;
-                    evacuation.stats.tables_moved += 1;
-                }
-                (BlockState::Pinned, RmapEntry::Table(..)) => evacuation.left += 1,
-                (BlockState::Pinned, RmapEntry::Reserve) => match arena.reserved_by(used.found.head) {
-                    Some(id) => {
-                        evacuation.left += 1;
-                        evacuation.waiting = Some(RemoveError::Busy { id });
-                    }
-                    None => return Err(used.pinned()),
-                },
-                _ => return Err(used.pinned()),
+        loop {
+            let mut batch = arena.batch(self);
+            let walk = self.fill_batch(&mut batch, evacuation, sizes, pages - copied, &mut budget)?;
+            let moved = batch.run()?;
+            copied += moved.pages;
+            evacuation.stats.tables_moved += moved.tables;
+            if walk == Walk::Stop || copied >= pages {
+                break;
             }
         }
         evacuation.stats.migrated_pages += copied;
@@ -288,6 +278,69 @@ impl<M: Machine> Memory<M> {
         Ok(if done { Progress::Done } else { Progress::More })
     }
 
+    /// Adds the next blocks to a batch, until it is full or has `pages` frames. Returns [`Walk::Stop`] when there are no
+    /// more, or `budget` is used up.
+    fn fill_batch(
+        &self,
+        batch: &mut Batch<'_, M>,
+        evacuation: &mut Evacuation,
+        sizes: Sizes,
+        pages: u64,
+        budget: &mut u64,
+    ) -> Result<Walk, RemoveError> {
+        while batch.pages() < pages && !batch.is_full() {
+            let Some(used) = self.next_used(&mut evacuation.at, budget) else { return Ok(Walk::Stop) };
+            match (used.found.tag.state, used.rmap) {
+                (BlockState::Movable, RmapEntry::Mapping(at)) => {
+                    match batch.add_block(used.block(), at, sizes)? {
+                        // Continue with the rest of the block.
+                        Planned::Pages(pages) => evacuation.at = used.found.head.offset(pages),
+                        Planned::NoBlock if sizes == Sizes::Large => evacuation.left += 1,
+                        Planned::NoBlock => return Err(self.not_enough_free()),
+                        Planned::Busy(id) => evacuation.wait(RemoveError::Busy { id }),
+                        Planned::Unknown => {
+                            self.look_again(&used, evacuation, RemoveError::Corrupt { at })?
+                        }
+                    }
+                }
+                // Its owner is about to be set.
+                (BlockState::Movable, RmapEntry::None) => evacuation.wait(used.pinned()),
+                (BlockState::Pinned, RmapEntry::Table(at, level)) if sizes == Sizes::Any => {
+                    if !batch.add_table(used.found.head, at, level)? {
+                        self.look_again(&used, evacuation, RemoveError::Corrupt { at })?;
+                    }
+                }
+                (BlockState::Pinned, RmapEntry::Table(..)) => evacuation.left += 1,
+                (BlockState::Pinned, RmapEntry::Reserve) => match batch.reserved_by(used.found.head) {
+                    Some(id) => evacuation.wait(RemoveError::Busy { id }),
+                    None => self.look_again(&used, evacuation, used.pinned())?,
+                },
+                _ => return Err(used.pinned()),
+            }
+        }
+        Ok(Walk::Continue)
+    }
+
+    /// Decides about a block whose descriptor and whose user contradict each other. Both are written under the arena's
+    /// lock, but the walk reads a descriptor without it: when the block has changed meanwhile, the walk visits it again.
+    ///
+    /// # Errors
+    /// `lasting`, when it has not.
+    fn look_again(
+        &self,
+        used: &Used,
+        evacuation: &mut Evacuation,
+        lasting: RemoveError,
+    ) -> Result<(), RemoveError> {
+        let (mut at, mut budget) = (used.found.head, 1);
+        let now = self.next_used(&mut at, &mut budget);
+        if now.is_some_and(|now| now.block() == used.block() && now.rmap == used.rmap) {
+            return Err(lasting);
+        }
+        evacuation.at = used.found.head;
+        Ok(())
+    }
+
     /// Returns the next block in use at or after `at` in isolated memory, and advances `at` to its end. `None` at the
     /// end, or when `budget`, the number of blocks to visit, is used up.
     fn next_used(&self, at: &mut Pfn, budget: &mut u64) -> Option<Used> {
@@ -297,7 +350,7 @@ impl<M: Machine> Memory<M> {
             && let Some((entry, region)) = self.isolated_from(*at)
         {
             let part = PfnRange::new(region.isolated.start.max(*at), region.isolated.end);
-            self.with_region(entry, |_, buddy| {
+            let walked = self.with_region(entry, |_, buddy| {
                 *at = buddy.walk(part, |found| {
                     *budget -= 1;
                     if matches!(found.tag.state, BlockState::Movable | BlockState::Pinned | BlockState::Boot)
@@ -307,7 +360,11 @@ impl<M: Machine> Memory<M> {
                     }
                     if next.is_some() || *budget == 0 { Walk::Stop } else { Walk::Continue }
                 });
-            })?;
+            });
+            if walked.is_none() {
+                // The region is gone.
+                *at = part.end;
+            }
         }
         next
     }

@@ -14,6 +14,7 @@ mod hot_remove;
 mod interleavings;
 mod lock_order;
 mod migrate;
+mod migrate_in_use;
 mod migrate_tables;
 mod offline;
 mod poison;

@@ -134,6 +134,11 @@ impl Entry {
         Entry(self.0 & !PRESENT | MIGRATING)
     }
 
+    /// Makes the leaf that a migration entry was.
+    pub(super) const fn made_present(self) -> Entry {
+        Entry(self.0 & !MIGRATING | PRESENT)
+    }
+
     /// Returns whether the entry is a leaf or a link.
     pub(super) const fn is_present(self) -> bool {
         self.0 & PRESENT != 0

@@ -8,6 +8,7 @@
 //!  flush    one for all leaves                                   an access faults; no CPU accesses the old frame
 //!  (copy)   the caller's                                         an access faults
 //!  end      each entry becomes a leaf of the new frame           the new frame; absent entries are not cached: no flush
+//!  or undo  each entry becomes the leaf that it was              the old frame, which nobody changed
 //! ```
 //!
 //! Invariants: the flush lies between `begin` and the copy, so that no byte is written to the old frame after it is
@@ -109,6 +110,11 @@ impl PageTables {
         change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |part, size, leaf| {
             Entry::leaf(part.phys, size, leaf.rights().unwrap_or(Rights::Data), leaf.caching())
         });
+    }
+
+    /// Makes the migration entries of `pages` the leaves that they were, and leaves present ones alone.
+    pub(crate) fn undo_migration<M: Machine>(&mut self, machine: &M, pages: &PageMove) {
+        change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |_, _, leaf| leaf.made_present());
     }
 
     fn split_below<M: Machine>(

@@ -19,6 +19,7 @@
 //! Neighbours: the tests of every module of this crate; `model` is a machine under load.
 
 pub mod flat;
+pub mod interleave;
 mod memory;
 pub mod model;
 mod tlb;
@@ -302,12 +303,14 @@ unsafe impl Machine for SimMachine {
     }
 
     fn store(&self, at: VirtAddr, value: u64) {
+        interleave::step();
         let (mut state, phys) = self.access(at, Access::Store);
         state.store(phys, value);
     }
 
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
         for page in 0..pages {
+            interleave::step();
             let from = self.access(from.offset(page * PAGE_SIZE), Access::Load).1;
             let (mut state, to) = self.access(to.offset(page * PAGE_SIZE), Access::Store);
             state.memory.copy(from.pfn(), to.pfn());
@@ -315,6 +318,7 @@ unsafe impl Machine for SimMachine {
     }
 
     fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64 {
+        interleave::step();
         let (mut state, phys) = self.access(at, Access::Store);
         let word = state.load(at, phys);
         state.store(phys, word ^ bits);
@@ -322,6 +326,7 @@ unsafe impl Machine for SimMachine {
     }
 
     fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
+        interleave::step();
         let (mut state, phys) = self.access(at, Access::Store);
         let word = state.load(at, phys);
         state.store(phys, word & bits);
@@ -329,6 +334,7 @@ unsafe impl Machine for SimMachine {
     }
 
     fn flush(&self, pages: &[VirtAddr]) {
+        interleave::step();
         let mut state = self.state();
         state.counts.flushes += pages.len() as u64;
         state.counts.requests += 1;
@@ -336,6 +342,7 @@ unsafe impl Machine for SimMachine {
     }
 
     fn flush_all(&self) {
+        interleave::step();
         let mut state = self.state();
         state.counts.full_flushes += 1;
         state.counts.requests += 1;
@@ -347,6 +354,7 @@ unsafe impl Machine for SimMachine {
     }
 
     fn fence_all(&self) {
+        interleave::step();
         self.state().counts.requests += 1;
         fence(Ordering::SeqCst);
     }

@@ -1,16 +1,15 @@
-//! Migrating a block or a page table of a live allocation out of isolated memory. Corresponds to Linux
-//! `mm/migrate.c`.
+//! Adding a block or a page table of a live allocation, in isolated memory, to a batch that migrates it. Corresponds to
+//! Linux `mm/migrate.c`.
 //!
 //! ```text
 //!  block in isolated memory     1 allocate a block elsewhere, of the same order or a lower one (then split this one)
 //!       |                       2 split leaves that are not congruent with the new block
-//!       |  virt -> old          3 copy
-//!       v  virt -> new          4 replace the leaves, flush
-//!  block elsewhere              5 free the old one: into isolated memory, so it cannot be allocated
+//!       |  virt -> old          3 copy, and change the leaves, with the rest of the batch (`batch`)
+//!       v  virt -> new          4 free the old one: into isolated memory, so it cannot be allocated
+//!  block elsewhere
 //! ```
 //!
 //! Invariants:
-//! * The arena's lock excludes fill, verify, grow and free, so nothing is written between the copy and the flush.
 //! * All allocations happen before step 3, so that an error leaves the mapping unchanged.
 //! * The rmap of the new block is set before the old block is freed.
 //!
@@ -22,14 +21,13 @@
 use core::fmt;
 
 use crate::addr::{Block, Order, PAGE_SIZE, Pfn, VirtAddr};
-use crate::address_space::direct;
 use crate::descriptor::Mobility;
+use crate::fault_injection::Step;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::{
-    FlushBatch, FrameSource, LeafSize, Level, NewTables, PageMove, PageTables, ReplaceError,
-};
-use crate::vmalloc::{AllocationId, AllocationState, Area, FrameProvider, Shape, VmallocArena};
+use crate::page_table::{FlushBatch, FrameSource, LeafSize, Level, NewTables, PageMove, ReplaceError};
+use crate::vmalloc::batch::{Batch, Part};
+use crate::vmalloc::{AllocationId, AllocationState, Area, AreaTree, FrameProvider, Shape, VmallocArena};
 
 /// The order of a block mapped by one 2 MiB leaf.
 const LARGE: Order = Order(9);
@@ -47,15 +45,17 @@ pub(crate) enum MappedBy {
     Unknown,
 }
 
-/// The result of migrating a block.
+/// The result of adding a block to a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Migrated {
-    /// This many frames, from the head, were migrated and freed.
+pub(crate) enum Planned {
+    /// This many frames, from the head, migrate with the batch.
     Pages(u64),
     /// None: no free block is large enough.
     NoBlock,
     /// None: the allocation is busy.
     Busy(AllocationId),
+    /// None: no allocation maps the block at this address.
+    Unknown,
 }
 
 /// The sizes of the target blocks.
@@ -107,6 +107,11 @@ pub(crate) enum MigrateError {
         /// The mapping's address.
         at: VirtAddr,
     },
+    /// A fault was injected at the step.
+    Injected {
+        /// The step.
+        step: Step,
+    },
 }
 
 /// A [`FrameSource`] for the page tables that replace split leaves.
@@ -134,70 +139,71 @@ impl VmallocArena {
 
     /// Returns the growing allocation that holds `frame` in its table reserve.
     pub(crate) fn reserved_by(&self, frame: Pfn) -> Option<AllocationId> {
-        let areas = self.areas.lock();
-        let area = areas.list.iter().find(|area| area.pending.reserve.contains(&frame))?;
+        self.areas.lock().reserved_by(frame)
+    }
+}
+
+impl AreaTree {
+    /// Returns the growing allocation that holds `frame` in its table reserve.
+    fn reserved_by(&self, frame: Pfn) -> Option<AllocationId> {
+        let area = self.list.iter().find(|area| area.pending.reserve.contains(&frame))?;
         Some(area.allocation.id)
     }
+}
 
-    /// Migrates the movable `block`, mapped at `at`, or its first part: about `most` frames at most, but not less than
-    /// 2 MiB of a large block.
+impl<M: Machine> Batch<'_, M> {
+    /// Returns the growing allocation that holds `frame` in its table reserve.
+    pub(crate) fn reserved_by(&self, frame: Pfn) -> Option<AllocationId> {
+        self.areas.reserved_by(frame)
+    }
+
+    /// Adds the movable `block`, mapped at `at`, or its first 2 MiB.
     ///
     /// # Errors
     /// When frames for tables run out, or the page tables contradict the rmap; the block stays in place then.
-    pub(crate) fn migrate<M: Machine>(
-        &self,
-        memory: &Memory<M>,
+    pub(crate) fn add_block(
+        &mut self,
         block: Block,
         at: VirtAddr,
-        most: u64,
         sizes: Sizes,
-    ) -> Result<Migrated, MigrateError> {
-        let mut areas = self.areas.lock();
-        let area = areas.holding(at).ok_or(MigrateError::Corrupt { at })?;
+    ) -> Result<Planned, MigrateError> {
+        let memory = self.memory;
+        let Some(area) = self.areas.holding(at) else { return Ok(Planned::Unknown) };
         match mapping_of(memory, area, block, at) {
             MappedBy::Scattered(size) if sizes == Sizes::Any || size > LeafSize::K4 => {}
-            MappedBy::Scattered(_) => return Ok(Migrated::NoBlock),
-            MappedBy::Contiguous => return Ok(Migrated::Busy(area.allocation.id)),
-            MappedBy::Busy(id) => return Ok(Migrated::Busy(id)),
-            MappedBy::Unknown => return Err(MigrateError::Corrupt { at }),
+            MappedBy::Scattered(_) => return Ok(Planned::NoBlock),
+            MappedBy::Contiguous => return Ok(Planned::Busy(area.allocation.id)),
+            MappedBy::Busy(id) => return Ok(Planned::Busy(id)),
+            MappedBy::Unknown => return Ok(Planned::Unknown),
         }
-        let wanted = Order(most.max(1).ilog2() as u8).max(LARGE).min(block.order);
-        let Some(new) = alloc_target(memory, block, wanted, sizes) else { return Ok(Migrated::NoBlock) };
-        let pages = new.order.pages();
+        let wanted = LARGE.min(block.order);
+        let Some(new) = alloc_target(memory, block, wanted, sizes) else { return Ok(Planned::NoBlock) };
         memory.split_allocated(block.head, new.order);
         memory.set_owner(new.head, at);
-        let moved = remap(memory, at, block.head, new.head, pages);
-        memory.free_owned(if moved.is_ok() { block.head } else { new.head });
-        moved.map(|()| Migrated::Pages(pages))
+        let pages = PageMove { at, old: block.head, new: new.head, pages: new.order.pages() };
+        if let Err(error) = split_leaves(memory, &pages, &mut self.flush) {
+            memory.free_owned(new.head);
+            return Err(error);
+        }
+        self.push(pages, Part::Block);
+        Ok(Planned::Pages(pages.pages))
     }
 
-    /// Migrates the page table in `frame`, the table of `level` for `at`.
+    /// Adds the page table in `frame`, the table of `level` for `at`. Returns whether it is that table.
     ///
     /// # Errors
-    /// When no frame is free, or `frame` is not that table.
-    pub(crate) fn migrate_table<M: Machine>(
-        &self,
-        memory: &Memory<M>,
-        frame: Pfn,
-        at: VirtAddr,
-        level: Level,
-    ) -> Result<(), MigrateError> {
-        // Excludes other edits of the window's tables.
-        let _areas = self.areas.lock();
+    /// When no frame is free.
+    pub(crate) fn add_table(&mut self, frame: Pfn, at: VirtAddr, level: Level) -> Result<bool, MigrateError> {
+        let memory = self.memory;
         let linked =
             memory.with_tables(|tables, machine| tables.removable_table(machine, at, level)).flatten();
         if linked != Some(frame) {
-            return Err(MigrateError::Corrupt { at });
+            return Ok(false);
         }
-        let Some(new) = memory.alloc_table() else { return Err(no_tables(memory)) };
+        let new = memory.alloc_table().ok_or_else(|| no_tables(memory))?;
         memory.set_table_owner(new, at, level);
-        memory.with_tables(|tables, machine| {
-            let mut flush = FlushBatch::new();
-            tables.hand_over(machine, at, level, new, &mut flush);
-            flush.run(machine);
-        });
-        memory.free_table(frame);
-        Ok(())
+        self.push(PageMove { at, old: frame, new, pages: 1 }, Part::Table(level));
+        Ok(true)
     }
 }
 
@@ -237,26 +243,6 @@ fn alloc_target<M: Machine>(memory: &Memory<M>, old: Block, wanted: Order, sizes
     }
     let near = memory.allocate_up_to(wanted, node, Mobility::Movable);
     near.or_else(|| memory.allocate_up_to(wanted, None, Mobility::Movable))
-}
-
-/// Copies `pages` frames from `old` to `new` and remaps the pages at `at` to the copy.
-pub(super) fn remap<M: Machine>(
-    memory: &Memory<M>,
-    at: VirtAddr,
-    old: Pfn,
-    new: Pfn,
-    pages: u64,
-) -> Result<(), MigrateError> {
-    let corrupt = MigrateError::Corrupt { at };
-    let pages = PageMove { at, old, new, pages };
-    let mut flush = FlushBatch::new();
-    split_leaves(memory, &pages, &mut flush)?;
-    let begin = |tables: &mut PageTables, machine: &M| tables.begin_migration(machine, &pages, &mut flush);
-    memory.with_tables(begin).and_then(Result::ok).ok_or(corrupt)?;
-    flush.run(memory.machine());
-    memory.machine().copy_pages(direct(old.start()), direct(new.start()), pages.pages);
-    memory.with_tables(|tables, machine| tables.end_migration(machine, &pages));
-    Ok(())
 }
 
 /// Splits the leaves of `pages` that cannot map the new frames with their size.

@@ -18,9 +18,10 @@ use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use crate::layout::LARGE_PAGES;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::{FlushBatch, LeafSize, PageMove};
-use crate::vmalloc::migrate::{MigrateError, NoRun, remap, split_leaves};
-use crate::vmalloc::{AllocationState, Area, FrameProvider, Shape, VmallocArena};
+use crate::page_table::{LeafSize, PageMove};
+use crate::vmalloc::batch::{Batch, Part};
+use crate::vmalloc::migrate::{MigrateError, NoRun, split_leaves};
+use crate::vmalloc::{Allocation, AllocationState, Area, FrameProvider, Shape, VmallocArena};
 
 /// The migration of a contiguous allocation.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,7 @@ pub(super) struct Migration {
     old: Pfn,
     /// The first frame of the new run.
     pub(super) new: Pfn,
-    /// Pages, from the first, that map the new run.
+    /// Pages, from the first, that map the new run, or will when the batch in the making has run.
     moved: u64,
     /// Pages, from the first, whose old blocks are freed.
     freed: u64,
@@ -53,48 +54,16 @@ impl VmallocArena {
         memory: &Memory<M>,
         isolated: &dyn Fn(PfnRange) -> bool,
     ) -> Result<u64, MigrateError> {
-        let mut areas = self.areas.lock();
-        let mut tables = 0;
-        let mut failed = None;
-        for area in areas.list.iter_mut().filter(|area| area.is_migratable_run()) {
-            if let Some(Migration { new, .. }) = area.migration {
-                // An earlier survey began this migration. If its target is isolated by now, finish it first, then
-                // migrate again.
-                if !isolated(PfnRange::of(new, area.allocation.pages)) {
-                    continue;
-                }
-                cancel_untouched(memory, area);
-                if let Err(error) = finish_migration(memory, area) {
-                    failed = Some(error);
-                    break;
-                }
-            }
-            let start = area.allocation.start;
-            let Some(old) = memory.with_tables(|tables, machine| tables.translate(machine, start)).flatten()
-            else {
-                failed = Some(MigrateError::Corrupt { at: start });
+        let mut batch = self.batch(memory);
+        let (mut tables, mut result) = (0, Ok(()));
+        for number in 0..batch.areas.list.len() {
+            result = batch.reserve_run(number, isolated).map(|needed| tables += needed);
+            if result.is_err() {
+                batch.cancel_untouched();
                 break;
-            };
-            let old = PfnRange::of(old.phys.pfn(), area.allocation.pages);
-            if !isolated(old) {
-                continue;
-            }
-            let Some(new) = memory.allocate_run_like(old, start) else {
-                let (id, pages) = (area.allocation.id, old.pages());
-                failed = Some(MigrateError::NoRun(NoRun { id, pages, longest: memory.longest_run(pages) }));
-                break;
-            };
-            tables += tables_of_splits(memory, area, new.start);
-            each_block(memory, new, |head, into| memory.set_owner(head, start.offset(into * PAGE_SIZE)));
-            area.migration = Some(Migration { old: old.start, new: new.start, moved: 0, freed: 0 });
-        }
-        match failed {
-            None => Ok(tables),
-            Some(error) => {
-                areas.list.iter_mut().for_each(|area| cancel_untouched(memory, area));
-                Err(error)
             }
         }
+        result.map(|()| tables)
     }
 
     /// Migrates about `most` pages of the allocations that [`VmallocArena::reserve_runs`] found. Returns the number of
@@ -107,24 +76,130 @@ impl VmallocArena {
         memory: &Memory<M>,
         most: u64,
     ) -> Result<u64, MigrateError> {
-        let mut areas = self.areas.lock();
         let mut moved = 0;
-        for area in &mut areas.list {
-            while moved < most && area.migration.is_some() {
-                moved += migrate_piece(memory, area, most - moved)?;
+        while moved < most {
+            let mut batch = self.batch(memory);
+            while batch.pages() < most - moved && !batch.is_full() {
+                let next = batch.areas.list.iter().position(Area::has_pages_left);
+                let Some(number) = next else { break };
+                batch.add_piece(number, most - moved - batch.pages())?;
             }
+            let pages = batch.run()?.pages;
+            if pages == 0 {
+                break;
+            }
+            moved += pages;
         }
         Ok(moved)
     }
 
     /// Ends the migrations of [`VmallocArena::reserve_runs`]: finishes those that have begun, frees the runs of the others.
     pub(crate) fn finish_migrations<M: Machine>(&self, memory: &Memory<M>) {
-        let mut areas = self.areas.lock();
-        for area in &mut areas.list {
-            cancel_untouched(memory, area);
+        let mut batch = self.batch(memory);
+        batch.cancel_untouched();
+        for number in 0..batch.areas.list.len() {
             // On an error the migration stays half done; the next evacuation continues it (`reserve_runs`).
-            let _ = finish_migration(memory, area);
+            let _ = batch.finish_migration(number);
         }
+    }
+}
+
+impl<M: Machine> Batch<'_, M> {
+    /// Allocates a new run for an area if it is a contiguous allocation that overlaps isolated memory. Returns the number
+    /// of page tables that splitting its leaves will need.
+    fn reserve_run(
+        &mut self,
+        number: usize,
+        isolated: &dyn Fn(PfnRange) -> bool,
+    ) -> Result<u64, MigrateError> {
+        let memory = self.memory;
+        let Some(area) = self.migratable_run(number) else { return Ok(0) };
+        if let Some(Migration { new, .. }) = area.migration {
+            // An earlier survey began this migration. If its target is isolated by now, finish it first, then
+            // migrate again.
+            if !isolated(PfnRange::of(new, area.allocation.pages)) {
+                return Ok(0);
+            }
+            cancel_untouched(memory, area);
+            self.finish_migration(number)?;
+        }
+        let Some(area) = self.migratable_run(number) else { return Ok(0) };
+        let start = area.allocation.start;
+        let found = memory.with_tables(|tables, machine| tables.translate(machine, start)).flatten();
+        let found = found.ok_or(MigrateError::Corrupt { at: start })?;
+        let old = PfnRange::of(found.phys.pfn(), area.allocation.pages);
+        if !isolated(old) {
+            return Ok(0);
+        }
+        let Some(new) = memory.allocate_run_like(old, start) else {
+            let (id, pages) = (area.allocation.id, old.pages());
+            return Err(MigrateError::NoRun(NoRun { id, pages, longest: memory.longest_run(pages) }));
+        };
+        let tables = tables_of_splits(memory, area, new.start);
+        each_block(memory, new, |head, into| memory.set_owner(head, start.offset(into * PAGE_SIZE)));
+        area.migration = Some(Migration { old: old.start, new: new.start, moved: 0, freed: 0 });
+        Ok(tables)
+    }
+
+    fn migratable_run(&mut self, number: usize) -> Option<&mut Area> {
+        self.areas.list.get_mut(number).filter(|area| area.is_migratable_run())
+    }
+
+    /// Frees the new runs that no page maps yet.
+    fn cancel_untouched(&mut self) {
+        let memory = self.memory;
+        self.areas.list.iter_mut().for_each(|area| cancel_untouched(memory, area));
+    }
+
+    /// Migrates all remaining pages of an area whose migration has begun.
+    fn finish_migration(&mut self, number: usize) -> Result<(), MigrateError> {
+        while self.areas.list.get(number).is_some_and(Area::has_pages_left) {
+            self.add_piece(number, u64::MAX)?;
+            if self.is_full() || !self.areas.list.get(number).is_some_and(Area::has_pages_left) {
+                self.run()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the next piece of an area's migration, about `most` pages and at most 2 MiB: a whole 2 MiB leaf if there is
+    /// one. Splits the leaves that are not congruent with the new run before the first piece, so that no later piece can
+    /// run out of table frames.
+    fn add_piece(&mut self, number: usize, most: u64) -> Result<(), MigrateError> {
+        let Some(area) = self.areas.list.get_mut(number) else { return Ok(()) };
+        let Some(migration) = &mut area.migration else { return Ok(()) };
+        let Migration { old, new, moved, .. } = *migration;
+        let Allocation { start, pages, .. } = area.allocation;
+        if moved == 0 {
+            split_leaves(self.memory, &PageMove { at: start, old, new, pages }, &mut self.flush)?;
+        }
+        let at = start.offset(moved * PAGE_SIZE);
+        let left = pages - moved;
+        let into = (at.0 >> PAGE_SHIFT) % LARGE_PAGES;
+        let whole_leaf = into == 0 && left >= LARGE_PAGES;
+        let pages = if whole_leaf { LARGE_PAGES } else { most.min(left).min(LARGE_PAGES - into) };
+        migration.moved += pages;
+        self.push(PageMove { at, old: old.offset(moved), new: new.offset(moved), pages }, Part::Piece);
+        Ok(())
+    }
+
+    /// Frees the blocks of the old run that a piece has left. Or takes the piece back when it has not migrated.
+    pub(super) fn end_piece(&mut self, pages: &PageMove, migrated: bool) {
+        let memory = self.memory;
+        let Some(area) = self.areas.holding(pages.at) else { return };
+        let Some(migration) = &mut area.migration else { return };
+        if !migrated {
+            migration.moved -= pages.pages;
+            return;
+        }
+        while migration.freed < migration.moved
+            && let Some(block) = memory.block_at(migration.old.offset(migration.freed))
+            && migration.freed + block.order.pages() <= migration.moved
+        {
+            migration.freed += block.order.pages();
+            memory.free_owned(block.head);
+        }
+        area.migration.take_if(|migration| migration.moved >= area.allocation.pages);
     }
 }
 
@@ -132,6 +207,11 @@ impl Area {
     /// Returns whether this is a contiguous allocation that is ready.
     fn is_migratable_run(&self) -> bool {
         self.shape == Shape::Contiguous && self.allocation.state == AllocationState::Ready
+    }
+
+    /// Returns whether it is migrating and has pages that were not added to a batch yet.
+    fn has_pages_left(&self) -> bool {
+        self.migration.is_some_and(|migration| migration.moved < self.allocation.pages)
     }
 }
 
@@ -144,54 +224,12 @@ pub(super) fn free<P: FrameProvider>(provider: &P, area: &mut Area) {
     }
 }
 
-/// Migrates all remaining pages of a migration that has begun.
-fn finish_migration<M: Machine>(memory: &Memory<M>, area: &mut Area) -> Result<(), MigrateError> {
-    while area.migration.is_some() {
-        migrate_piece(memory, area, u64::MAX)?;
-    }
-    Ok(())
-}
-
 /// Frees the new run if no page maps it yet.
 fn cancel_untouched<M: Machine>(memory: &Memory<M>, area: &mut Area) {
     if let Some(Migration { new, moved: 0, .. }) = area.migration {
         area.migration = None;
         each_block(memory, PfnRange::of(new, area.allocation.pages), |head, _| memory.free_owned(head));
     }
-}
-
-/// Migrates the next piece of about `most` pages: whole 2 MiB leaves where there are any. Splits the leaves that are
-/// not congruent with the new run before the first piece, so that no later piece can run out of table frames.
-fn migrate_piece<M: Machine>(memory: &Memory<M>, area: &mut Area, most: u64) -> Result<u64, MigrateError> {
-    let Some(mut migration) = area.migration else { return Ok(0) };
-    if migration.moved == 0 {
-        let (at, pages) = (area.allocation.start, area.allocation.pages);
-        let mut flush = FlushBatch::new();
-        let all = PageMove { at, old: migration.old, new: migration.new, pages };
-        let split = split_leaves(memory, &all, &mut flush);
-        flush.run(memory.machine());
-        split?;
-    }
-    let at = area.page(migration.moved);
-    let left = area.allocation.pages - migration.moved;
-    let into = (at.0 >> PAGE_SHIFT) % LARGE_PAGES;
-    let pages = if into > 0 || left < LARGE_PAGES {
-        most.min(left).min(LARGE_PAGES - into)
-    } else {
-        most.min(left).max(LARGE_PAGES) / LARGE_PAGES * LARGE_PAGES
-    };
-    let (old, new) = (migration.old.offset(migration.moved), migration.new.offset(migration.moved));
-    remap(memory, at, old, new, pages)?;
-    migration.moved += pages;
-    while migration.freed < migration.moved
-        && let Some(block) = memory.block_at(migration.old.offset(migration.freed))
-        && migration.freed + block.order.pages() <= migration.moved
-    {
-        migration.freed += block.order.pages();
-        memory.free_owned(block.head);
-    }
-    area.migration = (migration.moved < area.allocation.pages).then_some(migration);
-    Ok(pages)
 }
 
 /// Counts the page tables that `area` needs for the leaves that must be split when it migrates to `new`.

@@ -22,6 +22,7 @@
 //! Neighbours: `provider` connects to the buddy allocators, `page_table` maps.
 
 mod alloc;
+mod batch;
 mod free;
 mod migrate;
 mod migrate_contiguous;
@@ -44,8 +45,10 @@ use crate::page_table::MapError;
 
 pub use alloc::AllocationBuilder;
 use alloc::Pending;
+pub(crate) use batch::Batch;
+use batch::Moves;
 pub use migrate::NoRun;
-pub(crate) use migrate::{MappedBy, MigrateError, Migrated, Sizes};
+pub(crate) use migrate::{MappedBy, MigrateError, Planned, Sizes};
 use migrate_contiguous::Migration;
 pub use pattern::{BadWord, Verified};
 pub(crate) use provider::FrameProvider;
@@ -266,6 +269,8 @@ impl Area {
 struct AreaTree {
     next: u64,
     list: ArrayVec<Area, MAX_ALLOCATIONS>,
+    /// What migrates together; empty unless a batch is in the making.
+    moves: Moves,
 }
 
 /// The ALLOC window's areas and their lock. See the module's documentation.
@@ -283,7 +288,12 @@ impl Default for VmallocArena {
 impl VmallocArena {
     /// Creates an arena without allocations.
     pub const fn new() -> VmallocArena {
-        VmallocArena { areas: Mutex::new(Rank::Vmalloc, AreaTree { next: 1, list: ArrayVec::new_const() }) }
+        VmallocArena {
+            areas: Mutex::new(
+                Rank::Vmalloc,
+                AreaTree { next: 1, list: ArrayVec::new_const(), moves: Moves::new_const() },
+            ),
+        }
     }
 
     /// Runs `work` with the lock held.

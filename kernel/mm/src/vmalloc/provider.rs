@@ -5,7 +5,7 @@
 use core::sync::atomic::Ordering;
 
 use crate::addr::{Block, NodeId, Order, Pfn, PfnRange, VirtAddr};
-use crate::descriptor::{Mobility, Page};
+use crate::descriptor::Mobility;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FrameSource, Level, PageTables};
@@ -85,14 +85,14 @@ impl<M: Machine> FrameProvider for Memory<M> {
     }
 
     fn alloc_table(&self) -> Option<Pfn> {
-        let block = self.allocate_block(Order(0), None, Mobility::Pinned)?;
+        let block = self.allocate_reserve()?;
         self.page_tables.fetch_add(1, Ordering::Relaxed);
-        Page::of(&self.machine, block.head).set_rmap(RmapEntry::Reserve.encode());
         Some(block.head)
     }
 
     fn set_table_owner(&self, frame: Pfn, at: VirtAddr, level: Level) {
-        Page::of(&self.machine, frame).set_rmap(RmapEntry::Table(at, level).encode());
+        // The frame may be gone by a surprise removal.
+        let _ = self.set_rmap(frame, RmapEntry::Table(at, level));
     }
 
     fn free_table(&self, frame: Pfn) {

@@ -19,7 +19,7 @@ pub static COMMAND: Command = Command {
     operand_help: &[
         (
             "STEP",
-            "Of an add: check, direct-map, vmemmap, region, online. Of a removal: isolate, migrate, hand-over, unmap-vmemmap, unmap-direct-map, remove.",
+            "Of an add: check, direct-map, vmemmap, region, online. Of a removal: isolate, migrate, copy, hand-over, unmap-vmemmap, unmap-direct-map, remove.",
         ),
         ("N", "The number of failures, 1 by default. 0 cancels."),
     ],

@@ -5,13 +5,17 @@ use std::vec::Vec;
 use super::hot_remove::insert;
 use super::migrate::{DIMM, allocate};
 use super::*;
+use crate::addr::PAGE_SIZE;
 use crate::info::{DeviceId, Policy};
+use crate::machine::CpuNr;
+use crate::sim::run_as;
 use crate::vmalloc::{Progress, Shape, VmallocArena};
 
 /// Proves that after a page table migrated no CPU uses the old one, even when no block migrates: the old frame may hold
 /// anything. Fails when a cached entry or a link still refers to it.
 #[test]
 fn a_migrated_page_table_is_flushed() {
+    let other = CpuNr::new(1).unwrap();
     let (memory, arena) = (booted(Support::No), VmallocArena::new());
     // The movable zone holds no tables and boot memory is exhausted, so the tables are in `DIMM`.
     memory.set_policy(Policy::Online(Zone::Movable));
@@ -24,17 +28,21 @@ fn a_migrated_page_table_is_flushed() {
             boot.push(block);
         }
     }
-    allocate(&memory, &arena, 300, Some(8), Mobility::Movable, Shape::Scattered).unwrap();
+    let one = allocate(&memory, &arena, 300, Some(8), Mobility::Movable, Shape::Scattered).unwrap();
     boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
     let usable = memory.resource(memory.resource_of(DIMM.start).unwrap()).unwrap().usable_start;
     let in_dimm = |pfn: &Pfn| usable <= *pfn && *pfn < DIMM.end;
     let tables: Vec<Pfn> = memory.machine().tables().into_iter().filter(in_dimm).collect();
     assert_eq!(tables.len(), 2);
     assert_contents(&memory, &arena);
+    let first_word = |page: u64| memory.machine().try_load(one.start.offset(page * PAGE_SIZE));
+    // Another CPU has a link to each table in its cache, and the leaf of the first page.
+    run_as(other, || first_word(0)).unwrap();
     let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
     while memory.remove_step(&arena, &mut removal, 64, &|| 0).unwrap() == Progress::More {}
     assert_eq!(removal.stats().tables_moved, 2);
     tables.iter().for_each(|&pfn| memory.machine().junk(PfnRange::of(pfn, 1)));
+    assert_eq!(run_as(other, || first_word(1)), first_word(1));
     arena.fill(&memory, arena.next_after(None).unwrap().id, 0, 300).unwrap();
     assert_contents(&memory, &arena);
     memory.finish_remove(&arena, removal, &|| 0).unwrap();

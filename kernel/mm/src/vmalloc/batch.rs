@@ -1,0 +1,202 @@
+//! Migrating in batches: many blocks, pieces of contiguous allocations and page tables with one request to the other CPUs,
+//! which go on reading and writing what migrates.
+//!
+//! ```text
+//!  add      a target block or table for each; split leaves          nothing is seen yet     dropped: targets are freed
+//!  run  1   publish the addresses (`fault`)
+//!       2   leaves become migration entries; tables are copied, and the copies linked
+//!       3   flush                                                    an access faults and is tried again
+//!       4   copy                                                     failed: the leaves are as they were
+//!       5   leaves map the new frames
+//!       6   withdraw the addresses; free the old blocks and tables
+//! ```
+//!
+//! Invariants:
+//! * The arena's lock is held from the first `add` to the end of `run`, so nobody else maps, unmaps, fills, verifies or
+//!   frees there, and no other batch runs.
+//! * All allocations happen before step 1, so that a shortage changes nothing.
+//! * Nothing is freed before the flush: until then a CPU may write to an old block and walk an old table.
+//! * Nothing is copied before the flush, so that no byte is written to an old block after it is copied.
+//! * A batch is full at [`FULL`] frames; the last one added may exceed it. So other CPUs wait for the copy of fewer than
+//!   two times [`FULL`] frames, and [`FULL`] frames cost at most one request.
+//!
+//! Neighbours: `migrate` adds blocks and tables, `migrate_contiguous` pieces; `page_table` changes the leaves.
+
+use arrayvec::ArrayVec;
+use carapace_lock::MutexGuard;
+
+use crate::addr::{PAGE_SIZE, VirtAddr};
+use crate::address_space::direct;
+use crate::fault_injection::Step;
+use crate::machine::Machine;
+use crate::memory::Memory;
+use crate::page_table::{FlushBatch, Level, PageMove};
+use crate::vmalloc::migrate::MigrateError;
+use crate::vmalloc::{AreaTree, FrameProvider, VmallocArena};
+
+/// The frames of a full batch.
+pub(crate) const FULL: u64 = 512;
+
+/// What migrates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A block of a scattered allocation.
+    Block,
+    /// A piece of a contiguous allocation.
+    Piece,
+    /// A page table of the window.
+    Table(Level),
+}
+
+/// A part of a batch. For a table, `pages` is its frame, and an address that it maps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Move {
+    pages: PageMove,
+    part: Part,
+}
+
+/// What was migrated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Frames, those of page tables included.
+    pub(crate) pages: u64,
+    /// Page tables.
+    pub(crate) tables: u64,
+}
+
+/// The parts of a batch, each of at least one frame. They are kept with the areas, because a stack is too small.
+pub(super) type Moves = ArrayVec<Move, { FULL as usize }>;
+
+/// A batch in the making. It holds the arena's lock.
+#[must_use = "what was added migrates when it is run"]
+pub(crate) struct Batch<'a, M: Machine> {
+    pub(super) memory: &'a Memory<M>,
+    pub(super) areas: MutexGuard<'a, AreaTree>,
+    /// Leaves that were split.
+    pub(super) flush: FlushBatch,
+    pages: u64,
+}
+
+impl VmallocArena {
+    /// Begins a batch.
+    pub(crate) fn batch<'a, M: Machine>(&'a self, memory: &'a Memory<M>) -> Batch<'a, M> {
+        Batch { memory, areas: self.areas.lock(), flush: FlushBatch::new(), pages: 0 }
+    }
+}
+
+impl<M: Machine> Batch<'_, M> {
+    /// Returns the number of frames added.
+    pub(crate) const fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// Returns whether nothing more may be added.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.pages >= FULL
+    }
+
+    /// Adds a part, whose target is allocated.
+    pub(super) fn push(&mut self, pages: PageMove, part: Part) {
+        let added = self.areas.moves.try_push(Move { pages, part });
+        debug_assert!(added.is_ok(), "a full batch gets no more parts");
+        self.pages += pages.pages;
+    }
+
+    /// Migrates what was added, and frees the old blocks and tables. The batch is empty then.
+    ///
+    /// # Errors
+    /// [`MigrateError::Corrupt`] when a page does not map its block, [`MigrateError::Injected`]. Every page maps its old
+    /// frame then, and the targets are free.
+    pub(crate) fn run(&mut self) -> Result<Moved, MigrateError> {
+        let Batch { memory, areas, flush, .. } = self;
+        let (moves, machine) = (&areas.moves, &memory.machine);
+        if moves.is_empty() {
+            return Ok(Moved::default());
+        }
+        let tables = moves.iter().filter(|one| one.is_table()).count() as u64;
+        let moved = Moved { pages: self.pages, tables };
+        let (start, end) = bounds(moves);
+        memory.migrating.begin(machine.cpu(), start, end);
+        let begun = begin(memory, moves, flush);
+        flush.run(machine);
+        let copied = begun.and_then(|()| copy(memory, moves));
+        memory.with_tables(|tables, machine| {
+            for one in moves.iter().filter(|one| !one.is_table()) {
+                match copied {
+                    Ok(()) => tables.end_migration(machine, &one.pages),
+                    Err(_) => tables.undo_migration(machine, &one.pages),
+                }
+            }
+        });
+        memory.migrating.end();
+        self.free(copied.is_ok(), begun.is_ok());
+        copied.map(|()| moved)
+    }
+
+    /// Empties the batch: frees the old frames of what migrated, and the targets of the rest.
+    fn free(&mut self, pages_migrated: bool, tables_migrated: bool) {
+        for number in 0..self.areas.moves.len() {
+            let Some(&Move { pages, part }) = self.areas.moves.get(number) else { break };
+            match part {
+                Part::Block => self.memory.free_owned(if pages_migrated { pages.old } else { pages.new }),
+                Part::Table(_) => self.memory.free_table(if tables_migrated { pages.old } else { pages.new }),
+                Part::Piece => self.end_piece(&pages, pages_migrated),
+            }
+        }
+        self.areas.moves.clear();
+        self.pages = 0;
+    }
+}
+
+impl<M: Machine> Drop for Batch<'_, M> {
+    /// Gives up what was added and not run.
+    fn drop(&mut self) {
+        self.free(false, false);
+        self.flush.run(&self.memory.machine);
+    }
+}
+
+impl Move {
+    fn is_table(&self) -> bool {
+        matches!(self.part, Part::Table(_))
+    }
+}
+
+/// Returns the lowest address of the pages that migrate and the one behind the highest. Tables do not count, since their
+/// entries stay present.
+fn bounds(moves: &Moves) -> (VirtAddr, VirtAddr) {
+    let pages = || moves.iter().filter(|one| !one.is_table()).map(|one| one.pages);
+    let start = pages().map(|pages| pages.at).min();
+    let end = pages().map(|pages| pages.at.offset(pages.pages * PAGE_SIZE)).max();
+    start.zip(end).unwrap_or((VirtAddr(0), VirtAddr(0)))
+}
+
+/// Makes the leaves migration entries, then hands over the tables. After an error no table is handed over.
+fn begin<M: Machine>(memory: &Memory<M>, moves: &Moves, flush: &mut FlushBatch) -> Result<(), MigrateError> {
+    let begun = memory.with_tables(|tables, machine| {
+        for Move { pages, part } in moves {
+            let right = match part {
+                Part::Table(level) => tables.removable_table(machine, pages.at, *level) == Some(pages.old),
+                Part::Block | Part::Piece => tables.begin_migration(machine, pages, flush).is_ok(),
+            };
+            if !right {
+                return Err(MigrateError::Corrupt { at: pages.at });
+            }
+        }
+        for Move { pages, part } in moves {
+            if let Part::Table(level) = part {
+                tables.hand_over(machine, pages.at, *level, pages.new, flush);
+            }
+        }
+        Ok(())
+    });
+    begun.unwrap_or(Err(MigrateError::NotStarted))
+}
+
+/// Copies the pages.
+fn copy<M: Machine>(memory: &Memory<M>, moves: &Moves) -> Result<(), MigrateError> {
+    for PageMove { old, new, pages, .. } in moves.iter().filter(|one| !one.is_table()).map(|one| one.pages) {
+        memory.machine.copy_pages(direct(old.start()), direct(new.start()), pages);
+    }
+    memory.should_fail(Step::Copy).map_err(|step| MigrateError::Injected { step })
+}
