@@ -14,7 +14,7 @@ const LOW: u64 = 0xe_0000;
 const LOW_BYTES: u64 = 0x2_0000;
 /// OVMF puts it into the memory that it takes from the top.
 const HIGH_BYTES: u64 = 32 << 20;
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Where Debian and others install OVMF as one file.
 const OVMF_PLACES: [&str; 3] =
@@ -75,7 +75,7 @@ pub fn capture(firmware: Firmware, machine: &str, slots: usize) -> Vec<Vec<u8>> 
             return tables;
         }
         seen = tables;
-        assert!(started.elapsed() < PATIENCE, "{firmware:?} made no tables");
+        assert!(started.elapsed() < TIMEOUT, "{firmware:?} made no tables");
         std::thread::sleep(Duration::from_millis(500));
     }
 }
@@ -112,7 +112,7 @@ impl Machine {
         let stream = loop {
             match UnixStream::connect(&socket) {
                 Ok(stream) => break stream,
-                Err(error) => assert!(started.elapsed() < PATIENCE, "no monitor: {error}"),
+                Err(error) => assert!(started.elapsed() < TIMEOUT, "no monitor: {error}"),
             }
             std::thread::sleep(Duration::from_millis(20));
         };

@@ -44,7 +44,7 @@ fn taken_and_given_back() {
     guest.assert_sound();
 }
 
-/// Proves what the proposal is for: all 252 MiB of a fresh DIMM of 256 MiB can be had as one run.
+/// Proves the proposal's main claim: all 252 MiB of a fresh DIMM of 256 MiB can be allocated as one run.
 #[test]
 fn whole_dimm_in_one_run() {
     let mut guest = Plan::new(Machine::Q35).boot();
@@ -81,7 +81,7 @@ fn plugged_into_a_full_machine() {
     guest.assert_sound();
 }
 
-/// Proves that what cannot be had is refused with a reason and changes nothing.
+/// Proves that an allocation that cannot succeed is refused with a reason and changes nothing.
 #[test]
 fn refusals_change_nothing() {
     let mut guest = Plan::new(Machine::Q35).boot();

@@ -1,4 +1,4 @@
-//! What the boot shim says, and QEMU's exit status, where the kernel cannot be started.
+//! The boot shim's messages and QEMU's exit status if the kernel cannot be started.
 
 use guest::launch::Qemu;
 use std::os::unix::net::UnixStream;
@@ -103,8 +103,8 @@ fn start_microvm(directory: &Path, arguments: &str) -> (Qemu, Monitor) {
     (qemu, Monitor::new(socket).expect("QEMU's monitor"))
 }
 
-/// Waits until the CPU has stopped for ever: halted, with interrupts off. Had the exit port been written to, QEMU would be
-/// gone, and the monitor with it.
+/// Waits until the CPU has stopped for ever: halted, with interrupts off. A write to the exit port would end QEMU and its
+/// monitor.
 #[track_caller]
 fn wait_stopped(monitor: &mut Monitor) {
     let start = Instant::now();
@@ -166,8 +166,8 @@ fn not_enough_memory() {
     assert_refused(&plan.option("--memory", "32M").kernel(&kernel), 41, "not enough memory");
 }
 
-/// Proves that a kernel that resets the machine before it is up does not do so for ever: the fourth
-/// start ends QEMU with status 45.
+/// Proves that the shim ends a reset loop: if the kernel resets the machine before it is up, the fourth start ends QEMU
+/// with status 45.
 #[test]
 fn triple_fault() {
     let plan = Plan::new(Machine::Q35);

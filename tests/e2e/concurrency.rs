@@ -80,9 +80,9 @@ fn reset_during_a_removal() {
             let answer = guest.human("device_del dimm0");
             assert!(answer.trim().is_empty() || answer.contains("in the process of unplug"), "{answer}");
         }
-        let patience = std::time::Instant::now() + Duration::from_secs(60);
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
         while !gone(&mut guest) {
-            assert!(std::time::Instant::now() < patience, "dimm0 is not given back after the reset");
+            assert!(std::time::Instant::now() < deadline, "dimm0 is not removed after the reset");
             thread::sleep(Duration::from_millis(20));
         }
         guest.monitor_line("object_del ram0");

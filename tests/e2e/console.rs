@@ -85,7 +85,7 @@ fn lines_that_cannot_be_run() {
     }
 }
 
-/// Proves that what is typed before the kernel is up is not lost: it waits in the serial port.
+/// Proves that input typed before the kernel is up is not lost: it waits in the serial port.
 #[test]
 fn typed_before_the_prompt() {
     let mut guest = Plan::new(Machine::Q35).start();

@@ -1,4 +1,4 @@
-//! `device_del`: a DIMM goes, whatever it holds that can be moved, and what is left is as if it had never been.
+//! `device_del`: a DIMM is removed, its movable content is kept, and no trace of the DIMM remains.
 
 use tests::eject::{BUSY, Ended, IN_PROGRESS};
 use tests::guest::Dimm;
@@ -6,15 +6,15 @@ use tests::qmp::{Eject, Ost};
 use tests::schema::{Holder, Meminfo};
 use tests::{Guest, Machine, Plan};
 
-/// `meminfo -J` without what the shell itself uses of the heap: it keeps the lines that were typed.
+/// `meminfo -J` without the heap's figures: the shell's history of lines uses the heap.
 #[track_caller]
 fn sums(guest: &mut Guest) -> Meminfo {
     Meminfo { heap_used: 0, ..guest.meminfo() }
 }
 
-/// Proves that an idle DIMM is given back when it is asked for: QEMU takes it away, its memory too, sums are as
-/// before it came, and the same can be done again and again, in the same slot and at the same address, each
-/// time as a new resource. `old_bytes` in the memory do not matter.
+/// Proves that an idle DIMM is removed on request: QEMU deletes the device and its memory, and the sums are as before
+/// the plug. The cycle can be repeated in the same slot at the same address, each time as a new resource.
+/// `old_bytes` in the memory do not matter.
 fn idle(machine: Machine) {
     let mut guest = Plan::new(machine).boot();
     let before = (guest.resources(), sums(&mut guest));
@@ -255,7 +255,7 @@ fn fill_and_drain() {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves that a DIMM which was refused when it came, and so is not in use, is given back when it is asked for.
+/// Proves that a DIMM that the kernel refused at plug time can be ejected: the kernel does not use it.
 #[test]
 fn refused_dimm_goes() {
     let mut guest = Plan::new(Machine::Q35).boot();

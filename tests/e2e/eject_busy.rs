@@ -61,8 +61,8 @@ fn offline_stopped() {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves that a second request while content is on its way starts no second removal: it is told that one is under
-/// way, and the end comes once.
+/// Proves that a second request during a removal starts no second one: it is answered "in progress", and the removal
+/// is reported once.
 #[test]
 fn asked_again() {
     let (mut guest, pages) = filled("700M");
@@ -100,7 +100,7 @@ fn during_long_commands() {
     guest.plug_online(Dimm { number: 0, size: "128M", node: 1 });
     guest.send(b"alloc --all\n");
     guest.wait_text("carapace> alloc --all\r\n");
-    // what is just being taken cannot move: busy, in bounded time, or it was not there yet
+    // A block under allocation cannot move: the request ends as busy in bounded time, or came before the block.
     match guest.unplug(0) {
         Ended::Deleted => guest.monitor_line("object_del ram0"),
         Ended::Refused(status) => assert_eq!(status, BUSY),
@@ -115,7 +115,7 @@ fn during_long_commands() {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves that a DIMM is given back, and a new one taken, with the kernel's heap used up.
+/// Proves that a DIMM can be removed and a new one added with the kernel's heap used up.
 #[test]
 fn heap_exhausted() {
     let (mut guest, pages) = filled("100M");

@@ -7,8 +7,8 @@ use tests::{Guest, Machine, Plan, asl};
 /// What `_EJ0` of a device writes.
 const EJ0: (u8, u8) = (0xee, 0xee);
 
-/// What a device was told, in order: the source and the status of each `_OST`, and [`EJ0`].
-fn told(answers: &[u8], device: u8) -> Vec<(u8, u8)> {
+/// The calls a device received, in order: the source and the status of each `_OST`, and [`EJ0`].
+fn calls(answers: &[u8], device: u8) -> Vec<(u8, u8)> {
     // what SeaBIOS prints there, if anything, comes before, and is no whole number of answers
     let answers = answers.rchunks_exact(3).rev();
     answers.filter(|answer| answer[0] == device).map(|answer| (answer[1], answer[2])).collect()
@@ -44,14 +44,14 @@ fn devices_of_an_ssdt() {
     let progress = (3, 0x84);
     // the second request comes while the first is under way, or finds an empty slot
     let [shared, late] = [[progress, progress, EJ0, (3, 0)], [progress, EJ0, (3, 0), (3, 1)]];
-    let real = told(&heard, 1);
+    let real = calls(&heard, 1);
     assert!(real == shared || real == late, "{real:x?}");
-    assert_eq!(told(&heard, 2), [progress, EJ0, (3, 1)]);
-    assert_eq!(told(&heard, 3), [progress, EJ0, (3, 1)]);
-    assert_eq!(told(&heard, 4), [(3, 0x80)]);
-    assert_eq!(told(&heard, 5), [(3, 1)]);
+    assert_eq!(calls(&heard, 2), [progress, EJ0, (3, 1)]);
+    assert_eq!(calls(&heard, 3), [progress, EJ0, (3, 1)]);
+    assert_eq!(calls(&heard, 4), [(3, 0x80)]);
+    assert_eq!(calls(&heard, 5), [(3, 1)]);
     // surprise-removed, none of its memory in use
-    assert_eq!(told(&heard, 6), [(1, 0)]);
+    assert_eq!(calls(&heard, 6), [(1, 0)]);
     // Of those without a `_PXM` SRAT tells the node, unless something above them does.
     let expected = [("HOME.KNOW", 0), ("STAY", 1), ("DIVZ", 1), ("NOEJ", 1)];
     assert_eq!(in_use(&mut guest), expected.map(|(device, node)| (device.to_owned(), node)));

@@ -5,8 +5,8 @@ use tests::guest::Dimm;
 use tests::schema::{Fail, Meminfo};
 use tests::{Guest, Machine, Plan};
 
-/// `meminfo -J` without what the shell itself uses of the heap (it keeps the lines that were typed), and without
-/// which node has what: content that has moved stays where it is.
+/// `meminfo -J` without the heap's figures (the shell's history of lines uses the heap) and without the nodes': content
+/// that has moved stays at its new place.
 #[track_caller]
 fn sums(guest: &mut Guest) -> Meminfo {
     Meminfo { heap_used: 0, nodes: Vec::new(), ..guest.meminfo() }

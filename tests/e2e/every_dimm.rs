@@ -6,7 +6,7 @@ use tests::{Guest, Machine, Plan};
 
 const MIB: u64 = 256;
 
-/// What must hold of a resource whatever its size and place, `pages` long and where QEMU packs it.
+/// Checks the properties of a resource that hold for each size and address: `pages` long, and placed where QEMU packs it.
 #[track_caller]
 fn judge(dimm: &Resource, base: u64, pages: u64) {
     assert_eq!((dimm.base / 4096, dimm.size / 4096), (base, pages), "{dimm:?}");

@@ -25,7 +25,7 @@ fn example(machine: Machine) {
     // One answer for one event, and no more.
     assert_eq!(guest.monitor().pending_osts(), []);
 
-    // Existing memory gave nothing, and the sums grew by what the DIMM brought.
+    // No memory was taken from other DIMMs, and the sums grew by the size of this one.
     assert_eq!(dimm.add.existing_pages_used, 0);
     let after = guest.meminfo();
     assert_eq!(after.free_pages, before.free_pages + USABLE);

@@ -5,7 +5,7 @@ use tests::qmp::Ost;
 use tests::schema::Meminfo;
 use tests::{Guest, Machine, Plan};
 
-/// `meminfo -J` without what the shell itself uses of the heap: it keeps the lines that were typed.
+/// `meminfo -J` without the heap's figures: the shell's history of lines uses the heap.
 #[track_caller]
 fn sums(guest: &mut Guest) -> Meminfo {
     Meminfo { heap_used: 0, ..guest.meminfo() }

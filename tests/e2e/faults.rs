@@ -1,4 +1,4 @@
-//! Faults of the kernel: each is told in words, with what lies at the address, and ends QEMU with status 33.
+//! Faults of the kernel: a report names each fault and the mapping at its address, and QEMU ends with status 33.
 
 use tests::{Guest, Machine, Plan};
 
@@ -11,10 +11,10 @@ fn report(mut guest: Guest) -> String {
     report.to_owned()
 }
 
-/// Proves that what the kernel's layout forbids is forbidden (the page below the stack, the null page, memory
-/// that is not there, writing to code, running data), and that the report names each: the address, what lies
-/// there, the function that did it, the log's last lines and memory in short. Fails where a window is mapped too far, a protection is off, or a
-/// report breaks.
+/// Proves that each access which the kernel's layout forbids faults (the page below the stack, the null page, absent
+/// memory, a write to code, execution of data), and that the report has the address, its mapping, the faulting
+/// function, the log's last lines and a summary of memory. Fails if a region is mapped too far, a protection is off,
+/// or a report breaks.
 #[test]
 fn faults_are_named() {
     for (fault, words) in [
@@ -45,9 +45,8 @@ fn faults_are_named() {
     }
 }
 
-/// Proves that an error which the CPU has corrected is told once, with bank and address, though nothing interrupts for
-/// it, that the kernel goes on, and that the bank takes the next one. Fails when banks are not looked at or not
-/// emptied.
+/// Proves that an error the CPU has corrected is logged once, with bank and address, although it raises no interrupt;
+/// that the kernel goes on; and that the bank records the next error. Fails if banks are not polled or not cleared.
 #[test]
 fn corrected_machine_checks() {
     let mut guest = Plan::new(Machine::Q35).option("--cpu", "max").boot();
@@ -64,8 +63,8 @@ fn corrected_machine_checks() {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves that a non-maskable interrupt and a machine check are reported as what they are, the latter with the
-/// bank that has it and the address. Fails when either finds no stack, no handler, or is taken for a fault.
+/// Proves that a non-maskable interrupt and a machine check are reported as such, the latter with its bank and its
+/// address. Fails if either has no stack or no handler, or is reported as another fault.
 #[test]
 fn nmi_and_machine_check() {
     let mut guest = Plan::new(Machine::Pc).boot();

@@ -133,5 +133,5 @@ fn examples_that_end_the_guest() {
     guest.skip_to_now();
     guest.send(format!("{example}\n").as_bytes());
     guest.wait_prompt();
-    assert_eq!(guest.resources().len(), 2, "what is plugged stays plugged");
+    assert_eq!(guest.resources().len(), 2, "a failed plug removed a DIMM");
 }

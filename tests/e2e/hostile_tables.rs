@@ -1,7 +1,7 @@
-//! Firmware tables with faults in them, in the real guest: the kernel reaches its prompt, and what is intact works.
+//! Corrupt firmware tables in a real guest: the kernel reaches its prompt, and the intact parts work.
 //!
-//! Each guest has the tables that QEMU made, one of them changed at random in its body, with the checksum made
-//! right again. A fault is named by its seed: `CARAPACE_SEED=17 cargo xtask test hostile` runs that one alone.
+//! Each guest has QEMU's tables, with random changes in the body of one of them and a corrected checksum. A seed names
+//! the changes: `CARAPACE_SEED=17 cargo xtask test hostile` runs this one alone.
 
 use fastrand::Rng;
 use std::env;
@@ -40,7 +40,7 @@ fn spoil(table: &mut Vec<u8>, random: &mut Rng) {
                 let at = random.usize(HEADER..length);
                 drop(table.splice(at..at, piece));
             }
-            // Seldom far from the end: what is cut off is not tried.
+            // Cut close to the end most of the time: the part after the cut is not tested.
             _ => table.truncate(length - random.usize(1..=(length - HEADER).min(64))),
         }
     }
@@ -55,8 +55,8 @@ fn survive(signature: &str, seed: u64) {
     let mut guest = tables.plan(Plan::new(Machine::Q35)).boot();
     guest.assert_sound();
     let free = guest.meminfo().free_pages;
-    // What the tables say of a DIMM may be anything; that it comes must harm nothing. Where only SRAT has a
-    // fault, there is an answer.
+    // The tables may describe a DIMM in any way; plugging it must do no harm. If only SRAT is corrupt, the kernel
+    // answers the plug.
     if signature == "SRAT" {
         let ost = guest.plug(Dimm { number: 0, size: "256M", node: 1 });
         assert_eq!((ost.device.as_str(), ost.source), ("dimm0", 1));

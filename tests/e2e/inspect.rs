@@ -27,8 +27,8 @@ fn walk(guest: &mut Guest, at: u64) -> (Option<u64>, Option<u64>, Option<String>
 }
 
 /// Proves that no page is writable and executable, that direct map and vmemmap are not executable, that a DIMM of
-/// 256 MiB adds 128 leaves of 2 MiB to the one and two to the other, and that addresses lead where the layout says.
-/// Fails when a protection, a leaf or a window is not what it should be.
+/// 256 MiB adds 128 leaves of 2 MiB to the direct map and two to the vmemmap, and that addresses translate as the
+/// layout says. Fails if a protection, a leaf or a region differs.
 #[test]
 fn page_tables() {
     for cpu in ["qemu64", "max"] {
@@ -140,8 +140,8 @@ fn is_schema<T: Serialize + DeserializeOwned>(guest: &mut Guest, command: &str) 
     assert_eq!(serde_json::to_value(typed).expect("it was JSON"), answer, "{command}");
 }
 
-/// Proves that what the kernel writes is the schema: each answer is read into its type and written again, and nothing is
-/// lost or added. Fails when a command adds a field by hand, or a list that is written row by row has another name.
+/// Proves that the kernel's answers follow the schema: each answer is read into its type and written again, with nothing
+/// lost or added. Fails if a command adds a field by hand, or names a list that it writes row by row differently.
 #[test]
 fn answers_are_the_schema() {
     let mut guest = Plan::new(Machine::Q35).boot();
@@ -193,9 +193,9 @@ fn lines(guest: &mut Guest, command: &str) -> Vec<String> {
     lines
 }
 
-/// Proves that what commands print for people of the proposal's DIMM is this, in 80 columns: tables with sizes, a frame
-/// with every number spelled out, Linux's line of free blocks, and what is not there. Fails when a column is missing or
-/// shifted, or a form differs from Linux's.
+/// Proves the text that commands print for the proposal's DIMM, in 80 columns: tables with sizes, a frame with every
+/// number spelled out, Linux's line of free blocks, and the message for a missing frame. Fails if a column is missing or
+/// shifted, or a format differs from Linux's.
 #[test]
 fn forms_for_people() {
     let mut guest = Plan::new(Machine::Q35).boot();

@@ -1,5 +1,5 @@
-//! DIMMs of up to 4 TiB among small ones: what a terabyte costs is what 256 MiB cost, and it takes nothing from
-//! what was there. Their memory is not reserved on the host, and hardly any of it is touched.
+//! DIMMs of up to 4 TiB among small ones: a terabyte costs existing memory no more than 256 MiB do, namely nothing.
+//! The host does not reserve their memory, and the guest touches hardly any of it.
 
 use tests::guest::Dimm;
 use tests::schema::{Add, Resource, SECTION_PAGES};
@@ -14,7 +14,7 @@ const G8: &str = "8G,reserve=off";
 const T1: &str = "1T,reserve=off";
 const T4: &str = "4T,reserve=off";
 
-/// Plugs a DIMM; free frames of all others, and what the heap holds, are as before.
+/// Plugs a DIMM; the free frames of all others and the heap are as before.
 #[track_caller]
 fn plug(guest: &mut Guest, number: u32, size: &'static str) -> Resource {
     let before = guest.meminfo();
@@ -46,8 +46,8 @@ fn memmap_sections(guest: &mut Guest, dimm: &Resource) -> usize {
 
 /// Proves that 1 TiB and 4 TiB come online between small DIMMs, with 256 slots and whatever CPU model xtask
 /// chooses for that much memory; that their first sections are memmap only (1 of 8 GiB, 128 of 1 TiB); and that
-/// half of the terabyte can be had as one run. Fails when a size does not come online, when anything of it is
-/// taken from elsewhere, or when `check` finds something.
+/// half of the terabyte can be allocated as one run. Fails if a size does not come online, takes memory from another
+/// DIMM, or `check` finds an error.
 fn mixed(machine: Machine, cpu: Option<&str>) {
     let mut plan = Plan::new(machine).option("--slots", "256").option("--max-memory", "12T");
     if let Some(cpu) = cpu {
@@ -85,9 +85,9 @@ fn mixed_on_pc() {
     mixed(Machine::Pc, Some("qemu64,phys-bits=46"));
 }
 
-/// Proves that a DIMM comes online when nothing is left: all frames allocated, the heap full up to its reserve,
-/// and all slots but one in use; and that the next allocation has it. Fails when any step of an add wants memory
-/// that exists, or when the reserve is too small for the firmware's code.
+/// Proves that a DIMM comes online with nothing free: all frames allocated, the heap full up to its reserve, and all
+/// slots but one in use; and that the next allocation uses the DIMM. Fails if any step of an add needs existing
+/// memory, or if the reserve is too small for the firmware's code.
 #[test]
 fn last_slot_of_a_full_machine() {
     let plan = Plan::new(Machine::Q35).option("--slots", "32").option("--memory", "128M");

@@ -37,9 +37,9 @@ fn wrong_frees_are_refused() {
     }
 }
 
-/// Proves that a write to a freed frame is found while nobody has it (`check`) and told with frame, offset and what is
-/// there when somebody gets it; and that DIMMs which come with junk, hold freed memory, move their content away and
-/// leave, raise no alarm. Fails when poison is not compared, or is looked for where none was written.
+/// Proves that `check` finds a write to a free frame, and that the next allocation of the frame reports it with frame,
+/// offset and bytes; and that DIMMs raise no alarm which arrive with junk, hold freed memory, move their content away
+/// and leave. Fails if poison is not compared, or is compared where none was written.
 #[test]
 fn a_write_to_freed_memory_is_found() {
     let mut guest = Plan::new(Machine::Q35).boot();

@@ -12,8 +12,8 @@ fn states(guest: &mut Guest, resource: u32) -> Vec<Word> {
     guest.sections(resource).into_iter().map(|section| section.state).collect()
 }
 
-/// Proves that a range of sections goes offline with its content moved away and byte for byte intact, that its
-/// frames are nobody's then, that the resource is partial, and that it comes back whole.
+/// Proves that a range of sections goes offline and its content moves away byte for byte intact; that no free list has
+/// its frames then, and the resource is partial; and that the range comes online again completely.
 #[test]
 fn range_and_back() {
     let mut guest = Plan::new(Machine::Q35).boot();
@@ -32,7 +32,7 @@ fn range_and_back() {
     assert_eq!(during.free_pages, before.free_pages - gone.pages);
     assert_eq!(guest.verify().pages, filled);
     guest.assert_sound();
-    // what is free of the DIMM is not in those sections
+    // no free frame of the DIMM is in those sections
     let refused: Refusal = guest.json("alloc 200M --node 1 -J");
     assert!(refused.error.len() > 5, "{refused:?}");
     let again: Offline = guest.json("offline 33-34 -J");
@@ -92,8 +92,8 @@ fn resource_and_zones() {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves that `policy` decides what a new DIMM becomes, that one which came offline goes online when it is told to,
-/// and that it can be ejected in each of these states.
+/// Proves that `policy` decides the state of a new DIMM, that a command brings an offline one online, and that a DIMM
+/// can be ejected in each of these states.
 #[test]
 fn policies() {
     let mut guest = Plan::new(Machine::Q35).boot();
@@ -115,8 +115,8 @@ fn policies() {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves that `chmem` takes what util-linux's takes and does what it does: the highest blocks go offline first, the
-/// lowest come back first and into the movable zone; a range as `lsmem` prints it; what fails is told.
+/// Proves that `chmem` has the operands and the behaviour of util-linux's: the highest blocks go offline first, the
+/// lowest come online first and into the movable zone; it takes a range as `lsmem` prints it, and reports failures.
 #[test]
 fn chmem() {
     let mut guest = Plan::new(Machine::Q35).boot();

@@ -38,10 +38,9 @@ fn panic_ends_with_33() {
     }
 }
 
-/// Proves that a panic under each lock that a report could want, and one in an interrupt handler, is told all the
-/// same: once, with its reason and place, registers, a backtrace, the locks that are held, the log's last lines and
-/// memory in short, `?` for what the held lock guards and nothing else; and that QEMU ends. Fails when a report waits
-/// for a lock, or leaves out a part.
+/// Proves that a panic is reported even under each lock that a report could need, and in an interrupt handler: once,
+/// with its reason and place, registers, a backtrace, the held locks, the log's last lines and a summary of memory, with
+/// `?` for the data behind the held lock only; and that QEMU ends. Fails if a report waits for a lock or lacks a part.
 #[test]
 fn panics_under_locks() {
     let last_line = "ACPI events on, SCI 9";

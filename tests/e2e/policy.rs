@@ -13,9 +13,8 @@ fn plug(guest: &mut Guest, number: u32) -> (Word, Word) {
     (new.zone, new.state)
 }
 
-/// Proves that each policy makes of a DIMM what it says, and that allocations keep to it: none from an offline
-/// one, none that is pinned from a movable one. Fails when a zone is not asked for, or an offline region counts
-/// as free.
+/// Proves that each policy gives a DIMM its state, and that allocations respect it: none from an offline DIMM, no
+/// pinned one from a movable DIMM. Fails if an allocation ignores the zone, or an offline region counts as free.
 #[test]
 fn policies() {
     let mut guest = Plan::new(Machine::Q35).boot();
@@ -52,8 +51,8 @@ fn policies() {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves that with the heap used up to its reserve DIMMs come online, allocations and every command that looks
-/// work, and that all of it is given back. Fails when plugging or the shell needs the general heap.
+/// Proves that with the heap used up to its reserve DIMMs come online, allocations and all read-only commands work, and
+/// everything can be freed. Fails if plugging or the shell needs the general heap.
 #[test]
 fn full_heap() {
     let mut guest = Plan::new(Machine::Pc).boot();

@@ -1,4 +1,4 @@
-//! What is typed at the prompt: earlier lines, Ctrl-C, and the answers to habits from other shells.
+//! Input at the prompt: history, Ctrl-C, and the answers to habits from other shells.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -20,9 +20,9 @@ fn earlier_lines() {
     assert_eq!(rows[0]["line"], "history 1 -J");
 }
 
-/// Proves that pipes and commands of other shells are one error that says what to type on the host instead, also with
-/// `-J`, and that what is typed while a command runs is the next line. Fails when a byte is lost, or a word is taken
-/// for an operand.
+/// Proves that pipes and commands of other shells give one error that names the command to use on the host instead, also
+/// with `-J`, and that input typed during a command is the next line. Fails if a byte is lost, or a word is parsed as an
+/// operand.
 #[test]
 fn habits() {
     let mut guest = Plan::new(Machine::Q35).boot();

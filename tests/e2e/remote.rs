@@ -1,4 +1,4 @@
-//! The second serial line: programs ask and are told, and nobody else notices.
+//! The second serial line: programs send requests and get answers, and the shell is not disturbed.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -8,9 +8,9 @@ use tests::{Machine, Plan, asl};
 const DIMM: Dimm = Dimm { number: 0, size: "256M", node: 1 };
 const DEVICE: &str = "\\_SB.MHPC.MP00";
 
-/// Proves that the answers are those of `-J` on the shell, that errors are JSON with the same number, that what
-/// happens to a DIMM is told in its order, to nobody who has not asked for it, that the shell beside it
-/// shows nothing of all this, and that firmware cannot write into the midst of it.
+/// Proves that the answers are those of `-J` on the shell; that errors are JSON with the same number; that the events of
+/// a DIMM come in order, and to subscribers only; that the shell shows none of this; and that firmware's output
+/// cannot interrupt an answer.
 #[test]
 fn answers_and_events() {
     let directory = TempDir::new().expect("a temporary directory");
@@ -30,7 +30,7 @@ fn answers_and_events() {
 
     guest.plug_online(DIMM);
     assert_eq!(remote.ask("resources").as_array().map(Vec::len), Some(2));
-    assert_eq!(remote.events(), Vec::<Value>::new(), "nobody has asked for events");
+    assert_eq!(remote.events(), Vec::<Value>::new(), "an event without a subscription");
     remote.ask("events on");
     guest.take_away(0);
     let notify = remote.event("notify");
@@ -66,7 +66,7 @@ fn side_by_side() {
     guest.wait_text("carapace> alloc 2G\r\n");
     let alloc = remote.ask("alloc 100M");
     assert_eq!(alloc["pages"], 25600);
-    // Only what is there to its end by now is compared.
+    // Compare complete lines only.
     assert_eq!(remote.ask("verify")["bad_pages"], 0);
     assert_eq!(remote.ask(&format!("free {}", alloc["id"]))["pages"], 25600);
     let ost = guest.plug(DIMM);
@@ -84,8 +84,8 @@ fn side_by_side() {
     guest.assert_sound();
 }
 
-/// Proves that what only looks is answered while a longer command of the same line runs, and what changes something
-/// behind it; and that Ctrl-C stops the longer one, also when a look meets it.
+/// Proves that reads are answered while a longer command of the same line runs, and changes after it; and that Ctrl-C
+/// stops the longer one, also together with a read.
 #[test]
 fn looks_beside_a_longer_command() {
     let mut guest = Plan::new(Machine::Q35).option("--memory", "3G").second_port().boot();
@@ -112,10 +112,10 @@ fn looks_beside_a_longer_command() {
     guest.assert_sound();
 }
 
-/// Proves that a program that asks and does not read stops nothing but its own answers, that what it missed is
-/// counted, and that whoever connects after it is served.
+/// Proves that a program which sends requests and does not read blocks its own answers only, that the events it missed
+/// are counted, and that the next program to connect is served.
 #[test]
-fn nobody_reads() {
+fn unread_answers() {
     let mut guest = Plan::new(Machine::Q35).second_port().boot();
     let mut remote = guest.second_line();
     remote.ask("events on");
@@ -132,13 +132,13 @@ fn nobody_reads() {
     assert_eq!(remote.ask("resources").as_array().map(Vec::len), Some(9));
     remote.ask("events on");
     guest.plug_online(Dimm { number: 8, ..DIMM });
-    // What was told to nobody comes first: the kernel cannot know that its reader is another one.
+    // Unread answers come first: the kernel cannot know that the reader is a new one.
     while remote.event("added")["resource"] != 9 {}
 }
 
-/// Proves that a program whose guest starts anew in the midst of its lines is answered by the new kernel, never
-/// with the answer of another line, and never to what is left of a line. Fails when the end of a line that began before
-/// the restart is taken for a line: its blanks make it one wherever it is cut.
+/// Proves that after a restart in the middle of a program's lines the new kernel answers whole lines only, each with its
+/// own answer. Fails if the kernel takes the end of a line that began before the restart for a line: the line's blanks
+/// make each of its ends a valid one.
 #[test]
 fn across_a_restart() {
     let mut guest = Plan::new(Machine::Q35).second_port().boot();

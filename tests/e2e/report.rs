@@ -4,8 +4,8 @@ use std::fs;
 use std::process::Stdio;
 use tests::task;
 
-/// Proves that the scenario runs to its end with nobody at the keyboard, that the page has the example's figures and
-/// the guest's own, and that it can be made again from its data. Fails when a step is not as the proposal has it.
+/// Proves that the scenario runs to its end without input, that the page has the figures of the example and of the
+/// guest, and that it can be made again from its data. Fails if a step differs from the proposal.
 #[test]
 fn report_scenario() {
     let folder = tempfile::tempdir().expect("a directory");

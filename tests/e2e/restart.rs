@@ -1,4 +1,4 @@
-//! The machine starts again when it is told to.
+//! `reboot` and a reset by QEMU start the machine again.
 
 use qapi::qmp;
 use tests::eject::Ended;
@@ -31,9 +31,8 @@ fn reboot_starts_again() {
     }
 }
 
-/// Proves that a request the guest never heard of, since the machine started again in between, is served when the
-/// kernel is up: the event's status is gone by then, what the firmware has to tell is not. Fails when events are
-/// served by their status alone.
+/// Proves that the kernel serves a request that came before the machine started again: the event's status bit is lost by
+/// then, the firmware's request is not. Fails if the kernel relies on the status bit alone.
 #[test]
 fn a_request_survives_a_restart() {
     for machine in [Machine::Q35, Machine::Pc] {

@@ -40,8 +40,8 @@ fn every_slot() {
 
 /// Proves that under a storm of interrupts nothing waits for ever and nothing is lost: 32 DIMMs come as fast as the
 /// monitor takes them while the serial line is full in both directions with commands that allocate, free and print.
-/// Each DIMM is answered once, each command was heard, free memory adds up. An interrupt handler that finds a lock
-/// taken panics (`panic handler` shows it), so that coming through says that none did.
+/// Each DIMM is answered once, each command is executed, free memory adds up. An interrupt handler that finds a lock
+/// taken panics (`panic handler` shows it): if the test passes, none did.
 fn storm(machine: Machine) {
     const ROUNDS: usize = 300;
     let mut guest = Plan::new(machine).boot();

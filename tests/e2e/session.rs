@@ -1,8 +1,7 @@
-//! The session of docs/session.md is what a user sees today: `cargo xtask demo`, played again and compared.
+//! docs/session.md shows the output of today's `cargo xtask demo`: the test plays the demo and compares.
 //!
-//! Figures differ from machine to machine and from build to build, so a line is compared by its shape: its words,
-//! with every number as `#`. Lines may come in another order, for the log's come when they will. What the figures
-//! of the DIMM must be, `cargo xtask demo` checks itself.
+//! Figures differ between machines and builds: the test compares the words of a line, with each number as `#`. Lines of
+//! the log may come at any place. `cargo xtask demo` itself checks the figures of the DIMM.
 //!
 //! `CARAPACE_SESSION=write cargo xtask test session_of_the_docs` puts today's session into it.
 
@@ -70,8 +69,8 @@ fn shapes(session: &str) -> BTreeSet<String> {
     session.lines().map(shape).collect()
 }
 
-/// Proves that `cargo xtask demo` plays the example to its end with nobody at the keyboard, and that docs/session.md
-/// shows what it prints. Fails when a command says something else, or more, than the page has.
+/// Proves that `cargo xtask demo` plays the example to its end without input, and that docs/session.md shows its output.
+/// Fails if a command prints other or more words than the page has.
 #[test]
 fn session_of_the_docs() {
     let arguments = ["demo", "--accel", "tcg"].map(str::to_owned);

@@ -71,8 +71,8 @@ fn scripts() {
     assert!(text(&nobody.stderr).contains("no guest runs; start one by `cargo xtask run`"));
 }
 
-/// Proves that an output which nobody reads ends the command without a panic, with the status that a shell has for it,
-/// and that the next command is answered as ever.
+/// Proves that a closed output ends the command without a panic, with the status that shells use for it, and that the
+/// next command is answered as usual.
 #[test]
 fn unread_output() {
     let session = Session::start();

@@ -39,7 +39,7 @@ enum Until {
 }
 
 impl Until {
-    /// What the environment says, or [`SHORT`].
+    /// The length from the environment, or [`SHORT`].
     #[track_caller]
     fn asked_for() -> Until {
         std::env::var("CARAPACE_SOAK").map_or(SHORT, |text| {
@@ -68,11 +68,11 @@ impl Until {
 
 /// Says something also while the test passes, when its other output is not shown.
 fn tell(text: &str) {
-    // Nobody may be there to read it.
+    // The reader may be gone.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Proves that numbers and times are told apart.
+/// Proves that numbers and times are distinguished.
 #[test]
 fn soak_lengths() {
     let time = |seconds| Some(Until::Time(Duration::from_secs(seconds)));
@@ -84,7 +84,7 @@ fn soak_lengths() {
     assert_eq!([Until::parse(""), Until::parse("h"), Until::parse("-1"), Until::parse("1 h")], [None; 4]);
 }
 
-/// What the test knows of the guest.
+/// The test's model of the guest.
 struct World {
     guest: Guest,
     random: Random,
@@ -201,8 +201,8 @@ impl World {
 /// After so many it says how far it has come.
 const REPORTED: usize = 5000;
 
-/// Proves that after hundreds of random steps nothing is lost: every allocation has had its bytes, every request was
-/// answered, and free frames and the heap are at the end what they were at the start, and no freed memory was written to.
+/// Proves that hundreds of random steps lose nothing: each allocation kept its bytes, each request was answered, the free
+/// frames and the heap are at the end as at the start, and no freed memory was written to.
 fn soak(machine: Machine) {
     let until = Until::asked_for();
     let random = Random::seeded();
@@ -216,7 +216,7 @@ fn soak(machine: Machine) {
         deleted: 0,
         refused: 0,
     };
-    // what is made once and kept, a slot, is made now
+    // allocate now what is allocated once and kept: a slot
     for _ in 0..SLOTS {
         world.plug();
     }

@@ -43,9 +43,9 @@ fn find(guest: &mut Guest, device: &str) -> Option<Resource> {
 /// Waits until TORN has come or gone.
 #[track_caller]
 fn wait_torn(guest: &mut Guest, has_changed: fn(&Option<Resource>) -> bool) {
-    let patience = Instant::now() + LIMIT;
+    let deadline = Instant::now() + LIMIT;
     while !has_changed(&find(guest, TORN)) {
-        assert!(Instant::now() < patience, "TORN does not come or go");
+        assert!(Instant::now() < deadline, "TORN does not come or go");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -79,7 +79,7 @@ fn fill(guest: &mut Guest) {
     }
 }
 
-/// Writes junk over the memory that is gone, frees what is lost with it, and proves that the rest has its bytes.
+/// Writes junk over the removed memory, frees the lost allocations, and proves that the others have their bytes.
 #[track_caller]
 fn intact_without_torn(guest: &mut Guest, memory: &Path) {
     wait_torn(guest, Option::is_none);
@@ -135,7 +135,7 @@ fn torn_out_in_the_middle(machine: Machine) {
     let Refusal { error } = guest.json(&format!("offline {dimm} -J"));
     assert!(error.contains("one at a time"), "{error}");
     tear_out(&mut guest);
-    let refused = remote.answer(5).expect_err("what was to go offline is gone");
+    let refused = remote.answer(5).expect_err("the range is gone: offline cannot succeed");
     assert!(refused.contains("surprise-removed"), "{refused}");
     intact_without_torn(&mut guest, &memory);
     let moved: Offline = guest.json(&format!("offline {dimm} -J"));
@@ -161,7 +161,7 @@ fn torn_out_in_the_middle(machine: Machine) {
     assert_eq!(guest.next_of_eject("dimm0"), told("dimm0", IN_PROGRESS));
     let mut expected = [Eject::Told(begin_tear_out(&mut guest)), Eject::Deleted("dimm0".into()), told("", 0)];
     let mut heard = [(); 3].map(|()| guest.next_of_eject("dimm0"));
-    // A long removal ends after the other answer; how long it takes is not what is tested.
+    // A long removal ends after the other answer; the test does not judge its duration.
     for events in [&mut expected, &mut heard] {
         events.sort_by_key(|event| format!("{event:?}"));
     }
@@ -176,10 +176,10 @@ fn torn_out_in_the_middle(machine: Machine) {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves on q35 that what vanishes in the middle of both lines' work is not used any more by anybody, that what was not
-/// in it keeps its bytes, that each line's command and each request of firmware gets its answer, and that free frames
-/// and page tables are as before when the memory is back. Fails when an evacuation goes on moving data into what is
-/// gone, ends with what it was begun for and is not there, or ends another one.
+/// Proves on q35 that memory which vanishes while both lines work with it is not used any more; that other memory keeps
+/// its bytes; that each command and each request of firmware gets its answer; and that free frames and page tables are
+/// as before when the memory is back. Fails if an evacuation goes on moving data into removed memory, completes for a
+/// removed range, or ends another evacuation.
 #[test]
 fn torn_out_on_q35() {
     torn_out_in_the_middle(Machine::Q35);

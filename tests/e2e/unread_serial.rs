@@ -1,4 +1,4 @@
-//! Nobody reads the serial line: the kernel goes on, and nothing that it says is lost.
+//! A serial line without a reader: the kernel goes on, and its output is not lost.
 
 use tests::guest::Dimm;
 use tests::qmp::Ost;
@@ -10,7 +10,7 @@ const REMOVED: &str = "\r\x1b[K";
 /// How often `help` is typed: more than a socket holds, less than the kernel's own ring.
 const HELPS: usize = 10;
 
-/// A guest whose serial line is stuck: what it says from here on is not read.
+/// A guest with a blocked serial line: the test reads no output from here on.
 #[track_caller]
 fn stuck(machine: Machine) -> Guest {
     let mut guest = Plan::new(machine).boot();
@@ -37,7 +37,7 @@ fn plugged(machine: Machine) {
     plug_all(&mut guest);
     guest.set_reading(Reading::On);
 
-    // The shell answers, and what was said meanwhile stands before that.
+    // The shell answers; the output of the meantime stands before the answer.
     guest.sh("uptime");
     let answer = guest.sh("help");
     let text = guest.log();
@@ -56,8 +56,8 @@ fn plugged(machine: Machine) {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Proves on q35 that 32 DIMMs are answered while nobody reads, and that afterwards every line is there,
-/// those of commands and those of the log, in their order.
+/// Proves on q35 that the kernel answers 32 DIMMs while the output is not read, and that afterwards all lines of
+/// commands and of the log are there, in their order.
 #[test]
 fn plugged_unread_on_q35() {
     plugged(Machine::Q35);
@@ -69,7 +69,7 @@ fn plugged_unread_on_pc() {
     plugged(Machine::Pc);
 }
 
-/// Proves that `poweroff` and a panic come to their end although nobody reads what is still to be said.
+/// Proves that `poweroff` and a panic complete although their output is not read.
 #[test]
 fn ends_unread() {
     for (command, status) in [("poweroff\n", 0), ("panic\n", 33)] {

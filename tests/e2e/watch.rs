@@ -21,12 +21,12 @@ fn a_dimm_by_keys() {
     assert!(view.look(vt100::Screen::alternate_screen));
     assert!(!rows.iter().any(|row| row.starts_with("node 1:")), "{rows:#?}");
 
-    // 256M on the last node is what is offered.
+    // The default is 256M on the last node.
     view.press("a");
     view.wait_text("node  < 1 >");
     view.press(ENTER);
     view.wait_text("dimm0: 256M online on node 1");
-    // A frame may be half drawn, and the table be newer than the map: what must be there together is waited for.
+    // A frame may be half drawn, and the table be newer than the map: wait for both.
     let first = ["0x000100000000 mmmm", &".".repeat(60)].concat();
     let last = ["0x00010c000000 ", &".".repeat(64)].concat();
     let resource = "  1 MP00      0x100000000    256M    1 any     online       4M   252M   252M";
@@ -53,7 +53,7 @@ fn a_dimm_by_keys() {
     view.wait_text("node  < 1 >");
     view.press(ENTER);
     view.wait_text("allocation 1: 100 MiB");
-    view.wait("what is used", |rows| {
+    view.wait("the used memory", |rows| {
         let used = |row: &String| row.starts_with("0x0001") && row.contains("uuuuuuuu");
         rows.iter().any(|row| row.starts_with("node 1: 256 MiB present, 152 MiB")) && rows.iter().any(used)
     });

@@ -1,4 +1,4 @@
-//! Kernels with a fault, made from the real one: for tests of what the boot shim refuses.
+//! Corrupt kernels, made from the real one, that the boot shim must refuse.
 
 use elf::endian::LittleEndian;
 use elf::{ElfBytes, abi};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Bytes of a program header.
 const HEADER: usize = 56;
 
-/// What is wrong with the kernel.
+/// The fault of a corrupt kernel.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// Its code may be written.

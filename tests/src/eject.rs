@@ -1,4 +1,4 @@
-//! Taking DIMMs away: `device_del`, what the guest and QEMU then say, `object_del`.
+//! Removing DIMMs: `device_del`, the answers of guest and QEMU, `object_del`.
 //!
 //! ```text
 //!  device_del dimmN --> _OST (3, 0x84) --> DEVICE_DELETED, _OST (3, 0) without a device --> object_del ramN

@@ -1,4 +1,4 @@
-//! A guest as a test holds it: what does not happen ends the test, and a failing test prints what the guest said.
+//! A guest for tests: each failure ends the test, and a failing test prints the guest's output.
 
 mod watchdog;
 
@@ -129,7 +129,7 @@ impl Guest {
         self.heard("the prompt", waited);
     }
 
-    /// What was waited for, or the end of the test with what the guest does instead.
+    /// The value of `waited`; an error ends the test with the guest's state.
     #[track_caller]
     fn heard<T>(&mut self, what: &str, waited: Result<T, Silence>) -> T {
         match waited {
@@ -143,8 +143,7 @@ impl Guest {
         self.serial().skip_to_now();
     }
 
-    /// Resets the machine and waits until it has started again. What the guest says until it notices is passed over, a
-    /// prompt too.
+    /// Resets the machine and waits until it has started again. Output from before the reset is skipped, prompts too.
     #[track_caller]
     pub fn reset(&mut self) {
         Guest::expect(self.0.reset());
@@ -238,13 +237,13 @@ impl Guest {
         Guest::expect(self.0.monitor_line(line));
     }
 
-    /// Plugs a DIMM by the two lines of the README, and waits for what the guest answers.
+    /// Plugs a DIMM by the two lines of the README, and waits for the guest's answer.
     #[track_caller]
     pub fn plug(&mut self, dimm: Dimm) -> Ost {
         Guest::expect(self.0.plug(dimm))
     }
 
-    /// Plugs a DIMM that has to come online; its resource. It takes nothing of what was there.
+    /// Plugs a DIMM that has to come online without using existing memory; returns its resource.
     #[track_caller]
     pub fn plug_online(&mut self, dimm: Dimm) -> Resource {
         let resource = Guest::expect(self.0.plug_online(dimm));

@@ -1,8 +1,8 @@
-//! What the end-to-end tests share on top of the harness (package `guest`): there what does not happen is an error, here
-//! it ends the test and prints everything the guest said on its serial line.
+//! The end-to-end tests' library on top of the harness (package `guest`): the harness returns an error; this library ends
+//! the test and prints all output of the guest's serial line.
 //!
-//! Everything has a time limit, which is there to end a test that hangs and never to judge a time. The kernel is built
-//! with profile `release`.
+//! Each wait has a time limit, which ends a test that hangs; no test judges a duration. The kernel is built with profile
+//! `release`.
 //!
 //! ```text
 //!  guest, eject, sound   a guest: typed to, plugged into, ejected from, checked      guest/watchdog  why it is silent

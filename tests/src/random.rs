@@ -24,7 +24,7 @@ impl Random {
         Random { seed, state: seed }
     }
 
-    /// What it began with.
+    /// The seed.
     pub fn seed(&self) -> u64 {
         self.seed
     }

@@ -1,4 +1,4 @@
-//! A guest's second serial line as a test uses it: what is not answered ends the test.
+//! A guest's second serial line for tests: a missing answer ends the test.
 
 use guest::rpc::Client;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! A terminal with a program on it: what it shows is read from an emulator's screen, as a person would read it.
+//! A program on a terminal: an emulator's screen gives the text that a person sees.
 
 use crate::guest::LIMIT;
 use guest::task;
@@ -88,7 +88,7 @@ impl Terminal {
         look(self.shown.parser.lock().unwrap_or_else(PoisonError::into_inner).screen())
     }
 
-    /// Waits until the screen is as `is` wants it; its rows then.
+    /// Waits until `is` accepts the screen; returns its rows.
     #[track_caller]
     pub fn wait(&self, what: &str, is: impl Fn(&[String]) -> bool) -> Vec<String> {
         let end = Instant::now() + LIMIT;

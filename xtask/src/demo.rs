@@ -23,7 +23,7 @@ use crate::terminal;
 use crate::workspace::Workspace;
 
 /// How long anything may take on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// Where the defaults put the first DIMM.
 const BASE: u64 = 4 << 30;
 /// The DIMM of the example.
@@ -61,8 +61,8 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     let (qemu, line) = run::on_pipes(&line, run::show)?;
     let mut shell = Shell { qemu, line };
 
-    shell.line.wait_prompt(PATIENCE).context("while the kernel boots")?;
-    let mut answers = Answers(Client::connect(&remote, Some(PATIENCE))?);
+    shell.line.wait_prompt(TIMEOUT).context("while the kernel boots")?;
+    let mut answers = Answers(Client::connect(&remote, Some(TIMEOUT))?);
     shell.type_line("meminfo")?;
     let before = answers.free_pages()?;
 
@@ -72,7 +72,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         let answer = monitor.human(line)?;
         ensure!(answer.trim().is_empty(), "QEMU refuses `{line}`: {}", answer.trim());
     }
-    let ost = monitor.wait_ost(PATIENCE).context("the kernel did not answer the DIMM by _OST")?;
+    let ost = monitor.wait_ost(TIMEOUT).context("the kernel did not answer the DIMM by _OST")?;
     let Ost { source, status, .. } = ost;
     ensure!((source, status) == (1, 0), "the kernel answered the DIMM by _OST({source}, {status})");
     interject(&format!("(QMP) ACPI_DEVICE_OST: source {source}, status {status}"));
@@ -146,7 +146,7 @@ struct Shell {
 impl Shell {
     /// Types a command and shows everything up to the next prompt.
     fn type_line(&mut self, line: &str) -> Result<()> {
-        let said = self.line.command(line, PATIENCE).with_context(|| format!("after `{line}`"))?;
+        let said = self.line.command(line, TIMEOUT).with_context(|| format!("after `{line}`"))?;
         let refused = said.iter().find(|answer| answer.starts_with("error:"));
         ensure!(refused.is_none(), "`{line}` gave {}", refused.map_or("", String::as_str));
         Ok(())
@@ -155,7 +155,7 @@ impl Shell {
     /// Powers off and waits for QEMU's exit status.
     fn power_off(mut self) -> Result<u8> {
         self.line.send(b"poweroff\n")?;
-        self.line.hear_the_rest(PATIENCE).context("poweroff did not end QEMU")?;
+        self.line.hear_the_rest(TIMEOUT).context("poweroff did not end QEMU")?;
         Ok(exit_code(self.qemu.wait()?))
     }
 }

@@ -12,7 +12,7 @@ use crate::progress;
 use crate::workspace::Workspace;
 
 /// How long the database of advisories may take to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The workspaces: this one, and that of the fuzz targets.
 const MANIFESTS: [&str; 2] = ["Cargo.toml", "tests/fuzz/Cargo.toml"];
 
@@ -50,7 +50,7 @@ pub fn check(workspace: &Workspace, part: Part) -> Result<Outcome> {
     if part == Part::Advisories {
         let mut fetch = deny(&workspace.root, MANIFESTS[0]);
         fetch.args(["fetch", "db"]).env("GIT_TERMINAL_PROMPT", "0");
-        match progress::watch(&mut fetch, "fetching the database of advisories", Some(PATIENCE)) {
+        match progress::watch(&mut fetch, "fetching the database of advisories", Some(TIMEOUT)) {
             Ok(finished) if finished.status.success() => {}
             Ok(finished) => {
                 finished.lines.iter().for_each(|line| eprintln!("{line}"));

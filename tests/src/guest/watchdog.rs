@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 impl Guest {
-    /// Ends the test because `what` did not come: says what the guest does instead.
+    /// Ends the test because `what` did not come; prints the guest's state.
     #[track_caller]
     pub(super) fn silence(&mut self, what: &str, silence: Silence) -> ! {
         match silence {

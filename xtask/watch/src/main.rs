@@ -44,7 +44,7 @@ use crate::connection::Heard;
 use crate::theme::{Colours, Theme};
 
 /// How long the kernel may take to answer to a DIMM.
-const KERNEL_PATIENCE: Duration = Duration::from_secs(120);
+const KERNEL_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -217,7 +217,7 @@ impl View<'_> {
 }
 
 fn connect(qmp: &Path) -> Result<Dimms> {
-    Dimms::connect(qmp, KERNEL_PATIENCE)
+    Dimms::connect(qmp, KERNEL_TIMEOUT)
 }
 
 fn take(app: &mut App, message: Message) -> Vec<Action> {
