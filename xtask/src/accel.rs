@@ -26,7 +26,7 @@ const KVM_LIMIT: Duration = Duration::from_millis(1500);
 /// Emulation on a busy machine.
 const TCG_LIMIT: Duration = Duration::from_secs(20);
 
-/// A verdict and what it was found by.
+/// A verdict and its evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// QEMU, host kernel, machine type and CPU model.

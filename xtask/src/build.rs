@@ -28,12 +28,12 @@ pub const KERNEL_FOR_GDB: &str = "carapace.debug";
 pub enum Profile {
     /// For users, tests and measurements: slow to build, fast to run.
     Release,
-    /// For a change that is to be tried: what was not changed is not compiled again.
+    /// For trying a change: compiles the changed parts only.
     Fast,
 }
 
 impl Profile {
-    /// Cargo's name for it, and for the folder of what it builds.
+    /// Cargo's name for it, and for its output folder.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Release => "release",
@@ -47,7 +47,7 @@ impl Profile {
     }
 }
 
-/// Builds both, shows progress while that takes long, and prints what the compiler has to say.
+/// Builds both, shows progress if this takes long, and prints the compiler's messages.
 pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain, profile: Profile) -> Result<()> {
     let mut command =
         command(workspace, toolchain, profile, &["build", "--package=boot", "--package=kernel"]);
@@ -61,7 +61,7 @@ pub fn bare_metal(workspace: &Workspace, toolchain: &Toolchain, profile: Profile
     watched(&mut command, title).with_context(|| format!("the bare-metal build failed, with {toolchain}"))
 }
 
-/// Runs a build of cargo's, shows its progress, and prints what the compiler has to say.
+/// Runs a build of cargo's, shows its progress, and prints the compiler's messages.
 ///
 /// # Errors
 /// The build fails.
@@ -76,11 +76,11 @@ pub fn watched(command: &mut Command, title: &str) -> Result<()> {
     Ok(())
 }
 
-/// Builds the kernel once more, with its debug information in its file; the file's path. Only the last step of the
-/// build differs: what QEMU loads by default is stripped for its size. The other kernel's file is not touched, so that
-/// guests can be started from it meanwhile.
+/// Builds the kernel once more, with debug information; returns the file's path. Only the last step of the build differs:
+/// QEMU's default kernel is stripped for its size. The build leaves that kernel's file alone, so that guests can boot
+/// from it meanwhile.
 ///
-/// It is a program of its own, since the compiler may place functions elsewhere: it is to be booted itself.
+/// Boot the new file itself: the compiler may place functions at other addresses than in the default kernel.
 pub fn with_debug_information(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
     let file = Profile::Release.binary(workspace, KERNEL_FOR_GDB);
     let mut command = command(workspace, toolchain, Profile::Release, &["rustc", "--package=kernel"]);
@@ -90,7 +90,7 @@ pub fn with_debug_information(workspace: &Workspace, toolchain: &Toolchain) -> R
         finished.lines.iter().for_each(|line| eprintln!("{line}"));
         bail!("the build of a kernel with debug information failed, with {toolchain}");
     }
-    // Cargo does not know of this file, and does not make it again when somebody has removed it.
+    // Cargo does not track this file, and does not make it again after a removal.
     ensure!(file.exists(), "{} is gone; `cargo xtask clean` makes it be built again", file.display());
     Ok(file)
 }
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(environment["RUSTFLAGS"], None);
     }
 
-    /// Cargo's progress is told from what a developer must see, with colours and without.
+    /// Cargo's progress and the compiler's messages are distinguished, with colours and without.
     #[test]
     fn lines_are_told_apart() {
         assert!(is_status("   Compiling elf v0.8.0"));

@@ -14,10 +14,10 @@ use options::{BenchArgs, ReportArgs, WatchArgs};
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do; without one, a greeting says what there is to do.
+    /// The task; without one, a greeting lists the tasks.
     #[command(subcommand)]
     pub command: Option<Task>,
-    /// Never install anything: say what is missing and how to get it.
+    /// Never install anything: list what is missing and how to get it.
     #[arg(long, global = true)]
     pub no_install: bool,
 }
@@ -27,7 +27,7 @@ pub struct Cli {
 pub enum Task {
     /// Boot the kernel in QEMU, with its shell on this terminal.
     ///
-    /// With standard input that is no terminal, shell commands are read from it, and its end powers off.
+    /// If standard input is no terminal, the shell runs commands from it, and its end powers off.
     Run(RunArgs),
     /// Build the boot shim and the kernel for bare metal.
     Build,
@@ -37,8 +37,8 @@ pub enum Task {
     Demo(DemoArgs),
     /// Run a shell command on the guest that `cargo xtask run` has started on another terminal.
     ///
-    /// What it prints goes to standard output, its error to standard error. The exit status is 0 if it is done, 1 if the
-    /// kernel refused it, 2 if it could not be asked. `cargo xtask sh 'sections -J' | jq length`;
+    /// Its output goes to standard output, its error to standard error. The exit status is 0 if the command is done, 1 if
+    /// the kernel refused it, 2 if no kernel answered. `cargo xtask sh 'sections -J' | jq length`;
     /// `cargo xtask sh < script` runs lines until one is refused.
     Sh(ShArgs),
     /// Plug, list and unplug DIMMs of the guest that `cargo xtask run` has started on another terminal.
@@ -58,7 +58,7 @@ pub enum Task {
     },
     #[command(name = "bench")]
     Bench(BenchArgs),
-    /// Feed random inputs to what reads firmware's tables, shell lines and the kernel's file, and to the memory core.
+    /// Feed random inputs to the parsers of firmware's tables, shell lines and the kernel's file, and to the memory core.
     Fuzz(FuzzArgs),
     /// Make a disk image that boots this kernel on a machine with UEFI (or a BIOS), by crate `bootloader`.
     Image(ImageArgs),
@@ -81,7 +81,7 @@ pub enum Shell {
     Fish,
 }
 
-/// What is fuzzed, and how long.
+/// The fuzz target, and how long it runs.
 #[derive(Debug, Args)]
 pub struct FuzzArgs {
     /// aml, boot, crs, elf, memory, shell or tables; all of them, one after the other, if none is named.
@@ -92,7 +92,7 @@ pub struct FuzzArgs {
     /// Inputs for each target, those of the corpus among them.
     #[arg(long, value_name = "N")]
     pub runs: Option<u32>,
-    /// Instead of running: put what earlier runs have found into fuzz/corpus, and take out what it does not need.
+    /// Instead of running: add the finds of earlier runs to tests/fuzz/corpus, and drop redundant inputs.
     #[arg(long, conflicts_with_all = ["time", "runs"])]
     pub minimise: bool,
 }
@@ -100,7 +100,7 @@ pub struct FuzzArgs {
 /// Which image.
 #[derive(Debug, Args)]
 pub struct ImageArgs {
-    /// The firmware that is to boot it.
+    /// The firmware that boots it.
     #[arg(long, value_enum, default_value_t = Firmware::Uefi)]
     pub firmware: Firmware,
     /// Where it goes [default: target/image/carapace-uefi.img, or -bios.img]
@@ -186,13 +186,13 @@ pub struct RunArgs {
     pub qemu_args: Vec<String>,
 }
 
-/// Reads a machine type; `--help` and completion show those there are.
+/// Parses a machine type; `--help` and completion list all of them.
 fn machine() -> impl TypedValueParser<Value = Machine> {
     let values = Machine::ALL.map(|machine| PossibleValue::new(machine.name()).help(machine.description()));
     PossibleValuesParser::new(values).try_map(|name| name.parse::<Machine>())
 }
 
-/// What was asked for as an accelerator.
+/// The choice of an accelerator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AccelChoice {
     /// KVM if it proves itself, else emulation.
@@ -222,21 +222,21 @@ pub struct DemoArgs {
     pub accel: AccelChoice,
 }
 
-/// Which guest, and what it is to run.
+/// The guest, and the command to run.
 #[derive(Debug, Args)]
 pub struct ShArgs {
     /// The guest's QMP socket [default: that of the only guest that runs]
     #[arg(long, value_name = "PATH")]
     pub qmp: Option<PathBuf>,
-    /// The command and what belongs to it; without one, lines are read from standard input.
+    /// The command and its operands; without one, lines are read from standard input.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }
 
-/// Which guest, and what to do with its DIMMs.
+/// The guest, and the task for its DIMMs.
 #[derive(Debug, Args)]
 pub struct DimmArgs {
-    /// What to do.
+    /// The task.
     #[command(subcommand)]
     pub task: DimmTask,
     /// The guest's QMP socket [default: that of the only guest that runs]
@@ -248,10 +248,10 @@ pub struct DimmArgs {
     pub timeout: u64,
 }
 
-/// What to do with DIMMs.
+/// The tasks for DIMMs.
 #[derive(Debug, Subcommand)]
 pub enum DimmTask {
-    /// Plug a DIMM, and say what the kernel made of it; the exit status is 1 if it refuses.
+    /// Plug a DIMM, and print the kernel's answer; the exit status is 1 if it refuses.
     Add {
         /// Its size, such as 256M.
         size: ByteSize,
@@ -264,20 +264,20 @@ pub enum DimmTask {
     },
     /// Show the DIMMs that are plugged.
     List,
-    /// Ask the kernel to give a DIMM back, and unplug it; the exit status is 1 if it refuses.
+    /// Ask the kernel to release a DIMM, and unplug it; the exit status is 1 if it refuses.
     Remove {
         /// Its name in QEMU, such as dimm0.
         id: String,
     },
 }
 
-/// Which tests.
+/// The choice of tests.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Only what runs on the host: all tiers but `qemu`.
+    /// Only tests on the host: all tiers but `qemu`.
     #[arg(long, conflicts_with = "qemu")]
     pub host: bool,
-    /// Only what boots the kernel in QEMU.
+    /// Only tests that boot the kernel in QEMU.
     #[arg(long)]
     pub qemu: bool,
     /// Only this tier, or these.
@@ -300,12 +300,12 @@ pub enum Tier {
     Fuzz,
     /// Tests that boot the kernel in QEMU.
     Qemu,
-    /// The disk image, booted by UEFI and by a BIOS; only where it is asked for, for its loaders take minutes to build.
+    /// The disk image, booted by UEFI and by a BIOS; on request only, since its loaders take minutes to build.
     Image,
 }
 
 impl Tier {
-    /// All that run where none is named, in the order they run: what is quick to fail comes first.
+    /// The default tiers in their order: the quickest to fail come first.
     pub const ALL: [Self; 5] = [Self::Lints, Self::Deps, Self::Host, Self::Fuzz, Self::Qemu];
 }
 
@@ -328,7 +328,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// The defaults are those that others rely on.
+    /// The defaults are those that documents and tests rely on.
     #[test]
     fn defaults() {
         let args = run_args(&[]);
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!((args.accel, args.serial), (AccelChoice::Auto, SerialPort::Stdio));
     }
 
-    /// What follows `--` is QEMU's, even where it looks like an option of ours.
+    /// Arguments after `--` go to QEMU, even if xtask has an option of that name.
     #[test]
     fn what_follows_two_dashes_is_qemus() {
         let args = run_args(&["--memory", "1G", "--", "--memory", "-cpu", "max"]);
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(args.qemu_args, ["--memory", "-cpu", "max"]);
     }
 
-    /// A port for gdb is one that can be typed or left out, and 0 is none.
+    /// The port for gdb is optional, and 0 is refused.
     #[test]
     fn gdb_port() {
         assert_eq!(run_args(&[]).gdb, None);
@@ -357,7 +357,7 @@ mod tests {
         assert!(Cli::try_parse_from(["cargo xtask", "run", "--gdb", "0"]).is_err());
     }
 
-    /// A serial port is one of the two kinds, and nothing else is taken for one.
+    /// A serial port is one of the two kinds; other words are refused.
     #[test]
     fn serial_kinds() {
         assert_eq!(run_args(&["--serial", "unix:a/b:c"]).serial, SerialPort::Unix("a/b:c".into()));

@@ -16,7 +16,7 @@ const NAME: &str = "cargo-xtask";
 /// The same for bash: clap's script for it takes a hyphen apart (`clap_complete` 4.6).
 const BASH_NAME: &str = "cargo_xtask";
 
-/// What was bound to `cargo` before is asked for everything that is not `cargo xtask`.
+/// The previous completion of `cargo` serves all commands but `cargo xtask`.
 const BASH: &str = r#"
 # `cargo xtask ...` is completed as `cargo_xtask ...`; any other `cargo` as before.
 if declare -F _comp_load >/dev/null; then _comp_load cargo 2>/dev/null

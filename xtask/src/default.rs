@@ -1,4 +1,4 @@
-//! `cargo xtask` with nothing behind it: what this is, what to type next, and what the machine has.
+//! `cargo xtask` without a task: introduces the project, the next commands, and the state of the machine.
 
 use guest::discovery;
 
@@ -40,7 +40,7 @@ fn text(missing: &[String], running: usize) -> String {
 mod tests {
     use super::*;
 
-    /// What is missing is named, and a guest that runs is not kept quiet; every line fits a terminal.
+    /// The greeting names missing programs and running guests; each line fits a terminal.
     #[test]
     fn states_of_the_machine() {
         let ready = text(&[], 0);

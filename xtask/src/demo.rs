@@ -1,7 +1,7 @@
-//! `cargo xtask demo`: the example with nobody at the keyboard.
+//! `cargo xtask demo`: plays the example without input.
 //!
-//! Commands are typed at the shell, the example's two lines at QEMU's monitor through QMP. What the shell shows is
-//! checked by the answers on the second serial line, which nobody sees.
+//! It types commands at the shell, and the example's two lines at QEMU's monitor through QMP. It checks the shell's
+//! output by the answers on the second serial line, which it does not show.
 
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ fn check_resource(resources: &[Resource]) -> Result<&Resource> {
     Ok(row)
 }
 
-/// The guest's shell. What it says is printed.
+/// The guest's shell. Its output is printed.
 struct Shell {
     qemu: Qemu,
     line: Line,

@@ -19,9 +19,9 @@ const MANIFESTS: [&str; 2] = ["Cargo.toml", "tests/fuzz/Cargo.toml"];
 /// A part of the tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What the manifests alone tell.
+    /// Checks that need the manifests only.
     Manifests,
-    /// What the world knows of the crates; that has to be fetched first.
+    /// Published advisories about the crates; they have to be fetched first.
     Advisories,
 }
 
@@ -29,7 +29,7 @@ pub enum Part {
 pub const PARTS: [Part; 2] = [Part::Manifests, Part::Advisories];
 
 impl Part {
-    /// What the last lines call it.
+    /// Its name in the summary.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Manifests => "licences, versions and sources of dependencies",

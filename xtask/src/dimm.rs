@@ -1,4 +1,4 @@
-//! `cargo xtask dimm`: plugs, lists and unplugs the DIMMs of a guest that runs, and prints what the kernel answered.
+//! `cargo xtask dimm`: plugs, lists and unplugs the DIMMs of a running guest, and prints the kernel's answers.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use guest::discovery;
 
 use crate::cli::{DimmArgs, DimmTask};
 
-/// Does what was asked; the result is the exit status: 1 when the kernel refused.
+/// Runs the task; the result is the exit status: 1 if the kernel refused.
 pub fn dimm(args: &DimmArgs) -> Result<u8> {
     let mut guest =
         Dimms::connect(&discovery::find(args.qmp.as_deref())?, Duration::from_secs(args.timeout))?;

@@ -1,14 +1,14 @@
-//! `cargo xtask fuzz`: the targets in `fuzz/`, built with LLVM's coverage and run for a bounded time.
+//! `cargo xtask fuzz`: the targets in `tests/fuzz/`, built with LLVM's coverage and run for a bounded time.
 //!
 //! ```text
-//!  fuzz/corpus/TARGET          in the repository: the smallest set of inputs that reaches what was ever reached
-//!  fuzz/target/corpus/TARGET   what runs on this machine have found beside it; `--minimise` merges it into the other
-//!  fuzz/artifacts/TARGET       inputs that crashed, hung, or took too much memory
+//!  tests/fuzz/corpus/TARGET          in the repository: the smallest set of inputs with all coverage so far
+//!  tests/fuzz/target/corpus/TARGET   finds of runs on this machine; `--minimise` merges them into the corpus
+//!  tests/fuzz/artifacts/TARGET       inputs that crashed, hung, or took too much memory
 //! ```
 //!
-//! A stable compiler is enough: coverage is a pass of LLVM, and no sanitizer is asked for, since what is fuzzed has no
-//! `unsafe`. The folders are those of `cargo fuzz`, which does the same with a nightly compiler. `check` runs every
-//! target on its corpus and on a number of random inputs, always the same ones.
+//! A stable compiler is enough: coverage is a pass of LLVM, and the fuzzed code has no `unsafe`, so it needs no sanitizer.
+//! The folders are those of `cargo fuzz`, which does the same with a nightly compiler. `check` runs every target on its
+//! corpus and on a number of random inputs, always the same ones.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,18 +19,18 @@ use crate::cli::FuzzArgs;
 use crate::setup::{self, Installing, Need};
 use crate::workspace::Workspace;
 
-/// A program in `fuzz/fuzz_targets`.
+/// A program in `tests/fuzz/fuzz_targets`.
 #[derive(Debug)]
 pub struct Target {
     /// Its name.
     pub name: &'static str,
-    /// The longest input that is tried, in bytes.
+    /// The longest input, in bytes.
     longest: u32,
-    /// Inputs that the tests try: some seconds' worth.
+    /// The number of inputs in tests: enough for some seconds.
     runs: u32,
 }
 
-/// All targets. What an input may be long: two SSDTs, a DSDT of QEMU, a few lines, 64 operations.
+/// All targets. The longest inputs are, for example, two SSDTs, a DSDT of QEMU, a few lines, 64 operations.
 pub const TARGETS: [Target; 7] = [
     Target { name: "aml", longest: 16 << 10, runs: 20_000 },
     Target { name: "boot", longest: 8 << 10, runs: 200_000 },
@@ -41,7 +41,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "tables", longest: 8 << 10, runs: 100_000 },
 ];
 
-/// What tells LLVM to note which code an input reaches, as libFuzzer wants it.
+/// Makes LLVM record which code an input reaches, in libFuzzer's form.
 const COVERAGE: &str = "-Cpasses=sancov-module -Ccodegen-units=1 \
      -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
      -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
@@ -95,12 +95,12 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Runs a target on its corpus and on its number of random inputs, which are the same every time: what fails here is
-/// what was changed.
+/// Runs a target on its corpus and on its number of random inputs. The inputs are always the same, so a new failure
+/// comes from a change of the code.
 pub fn check(workspace: &Workspace, target: &Target) -> Result<()> {
     let places = Places::of(workspace, target);
     // Nothing that was found on this machine alone.
-    let scratch = tempfile::tempdir().context("no folder for what is found")?;
+    let scratch = tempfile::tempdir().context("no folder for the finds")?;
     let mut command = places.command(target, scratch.path())?;
     command.args(["-seed=1", "-verbosity=0", "-print_final_stats=1"]).arg(format!("-runs={}", target.runs));
     run(&mut command, target)
@@ -125,7 +125,7 @@ impl Places {
         }
     }
 
-    /// The target on what is kept and what is in `found`, where it puts what it finds.
+    /// The command of the target on the corpus and on `found`, which also receives new finds.
     fn command(&self, target: &Target, found: &Path) -> Result<Command> {
         for folder in [found, &self.artifacts] {
             std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
@@ -136,7 +136,7 @@ impl Places {
         Ok(command)
     }
 
-    /// Makes what is kept the smallest set that reaches all that it and what was found on this machine reach.
+    /// Replaces the corpus by the smallest set with the coverage of the corpus and of this machine's finds.
     fn minimise(&self, target: &Target) -> Result<()> {
         let new = self.kept.with_extension("new");
         std::fs::create_dir_all(&new).with_context(|| format!("{}", new.display()))?;

@@ -1,8 +1,7 @@
 //! Carapace's tasks. `cargo xtask run` boots the kernel on a machine that has nothing but cargo yet.
 //!
-//! The way of `run`: `setup` sees to QEMU and a toolchain, `build` builds, `accel` chooses the accelerator,
-//! `qemu` composes the command, package `guest` runs it. Results go to standard output, everything else
-//! to standard error.
+//! The steps of `run`: `setup` provides QEMU and a toolchain, `build` builds, `accel` chooses the accelerator, package
+//! `guest` composes the QEMU command and runs it. Results go to standard output, all other messages to standard error.
 
 mod accel;
 mod build;

@@ -7,6 +7,6 @@ pub enum Outcome {
     Passed,
     /// Not well; its output says why.
     Failed,
-    /// It could not be run, which is no fault of what is tested.
+    /// It could not run, for a reason outside the tested code.
     NotRun(&'static str),
 }

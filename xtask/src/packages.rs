@@ -43,9 +43,9 @@ impl Apt {
         }
     }
 
-    /// Installs packages; asks for new lists once if these do not have them. Never removes a package: one that
-    /// would have to go because it is newer than anything in the lists (`qemu-utils` from backports, say) is
-    /// taken to the version of the lists, which stands beside what is installed.
+    /// Installs packages; updates the lists once if they lack one. Never removes a package: where apt would remove one
+    /// because it is newer than the lists (`qemu-utils` from backports, say), the command also names this package in the
+    /// lists' version.
     pub fn install(self, packages: &[String]) -> Result<()> {
         if self == Self::Sudo && !Command::new("sudo").arg("--validate").status()?.success() {
             bail!("sudo was refused");
@@ -137,8 +137,8 @@ fn removed(lines: &[String]) -> Vec<String> {
     names.map(|name| name.trim_end_matches('*').to_owned()).collect()
 }
 
-/// A package with its highest version in the lists, as `apt-get install` takes it; what is merely installed is
-/// in no list.
+/// A package with its highest version in the lists, in the form of `apt-get install`; a version that is only installed
+/// does not count.
 fn listed_version(package: &str) -> Option<String> {
     let output = Command::new("apt-cache").args(["madison", package]).env("LC_ALL", "C").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

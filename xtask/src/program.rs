@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 pub struct Program {
     name: &'static str,
     profile: &'static str,
-    /// The folder in which cargo puts what it builds with that profile.
+    /// Cargo's output folder for the profile.
     folder: &'static str,
     title: &'static str,
     needs: &'static [Need],

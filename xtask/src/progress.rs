@@ -17,7 +17,7 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 /// How often a plain line says that the command is still at work.
 const STILL_ALIVE: Duration = Duration::from_secs(30);
 
-/// How a command ended and what it said.
+/// A command's exit status and output.
 #[derive(Debug)]
 pub struct Finished {
     /// Its exit status.
@@ -26,7 +26,7 @@ pub struct Finished {
     pub lines: Vec<String>,
 }
 
-/// Runs `command` without standard input, shows `title` while it runs, and keeps what it says.
+/// Runs `command` without standard input, shows `title` while it runs, and keeps its output.
 ///
 /// # Errors
 /// It cannot be started, or takes longer than `limit` (it is killed then).

@@ -171,13 +171,13 @@ const MONITOR_PROMPT: &str = "(qemu) ";
 /// A guest may run for as long as it likes.
 const NO_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// Waits until what the guest has said since byte `from` ends with a prompt.
+/// Waits until the guest's output since byte `from` ends with a prompt.
 fn at_prompt(serial: &Line, from: usize) -> Result<(), Silence> {
     serial
         .wait(from, NO_LIMIT, |text| (text.ends_with(PROMPT) || text.ends_with(MONITOR_PROMPT)).then_some(()))
 }
 
-/// QEMU with its serial line on pipes; `hear` is given what it says.
+/// QEMU with its serial line on pipes; `hear` gets its output.
 pub fn on_pipes(line: &[String], hear: impl FnMut(&[u8]) + Send + 'static) -> Result<(Qemu, Line)> {
     let mut qemu = Qemu::start(line, Stdio::piped(), Stdio::piped(), Stdio::inherit())?;
     let (input, output) = qemu.pipes().context("QEMU is on pipes")?;
@@ -192,10 +192,10 @@ fn ended(mut line: Vec<u8>) -> Vec<u8> {
     line
 }
 
-/// Prints what the guest says, byte by byte as it is.
+/// Prints the guest's output, byte by byte and unchanged.
 pub fn show(bytes: &[u8]) {
     let mut output = io::stdout().lock();
-    // With nobody reading any more the guest still runs to its end, and its exit status is ours.
+    // Without a reader the guest still runs to its end, and its exit status is ours.
     let _ = output.write_all(bytes).and_then(|()| output.flush());
 }
 

@@ -1,4 +1,4 @@
-//! What the tasks need from the machine: finding it, installing it, or saying what to type.
+//! The programs that tasks need on the machine: finds them, installs them, or prints the commands to install them.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// Everything, but for what only disk images need: that is asked for when one is made.
+    /// All needs but those of disk images, which `image` checks itself.
     pub const ALL: [Self; 6] =
         [Self::Qemu, Self::BareMetal, Self::Acpica, Self::Lints, Self::Cxx, Self::Deny];
 
@@ -202,7 +202,7 @@ fn look_for(workspace: &Workspace, needs: &[Need]) -> Vec<Missing> {
     needs.iter().filter_map(|&need| describe(workspace, need).err()).collect()
 }
 
-/// What is found of an item, a line for each part.
+/// The state of an item, a line for each part.
 fn describe(workspace: &Workspace, need: Need) -> Result<Vec<String>, Missing> {
     let line = |program: Program| format!("{}  {}", program.path.display(), program.version);
     let found = match need {
@@ -325,7 +325,7 @@ fn rustup(workspace: &Workspace, arguments: &[&str]) -> Result<bool> {
     }
 }
 
-/// Says what is missing; asks a person at a terminal, and goes ahead where there is none.
+/// Lists what is missing; asks at a terminal before the installation, and without a terminal installs at once.
 fn may_install(missing: &[Missing]) -> Result<bool> {
     for item in missing {
         eprintln!("missing: {} ({})", item.need.name(), item.why);
@@ -381,7 +381,7 @@ mod tests {
         }
     }
 
-    /// Only a plain yes, or nothing but Enter, is a yes.
+    /// Only `y`, `yes` or an empty line is a yes.
     #[test]
     fn answers() {
         assert!(["", "y\n", "YES\n"].into_iter().all(is_yes));

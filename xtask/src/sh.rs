@@ -1,13 +1,13 @@
 //! `cargo xtask sh`: commands for the shell of a running guest, over its second serial line.
 //!
-//! What a command prints goes to standard output, its error to standard error; the exit status is the command's:
+//! A command's output goes to standard output, its error to standard error; the exit status is the command's:
 //!
 //! ```text
-//!  0  done        1  the kernel refused or stopped it        2  it could not be asked: no guest, or no answer
+//!  0  done        1  the kernel refused or stopped it        2  no guest, or no answer
 //! ```
 //!
-//! So pipes, filters and loops are those of the user's own shell. Ctrl-C stops the command in the kernel; so does an
-//! output that nobody reads any more (`| head`).
+//! So pipes, filters and loops are those of the user's own shell. Ctrl-C stops the command in the kernel; so does a
+//! closed output (`| head`).
 
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -32,8 +32,8 @@ const RESTART: Duration = Duration::from_secs(3);
 /// Exit statuses, beside 0.
 const REFUSED: u8 = 1;
 const NOT_ASKED: u8 = 2;
-/// What a shell says of a program that wrote to a pipe which nobody reads: 128 and the signal's number.
-const NOBODY_READS: u8 = 128 + 13;
+/// A shell's status for a program that wrote to a closed pipe: 128 and the signal's number.
+const SIGPIPE_STATUS: u8 = 128 + 13;
 
 /// How a command ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl Shell {
     fn one(&mut self, command: &str) -> Result<u8> {
         Ok(match self.run(command)? {
             Ended::Done => 0,
-            Ended::Unread => NOBODY_READS,
+            Ended::Unread => SIGPIPE_STATUS,
             Ended::Refused(why) => {
                 eprintln!("error: {why}");
                 REFUSED
@@ -143,7 +143,7 @@ impl Shell {
             }
             match self.run(command).with_context(|| format!("line {number}, `{command}`"))? {
                 Ended::Done => {}
-                Ended::Unread => return Ok(NOBODY_READS),
+                Ended::Unread => return Ok(SIGPIPE_STATUS),
                 Ended::Refused(why) => {
                     eprintln!("error: line {number}, `{command}`: {why}");
                     status = REFUSED;
@@ -156,7 +156,7 @@ impl Shell {
         Ok(status)
     }
 
-    /// Runs a command, and prints what it prints.
+    /// Runs a command, and prints its output.
     fn run(&mut self, command: &str) -> Result<Ended> {
         self.interrupted.store(false, Ordering::Relaxed);
         let word = command.split_whitespace().next().unwrap_or_default();

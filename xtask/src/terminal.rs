@@ -45,7 +45,7 @@ fn colours_of(terminal: bool, refused: bool, term: Option<&OsStr>) -> Colours {
 mod tests {
     use super::*;
 
-    /// Colours go to a terminal that has them, unless somebody has said that there are to be none.
+    /// A terminal with colours gets colours, unless the environment switches them off.
     #[test]
     fn colours() {
         for (terminal, refused, term, wanted) in [

@@ -181,8 +181,8 @@ mod tests {
         TestArgs { host, qemu, tier: tier.to_vec(), filter: filter.map(str::to_owned) }
     }
 
-    /// Without a choice everything runs; a half leaves out the other and nothing more; a filter leaves what has no
-    /// tests to be named.
+    /// Without a choice all default tiers run; `--host` and `--qemu` each leave out the other's tiers only; a filter leaves
+    /// out the tiers without named tests.
     #[test]
     fn choices() {
         use Tier::{Deps, Fuzz, Host, Lints, Qemu};

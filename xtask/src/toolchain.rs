@@ -20,7 +20,7 @@ pub enum Origin {
     System,
 }
 
-/// How the library for the target is had.
+/// The source of the target's library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Library {
     /// It lies precompiled in the toolchain.
@@ -140,7 +140,7 @@ fn examine(probe: &impl Probe, origin: Origin, wanted: Wanted) -> Result<Toolcha
 #[derive(Clone, Copy, Debug)]
 pub struct ThisMachine<'a>(pub &'a Path);
 
-/// The PATH with nothing but the distribution's own programs.
+/// The PATH of the distribution's own programs only.
 pub const SYSTEM_PATH: &str = "/usr/bin:/bin";
 
 impl Probe for ThisMachine<'_> {

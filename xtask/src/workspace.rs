@@ -1,4 +1,4 @@
-//! Where things are: the workspace and what is built in it.
+//! Paths: the workspace and its build outputs.
 
 use std::env;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ impl Workspace {
         self.target.join("bare")
     }
 
-    /// What is remembered between runs.
+    /// The state kept between runs.
     pub fn state(&self, name: &str) -> PathBuf {
         self.target.join("xtask").join(name)
     }

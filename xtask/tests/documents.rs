@@ -1,4 +1,4 @@
-//! The documents keep what they promise: their links lead somewhere, and the code they name is there.
+//! The documents are consistent: the targets of their links and the code they name exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
-//! What the figures were measured on: it stands beside them in the raw data.
+//! The machine that the figures were measured on; the raw data include it.
 
 use std::fs;
 use std::process::Command;
 
 use serde::Serialize;
 
-/// A description of the machine and of what was measured.
+/// A description of the machine and of the measured kernels.
 #[derive(Clone, Debug, Serialize)]
 pub struct Host {
     /// The processor's name.

@@ -141,7 +141,7 @@ fn output(program: &str, arguments: &[&str], directory: &Path) -> Result<String>
 mod tests {
     use super::*;
 
-    /// By number, not by letter; kernels for other machines, and what is no kernel, are left out.
+    /// Versions are sorted by number; kernels for other machines and other packages are skipped.
     #[test]
     fn newest_kernel() {
         let names = "linux-image-6.1.0-9-amd64\nlinux-image-6.12.107+deb12-amd64-unsigned\n\

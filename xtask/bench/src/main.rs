@@ -1,16 +1,16 @@
-//! `cargo xtask bench`: what this kernel costs, measured; beside Linux where that is asked for.
+//! `cargo xtask bench`: measures the costs of this kernel, and of Linux on request.
 //!
 //! ```text
 //!  measured  a guest with one of the kernels (package guest starts it), and its memory as the host sees it
 //!  linux   the other kernel, made from Debian's packages
-//!  plug    start to prompt, `device_add` to `_OST`, what the DIMM's backing holds
+//!  plug    start to prompt, `device_add` to `_OST`, the size of the DIMM's backing
 //!  scale   the same under -icount: instructions by size and slots, split into their parts
 //!  alloc   the frame allocator on the host
 //!  report  tables on the terminal;  plot  SVG;  raw data as JSON beside it, with the machine's description
 //! ```
 //!
-//! Rules: what is compared is measured in one run, taking turns, so that a busy machine is busy for all of
-//! them; a failed run is a row of the data, not the end. Nothing here is a test: no time is judged.
+//! Rules: one run measures all compared kernels in turns, so that a busy machine affects all of them; a failed run is a
+//! row of the data and does not end the benchmark. It is no test: it judges no time.
 
 mod alloc;
 mod host;

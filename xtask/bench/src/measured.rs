@@ -59,7 +59,7 @@ impl Measured {
         Measured::start(PROMPT, plan(shape).start()?)
     }
 
-    /// Boots Linux to its prompt, in the machine that our kernel would have.
+    /// Boots Linux to its prompt, in the same machine as our kernel.
     pub fn linux(shape: &Shape, linux: &Linux) -> Result<Measured> {
         Measured::start(linux::PROMPT, plan(shape).start_changed(|line| linux.boot_instead(line))?)
     }
@@ -102,7 +102,7 @@ impl Measured {
         let answer = monitor.wait_plugged(&dimm, limit);
         let (at, status) = answer.with_context(|| format!("no _OST for {dimm} in {} s", limit.as_secs()))?;
         let cpu = cpu_time(process)?.saturating_sub(cpu);
-        // What the guest still does after its answer belongs to it.
+        // The guest's work after its answer counts too.
         std::thread::sleep(Duration::from_millis(300));
         let resident = self.resident(&dimm)?;
         Ok(Plugged { took: at.duration_since(start), status, resident, cpu })

@@ -11,9 +11,9 @@ use guest::size::ByteSize;
 /// A chart.
 #[derive(Debug)]
 pub struct Chart {
-    /// What it shows.
+    /// The title.
     pub title: String,
-    /// What stands along the vertical axis.
+    /// The vertical axis.
     pub y: Axis,
     /// Its lines.
     pub series: Vec<Series>,
@@ -44,9 +44,9 @@ pub struct Series {
 /// Bars in groups, lying, along a logarithmic axis.
 #[derive(Debug)]
 pub struct Bars {
-    /// What they show.
+    /// The title.
     pub title: String,
-    /// What is measured.
+    /// The unit.
     pub unit: &'static str,
     /// The groups' names, from the top down.
     pub groups: Vec<String>,

@@ -1,4 +1,4 @@
-//! Start to prompt, `device_add` to `_OST`, and what the DIMM's backing holds then: each DIMM in a fresh guest.
+//! Start to prompt, `device_add` to `_OST`, and the size of the DIMM's backing then: each DIMM in a fresh guest.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ struct Run {
     error: Option<String>,
 }
 
-/// What the DIMM did.
+/// The measurements of one DIMM.
 #[derive(Clone, Debug, Serialize)]
 struct Plugged {
     /// `device_add` to `_OST`.
@@ -54,7 +54,7 @@ struct Plugged {
     resident: u64,
     /// Bytes that can be allocated since.
     gained: u64,
-    /// What the kernel itself says of it.
+    /// The kernel's own figures.
     #[serde(skip_serializing_if = "Option::is_none")]
     add: Option<Add>,
 }

@@ -68,10 +68,10 @@ pub fn keep(out: &Path, name: &str, data: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-/// One more thing is measured: a dot for whoever waits.
+/// Prints a dot for each measurement, as progress.
 pub fn progress() {
     eprint!(".");
-    // Nobody has to be waiting.
+    // Progress may have no reader.
     let _ = std::io::stderr().flush();
 }
 

@@ -66,7 +66,7 @@ struct Row {
     cpu: &'static str,
     slots: u64,
     size: ByteSize,
-    /// What the kernel counted; its `_ns` are instructions.
+    /// The kernel's counters; its `_ns` are instructions.
     add: Add,
     /// Bytes of the backing in the host's memory.
     resident: u64,
@@ -146,7 +146,7 @@ fn measure_linux(linux: &Linux, shape: &Shape, size: ByteSize) -> Result<LinuxRo
 
 fn print(data: &Data) {
     let rows = &data.rows;
-    println!("\ninstructions from the interrupt to the end of _OST, and what they wrote");
+    println!("\ninstructions from the interrupt to the end of _OST, and the bytes written");
     let heads = [
         "CPU",
         "slots",

@@ -3,11 +3,11 @@
 //! ```text
 //!  Plan ──boot──> Guest ──┬── serial line (unix socket) ── shell commands, `-J` answers     serial, schema
 //!                         ├── QMP (unix socket) ── HMP lines, events                        qmp, dimm
-//!                         ├── second serial line, where the plan wants one                  rpc
+//!                         ├── second serial line, if the plan has one                       rpc
 //!                         └── QEMU's exit status                                            launch
 //! ```
 //!
-//! The QEMU command comes from `cargo xtask run --dry-run`: what is measured and tested is what users run. The kernel
+//! The QEMU command comes from `cargo xtask run --dry-run`: benchmarks and tests run the same guest as users. The kernel
 //! is therefore built with profile `release`.
 
 use std::fs::{self, File};
@@ -37,7 +37,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// What a machine says first.
 const STARTS: &str = "carapace-boot: kernel of";
 
-/// What the boot shim gets with `-initrd`.
+/// The file that the boot shim gets by `-initrd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kernel {
     Built,
@@ -318,8 +318,7 @@ impl Guest {
         self.json("verify -J")
     }
 
-    /// Resets the machine and waits until it has started again. What the guest says until it notices is skipped, a
-    /// prompt too.
+    /// Resets the machine and waits until it has started again. Output from before the reset is skipped, prompts too.
     ///
     /// # Errors
     /// It does not start again.

@@ -26,14 +26,14 @@ pub const EJECTING: i64 = 0x84;
 /// The status of one that is refused: the device is in use, and its content cannot be moved.
 pub const BUSY: i64 = 0x82;
 
-/// The DIMMs of one guest. QEMU's monitor talks to nobody else meanwhile.
+/// The DIMMs of one guest. QEMU's monitor serves no other connection meanwhile.
 #[derive(Debug)]
 pub struct Dimms {
     monitor: Monitor,
     limit: Duration,
 }
 
-/// What the kernel answered to a DIMM that was added, or asked for back.
+/// The kernel's answer to the plug or the ejection of a DIMM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is online, or unplugged.
@@ -55,7 +55,7 @@ pub struct Dimm {
     pub size: ByteSize,
     /// Its address.
     pub address: i64,
-    /// What the kernel has said about it last, in words.
+    /// The kernel's last answer about it, in words.
     pub said: String,
 }
 
@@ -106,7 +106,7 @@ impl Monitor {
         }
     }
 
-    /// Waits for the kernel's last answer about a DIMM to what the firmware told it (`source`).
+    /// Waits for the kernel's last answer about a DIMM to the firmware's notification `source`.
     fn final_answer(&mut self, id: &str, source: i64, limit: Duration) -> Option<(Instant, Eject)> {
         self.wait_event(limit, |event| {
             eject(event).filter(|event| match event {

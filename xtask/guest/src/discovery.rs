@@ -6,8 +6,8 @@
 //!                           PID.remote                                                      PID.remote
 //! ```
 //!
-//! The directory is its owner's alone: whoever may write to a QMP socket may do what QEMU may do. A socket that
-//! nobody listens on any more is of a guest whose xtask was killed, and is removed when it is met.
+//! Only the owner has access to the directory: a writer of a QMP socket has all of QEMU's rights. If the xtask of a guest
+//! was killed, its socket has no listener; the next search removes it.
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -36,7 +36,7 @@ impl Listening {
     /// The places, and the directory for them.
     ///
     /// # Errors
-    /// The directory cannot be made, or is somebody else's.
+    /// The directory cannot be made, or belongs to another user.
     pub fn new() -> Result<Self> {
         Self::in_directory(&directory())
     }
@@ -84,9 +84,9 @@ fn directory() -> PathBuf {
 /// Connects to the socket at `path`.
 ///
 /// # Errors
-/// Nobody listens there.
+/// The socket has no listener.
 pub fn connect(path: &Path) -> Result<UnixStream> {
-    UnixStream::connect(path).with_context(|| format!("nobody listens at {}", path.display()))
+    UnixStream::connect(path).with_context(|| format!("no listener at {}", path.display()))
 }
 
 /// The QMP socket at `path`, or, without one, that of the only guest that runs.
@@ -140,7 +140,7 @@ fn listening_in(directory: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// QEMU has to be asked, and does not answer.
 pub fn second_port(qmp: &Path) -> Result<Option<PathBuf>> {
-    // Our own guests have it beside the other; somebody else's guest is asked.
+    // Guests of `cargo xtask run` have it beside the QMP socket; other guests are asked by QMP.
     let beside = qmp.with_extension(REMOTE);
     if qmp.extension().is_some_and(|ending| ending == ENDING) && beside.exists() {
         return Ok(Some(beside));
@@ -165,8 +165,8 @@ mod tests {
 
     use super::*;
 
-    /// Proves that sockets are made only where nobody else can reach them: in a directory that is made so, or was. Fails
-    /// when somebody else's, or one that others may enter, is taken: whoever writes there does what QEMU may do.
+    /// Proves that sockets are made only in a directory without access for other users, new or existing. Fails if a
+    /// directory of another user, or with access for others, is accepted: a writer there has all of QEMU's rights.
     #[test]
     fn the_directory_is_its_owners_alone() {
         let place = tempfile::tempdir().expect("a directory");
@@ -202,7 +202,7 @@ mod tests {
         assert!(listening_in(&at("nowhere")).is_empty());
     }
 
-    /// QEMU's word for the socket, before and while somebody is connected (QEMU 7.2).
+    /// QEMU's words for the socket, without and with a client (QEMU 7.2).
     #[test]
     fn second_port_by_its_name() {
         let path = Some(PathBuf::from("/run/u/1.remote"));

@@ -49,7 +49,7 @@ impl Machine {
         }
     }
 
-    /// What it is.
+    /// Its description.
     pub const fn description(self) -> &'static str {
         match self {
             Machine::Q35 => "Intel Q35, with PCI Express",
@@ -76,7 +76,7 @@ pub enum SerialPort {
     Unix(PathBuf),
 }
 
-/// Whether the reader of the serial port wants colours.
+/// Whether the reader of the serial port shows colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colours {
     /// Yes.
@@ -207,7 +207,7 @@ pub struct Setup {
     pub own_qmp: Option<PathBuf>,
     /// The second serial port, on which our own tasks talk to the kernel: a listening socket.
     pub own_remote: Option<PathBuf>,
-    /// Whether whoever reads the serial port wants colours.
+    /// Whether the reader of the serial port shows colours.
     pub colours: Colours,
     /// The port on which QEMU waits for gdb, with the guest stopped.
     pub gdb: Option<u16>,
@@ -383,7 +383,7 @@ mod tests {
         assert!(!line.contains("stdio"), "{line}");
     }
 
-    /// The second serial port comes behind the first one, and nobody is waited for on it.
+    /// The second serial port comes after the first one, and QEMU does not wait for a client of it.
     #[test]
     fn second_serial_port() {
         let mut guest = guest();
@@ -419,7 +419,7 @@ mod tests {
         assert!(line(&guest).contains(" -gdb tcp:127.0.0.1:1234 -S -kernel"), "{}", line(&guest));
     }
 
-    /// What the user gives QEMU stands last, so that it wins.
+    /// The user's own QEMU arguments come last, so that they win.
     #[test]
     fn more_arguments_come_last() {
         let mut guest = guest();
@@ -437,8 +437,8 @@ mod tests {
         assert!(line.contains("-m 512M -object") && !line.contains("nodeid=1"), "{line}");
     }
 
-    /// More address bits are asked for exactly where QEMU's default model does not reach (measured with
-    /// QEMU 7.2: 900G starts with it, 1T does not), and never against what the user says.
+    /// The CPU model gets more address bits exactly if QEMU's default model has too few (measured with QEMU 7.2: 900G
+    /// starts with it, 1T does not), and never against the user's choice.
     #[test]
     fn wide_addresses() {
         let mut shape = guest().shape;

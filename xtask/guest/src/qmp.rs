@@ -34,12 +34,12 @@ pub struct Monitor {
     events: VecDeque<(Instant, Event)>,
 }
 
-/// What the guest reported about a memory device (`_OST`).
+/// The guest's report about a memory device (`_OST`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ost {
     /// The device's id in QEMU; empty if QEMU has no device in that slot any more.
     pub device: String,
-    /// What it answers: 1 an insertion, 3 an eject request.
+    /// The request it answers: 1 an insertion, 3 an eject request.
     pub source: i64,
     /// 0 for success, else ACPI's code of the failure.
     pub status: i64,
@@ -209,7 +209,7 @@ mod tests {
     const NEW: &str = r#"{"timestamp":{"seconds":1,"microseconds":2},"event":"FROM_THE_FUTURE","data":{}}"#;
 
     /// Proves that a line which arrives in two parts is read whole although a wait ended between them, and that an
-    /// unknown event is skipped. Fails when a timeout drops what has been read so far.
+    /// unknown event is skipped. Fails if a timeout drops the part read so far.
     #[test]
     fn lines_in_parts() {
         let one_line: &'static str = Box::leak(OST.replace('\n', " ").into_boxed_str());
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(monitor.wait_ost(Duration::from_secs(10)), Some(expected));
     }
 
-    /// Proves that a refusal is told with QEMU's words, and events in front of it are kept.
+    /// Proves that an error has QEMU's words, and that events before it are kept.
     #[test]
     fn refusals() {
         let lines = [NEW, r#"{"error":{"class":"GenericError","desc":"no such device"}}"#];

@@ -5,12 +5,12 @@
 //!  Requests ── @7 resources ──────────────────> kernel
 //!  Messages <── {"id":7,"answer":[...]} ─────── kernel      or {"id":7,"error":"..."}
 //!  Requests ── @8 sh sections ────────────────> kernel
-//!  Messages <── {"id":8,"text":"..."} ───────── kernel      what the shell prints, in pieces; then {"id":8,"answer":null}
+//!  Messages <── {"id":8,"text":"..."} ───────── kernel      the shell's output, in pieces; then {"id":8,"answer":null}
 //!           <── {"event":"ost",...} ───────────             after `events on`
 //! ```
 //!
-//! Each request has a number by which its answer is known: answers to an earlier program's requests are skipped. A line
-//! that is not valid JSON is skipped too: the kernel has broken off that answer, and its error follows.
+//! Each request has a number, and its answer repeats it: answers to an earlier program's requests are skipped. A line
+//! that is not valid JSON is skipped too: the kernel broke off that answer, and its error follows.
 //!
 //! The two halves may be used by different threads; [`Client`] has both and waits for each answer.
 
@@ -32,7 +32,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Message {
     /// The answer to the request of that number, or its error.
     Answer(u32, Result<Value, String>),
-    /// A piece of what the shell prints for the request of that number.
+    /// A piece of the shell's output for the request of that number.
     Text(u32, String),
     /// Something happened.
     Event(Value),
@@ -60,10 +60,10 @@ impl Message {
 /// Connects to the socket at `path`; a message may take `limit`, if there is one.
 ///
 /// # Errors
-/// Nobody listens there.
+/// The socket has no listener.
 pub fn connect(path: &Path, limit: Option<Duration>) -> Result<(Requests, Messages)> {
     let stream = UnixStream::connect(path)
-        .with_context(|| format!("nobody listens at {}, the guest's second serial port", path.display()))?;
+        .with_context(|| format!("no listener at {}, the guest's second serial port", path.display()))?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     stream.set_read_timeout(limit)?;
     let lines = BufReader::new(stream.try_clone()?);
@@ -168,7 +168,7 @@ impl Client {
     /// Connects to the socket at `path`; a message may take `limit`, if there is one.
     ///
     /// # Errors
-    /// Nobody listens there.
+    /// The socket has no listener.
     pub fn connect(path: &Path, limit: Option<Duration>) -> Result<Client> {
         let (requests, messages) = connect(path, limit)?;
         Ok(Client { requests, messages, events: VecDeque::new() })
@@ -234,7 +234,7 @@ impl Client {
 mod tests {
     use super::*;
 
-    /// Proves that answers are told from events, errors keep their number, and what is broken off is skipped.
+    /// Proves that answers and events are distinguished, errors keep their number, and broken-off lines are skipped.
     #[test]
     fn lines() {
         let answer = Message::read(r#"{"id":7,"answer":{"policy":"online"}}"#);

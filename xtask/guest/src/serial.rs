@@ -1,9 +1,9 @@
-//! The guest's serial line: everything it says is kept; lines are read as a terminal shows them.
+//! The guest's serial line: all output is kept; lines are read as a terminal shows them.
 //!
-//! The shell removes its prompt from the screen (`\r`, ESC `[K`) to print a log line above it, and puts it back
-//! afterwards. What counts of a line is the part behind the last such removal.
+//! The shell erases its prompt (`\r`, ESC `[K`) to print a log line above it, and prints it again afterwards. Of a line
+//! the part after the last erasure counts.
 //!
-//! A thread reads, so that the guest never waits for us; waiting looks at what the thread has kept.
+//! A thread reads, so that the guest never waits for us; waits examine the output that the thread has kept.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -31,7 +31,7 @@ pub enum Reading {
     /// As soon as something comes.
     #[default]
     On,
-    /// Not at all: what the guest says stays in the socket, which is soon full.
+    /// Not at all: the guest's output stays in the socket, which is soon full.
     Off,
 }
 
@@ -63,7 +63,7 @@ impl End {
     }
 }
 
-/// What was waited for and did not come.
+/// A wait that ended without its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
     /// The time is over.
@@ -93,8 +93,7 @@ impl Serial {
         Ok(Serial::over(stream.try_clone()?, stream, |_| ()))
     }
 
-    /// The line whose two directions are these. `hear` is given what the guest says as it arrives, before anything
-    /// that waits for it.
+    /// A serial line with these two directions. `hear` gets the guest's output as it arrives, before any wait sees it.
     pub fn over(
         mut input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,
@@ -122,7 +121,7 @@ impl Serial {
         Serial { output: Box::new(output), heard, at: 0 }
     }
 
-    /// Stops or goes on reading. What is under way when it stops is still heard, some kilobytes at most.
+    /// Stops or resumes reading. The output under way at a stop is still read, some kilobytes at most.
     pub fn set_reading(&mut self, reading: Reading) {
         self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).reading = reading;
         self.heard.1.notify_all();
@@ -147,7 +146,7 @@ impl Serial {
         String::from_utf8_lossy(&heard.bytes).into_owned()
     }
 
-    /// Waits until `find` finds something in what was heard from byte `from` on. (A long session is heard only once.)
+    /// Waits until `find` finds something in the output from byte `from` on. (A long session is searched only once.)
     ///
     /// # Errors
     /// It does not come in time, or the guest has ended.
@@ -184,7 +183,7 @@ impl Serial {
         Ok(())
     }
 
-    /// Forgets what was heard, as far as prompts go: the next one comes from now on.
+    /// Skips the prompts so far: the next wait for a prompt finds a later one.
     pub fn skip_to_now(&mut self) {
         self.at = self.heard();
     }

@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(parse("1T"), Some(1 << 40));
     }
 
-    /// What is no size is refused instead of being read as something near it.
+    /// A malformed size is refused instead of being read as a similar one.
     #[test]
     fn nonsense_is_refused() {
         for text in ["", "M", "12X", "12MB", "-1M", "1.5G", "0x10M", "16777216T", "é"] {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 /// Stands for a guest's own directory in the commands that are asked for.
 pub const DIRECTORY: &str = "/guest-directory";
-/// The commands that were asked for: xtask builds before it answers, and most tests want the same.
+/// The commands so far, as a cache: xtask builds before it answers, and most tests need the same command.
 static COMMANDS: LazyLock<Mutex<HashMap<Vec<String>, Vec<String>>>> = LazyLock::new(Mutex::default);
 
 /// The repository's root.
@@ -25,8 +25,8 @@ pub fn command(arguments: &[String]) -> Command {
     command
 }
 
-/// The QEMU command that `cargo xtask run` with `options`, and `qemu` after `--`, would start, with the
-/// sockets `serial` and `qmp` in `directory`. Builds what is not built.
+/// The QEMU command of `cargo xtask run` with `options`, and `qemu` after `--`, with the sockets `serial` and `qmp` in
+/// `directory`. Builds what is not built.
 ///
 /// # Errors
 /// The build fails, or the options are wrong.
@@ -38,7 +38,7 @@ pub fn qemu_command(options: &[String], qemu: &[String], directory: &Path) -> Re
     all.extend_from_slice(options);
     all.push("--".to_owned());
     all.extend_from_slice(qemu);
-    // Held while xtask builds: tests beside this one want the same build.
+    // Held while xtask builds: parallel tests need the same build.
     let mut commands = COMMANDS.lock().unwrap_or_else(PoisonError::into_inner);
     let command = match commands.get(&all) {
         Some(known) => known,

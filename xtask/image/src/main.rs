@@ -5,8 +5,8 @@
 //!  bios   MBR with the boot sector | second stage | FAT: third and fourth stage, kernel-x86_64
 //! ```
 //!
-//! `cargo xtask image` builds this with the loader that is asked for, and calls it. The kernel is the file that the
-//! PVH shim loads too: what it asks of its loader stands in its section `.bootloader-config`.
+//! `cargo xtask image` builds this with the chosen loader, and calls it. The kernel is the file that the PVH shim loads
+//! too: its section `.bootloader-config` has its requirements for the loader.
 
 use std::path::PathBuf;
 

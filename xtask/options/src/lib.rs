@@ -1,7 +1,7 @@
-//! The options of the programs that `cargo xtask` compiles when they are asked for.
+//! The options of the programs that `cargo xtask` compiles on demand.
 //!
-//! A crate of its own, so that xtask says what they are (`--help`, completion) and refuses wrong ones before it compiles
-//! a program, which reads the same options.
+//! They are a separate crate, so that xtask lists them (`--help`, completion) and refuses wrong ones before it compiles a
+//! program; the program parses the same options.
 
 mod bench;
 mod report;

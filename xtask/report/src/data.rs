@@ -17,9 +17,9 @@ pub struct Data {
 /// One step, and memory before and after it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Step {
-    /// What was typed, each line behind the prompt it was typed at.
+    /// The typed lines, each with its prompt.
     pub typed: Vec<String>,
-    /// What the kernel logged of it, without times.
+    /// The kernel's log of the step, without times.
     pub said: Vec<String>,
     /// Memory before.
     pub before: Snapshot,
@@ -45,7 +45,7 @@ pub enum Event {
         /// Whether it is one run of frames.
         contiguous: Run,
     },
-    /// A DIMM was given back.
+    /// A DIMM was removed.
     Ejected {
         /// Frames whose content moved.
         migrated: u64,
@@ -85,7 +85,7 @@ pub struct Snapshot {
 }
 
 impl Step {
-    /// What the plugged DIMM cost.
+    /// The cost of the plugged DIMM.
     pub fn add(&self) -> Option<&Add> {
         match &self.event {
             Event::Plugged(resource) => Some(&resource.add),

@@ -1,4 +1,4 @@
-//! Physical memory as a picture: a bar for each stretch of a resource, what it holds in colours and words.
+//! A picture of physical memory: a bar for each extent of a resource, its content in colours and words.
 //!
 //! ```text
 //!  node 1, resource 1: 256 MiB in rows of 64 MiB
@@ -6,8 +6,9 @@
 //!  0x104000000 | free                                            |
 //! ```
 //!
-//! Rows are those of the model that the shell's `map` draws too, each a single cell wide; what an extent has of a row is a
-//! bar of its own, so that its frames can be pointed at. The width is that of a phone, so that letters can be read there; on a larger screen it grows with its column.
+//! Rows come from the model of the shell's `map`, each a single cell wide. The part of an extent in a row is a separate
+//! bar, so that a pointer on it shows its frames. The width is that of a phone, so that letters are legible there; on a
+//! larger screen it grows with its column.
 
 use carapace_cli::memory_map::{Part, Scale, Screen};
 use guest::schema::{Extent, KINDS, Kind, PAGE, Resource};
@@ -23,9 +24,9 @@ const LEFT: f64 = 84.0;
 const BAR: f64 = 16.0;
 const STEP: f64 = 19.0;
 const HEAD: f64 = 18.0;
-/// What is thinner would not be seen.
+/// The least width of a bar: thinner ones are invisible.
 const THINNEST: f64 = 1.0;
-/// A bar at least this wide has room for its word.
+/// The least width of a bar that shows its word.
 const ROOM_A_LETTER: f64 = 6.4;
 /// Rows of a resource, at most, and the shortest: 64 MiB.
 const SCREEN: Screen = Screen { columns: 1, rows: 8, cell_min: (64 << 20) / PAGE };
@@ -66,7 +67,7 @@ pub fn draw(snapshot: &Snapshot, id: &str, title: &str) -> Markup {
             rows.push((y, row.number * scale.row_pages() * PAGE));
             let mine = snapshot.extents.iter().filter(|extent| extent.resource == resource.id);
             let mut mine: Vec<Bar> = mine.filter_map(|extent| bar(extent, scale, row.number, y)).collect();
-            // What is thin lies on top of its neighbours.
+            // Thin bars are drawn on top of their neighbours.
             mine.sort_by(|a, b| b.width.total_cmp(&a.width));
             bars.extend(mine);
             y += STEP;

@@ -1,7 +1,7 @@
-//! The page: one file of HTML with its style and pictures inside, from what a scenario found.
+//! The page: one file of HTML with its style and pictures inside, made from a scenario's data.
 //!
-//! Invariants: nothing in it is fetched from anywhere and nothing in it runs; it is well-formed XML; every picture has
-//! a title and its content in words; what it says in numbers comes from [`Data`] and [`Figures`].
+//! Invariants: the page fetches nothing and has no script; it is well-formed XML; each picture has a title and its
+//! content in words; all numbers come from [`Data`] and [`Figures`].
 
 mod callouts;
 mod costs;
@@ -138,7 +138,7 @@ fn one(number: usize, step: &Step, data: &Data) -> Markup {
     }
 }
 
-/// Free blocks by order of what the step changed, before and after it.
+/// Free blocks by order, before and after the step, for the resources that it changed.
 fn free_blocks(id: &str, step: &Step) -> Markup {
     let changed = |snapshot: &Snapshot, other: &Snapshot, resource: u32| {
         let free = |snapshot: &Snapshot| {

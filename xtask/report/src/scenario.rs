@@ -1,7 +1,7 @@
-//! The scenario: the proposal's DIMM of 256 MiB is plugged, filled and taken away while it is full; then one of 1 TiB.
+//! The scenario: plug the proposal's DIMM of 256 MiB, fill it, and remove it while it is full; then plug one of 1 TiB.
 //!
-//! Everything that can be known beforehand is checked on the way, so that a page is never made of a kernel that does
-//! not do what the page says. Neighbours: package `guest` has the guest; `page` shows what is found.
+//! The scenario checks all results that are known beforehand, so that the text of the page is always true for the kernel.
+//! Neighbours: package `guest` has the guest; `page` shows the data.
 
 use anyhow::{Context, Result, ensure};
 use guest::boot::{Dimm, Ended};
@@ -60,7 +60,7 @@ fn plug(guest: &mut Guest, size: &'static str) -> Result<Step> {
     Ok(Step { typed, said: said(guest, from), before, after, event: Event::Plugged(Box::new(resource)) })
 }
 
-/// Fills most of the DIMM, and compares what is in it.
+/// Fills most of the DIMM, and compares its content.
 fn fill(guest: &mut Guest) -> Result<Step> {
     let (before, from) = (snapshot(guest)?, guest.log().len());
     let pages = guest.alloc("200M --node 1")?.pages;
@@ -88,8 +88,10 @@ fn eject(guest: &mut Guest) -> Result<Step> {
     ensure!(dimm(&after).is_err(), "the DIMM's resource is still there");
     sound(guest)?;
     let said = said(guest, from);
-    let (migrated, [isolating, migrating, unmapping]) =
-        said.iter().find_map(|line| departure(line)).with_context(|| format!("what it cost, in {said:?}"))?;
+    let (migrated, [isolating, migrating, unmapping]) = said
+        .iter()
+        .find_map(|line| departure(line))
+        .with_context(|| format!("no line with the cost in {said:?}"))?;
     let event = Event::Ejected { migrated, isolating, migrating, unmapping, verified: verified.pages };
     let typed = ["(qemu) device_del dimm0", "carapace> verify"].map(str::to_owned).to_vec();
     Ok(Step { typed, said, before, after, event })

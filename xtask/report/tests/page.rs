@@ -55,8 +55,8 @@ fn well_formed_and_self_contained() {
     }
 }
 
-/// Proves what a reader needs who does not see: a language, one first heading, no level left out, pictures with title
-/// and description, tables with a caption and headers that say what they head.
+/// Proves that the page suits a screen reader: it has a language, one first heading, no skipped level, pictures with
+/// title and description, tables with a caption and headers with a scope.
 #[test]
 fn accessible() {
     let page = rendered(&canned());

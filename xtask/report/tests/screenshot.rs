@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use report::{figures, page};
 
-/// What nobody asked the browser to do.
+/// Switches off the browser's background work.
 const QUIET: [&str; 9] = [
     "--headless",
     "--no-sandbox",
@@ -46,8 +46,8 @@ fn dimensions(png: &[u8]) -> (u32, u32) {
     (word(16), word(20))
 }
 
-/// Proves that a browser draws the page, on a screen and on a phone, light and dark, and as a PDF; and that on a phone
-/// nothing reaches over the edge, so that nobody scrolls sideways.
+/// Proves that a browser draws the page, on a screen and on a phone, light and dark, and as a PDF; and that the page fits
+/// the width of a phone, without sideways scrolling.
 #[test]
 fn a_browser_draws_the_page() {
     let Some(browser) = browser() else {

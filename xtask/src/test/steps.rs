@@ -3,8 +3,8 @@
 /// Guests at a time: each one keeps a processor busy.
 const GUESTS: &str = "--test-threads=2";
 
-/// The members for bare metal, looked at apart from the others: with them their dependencies would have features
-/// that they have not.
+/// The members for bare metal. Clippy checks them separately: a build together with the others enables features of their
+/// dependencies that they do not use.
 const BARE_METAL: &[&str] = &["--package=boot", "--package=kernel"];
 /// All other members.
 const HOST: &[&str] = &["--workspace", "--exclude=boot", "--exclude=kernel"];
@@ -12,7 +12,7 @@ const HOST: &[&str] = &["--workspace", "--exclude=boot", "--exclude=kernel"];
 /// One cargo command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What the last lines call it.
+    /// Its name in the summary.
     pub name: &'static str,
     /// What follows `cargo`.
     pub arguments: Vec<String>,

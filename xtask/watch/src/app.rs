@@ -1,4 +1,4 @@
-//! The view's state: what is known of the guest, what is chosen, and what keys and answers make of it.
+//! The view's state: the model of the guest and the selection, and how keys and answers change them.
 //!
 //! ```text
 //!  keys, answers, events --> App --> Action (ask the kernel, plug, unplug, leave)
@@ -6,7 +6,7 @@
 //!                             '----> draw
 //! ```
 //!
-//! Pure: nothing here waits, reads or writes; `main` does what an [`Action`] says.
+//! Pure: nothing here waits, reads or writes; `main` carries out each [`Action`].
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,12 +22,12 @@ use crate::event_log::{Entries, Tone};
 use crate::model::{Event, Line};
 use crate::theme::Theme;
 
-/// Between two looks at the guest; what happens there is looked at once it is told.
+/// The interval of polls; an event from the guest causes a poll at once.
 const POLL: Duration = Duration::from_secs(1);
 /// A kernel that does not answer for so long is asked again: it may have been started anew.
 const SILENCE: Duration = Duration::from_secs(6);
 
-/// What the main program is to do.
+/// Work for the main program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send a command; the answer is for this.
@@ -58,13 +58,13 @@ pub enum What {
     Map,
     /// The bars.
     Buddy,
-    /// That events are told on.
+    /// The subscription to events.
     Events,
     /// A command of the user's, as typed.
     Command(String),
 }
 
-/// What is in front of the view.
+/// The dialog in front of the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dialog {
     /// Nothing.
@@ -108,17 +108,17 @@ pub struct App {
     pub map: Vec<Extent>,
     /// The bars.
     pub buddy: Vec<Buddyinfo>,
-    /// What has happened.
+    /// The events and log lines.
     pub entries: Entries,
     /// Whether the whole log is shown among them.
     pub whole_log: bool,
-    /// What is in front.
+    /// The open dialog.
     pub dialog: Dialog,
     /// The last thing that was done, or is being done.
     pub status: (Tone, String),
     /// Lines of the map, and of the table, that are scrolled away.
     pub scroll: (usize, usize),
-    /// What was allocated here: number and bytes.
+    /// The allocations made here: number and bytes.
     pub allocations: Vec<(u64, u64)>,
     /// Whether the guest has ended.
     pub ended: bool,
@@ -156,13 +156,13 @@ impl App {
         }
     }
 
-    /// What is to be asked now.
+    /// The requests to send now.
     pub fn poll(&mut self, now: Instant) -> Vec<Action> {
         if self.ended {
             return Vec::new();
         }
         if self.silent(now) {
-            // Answers that come late belong to numbers that nobody waits for any more.
+            // The request of a late answer is gone.
             self.waiting.clear();
             self.stopping = false;
             self.next_poll = None;
@@ -243,7 +243,7 @@ impl App {
         }
     }
 
-    /// Says what was done, or is being done.
+    /// Shows the last action, or the one under way.
     pub fn tell(&mut self, tone: Tone, text: String) {
         self.status = (tone, text);
         self.complaint = false;

@@ -1,4 +1,4 @@
-//! The connection to the kernel: a thread reads what the second serial line says and hands it on.
+//! The connection to the kernel: a thread reads messages from the second serial line and passes them on.
 
 use std::path::Path;
 use std::sync::mpsc::Sender;
@@ -9,7 +9,7 @@ use guest::rpc::{self, Requests};
 
 use crate::model::{self, Line};
 
-/// What has come.
+/// A message from the connection.
 #[derive(Debug)]
 pub enum Heard {
     /// A line that is known.
@@ -18,10 +18,10 @@ pub enum Heard {
     Ended,
 }
 
-/// Connects to the socket at `path`; what comes goes to `heard`, made into the caller's own message.
+/// Connects to the socket at `path`; messages go to `heard`, converted to the caller's type.
 ///
 /// # Errors
-/// Nobody listens there.
+/// The socket has no listener.
 pub fn connect<M: Send + 'static>(
     path: &Path,
     heard: Sender<M>,

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  Carapace: 766.9M present, 541.3M free                                    header
-//!  memory map   . free  u used  ...                                         as high as there is room
+//!  memory map   . free  u used  ...                                         takes the remaining height
 //!  ID DEVICE BASE ...                                                       as many rows as there are, within limits
 //!  free blocks by order | events
-//!  what was done last, keys
+//!  the last action, keys
 //! ```
 //!
 //! Pure: the same state and size give the same cells.
@@ -24,7 +24,7 @@ use crate::map;
 use crate::model::short;
 use crate::theme::Theme;
 
-/// The smallest screen on which all of it has room.
+/// The smallest screen for the whole view.
 const LEAST: (u16, u16) = (60, 16);
 /// Columns of the free blocks.
 const BARS: u16 = 36;
@@ -94,7 +94,7 @@ fn draw_header(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let (present, free, memmap) = (ShortSize(present), ShortSize(free), ShortSize(memmap));
     let many = app.resources.len();
     let text = if app.ended {
-        " Carapace: the guest has ended; this is what was seen last".to_owned()
+        " Carapace: the guest has ended; this is its last state".to_owned()
     } else {
         let s = if many == 1 { "" } else { "s" };
         format!(" Carapace: {present} in {many} resource{s}, {memmap} of it memmap, {free} free")
@@ -270,7 +270,7 @@ fn draw_keys(frame: &mut Frame<'_>, area: Rect, app: &App) {
 const HELP: &[&str] = &[
     "a  add a DIMM            d  remove one",
     "m  allocate memory       f  free it",
-    "v  verify what was filled",
+    "v  verify the patterns",
     "s  stop a command that takes long",
     "l  the whole log among the events, or not",
     "up, down, page up, page down   the map",

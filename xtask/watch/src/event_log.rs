@@ -1,4 +1,4 @@
-//! What has happened in the guest, in the order of its clock: events and lines of the log, put into words.
+//! The guest's events and log lines in words, in the order of its clock.
 
 use std::collections::VecDeque;
 
@@ -32,7 +32,7 @@ pub struct Entry {
     pub text: String,
     /// How it is shown.
     pub tone: Tone,
-    /// Whether it is a line of the log that matters only to whoever wants the whole log.
+    /// Whether it is a line that only the full log shows.
     pub chatter: bool,
 }
 
@@ -113,7 +113,7 @@ impl Entries {
 
     /// Puts an entry where its time says: the log and the events come by different ways.
     fn enter(&mut self, entry: Entry) {
-        // A guest that has started anew counts from zero again: only what is near is put in order.
+        // The clock of a restarted guest starts from zero again: sort entries of close times only.
         let near = |other: &&Entry| other.at > entry.at && other.at - entry.at < 1_000_000;
         let later = self.list.iter().rev().take_while(near).count();
         self.list.insert(self.list.len() - later, entry);

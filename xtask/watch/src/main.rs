@@ -48,7 +48,7 @@ const KERNEL_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What the main loop is told.
+/// A message to the main loop.
 #[derive(Debug)]
 enum Message {
     Heard(Heard),
@@ -102,7 +102,7 @@ fn watch(cli: &WatchArgs) -> Result<()> {
     result
 }
 
-/// Hands on what is pressed, until the terminal is gone.
+/// Passes keys on, until the terminal is gone.
 fn read_keys(sender: &Sender<Message>) {
     while let Ok(event) = event::read() {
         let message = match event {
@@ -132,7 +132,7 @@ impl View<'_> {
         let mut changed = true;
         loop {
             for action in app.poll(Instant::now()) {
-                // It may also have found that nobody answers.
+                // `poll` may also have changed the view: the guest does not answer.
                 changed = true;
                 self.act(app, action);
             }
@@ -210,7 +210,7 @@ impl View<'_> {
         thread::spawn(move || {
             let done = connect(&qmp).and_then(|mut monitor| job(&mut monitor));
             let done = done.unwrap_or_else(|error| Err(format!("{error:#}")));
-            // Nobody is left to be told if this fails.
+            // A failure has no receiver: the main loop is gone.
             let _ = sender.send(Message::DimmDone(done));
         });
     }

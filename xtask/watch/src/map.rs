@@ -1,5 +1,4 @@
-//! The map of a node's memory, as the shell's `map` draws it, but as large as the screen has room for: the model's rows
-//! as lines.
+//! The map of a node's memory, like the shell's `map`, but as large as the screen allows: the model's rows as lines.
 
 use carapace_cli::memory_map::{ABSENT, Cell, Counts, Row, Rows, Scale, Screen};
 use guest::schema::{Extent, PAGE};
@@ -89,7 +88,7 @@ mod tests {
         assert_eq!(draw(&[], 64, 4).1, []);
     }
 
-    /// One frame of another kind is seen in a cell of many, and what is absent is no memory: the first MiB.
+    /// A cell shows a single frame of another kind among many, and absent memory is no kind: the first MiB.
     #[test]
     fn rare_frames_are_seen() {
         let (scale, rows) = draw(&node(0), 64, 8);

@@ -1,7 +1,7 @@
-//! What the kernel says on its second serial line, read: answers of commands, and what happens.
+//! Parses the kernel's messages on its second serial line: answers of commands, and events.
 //!
-//! A line that is not what it should be is passed over: an answer that the kernel had to break off is followed by its
-//! error, and a newer kernel may tell more.
+//! A line of unknown form is skipped: the kernel may break off an answer, whose error follows, and a newer kernel may
+//! have more events.
 
 use guest::rpc::Message;
 use serde_json::Value;
@@ -11,7 +11,7 @@ pub fn short(path: &str) -> &str {
     path.rsplit(['.', '\\']).next().unwrap_or(path)
 }
 
-/// What an answer belongs to, or what has come unasked.
+/// The request of an answer, or the kind of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// The answer to the request of that number, or its error.

@@ -50,8 +50,8 @@ fn event(app: &mut App, line: &str) {
     app.heard(Line::Event(event));
 }
 
-/// All of it at 80 by 24 without colour: the sums, the DIMM's memmap in front of what is free and used in its rows, the
-/// table's row, the bars, an event with its time.
+/// The whole view at 80 by 24 without colour: the sums, the DIMM's memmap in front of the free and used frames in its
+/// rows, the table's row, the bars, an event with its time.
 #[test]
 fn eighty_by_twenty_four() {
     let mut app = app(PLAIN);
@@ -145,7 +145,7 @@ fn more_than_fits() {
     assert!(last.iter().any(|line| line.starts_with("n1 any")), "{last:#?}");
 }
 
-/// Keys open what they say, what is chosen is what is done, and Esc does nothing.
+/// Keys open their dialogs, the selection decides the action, and Esc cancels.
 #[test]
 fn keys() {
     let mut app = app(PLAIN);
@@ -172,7 +172,7 @@ fn keys() {
     assert_eq!(app.key(control_c), [Action::Quit]);
 }
 
-/// A command's end is told in words, whatever it was, and an allocation made here can be freed here.
+/// The view shows each command's result in words, and an allocation made here can be freed here.
 #[test]
 fn ends_of_commands() {
     let mut app = app(PLAIN);

@@ -1,13 +1,13 @@
-//! How things look: with colours or without, with letters of Unicode or of ASCII only.
+//! Styles: with colours or without, with letters of Unicode or of ASCII only.
 //!
-//! Nothing is told by colour alone: cells have letters, and states have words.
+//! Colour alone carries no information: cells have letters, and states have words.
 
 use std::env;
 
 use guest::schema::Kind;
 use ratatui::style::{Color, Modifier, Style};
 
-/// What the terminal can show.
+/// The terminal's abilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
     colours: Colours,
@@ -83,7 +83,7 @@ impl Theme {
         self.coloured(Style::new().fg(letter).bg(background))
     }
 
-    /// The line at the top, and what is chosen.
+    /// The line at the top, and the selection.
     pub fn reverse(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
@@ -149,7 +149,7 @@ impl Theme {
 mod tests {
     use super::*;
 
-    /// No colour where it is not wanted or not there, no bars of Unicode where nobody can read them.
+    /// No colour if the user or the terminal excludes it, no Unicode bars if the locale has no Unicode.
     #[test]
     fn environments() {
         let utf8 = Some("de_DE.UTF-8");

@@ -1,4 +1,4 @@
-//! What the reader should notice at a step.
+//! Notes that point out the main result of a step.
 
 use crate::data::{Data, Event, Run, Step};
 use crate::format::{count, frames, number, size};

@@ -1,4 +1,4 @@
-//! What steps cost, and what they cost Linux.
+//! The costs of steps, here and in Linux.
 
 use guest::schema::Add;
 use maud::{Markup, html};
@@ -37,7 +37,7 @@ pub fn of(step: &Step) -> Markup {
     html! {
         div.wide role="region" tabindex="0" aria-label="Costs" {
             table {
-                caption { "What it cost." }
+                caption { "Costs." }
                 thead { tr { th scope="col" { "Part" } th.n scope="col" { "Cost" } th scope="col" { "What that is" } } }
                 tbody { @for (part, cost, what) in &rows { tr { th scope="row" { (part) } td.n { (cost) } td { (what) } } } }
             }
@@ -71,11 +71,7 @@ fn plugged(add: &Add) -> Vec<(&'static str, String, &'static str)> {
         ),
         ("Page-table entries", format::number(add.entries_written), "leaves, and links to new tables"),
         ("Page tables", format::number(add.tables), "new ones, all of them in the DIMM"),
-        (
-            "Descriptors",
-            format::number(add.descriptors_written),
-            "written, of all that the memmap has room for",
-        ),
+        ("Descriptors", format::number(add.descriptors_written), "written, of all bytes of the memmap"),
         (
             "From elsewhere",
             format!("{} frames, {} bytes", add.existing_pages_used, add.existing_heap_bytes_used),

@@ -32,7 +32,7 @@ pub fn resources(snapshot: &Snapshot) -> Markup {
 fn zone(name: &str) -> &str {
     match name {
         "kernel" => "for the kernel's own needs first",
-        "movable" => "only for what can be moved away again",
+        "movable" => "for movable memory only",
         "any" => "for every kind of allocation",
         other => other,
     }
