@@ -7,6 +7,7 @@
 //!
 //! For the seed and the number of operations see `buddy`'s `random`.
 
+use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::println;
 use std::vec::Vec;
@@ -41,7 +42,7 @@ struct Part {
 }
 
 struct World {
-    memory: Memory<SimMachine>,
+    memory: Box<Memory<SimMachine>>,
     arena: VmallocArena,
     random: Random,
     parts: Vec<Part>,
@@ -58,7 +59,7 @@ impl World {
     fn new(seed: u64) -> World {
         let mut random = Random(seed);
         let gib_leaves = if random.below(2) == 0 { Support::No } else { Support::Yes };
-        let memory = booted(gib_leaves);
+        let memory = Box::new(booted(gib_leaves));
         let mut parts = Vec::new();
         memory.resources(&mut |info| {
             let mut model = Model::new(info.range);
@@ -218,7 +219,11 @@ impl World {
         let index = self.random.below(self.parts.len() as u64) as usize;
         let Part { id, device, range, usable, ref model, .. } = self.parts[index];
         let pfn = range.start.offset(self.random.below(range.pages() + 10));
+        // A cached block is free, but joins its neighbours only when the cache is drained.
+        let cached = self.memory.page(pfn);
+        self.memory.drain_all();
         let page = self.memory.page(pfn);
+        assert_eq!((cached.state, cached.resource), (page.state, page.resource));
         if !range.contains(pfn) {
             return;
         }
@@ -356,8 +361,12 @@ impl World {
         heads.into_iter().for_each(|head| self.free(head));
     }
 
-    /// Compares all figures of all regions with the models.
+    /// Compares all figures of all regions with the models: the free frames also while some are cached.
     fn compare(&self) {
+        for Part { id, model, .. } in &self.parts {
+            assert_eq!(self.memory.resource(*id).unwrap().free_pages, model.free_pages(), "{id:?}, cached");
+        }
+        self.memory.drain_all();
         for Part { id, node, range, model, .. } in &self.parts {
             let info = self.memory.resource(*id).unwrap();
             assert_eq!((info.range, info.node), (*range, *node));
