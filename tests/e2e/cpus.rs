@@ -2,6 +2,7 @@
 
 use tests::guest::Dimm;
 use tests::schema::Cpu;
+use tests::tables::Tables;
 use tests::{Guest, Machine, Plan};
 
 fn plan(machine: Machine, cpus: usize) -> Plan {
@@ -82,4 +83,50 @@ fn cpus_have_nodes() {
     let mut guest = plan.boot();
     let nodes: Vec<_> = cpus(&mut guest).iter().map(|cpu| cpu.node).collect();
     assert_eq!(nodes, [0, 0, 1, 1]);
+}
+
+/// Proves that a processor which the MADT names and which is not there is waited for no longer than a bound, named in
+/// the log and in `cpus`, and that the kernel and the other processors work without it. Fails when it is waited for
+/// without end, or is asked to flush its TLB.
+#[test]
+fn a_silent_cpu_is_named() {
+    let plan = plan(Machine::Q35, 2);
+    let mut tables = Tables::of(&mut plan.boot());
+    // A local APIC of identity 7, enabled.
+    tables.change("APIC", |table| table.extend([0, 8, 7, 7, 1, 0, 0, 0]));
+    let mut guest = tables.plan(plan).boot();
+    let log = guest.log();
+    assert!(log.contains("processor 7 (CPU 2) does not come"), "{log}");
+    assert!(log.contains("2 CPUs run, 1 silent, 0 parked"), "{log}");
+    let states: Vec<_> = cpus(&mut guest).iter().map(|cpu| cpu.state.to_string()).collect();
+    assert_eq!(states, ["running", "running", "silent"]);
+    guest.alloc("100M");
+    guest.sh("free all"); // asks the CPUs that run
+    guest.assert_sound();
+    let all = cpus(&mut guest);
+    assert!(all[0].shootdowns_sent > 0);
+    assert_eq!(all[1].shootdowns_received, all[0].shootdowns_sent);
+    assert_eq!(all[2].shootdowns_received, 0);
+    assert_eq!(guest.power_off(), 0);
+}
+
+/// Proves that a fatal report says where each other CPU was, once, with a backtrace, for a panic and for an exception.
+/// Fails when a CPU is not stopped, or when its stack is not known.
+#[test]
+fn a_report_has_all_cpus() {
+    for what in ["panic", "panic null"] {
+        let mut guest = plan(Machine::Q35, 4).boot();
+        guest.send(format!("{what}\n").as_bytes());
+        assert_eq!(guest.wait_exit(), 33);
+        let log = guest.log();
+        assert!(log.contains("this is CPU 0"), "{log}");
+        let parts: Vec<&str> = log.split(" was at rip ffffffff8").skip(1).collect();
+        assert_eq!(parts.len(), 3, "one place for each other CPU: {log}");
+        for (number, part) in (1..).zip(&parts) {
+            assert!(log.contains(&format!("CPU {number} was at rip")), "{log}");
+            // An idle one is in its first function: nobody has called it.
+            assert!(part.contains("carapace::cpus::start::main + "), "{part}");
+        }
+        assert!(!log.contains("does not stop") && !log.contains("no further"), "{log}");
+    }
 }

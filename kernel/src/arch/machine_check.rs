@@ -6,9 +6,9 @@
 //! ```
 //!
 //! The CPU does not announce a corrected error, and a bank that is not emptied has no room for the next
-//! error. So a task of the main loop polls every few seconds, and the shell's `check` at once. Invariant: [`poll`]
-//! empties banks of corrected errors only; uncorrected ones are left for the report. Both read the banks of the CPU that
-//! calls.
+//! error. So a task of the main loop polls every few seconds, and the shell's `check` at once, on every CPU. Invariant:
+//! [`poll`] empties banks of corrected errors only; uncorrected ones are left for the report. Both read the banks of the
+//! CPU that calls.
 
 use carapace_mm::addr::PhysAddr;
 use core::fmt::{self, Write};

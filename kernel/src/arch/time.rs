@@ -37,8 +37,8 @@ const PIT_COMMAND: u16 = 1;
 // Bit 0: channel 2's gate; bit 1: the speaker; bit 5: channel 2's output.
 const GATE: Ports = unsafe { Ports::new(PortNumber(0x61), 1) };
 
-// The anchor. Written with interrupts off by the one CPU there is; an exception in between reports a
-// time that is off, no more.
+// The anchor. Written with interrupts off, before other CPUs start; an exception in between reports a time that is off,
+// no more. The TSCs of all CPUs start with the machine: no CPU has an offset of its own.
 static ANCHOR_TSC: AtomicU64 = AtomicU64::new(0);
 static ANCHOR_NS: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds a tick, times 2^32.

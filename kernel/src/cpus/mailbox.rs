@@ -6,7 +6,7 @@
 use super::{record, running};
 use crate::arch::interrupts::{self, InterruptContext, ThisCpu};
 use crate::arch::local_apic::{self, Message};
-use crate::arch::{cpu, percpu, vectors};
+use crate::arch::{cpu, machine_check, percpu, vectors};
 use carapace_acpi::madt::ApicId;
 use carapace_irq::mailbox::{CpuSet, Mailbox, Request, Served};
 use carapace_mm::addr::VirtAddr;
@@ -78,6 +78,9 @@ fn serve(request: Request<'_>) {
         Request::Flush(pages) => pages.iter().for_each(|&at| cpu::flush(VirtAddr(at))),
         Request::FlushAll => cpu::flush_all(),
         Request::Fence => fence(Ordering::SeqCst),
-        Request::Inspect => record.switched_off.store(cpu::switched_off().bits(), Ordering::Relaxed),
+        Request::Inspect => {
+            machine_check::poll();
+            record.switched_off.store(cpu::switched_off().bits(), Ordering::Relaxed);
+        }
     }
 }
