@@ -4,7 +4,7 @@
 //! ```text
 //!  bytes --editor--> line --args--> command, flags, operands (parse)
 //!                                     |
-//!                   kernel: commands/* v  rows of crate `carapace-schema`
+//!                   kernel: shell/*   v   rows of crate `carapace-schema`
 //!  terminal <--bytes-- console <--- output: table | JSON line,  memory_map
 //! ```
 //!

@@ -54,7 +54,7 @@ pub fn table<R>(out: &mut dyn Write, columns: &'static Columns<R>, rows: Rows<'_
     result
 }
 
-/// Rows that come one by one, in either form: as [`table()`] and [`array()`] write them.
+/// Rows that come one by one, in either form: as [`table`] and [`array()`] write them.
 #[derive(Debug)]
 pub enum Listing<R: 'static> {
     /// A table: measure all rows first.

@@ -61,7 +61,7 @@ use bits::SHIFT;
 pub(crate) use group::Group;
 pub use group::MetadataLayout;
 use group::{Children, Start, first_groups, sub_of};
-pub(crate) use group::{LEVELS, level_of, level_of_block, mark_cached, mark_used_uncounted};
+pub(crate) use group::{LEVELS, claim, level_of, level_of_block, mark_used_uncounted};
 #[cfg(test)]
 pub(crate) use initial_blocks::initial_blocks;
 pub use initial_blocks::max_order;
@@ -208,6 +208,10 @@ impl<M: Machine> Buddy<'_, M> {
         if !state.is_allocated() || block.head() != head {
             return Err(page_state(state));
         }
+        let level = self.metadata.level(block.group.level);
+        if block.kind == BlockKind::Movable && !claim(self.machine, level, head, block.order()) {
+            return Err(PageState::Free);
+        }
         if self.isolated.is_empty() {
             self.free_found(&block, state);
         } else {
@@ -301,10 +305,10 @@ impl<M: Machine> Buddy<'_, M> {
         if let Some((first, sub)) = bits::around(children.free(), index) {
             return Some(BlockRef { group, first, sub, kind: BlockKind::Free });
         }
-        if children.is_single(index) {
+        if level == 0 && children.is_single(index) {
             return Some(BlockRef { group, first: index, sub: 0, kind: BlockKind::Movable });
         }
-        let (first, sub) = children.held(index)?;
+        let (first, sub) = children.held(level, index)?;
         let movable = level > 0 && self.is_movable(group, first);
         Some(BlockRef { group, first, sub, kind: if movable { BlockKind::Movable } else { BlockKind::Held } })
     }
@@ -329,7 +333,9 @@ impl<M: Machine> Buddy<'_, M> {
             }
         };
         let left = without(group, children);
-        self.set_children(group, children, left);
+        // On level 0 the head of a held block keeps the bit that it had when it was free.
+        let kept = if group.level == 0 { 1 << group.index_of(head) } else { 0 };
+        self.set_children(group, children, Children { first: left.first | kept, ..left });
         // Only splitting a block of the group's largest size can change the largest size.
         if self.list_of(group) == Some(sub_of(from)) {
             self.relist(group, bits::largest(left.free()));

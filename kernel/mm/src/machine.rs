@@ -2,7 +2,7 @@
 //! therefore runs in the kernel and in host tests, which simulate physical memory and page walks ([`crate::sim`]).
 //!
 //! ```text
-//!  words          load, store, fetch_xor, fetch_and       pages   zero_page, fill_page, copy_pages
+//!  words          load, store, fetch_or, fetch_xor, fetch_and       pages   zero_page, fill_page, copy_pages
 //!  translations   flush, flush_all (every CPU)           flush_local (this CPU)
 //!  CPUs           cpu                                    fence_all, fence_light (a barrier on every CPU)
 //! ```
@@ -73,10 +73,10 @@ impl CpuNr {
 /// # Safety
 ///
 /// An implementor promises:
-/// - **Accesses are exact.** `load` returns the word last stored at that address. `store`, `fetch_xor`, `fetch_and`,
+/// - **Accesses are exact.** `load` returns the word last stored at that address. `store`, `fetch_or`, `fetch_xor`, `fetch_and`,
 ///   `fill_page`, `zero_page` and `copy_pages` write exactly the words they name. On an unmapped address they do not
 ///   return. The compiler neither drops nor reorders accesses, because the CPU reads page tables too.
-/// - **Words are atomic.** Several CPUs may access one word. `load` is an Acquire, `store` a Release. `fetch_xor` and
+/// - **Words are atomic.** Several CPUs may access one word. `load` is an Acquire, `store` a Release. `fetch_or`, `fetch_xor` and
 ///   `fetch_and` are atomic and sequentially consistent. The page functions promise no order.
 /// - **Flushes are complete.** After `flush(pages)` no CPU uses an old translation of these pages. After `flush_all` no
 ///   CPU uses any old translation, including global ones and cached upper levels.
@@ -93,6 +93,9 @@ pub unsafe trait Machine {
 
     /// Stores `value` at `at`.
     fn store(&self, at: VirtAddr, value: u64);
+
+    /// Atomically sets `bits` in the word at `at`. Returns the old word.
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64;
 
     /// Atomically inverts `bits` in the word at `at`. Returns the old word.
     fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64;
@@ -164,6 +167,11 @@ unsafe impl<M: Machine + ?Sized> Machine for &M {
     #[inline(always)]
     fn store(&self, at: VirtAddr, value: u64) {
         (**self).store(at, value);
+    }
+
+    #[inline(always)]
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        (**self).fetch_or(at, bits)
     }
 
     #[inline(always)]

@@ -46,6 +46,11 @@ unsafe impl Machine for KernelMachine {
     }
 
     #[inline(always)]
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        word(at).fetch_or(bits, Ordering::SeqCst)
+    }
+
+    #[inline(always)]
     fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64 {
         word(at).fetch_xor(bits, Ordering::SeqCst)
     }

@@ -47,7 +47,9 @@ impl<M: Machine> Buddy<'_, M> {
                 each_bit(starts, |index| self.set_tag(group.child(index), BlockState::Cached, order));
             }
             let taken = children.free() & !free;
-            let after = Children { first: children.first & !taken, second: children.second | starts };
+            let kept = if group.level == 0 { starts } else { 0 };
+            let first = children.first & !(taken & !kept);
+            let after = Children { first, second: children.second | starts };
             self.set_children(group, children, after);
             self.relist(group, bits::largest(free));
             let pages = u64::from(starts.count_ones()) << order.0;

@@ -6,9 +6,10 @@
 //!  level 0         | ... 128 frames ... |                            orders  0 to  6
 //!
 //!  a child's two bits    10  free
-//!                        01  a held block starts here (or the child is outside of the usable run)
 //!                        00  continuation of the block before
-//!                        11  open: a group one level down;  on level 0: a single frame, held as movable
+//!                        01  a held block starts here;      on level 0: a single frame, held as movable
+//!                        11  open: a group one level down;  on level 0: any other held block starts here
+//!                            (a child outside of the usable run is held)
 //!
 //!  a group's words       0 first bits of children 0..64 | 1 their second bits | 2, 3 of children 64..128 | 4 link
 //!                        above level 0 also  5, 6 set for each held block that starts here and is movable
@@ -24,7 +25,9 @@
 //! one cache line of them, in memory of 1/200 of the memmap's size. The link is for `lists`.
 //!
 //! Several CPUs: all words are changed under the region's lock, and two kinds of bits also without it, by the frame
-//! caches: on level 0 the first bit of a single frame (11 in use, 01 cached), above it the movable bit of a held block.
+//! caches: on level 0 the first bit of a single frame (01 in use, 11 cached), above it the movable bit of a held block.
+//! Who frees a movable block claims it by that bit first, with the region's lock or without: of several CPUs that free
+//! it one succeeds. A late claim finds the bit as it is in a free block (10), a claimed one, and changes nothing.
 //! So the words with such bits (0 and 2 of level 0, 5 and 6 above) are changed by atomic read-modify-write only, and a
 //! holder of the lock inverts the bits of its own children and no others. A descriptor is written before the bits that
 //! make it valid.
@@ -232,8 +235,8 @@ const fn movable_at(base: VirtAddr, group: Group, index: u8) -> VirtAddr {
     words_of(base, group).offset(MOVABLE + 8 * (index as u64 / 64))
 }
 
-/// Returns address and mask of the bit that marks a held block as movable: a single frame or a block in a group above
-/// level 0. Its level lies at `base`.
+/// Returns address and mask of the bit that tells a movable block in use from another held block: a single frame, or a
+/// block in a group above level 0. Its level lies at `base`.
 #[inline(always)]
 fn movable_bit(base: VirtAddr, head: Pfn, order: Order) -> (VirtAddr, u64) {
     let group = Group::of(head, level_of(order));
@@ -243,40 +246,31 @@ fn movable_bit(base: VirtAddr, head: Pfn, order: Order) -> (VirtAddr, u64) {
 }
 
 /// Turns a cached block into a movable block in use, without counting it. Its order is 0 or at least 7; its level lies
-/// at `base`. Its descriptor is written before: whoever sees the bit (an Acquire) sees the descriptor too.
+/// at `base`. Its descriptor is written before: who sees the bit (an Acquire) sees the descriptor too.
 #[inline(always)]
 pub(crate) fn mark_used_uncounted<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) {
     let (at, bit) = movable_bit(base, head, order);
     machine.fetch_xor(at, bit);
 }
 
-/// Turns the movable block in use at `head` into a cached one. Returns false, and changes nothing, when `head` is not the
-/// head of such a block. The order is 0 or at least 7; the block's group is open and its level lies at `base`.
-///
-/// Of two CPUs that free the same block one succeeds. (When one of them frees it under the region's lock, the second look
-/// at the bits finds out; unless the block was allocated again in between, which no allocator can tell.)
+/// Claims the movable block in use at `head` to free it: it is a cached block then. Returns false, and changes nothing,
+/// when `head` is not the head of such a block, or another CPU was first. The order is 0 or at least 7; the block's group
+/// is open and its level lies at `base`.
 #[inline(always)]
-pub(crate) fn mark_cached<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) -> bool {
+pub(crate) fn claim<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) -> bool {
     let (at, bit) = movable_bit(base, head, order);
     let group = Group::of(head, level_of(order));
-    let starts_here = || {
-        if group.level == 0 {
-            machine.load(at.offset(8)) & bit != 0
-        } else {
-            // A frame inside of the block's first child is not a head.
-            let whole = Some((group.index_of(head), sub_of(order)));
-            head.is_aligned(order)
-                && Children::load(machine, words_of(base, group)).held(group.index_of(head)) == whole
-        }
-    };
-    if !starts_here() || machine.load(at) & bit == 0 || machine.fetch_and(at, !bit) & bit == 0 {
-        return false;
+    if group.level == 0 {
+        return machine.load(at.offset(8)) & bit != 0
+            && machine.load(at) & bit == 0
+            && machine.fetch_or(at, bit) & bit == 0;
     }
-    let cached = starts_here();
-    if !cached && group.level == 0 {
-        machine.fetch_xor(at, bit);
-    }
-    cached
+    // A frame inside of the block's first child is not a head.
+    let whole = Some((group.index_of(head), sub_of(order)));
+    head.is_aligned(order)
+        && machine.load(at) & bit != 0
+        && Children::load(machine, words_of(base, group)).held(group.level, group.index_of(head)) == whole
+        && machine.fetch_and(at, !bit) & bit != 0
 }
 
 /// Calls `each` with level, first group number and that group's offset from the header in bytes, from the top level
@@ -316,20 +310,23 @@ impl Children {
     /// Returns whether the child `index`, on level 0, is a single frame held as movable.
     #[inline]
     pub(super) const fn is_single(self, index: u8) -> bool {
-        (self.first & self.second) >> index & 1 == 1
+        (self.second & !self.first) >> index & 1 == 1
     }
 
-    /// Returns first index and `sub` of the held block that contains the child `index`. `None` when the bits do not
-    /// form a block.
+    /// Returns first index and `sub` of the held block of a group of `level` that contains the child `index`. `None` when
+    /// the bits do not form a block.
     #[inline]
-    pub(super) fn held(self, index: u8) -> Option<(u8, u8)> {
-        let starts = self.second & !self.first & u128::MAX >> (127 - index);
+    pub(super) fn held(self, level: u8, index: u8) -> Option<(u8, u8)> {
+        let others = if level == 0 { !self.second } else { self.first };
+        let starts = self.second & !others & u128::MAX >> (127 - index);
         let first = 127u8.checked_sub(starts.leading_zeros() as u8)?;
         let behind = (self.first | self.second) & (u128::MAX << first << 1);
         let end = behind.trailing_zeros() as u8;
         let size = end - first;
-        (index < end && size.is_power_of_two() && first.is_multiple_of(size))
-            .then_some((first, size.trailing_zeros() as u8))
+        let right = size.is_power_of_two() && first.is_multiple_of(size);
+        // A single movable frame has no continuation.
+        let right = right && (level > 0 || size == 1 || self.first >> first & 1 == 1);
+        (index < end && right).then_some((first, size.trailing_zeros() as u8))
     }
 }
 
@@ -380,7 +377,7 @@ impl<M: Machine> Buddy<'_, M> {
     /// the holder of the region's lock takes or gives back: no other CPU changes those, but it may change others.
     ///
     /// A child that becomes free loses its second bit before it gets its first one, and a child that is taken loses its
-    /// first bit before it gets its second one: in between it is nothing, and never a held frame.
+    /// first bit before it gets its second one: in between it is the continuation of a block.
     #[inline(always)]
     pub(super) fn change_pair(&self, group: Group, at: VirtAddr, first: u64, second: Option<u64>) {
         let freed = second.is_some_and(|second| self.machine.load(at.offset(8)) & !second != 0);
@@ -408,7 +405,10 @@ impl<M: Machine> Buddy<'_, M> {
     pub(super) fn start_block(&self, group: Group, index: u8, what: Start) {
         let base = self.metadata.level(group.level);
         let (at, bit) = (pair(base, group, index), 1 << (index % 64));
-        let set = matches!(what, Start::Open | Start::Single);
+        let set = match group.level {
+            0 => what != Start::Single,
+            _ => what == Start::Open,
+        };
         let first = (self.machine.load(at) & bit != 0) != set;
         let second = self.machine.load(at.offset(8));
         self.change_pair(group, at, if first { bit } else { 0 }, (second & bit == 0).then_some(second | bit));
@@ -450,7 +450,8 @@ impl<M: Machine> Buddy<'_, M> {
             [self.usable.start, self.usable.end].map(|border| border.0.saturating_sub(group.start().0));
         let whole = bits::between(start.div_ceil(child), end / child);
         let touched = bits::between(start / child, end.div_ceil(child));
-        self.open(group, Children { first: touched, second: !whole });
+        let outside = if group.level == 0 { !whole } else { 0 };
+        self.open(group, Children { first: touched | outside, second: !whole });
     }
 
     /// Returns the block that an open group should have merged into, if it is completely free. For `check`.

@@ -70,6 +70,12 @@ unsafe impl Machine for Shadow {
         self.written[index].set(true);
     }
 
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        let word = self.load(at);
+        self.store(at, word | bits);
+        word
+    }
+
     fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64 {
         let word = self.load(at);
         self.store(at, word ^ bits);

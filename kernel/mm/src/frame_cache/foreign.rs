@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use crate::addr::{Order, Pfn};
-use crate::buddy::{Buddy, mark_cached};
+use crate::buddy::{Buddy, claim};
 use crate::descriptor::SlotNr;
 use crate::frame_cache::flush;
 use crate::frame_cache::known::Known;
@@ -57,7 +57,7 @@ impl Foreign {
     pub(crate) fn mark<M: Machine>(&self, machine: &M, head: Pfn) -> bool {
         self.region.has(head)
             && self.region.level_of_block(machine, head) == 0
-            && mark_cached(machine, self.region.level(0), head, Order(0))
+            && claim(machine, self.region.level(0), head, Order(0))
     }
 
     /// Whether the set must be flushed before the next push.

@@ -8,7 +8,7 @@
 //!  free ------> 16 x 16 single frames of other regions -16 at once-> their buddies
 //! ```
 //!
-//! Allocating or freeing a block is a push or a pop plus one bit of its group's words ([`mark_cached`], one atomic step):
+//! Allocating or freeing a block is a push or a pop plus one bit of its group's words ([`claim`], one atomic step):
 //! no choice of a region, no lock, no shared counter and, on free, no descriptor. The group's bits suffice to refuse
 //! anything that is not an allocated movable block of exactly that order.
 //!
@@ -29,7 +29,7 @@ mod stack;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::addr::{Order, Pfn, PfnRange};
-use crate::buddy::{Buddy, Group, level_of, mark_cached, mark_used_uncounted};
+use crate::buddy::{Buddy, Group, claim, level_of, mark_used_uncounted};
 use crate::descriptor::{BlockState, Page, SlotNr, Tag};
 use crate::info::ResourceId;
 use crate::machine::Machine;
@@ -270,7 +270,7 @@ impl Cached {
     #[inline(always)]
     fn mark_of<M: Machine>(&self, machine: &M, class: SizeClass, head: Pfn) -> Option<SizeClass> {
         let order = class.order();
-        mark_cached(machine, self.region.level(level_of(order)), head, order).then_some(class)
+        claim(machine, self.region.level(level_of(order)), head, order).then_some(class)
     }
 
     /// Whether a size class must be flushed before the next push.

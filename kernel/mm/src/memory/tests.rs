@@ -7,6 +7,7 @@ mod allocate;
 mod boot;
 mod cache;
 mod check;
+mod cpus;
 mod disorder;
 mod half_done;
 mod hot_add;

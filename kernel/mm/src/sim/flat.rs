@@ -5,8 +5,13 @@
 //! The allocator's hot words, descriptors and headers, are in the DIMMs' vmemmap, which is the array. Page tables and
 //! boot memory, which only boot, adds and removals access, are simulated.
 //!
+//! With [`Jittery`] a thread now and then gives way before an access, so that another one comes in between two accesses
+//! that belong together.
+//!
 //! Neighbours: the benchmark of the allocator, and the tests with threads.
 
+use core::cell::Cell;
+use core::marker::PhantomData;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicBool, AtomicU64, compiler_fence, fence};
 use std::vec::Vec;
@@ -25,28 +30,66 @@ use crate::sim::SimMachine;
 /// The first frame of the DIMMs.
 pub const FIRST: Pfn = Pfn(0x10_0000);
 
+/// How a thread's accesses follow each other.
+pub trait Pace {
+    /// Called before each access.
+    fn pause();
+}
+
+/// At full speed.
+#[derive(Debug)]
+pub struct Steady;
+
+impl Pace for Steady {
+    #[inline(always)]
+    fn pause() {}
+}
+
+/// With pauses at random.
+#[derive(Debug)]
+pub struct Jittery;
+
+std::thread_local! {
+    static RANDOM: Cell<u32> = const { Cell::new(0x9e37_79b9) };
+}
+
+impl Pace for Jittery {
+    fn pause() {
+        // xorshift32; a new thread differs from the others by its time, soon enough.
+        let mut random = RANDOM.get();
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        RANDOM.set(random);
+        if random.is_multiple_of(251) {
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// The machine. Its CPUs are threads that [`run_as`](crate::sim::run_as) them.
 #[derive(Debug)]
-pub struct FlatMachine {
+pub struct FlatMachine<P = Steady> {
+    pace: PhantomData<P>,
     words: Vec<AtomicU64>,
     /// Whether the host's kernel makes all threads execute a barrier at once. If not, each `fence_light` is a whole one.
     membarrier: AtomicBool,
     rest: SimMachine,
 }
 
-impl FlatMachine {
+impl<P: Pace> FlatMachine<P> {
     /// Boots 64 MiB of boot memory and adds `pages` frames in `regions` DIMMs of the same size.
     ///
     /// # Panics
     /// When the DIMMs cannot be added.
-    pub fn booted(pages: u64, regions: u64) -> Memory<FlatMachine> {
+    pub fn booted(pages: u64, regions: u64) -> Memory<FlatMachine<P>> {
         let boot = PfnRange::new(Pfn(0x100), Pfn(0x4000));
         let rest = SimMachine::boot(1, Support::Yes, &[boot]);
         let words = (0..pages * DESCRIPTOR_SIZE / 8).map(|_| AtomicU64::new(0x5a5a_5a5a_5a5a_5a5a)).collect();
         let (root, features, tables) = (rest.root(), rest.features(), rest.boot_tables());
         let registered = membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok();
         let membarrier = AtomicBool::new(registered);
-        let memory = Memory::new(FlatMachine { words, membarrier, rest });
+        let memory = Memory::new(FlatMachine { pace: PhantomData, words, membarrier, rest });
         let occupied = [Occupied { range: tables, owner: Owner::PageTables }];
         let known = BootMemory {
             root,
@@ -70,6 +113,7 @@ impl FlatMachine {
     /// The array's word at `at`, if it is one of a DIMM's descriptors.
     #[inline]
     fn descriptor_word(&self, at: VirtAddr) -> Option<&AtomicU64> {
+        P::pause();
         self.words.get((at.0.wrapping_sub(descriptor(FIRST).0) / 8) as usize)
     }
 
@@ -87,7 +131,7 @@ impl FlatMachine {
 #[expect(unsafe_code, reason = "an implementation of the trait: no unsafe block")]
 // SAFETY: its words are in a vector, found by checked look-ups, or in the simulated machine, so no address can harm
 // anything.
-unsafe impl Machine for FlatMachine {
+unsafe impl<P: Pace> Machine for FlatMachine<P> {
     #[inline]
     fn load(&self, at: VirtAddr) -> u64 {
         match self.descriptor_word(at) {
@@ -101,6 +145,14 @@ unsafe impl Machine for FlatMachine {
         match self.descriptor_word(at) {
             Some(word) => word.store(value, Release),
             None => self.store_elsewhere(at, value),
+        }
+    }
+
+    #[inline]
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        match self.descriptor_word(at) {
+            Some(word) => word.fetch_or(bits, SeqCst),
+            None => self.rest.fetch_or(at, bits),
         }
     }
 
@@ -142,6 +194,7 @@ unsafe impl Machine for FlatMachine {
 
     #[inline(always)]
     fn fence_light(&self) {
+        P::pause();
         if self.membarrier.load(Relaxed) {
             compiler_fence(SeqCst);
         } else {

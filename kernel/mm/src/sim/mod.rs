@@ -317,6 +317,13 @@ unsafe impl Machine for SimMachine {
         }
     }
 
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        let (mut state, phys) = self.access(at, Access::Store);
+        let word = state.load(at, phys);
+        state.store(phys, word | bits);
+        word
+    }
+
     fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64 {
         interleave::step();
         let (mut state, phys) = self.access(at, Access::Store);
