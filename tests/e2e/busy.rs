@@ -14,11 +14,7 @@ fn plugged_during_a_long_command() {
     guest.wait_text("carapace> alloc --all\r\n");
     let ost = guest.plug(Dimm { number: 0, size: "256M", node: 1 });
     assert_eq!((ost.source, ost.status), (1, 0));
-    guest.send(b"\x03");
-    guest.wait_text("error: stopped by Ctrl-C");
-    guest.skip_to_now();
-    guest.send(b"\n");
-    guest.wait_prompt();
+    guest.interrupt();
     assert_eq!(guest.meminfo().free_pages, before.free_pages + 64512);
     assert_eq!(guest.verify().pages, 0);
     guest.assert_sound();

@@ -181,6 +181,16 @@ impl Guest {
         self.finish(command)
     }
 
+    /// Stops the command that runs, and waits for a new prompt.
+    #[track_caller]
+    pub fn interrupt(&mut self) {
+        self.send(b"\x03");
+        self.wait_text("error: stopped by Ctrl-C");
+        self.skip_to_now();
+        self.send(b"\n");
+        self.wait_prompt();
+    }
+
     /// Waits for the end of a command that was sent; the lines it answers.
     #[track_caller]
     pub fn finish_lines(&mut self, command: &str) -> Vec<String> {
