@@ -60,7 +60,11 @@ bootloader_api::entry_point!(main, config = &CONFIG);
 
 fn main(info: &'static mut BootInfo) -> ! {
     sync::init();
-    arch::init(Hooks { exception: panic::on_exception, interrupted: executor::wake });
+    arch::init(Hooks {
+        page_fault: |at| memory::core().fault(at),
+        exception: panic::on_exception,
+        interrupted: executor::wake,
+    });
     qemu::init();
     panic::backtrace::init(info);
     let calibration = time::init();

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Invariant: nothing here imports another folder of the kernel. Needed from above are [`trap::Hooks`] and the handlers
-//! of interrupts ([`vectors::set_handler`]); of the crates, the locks, the types of addresses, and the MADT as data.
+//! of interrupts ([`vectors::set_handler`]); of the crates, the locks, the types of addresses and page faults, and the
+//! MADT as data.
 //!
 //! Neighbours: `drivers` and `acpi` route their interrupts, `panic` serves exceptions, `executor` sleeps through
 //! `interrupts`, `memory` maps the APICs' registers and owns the page tables.

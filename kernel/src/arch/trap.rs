@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  idt: stub -> dispatch -- vector 32.. --> vectors: its handler -> end of interrupt -> Hooks::interrupted
+//!                        |- page fault ---> Hooks::page_fault: by a migration? then the access is tried again
 //!                        `- exception ----> Hooks::exception, which does not return
 //! ```
 //!
@@ -12,9 +13,14 @@ use super::interrupts;
 use super::local_apic;
 use super::percpu;
 use super::vectors::{self, Oddity, Vector};
+use carapace_mm::addr::VirtAddr;
+use carapace_mm::fault::Fault;
 use core::sync::atomic::Ordering;
 use log::warn;
 use spin::Once;
+use x86_64::registers::control::Cr2;
+use x86_64::registers::rflags::RFlags;
+use x86_64::structures::idt::PageFaultErrorCode;
 
 /// The registers at the moment of an interrupt or exception, in the order the stub pushes them.
 #[repr(C)]
@@ -63,11 +69,16 @@ const _: () = assert!(HAS_ERROR_CODE == 0x6022_7d00);
 /// What the kernel does at each exception and after each interrupt.
 #[derive(Clone, Copy, Debug)]
 pub struct Hooks {
+    /// Whether the page that is not present at this address is one that is being migrated. Takes no lock.
+    pub page_fault: fn(VirtAddr) -> Fault,
     /// Serves an exception, NMI and machine check included: reports it, or stops this CPU.
     pub exception: fn(&TrapFrame) -> !,
     /// Runs after each interrupt's handler: wakes this CPU's executor.
     pub interrupted: fn(),
 }
+
+/// The vector of a page fault.
+pub const PAGE_FAULT: u8 = 14;
 
 static HOOKS: Once<Hooks> = Once::new();
 
@@ -81,8 +92,18 @@ pub(super) extern "C" fn dispatch(frame: &TrapFrame) {
     let Some(hooks) = HOOKS.get() else { interrupts::park() };
     match u8::try_from(frame.vector) {
         Ok(vector @ 32..) => interrupt(Vector(vector), hooks),
+        Ok(PAGE_FAULT) if is_tried_again(frame, hooks) => core::hint::spin_loop(),
         _ => (hooks.exception)(frame),
     }
+}
+
+/// Returns whether a page fault ends when the access is tried again. With interrupts off it does not: this CPU would
+/// answer no request, and the one that migrates waits for all answers before it goes on.
+fn is_tried_again(frame: &TrapFrame, hooks: &Hooks) -> bool {
+    let code = PageFaultErrorCode::from_bits_retain(frame.error_code);
+    let is_absent = !code.contains(PageFaultErrorCode::PROTECTION_VIOLATION);
+    let interrupts_are_on = RFlags::from_bits_retain(frame.rflags).contains(RFlags::INTERRUPT_FLAG);
+    is_absent && interrupts_are_on && (hooks.page_fault)(VirtAddr(Cr2::read_raw())) == Fault::Retry
 }
 
 fn interrupt(vector: Vector, hooks: &Hooks) {

@@ -3,7 +3,7 @@
 
 use super::backtrace::{self, Here};
 use super::context::{self, InHandler};
-use crate::arch::trap::{HAS_ERROR_CODE, TrapFrame};
+use crate::arch::trap::{self, HAS_ERROR_CODE, TrapFrame};
 use crate::arch::{cpu, machine_check, stacks, time};
 use crate::memory::heap;
 use carapace_mm::addr::{Pfn, PhysAddr, VirtAddr};
@@ -14,7 +14,7 @@ use x86_64::structures::idt::{PageFaultErrorCode, SelectorErrorCode};
 
 /// The non-maskable interrupt: also how another CPU stops this one.
 pub const NMI: u64 = 2;
-const PAGE_FAULT: u64 = 14;
+const PAGE_FAULT: u64 = trap::PAGE_FAULT as u64;
 const DOUBLE_FAULT: u64 = 8;
 const MACHINE_CHECK: u64 = 18;
 
