@@ -30,9 +30,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::addr::VirtAddr;
-use crate::address_space::ALLOC;
-use crate::machine::{CpuNr, MAX_CPUS, Machine};
-use crate::memory::Memory;
+use crate::machine::{CpuNr, MAX_CPUS};
 
 /// What to do about a page fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +94,8 @@ impl Migrating {
         self.generation.store(generation.wrapping_add(1), Ordering::Release);
     }
 
-    fn look(&self, cpu: CpuNr, at: VirtAddr) -> Fault {
+    /// What a page fault at `at` on `cpu` is.
+    pub(crate) fn look(&self, cpu: CpuNr, at: VirtAddr) -> Fault {
         // Acquire: see `begin` and `end`.
         let generation = self.generation.load(Ordering::Acquire);
         if generation == 0 {
@@ -123,21 +122,10 @@ impl Migrating {
     }
 }
 
-impl<M: Machine> Memory<M> {
-    /// Whether a page fault at `at` on this CPU comes from a migration: then the handler returns, and the access is
-    /// tried again. It must be able to answer requests in between: no memory of the vmalloc window is accessed with
-    /// interrupts off.
-    pub fn fault(&self, at: VirtAddr) -> Fault {
-        if !ALLOC.contains(at) {
-            return Fault::Real;
-        }
-        self.migrating.look(self.machine.cpu(), at)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address_space::ALLOC;
 
     /// Proves the answers of the table above, address by address and CPU by CPU: a fault in the range is retried for as
     /// long as the batch lasts; one outside, or after it, once for each generation and address; before the first

@@ -17,12 +17,13 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use carapace_lock::{Mutex, Rank, RwLock};
 
-use crate::addr::{Pfn, PfnRange};
+use crate::addr::{Pfn, PfnRange, VirtAddr};
+use crate::address_space::ALLOC;
 use crate::boot_alloc::Occupied;
 use crate::buddy::Buddy;
 use crate::descriptor::SlotNr;
 use crate::error::AddError;
-use crate::fault::Migrating;
+use crate::fault::{Fault, Migrating};
 use crate::fault_injection::Step;
 use crate::frame_cache::FrameCaches;
 use crate::hotplug_state::Hotplug;
@@ -147,6 +148,16 @@ impl<M: Machine> Memory<M> {
             None => 0,
         };
         index.entries().get(next).copied()
+    }
+
+    /// Whether a page fault at `at` on this CPU comes from a migration: then the handler returns, and the access is
+    /// tried again. It must be able to answer requests in between: no memory of the vmalloc window is accessed with
+    /// interrupts off.
+    pub fn fault(&self, at: VirtAddr) -> Fault {
+        if !ALLOC.contains(at) {
+            return Fault::Real;
+        }
+        self.migrating.look(self.machine.cpu(), at)
     }
 
     /// Poisons frames that are freed from now on, or stops that and the watch over those that were poisoned.

@@ -31,7 +31,7 @@ use crate::fault_injection::Step;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FlushBatch, Level, PageMove};
-use crate::vmalloc::migrate::MigrateError;
+use crate::vmalloc::migrate_error::MigrateError;
 use crate::vmalloc::{AreaTree, FrameProvider, VmallocArena};
 
 /// The frames of a full batch.

@@ -18,15 +18,13 @@
 //! Neighbours: `hot_remove` finds the blocks and decides the order, `migrate_contiguous` migrates contiguous
 //! allocations.
 
-use core::fmt;
-
 use crate::addr::{Block, Order, PAGE_SIZE, Pfn, VirtAddr};
 use crate::descriptor::Mobility;
-use crate::fault_injection::Step;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FlushBatch, FrameSource, LeafSize, Level, NewTables, PageMove, ReplaceError};
 use crate::vmalloc::batch::{Batch, Part};
+use crate::vmalloc::migrate_error::MigrateError;
 use crate::vmalloc::{AllocationId, AllocationState, Area, AreaTree, FrameProvider, Shape, VmallocArena};
 
 /// The order of a block mapped by one 2 MiB leaf.
@@ -65,53 +63,6 @@ pub(crate) enum Sizes {
     Large,
     /// Any size.
     Any,
-}
-
-/// No free run fits a contiguous allocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRun {
-    /// The allocation.
-    pub id: AllocationId,
-    /// Its size in frames.
-    pub pages: u64,
-    /// The longest run of free frames elsewhere.
-    pub longest: u64,
-}
-
-impl fmt::Display for NoRun {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NoRun { id, pages, longest } = self;
-        write!(
-            f,
-            "allocation {id} needs a run of {pages} frames, but the longest free run elsewhere has {longest}"
-        )
-    }
-}
-
-/// An error of a migration. The block or allocation stays where it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MigrateError {
-    /// The memory core owns no page tables yet.
-    NotStarted,
-    /// Too few free frames for page tables.
-    NoTables {
-        /// Frames needed.
-        needed: u64,
-        /// Frames available.
-        free: u64,
-    },
-    /// No run is long enough for a contiguous allocation.
-    NoRun(NoRun),
-    /// The page tables contradict the descriptors.
-    Corrupt {
-        /// The mapping's address.
-        at: VirtAddr,
-    },
-    /// A fault was injected at the step.
-    Injected {
-        /// The step.
-        step: Step,
-    },
 }
 
 /// A [`FrameSource`] for the page tables that replace split leaves.

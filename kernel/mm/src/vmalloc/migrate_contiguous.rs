@@ -20,7 +20,8 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{LeafSize, PageMove};
 use crate::vmalloc::batch::{Batch, Part};
-use crate::vmalloc::migrate::{MigrateError, NoRun, split_leaves};
+use crate::vmalloc::migrate::split_leaves;
+use crate::vmalloc::migrate_error::{MigrateError, NoRun};
 use crate::vmalloc::{Allocation, AllocationState, Area, FrameProvider, Shape, VmallocArena};
 
 /// The migration of a contiguous allocation.
