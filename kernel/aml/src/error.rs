@@ -37,7 +37,7 @@ pub enum ErrorKind {
     BadName,
     /// A package length that reaches beyond the enclosing one.
     BadLength,
-    /// A malformed declaration, with what is wrong.
+    /// A malformed declaration, with the reason.
     Malformed(&'static str),
     /// No object has this name.
     NotFound(String),
@@ -45,9 +45,9 @@ pub enum ErrorKind {
     AlreadyExists(String),
     /// An operand of a type that the operator cannot take.
     WrongType {
-        /// What was needed.
+        /// The required type.
         wanted: &'static str,
-        /// What was there.
+        /// The type found.
         found: Kind,
     },
     /// A local, an argument or a package element that nothing was stored in.
@@ -69,7 +69,7 @@ pub enum ErrorKind {
     MutexOrder(String),
     /// A mutex released that is not held.
     MutexNotHeld(String),
-    /// A wait without end for an event that nobody can signal.
+    /// A wait without a timeout for an event that cannot be signalled.
     Deadlock(String),
     /// A field access outside of its operation region.
     RegionLimit {
@@ -78,13 +78,13 @@ pub enum ErrorKind {
         /// The region's length in bytes.
         length: u64,
     },
-    /// An operation region in an address space that nobody serves.
+    /// An operation region in an address space without a handler.
     NoHandler(u8),
     /// The wrong number of arguments for a method.
     ArgumentCount {
-        /// What the method takes.
+        /// The method's number of arguments.
         wanted: u8,
-        /// What was given.
+        /// The given number.
         given: usize,
     },
     /// The host refused an access.
@@ -176,7 +176,9 @@ impl fmt::Display for ErrorKind {
             Self::BadNumber => write!(f, "a string that is no number"),
             Self::MutexOrder(name) => write!(f, "mutex {name} taken or released out of its order"),
             Self::MutexNotHeld(name) => write!(f, "mutex {name} released without being held"),
-            Self::Deadlock(name) => write!(f, "waits without end for event {name}, which nobody can signal"),
+            Self::Deadlock(name) => {
+                write!(f, "waits without a timeout for event {name}, which cannot be signalled")
+            }
             Self::RegionLimit { end, length } => {
                 write!(f, "field access up to byte {end} of a region of {length} bytes")
             }

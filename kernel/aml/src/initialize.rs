@@ -126,7 +126,7 @@ impl Work<'_> {
         }
     }
 
-    /// The value, or what the method returns; a failure is recorded and leaves no state behind.
+    /// The value, or the method's result; a failure is recorded and leaves no state behind.
     fn evaluate(&mut self, node: Handle, args: [Val; MAX_ARGS]) -> Result<Result<Val, Failed>, Spent> {
         let node = self.run.core.names.followed(node);
         let result = match self.run.core.names.object(node) {

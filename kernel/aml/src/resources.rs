@@ -37,7 +37,7 @@ pub struct MemoryRange {
     pub min: u64,
     /// Last byte address.
     pub max: u64,
-    /// What is to be added to an address on the secondary side to get the one on the primary side.
+    /// The offset from an address on the secondary side to the one on the primary side.
     pub translation: u64,
     /// Length in bytes.
     pub length: u64,

@@ -44,7 +44,7 @@ fn a_region_ends_where_it_says() {
     }
 }
 
-/// The last element can be had, and a field may end where its buffer ends; one further is out of range. Breaks if the
+/// The last element is accessible, and a field may end at its buffer's end; one further is out of range. Breaks if the
 /// bound is one too far.
 #[test]
 fn a_buffer_ends_where_it_says() {
@@ -58,8 +58,8 @@ fn a_buffer_ends_where_it_says() {
     assert_eq!(answer(&[&buffer, &field(2)]), Err(ErrorKind::OutOfRange { index: 3, length: 2 }));
 }
 
-/// Blocks may be open in each other, and no more than 512 of them: they are not counted as bytes. Breaks if a method can
-/// take memory that nobody has allowed.
+/// Blocks may be nested, but not deeper than 512: their memory is not counted in bytes. Breaks if a method can exceed its
+/// limit of memory.
 #[test]
 fn open_blocks_are_bounded() {
     let nested = |levels: usize| {
@@ -70,7 +70,7 @@ fn open_blocks_are_bounded() {
     assert_eq!(answer(&[&nested(513)]), Err(ErrorKind::TooDeep));
 }
 
-/// A block that claims to be longer than what it lies in is refused, with the rest of that; what follows it is there.
+/// A block longer than its parent is refused, with the rest of the parent; the declarations after the parent exist.
 /// Breaks if code can be taken out of the next declaration.
 #[test]
 fn a_block_lies_within_its_own() {
@@ -103,8 +103,8 @@ fn names_of_a_method_end_with_it() {
     }
 }
 
-/// A named string that is replaced by a longer one and back takes as many bytes as before. Breaks if a store keeps the
-/// bytes of what it replaces: the kernel's reserve would be used up in time.
+/// A named string that is replaced by a longer one and back takes as many bytes as before. Breaks if a store leaks the
+/// bytes of the old value: that uses up the kernel's reserve in time.
 #[test]
 fn a_replaced_value_gives_its_bytes_back() {
     let text = b"\x08TEXT\x0da\0"; // Name (TEXT, "a")
@@ -129,8 +129,8 @@ fn code_that_cannot_be_read_may_notify() {
     assert_eq!(aml.reaches_notify("\\GOOD", &|_| true), Reach::No);
 }
 
-/// A device that is not present is not initialised, and nothing below it is, unless it functions: then what is below is
-/// (ACPI 6.5, section 6.5.1). Breaks if firmware touches hardware that is not there.
+/// An absent device is not initialised. The devices below it are initialised only if it functions (ACPI 6.5, section
+/// 6.5.1). Breaks if firmware touches absent hardware.
 #[test]
 fn absent_devices_are_not_initialized() {
     // Method (_INI) { Store (5, name) }

@@ -1,4 +1,4 @@
-//! Tables that are broken, in an unusual order, or out to spend everything: what is intact in them is used.
+//! Tables that are corrupt, in an unusual order, or wasteful: their intact parts are used.
 mod code;
 mod host;
 

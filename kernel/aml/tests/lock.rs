@@ -1,5 +1,5 @@
-//! Locks: the global one that the host shares with its firmware is given back as often as it was taken, whatever fails
-//! in between, and mutexes are taken in the order of their levels.
+//! Locks: the global lock, shared by host and firmware, is released as often as it was taken, even after failures; and
+//! mutexes are taken in the order of their levels.
 mod code;
 mod host;
 
@@ -38,8 +38,8 @@ fn locked_field() -> Vec<u8> {
     [b"\x5b\x80REGN\x01\x0a\x10\x0a\x04".as_slice(), &package(&[0x5b, 0x81], b"REGN\x11FLD0\x08")].concat()
 }
 
-/// An access to a field with the Lock rule takes the global lock and gives it back, also where the access fails; code
-/// that holds it does not take it a second time. Breaks if firmware is kept waiting for ever.
+/// An access to a field with the Lock rule takes and releases the global lock, even if the access fails; code that holds
+/// it does not take it a second time. Breaks if firmware waits for ever.
 #[test]
 fn a_locked_field_gives_the_global_lock_back() {
     let both = [acquire("\\_GL_"), b"\x70FLD0\x60".to_vec(), release("\\_GL_")].concat();
@@ -75,8 +75,8 @@ fn the_global_lock_does_not_outlive_an_evaluation() {
     assert_eq!((host.taken, host.given_back), (3, 3));
 }
 
-/// A mutex may have the level of one that is held, or a higher one, not a lower one; a serialized method's level ends
-/// with it. Breaks if two threads of execution could wait for each other, or if one waits for what is over.
+/// A mutex may have the level of a held one, or a higher one, not a lower one; a serialized method's level ends with the
+/// method. Breaks if two threads of execution could wait for each other, or if a level outlives its method.
 #[test]
 fn mutexes_have_an_order() {
     let serialized = package(&[0x14], b"SERI\x58\xa3"); // Method (SERI, 0, Serialized, 5) { Noop }

@@ -71,7 +71,7 @@ fn other_kinds_are_passed_over() {
     assert_eq!(*last, Ok(Resource::Memory(*first)));
 }
 
-/// What is malformed is an error that says where, and the iterator ends after it.
+/// A malformed descriptor is an error with its offset, and the iterator ends after it.
 #[test]
 fn malformed_buffers_are_errors() {
     let memory = space(0x87, &[0, 0, 0], [0, 0x1000, 0x1fff, 0, 0x1000], 4);

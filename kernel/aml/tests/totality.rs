@@ -59,9 +59,8 @@ fn endless_work_ends_with_an_error() {
     aml.evaluate(&mut host, "\\_GPE._E03", &[]).expect("works as before");
 }
 
-/// A loop that makes 5 MiB of garbage runs within 1 MiB, and what is in use survives: locals of callers, the
-/// operand of an expression that is being evaluated, named objects. Breaks if garbage is not collected or if
-/// too much is.
+/// A loop that makes 5 MiB of garbage runs within 1 MiB, and live values survive: locals of callers, the operand of an
+/// expression under evaluation, named objects. Breaks if garbage is not collected, or live values are.
 #[test]
 fn garbage_is_collected_and_nothing_else() {
     let (mut aml, mut host) = hotplug(Limits { steps: 40_000_000, bytes: 1 << 20, ..Limits::default() });
@@ -89,12 +88,12 @@ fn an_error_leaves_nothing_behind() {
     host.refuse_ports = false;
     assert_eq!(aml.children("\\_SB.MHPC.MCRS"), before);
     assert!(aml.evaluate(&mut host, "\\_SB.MHPC.MP00._CRS", &[]).is_ok());
-    // Release (\_SB.MHPC.MLCK): an error says that nobody holds it.
+    // Release (\_SB.MHPC.MLCK) of a free mutex is an error.
     let release = method(b"\x5b\x27\\\x2f\x03_SB_MHPCMLCK");
     aml.load(&mut host, &table(&release)).expect("loads");
     let _fails = aml.evaluate(&mut host, "\\_SB.MHPC.FAIL", &[]);
     assert!(matches!(reason(&mut aml, &mut host, "\\METH"), ErrorKind::MutexNotHeld(_)));
-    aml.evaluate(&mut host, "\\_GPE._E03", &[]).expect("the mutex can be had");
+    aml.evaluate(&mut host, "\\_GPE._E03", &[]).expect("the mutex is free");
 }
 
 /// Code nested as deeply as it gets, in all ways that nest, runs into the depth limit on a stack of 128 KiB,

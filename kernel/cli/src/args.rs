@@ -1,5 +1,5 @@
-//! A line's words against the table of commands: which command, which flags, which operands. Strict:
-//! what a command does not know is an error, and so is a flag given twice.
+//! Parses a line by the table of commands into a command, flags and operands. The parser is strict: an unknown word is an
+//! error, and so is a flag given twice.
 
 use crate::command::{Command, Commands, Flag, FlagValue, JSON};
 use crate::output::Format;
@@ -44,13 +44,13 @@ impl<'a> Invocation<'a> {
     pub fn as_json(mut self) -> Option<Invocation<'a>> {
         if !self.has(&JSON) {
             self.command.flags.contains(&JSON).then_some(())?;
-            // No flag is there twice, so there is room.
+            // Cannot fail: each flag occurs at most once.
             self.flags.try_push((JSON, "")).ok()?;
         }
         Some(self)
     }
 
-    /// The form in which the output is wanted.
+    /// The requested form of the output.
     pub fn format(&self) -> Format {
         if self.has(&JSON) { Format::Json } else { Format::Table }
     }
@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    // Everything else is refused, and the message says what is wrong with which word.
+    // All other lines are refused, and the message names the word and its error.
     #[test]
     fn refused() {
         for (line, message) in [
@@ -296,7 +296,7 @@ mod tests {
     }
 
     proptest! {
-        // No line makes the parser panic, and what is accepted was asked for by the table.
+        // No line makes the parser panic, and each accepted line matches the table.
         #[test]
         fn total(words in prop::collection::vec("(alloc|help|free|page|--|-|-J|--node|--all|=|[ -~]{0,6})", 0..40)) {
             let line = words.join(" ");

@@ -1,8 +1,8 @@
-//! `chmem` as util-linux has it: how it reads what is to be set online or offline, and its words.
+//! util-linux's `chmem`: its operands and its messages.
 //!
 //! ```text
 //!  chmem -d 256M            SIZE        blocks, the highest ones that are online
-//!  chmem -e 512             SIZE        MiB where no letter stands behind it; the lowest blocks
+//!  chmem -e 512             SIZE        MiB if no letter follows; the lowest blocks
 //!  chmem -d 0x100000000-0x107ffffff     RANGE, both ends included, as `lsmem` prints it
 //!  chmem -e -b 32-33        BLOCKRANGE, or one block
 //! ```
@@ -13,10 +13,10 @@ use crate::format_size::ShortSize;
 use crate::parse;
 use core::fmt::{self, Display};
 
-/// What is to be changed.
+/// The blocks to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// So many blocks, wherever they are.
+    /// A number of blocks at any address.
     Amount {
         /// How many.
         blocks: u64,
@@ -30,7 +30,7 @@ pub enum Wanted {
     },
 }
 
-/// How the operand is meant.
+/// The form of the operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// A size, or a range of addresses.
@@ -39,7 +39,7 @@ pub enum Meaning {
     Blocks,
 }
 
-/// Why an operand means nothing.
+/// Why an operand is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChmemError<'a> {
     /// It has more than one `-`.
@@ -93,7 +93,7 @@ impl Display for ChmemError<'_> {
 /// Reads the operand; a block has `block` bytes.
 ///
 /// # Errors
-/// What util-linux refuses, in its words; and a size of 0, which it takes and does nothing with.
+/// Those of util-linux, in its words; also a size of 0, which util-linux accepts without effect.
 pub fn parse(text: &str, meaning: Meaning, block: u64) -> Result<Wanted, ChmemError<'_>> {
     let mut parts = text.split('-');
     let (first, second) = (parts.next().unwrap_or_default(), parts.next());
@@ -140,7 +140,7 @@ fn range<'a>(text: &'a str, start: &'a str, end: &'a str, block: u64) -> Result<
     if end < start {
         return Err(ChmemError::Range(text));
     }
-    // One past the end does not fit where the end is the last address; aligned is what is one before it.
+    // Not `end + 1`: it overflows at the last address.
     let unaligned = ChmemError::RangeAlignment { block };
     if !start.is_multiple_of(block) || end % block != block.wrapping_sub(1) {
         return Err(unaligned);
@@ -149,10 +149,10 @@ fn range<'a>(text: &'a str, start: &'a str, end: &'a str, block: u64) -> Result<
     Ok(Wanted::Blocks { first: number(start)?, last: number(end)? })
 }
 
-/// The zones that util-linux knows, and what they are here.
+/// util-linux's zones, and their counterparts in this kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChmemZone {
-    /// `Movable`: what can be migrated.
+    /// `Movable`: memory that can be migrated.
     Movable,
     /// `Normal`: the kernel's own allocations too.
     Normal,
@@ -179,7 +179,7 @@ pub fn zone(name: &str) -> Option<ChmemZone> {
     ZONES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|&(_, zone)| zone)
 }
 
-/// What `chmem` does to blocks.
+/// The change to the blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// `-e`.
@@ -214,12 +214,12 @@ impl Display for BlockName {
     }
 }
 
-/// The last line where not everything was done.
+/// The last line if only a part was done.
 #[derive(Clone, Copy, Debug)]
 pub struct CouldOnly {
-    /// What was wanted.
+    /// The requested change.
     pub change: Change,
-    /// Bytes that it was done to.
+    /// The changed bytes.
     pub bytes: u64,
 }
 
@@ -237,7 +237,7 @@ mod tests {
 
     const BLOCK: u64 = 128 << 20;
 
-    // What util-linux's manual page has, and what its `lsmem` prints, is read as it is meant there.
+    // The operands of util-linux's manual page, and those that its `lsmem` prints, are parsed like there.
     #[test]
     fn operands() {
         let amount = |blocks| Ok(Wanted::Amount { blocks });
@@ -257,7 +257,7 @@ mod tests {
         }
     }
 
-    // What util-linux refuses is refused, in its words.
+    // Operands that util-linux refuses are refused, in its words.
     #[test]
     fn refusals() {
         let aligned = "aligned to memory block size (128M)";
@@ -297,7 +297,7 @@ mod tests {
     }
 
     proptest! {
-        // No operand makes the parser panic, and what it takes is a range in order or an amount.
+        // No operand makes the parser panic, and it returns an ascending range or an amount.
         #[test]
         fn total(text in "[0-9xa-gMG-]{0,24}", bytes: bool) {
             let meaning = if bytes { Meaning::Bytes } else { Meaning::Blocks };

@@ -1,11 +1,11 @@
-//! What a command is to a line that is typed: its name, operands, flags, and the words of `help`.
+//! The description of a command: its name, operands, flags, and help texts.
 //!
-//! The kernel has a static [`Command`] a command, in the file that also runs it, and one table of them all
-//! ([`Commands`]). Parsing, completion, suggestions and help read that table; nothing else knows a command's flags.
+//! The kernel has one static [`Command`] for each command, in the file that also runs it, and one table of them all
+//! ([`Commands`]). Parsing, completion, suggestions and help read that table, which is the only list of flags.
 
 use core::fmt::{self, Display, Write};
 
-/// A flag, as the command that takes it declares it.
+/// A flag, as its command declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flag {
     /// Its long form, with `--`.
@@ -14,18 +14,18 @@ pub struct Flag {
     pub short: Option<char>,
     /// Whether it takes a value.
     pub value: FlagValue,
-    /// What it does, for `help`.
+    /// The description in `help`.
     pub help: &'static str,
 }
 
-/// Whether a flag takes a value, and what that is called in `help`.
+/// Whether a flag takes a value, and the value's name in `help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagValue {
     /// It takes none.
     None,
-    /// Behind '=' only.
+    /// After `=` only.
     Optional(&'static str),
-    /// Behind '=', or the next word.
+    /// After `=`, or the next word.
     Needed(&'static str),
 }
 
@@ -53,7 +53,7 @@ impl Flag {
         Flag { value: FlagValue::Optional(name), ..self }
     }
 
-    /// As it is completed, and named in errors.
+    /// The spelling in completion and errors.
     pub fn spelling(&self) -> &'static str {
         if *self == JSON { "-J" } else { self.long }
     }
@@ -70,7 +70,7 @@ impl Flag {
 /// The operands a command takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operands {
-    /// As usage shows them; empty for none.
+    /// Their names in the usage; empty for none.
     pub usage: &'static str,
     /// The fewest.
     pub least: usize,
@@ -82,12 +82,12 @@ impl Operands {
     /// None.
     pub const NONE: Operands = Operands { usage: "", least: 0, most: 0 };
 
-    /// One that may be left out; `usage` with its brackets.
+    /// An optional one; `usage` with its brackets.
     pub const fn optional(usage: &'static str) -> Operands {
         Operands { usage, least: 0, most: 1 }
     }
 
-    /// One that must be given.
+    /// A mandatory one.
     pub const fn one(usage: &'static str) -> Operands {
         Operands { usage, least: 1, most: 1 }
     }
@@ -98,28 +98,28 @@ impl Operands {
 pub enum Effect {
     /// It changes nothing and ends soon: the second serial line also answers it while a longer command runs.
     Reads,
-    /// It changes something, or takes long: after the command before it.
+    /// It changes something, or takes long: it runs after the previous command.
     Works,
-    /// It is about a person's terminal: on the first serial line only.
+    /// It needs a terminal: on the first serial line only.
     Terminal,
 }
 
 /// A command. Its `run` function stands beside it, in the kernel.
 #[derive(Clone, Copy)]
 pub struct Command {
-    /// As it is typed.
+    /// The name on a line.
     pub name: &'static str,
-    /// What it is for, one line.
+    /// The purpose, in one line.
     pub summary: &'static str,
     /// The operands it takes.
     pub operands: Operands,
-    /// What each operand means, for `help`.
+    /// The meaning of each operand, for `help`.
     pub operand_help: &'static [(&'static str, &'static str)],
-    /// Lists words that an operand can be, for completion.
+    /// Lists the fixed words of an operand, for completion.
     pub words: fn(&mut dyn FnMut(&'static str)),
     /// The flags it takes.
     pub flags: &'static [Flag],
-    /// A line that can be typed as it is.
+    /// An example, ready to type.
     pub example: &'static str,
     /// When it may run.
     pub effect: Effect,
@@ -143,7 +143,7 @@ impl Command {
         Usage(self)
     }
 
-    /// Writes what `help NAME` says: usage, a line an operand and a flag, an example.
+    /// Writes the text of `help NAME`: usage, a line for each operand and flag, an example.
     ///
     /// # Errors
     /// Those of `out`.
@@ -210,7 +210,7 @@ pub struct Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commands(pub &'static [Group]);
 
-/// Other names by which people know commands.
+/// Familiar names of commands.
 const ALIASES: &[(&str, &str)] = &[("man", "help"), ("?", "help")];
 
 impl Commands {
@@ -225,7 +225,7 @@ impl Commands {
         self.all().find(|command| command.name == name)
     }
 
-    /// Writes what `help` says: every command with its summary, by subject.
+    /// Writes the text of `help`: every command with its summary, by subject.
     ///
     /// # Errors
     /// Those of `out`.

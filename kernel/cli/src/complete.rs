@@ -1,8 +1,8 @@
-//! What Tab can complete: the name of a command, and then its flags and words.
+//! Tab's completions: the name of a command, and then its flags and words.
 
 use crate::command::Commands;
 
-/// What may follow `before` on a line. For `editor`'s Tab.
+/// Lists the words that may follow `before` on a line, for `editor`'s Tab.
 pub fn complete(commands: Commands, before: &str, candidate: &mut dyn FnMut(&'static str)) {
     let name = before.split_ascii_whitespace().next();
     let Some(name) = name else {
@@ -29,7 +29,7 @@ mod tests {
         found
     }
 
-    // Tab knows commands at the start, and behind a command its flags and words.
+    // Tab completes commands at the start, and flags and words after a command.
     #[test]
     fn commands_and_words() {
         let start = all("  ");

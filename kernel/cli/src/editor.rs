@@ -1,22 +1,19 @@
-//! The line editor: bytes of a serial line in, finished lines and echo out.
+//! The line editor: reads bytes from a serial line, writes the echo, and returns finished lines.
 //!
 //! ```text
 //!  "carapace> " [ 67 columns of the line            ] three columns free, so that nothing wraps
 //!               ^view         ^cursor
 //! ```
 //!
-//! Why not one of the registry: the contract is that the prompt is exactly its bytes after a newline,
-//! that log lines can be put above it, that no byte is dropped, that commands run asynchronously
-//! between a line and the next prompt, and that nothing is ever asked of the terminal.
-//! `embedded-cli` 0.2.1 runs a command inside `process_byte` and prints the prompt when that returns,
-//! and it drops what does not fit its buffer without a word; `noline` 0.5.1 asks for the cursor's
-//! position and waits for an answer, so that a pipe never sees a prompt. Escape sequences are read by
-//! `vte` ([`crate::keys`]); what remains is this file.
+//! Why not a crate: the prompt must be exactly its bytes after a newline; log lines can be put above it; no byte is
+//! dropped; commands run asynchronously between a line and the next prompt; and the editor never queries the terminal.
+//! `embedded-cli` 0.2.1 runs a command inside `process_byte` and prints the prompt when that returns, and it silently
+//! drops bytes that do not fit its buffer; `noline` 0.5.1 queries the cursor's position and waits for an answer, so that
+//! a pipe never sees a prompt. Crate `vte` parses escape sequences ([`crate::keys`]).
 //!
-//! Invariants: a line holds printable ASCII only; the cursor is at most the line's length; a carriage
-//! return, a newline or both together end a line, always, whatever came before (an escape sequence
-//! cannot swallow them); the terminal's width is taken as 80 and never asked for. Plain text that is
-//! typed at the end is echoed as it is, so that a pipe sees what it sent.
+//! Invariants: a line holds printable ASCII only; the cursor is at most the line's length; a carriage return, a newline
+//! or both together always end a line (an escape sequence cannot swallow them); the terminal's width is assumed to be 80
+//! and never queried. Plain text typed at the end of the line is echoed unchanged, so that a pipe sees its own input.
 
 use crate::history::{History, Which, recall};
 use crate::keys::{Key, Keys, Refused};
@@ -25,9 +22,9 @@ use core::fmt::Write;
 
 /// The prompt, always directly after a newline.
 pub const PROMPT: &str = "carapace> ";
-/// Bytes a line may have; a longer one is answered with an error after its end.
+/// The most bytes of a line; a longer one gives an error after its end.
 pub const LINE_MAX: usize = 1024;
-/// Columns for the line's text beside the prompt: three are left free, for the cursor and `^C`.
+/// Columns for the line's text after the prompt: three stay free, for the cursor and `^C`.
 const COLUMNS: usize = 80 - PROMPT.len() - 3;
 /// Columns in front of the cursor that stay in sight where text is hidden there.
 const MARGIN: usize = 8;
@@ -35,8 +32,8 @@ const MARGIN: usize = 8;
 const INTERRUPT: u8 = 0x03;
 const BELL: &str = "\x07";
 
-/// What a byte has brought about. After each of these the terminal stands at the start of a line,
-/// and the caller goes on with [`Editor::begin`] when it is ready for the next line.
+/// The effect of a byte. After each of these the cursor is at the start of a line, and the caller calls
+/// [`Editor::begin`] when it is ready for the next line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A line is finished: [`Editor::line`].
@@ -46,16 +43,16 @@ pub enum Event {
         /// How many bytes of text it had.
         bytes: u64,
     },
-    /// A line has ended that held something that is neither text nor an editing key. It is not run:
-    /// it could mean something else than what was sent.
+    /// A line has ended with a byte that is neither text nor an editing key. It is not run: its meaning could differ from
+    /// the intended one.
     Refused(Refused),
-    /// A line has ended that asks for one of the history, which is not there or makes the line too long.
+    /// A line has ended that recalls a line of the history, which does not exist or makes the line too long.
     NotRecalled,
-    /// Ctrl-C: the line is given up.
+    /// Ctrl-C: the line is discarded.
     Interrupted,
 }
 
-/// Names what may stand at the end of `before` (the text in front of the word to be completed).
+/// Lists the words that may follow `before` (the text in front of the word to complete).
 pub type Completer = fn(before: &str, candidate: &mut dyn FnMut(&'static str));
 
 /// See the module.
@@ -63,9 +60,9 @@ pub type Completer = fn(before: &str, candidate: &mut dyn FnMut(&'static str));
 pub struct Editor {
     line: ArrayVec<u8, LINE_MAX>,
     cursor: usize,
-    /// The first byte of the line that is shown.
+    /// The first visible byte of the line.
     view: usize,
-    /// Bytes that did not fit; not zero: the line is refused at its end.
+    /// Bytes that did not fit; if not zero, the line is refused at its end.
     beyond: u64,
     refused: Option<Refused>,
     keys: Keys,
@@ -74,9 +71,9 @@ pub struct Editor {
     /// The last key was a Tab that found several candidates.
     after_tab: bool,
     history: History,
-    /// How many lines back the shown line is, and the line that was being typed.
+    /// How many lines back the shown line is, while the user browses the history.
     browsing: Option<usize>,
-    /// The last key was a Ctrl-R: the next one goes on with what that looked for.
+    /// The last key was a Ctrl-R: the next one continues the search.
     after_search: bool,
     draft: ArrayVec<u8, LINE_MAX>,
 }
@@ -111,25 +108,25 @@ impl Editor {
         core::str::from_utf8(&self.line).unwrap_or_default()
     }
 
-    /// Starts an empty line and shows the prompt; the terminal stands at the start of a line.
+    /// Starts an empty line and shows the prompt; the terminal's cursor is at the start of a line.
     pub fn begin(&mut self, out: &mut dyn Write) {
         self.clear();
         self.show(out);
     }
 
-    /// Writes the prompt and the typed text, the cursor where it was; the terminal stands at the
-    /// start of a line.
+    /// Writes the prompt and the typed text, and puts the cursor at its place; the terminal's cursor was at the start of a
+    /// line.
     pub fn show(&self, out: &mut dyn Write) {
         put(out, PROMPT);
         self.show_text(out);
     }
 
-    /// Takes prompt and text off the terminal, whose cursor then stands at the start of that line.
+    /// Erases prompt and text from the terminal, whose cursor is at the start of that line then.
     pub fn hide(&self, out: &mut dyn Write) {
         put(out, "\r\x1b[K");
     }
 
-    /// Takes the next byte of input. Echo goes to `out`, and `complete` knows what Tab can complete.
+    /// Processes the next byte of input. The echo goes to `out`; `complete` lists Tab's completions.
     pub fn feed(&mut self, byte: u8, complete: Completer, out: &mut dyn Write) -> Option<Event> {
         let after_return = core::mem::replace(&mut self.after_return, byte == b'\r');
         match byte {
@@ -163,7 +160,7 @@ impl Editor {
             if !self.recall() {
                 return Event::NotRecalled;
             }
-            // What is run is shown, and cannot be taken for a prompt.
+            // Show the line that runs, in a form that differs from a prompt.
             put(out, "-> ");
             put(out, self.line());
             put(out, "\r\n");
@@ -172,9 +169,9 @@ impl Editor {
         Event::Line
     }
 
-    /// Puts the line in the place of this one that this one asks for.
+    /// Replaces this line by the one that it recalls.
     fn recall(&mut self) -> bool {
-        // No longer needed: the line that was being typed when somebody began to browse.
+        // The line from before browsing is no longer needed.
         self.draft.clear();
         let Some(asked) = recall(core::str::from_utf8(&self.line).unwrap_or_default()) else { return false };
         let Some(line) = self.history.find(asked.which) else { return false };
@@ -186,13 +183,13 @@ impl Editor {
         true
     }
 
-    /// The line of that number that was typed before, if it is still known.
+    /// The earlier line of that number, if the history still has it.
     pub fn earlier(&self, number: u64) -> Option<&str> {
         let line = self.history.find(Which::Number(number))?;
         core::str::from_utf8(line).ok()
     }
 
-    /// The number of the line that was typed last.
+    /// The number of the newest line.
     pub fn newest(&self) -> u64 {
         self.history.newest()
     }
@@ -209,7 +206,7 @@ impl Editor {
     }
 
     fn key(&mut self, key: Key, complete: Completer, out: &mut dyn Write) {
-        // A line that is too long already is only counted, until its end or until it is given up.
+        // The bytes of a line that is too long are only counted, until its end or until it is discarded.
         if self.beyond > 0 {
             match key {
                 Key::Text(_) => self.beyond = self.beyond.saturating_add(1),
@@ -236,7 +233,7 @@ impl Editor {
             Key::Delete => self.remove(self.cursor, (self.cursor + 1).min(self.line.len()), out),
             Key::KillToEnd => self.remove(self.cursor, self.line.len(), out),
             Key::KillToStart => {
-                // The whole of what is in front goes, and with nothing left, what was refused too.
+                // Remove all text before the cursor; an empty line has no refused byte.
                 self.remove(0, self.cursor, out);
                 if self.line.is_empty() {
                     self.refused = None;
@@ -322,12 +319,12 @@ impl Editor {
         }
         self.browsing = Some(back);
         self.line.clear();
-        // Lines come from here, so they fit.
+        // Cannot fail: the history's lines come from this editor.
         let _ = self.line.try_extend_from_slice(line);
         self.go_to_end(out);
     }
 
-    /// The newest line with the typed text in it, or, once more, the next older one.
+    /// Shows the newest line that contains the typed text; repeated, the next older one.
     fn search(&mut self, again: bool, out: &mut dyn Write) {
         let (wanted, first) = match self.browsing.filter(|_| again) {
             Some(back) => (&self.draft, back + 1),
@@ -341,7 +338,7 @@ impl Editor {
         match found {
             Some(back) => {
                 if !again {
-                    // What is looked for is what comes back with cursor down.
+                    // Cursor down restores the searched text.
                     self.browsing = None;
                 }
                 self.browse(back, out);

@@ -79,7 +79,7 @@ fn line_ends() {
     assert_eq!(session.send("\nb\r"), [ok("b")]);
 }
 
-// Each editing key does what it does in readline.
+// Each editing key has readline's effect.
 #[test]
 fn editing() {
     for (keys, line) in [
@@ -109,7 +109,7 @@ fn editing() {
     }
 }
 
-// Cursor up and down walk the lines typed before, and what was being typed comes back.
+// Cursor up and down walk the history, and the unfinished line comes back at its end.
 #[test]
 fn history() {
     let mut session = Session::new();
@@ -123,8 +123,8 @@ fn history() {
     assert_eq!(session.send("ee\r\x10\x10\r"), [ok("three"), ok("two")]);
 }
 
-// `!!` and `!N` put an earlier line in the place of this one, with what stands behind it, and show it; what is not
-// there is refused and not kept.
+// `!!` and `!N` replace the line by an earlier one, keep the text after it, and show the result; a missing line is refused
+// and not kept.
 #[test]
 fn recalled() {
     let mut session = Session::new();
@@ -229,7 +229,7 @@ fn log_line() {
     assert!(session.terminal.bytes.ends_with("another\r\ncarapace> "));
 }
 
-// Tab completes what is unique, goes as far as the candidates agree, and lists them at the second.
+// Tab completes a unique word, or the candidates' common start; a second Tab lists them.
 #[test]
 fn completion() {
     let mut session = Session::new();

@@ -92,7 +92,7 @@ impl fmt::Display for ShortSize {
         let (unit, whole, _) = split(self.0);
         let one = 1u128 << (10 * unit);
         let thousandths = u128::from(self.0) % one * 1000 / one;
-        // What is rounded up to a whole is one, of the same unit: 1023.96 KiB is `1024K`.
+        // A value rounded up to a whole number keeps its unit: 1023.96 KiB is `1024K`.
         let (whole, tenths) = match (thousandths + 50) / 100 {
             10 => (whole + 1, 0),
             tenths => (whole, tenths),

@@ -1,5 +1,5 @@
-//! The lines typed before, in fixed memory: newest kept, oldest dropped when room is needed. Each has a number, from
-//! 1 on, that stays its own.
+//! The history of lines, in fixed memory: the oldest lines are dropped for new ones. Each line has a number, from 1 on,
+//! that never changes.
 
 use arrayvec::ArrayVec;
 
@@ -14,25 +14,25 @@ pub struct History {
     newest: u64,
 }
 
-/// A line of the history that another one asks for, and what stands behind that: `!! | head`.
+/// A recalled line of the history, and the text after it: `!! -J`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recall<'a> {
     /// Which.
     pub which: Which,
-    /// What stands behind it.
+    /// The text after it.
     pub behind: &'a str,
 }
 
-/// Which line is asked for.
+/// The recalled line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// `!N`: that of this number.
+    /// `!N`: the line of this number.
     Number(u64),
-    /// `!!` (1) and `!-N`: the line so many lines ago.
+    /// `!!` (1) and `!-N`: the line this many lines ago.
     Back(u64),
 }
 
-/// What a line that starts with `!` asks for. `None`: it does not start so, or asks for nothing.
+/// Parses a line that starts with `!`. `None`: it does not start so, or recalls no line.
 pub fn recall(line: &str) -> Option<Recall<'_>> {
     let asked = line.trim_ascii_start().strip_prefix('!')?;
     if let Some(behind) = asked.strip_prefix('!') {
@@ -64,18 +64,18 @@ impl History {
                 self.text.iter().position(|&byte| byte == b'\n').map_or(self.text.len(), |at| at + 1);
             self.text.drain(..oldest);
         }
-        // Cannot fail: the room was made above.
+        // Cannot fail: the loop above freed enough bytes.
         let _ = self.text.try_extend_from_slice(line);
         let _ = self.text.try_push(b'\n');
         self.newest += 1;
     }
 
-    /// The number of the newest line; 0 where none was ever kept.
+    /// The number of the newest line; 0 if no line was ever kept.
     pub fn newest(&self) -> u64 {
         self.newest
     }
 
-    /// The line that is asked for, if it is still there.
+    /// The recalled line, if the history still has it.
     pub fn find(&self, which: Which) -> Option<&[u8]> {
         let back = match which {
             Which::Number(number) if number > 0 => self.newest.checked_sub(number)?,
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(lines, [b"a", b"b", b"a"]);
     }
 
-    // A line keeps its number, whatever is typed behind it, as long as it is there.
+    // A line keeps its number as long as the history has it.
     #[test]
     fn numbers() {
         let mut history = History::new();
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(history.find(Which::Number(1003)), Some(&b"line number 999"[..]));
     }
 
-    // What asks for a line, and what does not.
+    // The forms that recall a line, and similar ones that do not.
     #[test]
     fn recalls() {
         let found = |which, behind| Some(Recall { which, behind });
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    // With the room used up the oldest lines go, whole ones, and the newest is always there.
+    // A full history drops whole lines, the oldest first, and always has the newest.
     #[test]
     fn full() {
         let mut history = History::new();

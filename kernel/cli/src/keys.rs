@@ -1,5 +1,5 @@
-//! Bytes to keys, by `vte`, the parser of terminal emulators: a terminal sends for its cursor keys the
-//! same kind of sequences that it understands itself.
+//! Converts bytes to keys by `vte`, a parser for terminal emulators: a terminal's cursor keys send the same kind of
+//! sequences that it accepts as output.
 
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -9,7 +9,7 @@ use vte::{Params, Parser, Perform};
 const OSC_BYTES: usize = 16;
 const ESCAPE: u8 = 0x1b;
 
-/// A key, as the editor knows it.
+/// A key of the editor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// A printable ASCII character.
@@ -50,10 +50,10 @@ pub enum Key {
     Refused(Refused),
 }
 
-/// What in a line is neither text nor an editing key.
+/// Input that is neither text nor an editing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// A control byte without meaning here.
+    /// A control byte without a function here.
     Control(u8),
     /// A character that is not ASCII, or bytes that are no character.
     NotAscii,
@@ -64,14 +64,14 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::Control(byte) => write!(f, "the control byte {byte:#04x}, which means nothing here"),
+            Refused::Control(byte) => write!(f, "the control byte {byte:#04x}, which has no function here"),
             Refused::NotAscii => f.write_str("a character that is not ASCII"),
             Refused::Unfinished => f.write_str("an escape sequence that does not end"),
         }
     }
 }
 
-/// What one byte can bring: a broken UTF-8 character and the byte itself.
+/// The most keys of one byte: a broken UTF-8 character and the byte itself.
 type Pressed = ArrayVec<Key, 4>;
 
 /// The state of a half-read sequence.
@@ -98,7 +98,7 @@ impl Keys {
         Keys { parser: Parser::new_with_size(), sink: Sink::default() }
     }
 
-    /// The keys that `byte` completes. Ends of lines and Ctrl-C are not for here.
+    /// The keys that `byte` completes. The caller handles ends of lines and Ctrl-C.
     pub fn advance(&mut self, byte: u8) -> Pressed {
         if byte == ESCAPE {
             self.sink.escaped = true;
@@ -125,7 +125,7 @@ struct Sink {
 impl Sink {
     fn press(&mut self, key: Key) {
         self.escaped = false;
-        // There is room for all that one byte brings.
+        // Cannot fail: the capacity is the most keys of one byte.
         let _ = self.pressed.try_push(key);
     }
 
@@ -189,7 +189,7 @@ impl Perform for Sink {
             ('~', 1 | 7) => self.press(Key::Home),
             ('~', 3) => self.press(Key::Delete),
             ('~', 4 | 8) => self.press(Key::End),
-            // Keys without a meaning here (Insert, F5, ...) do nothing.
+            // Other keys (Insert, F5, ...) do nothing.
             _ => self.cursor_key(action, modified),
         }
     }

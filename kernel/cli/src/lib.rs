@@ -1,5 +1,5 @@
-//! The part of the shell that needs no kernel: line editing, arguments, and the forms that output
-//! takes. The kernel's `shell` module binds it to the memory core; nothing here knows of hardware.
+//! The part of the shell that needs no kernel: line editing, arguments, and the forms of output. The kernel's `shell`
+//! module connects it to the memory core; nothing here depends on hardware.
 //!
 //! ```text
 //!  bytes --editor--> line --args--> command, flags, operands (parse)

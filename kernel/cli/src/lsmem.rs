@@ -1,4 +1,4 @@
-//! `lsmem` as util-linux has it: its columns, its words, and its way of joining blocks into ranges.
+//! util-linux's `lsmem`: its columns, its words, and its rule for joining blocks into ranges.
 
 use crate::format_size::ShortSize;
 use crate::output::{Columns, left, right};
@@ -29,11 +29,11 @@ pub struct LsmemRow {
     pub node: u32,
     /// Its zone.
     pub zone: Word,
-    /// How its size is told.
+    /// The form of its size.
     pub unit: Unit,
-    /// What of it is told.
+    /// Its printed columns.
     pub columns: LsmemColumns,
-    /// What is a reason for a row of its own: what is told, or what `-S` names.
+    /// The columns whose change starts a new row: the printed ones, or those of `-S`.
     pub split: LsmemColumns,
 }
 
@@ -46,7 +46,7 @@ pub enum Removable {
     No,
 }
 
-/// What the state of memory is called that cannot be allocated.
+/// The state's name for memory that cannot be allocated.
 pub const OFFLINE: &str = "offline";
 
 /// The forms of a row beside the table and JSON.
@@ -58,7 +58,7 @@ pub enum LsmemLine {
     Raw,
 }
 
-/// How sizes are told.
+/// The form of sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// For people: `128M`.
@@ -77,7 +77,7 @@ impl Unit {
     }
 }
 
-/// What becomes one row.
+/// The rule for joining blocks into one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
     /// Neighbours that are alike.
@@ -138,7 +138,7 @@ pub static LSMEM: Columns<LsmemRow> = Columns::narrow(&[
 ]);
 
 impl LsmemRow {
-    /// Whether it can be removed, in words: util-linux has none for what is offline.
+    /// Whether it can be removed, in words: util-linux has none for offline memory.
     fn removable(&self) -> &'static str {
         match self.removable {
             _ if self.state.as_str() == OFFLINE => "",
@@ -147,7 +147,7 @@ impl LsmemRow {
         }
     }
 
-    /// Writes it as `-P` (`SIZE="2M" STATE="online"`) or `-r` (`2M online`) have it.
+    /// Writes it in the form of `-P` (`SIZE="2M" STATE="online"`) or `-r` (`2M online`).
     pub fn write_line(&self, out: &mut dyn fmt::Write, line: LsmemLine) -> fmt::Result {
         let mut result = Ok(());
         for (number, column) in self.columns.all().enumerate() {
@@ -162,7 +162,7 @@ impl LsmemRow {
         result.and_then(|()| out.write_char('\n'))
     }
 
-    /// Takes `next`, which does not start before this row, into it if the two touch and are alike.
+    /// Joins `next`, which does not start before this row, to it if the two touch and are alike.
     pub fn join(&mut self, next: &LsmemRow, merge: Merge) -> Joined {
         let end = self.start.saturating_add(self.size);
         let split = &self.split;
@@ -192,7 +192,7 @@ pub struct LsmemSummary {
     pub online: u64,
     /// Bytes of memory that is offline.
     pub offline: u64,
-    /// How they are told.
+    /// The form of sizes.
     pub unit: Unit,
 }
 

@@ -6,8 +6,8 @@
 //!  row 0x104000000 | cell | cell | ...      a row: `columns` cells, from a multiple of its length on
 //! ```
 //!
-//! A cell's colour is what most of its frames are; its letter is the rarest kind in it, so that one used frame in a free
-//! cell is seen, and so that the picture can be read without colours. Rows without a present frame do not exist.
+//! A cell's colour shows the most frequent kind of its frames; its letter shows the rarest kind, so that one used frame
+//! in a free cell is visible, and the picture is readable without colours. Rows without a present frame do not exist.
 //!
 //! Invariants: nothing is stored but the counts of one row, in the caller's memory, so that runs of frames come by
 //! ascending address. Neighbours: the kernel's `map` feeds blocks; `watch` and `report` feed the runs of `map -J`.
@@ -19,10 +19,10 @@ pub mod terminal;
 /// A cell without any present frame.
 pub const ABSENT: char = '-';
 
-/// What is in a cell.
+/// The content of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// What most of its frames are: its colour.
+    /// The most frequent kind of its frames: its colour.
     pub most: Kind,
     /// The rarest kind in it: its letter.
     pub rarest: Kind,
@@ -31,7 +31,7 @@ pub struct Cell {
 /// Frames of each kind in a cell.
 pub type Counts = [u64; KINDS.len()];
 
-/// What a cell with so many frames of each kind shows; `None` where no frame is present.
+/// The cell for these numbers of frames of each kind; `None` if no frame is present.
 fn cell(counts: &Counts) -> Option<Cell> {
     let most = KINDS.into_iter().rev().max_by_key(|&kind| counts[kind as usize])?;
     let rarest = KINDS.into_iter().rfind(|&kind| counts[kind as usize] > 0)?;
@@ -42,7 +42,7 @@ fn cell(counts: &Counts) -> Option<Cell> {
 /// the same ones each time it is called.
 pub type Ranges<'a> = &'a mut dyn FnMut(&mut dyn FnMut(u64, u64));
 
-/// What a picture has to fit.
+/// The limits of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Screen {
     /// Cells in a row.
@@ -113,7 +113,7 @@ pub struct Parts {
     end: u64,
 }
 
-/// What a row or a cell has of a run of frames.
+/// The part of a run of frames in a row or a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// The row's or the cell's number.
@@ -166,8 +166,7 @@ impl<C: AsMut<[Counts]>> Rows<C> {
         Rows { scale, row: None, counts }
     }
 
-    /// Counts `pages` frames of one kind from `start_pfn` on, which is not below what was counted before; `paint` gets each
-    /// row that is complete.
+    /// Counts `pages` frames of one kind from `start_pfn` on; runs come in ascending order. `paint` gets each complete row.
     pub fn extent(&mut self, start_pfn: u64, pages: u64, kind: Kind, paint: &mut dyn FnMut(Row<'_>)) {
         for part in self.scale.cells(start_pfn, pages) {
             let row = part.number / self.scale.columns;

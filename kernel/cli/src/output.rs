@@ -1,5 +1,5 @@
-//! The forms output takes: aligned tables for people, one line of JSON for programs, and errors in
-//! either. Rows are streamed, nothing is collected: a table is walked twice, once for its widths.
+//! The forms of output: aligned tables for people, one line of JSON for programs, and errors in either. Rows are streamed
+//! and not collected: a table walks its rows twice, first for the widths.
 //!
 //! JSON is made by `serde-json-core` into a buffer on the stack, a value at a time.
 
@@ -14,7 +14,7 @@ pub use table::{Align, Cell, Column, Columns, Picked, Table, left, right};
 /// Bytes of JSON that a single row or object can have (asserted by the test with the longest).
 pub const VALUE_MAX: usize = 2304;
 
-/// How output is wanted.
+/// The form of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -104,7 +104,7 @@ pub fn object(out: &mut dyn Write, value: &impl Serialize) -> fmt::Result {
 }
 
 /// Writes `head`'s fields and, as one more field, `name` with an array of the rows: a line of JSON.
-/// `head` is told after the rows, so that it may count them.
+/// `head` is called after the rows, so that it may count them.
 pub fn object_with<H: Serialize, R: Serialize>(
     out: &mut dyn Write,
     name: &'static str,
@@ -168,7 +168,7 @@ fn text_of<'a>(buffer: &'a mut [u8; VALUE_MAX], value: &impl Serialize) -> Resul
     core::str::from_utf8(buffer.get(..length).unwrap_or_default()).map_err(|_| fmt::Error)
 }
 
-/// Writes an error: one line, in the form that was asked for.
+/// Writes an error: one line, in the requested form.
 pub fn error(out: &mut dyn Write, format: Format, reason: &dyn Display) -> fmt::Result {
     let refusal = Refusal { error: Text::of(reason) };
     match format {
@@ -177,7 +177,7 @@ pub fn error(out: &mut dyn Write, format: Format, reason: &dyn Display) -> fmt::
     }
 }
 
-/// Writes what the words in a table mean, below it.
+/// Writes the meaning of the words in a table, below it.
 ///
 /// # Errors
 /// Those of `out`.
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(out, "[]\n");
     }
 
-    // The head may count the rows, since it is asked after them; all fields are in one object.
+    // The head may count the rows, since it is called after them; all fields are in one object.
     #[test]
     fn nested() {
         #[derive(Serialize)]

@@ -1,5 +1,5 @@
-//! Numbers as they are typed: sizes with K, M, G, T, frame numbers, ranges. Total: every text is a
-//! number or an error that says why not.
+//! Parses numbers: sizes with K, M, G, T, frame numbers, ranges. Total: every text gives a number or an error with the
+//! reason.
 
 use core::fmt;
 
@@ -8,21 +8,21 @@ use core::fmt;
 pub enum NumberError<'a> {
     /// Not digits (and for a size one of K, M, G, T after them).
     NotANumber {
-        /// What was asked for: "a size", "a frame number", ...
+        /// The expected kind: "a size", "a frame number", ...
         what: &'static str,
-        /// What was typed.
+        /// The typed text.
         text: &'a str,
     },
     /// More than 64 bits hold.
     TooLarge {
-        /// What was asked for.
+        /// The expected kind.
         what: &'static str,
-        /// What was typed.
+        /// The typed text.
         text: &'a str,
     },
     /// A range that ends before it starts.
     Backwards {
-        /// What was typed.
+        /// The typed text.
         text: &'a str,
     },
 }
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    // What is no size is refused as such, and overflow is told apart: in the digits and in the product.
+    // A malformed size and an overflow are distinct errors; digits and product may overflow.
     #[test]
     fn no_sizes() {
         for text in ["", "M", "-1", "+1", "1.5G", "1 G", "1GB", "GG", "0x10M", "0x", "1e3", "١"] {

@@ -1,21 +1,20 @@
-//! The language of the second serial line, on which programs talk: a line in, a line of JSON out.
+//! The protocol of the second serial line, which is for programs: a request is a line, an answer is a line of JSON.
 //!
 //! ```text
-//!  resources               {"answer":[{"id":0,...},...]}        what `resources -J` prints
-//!  @7 alloc 200M --node 1  {"id":7,"answer":{"id":1,...}}       with a number to know the answer by
+//!  resources               {"answer":[{"id":0,...},...]}        the output of `resources -J`
+//!  @7 alloc 200M --node 1  {"id":7,"answer":{"id":1,...}}       the answer repeats the number
 //!  free 99                 {"error":"there is no allocation 99"}
-//!  @8 sh sections          {"id":8,"text":"SECTION ..."}        what the shell prints, in pieces,
+//!  @8 sh sections          {"id":8,"text":"SECTION ..."}        the shell's output, in pieces,
 //!                          {"id":8,"answer":null}               and its end, or its error
 //!  events on               {"answer":{"events":"on","seconds":10}}
-//!                          {"event":"notify","uptime_us":...}   unasked, until nobody has said anything
-//!                                                               for that many seconds
+//!                          {"event":"notify","uptime_us":...}   without further requests, until the line
+//!                                                               has had no input for that many seconds
 //! ```
 //!
-//! The commands are the shell's, those that have an answer in JSON; `-J` may be left out. Behind `sh` every command
-//! is taken that needs no terminal, and prints what it prints on the first line. A line is not edited: Ctrl-C
-//! forgets what was typed of one, and stops a command that runs; an empty line is nothing. An answer that
-//! cannot be told to its end is broken off by the line's end, and its `error` follows: what is no JSON is not to be
-//! read.
+//! The commands are those of the shell that have an answer in JSON; `-J` is optional. `sh` takes each command that needs
+//! no terminal, and its output is that on the first line. There is no line editing: Ctrl-C discards an unfinished line
+//! and stops a running command; an empty line is ignored. If the kernel cannot complete an answer, it ends the line early
+//! and sends an `error`: a reader skips lines that are not valid JSON.
 
 use crate::args::{ArgError, Invocation};
 use crate::command::{Commands, Effect};
@@ -25,25 +24,25 @@ use arrayvec::{ArrayString, ArrayVec};
 use core::fmt;
 use serde::Serialize;
 
-/// Bytes of the longest line that is sent unasked.
+/// Bytes of the longest event.
 pub const FRAME_MAX: usize = 1024;
 /// Ctrl-C.
 pub const STOP: u8 = 0x03;
-/// Bytes of text in a piece of what a command prints: escaped, they fit in [`FRAME_MAX`].
+/// Bytes of text in a piece of a command's output: escaped, they fit in [`FRAME_MAX`].
 pub const TEXT_MAX: usize = 128;
 
-/// What a byte has ended.
+/// The end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// A line that can be read ([`Lines::line`]).
+    /// A complete line ([`Lines::line`]).
     Line,
-    /// A line of more bytes than are kept.
+    /// A line of more than [`LINE_MAX`] bytes.
     TooLong,
-    /// A line with bytes that are no text.
+    /// A line with bytes that are not text.
     NoText,
 }
 
-/// Puts lines together out of bytes.
+/// Collects bytes into lines.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     bytes: ArrayVec<u8, LINE_MAX>,
@@ -53,15 +52,15 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// No line yet.
+    /// Without any byte yet.
     pub const fn new() -> Lines {
         Lines { bytes: ArrayVec::new_const(), flaw: None, over: false }
     }
 
-    /// Takes a byte; says when a line ends that is not empty.
+    /// Adds a byte; returns the end of a line that is not empty.
     pub fn feed(&mut self, byte: u8) -> Option<Ended> {
         if core::mem::take(&mut self.over) {
-            self.forget();
+            self.reset();
         }
         match byte {
             b'\r' | b'\n' => {
@@ -73,7 +72,7 @@ impl Lines {
                 });
                 return Some(ended);
             }
-            STOP => self.forget(),
+            STOP => self.reset(),
             b'\t' | b' '..=b'~' | 0x80.. => {
                 if self.bytes.try_push(byte).is_err() {
                     self.flaw = Some(Ended::TooLong);
@@ -89,19 +88,19 @@ impl Lines {
         str::from_utf8(&self.bytes).unwrap_or_default()
     }
 
-    fn forget(&mut self) {
+    fn reset(&mut self) {
         self.bytes.clear();
         self.flaw = None;
     }
 }
 
-/// A row as a line of JSON that is sent unasked; `None` if it is longer than [`FRAME_MAX`], which no row is.
+/// An event or a piece of output as a line of JSON; `None` if it is longer than [`FRAME_MAX`], which never occurs.
 pub fn frame(row: &impl Serialize) -> Option<ArrayString<FRAME_MAX>> {
     let mut text = ArrayString::new();
     object(&mut text, row).ok().map(|()| text)
 }
 
-/// Whether events are told.
+/// Whether events are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Events {
     /// From now on.
@@ -110,85 +109,85 @@ pub enum Events {
     Off,
 }
 
-/// What a line asks for.
+/// The request of a line.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "there may be no heap to put the larger one on")]
-pub enum Wish<'a> {
+pub enum Request<'a> {
     /// A command of the shell, its answer in JSON.
     Command(Invocation<'a>),
-    /// A command of the shell, with what it prints.
+    /// A command of the shell, its answer as text.
     Shell(Invocation<'a>),
     /// `events on|off`.
     Events(Events),
 }
 
-/// Why a line asks for nothing.
+/// Why a line is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WishError<'a> {
-    /// What stands behind `@` is no number.
+pub enum RequestError<'a> {
+    /// The word after `@` is no number.
     Number(&'a str),
     /// `events` without `on` or `off`.
     Events,
-    /// It is no line for the shell.
+    /// The shell does not accept the line.
     Command(ArgError<'a>),
     /// A command whose answer is for people only.
     NoJson(&'static str),
-    /// A command about the terminal of the first line.
+    /// A command that needs the terminal of the first line.
     NeedsTerminal(&'static str),
 }
 
-impl fmt::Display for WishError<'_> {
+impl fmt::Display for RequestError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            WishError::Number(word) => {
-                write!(f, "'{word}' is not '@' and a number of at most 32 bits, by which the answer is known")
+            RequestError::Number(word) => {
+                write!(f, "'{word}' is not '@' and a number of at most 32 bits, which the answer repeats")
             }
-            WishError::Events => f.write_str("events takes one word, on or off"),
-            WishError::Command(error) => error.fmt(f),
-            WishError::NoJson(name) => {
+            RequestError::Events => f.write_str("events takes one word, on or off"),
+            RequestError::Command(error) => error.fmt(f),
+            RequestError::NoJson(name) => {
                 write!(f, "{name} has no answer in JSON; use it on the first serial line")
             }
-            WishError::NeedsTerminal(name) => {
+            RequestError::NeedsTerminal(name) => {
                 write!(f, "{name} needs a terminal; use it on the first serial line")
             }
         }
     }
 }
 
-/// Reads a line: the number that its answer is to have, and what it asks for.
-pub fn read(commands: Commands, line: &str) -> (Option<u32>, Result<Wish<'_>, WishError<'_>>) {
+/// Parses a line into the number of its answer and the request.
+pub fn read(commands: Commands, line: &str) -> (Option<u32>, Result<Request<'_>, RequestError<'_>>) {
     let line = line.trim();
-    let Some(rest) = line.strip_prefix('@') else { return (None, wish(commands, line)) };
+    let Some(rest) = line.strip_prefix('@') else { return (None, request(commands, line)) };
     let (word, rest) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
     let digits = word.bytes().all(|byte| byte.is_ascii_digit());
     match word.parse().ok().filter(|_| digits) {
-        Some(id) => (Some(id), wish(commands, rest)),
-        None => (None, Err(WishError::Number(word))),
+        Some(id) => (Some(id), request(commands, rest)),
+        None => (None, Err(RequestError::Number(word))),
     }
 }
 
-fn wish(commands: Commands, line: &str) -> Result<Wish<'_>, WishError<'_>> {
+fn request(commands: Commands, line: &str) -> Result<Request<'_>, RequestError<'_>> {
     let mut words = line.split_ascii_whitespace();
     if words.next() == Some("events") {
         return match (words.next(), words.next()) {
-            (Some("on"), None) => Ok(Wish::Events(Events::On)),
-            (Some("off"), None) => Ok(Wish::Events(Events::Off)),
-            _ => Err(WishError::Events),
+            (Some("on"), None) => Ok(Request::Events(Events::On)),
+            (Some("off"), None) => Ok(Request::Events(Events::Off)),
+            _ => Err(RequestError::Events),
         };
     }
     if let Some(rest) = line.trim_start().strip_prefix("sh")
         && (rest.is_empty() || rest.starts_with([' ', '\t']))
     {
-        let invocation = commands.parse(rest).map_err(WishError::Command)?;
+        let invocation = commands.parse(rest).map_err(RequestError::Command)?;
         let command = invocation.command;
         return match command.effect {
-            Effect::Terminal => Err(WishError::NeedsTerminal(command.name)),
-            Effect::Reads | Effect::Works => Ok(Wish::Shell(invocation)),
+            Effect::Terminal => Err(RequestError::NeedsTerminal(command.name)),
+            Effect::Reads | Effect::Works => Ok(Request::Shell(invocation)),
         };
     }
-    let invocation = commands.parse(line).map_err(WishError::Command)?;
+    let invocation = commands.parse(line).map_err(RequestError::Command)?;
     let name = invocation.command.name;
-    invocation.as_json().map(Wish::Command).ok_or(WishError::NoJson(name))
+    invocation.as_json().map(Request::Command).ok_or(RequestError::NoJson(name))
 }
 
 #[cfg(test)]
@@ -201,7 +200,7 @@ mod tests {
     use std::string::{String, ToString};
     use std::vec::Vec;
 
-    fn read(line: &str) -> (Option<u32>, Result<Wish<'_>, WishError<'_>>) {
+    fn read(line: &str) -> (Option<u32>, Result<Request<'_>, RequestError<'_>>) {
         super::read(COMMANDS, line)
     }
 
@@ -216,7 +215,7 @@ mod tests {
         all
     }
 
-    // Either line end ends a line, empty ones are nothing, Ctrl-C forgets, and a bad line spoils only itself.
+    // Both line ends work, empty lines are ignored, Ctrl-C discards a line, and a bad line affects no other line.
     #[test]
     fn lines_from_bytes() {
         let all = lines(b"stat\r\n\n  \nhalf\x03uptime\nbad\x1b[A\nbad\xff\nstat\n");
@@ -228,27 +227,27 @@ mod tests {
         assert_eq!(ended, [Ended::TooLong, Ended::Line]);
     }
 
-    // Behind `sh` a command is as it was typed, and one about the terminal is refused.
+    // After `sh` a command stays as typed, and one that needs a terminal is refused.
     #[test]
     fn shell_lines() {
-        let (Some(3), Ok(Wish::Shell(command))) = read("@3 sh  help page") else {
+        let (Some(3), Ok(Request::Shell(command))) = read("@3 sh  help page") else {
             panic!("a line of the shell")
         };
         assert_eq!((command.command, command.has(&JSON)), (&sample::HELP, false));
-        assert!(matches!(read("sh resources -J").1, Ok(Wish::Shell(command)) if command.has(&JSON)));
+        assert!(matches!(read("sh resources -J").1, Ok(Request::Shell(command)) if command.has(&JSON)));
         for line in ["sh", "sh ", "shell", "sh clear", "sh sh page"] {
             assert!(read(line).1.is_err(), "{line}");
         }
     }
 
-    // The worst piece of text is told whole: every byte of it escaped.
+    // The longest piece of text fits: each of its bytes is escaped.
     #[test]
     fn longest_text() {
         let text = "\u{1}".repeat(TEXT_MAX);
         assert!(frame(&Printed { id: Some(u32::MAX), text: &text }).is_some());
     }
 
-    // Proves that each event is one line of JSON that says what it is, and that the longest fits its buffer.
+    // Proves that each event is one line of JSON with its name, and that the longest fits its buffer.
     #[test]
     fn longest_events() {
         let device = Device::of(&"\\_SB.".repeat(40));
@@ -272,16 +271,16 @@ mod tests {
         }
     }
 
-    // A command comes out with -J whether or not it was typed, the number apart from it.
+    // A command gets -J with or without a typed one, and the number is separate.
     #[test]
-    fn wishes() {
+    fn requests() {
         for line in ["resources", "resources -J", "@4294967295  resources --json "] {
-            let (id, Ok(Wish::Command(command))) = read(line) else { panic!("{line}") };
+            let (id, Ok(Request::Command(command))) = read(line) else { panic!("{line}") };
             assert_eq!((command.command, command.has(&JSON)), (&sample::RESOURCES, true));
             assert_eq!(id.is_some(), line.starts_with('@'));
         }
-        assert!(matches!(read("@0 events on"), (Some(0), Ok(Wish::Events(Events::On)))));
-        assert!(matches!(read("events off"), (None, Ok(Wish::Events(Events::Off)))));
+        assert!(matches!(read("@0 events on"), (Some(0), Ok(Request::Events(Events::On)))));
+        assert!(matches!(read("events off"), (None, Ok(Request::Events(Events::Off)))));
         for line in [
             "events",
             "events on off",
@@ -301,7 +300,7 @@ mod tests {
     }
 
     proptest! {
-        // Nothing that comes in makes it panic, and a line is never longer than it may be.
+        // No input makes it panic, and no line is longer than the limit.
         #[test]
         fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
             for (ended, line) in lines(&bytes) {

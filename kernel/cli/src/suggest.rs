@@ -3,12 +3,12 @@
 use crate::command::{Command, Commands};
 use core::fmt;
 
-/// Words that people type by habit, and what there is instead.
+/// Commands of other shells, and their replacements here.
 const HABITS: &[(&[&str], &str)] = &[
     (&["cat", "ls", "cd", "pwd", "vi"], "there are no files; buddyinfo and meminfo are commands"),
     (&["numactl"], "numa shows what numactl -H does"),
     (&["exit", "quit", "logout", "halt", "shutdown"], "poweroff turns the machine off"),
-    (&["reset"], "clear empties the screen, reboot starts the machine again"),
+    (&["reset"], "clear clears the screen, reboot restarts the machine"),
     (
         &["top", "htop", "ps", "vmstat"],
         "there are no processes; on the host: watch -n1 cargo xtask sh meminfo",
@@ -27,7 +27,7 @@ const HABITS: &[(&[&str], &str)] = &[
     (&["cargo", "dimm"], "that is for another terminal: cargo xtask dimm add 256M"),
 ];
 
-/// What is said of an unknown command, behind its name.
+/// The hint after the name of an unknown command.
 #[derive(Clone, Copy, Debug)]
 pub struct Instead<'a>(pub Commands, pub &'a str);
 
@@ -55,8 +55,7 @@ fn meant(word: &str, names: impl Iterator<Item = &'static str> + Clone) -> Optio
     names.clone().filter(|_| word.len() > 1).find(|name| one_slip(word, name)).or(only)
 }
 
-/// Whether a letter too many, too few or another one, or two in the wrong order, lie between two words, or less.
-/// Capitals are none.
+/// Whether two words differ by at most one letter added, missing or changed, or by two swapped letters. Case is ignored.
 fn one_slip(a: &str, b: &str) -> bool {
     let same = |(a, b): &(&u8, &u8)| a.eq_ignore_ascii_case(b);
     let front = a.bytes().zip(b.bytes()).take_while(|(a, b)| same(&(a, b))).count();
@@ -75,7 +74,7 @@ mod tests {
     use crate::command::sample::COMMANDS;
     use std::string::ToString;
 
-    // A slip, a capital and a name cut short lead to the command; what may be several things, or nothing, does not.
+    // A typo, a capital and an abbreviation give the command; an ambiguous or unknown word gives none.
     #[test]
     fn slips() {
         for (word, name) in [
@@ -97,7 +96,7 @@ mod tests {
         }
     }
 
-    // Habits are answered with what there is; none of them is a command here.
+    // Commands of other shells give a hint; none of them is a command here.
     #[test]
     fn habits() {
         assert_eq!(Instead(COMMANDS, "numactl").to_string(), ": numa shows what numactl -H does");
@@ -106,7 +105,7 @@ mod tests {
         }
     }
 
-    // A flag of one letter is the only one that begins with it; of more letters, one slip away.
+    // One letter gives the only flag that begins with it; a longer word, the flag one typo away.
     #[test]
     fn flags() {
         let flag = |command: &str, word| flag(COMMANDS.find(command).unwrap(), word);

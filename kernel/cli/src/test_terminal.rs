@@ -1,11 +1,11 @@
-//! A terminal of 80 columns for tests: enough of it to see what a person would see.
+//! A terminal of 80 columns for tests: it shows the text that a person sees.
 
 use core::fmt;
 use std::string::{String, ToString};
 use std::vec::Vec;
 use vte::{Params, Parser, Perform};
 
-/// What was written, and how it looks.
+/// The written bytes, and the screen.
 #[derive(Default)]
 pub struct Terminal {
     /// Every byte written.
@@ -37,7 +37,7 @@ impl Terminal {
         self.screen.column
     }
 
-    /// How often the prompt stands directly after a newline in what was written.
+    /// How often the output has the prompt directly after a newline.
     pub fn prompts(&self) -> usize {
         std::format!("\n{}", self.bytes).matches("\ncarapace> ").count()
     }

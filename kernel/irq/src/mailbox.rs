@@ -1,4 +1,4 @@
-//! A CPU's requests to other CPUs, and their acknowledgements.
+//! Requests of a CPU to other CPUs, and their acknowledgements.
 //!
 //! ```text
 //!  sender                                       each receiver, in the handler of the interrupt
@@ -7,14 +7,14 @@
 //!  wait: spin a little; asleep = 1; while pending != 0 { interrupts off, look again, sleep }
 //! ```
 //!
-//! Each CPU has one mailbox, for what it asks of others; a receiver looks into all mailboxes. So several CPUs may ask
-//! at once, without a lock, and one interrupt may stand for several requests. The sender sleeps because a spinning wait
+//! Each CPU has one mailbox, for its own requests; a receiver reads all mailboxes. So several CPUs may send requests at
+//! once, without a lock, and one interrupt may announce several requests. The sender sleeps because a spinning wait
 //! on a host with fewer cores than CPUs costs a time slice of the host's scheduler, milliseconds instead of
 //! microseconds.
 //!
 //! Invariants: no wake-up is lost: either the last receiver sees that the sender sleeps, or the sender sees, with
 //! interrupts off, that nothing is pending (each writes its word, fences, and reads the other's). A sender waits with
-//! interrupts on, so it serves what others ask meanwhile, and two that ask each other do not wait for ever. What the
+//! interrupts on, so it serves others' requests meanwhile, and two CPUs that wait for each other do not deadlock. What the
 //! sender wrote before `post` is visible to a receiver's `serve`; what a receiver did there is visible after `wait`.
 //!
 //! Neighbour: the kernel's `cpus::mailbox`. `tests/mailbox.rs` checks every interleaving by loom: hence the words behind
@@ -116,7 +116,7 @@ impl CpuSet {
     }
 }
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
     /// Drop the translations of these pages. More than [`BATCH`] pages mean [`Request::FlushAll`].
@@ -194,11 +194,11 @@ impl<W: Word> Mailbox<W> {
             Request::Inspect => INSPECT,
         };
         self.what.store(what, Ordering::Relaxed);
-        // Release: who sees its bit sees the request, and what the sender wrote before (page tables).
+        // Release: a receiver that sees its bit also sees the request and the sender's earlier writes (page tables).
         self.pending.store(receivers.bits(), Ordering::Release);
     }
 
-    /// Serves the request if CPU `me` has still to: `work` does what is asked. Called with interrupts off.
+    /// Serves the request by `work`, if CPU `me` has not yet done so. Called with interrupts off.
     pub fn serve(&self, me: usize, work: impl FnOnce(Request<'_>)) -> Served {
         let mine = CpuSet::of(me).bits();
         // Acquire: see `post`.

@@ -272,7 +272,7 @@ impl<M: Machine> Memory<M> {
                 Some(Rights::Code) | None => false,
             };
             self.check_mapping(id, &direct_mapping(&layout), &mut findings, may_be_written);
-            // 2 MiB leaves exactly where no adjacent resource shares what they map.
+            // 2 MiB leaves exactly where no adjacent resource shares the mapped 2 MiB.
             let leaf_fits = |leaf: &Leaf| {
                 leaf.rights == Some(Rights::Data) && leaf.size == layout.vmemmap_leaf(leaf.virt)
             };

@@ -5,7 +5,7 @@
 //!  other CPUs' caches  revoke those that know the region, one barrier on every CPU, then one after the other (`owner`)
 //! ```
 //!
-//! No other CPU is asked when no other cache knows the region. So removing a DIMM that nobody used asks nobody.
+//! If no other cache knows the region, no request goes to another CPU. So the removal of an unused DIMM sends none.
 //!
 //! Invariant: neither a region's lock is held nor an own cache entered while this waits for other CPUs. Neighbours:
 //! `hot_remove` drains a region that it isolates, `allocate` drains all when nothing is free.

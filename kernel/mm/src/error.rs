@@ -83,7 +83,7 @@ pub enum AddError {
         /// The limit.
         max: usize,
     },
-    /// A frame does not return what was written to it: no memory answers at that address.
+    /// A frame does not return the written value: no memory answers at that address.
     NoMemoryBehind {
         /// The frame.
         pfn: Pfn,

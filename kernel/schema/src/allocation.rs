@@ -1,4 +1,4 @@
-//! Memory taken, given back, and set online or offline: `alloc`, `free`, `verify`, `offline`, `online`, `policy`.
+//! Allocating, freeing, and setting memory online or offline: `alloc`, `free`, `verify`, `offline`, `online`, `policy`.
 
 use crate::Word;
 use serde::{Deserialize, Serialize};

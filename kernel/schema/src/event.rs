@@ -31,7 +31,7 @@ pub struct Printed<Piece> {
     pub text: Piece,
 }
 
-/// Why a command did not do what it was asked for.
+/// Why a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     pub error: Text<320>,

@@ -92,7 +92,7 @@ pub struct Page {
     pub allocation: Option<u64>,
     /// Where its block is mapped, if an allocation holds it.
     pub mapped_at: Option<u64>,
-    /// What it is pinned for since boot.
+    /// Why it is pinned since boot.
     pub owner: Option<Word>,
     /// Its place in its section.
     pub section_offset: u64,

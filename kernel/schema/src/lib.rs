@@ -58,7 +58,8 @@ pub const PAGE: u64 = 4096;
 /// Frames of a section.
 pub const SECTION_PAGES: u64 = 32768;
 
-/// Stands for a list that the kernel writes row by row: the field is left out, and whoever writes the object adds it.
+/// A placeholder for a list that the kernel writes row by row: serialization omits the field, and the writer of the
+/// object adds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Streamed;
 

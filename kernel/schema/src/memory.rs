@@ -48,7 +48,7 @@ pub struct Resource {
     /// "online", "offline" or "partial".
     pub state: Word,
     pub memmap_start_pfn: u64,
-    /// Frames that carry the resource's own data; of boot memory also what is pinned since boot.
+    /// Frames with the resource's own data; in boot memory also the frames pinned since boot.
     pub memmap_pages: u64,
     pub usable_start_pfn: u64,
     pub usable_pages: u64,

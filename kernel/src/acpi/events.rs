@@ -79,8 +79,8 @@ pub(super) struct SciStart {
     at_ns: u64,
     /// Nanoseconds spent in AML until then.
     aml_ns: u64,
-    /// Bytes of the heap in use then; taken by the first Notify, which so accounts for what the event's method leaves
-    /// allocated.
+    /// Bytes of the heap in use then; the first Notify takes the value, so that its account includes the allocations of
+    /// the event's method.
     heap_bytes: Option<u64>,
 }
 

@@ -136,7 +136,7 @@ impl Namespace {
         heap::with_reserve(|| self.aml.tidy());
     }
 
-    /// The value of the object, or what the method returns.
+    /// The value of the object, or the method's result.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ pub use x86_64::instructions::interrupts::{are_enabled, disable, enable};
 /// Whether the code that asks runs in an interrupt handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InterruptContext {
-    /// In a handler: what it calls must not wait for anything it may have interrupted.
+    /// In a handler: it must not wait for anything that the interrupted code may hold.
     Handler,
     /// In the main program.
     Main,

@@ -54,21 +54,21 @@ impl IoApic {
     const MASKED: u32 = 1 << 16;
 
     fn select(&mut self, register: u32) {
-        // SAFETY: `init` had the registers mapped for good. This one chooses what the window shows; nobody else changes it
-        // meanwhile, since an `IoApic` is reached under the lock of `CONTROLLERS` only.
+        // SAFETY: `init` had the registers mapped for good. This one selects the register in the window; no other code
+        // changes it meanwhile, since an `IoApic` is reached under the lock of `CONTROLLERS` only.
         unsafe { (self.registers.offset(Self::SELECT).0 as *mut u32).write_volatile(register) };
     }
 
     fn read(&mut self, register: u32) -> u32 {
         self.select(register);
-        // SAFETY: `init` had the registers mapped for good, and the window shows what was just selected, under the lock of
+        // SAFETY: `init` had the registers mapped for good, and the window shows the register just selected, under the lock of
         // `CONTROLLERS`; reading has no effect.
         unsafe { (self.registers.offset(Self::WINDOW).0 as *const u32).read_volatile() }
     }
 
     fn write(&mut self, register: u32, value: u32) {
         self.select(register);
-        // SAFETY: `init` had the registers mapped for good, and the window shows what was just selected, under the lock of
+        // SAFETY: `init` had the registers mapped for good, and the window shows the register just selected, under the lock of
         // `CONTROLLERS`; redirection entries only direct interrupts to vectors, and all have gates.
         unsafe { (self.registers.offset(Self::WINDOW).0 as *mut u32).write_volatile(value) };
     }

@@ -219,7 +219,7 @@ fn set_up(lint1: u32) {
     write(LVT_LINT1, lint1);
     write(LVT_ERROR, u32::from(vectors::APIC_ERROR.0));
     write(SPURIOUS, SOFTWARE_ENABLE | u32::from(vectors::SPURIOUS.0));
-    // Clears what was pending; the register wants a write first.
+    // Clears pending errors; the register must be written before a read.
     write(ERROR_STATUS, 0);
     end_of_interrupt();
 }

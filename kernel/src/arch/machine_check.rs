@@ -1,14 +1,13 @@
-//! The banks in which the CPU says what a machine check was (Intel SDM vol. 3, chapter 16).
+//! The CPU's banks, which describe machine checks (Intel SDM vol. 3, chapter 16).
 //!
 //! ```text
 //!  uncorrected  --exception--> fatal report: write_banks
 //!  corrected    --nothing----> bank --poll()--> a line of the log, the bank is free again
 //! ```
 //!
-//! The CPU does not announce a corrected error, and a bank that is not emptied has no room for the next
-//! error. So a task of the main loop polls every few seconds, and the shell's `check` at once, on every CPU. Invariant:
-//! [`poll`] empties banks of corrected errors only; uncorrected ones are left for the report. Both read the banks of the
-//! CPU that calls.
+//! The CPU does not announce a corrected error, and a bank records no further error until it is cleared. So a task of
+//! the main loop polls every few seconds, and the shell's `check` at once, on every CPU. Invariant: [`poll`] clears
+//! banks of corrected errors only; uncorrected ones are left for the report. Both read the banks of the CPU that calls.
 
 use carapace_mm::addr::PhysAddr;
 use core::fmt::{self, Write};

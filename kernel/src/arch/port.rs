@@ -1,7 +1,7 @@
 //! Port I/O, and the one place for it. A driver holds the [`Ports`] of its device and nothing else.
 //!
-//! Making [`Ports`] is unsafe, using them is safe: whoever makes them argues once, for all values that may be written,
-//! that the device behind them harms no memory. Port numbers that firmware names come in through `acpi::register`, which
+//! Making [`Ports`] is unsafe, using them is safe: the maker argues once, for all values that may be written, that the
+//! device behind the ports harms no memory. Port numbers that firmware names come in through `acpi::register`, which
 //! refuses those that could ([`carapace_acpi::protected`]).
 
 use x86_64::instructions::port::Port;

@@ -40,7 +40,7 @@ const _: () = assert!(4 * PAGE_SIZE + 3 * FAULT_STACK_BYTES + OTHER_STACK_BYTES 
 /// CPUs that have stacks.
 static CPUS: AtomicUsize = AtomicUsize::new(1);
 
-/// What has a stack of its own. The numbers are places in the interrupt stack table.
+/// The exceptions with a separate stack. The numbers are indices into the interrupt stack table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FaultStack {

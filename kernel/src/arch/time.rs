@@ -25,8 +25,8 @@ const PM_TIMER_HZ: u64 = 3_579_545;
 const CALIBRATION_MS: u64 = 10;
 /// Assumed when the PIT does not count: times are then wrong by a factor, but go on.
 const GUESS_HZ: u64 = 2_000_000_000;
-/// Reads of a timer after which it counts as standing still.
-const PATIENCE: u32 = 1_000_000;
+/// Reads of a timer without a change after which it counts as stopped.
+const MAX_READS: u32 = 1_000_000;
 
 // SAFETY: channel 2 and the command register of the 8254 on every PC: it counts, and the interrupt of its channel 0 has
 // a gate. It writes to no memory.
@@ -160,7 +160,7 @@ impl<R: FnMut() -> u32> KnownTimer<R> {
         let mut reads = 0;
         while (self.read)().wrapping_sub(start) & self.mask < span {
             reads += 1;
-            if reads == PATIENCE {
+            if reads == MAX_READS {
                 return None;
             }
         }

@@ -1,4 +1,4 @@
-//! What the CPU interrupted, and who serves it: interrupts their vector's handler, exceptions the kernel's hook.
+//! Dispatches traps: an interrupt to its vector's handler, an exception to the kernel's hook.
 //!
 //! ```text
 //!  idt: stub -> dispatch -- vector 32.. --> vectors: its handler -> end of interrupt -> Hooks::interrupted
@@ -66,7 +66,7 @@ const _: () = {
 pub const HAS_ERROR_CODE: u32 = 1 << 8 | 0x1f << 10 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30;
 const _: () = assert!(HAS_ERROR_CODE == 0x6022_7d00);
 
-/// What the kernel does at each exception and after each interrupt.
+/// The kernel's functions for each exception and after each interrupt.
 #[derive(Clone, Copy, Debug)]
 pub struct Hooks {
     /// Whether the page that is not present at this address is one that is being migrated. Takes no lock.

@@ -1,7 +1,7 @@
 //! `alloc`: allocates memory, maps it in the vmalloc area and fills it with a pattern.
 //!
 //! It works in steps of [`MAP_STEP`] or [`TOUCH_STEP`] pages with `input::step` between them. Ctrl-C or an error
-//! undoes what was done, in steps too. Neighbours: `free` and `verify` use the steps.
+//! undoes the finished steps, in steps too. Neighbours: `free` and `verify` use the steps.
 
 use super::console::Out;
 use super::{Failure, Outcome, input};

@@ -1,4 +1,4 @@
-//! `clear`: empties the screen.
+//! `clear`: clears the screen.
 
 use super::Outcome;
 use super::console::Errors;

@@ -22,7 +22,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// A line for people: what is summed up, and its bytes.
+/// A line for people: the name of a sum, and its bytes.
 type Sum = (&'static str, u64);
 
 static SUMS: Columns<Sum> = Columns::new(&[

@@ -13,7 +13,7 @@ use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::info::Zone;
 use carapace_schema::Online;
 
-const MOVABLE: Flag = Flag::new("--movable", "zone movable: only what can be migrated");
+const MOVABLE: Flag = Flag::new("--movable", "zone movable: only memory that can be migrated");
 const KERNEL: Flag = Flag::new("--kernel", "zone kernel: pinned allocations preferred");
 
 /// `online`.

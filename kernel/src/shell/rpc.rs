@@ -20,7 +20,7 @@ use crate::terminal::reply::{self, Form, Request, TIMEOUT};
 use crate::terminal::{Failure, Outcome, input, session};
 use crate::uevents::{self, Listener};
 use carapace_cli::command::Effect;
-use carapace_cli::rpc::{Ended, Events, Lines, Wish, read};
+use carapace_cli::rpc::{Ended, Events, Lines, Request as Parsed, read};
 use core::fmt::{Display, Write};
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -99,10 +99,10 @@ async fn answer_with_reads(line: &str, next: &mut Lines) -> Option<Ended> {
 /// Whether the line is a read-only request with an id.
 fn is_read_only(line: &str) -> bool {
     match read(COMMANDS, line) {
-        (Some(_), Ok(Wish::Command(invocation) | Wish::Shell(invocation))) => {
+        (Some(_), Ok(Parsed::Command(invocation) | Parsed::Shell(invocation))) => {
             invocation.command.effect == Effect::Reads
         }
-        (Some(_), Ok(Wish::Events(_))) => true,
+        (Some(_), Ok(Parsed::Events(_))) => true,
         _ => false,
     }
 }
@@ -124,17 +124,17 @@ fn listen() {
 
 async fn answer(line: &str) -> Outcome {
     let (id, request) = read(COMMANDS, line);
-    let form = if matches!(request, Ok(Wish::Shell(_))) { Form::Text } else { Form::Json };
+    let form = if matches!(request, Ok(Parsed::Shell(_))) { Form::Text } else { Form::Json };
     reply::begin(Request { id, form });
     let outcome = match request {
-        Ok(Wish::Command(invocation) | Wish::Shell(invocation)) => execute(&invocation).await,
-        Ok(Wish::Events(Events::On)) => {
+        Ok(Parsed::Command(invocation) | Parsed::Shell(invocation)) => execute(&invocation).await,
+        Ok(Parsed::Events(Events::On)) => {
             listen();
             let seconds = TIMEOUT.as_secs();
             write(format_args!("{{\"events\":\"on\",\"seconds\":{seconds}}}"));
             Ok(())
         }
-        Ok(Wish::Events(Events::Off)) => {
+        Ok(Parsed::Events(Events::Off)) => {
             uevents::listen(Duration::ZERO);
             write(format_args!("{{\"events\":\"off\"}}"));
             Ok(())

@@ -8,7 +8,7 @@ pub struct TestHost {
     pub refuse_ports: bool,
     /// Refuse the global lock from now on.
     pub refuse_lock: bool,
-    /// How often the global lock was taken, and given back.
+    /// How often the global lock was taken and released.
     pub taken: u32,
     /// See `taken`.
     pub given_back: u32,

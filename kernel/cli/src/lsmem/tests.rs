@@ -1,4 +1,4 @@
-//! What util-linux prints is what is printed here.
+//! The output is the same as util-linux's.
 
 use super::*;
 use crate::output::{Format, array_line};
@@ -55,7 +55,7 @@ fn joins() {
     for other in [block(34, "offline", Yes), block(34, "online", No), block(35, "online", Yes)] {
         assert_eq!(row.join(&other, Merge::Ranges), Joined::No);
     }
-    // -a: only what is of the same block: two DIMMs share block 40.
+    // -a joins only parts of the same block: two DIMMs share block 40.
     let part = |start, size| LsmemRow { start, size, ..block(40, "online", Yes) };
     let mut shared = part(40 * BLOCK, 100 << 20);
     assert_eq!(shared.join(&part(40 * BLOCK + (100 << 20), 28 << 20), Merge::Blocks), Joined::Yes);
@@ -140,7 +140,7 @@ fn json_of_util_linux() {
     assert_eq!(read(LsmemRow { unit: Unit::Bytes, ..row }), expected);
 }
 
-// -P and -r, and what is offline, as util-linux 2.38.1 prints them of the same blocks.
+// -P and -r, and offline memory: the output of util-linux 2.38.1 for the same blocks.
 #[test]
 fn lines_of_util_linux() {
     let line = |row: LsmemRow, line| {

@@ -20,7 +20,7 @@ pub fn scale(ranges: Ranges<'_>) -> Scale {
     Scale::fit(SCREEN, ranges)
 }
 
-/// The colour of cells of which most is `kind`.
+/// The colour of cells of mostly `kind`.
 const fn ansi(kind: Kind) -> &'static str {
     match kind {
         Kind::Free => "\x1b[42;30m",
@@ -41,7 +41,7 @@ pub enum Colours {
 }
 
 impl Colours {
-    /// What is written in front of cells of which most is `kind`; `None`: nothing is there.
+    /// The colour sequence before cells of mostly `kind`; `None`: absent memory.
     const fn of(self, kind: Option<Kind>) -> &'static str {
         match (self, kind) {
             (Colours::None, _) => "",
@@ -51,7 +51,7 @@ impl Colours {
     }
 }
 
-/// Writes what the letters and colours mean.
+/// Writes the legend of letters and colours.
 pub fn legend(out: &mut dyn Write, colours: Colours) -> fmt::Result {
     for kind in KINDS {
         let (colour, plain) = (colours.of(Some(kind)), colours.of(None));
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(rows[9], ["0x000100000000 mmmm", &".".repeat(60)].concat());
         assert_eq!(rows[12], ["0x00010c000000 ", &".".repeat(63), "u"].concat());
         assert_eq!(rows.len(), 14);
-        // The last cell is free but for one frame: the colour says free, the letter says used.
+        // The last cell is free except for one frame: the colour shows free, the letter shows used.
         assert!(terminal.bytes.contains(&[&".".repeat(63), "u\x1b[0m"].concat()));
     }
 

@@ -17,7 +17,7 @@ use crate::machine::Machine;
 /// Frames that wait for one lock.
 const FRAMES: usize = 16;
 /// Frees of other regions' frames until a set that is not empty is given to another region.
-const PATIENCE: u8 = 8;
+const MAX_MISSES: u8 = 8;
 
 /// Frames of one region. See the module's head.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Foreign {
         }
         let missed = self.missed.load(Relaxed).saturating_add(1);
         self.missed.store(missed, Relaxed);
-        self.frames.len() == 0 || missed >= PATIENCE
+        self.frames.len() == 0 || missed >= MAX_MISSES
     }
 
     /// Takes the region `id`. The set is empty, and no part of the region is isolated.

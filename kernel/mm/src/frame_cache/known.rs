@@ -1,9 +1,9 @@
-//! What a cache knows of a region, so that it needs no lookup and no lock to free a frame of it: a copy of what never
-//! changes while the region is there.
+//! A cache's copy of a region's constant data, so that the cache frees a frame of the region without a lookup and without
+//! a lock.
 //!
-//! Invariant: a copy is made under the region's lock, of a region of which no part is isolated; whoever isolates memory
-//! or takes it away sets that under the same lock, and has the copies thrown away afterwards (`drain`). So no copy
-//! outlives its region, and no block of an isolated region is in a cache. Neighbours: the two kinds of stacks of
+//! Invariant: a copy is made under the region's lock, and only while no part of the region is isolated. Isolation and
+//! removal set their mark under the same lock, and discard the copies afterwards (`drain`). So no copy outlives its
+//! region, and no block of an isolated region is in a cache. Neighbours: the two kinds of stacks of
 //! `frame_cache` have one copy each.
 
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};

@@ -1,5 +1,5 @@
-//! Who may use a frame cache: its CPU at almost no cost, or another one that drains it, at the cost of a barrier on
-//! every CPU. Linux has a lock per list instead (`struct per_cpu_pages`); runtimes call this a biased lock.
+//! Exclusive use of a frame cache: by its CPU at almost no cost, or by another CPU that drains it, at the cost of a
+//! barrier on every CPU. Linux has a lock per list instead (`struct per_cpu_pages`); runtimes call this a biased lock.
 //!
 //! ```text
 //!  the CPU itself                           a CPU that drains (one at a time: Rank::Draining)
@@ -15,8 +15,8 @@
 //! Step 5 of each is a Release that the other's step 3 acquires, so one sees all that the other did.
 //!
 //! Invariants: the CPU waits in step 3 neither busy nor with a region's lock held, so a draining CPU, which takes
-//! regions' locks, is never waited for in a circle. A handler never uses a cache. Neighbours: `frame_cache` is what is
-//! owned, `drain` is the draining side.
+//! regions' locks, is never part of a deadlock. A handler never uses a cache. Neighbours: `frame_cache` has the caches,
+//! `drain` is the draining side.
 
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +67,7 @@ impl FrameCache {
                 spin();
             }
             self.begin(machine);
-            // Acquire: what the draining CPU did to the cache.
+            // Acquire: see the draining CPU's changes to the cache.
             if !self.ownership.revoked.load(Ordering::Acquire) {
                 return;
             }
@@ -81,7 +81,7 @@ impl FrameCache {
 
     /// Waits until the CPU has left its cache, which was revoked before a barrier on every CPU.
     pub(crate) fn revoked(&self) -> Revoked<'_> {
-        // Acquire: what the CPU did to the cache.
+        // Acquire: see the CPU's changes to the cache.
         while self.ownership.busy.load(Ordering::Acquire) {
             spin();
         }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Up to [`SINGLE_PAGES`] addresses are flushed one by one, more of them all together. Asking costs microseconds to
-//! milliseconds (every CPU must answer), an address a fraction of one. Invariant: who frees what an entry led to has
-//! run the batch first. Neighbours: all files of `page_table` that clear or change present entries. Corresponds to Linux
+//! milliseconds (every CPU must answer), an address a fraction of one. Invariant: the batch runs before a page or
+//! table of a cleared entry is freed. Neighbours: all files of `page_table` that clear or change present entries. Corresponds to Linux
 //! `struct mmu_gather`.
 
 use arrayvec::ArrayVec;
@@ -52,8 +52,8 @@ impl FlushBatch {
         self.pages.clear();
     }
 
-    /// Flushes on every CPU what was added, with at most one request; with none when nothing was added. The batch is
-    /// empty then.
+    /// Flushes the added addresses on every CPU, by at most one request; an empty batch needs none. The batch is empty
+    /// then.
     pub(crate) fn run<M: Machine>(&mut self, machine: &M) {
         if core::mem::take(&mut self.everything) {
             machine.flush_all();

@@ -96,7 +96,7 @@ impl PageTables {
         Ok(self.clear_and_flush(machine, range, frames))
     }
 
-    /// Unmaps what is mapped of the `pages` pages at `virt`, whose border no leaf crosses, flushes, and frees the tables
+    /// Unmaps the mapped ones of the `pages` pages at `virt`, whose border no leaf crosses, flushes, and frees the tables
     /// that become empty to `frames`. Makes at most one request to the other CPUs.
     pub(crate) fn unmap_present<M: Machine>(
         &mut self,

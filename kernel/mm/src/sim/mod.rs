@@ -89,8 +89,8 @@ std::thread_local! {
     static CPU: Cell<CpuNr> = const { Cell::new(CpuNr::FIRST) };
 }
 
-/// Runs `work` as the CPU `cpu`: what it does with simulated machines is done by that CPU. Other threads are CPU 0 until
-/// they call this too. At most one thread may be a CPU at a time.
+/// Runs `work` as the CPU `cpu`: this CPU makes all its accesses to simulated machines. Other threads are CPU 0 until
+/// they call this too. At most one thread at a time may be a given CPU.
 pub fn run_as<T>(cpu: CpuNr, work: impl FnOnce() -> T) -> T {
     let before = CPU.replace(cpu);
     let result = work();

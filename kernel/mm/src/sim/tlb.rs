@@ -105,7 +105,7 @@ impl Tlb {
         });
         let (level, leaf) = match cached {
             Some((_, leaf)) if !leaf.writable && access == Access::Store => {
-                // The fault drops what was cached (SDM vol. 3 section 4.10.4.1), so the next attempt walks.
+                // The fault drops the cached translation (SDM vol. 3 section 4.10.4.1), so the next attempt walks.
                 self.flush(at);
                 return Err(Fault::ReadOnly);
             }

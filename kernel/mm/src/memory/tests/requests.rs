@@ -10,9 +10,9 @@ use crate::vmalloc::VmallocArena;
 /// each with a rest that shares tables with a neighbour.
 const SIZES: [u64; 7] = [2, 62, 130, 1024, 1024 + 62, 3 * 1024 + 2, 64 * 1024];
 
-/// Proves that an add asks nothing of the other CPUs, and that the removal of an unused DIMM of any size makes one
-/// request, also when tables that it shares with a neighbour are handed over. Fails when an add flushes what was
-/// absent, or when a mapping, a table or a step of a removal has a flush of its own.
+/// Proves that an add sends no request to other CPUs, and that the removal of an unused DIMM of any size sends one, also
+/// when it hands over tables shared with a neighbour. Fails if an add flushes absent entries, or if a mapping, a table
+/// or a step of a removal has a separate flush.
 #[test]
 fn an_add_asks_nobody_and_a_removal_once() {
     for gib_leaves in [Support::No, Support::Yes] {

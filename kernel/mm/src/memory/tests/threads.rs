@@ -1,6 +1,6 @@
-//! Several CPUs at work at a time: host threads that allocate and free in each other's memory while memory comes, goes
-//! offline and goes. What is compared: no frame is given twice, nothing is lost, every invariant holds whenever all
-//! CPUs stand still, and no translation is left when memory is unplugged (the simulation panics then).
+//! Several CPUs in parallel: host threads allocate and free in each other's memory while memory is added, set offline and
+//! removed. The tests prove: no frame is allocated twice, none is lost, all invariants hold whenever all CPUs stand still,
+//! and no translation remains when memory is unplugged (the simulation panics then).
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::boxed::Box;
@@ -26,10 +26,10 @@ impl Random {
     }
 }
 
-/// What the CPUs share.
+/// The CPUs' shared data.
 struct World<'a, M> {
     memory: &'a Memory<M>,
-    /// A bit for each frame that somebody has.
+    /// A bit for each allocated frame.
     taken: Vec<AtomicU64>,
     /// Blocks that a CPU allocated for others to free.
     exchanged: HostMutex<Vec<Block>>,
@@ -140,7 +140,7 @@ impl<'a, M: Machine + Sync> World<'a, M> {
         assert!(self.taken.iter().all(|word| word.load(Ordering::Relaxed) == 0));
     }
 
-    /// Whether somebody has a frame of `range`, which consists of whole words.
+    /// Whether a frame of `range`, which consists of whole words, is allocated.
     fn is_used(&self, range: PfnRange) -> bool {
         let words = &self.taken[range.start.0 as usize / 64..range.end.0 as usize / 64];
         words.iter().any(|word| word.load(Ordering::Relaxed) != 0)
@@ -254,8 +254,8 @@ fn one_of_several_frees_succeeds() {
     }
 }
 
-/// Proves the same where memory runs out, so that each failing allocation drains the caches of all others. Fails when
-/// frames in another CPU's cache cannot be had, or two CPUs that drain wait for each other.
+/// Proves the same when memory runs out, so that each failing allocation drains all other caches. Fails if frames in
+/// another CPU's cache cannot be allocated, or two draining CPUs wait for each other.
 #[test]
 fn threads_run_out_of_memory() {
     let memory = Box::new(FlatMachine::<Jittery>::booted(1 << 12, 2));
@@ -299,7 +299,7 @@ fn dimms_come_and_go_under_threads() {
                 loop {
                     match remove(&memory, &arena, DeviceId(number as u32)) {
                         Ok(()) => break,
-                        // What the threads have there is movable memory that the arena does not know, or pinned.
+                        // The threads' memory there is pinned, or movable without a mapping in the arena.
                         Err(
                             RemoveError::Pinned(_) | RemoveError::InUse { .. } | RemoveError::Busy { .. },
                         ) if !quiet => {
@@ -346,7 +346,7 @@ fn a_part_goes_offline_under_threads() {
     let world = World::new(&memory, FIRST.0 + (1 << 16), seed());
     world.run(2, 300, || {
         for _ in 0..rounds(10) {
-            // Isolated while the others allocate in it; what they have there they free then.
+            // Isolated while the others allocate in it; then they free their frames there.
             let mut offlining = memory.begin_offline(Target::Frames(part), &|| 0).unwrap();
             world.quiet_until(|| !world.is_used(part));
             loop {
