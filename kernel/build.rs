@@ -23,7 +23,7 @@ fn main() {
         "-zmax-page-size=4096",
         // A section that the script does not name is an error, not a surprise in some segment.
         "--orphan-handling=error",
-        // No note of its own segment: nobody reads it.
+        // No separate segment for the note: it has no reader.
         "--build-id=none",
     ] {
         println!("cargo:rustc-link-arg-bins={argument}");

@@ -66,7 +66,7 @@ fn pc() {
     }
 }
 
-/// Proves it where QEMU runs all CPUs in one thread: whoever spins for another one stops it.
+/// Proves it with all CPUs in one thread of QEMU: there a CPU that spins for another one stops it.
 #[test]
 fn in_one_thread() {
     let plan = plan(Machine::Q35, 4).qemu(&["-accel", "tcg,thread=single"]);

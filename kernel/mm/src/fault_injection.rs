@@ -24,7 +24,7 @@ pub enum Step {
     Isolate,
     /// Remove: migrating allocations away.
     Migrate,
-    /// Remove: copying a batch of frames, whose pages nobody can access meanwhile.
+    /// Remove: copying a batch of frames, whose pages are inaccessible meanwhile.
     Copy,
     /// Remove: handing over page tables that neighbours share.
     HandOver,

@@ -16,7 +16,7 @@
 //! itself before it gives up. Exactly one of the two succeeds; a CPU that does not halts for good, in this page, which is
 //! never used for anything else.
 //!
-//! Invariants: the four pages are nobody else's, for ever. The identity mapping is in no other page table, and is not
+//! Invariants: the four pages have no other use, for ever. The identity mapping is in no other page table, and is not
 //! writable.
 
 use crate::arch::cpu;
@@ -172,10 +172,10 @@ pub struct Trampoline {
     parameters: &'static [AtomicU64; 16],
 }
 
-/// What became of a claim that the first CPU takes back.
+/// The state of a claim that the first CPU takes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// Nobody has taken it, and nobody will.
+    /// No CPU took it, and none can take it any more.
     Withdrawn,
     /// The CPU has taken it: it is on its way, on its stack.
     Taken,

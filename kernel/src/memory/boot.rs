@@ -144,7 +144,7 @@ fn prepare_cpus(early: &mut EarlyMemory, cpus: usize) -> Option<Trampoline> {
         }
         stacks::mapped(cpu.index() + 1);
     }
-    // SAFETY: the frames were just taken from memory nobody uses, below the limit, for ever, and `early` has the core
+    // SAFETY: the frames were just taken from unused memory, below the limit, for ever, and `early` makes the core
     // leave them alone; the direct map has all memory of the firmware's map. `finish` runs once.
     Some(unsafe { Trampoline::new(low) })
 }
@@ -156,8 +156,8 @@ fn map_stacks(early: &mut EarlyMemory, cpu: CpuNr) -> Result<(), StartError> {
     let mut phys = frames.ok_or(StartError::OutOfMemory(Owner::Stack))?.start.start();
     for stack in stacks {
         let mapping = Mapping::data(VirtAddr(stack.start), phys, pages(&stack)).permanent();
-        // SAFETY: the pages are this CPU's alone and nothing is mapped there yet; the frames were just taken from memory
-        // nobody uses, as are those of new tables, and `early` has the core leave them alone.
+        // SAFETY: the pages are this CPU's alone and nothing is mapped there yet; the frames were just taken from
+        // unused memory, as are those of new tables, and `early` makes the core leave them alone.
         let mapped =
             unsafe { core().edit_tables(|tables, machine| tables.map(machine, &mapping, &mut early.frames)) };
         mapped.unwrap_or(Err(NO_TABLES)).map_err(StartError::Tables)?;

@@ -246,7 +246,7 @@ fn movable_bit(base: VirtAddr, head: Pfn, order: Order) -> (VirtAddr, u64) {
 }
 
 /// Turns a cached block into a movable block in use, without counting it. Its order is 0 or at least 7; its level lies
-/// at `base`. Its descriptor is written before: who sees the bit (an Acquire) sees the descriptor too.
+/// at `base`. Its descriptor is written before: a CPU that sees the bit (an Acquire) sees the descriptor too.
 #[inline(always)]
 pub(crate) fn mark_used_uncounted<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) {
     let (at, bit) = movable_bit(base, head, order);

@@ -8,7 +8,7 @@
 //!  flush    one for all leaves                                   an access faults; no CPU accesses the old frame
 //!  (copy)   the caller's                                         an access faults
 //!  end      each entry becomes a leaf of the new frame           the new frame; absent entries are not cached: no flush
-//!  or undo  each entry becomes the leaf that it was              the old frame, which nobody changed
+//!  or undo  each entry becomes the leaf that it was              the old frame, unchanged
 //! ```
 //!
 //! Invariants: the flush lies between `begin` and the copy, so that no byte is written to the old frame after it is

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Invariants:
-//! * The arena's lock is held from the first `add` to the end of `run`, so nobody else maps, unmaps, fills, verifies or
-//!   frees there, and no other batch runs.
+//! * The arena's lock is held from the first `add` to the end of `run`, so no other CPU maps, unmaps, fills, verifies
+//!   or frees there, and no other batch runs.
 //! * All allocations happen before step 1, so that a shortage changes nothing.
 //! * Nothing is freed before the flush: until then a CPU may write to an old block and walk an old table.
 //! * Nothing is copied before the flush, so that no byte is written to an old block after it is copied.

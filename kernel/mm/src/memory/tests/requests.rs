@@ -14,7 +14,7 @@ const SIZES: [u64; 7] = [2, 62, 130, 1024, 1024 + 62, 3 * 1024 + 2, 64 * 1024];
 /// when it hands over tables shared with a neighbour. Fails if an add flushes absent entries, or if a mapping, a table
 /// or a step of a removal has a separate flush.
 #[test]
-fn an_add_asks_nobody_and_a_removal_once() {
+fn an_add_sends_no_request_and_a_removal_one() {
     for gib_leaves in [Support::No, Support::Yes] {
         for (neighbour, size) in SIZES.into_iter().flat_map(|size| [(false, size), (true, size)]) {
             let (memory, window) = (booted(gib_leaves), VmallocArena::new());
