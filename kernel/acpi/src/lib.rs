@@ -4,7 +4,7 @@
 //! ```text
 //!  physical memory  --> tables        the chain from the RSDP to every table
 //!  bytes of a table --> srat, slit    the node of each memory range, hot-pluggable ranges; node distances
-//!                       madt          the interrupt controllers
+//!                       madt          the interrupt controllers and processors
 //!                       fadt          the event, power and reset registers
 //!  bytes of a _CRS  --> ranges        the memory ranges of a device
 //!  registers        --> gpe           the bit of each general-purpose event

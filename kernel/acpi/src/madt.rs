@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`check`] validates the whole list first: a table with one malformed entry is rejected. [`Madt`] is the decoded table,
-//! for the kernel's drivers of the interrupt controllers.
+//! for the drivers of the interrupt controllers and the start of the processors.
 
 use crate::bytes::{u8_at, u16_at, u32_at, u64_at};
 use arrayvec::ArrayVec;

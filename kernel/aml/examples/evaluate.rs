@@ -1,8 +1,8 @@
 //! The interpreter in a program of your own: loads a table and evaluates an object of it.
 //!
 //! ```text
-//! cargo run -p aml --example evaluate                                  a table of a few bytes, `\SUM` of 2 and 40
-//! cargo run -p aml --example evaluate -- dsdt.dat '\_SB.PCI0._UID'     a table from a file (`acpidump -b`)
+//! cargo run -p carapace-aml --example evaluate                                  a table of a few bytes, `\SUM` of 2 and 40
+//! cargo run -p carapace-aml --example evaluate -- dsdt.dat '\_SB.PCI0._UID'     a table from a file (`acpidump -b`)
 //! ```
 //!
 //! The host has no hardware: it answers every register with an error, which is the evaluation's error then. A

@@ -1,10 +1,10 @@
-//! The part of the shell that needs no kernel: line editing, arguments, and the forms of output. The kernel's `shell`
-//! module connects it to the memory core; nothing here depends on hardware.
+//! The part of the shell that needs no kernel: line editing, arguments, and the forms of output. The kernel's
+//! `commands` connect it to the memory core; nothing here depends on hardware.
 //!
 //! ```text
 //!  bytes --editor--> line --args--> command, flags, operands (parse)
 //!                                     |
-//!                   kernel: shell/*   v   rows of crate `carapace-schema`
+//!                   kernel: commands/*v   rows of crate `carapace-schema`
 //!  terminal <--bytes-- console <--- output: table | JSON line,  memory_map
 //! ```
 //!

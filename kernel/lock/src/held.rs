@@ -1,6 +1,6 @@
 //! The ranks that this CPU (with feature `std`: this thread) holds, one bit each.
 //!
-//! Invariants: a bit is set while a guard of that rank lives which set it; the guard that set a bit clears it. A handler
+//! Invariants: a bit is set exactly while the guard that set it lives; that guard clears it. A handler
 //! that interrupts leaves the word as it found it, as its guards are gone when it returns.
 
 #[cfg(debug_assertions)]

@@ -7,7 +7,7 @@ use core::fmt;
 ///
 /// ```text
 ///  kernel        Acpi > Devices
-///  memory core        > Hotplug > Vmalloc > DeviceWindow > PageTables > Draining > FrameCache > Index > Region
+///  memory core        > Hotplug > Vmalloc > DeviceRegion > PageTables > Draining > FrameCache > Index > Region
 ///              > Poison
 ///  kernel             > Ballast > Remote > Events > Console > Input > Heap > HeapReserve
 ///  interrupts off     > IoApic > Log > SerialLine > SerialOutput
@@ -18,7 +18,7 @@ use core::fmt;
 ///   handler takes only such locks, and may interrupt the holder of any earlier one.
 /// - The heap's locks come last among the others, so code may allocate with any lock held except an `IrqMutex`.
 /// - The memory core holds no lock while a caller's callback runs, with these exceptions, which say so: the clock of an
-///   add (`Hotplug`), `left_out` of boot (`Hotplug`), what walks page tables (`PageTables`), `hold_region` (`Region`).
+///   add (`Hotplug`), `left_out` of boot (`Hotplug`), `edit_tables` and the walks of page tables (`PageTables`), `hold_region` (`Region`).
 /// - The core logs nothing. Elsewhere a line may be logged with any lock held up to `IoApic`: the console is then only
 ///   tried (`try_lock`), and the line is printed later if the console is in use.
 /// - No lock is held across an `await`.
@@ -35,7 +35,7 @@ pub enum Rank {
     /// Memory core: the list of allocations in the vmalloc region.
     Vmalloc,
     /// The mappings of device registers and firmware tables.
-    DeviceWindow,
+    DeviceRegion,
     /// Memory core: the kernel's page tables, of which there is one owner.
     PageTables,
     /// Memory core: held while other CPUs' frame caches are drained.
@@ -79,7 +79,7 @@ impl Rank {
         Rank::Devices,
         Rank::Hotplug,
         Rank::Vmalloc,
-        Rank::DeviceWindow,
+        Rank::DeviceRegion,
         Rank::PageTables,
         Rank::Draining,
         Rank::FrameCache,

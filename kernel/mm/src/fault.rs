@@ -12,13 +12,13 @@
 //! ```
 //!
 //! So an access is a real fault when it faults twice while nothing migrated in between. The range is that from the lowest
-//! to the highest address of a batch: an address between that maps nothing waits for the end of the batch, no longer.
+//! to the highest address of a batch: an unmapped address in between waits for the end of the batch, no longer.
 //!
 //! Everything here is lock-free, since it runs in the page-fault handler. One CPU migrates at a time: the vmalloc lock is
 //! held over a batch. That CPU itself touches no migrating page, so its faults are real.
 //!
-//! Why a CPU that faulted on a migration entry is never told that its fault is real. It read the entry that `begin`'s
-//! caller stored after the odd generation G, and looks after it faulted, so it reads G or a later generation:
+//! Why a fault on a migration entry is never reported as real: the CPU read an entry that was stored after the odd
+//! generation G, and calls `look` later, so `look` reads G or a later generation:
 //! * G: the range is that of G's batch, or already that of the next one. In the first case it retries. In the second its
 //!   last look for this address was not at G, as a look at G at an address in the range of G leaves no record.
 //! * A later generation L: it looked at this address at L before only if that look came before its fault. But then it had

@@ -8,7 +8,7 @@
 //!   |-- boot, hot_add      add resources; all or nothing
 //!   |-- hot_remove         remove them, take memory offline; all or nothing
 //!   |-- allocate           blocks and runs            vmalloc   mapped allocations (the shell's `alloc`)
-//!   |    |-- frame_cache   single frames in front of the buddy
+//!   |    |-- frame_cache   single frames and 2 MiB blocks, a cache per CPU; `drain` empties them
 //!   |    `-- poison        detects writes to freed memory, on request
 //!   |-- query, check       statistics; verification of all invariants; try_stats: statistics without waiting for a lock
 //!   |    `-- protection    access rights, leaf by leaf

@@ -61,7 +61,7 @@ impl CpuNr {
 ///
 /// The **memory core** promises:
 /// - It accesses only its own address regions ([`crate::address_space`]): the direct map and the vmemmap of memory from
-///   [`Memory::boot`](crate::Memory::boot) or `add`, the ALLOC region, the fixmap, and the page tables below its root.
+///   [`Memory::boot`](crate::Memory::boot) or `add`, the vmalloc region, the fixmap, and the page tables below its root.
 ///   Word addresses are multiples of 8, page addresses multiples of 4096.
 /// - It writes only to frames that it owns: its own data, page tables, free frames, and allocations that it migrates or
 ///   fills at the owner's request. It never writes to an allocated block that it has not mapped itself.

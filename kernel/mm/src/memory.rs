@@ -8,7 +8,7 @@
 //!
 //! Locks: [`carapace_lock::Rank`] defines their order and what each protects. Interrupt handlers take none. No lock is
 //! held while a caller's `report` or `each` runs, unless its function's documentation says so: a shell may print and
-//! allocate there. These callbacks run under a lock: `clock` of an add, `left_out` of boot, the work of `with_tables`.
+//! allocate there. [`carapace_lock::Rank`] lists the exceptions.
 //!
 //! Neighbours: `boot` and `hot_add` add resources, `hot_remove` removes them, `allocate` serves allocations, `query`
 //! reports, `check` verifies every invariant. `hotplug_state`, `frame_cache`, `poison` and `zonelist` are the parts below.
@@ -151,7 +151,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Whether a page fault at `at` on this CPU comes from a migration: then the handler returns, and the access is
-    /// tried again. It must be able to answer requests in between: no memory of the vmalloc window is accessed with
+    /// tried again. It must be able to answer requests in between: no memory of the vmalloc region is accessed with
     /// interrupts off.
     pub fn fault(&self, at: VirtAddr) -> Fault {
         if !ALLOC.contains(at) {

@@ -57,7 +57,7 @@ impl Display for Numbers<'_> {
     }
 }
 
-/// `acpi [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let format = invocation.format();
     let written = parts(format).await;

@@ -49,7 +49,7 @@ impl From<AllocError> for Failure {
     }
 }
 
-/// `alloc SIZE|--all [--node N] [--pinned] [--contiguous] [--no-fill] [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let request = request(invocation)?;
     let allocation = grow(arena().begin(core(), &request)?).await?;

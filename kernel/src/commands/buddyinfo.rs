@@ -26,7 +26,7 @@ pub static COMMAND: Command = Command {
 
 const ZONES: [Zone; 3] = [Zone::Kernel, Zone::Movable, Zone::Any];
 
-/// `buddyinfo [ID] [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let only = invocation.operand(0).map(resource).transpose()?.map(|info| info.id);
     let mut rows = |each: &mut dyn FnMut(&Buddyinfo)| {

@@ -31,7 +31,7 @@ const LEAVES_STEP: usize = 4096;
 /// The most errors that are listed.
 const NAMED: usize = 64;
 
-/// `check [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let mut named: ArrayVec<CheckError, NAMED> = ArrayVec::new();
     let (mut checked, mut broken) = (0, 0u64);

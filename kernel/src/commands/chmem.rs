@@ -76,7 +76,7 @@ enum Changed {
     StaysOffline(OnlineError),
 }
 
-/// `chmem -e|-d SIZE|RANGE|-b BLOCKRANGE [-z ZONE] [-v]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let order = order(invocation)?;
     let meaning = if invocation.has(&BLOCKS) { Meaning::Blocks } else { Meaning::Bytes };

@@ -15,7 +15,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `clear`
+/// Runs the command.
 pub async fn run(_invocation: &Invocation<'_>) -> Outcome {
     // As the editor's Ctrl-L.
     Ok(Errors.write_str("\x1b[H\x1b[2J")?)

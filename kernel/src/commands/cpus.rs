@@ -33,7 +33,7 @@ static CPUS: Columns<Cpu> = Columns::new(&[
     right("RECEIVED", |row, cell| cell(&row.shootdowns_received)),
 ]);
 
-/// `cpus [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let mut rows = |each: &mut dyn FnMut(&Cpu)| {
         for cpu in cpus::all() {

@@ -12,7 +12,7 @@ use carapace_cli::output::{Array, Format};
 pub static COMMAND: Command =
     Command { name: "dmesg", summary: "the kernel log", flags: &[JSON], example: "dmesg", ..Command::NEW };
 
-/// `dmesg [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let dropped = log::dropped();
     if invocation.format() == Format::Json {

@@ -26,7 +26,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `free ID|all [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let mut row = Free { allocations: 0, pages: 0 };
     match invocation.operand(0) {

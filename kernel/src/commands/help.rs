@@ -15,7 +15,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `help [COMMAND]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let Some(name) = invocation.operand(0) else {
         return Ok(COMMANDS.write_help(&mut Out)?);

@@ -20,7 +20,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `history [N] [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let newest = console::newest_line();
     let most = match invocation.operand(0) {

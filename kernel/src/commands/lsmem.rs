@@ -113,7 +113,7 @@ impl Options {
     }
 }
 
-/// `lsmem [-a|-S LIST] [-b] [-n] [-o [+]LIST|--output-all] [--summary[=WHEN]] [-J|-P|-r]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let options = Options::of(invocation)?;
     let (online, offline) = (Cell::new(0), Cell::new(0));

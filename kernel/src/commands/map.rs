@@ -29,7 +29,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `map [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => json().await,

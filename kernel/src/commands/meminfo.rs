@@ -57,7 +57,7 @@ pub fn node_row(totals: &NodeTotals) -> Node {
     Node { node: node.0, total_pages, usable_pages, free_pages }
 }
 
-/// `meminfo [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let totals = core().totals();
     let heap = heap::stats();

@@ -5,7 +5,7 @@
 //!  shell (COM1), shell::rpc (COM2) --line--> COMMANDS.parse --Invocation--> execute --> run --rows--> Out
 //! ```
 //!
-//! To add a flag, declare it in the command's file; parsing, completion and help follow. To add a command, write its file
+//! To add a flag, declare it in the command's file; parsing, completion and help follow. Document it in docs/shell.md, which a test compares. To add a command, write its file
 //! and add its name below. Its answer in JSON is a type of crate `carapace-schema`.
 //!
 //! Invariants: long commands work in steps with [`input::step`] between them, so that DIMMs are answered and Ctrl-C

@@ -54,7 +54,7 @@ fn nodes() -> ArrayVec<NodeTotals, MAX_NODES> {
     nodes
 }
 
-/// `numa [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let nodes = nodes();
     let slit = acpi::with(|acpi| acpi.tables.slit()).flatten();

@@ -90,7 +90,7 @@ pub async fn take_offline(target: Target) -> Result<Offlined, NotOffline> {
     Ok(core().finish_offline(arena(), offlining)?)
 }
 
-/// `offline ID|FROM-TO [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let offlined = take_offline(target(invocation)?).await?;
     let row = Offline { pages: offlined.pages, migrated_pages: offlined.stats.migrated_pages };

@@ -27,7 +27,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `online ID|FROM-TO [--movable|--kernel] [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let zone = match (invocation.has(&MOVABLE), invocation.has(&KERNEL)) {
         (false, false) => None,

@@ -30,7 +30,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `page PFN [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let text = invocation.operand(0).unwrap_or_default();
     let pfn = Pfn(parse::integer(text, "a frame number").map_err(Failure::of)?);

@@ -25,7 +25,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `poison [on|off] [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     match invocation.operand(0) {
         None => {}

@@ -21,7 +21,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `policy [online|offline|movable|kernel] [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     if let Some(name) = invocation.operand(0) {
         let unknown =

@@ -9,7 +9,7 @@ use carapace_cli::command::Command;
 pub static COMMAND: Command =
     Command { name: "poweroff", summary: "powers the machine off", example: "poweroff", ..Command::NEW };
 
-/// `poweroff`
+/// Runs the command.
 pub async fn run(_invocation: &Invocation<'_>) -> Outcome {
     let Err(error) = sleep::power_off();
     Err(Failure::of(error))

@@ -39,7 +39,7 @@ static WINDOWS: Columns<PtdumpWindow> = Columns::new(&[
     right("W+X", |row, cell| cell(&row.writable_executable)),
 ]);
 
-/// `ptdump [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let mut counts = [LeafCounts::default(); ROWS];
     let mut count = |leaf: Leaf| {

@@ -83,7 +83,7 @@ fn level_row(step: &PathStep) -> PtwalkLevel {
     }
 }
 
-/// `ptwalk VADDR [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let text = invocation.operand(0).unwrap_or_default();
     let virt = parse::integer(text, "an address").map_err(Failure::of)?;

@@ -9,7 +9,7 @@ use carapace_cli::command::Command;
 pub static COMMAND: Command =
     Command { name: "reboot", summary: "restarts the machine", example: "reboot", ..Command::NEW };
 
-/// `reboot`
+/// Runs the command.
 pub async fn run(_invocation: &Invocation<'_>) -> Outcome {
     let Err(error) = sleep::restart();
     Err(Failure::of(error))

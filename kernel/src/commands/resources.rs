@@ -135,7 +135,7 @@ fn holder(holder: Holder) -> schema::Holder {
     }
 }
 
-/// `resources [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     stream::list(invocation.format(), &COLUMNS, async |each: &mut dyn FnMut(&Resource)| {
         stream::resources(&mut |info| each(&resource_row(info))).await

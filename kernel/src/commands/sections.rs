@@ -65,7 +65,7 @@ fn section_row(row: &SectionRow) -> Section {
     }
 }
 
-/// `sections [ID|FROM-TO] [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let selected = invocation.operand(0).map(parse::id_or_range).transpose().map_err(Failure::of)?;
     let (within, only) = match selected {

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::console::Out;
-use super::uptime::microseconds;
+use crate::hotplug;
 use crate::{acpi, log};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
@@ -20,12 +20,16 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `stat [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let (acpi_interrupts, notifications) =
         acpi::with(|acpi| (acpi.interrupts, acpi.notifications)).unwrap_or_default();
-    let stat =
-        Stat { uptime_us: microseconds(), acpi_interrupts, notifications, log_lines_dropped: log::dropped() };
+    let stat = Stat {
+        uptime_us: hotplug::microseconds(),
+        acpi_interrupts,
+        notifications,
+        log_lines_dropped: log::dropped(),
+    };
     match invocation.format() {
         Format::Json => output::object(&mut Out, &stat)?,
         Format::Table => {

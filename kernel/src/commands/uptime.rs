@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::console::Out;
 use crate::arch::time;
+use crate::hotplug;
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON};
@@ -19,15 +20,10 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// Microseconds since boot.
-pub fn microseconds() -> u64 {
-    u64::try_from(time::uptime().as_micros()).unwrap_or(u64::MAX)
-}
-
-/// `uptime [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
-        Format::Json => output::object(&mut Out, &Uptime { uptime_us: microseconds() })?,
+        Format::Json => output::object(&mut Out, &Uptime { uptime_us: hotplug::microseconds() })?,
         Format::Table => {
             let uptime = time::uptime();
             let seconds = uptime.as_secs();

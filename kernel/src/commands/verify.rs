@@ -24,7 +24,7 @@ pub static COMMAND: Command = Command {
 /// The most corrupted pages that `verify` lists.
 const NAMED: u64 = 10;
 
-/// `verify [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let mut row = Verify { ok: true, pages: 0, bad_pages: 0 };
     let mut last = None;

@@ -7,7 +7,7 @@
 //!  stop         a fatal report stops all CPUs but one by NMI, and learns where each was
 //! ```
 //!
-//! The first CPU runs the executor: events, AML, hotplug, the shell ([`assert_first`] says so where it matters). The
+//! The first CPU runs the executor: events, AML, hotplug, the shell ([`assert_first`], which the executor calls). The
 //! others wait for interrupts. Nothing preempts, and what runs on a CPU stays there.
 //!
 //! Invariants: a CPU is in [`running`] only between its last step of starting and the machine's end; it drops all
@@ -147,7 +147,7 @@ pub fn running() -> CpuSet {
     CpuSet::from_bits(RUNNING.load(Ordering::SeqCst))
 }
 
-/// Checks that the first CPU runs this: events, AML, hotplug and the shell have no lock against another one.
+/// Checks that the first CPU runs this: the executor's tasks (events, AML, hotplug, the shell) expect one CPU.
 ///
 /// # Panics
 /// When it is another CPU: a bug.

@@ -17,7 +17,8 @@
 //! everything at once (an emulated one), so that its interrupt cannot starve the rest.
 //!
 //! Invariants: the driver drops no byte. One [`IrqMutex`] per line, in `LINES`, guards its input ring and its UART's
-//! registers; the output ring has its own lock, taken only inside that one. Fatal reports bypass both ([`Emergency`]).
+//! registers; the output ring has its own lock, which may be taken
+//! while that one is held, never the other way round. Fatal reports bypass both ([`Emergency`]).
 //! Until [`use_interrupts`], output to COM1 waits for the UART, and COM2 is unusable.
 
 mod line;

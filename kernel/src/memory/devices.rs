@@ -75,7 +75,7 @@ struct DeviceRegion {
     mapped: ArrayVec<DeviceRange, MAX_MAPPINGS>,
 }
 
-static REGION: Mutex<Option<DeviceRegion>> = Mutex::new(Rank::DeviceWindow, None);
+static REGION: Mutex<Option<DeviceRegion>> = Mutex::new(Rank::DeviceRegion, None);
 
 /// Builds the region's page tables with frames from `frames`. Call it once, after the memory core has taken over the
 /// loader's tables.

@@ -4,7 +4,7 @@
 //!
 //! Invariant: the memory core owns the only [`KernelMachine`] and passes it only addresses of its own regions
 //! (`carapace_mm::address_space`): page tables and headers in the direct map, descriptors in the vmemmap, allocations in
-//! the ALLOC region, the fixmap. No Rust reference points there, so no write invalidates a borrow.
+//! the vmalloc region, the fixmap. No Rust reference points there, so no write invalidates a borrow.
 
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 

@@ -22,10 +22,10 @@ pub use machine::KernelMachine;
 // SAFETY: this is the only machine, and no other code of the kernel keeps references into the core's regions.
 static CORE: carapace_mm::Memory<KernelMachine> = carapace_mm::Memory::new(unsafe { KernelMachine::new() });
 
-/// The shell's allocations, mapped in the ALLOC region.
+/// The shell's allocations, mapped in the vmalloc region.
 static ARENA: carapace_mm::vmalloc::VmallocArena = carapace_mm::vmalloc::VmallocArena::new();
 
-/// The shell's allocations, mapped in the ALLOC region.
+/// The shell's allocations, mapped in the vmalloc region.
 pub fn arena() -> &'static carapace_mm::vmalloc::VmallocArena {
     &ARENA
 }

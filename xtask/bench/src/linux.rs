@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use guest::qemu::utf8;
 
 /// Its shell's prompt.
 pub const PROMPT: &str = "linux# ";
@@ -74,9 +75,9 @@ pub fn prepare(directory: &Path) -> Result<()> {
     for file in fs::read_dir(directory)?.flatten().map(|entry| entry.path()) {
         if file.extension().is_some_and(|extension| extension == "deb") {
             let (file, to) = (utf8(&file)?, utf8(&unpacked)?);
-            output("dpkg-deb", &["--extract", file, to], directory)?;
-            fs::remove_file(file)?;
-            packages.push(file.rsplit('/').next().unwrap_or(file).to_owned());
+            output("dpkg-deb", &["--extract", &file, &to], directory)?;
+            fs::remove_file(&file)?;
+            packages.push(file.rsplit('/').next().unwrap_or(&file).to_owned());
         }
     }
     let mut images = fs::read_dir(unpacked.join("boot"))?.flatten().map(|entry| entry.path());
@@ -122,10 +123,6 @@ fn initramfs(busybox: &[u8]) -> Vec<u8> {
         archive.resize(archive.len().next_multiple_of(4), 0);
     }
     archive
-}
-
-fn utf8(path: &Path) -> Result<&str> {
-    path.to_str().context("a path that is not UTF-8")
 }
 
 /// What a program prints.

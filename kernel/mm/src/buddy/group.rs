@@ -26,8 +26,8 @@
 //!
 //! Several CPUs: all words are changed under the region's lock, and two kinds of bits also without it, by the frame
 //! caches: on level 0 the first bit of a single frame (01 in use, 11 cached), above it the movable bit of a held block.
-//! Who frees a movable block claims it by that bit first, with the region's lock or without: of several CPUs that free
-//! it one succeeds. A late claim finds the bit as it is in a free block (10), a claimed one, and changes nothing.
+//! A CPU that frees a movable block claims it by that bit first, with the region's lock or without, so of several CPUs
+//! one succeeds. On level 0 a late claim finds 10 (free) or 11 (claimed): the bit is set already, and nothing changes.
 //! So the words with such bits (0 and 2 of level 0, 5 and 6 above) are changed by atomic read-modify-write only, and a
 //! holder of the lock inverts the bits of its own children and no others. A descriptor is written before the bits that
 //! make it valid.

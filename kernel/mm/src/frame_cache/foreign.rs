@@ -1,6 +1,6 @@
 //! Single frames of one region that this CPU has freed and does not allocate from: they go back with one lock for many.
 //!
-//! Invariants: as of the stacks of `frame_cache`. A set takes another region only while it is empty, or after several
+//! Invariants: those of the stacks in `frame_cache`. A set takes another region only while it is empty, or after several
 //! frees of other regions' frames in a row that it could not take. Neighbours: `allocate` fills it, `drain` empties it.
 
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};

@@ -10,7 +10,7 @@
 //!  5 busy = 0                               5 revoked = 0
 //! ```
 //!
-//! Why not both are at 4: the barrier splits the CPU's instructions. If its store of step 1 comes before the barrier, the
+//! Why the two are never at step 4 at once: the barrier splits the CPU's instructions. If its store of step 1 comes before the barrier, the
 //! draining CPU sees `busy` in step 3 and waits. If it comes after, so does the load of step 3, which sees `revoked`.
 //! Step 5 of each is a Release that the other's step 3 acquires, so one sees all that the other did.
 //!

@@ -13,7 +13,7 @@ use crate::page_table::{FrameSource, Lifetime, MapError, MapStats, PageTables};
 
 impl PageTables {
     /// Populates the tables for memory that may be added in `hotplug`: the PDPTs of the direct map, the
-    /// PDPTs and PDs of the vmemmap, the fixmap's tables and the first PDPT of the ALLOC window. May be
+    /// PDPTs and PDs of the vmemmap, the fixmap's tables and the first PDPT of the vmalloc region. May be
     /// called again with another range. `frames` must provide memory that the direct map covers.
     ///
     /// # Errors

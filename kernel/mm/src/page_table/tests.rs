@@ -118,7 +118,7 @@ fn leaves_are_as_large_as_fit() {
         let range = PfnRange::of(DIMM.offset(0x2_0000 - 512), 0x8_0000 + 1024);
         plug(&sim, &mut tables, PfnRange::of(DIMM, 0x40_0000));
         let mut pool = Pool::limited(DIMM, 64);
-        // Congruent with the physical address: the ALLOC window starts at a multiple of 512 GiB.
+        // Congruent with the physical address: the vmalloc region starts at a multiple of 512 GiB.
         let even =
             Mapping::data(ALLOC.start.offset(range.start.start().0), range.start.start(), range.pages());
         tables.map(&sim, &even, &mut pool).unwrap();
@@ -363,7 +363,7 @@ fn a_view_is_temporary() {
     }));
 }
 
-/// Ranges near borders of all leaf sizes: pages around the first and second GiB of the ALLOC window.
+/// Ranges near borders of all leaf sizes: pages around the first and second GiB of the vmalloc region.
 fn page_range() -> impl Strategy<Value = (u64, u64, u64)> {
     let start =
         prop_oneof![0u64..2000, 0x3_fe00u64..0x4_0200, (0u64..6).prop_map(|m| m * 512), Just(0x4_0000)];

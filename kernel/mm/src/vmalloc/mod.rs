@@ -1,4 +1,4 @@
-//! Virtually contiguous allocations, mapped in the ALLOC window. Corresponds to Linux `mm/vmalloc.c`.
+//! Virtually contiguous allocations, mapped in the vmalloc region. Corresponds to Linux `mm/vmalloc.c`.
 //!
 //! ```text
 //!  ALLOC  [ allocation 1 | hole | allocation 3 ......... | hole ]      virtual, first fit
@@ -145,7 +145,7 @@ pub enum AllocError {
     NotStarted,
     /// There are [`MAX_ALLOCATIONS`] allocations.
     TooManyAllocations,
-    /// The ALLOC window has no free range of this size.
+    /// The vmalloc region has no free range of this size.
     NoAddresses {
         /// The requested size.
         pages: u64,
@@ -275,7 +275,7 @@ struct AreaTree {
     moves: Moves,
 }
 
-/// The ALLOC window's areas and their lock. See the module's documentation.
+/// The vmalloc region's areas and their lock. See the module's documentation.
 #[derive(Debug)]
 pub struct VmallocArena {
     areas: Mutex<AreaTree>,

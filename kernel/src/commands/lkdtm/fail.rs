@@ -35,7 +35,7 @@ static STEPS: Columns<Fail> = Columns::new(&[
     right("FAILS", |row, cell| cell(&row.times)),
 ]);
 
-/// `fail [STEP [N]] [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let mut only = None;
     if let Some(name) = invocation.operand(0) {

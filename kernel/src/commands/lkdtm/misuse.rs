@@ -42,7 +42,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `misuse WHAT [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let name = invocation.operand(0).unwrap_or_default();
     let misuse = Misuse::named(name).ok_or_else(|| {

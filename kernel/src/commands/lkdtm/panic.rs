@@ -31,7 +31,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `panic [FAULT]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let Some(name) = invocation.operand(0) else { panic!("asked for by the shell") };
     let unknown = || {

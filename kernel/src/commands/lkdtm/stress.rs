@@ -32,7 +32,7 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// `stress heap|off [-J]`
+/// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let (held, freed) = match invocation.operand(0) {
         Some("heap") => (fill(), 0),
