@@ -1,5 +1,5 @@
 //! The memory core's interface to hardware: words of virtual memory, TLB flushes, and CPU numbers. The same code
-//! therefore runs in the kernel and in host tests, which simulate physical memory and page walks ([`crate::sim`]).
+//! therefore runs in the kernel and in host tests, which simulate physical memory and page walks (module `sim`).
 //!
 //! ```text
 //!  words          load, store, fetch_or, fetch_xor, fetch_and       pages   zero_page, fill_page, copy_pages
