@@ -142,13 +142,19 @@ impl World {
         let (device, range) = (self.parts[index].device, self.parts[index].range);
         if self.allocated.range(range.start..range.end).next().is_some() {
             let mut removal = self.memory.begin_remove(device, &|| 0).unwrap();
+            // A pinned block refuses it; a movable one without an owner is waited for, by name, until the caller gives up.
             let refused = loop {
                 match self.memory.remove_step(&self.arena, &mut removal, 1 << 20, &|| 0) {
-                    Ok(Progress::More) => {}
-                    other => break other,
+                    Ok(Progress::More) if removal.waiting().is_none() => {}
+                    Ok(Progress::More) => {
+                        let waited_for = removal.waiting();
+                        self.memory.abort_remove(&self.arena, removal);
+                        break waited_for;
+                    }
+                    other => break other.err(),
                 }
             };
-            assert!(matches!(refused, Err(RemoveError::Pinned(_))), "{refused:?}");
+            assert!(matches!(refused, Some(RemoveError::Pinned(_))), "{refused:?}");
             self.compare();
             self.free_within(range);
         }
