@@ -44,7 +44,7 @@ fn wrong_frees_are_refused() {
 fn a_write_to_freed_memory_is_found() {
     let mut guest = Plan::new(Machine::Q35).boot();
     let Refusal { error } = guest.json("misuse write-freed -J");
-    assert!(error.contains("'poison on' comes first"), "{error}");
+    assert!(error.contains("run 'poison on' first"), "{error}");
     guest.sh("poison on");
     for round in 0..3 {
         guest.plug_online(Dimm { number: 0, size: "256M", node: 1 });
