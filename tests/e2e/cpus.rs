@@ -124,7 +124,7 @@ fn a_report_has_all_cpus() {
         assert_eq!(parts.len(), 3, "one place for each other CPU: {log}");
         for (number, part) in (1..).zip(&parts) {
             assert!(log.contains(&format!("CPU {number} was at rip")), "{log}");
-            // An idle one is in its first function: nobody has called it.
+            // An idle one is in its first function, which has no caller.
             assert!(part.contains("carapace::cpus::start::main + "), "{part}");
         }
         assert!(!log.contains("does not stop") && !log.contains("no further"), "{log}");

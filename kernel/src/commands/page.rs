@@ -104,7 +104,7 @@ fn write(row: &Page, resource: Option<&ResourceInfo>) -> fmt::Result {
     writeln!(Out, "state       {}: {}", row.state, means(&row.state))?;
     if let Some(first) = row.describes_pfn {
         let last = first.saturating_add(DESCRIPTORS - 1);
-        writeln!(Out, "            has room for the descriptors of frames {first:#x} to {last:#x}")?;
+        writeln!(Out, "            holds the descriptors of frames {first:#x} to {last:#x}")?;
     }
     if let Some((order, head)) = row.order.zip(row.head_pfn) {
         let frames = row.block_pages.unwrap_or(0);
