@@ -10,6 +10,8 @@
 //! Invariant: neither a region's lock is held nor an own cache entered while this waits for other CPUs. Neighbours:
 //! `hot_remove` drains a region that it isolates, `allocate` drains all when nothing is free.
 
+use arrayvec::ArrayVec;
+
 use crate::descriptor::SlotNr;
 use crate::frame_cache::{Cached, CpuStats, Entered, Foreign, FrameCache};
 use crate::machine::{CpuNr, MAX_CPUS, Machine};
@@ -76,17 +78,10 @@ impl<M: Machine> Memory<M> {
             return found;
         }
         let _draining = self.caches.draining.lock();
-        let mut revoked = 0u64;
-        for (number, cache) in self.caches.caches.iter().enumerate().filter(others) {
-            cache.revoke();
-            revoked |= 1 << number;
-        }
-        if revoked != 0 {
-            self.machine.fence_all();
-        }
-        for (_, cache) in
-            self.caches.caches.iter().enumerate().filter(|(number, _)| revoked >> number & 1 == 1)
-        {
+        let revoked: ArrayVec<&FrameCache, MAX_CPUS> =
+            self.caches.caches.iter().enumerate().filter(others).map(|(_, cache)| cache).collect();
+        FrameCache::revoke(&self.machine, revoked.iter().copied());
+        for cache in revoked {
             found |= self.flush(&cache.revoked(), drained);
         }
         found
@@ -115,5 +110,3 @@ impl<M: Machine> Memory<M> {
         }
     }
 }
-
-const _: () = assert!(MAX_CPUS <= 64, "one bit for each cache");
