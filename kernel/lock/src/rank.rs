@@ -7,9 +7,9 @@ use core::fmt;
 ///
 /// ```text
 ///  kernel        Acpi > Devices
-///  memory core        > Hotplug > Vmalloc > DeviceRegion > PageTables > Draining > FrameCache > Index > Region
-///              > Poison
-///  kernel             > Ballast > Remote > Events > Console > Input > Heap > HeapReserve
+///  memory core        > Hotplug > Vmalloc > DeviceRegion > PageTables > Access > Draining > FrameCache
+///              > Index > Region > Poison
+///  kernel             > Ballast > Stress > Remote > Events > Console > Input > Heap > HeapReserve
 ///  interrupts off     > IoApic > Log > SerialLine > SerialOutput
 /// ```
 ///
@@ -38,6 +38,8 @@ pub enum Rank {
     DeviceRegion,
     /// Memory core: the kernel's page tables, of which there is one owner.
     PageTables,
+    /// Memory core: an access to frames that may vanish. No lock: a surprise removal waits for it.
+    Access,
     /// Memory core: held while other CPUs' frame caches are drained.
     Draining,
     /// Memory core: the CPU's own frame cache. No lock: a CPU waits for it only while another one drains it.
@@ -48,8 +50,10 @@ pub enum Rank {
     Region,
     /// Memory core: the list of poisoned ranges.
     Poison,
-    /// The blocks with which `stress heap` fills the heap.
+    /// The blocks with which `exhaust heap` fills the heap.
     Ballast,
+    /// A place where the CPUs of `stress` exchange blocks. One place at a time.
+    Stress,
     /// The connection on the second serial line.
     Remote,
     /// Events for the listener on the second serial line.
@@ -74,19 +78,21 @@ pub enum Rank {
 
 impl Rank {
     /// All ranks, in order.
-    pub const ALL: [Rank; 22] = [
+    pub const ALL: [Rank; 24] = [
         Rank::Acpi,
         Rank::Devices,
         Rank::Hotplug,
         Rank::Vmalloc,
         Rank::DeviceRegion,
         Rank::PageTables,
+        Rank::Access,
         Rank::Draining,
         Rank::FrameCache,
         Rank::Index,
         Rank::Region,
         Rank::Poison,
         Rank::Ballast,
+        Rank::Stress,
         Rank::Remote,
         Rank::Events,
         Rank::Console,

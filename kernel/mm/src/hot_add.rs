@@ -112,7 +112,8 @@ impl<M: Machine> Memory<M> {
         plans: &mut Plans,
     ) -> Result<Added, AddError> {
         let start = clock();
-        let free_before = self.free_everywhere();
+        // Of this CPU: the others allocate meanwhile.
+        let before = self.cpu_stats(self.machine.cpu()).allocations;
         // Read once, so that all ranges of the device get the same policy.
         let policy = self.policy();
         self.check_requests(requests, hotplug, plans)?;
@@ -134,8 +135,8 @@ impl<M: Machine> Memory<M> {
         }
         self.check_injected(Step::Online)?;
         let new: u64 = plans.iter().map(|plan| plan.layout.usable.pages()).sum();
-        // Excludes the new regions, which belong to no node yet.
-        let used = free_before.saturating_sub(self.free_everywhere());
+        // Page tables are allocated one frame at a time.
+        let used = self.cpu_stats(self.machine.cpu()).allocations.wrapping_sub(before);
         let online = clock();
 
         // Nothing below can fail.
@@ -174,7 +175,14 @@ impl<M: Machine> Memory<M> {
         if requests.len() > MAX_DEVICE_RANGES {
             return Err(AddError::TooManyRanges { ranges: requests.len() });
         }
-        let mut free_slots = (0..MAX_REGIONS).filter(|&slot| self.slots[slot].region.lock().is_none());
+        // From the index, which changes under the hotplug lock only: a region's lock may be held elsewhere.
+        let mut taken = [false; MAX_REGIONS];
+        for entry in self.index.read().entries() {
+            if let Some(taken) = taken.get_mut(entry.slot.0 as usize) {
+                *taken = true;
+            }
+        }
+        let mut free_slots = taken.iter().enumerate().filter(|(_, taken)| !**taken).map(|(slot, _)| slot);
         for request in requests {
             let range = check_range(request, hotplug)?;
             if let Some(other) = plans.iter().find(|plan| plan.layout.range.overlaps(range)) {

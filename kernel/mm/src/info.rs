@@ -138,7 +138,7 @@ pub struct AddStats {
     /// Descriptor slots written: those of the memmap's own frames that hold the initial groups, one per group. No other
     /// descriptor is written, because no block is held yet.
     pub descriptors_written: u64,
-    /// Frames of other resources that the add consumed, measured as free frames before minus after. Expected to be 0.
+    /// Frames of other resources that the add consumed: those that its CPU allocated meanwhile. Expected to be 0.
     pub existing_pages_used: u64,
 }
 

@@ -9,7 +9,8 @@
 //!   |-- hot_remove         remove them, take memory offline; all or nothing
 //!   |-- allocate           blocks and runs            vmalloc   mapped allocations (the shell's `alloc`)
 //!   |    |-- frame_cache   single frames and 2 MiB blocks, a cache per CPU; `drain` empties them
-//!   |    `-- poison        detects writes to freed memory, on request
+//!   |    |-- poison        detects writes to freed memory, on request
+//!   |    `-- scratch       blocks with a test pattern; `access` keeps their memory mapped meanwhile
 //!   |-- query, check       statistics; verification of all invariants; try_stats: statistics without waiting for a lock
 //!   |    `-- protection    access rights, leaf by leaf
 //!   |
@@ -38,6 +39,7 @@
 #[cfg(any(test, feature = "sim"))]
 extern crate std;
 
+mod access;
 pub mod addr;
 pub mod address_space;
 mod allocate;
@@ -67,6 +69,7 @@ pub mod protection;
 mod query;
 mod region;
 mod rmap;
+pub mod scratch;
 pub mod section;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

@@ -17,6 +17,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use carapace_lock::{Mutex, Rank, RwLock};
 
+use crate::access::Accesses;
 use crate::addr::{Pfn, PfnRange, VirtAddr};
 use crate::address_space::ALLOC;
 use crate::boot_alloc::Occupied;
@@ -48,6 +49,7 @@ pub struct Memory<M> {
     pub(crate) slots: [RegionSlot; MAX_REGIONS],
     pub(crate) nodes: Nodes,
     pub(crate) migrating: Migrating,
+    pub(crate) accesses: Accesses,
     pub(crate) caches: FrameCaches,
     pub(crate) poison: Poison,
     /// Frames of page tables outside of the resources' own metadata.
@@ -85,6 +87,7 @@ impl<M: Machine> Memory<M> {
             slots: [const { RegionSlot::new() }; MAX_REGIONS],
             nodes: Nodes::new(),
             migrating: Migrating::new(),
+            accesses: Accesses::new(),
             caches: FrameCaches::new(),
             poison: Poison::new(),
             page_tables: AtomicU64::new(0),

@@ -95,6 +95,7 @@ impl<M: Machine> Memory<M> {
             self.drain(*slot);
             self.poison.removed(region.layout.range);
         }
+        self.accesses.wait(&self.machine);
         let is_detached = |pfn: Pfn| detached.iter().any(|(_, region)| region.layout.range.contains(pfn));
         let mut flush = FlushBatch::new();
         let mut lost_tables = LostTables::new();
