@@ -17,6 +17,7 @@ mod log;
 mod memory;
 mod panic;
 mod shell;
+mod stress;
 mod sync;
 mod terminal;
 mod uevents;
@@ -94,6 +95,7 @@ fn main(info: &'static mut BootInfo) -> ! {
             pin!(acpi::eject::ejections()),
             pin!(shell()),
             pin!(shell::rpc::run()),
+            pin!(stress::first_cpu()),
             pin!(machine_checks()),
         ],
         end_of_turn,
@@ -183,6 +185,7 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
     }
     interrupts::enable();
     if let Some(madt) = &madt {
+        cpus::idle::set_background(stress::turn);
         cpus::start(madt, srat.as_ref(), trampoline);
     }
     if let Err(error) = acpi::listen() {

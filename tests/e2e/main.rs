@@ -43,6 +43,7 @@ mod sci_storm;
 mod session;
 mod sh;
 mod soak;
+mod stress;
 mod torn_out;
 mod unread_serial;
 mod watch;

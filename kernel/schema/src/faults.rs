@@ -1,4 +1,4 @@
-//! Faults, looked for and provoked: `check`, `poison`, `fail`, `stress`, `misuse`.
+//! Faults, looked for and provoked: `check`, `poison`, `fail`, `stress`, `exhaust`, `misuse`.
 
 use crate::{Text, Word, is_streamed};
 use serde::{Deserialize, Serialize};
@@ -45,15 +45,32 @@ pub struct Misuse {
     pub pfn: u64,
 }
 
-/// The answer of `stress heap`.
+/// The answer of `exhaust`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StressHeap {
-    /// Bytes of the heap that `stress` holds.
+pub struct Exhaust {
+    /// Bytes of the heap that `exhaust` holds.
     pub held_bytes: u64,
     /// Bytes that are left to all; the reserve is not among them.
     pub left_bytes: u64,
     /// Bytes of the reserve, which only hotplug may use.
     pub reserve_bytes: u64,
+}
+
+/// The answer of `stress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stress {
+    /// How many CPUs take part.
+    pub cpus: u32,
+    /// Blocks and mapped allocations that were made, and those that were verified and freed.
+    pub operations: u64,
+    /// Pages whose contents were not as written.
+    pub bad_pages: u64,
+    /// The mean time of an operation on one CPU.
+    pub ns_per_operation: u64,
+    /// Pages whose memory was surprise-removed.
+    pub lost_pages: u64,
+    /// Whether it goes on.
+    pub running: bool,
 }
 
 #[cfg(test)]
@@ -71,8 +88,8 @@ mod tests {
         let step = Text::of(&"unmap-direct-map");
         let fail = Fail { of: Word::of(&"remove"), step, times: 2 };
         assert_eq!(line(fail), r#"{"of":"remove","step":"unmap-direct-map","times":2}"#);
-        let stress = StressHeap { held_bytes: 5, left_bytes: 4, reserve_bytes: 3 };
-        assert_eq!(line(stress), r#"{"held_bytes":5,"left_bytes":4,"reserve_bytes":3}"#);
+        let exhaust = Exhaust { held_bytes: 5, left_bytes: 4, reserve_bytes: 3 };
+        assert_eq!(line(exhaust), r#"{"held_bytes":5,"left_bytes":4,"reserve_bytes":3}"#);
         assert_eq!(line(crate::Policy { policy: Word::of(&"movable") }), r#"{"policy":"movable"}"#);
         let offline = crate::Offline { pages: 7, migrated_pages: 3 };
         assert_eq!(line(offline), r#"{"pages":7,"migrated_pages":3}"#);

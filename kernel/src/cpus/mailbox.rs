@@ -53,7 +53,7 @@ pub fn ring_first() {
     }
 }
 
-fn ring(cpu: usize) {
+pub(super) fn ring(cpu: usize) {
     if let Some(cpu) = CpuNr::new(cpu) {
         let id = ApicId(record(cpu).apic_id.load(Ordering::Relaxed));
         local_apic::send(id, Message::Interrupt(vectors::MAILBOX));

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!  trampoline   real mode to 64-bit mode, one CPU at a time, in a page below 640 KiB
-//!  start        INIT, then START for one CPU after another; each one's first steps, and its idle loop
+//!  start        INIT, then START for one CPU after another; each one's first steps
+//!  idle         what it does then: background work, else nothing
 //!  mailbox      requests between CPUs: drop translations, a memory barrier, look at your switches
 //!  stop         a fatal report stops all CPUs but one by NMI, and learns where each was
 //! ```
 //!
 //! The first CPU runs the executor: events, AML, hotplug, the shell ([`assert_first`], which the executor calls). The
-//! others wait for interrupts. Nothing preempts, and what runs on a CPU stays there.
+//! others do background work or wait for interrupts. Nothing preempts, and what runs on a CPU stays there.
 //!
 //! Invariants: a CPU is in [`running`] only between its last step of starting and the machine's end; it drops all
 //! translations after it got in, so a change of page tables that did not ask it cannot concern it. A CPU's number is
@@ -17,6 +18,7 @@
 //! Neighbours: `arch` has what a CPU is, `memory` maps stacks and asks by the mailbox, `executor` is woken from any CPU,
 //! `panic` reports where the stopped ones were.
 
+pub mod idle;
 mod mailbox;
 mod start;
 pub mod stop;

@@ -5,14 +5,14 @@
 //!  INIT to all, 10 ms
 //!  one after another: claim, START ------------> trampoline -> main: descriptor tables, protections, local APIC
 //!                     wait, halted <-- mailbox -- in `RUNNING`, all translations dropped
-//!                     silent: named, the next     loop { sti; hlt }
+//!                     silent: named, the next     its loop (`idle`)
 //! ```
 //!
 //! Invariant: a CPU's stack is used by that CPU only (`trampoline` argues why), so one that does not come costs time
 //! ([`PATIENCE`]) and keeps its stack, in case it comes all the same.
 
 use super::trampoline::{Claim, Trampoline};
-use super::{KNOWN, RECORDS, RUNNING, State, mailbox, record, running};
+use super::{KNOWN, RECORDS, RUNNING, State, idle, mailbox, record, running};
 use crate::arch::local_apic::{self, Message};
 use crate::arch::{self, interrupts, percpu, stacks, time};
 use carapace_acpi::madt::{ApicId, Madt};
@@ -152,8 +152,5 @@ pub(super) extern "C" fn main(number: u64) -> ! {
     arch::cpu::flush_all();
     record(percpu::number()).set_state(State::Running);
     mailbox::ring_first();
-    loop {
-        interrupts::disable();
-        interrupts::sleep_until_interrupt();
-    }
+    idle::run()
 }

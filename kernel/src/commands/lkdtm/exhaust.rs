@@ -1,4 +1,4 @@
-//! `stress heap`: holds the kernel's heap full, to show that a DIMM is answered and every command works with nothing but
+//! `exhaust heap`: holds the kernel's heap full, to show that a DIMM is answered and every command works with nothing but
 //! the reserve left.
 //!
 //! ```text
@@ -18,17 +18,17 @@ use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON, Operands};
 use carapace_cli::format_size::Size;
 use carapace_cli::output::{self, Format};
-use carapace_schema::StressHeap;
+use carapace_schema::Exhaust;
 
-/// `stress`.
+/// `exhaust`.
 pub static COMMAND: Command = Command {
-    name: "stress",
+    name: "exhaust",
     summary: "fills the kernel heap up to its reserve; off frees it again",
     operands: Operands::one("heap|off"),
     operand_help: &[("heap", "Allocates all but the reserve."), ("off", "Frees it again.")],
     words: |word| ["heap", "off"].into_iter().for_each(word),
     flags: &[JSON],
-    example: "stress off",
+    example: "exhaust off",
     ..Command::NEW
 };
 
@@ -45,12 +45,12 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let heap::HeapStats { left, reserve_bytes, .. } = heap::stats();
     match invocation.format() {
         Format::Json => {
-            output::object(&mut Out, &StressHeap { held_bytes: held, left_bytes: left, reserve_bytes })?;
+            output::object(&mut Out, &Exhaust { held_bytes: held, left_bytes: left, reserve_bytes })?;
         }
         Format::Table => {
             match held {
                 0 => write!(Out, "{} freed", Size(freed))?,
-                held => write!(Out, "{} held until 'stress off'", Size(held))?,
+                held => write!(Out, "{} held until 'exhaust off'", Size(held))?,
             }
             writeln!(Out, "; {} left, and a reserve of {} for hotplug", Size(left), Size(reserve_bytes))?;
         }

@@ -1,0 +1,54 @@
+//! What a CPU beside the first does: it works in the background while there is such work, else it sleeps.
+//!
+//! ```text
+//!  wake(cpu): set the CPU's flag, interrupt it
+//!  run:       loop { flag set? clear it, work until there is nothing to do;  sti; hlt unless the flag is set }
+//! ```
+//!
+//! Invariant: no wake-up is lost (`carapace_irq::WakeFlag`). Neighbours: `start` ends here, `stress` is background work.
+
+use super::mailbox;
+use crate::arch::interrupts::ThisCpu;
+use crate::arch::percpu;
+use carapace_irq::WakeFlag;
+use carapace_mm::machine::{CpuNr, MAX_CPUS};
+use spin::Once;
+
+/// Whether a function found something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worked {
+    /// It did a part of it: call it again.
+    Yes,
+    /// There is nothing to do.
+    No,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
+struct OwnLines(WakeFlag);
+
+static AWAKE: [OwnLines; MAX_CPUS] = [const { OwnLines(WakeFlag::new()) }; MAX_CPUS];
+static BACKGROUND: Once<fn() -> Worked> = Once::new();
+
+/// Sets the function that does a part of the background work, on each CPU beside the first. To be called once.
+pub fn set_background(work: fn() -> Worked) {
+    BACKGROUND.call_once(|| work);
+}
+
+/// Makes a CPU look for work. What this CPU stored before is visible to it then.
+pub fn wake(cpu: CpuNr) {
+    let OwnLines(flag) = &AWAKE[cpu.index()];
+    flag.wake();
+    mailbox::ring(cpu.index());
+}
+
+/// The loop of a CPU beside the first.
+pub(super) fn run() -> ! {
+    let OwnLines(awake) = &AWAKE[percpu::number().index()];
+    loop {
+        while awake.take() {
+            while BACKGROUND.get().map_or(Worked::No, |work| work()) == Worked::Yes {}
+        }
+        awake.sleep_unless_awake::<ThisCpu>(|| {});
+    }
+}
