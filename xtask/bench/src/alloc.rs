@@ -1,4 +1,4 @@
-//! The frame allocator on the host: ours, a well-known buddy and a plain list, in one run.
+//! The frame allocator on the host: ours, a well-known buddy and a plain list, in one run, with one thread or several.
 //!
 //! The measuring is done by `mm`'s benchmark `allocator`, which is compiled beside the allocator; here its rows
 //! are laid side by side. The list never splits or merges: it is what touching a descriptor costs at least.
@@ -14,20 +14,20 @@ use crate::plot::{self, Bars};
 use crate::report;
 use options::BenchArgs;
 
-/// Medians of LLFree (the lock-free allocator of ATC'23, its Rust crate, one thread) and of the same plain list
-/// in the same run, in ns: on two processors of an AMD EPYC (family 25), rustc 1.95, opt-level 3, 8 GiB of
+/// Medians of LLFree (the lock-free allocator of ATC'23, its Rust crate), with one thread and with two, and of the same
+/// plain list in the same run, in ns: on two processors of an AMD EPYC (family 25), rustc 1.95, opt-level 3, 8 GiB of
 /// simulated frames. Scaled by the list they say what LLFree would need here.
-const LLFREE: [(&str, f64, Option<f64>); 10] = [
-    ("order 0, 1M allocs in a row", 42.0, Some(5.9)),
-    ("free in order", 40.0, Some(4.6)),
-    ("free in random order", 45.0, Some(23.0)),
-    ("alloc after random free", 47.0, Some(170.0)),
-    ("repeat pair, empty", 76.0, Some(1.95)),
-    ("repeat pair, half used at random", 79.0, Some(1.9)),
-    ("order 9, allocs in a row", 88.0, Some(7.7)),
-    ("order 9, free at random", 30.0, Some(9.6)),
-    ("order 9, repeat pair, empty", 74.0, Some(2.5)),
-    ("random mix of orders 0..9, geometric, per op", 138.0, None),
+const LLFREE: [(&str, [f64; 2], Option<f64>); 10] = [
+    ("order 0, 1M allocs in a row", [42.0, 49.0], Some(5.9)),
+    ("free in order", [40.0, 44.0], Some(4.6)),
+    ("free in random order", [45.0, 56.0], Some(23.0)),
+    ("alloc after random free", [47.0, 50.0], Some(170.0)),
+    ("repeat pair, empty", [76.0, 84.0], Some(1.95)),
+    ("repeat pair, half used at random", [79.0, 84.0], Some(1.9)),
+    ("order 9, allocs in a row", [88.0, 160.0], Some(7.7)),
+    ("order 9, free at random", [30.0, 100.0], Some(9.6)),
+    ("order 9, repeat pair, empty", [74.0, 62.0], Some(2.5)),
+    ("random mix of orders 0..9, geometric, per op", [138.0, 249.0], None),
 ];
 
 /// A measurement, as the benchmark prints it.
@@ -36,6 +36,8 @@ struct Measured {
     allocator: String,
     /// Among how many regions the allocator chooses.
     regions: u64,
+    /// How many threads use it at once.
+    threads: u8,
     row: String,
     unit: String,
     min: f64,
@@ -44,12 +46,17 @@ struct Measured {
 }
 
 impl Measured {
-    fn column(&self) -> String {
-        match (self.allocator.as_str(), self.regions) {
+    /// The column of the table for `threads` threads. The list has one thread in every table, as the floor.
+    fn column(&self, threads: u8) -> Option<String> {
+        if self.threads != threads && self.allocator != "list" {
+            return None;
+        }
+        Some(match (self.allocator.as_str(), self.regions) {
             ("carapace", 1) => "Carapace, 1 region".to_owned(),
             ("carapace", regions) => format!("{regions} regions"),
+            ("list", _) if threads > 1 => "list, 1 thread".to_owned(),
             (other, _) => other.to_owned(),
-        }
+        })
     }
 }
 
@@ -65,15 +72,21 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
     host.print();
     eprintln!("allocator rows: some minutes");
     let mut command = Command::new("cargo");
-    command.args(["bench", "--quiet", "--package=carapace-mm", "--bench=allocator"]);
+    command.args(["bench", "--quiet", "--package=carapace-mm", "--bench=allocator", "--"]);
+    let threads: Vec<String> = cli.threads.iter().map(u8::to_string).collect();
+    command.arg(format!("--threads={}", threads.join(",")));
     let output = command.current_dir(guest::task::root()).stderr(Stdio::inherit()).output();
     let output = output.context("cannot start cargo")?;
     ensure!(output.status.success(), "the benchmark ended with {}", output.status);
     let rows = parse(&String::from_utf8_lossy(&output.stdout))?;
     let data = Data { host, rows };
     report::keep(&cli.out(guest::task::root()), "alloc.json", &data)?;
-    print(&data.rows);
-    draw(&data.rows, &cli.out(guest::task::root()))
+    for &threads in &cli.threads {
+        let table = Table::of(&data.rows, threads);
+        table.print();
+        table.draw(&cli.out(guest::task::root()))?;
+    }
+    Ok(())
 }
 
 fn parse(text: &str) -> Result<Vec<Measured>> {
@@ -83,78 +96,115 @@ fn parse(text: &str) -> Result<Vec<Measured>> {
     Ok(rows)
 }
 
-/// The values of `key` in the order they come.
-fn distinct(rows: &[Measured], key: impl Fn(&Measured) -> String) -> Vec<String> {
+/// The figures of one number of threads.
+struct Table<'a> {
+    threads: u8,
+    all: &'a [Measured],
+    rows: Vec<String>,
+    columns: Vec<String>,
+}
+
+impl<'a> Table<'a> {
+    fn of(all: &'a [Measured], threads: u8) -> Table<'a> {
+        let rows = distinct(all.iter().map(|measured| measured.row.clone()));
+        let columns = distinct(all.iter().filter_map(|measured| measured.column(threads)));
+        Table { threads, all, rows, columns }
+    }
+
+    fn median(&self, row: &str, column: &str) -> Option<f64> {
+        let is_it = |measured: &&Measured| {
+            measured.row == row && measured.column(self.threads).as_deref() == Some(column)
+        };
+        Some(self.all.iter().find(is_it)?.median)
+    }
+
+    /// What LLFree would need in this run, by the list's rows in both.
+    fn llfree(&self, row: &str) -> Option<f64> {
+        let (_, theirs, list) = LLFREE.iter().find(|(name, ..)| *name == row)?;
+        let theirs = theirs.get(usize::from(self.threads).checked_sub(1)?)?;
+        let ours = self.all.iter().find(|measured| measured.row == row && measured.allocator == "list")?;
+        Some(theirs * ours.median / (*list)?)
+    }
+
+    fn print(&self) {
+        let threads = self.threads;
+        println!(
+            "\nnanoseconds, medians, {threads} thread(s); LLFree: measured elsewhere, scaled by the list's row in both runs"
+        );
+        let mut table = vec![vec!["row".to_owned()]];
+        table[0].extend(self.columns.iter().cloned());
+        table[0].push("LLFree, scaled".to_owned());
+        for row in &self.rows {
+            let number =
+                |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+            let mut line = vec![row.clone()];
+            line.extend(self.columns.iter().map(|column| number(self.median(row, column))));
+            line.push(number(self.llfree(row)));
+            table.push(line);
+        }
+        report::table(&table);
+    }
+
+    fn draw(&self, out: &Path) -> Result<()> {
+        let of = |name: &str, value: &dyn Fn(&str) -> Option<f64>| {
+            (name.to_owned(), self.rows.iter().map(|row| value(row)).collect())
+        };
+        let columns = self.columns.iter();
+        let mut series: Vec<(String, Vec<Option<f64>>)> =
+            columns.map(|column| of(column, &|row| self.median(row, column))).collect();
+        series.push(of("LLFree, scaled", &|row| self.llfree(row)));
+        let (title, file) = match self.threads {
+            1 => ("frame allocators on the host".to_owned(), "alloc.svg".to_owned()),
+            threads => (
+                format!("frame allocators on the host, {threads} threads"),
+                format!("alloc-{threads}-threads.svg"),
+            ),
+        };
+        plot::write_bars(&out.join(file), &Bars { title, unit: "ns", groups: self.rows.clone(), series })
+    }
+}
+
+/// Each value once, in the order they come.
+fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen: Vec<String> = Vec::new();
-    for row in rows.iter().map(key) {
-        if !seen.contains(&row) {
-            seen.push(row);
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
         }
     }
     seen
-}
-
-fn find<'a>(rows: &'a [Measured], row: &str, column: &str) -> Option<&'a Measured> {
-    rows.iter().find(|measured| measured.row == row && measured.column() == column)
-}
-
-/// What LLFree would need in this run, by the list's rows in both.
-fn llfree(rows: &[Measured], row: &str) -> Option<f64> {
-    let (_, theirs, list) = LLFREE.iter().find(|(name, ..)| *name == row)?;
-    Some(theirs * find(rows, row, "list")?.median / (*list)?)
-}
-
-fn print(rows: &[Measured]) {
-    println!("\nnanoseconds, medians; LLFree: measured elsewhere, scaled by the list's row in both runs");
-    let columns = distinct(rows, Measured::column);
-    let mut table = vec![vec!["row".to_owned()]];
-    table[0].extend(columns.iter().cloned());
-    table[0].push("LLFree, scaled".to_owned());
-    for row in distinct(rows, |measured| measured.row.clone()) {
-        let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
-        let mut line = vec![row.clone()];
-        line.extend(columns.iter().map(|column| number(find(rows, &row, column).map(|found| found.median))));
-        line.push(number(llfree(rows, &row)));
-        table.push(line);
-    }
-    report::table(&table);
-}
-
-fn draw(rows: &[Measured], out: &Path) -> Result<()> {
-    let groups = distinct(rows, |measured| measured.row.clone());
-    let of = |name: &str, value: &dyn Fn(&str) -> Option<f64>| {
-        (name.to_owned(), groups.iter().map(|row| value(row)).collect())
-    };
-    let mut series: Vec<(String, Vec<Option<f64>>)> = distinct(rows, Measured::column)
-        .iter()
-        .map(|column| of(column, &|row| find(rows, row, column).map(|found| found.median)))
-        .collect();
-    series.push(of("LLFree, scaled", &|row| llfree(rows, row)));
-    let title = "frame allocators on the host".to_owned();
-    plot::write_bars(&out.join("alloc.svg"), &Bars { title, unit: "ns", groups: groups.clone(), series })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// LLFree's figure grows with the list's; where the list has no row there is none.
+    /// Proves that LLFree's figure is that of as many threads and grows with the list's, and that there is none where
+    /// the list has no row, or for more threads than were measured. Fails when the columns of two tables mix.
     #[test]
     fn scaled_by_the_list() {
-        let line = |allocator: &str, row: &str, median: f64| {
+        let line = |allocator: &str, threads: u8, row: &str, median: f64| {
             format!(
-                r#"{{"allocator":"{allocator}","regions":1,"row":"{row}","unit":"ns","min":1,"median":{median},"max":9}}"#
+                r#"{{"allocator":"{allocator}","regions":1,"threads":{threads},"row":"{row}","unit":"ns","min":1,"median":{median},"max":9}}"#
             )
         };
         let text = [
-            line("list", "free in order", 9.2),
-            line("carapace", "free in order", 50.0),
-            line("carapace", "random mix of orders 0..9, geometric, per op", 100.0),
+            line("list", 1, "free in order", 9.2),
+            line("carapace", 1, "free in order", 50.0),
+            line("carapace", 2, "free in order", 60.0),
+            line("carapace", 1, "random mix of orders 0..9, geometric, per op", 100.0),
         ];
         let rows = parse(&text.join("\n")).unwrap();
-        assert_eq!(llfree(&rows, "free in order"), Some(80.0));
-        assert_eq!(llfree(&rows, "random mix of orders 0..9, geometric, per op"), None);
-        assert_eq!(distinct(&rows, Measured::column), ["list", "Carapace, 1 region"]);
+        let [one, two, three] = [1, 2, 3].map(|threads| Table::of(&rows, threads));
+        assert_eq!(
+            [&one, &two, &three].map(|table| table.llfree("free in order")),
+            [Some(80.0), Some(88.0), None]
+        );
+        assert_eq!(one.llfree("random mix of orders 0..9, geometric, per op"), None);
+        assert_eq!(one.columns, ["list", "Carapace, 1 region"]);
+        assert_eq!(two.columns, ["list, 1 thread", "Carapace, 1 region"]);
+        assert_eq!(one.median("free in order", "Carapace, 1 region"), Some(50.0));
+        assert_eq!(two.median("free in order", "Carapace, 1 region"), Some(60.0));
         assert!(parse("").is_err() && parse("warning").is_err());
     }
 }

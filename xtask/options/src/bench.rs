@@ -45,6 +45,9 @@ pub struct BenchArgs {
     /// Measure the frame allocator on the host instead, beside `buddy_system_allocator` and a plain list.
     #[arg(long, conflicts_with = "scale")]
     pub alloc: bool,
+    /// How many threads use the allocators of --alloc at once; each number makes a table.
+    #[arg(long, value_delimiter = ',', default_value = "1", requires = "alloc", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub threads: Vec<u8>,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35")]
     pub machine: String,

@@ -9,7 +9,8 @@ use crate::Frames;
 /// Frames of all DIMMs together: 8 GiB.
 pub const PAGES: u64 = (8 << 30) >> PAGE_SHIFT;
 
-/// The allocator, as one CPU uses it.
+/// The allocator, as a CPU uses it.
+#[derive(Clone, Copy)]
 pub struct Carapace<'a>(&'a Memory<FlatMachine>);
 
 impl Carapace<'_> {

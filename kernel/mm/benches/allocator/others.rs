@@ -1,6 +1,7 @@
 //! The other allocators: a well-known buddy allocator, and a free list that neither splits nor merges.
 
 use buddy_system_allocator::FrameAllocator;
+use carapace_lock::{Mutex, Rank};
 
 use crate::Frames;
 use crate::machine::PAGES;
@@ -25,6 +26,28 @@ impl Frames for SystemBuddy {
     #[inline]
     fn free(&mut self, frame: u64, order: u8) {
         self.0.dealloc(frame as usize, 1 << order);
+    }
+}
+
+/// An allocator behind a spinning lock, the kind that ours uses for a region.
+#[derive(Debug)]
+pub struct Locked<F>(Mutex<F>);
+
+impl<F> Locked<F> {
+    pub fn new(frames: F) -> Locked<F> {
+        Locked(Mutex::new(Rank::Region, frames))
+    }
+}
+
+impl<F: Frames> Frames for &Locked<F> {
+    #[inline]
+    fn allocate(&mut self, order: u8) -> Option<u64> {
+        self.0.lock().allocate(order)
+    }
+
+    #[inline]
+    fn free(&mut self, frame: u64, order: u8) {
+        self.0.lock().free(frame, order);
     }
 }
 

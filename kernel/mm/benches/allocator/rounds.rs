@@ -1,21 +1,26 @@
-//! The measured rows, each a preparation and a loop of operations.
+//! The measured rows, each a preparation and a loop of operations, by one thread or by several at once.
 
 use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
 use std::time::Instant;
+
+use carapace_mm::machine::CpuNr;
+use carapace_mm::sim::run_as;
 
 use crate::Frames;
 
 /// Measured rounds, after one to warm up.
 const ROUNDS: usize = 9;
-/// Single frames per round: half of all.
+/// Single frames per round, of all threads together: half of all.
 const SINGLES: usize = 1 << 20;
-/// Blocks of order 9 per round: most of the 4096.
+/// Blocks of order 9 per round, of all threads together: most of the 4096.
 const LARGE: usize = 3500;
-/// Pairs in a round, and operations of the random mix.
+/// Pairs of a thread in a round, and operations of the random mix.
 const PAIRS: usize = 1 << 20;
 /// Repetitions of a round of order 9, which is short.
 const LARGE_REPEATS: usize = 64;
-/// About the number of blocks that the random mix holds.
+/// About the number of blocks that the random mixes of all threads hold.
 const MIX_HELD: usize = 100_000;
 
 /// A row of the table.
@@ -89,96 +94,141 @@ impl Random {
     }
 }
 
-/// Nanoseconds per operation, for each round.
-pub fn measure<F: Frames>(row: &Row, frames: &mut F) -> Vec<f64> {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut round = || match (row.part, row.order) {
-        (Part::Mix, _) | (_, None) => mix(frames, &mut random),
-        (part, Some(0)) => uniform(frames, &mut random, part, 0, SINGLES),
-        (part, Some(order)) => {
-            let times = (0..LARGE_REPEATS).map(|_| uniform(frames, &mut random, part, order, LARGE));
-            times.sum::<f64>() / LARGE_REPEATS as f64
-        }
-    };
-    round();
-    (0..ROUNDS).map(|_| round()).collect()
+/// Nanoseconds per operation, for each round. Each handle is used by a thread of its own, which is a CPU of its own to
+/// the allocator; all begin each measured loop together. The figure is the mean of the threads.
+pub fn measure<F: Frames + Send>(row: &Row, handles: Vec<F>) -> Vec<f64> {
+    let threads = handles.len();
+    let start = Barrier::new(threads);
+    let by_thread: Vec<Vec<f64>> = thread::scope(|scope| {
+        let start = &start;
+        let run = |(nr, frames): (usize, F)| {
+            let random = Random(0x9e37_79b9_7f4a_7c15 ^ nr as u64);
+            let mut worker = Worker { frames, random, start, threads };
+            let cpu = CpuNr::new(nr).expect("not more threads than CPUs");
+            scope.spawn(move || run_as(cpu, || worker.rounds(row)))
+        };
+        let running: Vec<_> = handles.into_iter().enumerate().map(run).collect();
+        running.into_iter().map(|thread| thread.join().expect("the row can be measured")).collect()
+    });
+    (0..ROUNDS)
+        .map(|round| by_thread.iter().map(|times| times[round]).sum::<f64>() / threads as f64)
+        .collect()
 }
 
-/// One round of blocks of one order. Everything is free before and after.
-fn uniform<F: Frames>(frames: &mut F, random: &mut Random, part: Part, order: u8, blocks: usize) -> f64 {
-    match part {
-        Part::PairEmpty => return pairs(frames, order, PAIRS / if order == 0 { 1 } else { LARGE_REPEATS }),
-        Part::PairHalfUsed => return half_used(frames, random, order),
-        _ => {}
+/// One of the threads.
+struct Worker<'a, F> {
+    frames: F,
+    random: Random,
+    /// Where the threads wait for each other.
+    start: &'a Barrier,
+    threads: usize,
+}
+
+impl<F: Frames> Worker<'_, F> {
+    /// Nanoseconds per operation of this thread, for each round.
+    fn rounds(&mut self, row: &Row) -> Vec<f64> {
+        self.round(row);
+        (0..ROUNDS).map(|_| self.round(row)).collect()
     }
-    let mut held = Vec::with_capacity(blocks);
-    let allocated = timed(blocks, || take(frames, order, blocks, &mut held));
-    if let Part::InARow = part {
-        held.iter().for_each(|&frame| frames.free(frame, order));
-        return allocated;
+
+    fn round(&mut self, row: &Row) -> f64 {
+        match (row.part, row.order) {
+            (Part::Mix, _) | (_, None) => self.mix(),
+            (part, Some(0)) => self.uniform(part, 0, SINGLES / self.threads),
+            (part, Some(order)) => {
+                let blocks = LARGE / self.threads;
+                let times = (0..LARGE_REPEATS).map(|_| self.uniform(part, order, blocks));
+                times.sum::<f64>() / LARGE_REPEATS as f64
+            }
+        }
     }
-    if let Part::FreeAtRandom | Part::AllocateAfterRandom = part {
-        random.shuffle(&mut held);
+
+    /// One round of blocks of one order. Everything is free before and after.
+    fn uniform(&mut self, part: Part, order: u8, blocks: usize) -> f64 {
+        match part {
+            Part::PairEmpty => return self.pairs(order, PAIRS / if order == 0 { 1 } else { LARGE_REPEATS }),
+            Part::PairHalfUsed => return self.half_used(order),
+            _ => {}
+        }
+        let mut held = Vec::with_capacity(blocks);
+        let allocated = self.timed(blocks, |frames| take(frames, order, blocks, &mut held));
+        if let Part::InARow = part {
+            self.free_all(order, &held);
+            return allocated;
+        }
+        if let Part::FreeAtRandom | Part::AllocateAfterRandom = part {
+            self.random.shuffle(&mut held);
+        }
+        let freed = self.timed(blocks, |frames| held.iter().for_each(|&frame| frames.free(frame, order)));
+        if let Part::AllocateAfterRandom = part {
+            held.clear();
+            let again = self.timed(blocks, |frames| take(frames, order, blocks, &mut held));
+            self.free_all(order, &held);
+            return again;
+        }
+        freed
     }
-    let freed = timed(blocks, || held.iter().for_each(|&frame| frames.free(frame, order)));
-    if let Part::AllocateAfterRandom = part {
-        held.clear();
-        let again = timed(blocks, || take(frames, order, blocks, &mut held));
-        held.iter().for_each(|&frame| frames.free(frame, order));
-        return again;
+
+    fn free_all(&mut self, order: u8, held: &[u64]) {
+        held.iter().for_each(|&frame| self.frames.free(frame, order));
     }
-    freed
+
+    fn pairs(&mut self, order: u8, pairs: usize) -> f64 {
+        self.timed(pairs, |frames| {
+            for _ in 0..pairs {
+                let frame = frames.allocate(order).expect("enough frames are free");
+                frames.free(black_box(frame), order);
+            }
+        })
+    }
+
+    /// Pairs while a random half of the frames is in use.
+    fn half_used(&mut self, order: u8) -> f64 {
+        let mut held = Vec::new();
+        while let Some(frame) = self.frames.allocate(order) {
+            held.push(frame);
+        }
+        // No thread frees before every thread has found that all frames are in use.
+        self.start.wait();
+        self.random.shuffle(&mut held);
+        let half = held.len() / 2;
+        held.drain(half..).for_each(|frame| self.frames.free(frame, order));
+        let time = self.pairs(order, PAIRS);
+        self.free_all(order, &held);
+        time
+    }
+
+    /// As many allocations as frees, of orders 0 to 9, each half as often as the order below.
+    fn mix(&mut self) -> f64 {
+        let blocks = MIX_HELD / self.threads;
+        let mut held: Vec<(u64, u8)> = Vec::with_capacity(2 * blocks);
+        let mut random = Random(self.random.next());
+        let mut step = |frames: &mut F, held: &mut Vec<(u64, u8)>, allocate: bool| {
+            if allocate {
+                let order = (random.next() | 1 << 9).trailing_zeros() as u8;
+                if let Some(frame) = frames.allocate(order) {
+                    held.push((frame, order));
+                }
+            } else if !held.is_empty() {
+                let (frame, order) = held.swap_remove(random.below(held.len()));
+                frames.free(frame, order);
+            }
+        };
+        (0..blocks).for_each(|_| step(&mut self.frames, &mut held, true));
+        let time = self.timed(PAIRS, |frames| (0..PAIRS).for_each(|op| step(frames, &mut held, op % 2 == 0)));
+        held.iter().for_each(|&(frame, order)| self.frames.free(frame, order));
+        time
+    }
+
+    /// Waits for the other threads, and measures `work`.
+    fn timed(&mut self, operations: usize, work: impl FnOnce(&mut F)) -> f64 {
+        self.start.wait();
+        let start = Instant::now();
+        work(&mut self.frames);
+        start.elapsed().as_nanos() as f64 / operations as f64
+    }
 }
 
 fn take<F: Frames>(frames: &mut F, order: u8, blocks: usize, held: &mut Vec<u64>) {
     held.extend((0..blocks).map(|_| frames.allocate(order).expect("half of the frames are free")));
-}
-
-fn pairs<F: Frames>(frames: &mut F, order: u8, pairs: usize) -> f64 {
-    timed(pairs, || {
-        for _ in 0..pairs {
-            let frame = frames.allocate(order).expect("enough frames are free");
-            frames.free(black_box(frame), order);
-        }
-    })
-}
-
-/// Pairs while a random half of the frames is in use.
-fn half_used<F: Frames>(frames: &mut F, random: &mut Random, order: u8) -> f64 {
-    let mut held = Vec::new();
-    while let Some(frame) = frames.allocate(order) {
-        held.push(frame);
-    }
-    random.shuffle(&mut held);
-    let half = held.len() / 2;
-    held.drain(half..).for_each(|frame| frames.free(frame, order));
-    let time = pairs(frames, order, PAIRS);
-    held.iter().for_each(|&frame| frames.free(frame, order));
-    time
-}
-
-/// As many allocations as frees, of orders 0 to 9, each half as often as the order below.
-fn mix<F: Frames>(frames: &mut F, random: &mut Random) -> f64 {
-    let mut held: Vec<(u64, u8)> = Vec::with_capacity(2 * MIX_HELD);
-    let mut step = |held: &mut Vec<(u64, u8)>, allocate: bool| {
-        if allocate {
-            let order = (random.next() | 1 << 9).trailing_zeros() as u8;
-            if let Some(frame) = frames.allocate(order) {
-                held.push((frame, order));
-            }
-        } else if !held.is_empty() {
-            let (frame, order) = held.swap_remove(random.below(held.len()));
-            frames.free(frame, order);
-        }
-    };
-    (0..MIX_HELD).for_each(|_| step(&mut held, true));
-    let time = timed(PAIRS, || (0..PAIRS).for_each(|op| step(&mut held, op % 2 == 0)));
-    held.iter().for_each(|&(frame, order)| frames.free(frame, order));
-    time
-}
-
-fn timed(operations: usize, work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_nanos() as f64 / operations as f64
 }

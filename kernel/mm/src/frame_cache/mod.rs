@@ -3,7 +3,7 @@
 //! same kinds of orders.
 //!
 //! ```text
-//!  allocate --> at most 128 single frames --64 at once--> buddy     free: the same way back
+//!  allocate --> at most 256 single frames -128 at once--> buddy     free: the same way back
 //!               at most 16 blocks of 2 MiB -8 at once---> of one region
 //!  free ------> 16 x 16 single frames of other regions -16 at once-> their buddies
 //! ```
@@ -69,8 +69,9 @@ impl SizeClass {
     }
 }
 
-/// Capacities in blocks; half as many move from or to the buddy at once.
-const SINGLES: usize = 128;
+/// Capacities in blocks; half as many move from or to the buddy at once. Half of the single frames is a group: where
+/// memory is unused, CPUs take different groups, and so do not write to each other's cache lines when they allocate and free.
+const SINGLES: usize = 256;
 const LARGE: usize = 16;
 /// Sets of frames of other regions; a region uses the one that its slot's number selects.
 const FOREIGN: usize = 16;
