@@ -41,7 +41,7 @@ fn frames_in_other_caches_are_free() {
     assert_invariants(&memory);
     assert_eq!(memory.machine().counts().requests, requests, "looking asks no CPU");
     let stats = memory.cpu_stats(cpu(1));
-    assert_eq!((stats.allocations, stats.frees, stats.cached_pages), (1, 1, 64));
+    assert_eq!((stats.allocations, stats.frees, stats.cached_pages), (1, 1, 128));
 
     let all = memory.resource(id).unwrap().usable_pages;
     let run = memory.allocate_run(all, None, Mobility::Movable).expect("CPU 1 gives its frames back");
