@@ -167,6 +167,7 @@ impl<M: Machine> Memory<M> {
             max: layout.max_order(),
             stats,
             isolated: PfnRange::default(),
+            chunk: None,
         };
         let buddy = region.buddy(&self.machine, slot, &entry.summary);
         region.stats.descriptors_written = buddy.init();

@@ -70,7 +70,7 @@ pub use summary::Summary;
 
 /// The number of header words before the lists: a counter of frames for each [`BlockState`]. Word 0 and the counter of free
 /// frames stay 0; the summary counts free frames.
-const LISTS: u64 = 8;
+const LISTS: u64 = 9;
 /// Header words per order: the first group of its list, and the number of free blocks.
 const LIST_WORDS: u64 = 2;
 
@@ -81,7 +81,7 @@ pub const fn header_bytes(max: Order) -> u64 {
 }
 
 const _: () = assert!(header_bytes(Order::MAX) <= crate::addr::PAGE_SIZE);
-const _: () = assert!(BlockState::Cached as u64 == LISTS - 1);
+const _: () = assert!(BlockState::Unplugged as u64 == LISTS - 1);
 
 /// A free or held block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl<M: Machine> Buddy<'_, M> {
             self.set_first(Order(order), None);
             self.machine.store(self.list(Order(order)).offset(8), 0);
         }
-        self.summary.clear();
+        self.summary.clear_free();
         let mut written = 0;
         for group in first_groups(self.usable) {
             self.open_first(group);
@@ -253,7 +253,9 @@ impl<M: Machine> Buddy<'_, M> {
             self.open(Group::of(head, block.group.level - 1), Children { first: 0, second: 0 });
         }
         let middle = head.offset(half.pages());
-        self.page(middle).set_rmap(rmap_at(self.page(head).rmap(), half.pages()));
+        if state != BlockState::Unplugged {
+            self.page(middle).set_rmap(rmap_at(self.page(head).rmap(), half.pages()));
+        }
         self.mark_used(head, half, state);
         self.mark_used(middle, half, state);
         Some(())
@@ -264,7 +266,7 @@ impl<M: Machine> Buddy<'_, M> {
     pub fn find(&self, pfn: Pfn) -> Option<Found> {
         let block = self.locate(pfn)?;
         let (head, order, slot) = (block.head(), block.order(), self.slot);
-        if block.kind != BlockKind::Free {
+        if block.kind != BlockKind::Free && !self.is_unplugged(head) {
             let tag = self.tag(head)?;
             if (tag.order, tag.slot) != (order, slot)
                 || block.kind == BlockKind::Movable && tag.state != BlockState::Movable
@@ -281,6 +283,7 @@ impl<M: Machine> Buddy<'_, M> {
         match block.kind {
             BlockKind::Free => Some(BlockState::Free),
             BlockKind::Movable => Some(BlockState::Movable),
+            BlockKind::Held if self.is_unplugged(block.head()) => Some(BlockState::Unplugged),
             BlockKind::Held => match self.tag(block.head())?.state {
                 BlockState::Free => None,
                 // The frame cache holds it: freeing into the cache does not write the descriptor.
@@ -412,6 +415,12 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
+    /// Whether the piece that contains `pfn` is not plugged.
+    #[inline]
+    pub(crate) fn is_unplugged(&self, pfn: Pfn) -> bool {
+        self.summary.pieces.is_unplugged(pfn)
+    }
+
     /// Returns the descriptor of a frame in the usable run.
     #[inline]
     pub fn page(&self, pfn: Pfn) -> Page<'_, M> {
@@ -431,7 +440,9 @@ impl<M: Machine> Buddy<'_, M> {
     /// Marks a block that was split off as held in `state`, sets its rmap, and counts its frames.
     #[inline]
     fn mark_allocated(&self, head: Pfn, order: Order, state: BlockState, rmap: u64) {
-        self.page(head).set_rmap(rmap);
+        if state != BlockState::Unplugged {
+            self.page(head).set_rmap(rmap);
+        }
         self.mark_used(head, order, state);
         self.count(BlockState::Free, 0, order.pages());
         self.count(state, order.pages(), 0);
@@ -448,7 +459,9 @@ impl<M: Machine> Buddy<'_, M> {
             _ => Start::Held,
         };
         // The descriptor before the bits that make it valid: an evacuation on another CPU reads them in reverse order.
-        self.set_tag(head, state, order);
+        if state != BlockState::Unplugged {
+            self.set_tag(head, state, order);
+        }
         self.start_block(group, group.index_of(head), start);
     }
 
@@ -471,5 +484,6 @@ pub const fn page_state(state: BlockState) -> PageState {
         BlockState::Movable => PageState::Movable,
         BlockState::Pinned | BlockState::Boot => PageState::Pinned,
         BlockState::Offline | BlockState::Isolated => PageState::Offline,
+        BlockState::Unplugged => PageState::Unplugged,
     }
 }

@@ -21,6 +21,7 @@ use crate::layout::Layout;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{Caching, Leaf, Mapping, Rights};
+use crate::pieces::Plug;
 use crate::poison::Finding;
 use crate::region::{IndexEntry, Region};
 use crate::zonelist::NodeNr;
@@ -271,12 +272,12 @@ impl<M: Machine> Memory<M> {
                 Some(Rights::ReadOnly) => self.is_of_boot(leaf),
                 Some(Rights::Code) | None => false,
             };
-            self.check_mapping(id, &direct_mapping(&layout), &mut findings, may_be_written);
+            self.check_mappings(entry, &layout, &direct_mapping, &mut findings, may_be_written);
             // 2 MiB leaves exactly where no adjacent resource shares the mapped 2 MiB.
             let leaf_fits = |leaf: &Leaf| {
                 leaf.rights == Some(Rights::Data) && leaf.size == layout.vmemmap_leaf(leaf.virt)
             };
-            self.check_mapping(id, &vmemmap_mapping(&layout), &mut findings, leaf_fits);
+            self.check_mappings(entry, &layout, &vmemmap_mapping, &mut findings, leaf_fits);
             self.check_shared(id, &layout, &mut findings);
         }
         findings.errors.into_iter().for_each(report);
@@ -309,6 +310,35 @@ impl<M: Machine> Memory<M> {
         }
     }
 
+    /// Checks one mapping of a resource: that of the plugged frames, and that no other is mapped.
+    fn check_mappings(
+        &self,
+        entry: IndexEntry,
+        layout: &Layout,
+        whole: &dyn Fn(&Layout) -> Mapping,
+        findings: &mut Findings,
+        leaf_fits: impl Fn(&Leaf) -> bool,
+    ) {
+        let whole = whole(layout);
+        let frames = PfnRange::of(whole.phys.pfn(), whole.pages);
+        let part = |run: PfnRange| {
+            let virt = whole.virt.offset((run.start.0 - frames.start.0) << PAGE_SHIFT);
+            Mapping { virt, phys: run.start.start(), pages: run.pages(), ..whole }
+        };
+        let pieces = &self.slots[entry.slot.0 as usize].summary.pieces;
+        for run in pieces.runs(frames, Plug::In) {
+            self.check_mapping(entry.id, &part(run), findings, &leaf_fits);
+        }
+        for run in pieces.runs(frames, Plug::Out) {
+            let Mapping { virt, pages, .. } = part(run);
+            self.with_tables(|tables, machine| {
+                tables.for_each_leaf(machine, virt, pages, &mut |leaf| {
+                    findings.expect(false, CheckError::Mapping { resource: entry.id, at: leaf.virt });
+                });
+            });
+        }
+    }
+
     /// Checks that the leaves of `mapping`'s range are complete and map the right frames.
     fn check_mapping(
         &self,
@@ -337,7 +367,7 @@ impl<M: Machine> Memory<M> {
 /// Checks that the blocks tile the usable run and that the counters are their sums.
 fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mut Findings) {
     let resource = region.id;
-    let mut pages = [0u64; BlockState::Cached as usize + 1];
+    let mut pages = [0u64; BlockState::Unplugged as usize + 1];
     let mut blocks = [0u64; Order::COUNT];
     let usable = region.layout.usable;
     let mut at = usable.start;
@@ -375,6 +405,7 @@ fn check_blocks<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, findings: &mu
         (BlockState::Boot, "frames pinned since boot"),
         (BlockState::Offline, "offline frames"),
         (BlockState::Isolated, "isolated frames"),
+        (BlockState::Unplugged, "unplugged frames"),
     ] {
         let (counted, found) = (buddy.pages_in(state), pages[state as usize]);
         findings.expect(counted == found, CheckError::Counter { resource, name, counted, found });

@@ -55,6 +55,11 @@ pub enum BlockState {
     Isolated = 6,
     /// A free block in the frame cache. A block freed as movable keeps that tag; the group's bits tell the difference.
     Cached = 7,
+    /// Not plugged into a chunk of virtio-mem memory: neither mapped nor touched. Only the region's [`PieceMap`] says so,
+    /// because the descriptor may be unplugged as well; no tag has this state.
+    ///
+    /// [`PieceMap`]: crate::pieces::PieceMap
+    Unplugged = 8,
 }
 
 impl BlockState {

@@ -73,6 +73,16 @@ pub enum AddError {
         /// The range.
         range: PfnRange,
     },
+    /// Frames of a chunk were to be plugged whose memmap is not plugged, or which are plugged, or not whole pieces.
+    NotPluggable {
+        /// The frames.
+        range: PfnRange,
+    },
+    /// The chunk is being taken out of use.
+    GoingOffline {
+        /// The chunk's resource.
+        resource: ResourceId,
+    },
     /// All region slots are in use.
     TooManyResources {
         /// The limit.
@@ -136,6 +146,15 @@ impl fmt::Display for AddError {
             }
             AddError::TooSmall { range } => {
                 write!(f, "frames {range} are too few for their own memmap and page tables")
+            }
+            AddError::NotPluggable { range } => {
+                write!(
+                    f,
+                    "frames {range} cannot be plugged: their memmap is not plugged, or they are plugged"
+                )
+            }
+            AddError::GoingOffline { resource } => {
+                write!(f, "resource {resource} is being taken out of use")
             }
             AddError::TooManyResources { max } => {
                 write!(f, "there are already {max} resources, the maximum")

@@ -251,11 +251,7 @@ impl<M: Machine> Memory<M> {
             let from = from + u64::from(first.is_some_and(is_there));
             tables.map(machine, mapping, &mut TablePages::from(layout, from))
         });
-        mapped.ok_or(AddError::NotStarted)?.map_err(|error| match error {
-            MapError::AlreadyMapped { at } => AddError::MapConflict { at },
-            MapError::OutOfFrames { at } => AddError::NoTable { at },
-            _ => AddError::NoTable { at: mapping.virt },
-        })
+        mapped.ok_or(AddError::NotStarted)?.map_err(AddError::from)
     }
 
     /// Undoes a failed add in reverse order. The page tables lie in the ranges themselves.
@@ -291,10 +287,23 @@ impl<M: Machine> Memory<M> {
     }
 }
 
+impl From<MapError> for AddError {
+    fn from(error: MapError) -> AddError {
+        match error {
+            MapError::AlreadyMapped { at } => AddError::MapConflict { at },
+            MapError::OutOfFrames { at } | MapError::Unaligned { at } => AddError::NoTable { at },
+            MapError::BadRange { virt, .. } => AddError::NoTable { at: virt },
+            MapError::BeyondPhysBits { phys, pages } => {
+                AddError::BeyondPhysBits { base: phys, size: pages << PAGE_SHIFT, bits: MAX_PHYS_BITS as u8 }
+            }
+        }
+    }
+}
+
 /// The mapping of a resource's frames.
 pub(crate) fn direct_mapping(layout: &Layout) -> Mapping {
     let start = layout.range.start.start();
-    Mapping::data(direct(start), start, layout.range.pages())
+    Mapping::data(direct(start), start, layout.range.pages()).largest(layout.largest)
 }
 
 /// The mapping of a resource's descriptors: without 1 GiB leaves, because boot populated the vmemmap's page
@@ -315,11 +324,12 @@ fn region(plan: &Plan, device: DeviceId, id: ResourceId, zone: Zone) -> Region {
         max: plan.layout.max_order(),
         stats: plan.stats,
         isolated: PfnRange::default(),
+        chunk: None,
     }
 }
 
 /// The checks that need only the range and the CPU.
-fn check_range(request: &AddRequest, hotplug: &Hotplug) -> Result<PfnRange, AddError> {
+pub(crate) fn check_range(request: &AddRequest, hotplug: &Hotplug) -> Result<PfnRange, AddError> {
     let AddRequest { base, size, .. } = *request;
     if size == 0 {
         return Err(AddError::Empty { base });
@@ -338,7 +348,7 @@ fn check_range(request: &AddRequest, hotplug: &Hotplug) -> Result<PfnRange, AddE
 }
 
 /// Checks that the range lies in hotpluggable memory. Runs last, because an overlap is the more helpful reason.
-fn check_hotpluggable(range: PfnRange, hotplug: &Hotplug) -> Result<(), AddError> {
+pub(crate) fn check_hotpluggable(range: PfnRange, hotplug: &Hotplug) -> Result<(), AddError> {
     if !hotplug.hotpluggable.is_empty() && !hotplug.hotpluggable.iter().any(|ours| ours.contains_range(range))
     {
         return Err(AddError::OutsideHotpluggable { range });

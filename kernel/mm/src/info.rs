@@ -169,6 +169,8 @@ pub struct ResourceInfo {
     pub free_pages: u64,
     /// Offline frames.
     pub offline_pages: u64,
+    /// Frames of the range that are not plugged; no other field counts them.
+    pub unplugged_pages: u64,
     /// Frames of movable allocations.
     pub movable_pages: u64,
     /// Frames of pinned allocations, without those pinned since boot.
@@ -190,6 +192,8 @@ pub enum SectionState {
     Offline,
     /// It has no usable frames, only the resource's metadata.
     Memmap,
+    /// None of its frames is plugged.
+    Unplugged,
 }
 
 impl fmt::Display for SectionState {
@@ -198,6 +202,7 @@ impl fmt::Display for SectionState {
             SectionState::Online => "online",
             SectionState::Offline => "offline",
             SectionState::Memmap => "memmap",
+            SectionState::Unplugged => "unplugged",
         })
     }
 }
@@ -236,6 +241,8 @@ pub enum PageState {
     Pinned,
     /// Excluded from allocation.
     Offline,
+    /// Not plugged into its chunk of virtio-mem memory.
+    Unplugged,
     /// No resource contains it.
     Absent,
 }
@@ -248,6 +255,7 @@ impl fmt::Display for PageState {
             PageState::Movable => "movable",
             PageState::Pinned => "pinned",
             PageState::Offline => "offline",
+            PageState::Unplugged => "unplugged",
             PageState::Absent => "absent",
         })
     }

@@ -62,6 +62,8 @@ pub struct Layout {
     pub tables: u64,
     /// How many of `tables` are page directories of the direct map; the rest are lowest-level tables of the vmemmap.
     pub direct_tables: u64,
+    /// The largest leaf that maps its frames: 2 MiB in a chunk, whose pieces come and go.
+    pub largest: LeafSize,
 }
 
 /// A page table that adjacent resources can share: any level that boot does not populate.
@@ -160,7 +162,8 @@ impl Layout {
             let usable = PfnRange::new(data.end, range.end);
             let header = descriptor(range.start);
             let words = room_pages(usable);
-            let layout = Layout { range, data, array, usable, header, words, tables, direct_tables };
+            let largest = LeafSize::G1;
+            let layout = Layout { range, data, array, usable, header, words, tables, direct_tables, largest };
             if usable.is_empty() {
                 return None;
             }
@@ -170,6 +173,16 @@ impl Layout {
             }
             data.end = data.end.offset(1);
         }
+    }
+
+    /// The layout of a chunk, at most a GiB whose pieces of 2 MiB are plugged one by one: that of a resource that is mapped
+    /// by 2 MiB leaves. `None` also when the tables' pages would not all lie in its first piece, which is always plugged.
+    pub fn plan_chunk(range: PfnRange, features: CpuFeatures) -> Option<Layout> {
+        let layout = Layout::plan(range, CpuFeatures { gib_leaves: Support::No, ..features })?;
+        let first = PfnRange::of(range.start, LARGE_PAGES);
+        let in_first =
+            (0..layout.tables).all(|n| layout.table_page(n).is_some_and(|page| first.contains(page)));
+        (layout.array.start == range.start && in_first).then_some(Layout { largest: LeafSize::M2, ..layout })
     }
 
     /// The layout of boot memory `range` with its metadata in `hole`, an unoccupied part of it. `None` when the hole is
@@ -192,6 +205,7 @@ impl Layout {
                 words,
                 tables,
                 direct_tables: 0,
+                largest: LeafSize::G1,
             })
         };
         // Use 2 MiB leaves if the hole is large enough from the first congruent frame on; else start at the first

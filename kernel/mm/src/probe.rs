@@ -8,7 +8,7 @@
 //!
 //! Neighbours: `hot_add` calls it; it reaches unmapped frames through the fixmap (`page_table`).
 
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::buddy::MetadataLayout;
 use crate::error::AddError;
 use crate::layout::Layout;
@@ -24,7 +24,17 @@ const LAST_WORD: u64 = PAGE_SIZE - 8;
 impl<M: Machine> Memory<M> {
     /// Probes the first and last frame of a range and the frames that the add will write.
     pub(crate) fn probe(&self, layout: &Layout) -> Result<(), AddError> {
-        frames(layout).try_for_each(|pfn| {
+        self.probe_frames(frames(layout))
+    }
+
+    /// Probes the first and last frame of a run of pieces, and of those that `layout` needs the ones that lie in it.
+    pub(crate) fn probe_run(&self, layout: &Layout, run: PfnRange) -> Result<(), AddError> {
+        let ends = [run.start, Pfn(run.end.0.saturating_sub(1))];
+        self.probe_frames(ends.into_iter().chain(frames(layout).filter(|&pfn| run.contains(pfn))))
+    }
+
+    fn probe_frames(&self, mut frames: impl Iterator<Item = Pfn>) -> Result<(), AddError> {
+        frames.try_for_each(|pfn| {
             let answers = self.with_tables(|tables, machine| {
                 tables.view_uncached(machine, pfn, |page| keeps_what_is_written(machine, page))
             });

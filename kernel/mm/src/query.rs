@@ -17,6 +17,7 @@ use crate::info::{
 };
 use crate::machine::Machine;
 use crate::memory::Memory;
+use crate::pieces::Plug;
 use crate::poison::{Finding, PoisonInfo};
 use crate::region::{IndexEntry, Region};
 use crate::rmap::RmapEntry;
@@ -86,7 +87,9 @@ impl<M: Machine> Memory<M> {
         let Some(entry) = self.index.read().find(pfn).copied() else { return absent };
         let block = self.with_region(entry, |region, buddy| block_info(region, buddy, pfn));
         let Some(block) = block.flatten() else {
-            return PageInfo { state: PageState::Memmap, resource: Some(entry.id), ..absent };
+            let is_unplugged = self.slots[entry.slot.0 as usize].summary.pieces.is_unplugged(pfn);
+            let state = if is_unplugged { PageState::Unplugged } else { PageState::Memmap };
+            return PageInfo { state, resource: Some(entry.id), ..absent };
         };
         PageInfo {
             state: block.state,
@@ -131,9 +134,13 @@ impl<M: Machine> Memory<M> {
         self.with_region(entry, |region, buddy| {
             let data = region.layout.data;
             if !region.layout.is_boot() && data.contains(pfn) {
+                let rest = PfnRange::new(pfn, data.end);
+                let (pieces, is_out) = (&buddy.summary.pieces, buddy.is_unplugged(pfn));
+                let plug = if is_out { Plug::Out } else { Plug::In };
+                let run = if pieces.is_whole() { Some(data) } else { pieces.next_run(rest, plug) };
                 return Some(BlockInfo {
-                    range: data,
-                    state: PageState::Memmap,
+                    range: run.unwrap_or(rest),
+                    state: if is_out { PageState::Unplugged } else { PageState::Memmap },
                     order: None,
                     holder: Holder::None,
                 });
@@ -147,7 +154,7 @@ impl<M: Machine> Memory<M> {
         let page_table_pages = self.page_tables.load(Ordering::Relaxed);
         let mut totals = Totals { page_table_pages, ..Totals::default() };
         self.resources(&mut |info| {
-            totals.total_pages += info.range.pages();
+            totals.total_pages += info.range.pages() - info.unplugged_pages;
             totals.usable_pages += info.usable_pages;
             totals.free_pages += info.free_pages;
             totals.offline_pages += info.offline_pages;
@@ -165,7 +172,7 @@ impl<M: Machine> Memory<M> {
             let mut totals = NodeTotals { node, total_pages: 0, usable_pages: 0, free_pages: 0 };
             self.resources(&mut |info| {
                 if info.node == node {
-                    totals.total_pages += info.range.pages();
+                    totals.total_pages += info.range.pages() - info.unplugged_pages;
                     totals.usable_pages += info.usable_pages;
                     totals.free_pages += info.free_pages;
                 }
@@ -243,7 +250,9 @@ impl<M: Machine> Memory<M> {
 fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, cached: u64) -> ResourceInfo {
     let layout = &region.layout;
     let boot_pages = buddy.pages_in(BlockState::Boot);
-    let usable_pages = layout.usable.pages() - boot_pages;
+    let pieces = &buddy.summary.pieces;
+    let usable_pages = layout.usable.pages() - boot_pages - buddy.pages_in(BlockState::Unplugged);
+    let unplugged_pages = pieces.unplugged_pages(layout.range);
     // Free frames that cannot be allocated count as offline.
     let free_there = buddy.summary.free() + cached;
     // Frames change between cached and movable without a counter: see `frame_cache`.
@@ -273,11 +282,12 @@ fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, cached: u64) -
             _ => ResourceState::Partial,
         },
         memmap_start: layout.data.start,
-        memmap_pages: layout.range.pages() - usable_pages,
+        memmap_pages: layout.range.pages() - unplugged_pages - usable_pages,
         usable_start,
         usable_pages,
         free_pages,
         offline_pages,
+        unplugged_pages,
         movable_pages: movable,
         pinned_pages: buddy.pages_in(BlockState::Pinned),
         largest_free_pages: if free_pages == 0 { 0 } else { buddy.summary.highest().map_or(0, Order::pages) },
@@ -288,10 +298,11 @@ fn region_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, cached: u64) -
 
 /// Computes the row by a walk over the section's blocks; the cost depends on their number, not on the frames.
 fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: SectionNr) -> Option<SectionRow> {
-    let present = region.layout.range.intersection(section.range());
-    if present.is_empty() {
+    let here = region.layout.range.intersection(section.range());
+    if here.is_empty() {
         return None;
     }
+    let present = here.pages() - buddy.summary.pieces.unplugged_pages(here);
     let usable_run = region.layout.usable.intersection(section.range());
     let (mut usable, mut free, mut offline) = (0, 0, 0);
     let mut at = usable_run.start;
@@ -299,7 +310,7 @@ fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: Secti
         let found = buddy.find(at)?;
         let pages = found.range().intersection(usable_run).pages();
         match found.tag.state {
-            BlockState::Boot => {}
+            BlockState::Boot | BlockState::Unplugged => {}
             BlockState::Free | BlockState::Cached if region.is_fully_isolated() => {
                 (usable, offline) = (usable + pages, offline + pages);
             }
@@ -315,11 +326,12 @@ fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: Secti
         section,
         resource: region.id,
         node: region.node,
-        present_pages: present.pages(),
-        memmap_pages: present.pages() - usable,
+        present_pages: present,
+        memmap_pages: present - usable,
         usable_pages: usable,
         free_pages: free,
         state: match usable {
+            0 if present == 0 => SectionState::Unplugged,
             0 => SectionState::Memmap,
             all if all == offline => SectionState::Offline,
             _ => SectionState::Online,

@@ -27,6 +27,7 @@ use crate::descriptor::SlotNr;
 use crate::info::{AddStats, DeviceId, ResourceId, Zone};
 use crate::layout::Layout;
 use crate::machine::Machine;
+use crate::pieces::Shape;
 
 /// The most regions: QEMU's 256 DIMM slots, some with several ranges, and boot memory.
 pub const MAX_REGIONS: usize = 512;
@@ -52,6 +53,8 @@ pub struct Region {
     pub stats: AddStats,
     /// The usable frames that are being offlined. Empty if none.
     pub isolated: PfnRange,
+    /// How it is plugged, if it is a chunk of a device that plugs pieces.
+    pub chunk: Option<Shape>,
 }
 
 impl Region {

@@ -15,10 +15,13 @@ pub enum Kind {
     /// The resource's own data.
     Memmap,
     Offline,
+    /// Not plugged into a chunk of virtio-mem memory.
+    Unplugged,
 }
 
 /// All kinds, in their order.
-pub const KINDS: [Kind; 5] = [Kind::Free, Kind::Used, Kind::Boot, Kind::Memmap, Kind::Offline];
+pub const KINDS: [Kind; 6] =
+    [Kind::Free, Kind::Used, Kind::Boot, Kind::Memmap, Kind::Offline, Kind::Unplugged];
 
 impl Kind {
     /// Its letter.
@@ -29,6 +32,7 @@ impl Kind {
             Kind::Boot => 'B',
             Kind::Memmap => 'm',
             Kind::Offline => 'o',
+            Kind::Unplugged => '_',
         }
     }
 
@@ -40,6 +44,7 @@ impl Kind {
             Kind::Boot => "boot",
             Kind::Memmap => "memmap",
             Kind::Offline => "offline",
+            Kind::Unplugged => "unplugged",
         }
     }
 }
@@ -82,7 +87,7 @@ pub struct Page {
     pub section: u64,
     /// Where its descriptor lies, virtually.
     pub descriptor: u64,
-    /// "memmap", "free", "movable", "pinned", "offline" or "absent".
+    /// "memmap", "free", "movable", "pinned", "offline", "unplugged" or "absent".
     pub state: Word,
     /// Of its block; `None` for memmap and absent frames, as `head_pfn` is.
     pub order: Option<u8>,

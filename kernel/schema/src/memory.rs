@@ -56,6 +56,9 @@ pub struct Resource {
     /// The largest free block.
     pub largest_free_pages: u64,
     pub offline_pages: u64,
+    /// Frames of `size` that are not plugged; no other field counts them.
+    #[serde(default)]
+    pub unplugged_pages: u64,
     pub movable_pages: u64,
     pub pinned_pages: u64,
     /// Whether its content lets its device be removed: it is no boot memory, and nothing is pinned.
@@ -81,7 +84,7 @@ pub struct Section {
     pub usable_pages: u64,
     pub free_pages: u64,
     pub node: u32,
-    /// "online", "offline" or "memmap": no usable frame.
+    /// "online", "offline", "memmap" (no usable frame) or "unplugged" (no plugged one).
     pub state: Word,
     /// The resource's number.
     pub resource: u32,

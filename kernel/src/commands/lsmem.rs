@@ -127,7 +127,11 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
             let row = row(info, section, known.removable(info), &options);
             let end = row.start + row.size;
             let sum = if row.state.as_str() == OFFLINE { &offline } else { &online };
-            sum.set(sum.get() + end.saturating_sub(row.start.max(counted)));
+            // Of a chunk, only what is plugged.
+            let plugged = section.present_pages * PAGE_SIZE;
+            let size =
+                if info.unplugged_pages == 0 { end.saturating_sub(row.start.max(counted)) } else { plugged };
+            sum.set(sum.get() + size);
             counted = end;
             if open.as_mut().is_none_or(|open| open.join(&row, options.merge) == Joined::No)
                 && let Some(whole) = open.replace(row)
@@ -209,11 +213,16 @@ fn row(info: &ResourceInfo, section: &SectionRow, removable: Removable, options:
     };
     // A block of only memmap has the state of its device.
     let offline = section.state == SectionState::Offline || info.state == ResourceState::Offline;
+    let state: &dyn ::core::fmt::Display = match section.state {
+        SectionState::Unplugged => &section.state,
+        _ if offline => &OFFLINE,
+        _ => &"online",
+    };
     LsmemRow {
         start: part.start.start().0,
         size: part.pages() * PAGE_SIZE,
         blocks: (section.section.0, section.section.0),
-        state: Word::of(&if offline { OFFLINE } else { "online" }),
+        state: Word::of(&state),
         removable,
         node: info.node.0,
         zone: Word::of(&info.zone),

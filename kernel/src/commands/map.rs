@@ -139,6 +139,7 @@ fn kind(block: &BlockInfo) -> Kind {
         (_, Holder::Boot(_)) => Kind::Boot,
         (PageState::Movable | PageState::Pinned, _) => Kind::Used,
         (PageState::Offline, _) => Kind::Offline,
+        (PageState::Unplugged, _) => Kind::Unplugged,
         (PageState::Free | PageState::Absent, _) => Kind::Free,
     }
 }

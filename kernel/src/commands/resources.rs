@@ -92,6 +92,7 @@ fn resource_row(info: &ResourceInfo) -> Resource {
         free_pages: info.free_pages,
         largest_free_pages: info.largest_free_pages,
         offline_pages: info.offline_pages,
+        unplugged_pages: info.unplugged_pages,
         movable_pages: info.movable_pages,
         pinned_pages: info.pinned_pages,
         removable: info.device != DeviceId::BOOT && pinned.is_none(),

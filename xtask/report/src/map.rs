@@ -39,6 +39,7 @@ pub const fn meaning(kind: Kind) -> &'static str {
         Kind::Memmap => "the resource's own data: descriptors of its frames, its header, its page tables",
         Kind::Boot => "occupied since boot: kernel, heap, firmware's tables",
         Kind::Offline => "present, but not to be allocated from",
+        Kind::Unplugged => "not plugged by its virtio-mem device",
     }
 }
 

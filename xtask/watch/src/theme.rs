@@ -79,6 +79,7 @@ impl Theme {
             Some(Kind::Boot) => (Color::Magenta, Color::White),
             Some(Kind::Memmap) => (Color::Blue, Color::White),
             Some(Kind::Offline) => (Color::Red, Color::White),
+            Some(Kind::Unplugged) => (Color::DarkGray, Color::White),
         };
         self.coloured(Style::new().fg(letter).bg(background))
     }

@@ -28,6 +28,7 @@ const fn ansi(kind: Kind) -> &'static str {
         Kind::Boot => "\x1b[45;97m",
         Kind::Memmap => "\x1b[44;97m",
         Kind::Offline => "\x1b[41;97m",
+        Kind::Unplugged => "\x1b[100;97m",
     }
 }
 

@@ -28,6 +28,7 @@ fn resource(n: u64, device: &str) -> Resource {
         free_pages: n,
         largest_free_pages: n,
         offline_pages: n,
+        unplugged_pages: n,
         movable_pages: n,
         pinned_pages: n,
         removable: false,

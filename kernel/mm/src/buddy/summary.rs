@@ -6,6 +6,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::addr::Order;
+use crate::pieces::PieceMap;
 
 /// The part of a region's state that is read without its lock: a hint, exact while the lock is free.
 #[derive(Debug)]
@@ -14,12 +15,14 @@ pub struct Summary {
     free: AtomicU64,
     /// Bit n is set when a block of order n is free.
     orders: AtomicU64,
+    /// The pieces of a chunk that are not plugged; empty for other regions.
+    pub pieces: PieceMap,
 }
 
 impl Summary {
     /// Creates a summary without free frames.
     pub const fn new() -> Self {
-        Summary { free: AtomicU64::new(0), orders: AtomicU64::new(0) }
+        Summary { free: AtomicU64::new(0), orders: AtomicU64::new(0), pieces: PieceMap::new() }
     }
 
     /// Returns the number of free frames.
@@ -58,6 +61,12 @@ impl Summary {
 
     /// Resets the summary of a removed or future region.
     pub fn clear(&self) {
+        self.clear_free();
+        self.pieces.clear();
+    }
+
+    /// Resets what a new allocator counts.
+    pub(super) fn clear_free(&self) {
         self.free.store(0, Ordering::Relaxed);
         self.orders.store(0, Ordering::Relaxed);
     }

@@ -125,16 +125,18 @@ impl<M: Machine> Memory<M> {
         if device == DeviceId::BOOT {
             return Err(RemoveError::Boot);
         }
+        // A chunk is unplugged instead.
+        let belongs = |region: &Region| region.device == device && region.chunk.is_none();
         let mut first = None;
         self.for_each_entry(|entry| {
-            if first.is_none() && self.region(entry).is_some_and(|region| region.device == device) {
+            if first.is_none() && self.region(entry).is_some_and(|region| belongs(&region)) {
                 first = Some(entry.id);
             }
         });
         let first = first.ok_or(RemoveError::Unknown { device })?;
         hotplug.check_idle()?;
         self.for_each_entry(|entry| {
-            if let Some(region) = self.region(entry).filter(|region| region.device == device) {
+            if let Some(region) = self.region(entry).filter(belongs) {
                 self.isolate(entry, region.layout.usable);
             }
         });
@@ -284,7 +286,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Puts all isolated memory back into use.
-    fn rollback(&self) {
+    pub(crate) fn rollback(&self) {
         self.each_isolated(|entry, _| {
             self.with_region(entry, |region, buddy| {
                 let part = core::mem::take(&mut region.isolated);
@@ -298,7 +300,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Puts a region on its node's list, so that its frames can be allocated. The region's lock is held.
-    fn attach(&self, slot: SlotNr, region: &Region) {
+    pub(crate) fn attach(&self, slot: SlotNr, region: &Region) {
         if let Some(node) = self.nodes.find(region.node) {
             self.nodes.attach(slot, node, ZonePreference::of(region.device, region.zone));
         }

@@ -164,9 +164,8 @@ impl<M: Machine> Memory<M> {
             found = true;
             self.with_region(entry, |region, buddy| {
                 let usable = region.layout.usable.pages();
-                if zone.is_some_and(|zone| zone != region.zone)
-                    && buddy.pages_in(BlockState::Offline) < usable
-                {
+                let excluded = buddy.pages_in(BlockState::Offline) + buddy.pages_in(BlockState::Unplugged);
+                if zone.is_some_and(|zone| zone != region.zone) && excluded < usable {
                     refused = Some(OnlineError::OtherZone { resource: entry.id, zone: region.zone });
                 }
             });
@@ -199,7 +198,7 @@ impl<M: Machine> Memory<M> {
     /// Isolates `part` of a region's usable run, so that none of it can be allocated. In this order: no frame cache may
     /// learn of the region any more, those that know it give its blocks back and forget it, its free blocks become
     /// isolated. A block that another CPU allocates of the part in between is one more to migrate.
-    pub(super) fn isolate(&self, entry: IndexEntry, part: PfnRange) {
+    pub(crate) fn isolate(&self, entry: IndexEntry, part: PfnRange) {
         let whole = self.with_region(entry, |region, _| {
             region.isolated = part;
             let whole = region.is_fully_isolated();

@@ -23,6 +23,7 @@ use crate::layout::{Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FlushBatch, FrameSource, Mapping};
+use crate::region::Region;
 use crate::vmalloc::VmallocArena;
 
 /// The result of a surprise removal.
@@ -74,7 +75,10 @@ impl<M: Machine> Memory<M> {
         let mut detached = Detached::new();
         let mut isolated = None;
         self.for_each_entry(|entry| match self.region(entry) {
-            Some(region) if region.device == device => detached.push((entry.slot, region)),
+            // A chunk is unplugged instead.
+            Some(region) if region.device == device && region.chunk.is_none() => {
+                detached.push((entry.slot, region))
+            }
             Some(region) if !region.isolated.is_empty() => isolated = isolated.or(Some(entry.id)),
             _ => {}
         });
@@ -139,18 +143,23 @@ impl<M: Machine> Memory<M> {
     /// Rebuilds `table` for the remaining resources that use it.
     fn rebuild_table(&self, table: Table) {
         self.for_each_entry(|entry| {
-            let Some(layout) = self.region(entry).map(|region| region.layout) else { return };
+            let Some(Region { layout, chunk, .. }) = self.region(entry) else { return };
             if layout.is_boot() || !layout.range.overlaps(table.range()) {
                 return;
             }
             // The page of the first resource becomes the table; the others find it linked.
             let mut page = ReservedPage(layout.page_for(table));
-            let mapping = part_of(&layout, table);
-            let mapped = self.with_tables(|tables, machine| tables.map(machine, &mapping, &mut page));
-            debug_assert!(
-                matches!(mapped, Some(Ok(_))),
-                "the range is unmapped and the table's page is reserved"
-            );
+            let mut map = |mapping: Mapping| {
+                let mapped = self.with_tables(|tables, machine| tables.map(machine, &mapping, &mut page));
+                debug_assert!(
+                    matches!(mapped, Some(Ok(_))),
+                    "the range is unmapped and the table's page is reserved"
+                );
+            };
+            match chunk {
+                None => map(part_of(&layout, table)),
+                Some(_) => self.each_plugged_part(entry.slot, &layout, table, map),
+            }
         });
     }
 }

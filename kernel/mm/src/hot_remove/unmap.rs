@@ -24,7 +24,7 @@ use super::{ArrayVec, MAX_DEVICE_RANGES};
 
 impl<M: Machine> Memory<M> {
     /// Unmaps and removes all isolated regions, which must be unused. Returns their ids and the sum of their frames.
-    pub(super) fn unmap_isolated(
+    pub(crate) fn unmap_isolated(
         &self,
         stats: &mut RemoveStats,
     ) -> Result<(ArrayVec<ResourceId, MAX_DEVICE_RANGES>, u64), RemoveError> {
@@ -99,7 +99,7 @@ impl<M: Machine> Memory<M> {
         // Before the tables are built again: a CPU may walk them as they were.
         flush.run(&self.machine);
         for (slot, region) in detached {
-            let mapped = self.map_direct(&region.layout).and_then(|_| self.map_vmemmap(&region.layout));
+            let mapped = self.map_region(*slot, region);
             debug_assert!(mapped.is_ok(), "the range is unmapped and the tables' pages are reserved");
             *self.slots[slot.0 as usize].region.lock() = Some(*region);
             let range = region.layout.range;

@@ -7,6 +7,7 @@ mod allocate;
 mod boot;
 mod cache;
 mod check;
+mod chunk;
 mod cpus;
 mod disorder;
 mod half_done;

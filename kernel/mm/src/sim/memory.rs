@@ -58,8 +58,17 @@ impl Memory {
 
     /// Like `remove`, but the range has its contents when it comes back, marked as unwritten.
     pub(super) fn remove_keeping(&mut self, range: PfnRange) {
-        let index = self.present.iter().position(|other| *other == range);
-        self.present.swap_remove(index.expect("only whole ranges are unplugged"));
+        let present: u64 = self.present.iter().map(|other| other.intersection(range).pages()).sum();
+        assert_eq!(present, range.pages(), "{range:?} is not present as a whole");
+        let rest = |other: PfnRange| {
+            let (before, behind) = (other.end.min(range.start), other.start.max(range.end));
+            [
+                PfnRange::new(other.start, before.max(other.start)),
+                PfnRange::new(behind.min(other.end), other.end),
+            ]
+        };
+        self.present =
+            self.present.iter().flat_map(|&other| rest(other)).filter(|part| !part.is_empty()).collect();
         self.recent = PfnRange::default();
         let frames = self.frames.iter_mut().filter(|(pfn, _)| range.contains(**pfn));
         frames.for_each(|(_, frame)| frame.written = [0; WORDS / 64]);

@@ -14,7 +14,7 @@ const FIRST: u64 = 0;
 const SECOND: u64 = 8;
 const LINK: u64 = 32;
 /// The byte offset of the lists in the header, behind 8 counters: see `buddy`.
-const LISTS: u64 = 8 * 8;
+const LISTS: u64 = 8 * 9;
 
 /// Adds 256 MiB, runs `damage`, and returns the errors of `check`.
 fn damaged(damage: impl FnOnce(&Memory<SimMachine>)) -> Vec<CheckError> {
