@@ -21,6 +21,7 @@ mod stress;
 mod sync;
 mod terminal;
 mod uevents;
+mod virtio_mem;
 
 use ::log::{error, info, warn};
 use acpi::register::Access;
@@ -93,6 +94,7 @@ fn main(info: &'static mut BootInfo) -> ! {
         &mut [
             pin!(acpi::events::events()),
             pin!(acpi::eject::ejections()),
+            pin!(virtio_mem::run()),
             pin!(shell()),
             pin!(shell::rpc::run()),
             pin!(stress::first_cpu()),
@@ -164,7 +166,7 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
         error!("interrupt controllers: {error}");
         madt = None; // without them no CPU can be started
     }
-    let srat = tables.srat();
+    let (srat, mcfg) = (tables.srat(), tables.mcfg());
     if let Err(error) = serial::use_interrupts(Port::Console) {
         warn!("serial line: {error}; input is polled");
     }
@@ -190,6 +192,9 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
     }
     if let Err(error) = acpi::listen() {
         error!("no events from ACPI: {error}");
+    }
+    if madt.is_some() {
+        virtio_mem::start(mcfg);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::executor;
 use crate::sync::{Mutex, Rank};
 use arrayvec::ArrayVec;
 use carapace_mm::info::ResourceId;
-use carapace_schema::{Device, Event};
+use carapace_schema::{Device, Event, Text};
 use core::fmt::Display;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -104,6 +104,28 @@ pub fn added(device: &impl Display, resource: ResourceId, base: u64, size: u64, 
 /// All memory of a device was removed, `size` bytes.
 pub fn removed(device: &impl Display, size: u64) {
     push(|uptime_us| Event::Removed { uptime_us, device: Device::of(device), size });
+}
+
+/// A run of a virtio-mem device was plugged; the sizes are bytes.
+pub fn plugged(device: &impl Display, resource: ResourceId, base: u64, size: u64, node: u32) {
+    push(|uptime_us| Event::Plugged {
+        uptime_us,
+        device: Device::of(device),
+        resource: resource.0,
+        base,
+        size,
+        node,
+    });
+}
+
+/// A run of a virtio-mem device was taken out of use.
+pub fn unplugged(device: &impl Display, base: u64, size: u64) {
+    push(|uptime_us| Event::Unplugged { uptime_us, device: Device::of(device), base, size });
+}
+
+/// A virtio-mem device does not have the requested size.
+pub fn held(device: &impl Display, reason: &impl Display) {
+    push(|uptime_us| Event::Held { uptime_us, device: Device::of(device), reason: Text::of(reason) });
 }
 
 /// Takes the oldest event.

@@ -123,6 +123,7 @@ fn trial(
         nodes: 1,
         cpus: 1,
         cpu,
+        virtio_mem: Vec::new(),
         ..shape.clone()
     };
     let guest = Setup {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use guest::Machine;
-use guest::qemu::SerialPort;
+use guest::qemu::{SerialPort, VirtioMem};
 
 use guest::size::ByteSize;
 use options::{BenchArgs, ReportArgs, WatchArgs};
@@ -151,6 +151,9 @@ pub struct RunArgs {
     /// Processors. The default is as many as the host has, at least 2 and at most 8.
     #[arg(long, default_value_t = default_cpus(), value_parser = clap::value_parser!(u64).range(1..=255))]
     pub cpus: u64,
+    /// A virtio-mem device, whose memory the host plugs by blocks; repeatable. Their ids are vm0, vm1, ...
+    #[arg(long, value_name = "SIZE[,node=N][,block=SIZE]")]
+    pub virtio_mem: Vec<VirtioMem>,
     /// QEMU's machine type.
     #[arg(long, value_parser = machine(), default_value = Machine::Q35.name())]
     pub machine: Machine,

@@ -44,6 +44,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         cpus: 1,
         machine: args.machine,
         cpu: None,
+        virtio_mem: Vec::new(),
         accel: args.accel,
         serial: SerialPort::Stdio,
         qmp: Some(qmp.clone()),

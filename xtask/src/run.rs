@@ -61,6 +61,7 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         nodes: args.nodes,
         cpus: args.cpus,
         cpu: args.cpu.clone(),
+        virtio_mem: args.virtio_mem.clone(),
     };
     shape.check()?;
     let absolute = |path: &std::path::PathBuf| std::path::absolute(path).context("an empty path");

@@ -39,6 +39,7 @@ pub mod device_state;
 pub mod fadt;
 pub mod gpe;
 pub mod madt;
+pub mod mcfg;
 pub mod notify;
 pub mod protected;
 pub mod ranges;

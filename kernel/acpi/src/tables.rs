@@ -57,6 +57,8 @@ impl Signature {
     pub const SRAT: Signature = Signature(*b"SRAT");
     /// The System Locality Information Table.
     pub const SLIT: Signature = Signature(*b"SLIT");
+    /// The table of memory-mapped PCI configuration spaces.
+    pub const MCFG: Signature = Signature(*b"MCFG");
     const RSDT: Signature = Signature(*b"RSDT");
     const XSDT: Signature = Signature(*b"XSDT");
 }

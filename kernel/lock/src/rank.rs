@@ -6,7 +6,7 @@ use core::fmt;
 /// one of the same rank: of several locks with one rank (regions, serial lines) a CPU holds one at a time.
 ///
 /// ```text
-///  kernel        Acpi > Devices
+///  kernel        Acpi > Devices > Virtio
 ///  memory core        > Hotplug > Vmalloc > DeviceRegion > PageTables > Access > Draining > FrameCache
 ///              > Index > Region > Poison
 ///  kernel             > Ballast > Stress > Remote > Events > Console > Input > Heap > HeapReserve
@@ -30,6 +30,8 @@ pub enum Rank {
     Acpi,
     /// The list of memory devices.
     Devices,
+    /// The virtio devices.
+    Virtio,
     /// Memory core: held by each call that adds, removes or offlines memory.
     Hotplug,
     /// Memory core: the list of allocations in the vmalloc region.
@@ -78,9 +80,10 @@ pub enum Rank {
 
 impl Rank {
     /// All ranks, in order.
-    pub const ALL: [Rank; 24] = [
+    pub const ALL: [Rank; 25] = [
         Rank::Acpi,
         Rank::Devices,
+        Rank::Virtio,
         Rank::Hotplug,
         Rank::Vmalloc,
         Rank::DeviceRegion,

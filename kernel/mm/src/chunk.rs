@@ -28,7 +28,7 @@ use crate::fault_injection::Step;
 use crate::hot_add::{check_hotpluggable, check_range, vmemmap_mapping};
 use crate::hot_remove::RemoveStats;
 use crate::info::{AddRequest, AddStats, DeviceId, MAX_DEVICE_RANGES, Policy, ResourceId};
-use crate::layout::{GIB_PAGES, Layout, Table};
+use crate::layout::{Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FlushBatch, FrameSource, LeafSize, MapStats, Mapping, NoFrames};
@@ -37,6 +37,8 @@ use crate::region::{IndexEntry, MAX_REGIONS, Region};
 use crate::rmap::RmapEntry;
 use crate::section;
 use crate::zonelist::MAX_NODES;
+
+pub use crate::layout::GIB_PAGES;
 
 /// The most runs that one call of [`Memory::unplug_unused`] takes.
 pub const MAX_RUNS: usize = 32;
@@ -681,6 +683,12 @@ impl<M: Machine> Memory<M> {
         }
         let part = PfnRange::new(at, best.end);
         (!part.is_empty()).then_some((entry.id, part))
+    }
+
+    /// A number that changes when memory is freed, in the device's chunks or elsewhere: then a shrink that could not go on
+    /// may be possible.
+    pub fn chunk_version(&self, device: &ChunkDevice) -> u64 {
+        self.free_everywhere().wrapping_mul(31).wrapping_add(self.chunk_totals(device).used)
     }
 
     /// A device's chunk with a block that cannot migrate, and that block.

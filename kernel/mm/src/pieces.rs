@@ -13,11 +13,15 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::addr::{Pfn, PfnRange};
-use crate::layout::{GIB_PAGES, LARGE_PAGES};
+use crate::addr::{PAGE_SIZE, Pfn, PfnRange};
+use crate::address_space::DESCRIPTOR_SIZE;
 
 /// Frames in a piece.
-pub const PIECE_PAGES: u64 = LARGE_PAGES;
+pub const PIECE_PAGES: u64 = 512;
+/// Frames in a GiB.
+const GIB_PAGES: u64 = 512 * 512;
+/// Descriptors in one frame of the memmap.
+const DESCRIPTORS_PER_PAGE: u64 = PAGE_SIZE / DESCRIPTOR_SIZE;
 /// Pieces in a GiB.
 const PIECES: u64 = GIB_PAGES / PIECE_PAGES;
 const WORDS: usize = PIECES as usize / 64;
@@ -136,7 +140,7 @@ pub struct Shape {
 impl Shape {
     /// The frames whose metadata lies in the same GiB's memmap piece: what one unit of memmap opens.
     const fn opened_by_unit(&self) -> u64 {
-        self.unit * crate::layout::DESCRIPTORS_PER_PAGE
+        self.unit * DESCRIPTORS_PER_PAGE
     }
 
     /// Units of metadata, the last one perhaps partly usable.

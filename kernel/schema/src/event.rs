@@ -16,6 +16,12 @@ pub enum Event<Line> {
     Added { uptime_us: u64, device: Device, resource: u32, base: u64, size: u64, node: u32 },
     /// A device's memory was removed.
     Removed { uptime_us: u64, device: Device, size: u64 },
+    /// A virtio-mem device plugged a run of memory, and it is in use.
+    Plugged { uptime_us: u64, device: Device, resource: u32, base: u64, size: u64, node: u32 },
+    /// A run of memory was taken out of use, to be unplugged by a virtio-mem device.
+    Unplugged { uptime_us: u64, device: Device, base: u64, size: u64 },
+    /// Why a virtio-mem device does not have the requested size.
+    Held { uptime_us: u64, device: Device, reason: Text<160> },
     /// A line of the log, with its time and level.
     Log { line: Line },
     /// So many events or lines of the log are missing here: the reader was too slow.

@@ -42,7 +42,7 @@ pub use faults::{CheckOf, Exhaust, Fail, Finding, Misuse, Poison, Stress};
 pub use frames::{Extent, Joined, KINDS, Kind, Page};
 #[cfg(feature = "alloc")]
 pub use machine::{Acpi, Dmesg};
-pub use machine::{AcpiDevice, AcpiEvent, AcpiTable, Cpu, History, Stat, Uptime};
+pub use machine::{AcpiDevice, AcpiEvent, AcpiTable, Cpu, History, Stat, Uptime, Virtio, VirtioRequests};
 pub use memory::{Add, Buddyinfo, MeminfoOf, Node, ORDERS_MAX, Resource, Section};
 #[cfg(feature = "alloc")]
 pub use memory::{Meminfo, Numa};

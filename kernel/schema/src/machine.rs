@@ -36,6 +36,38 @@ pub struct AcpiEvent {
     pub runs: u64,
 }
 
+/// A row of `virtio`: a virtio-mem device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Virtio {
+    pub device: Device,
+    pub node: u32,
+    /// The first byte of its region.
+    pub base: u64,
+    /// Bytes of its region.
+    pub region: u64,
+    /// Bytes of the region that may be plugged now.
+    pub usable: u64,
+    pub requested: u64,
+    /// By the device's own count.
+    pub plugged: u64,
+    /// Bytes of a block.
+    pub block: u64,
+    pub requests: VirtioRequests,
+    /// What keeps it from the requested size.
+    pub held_by: Option<Text<160>>,
+}
+
+/// The requests to a virtio-mem device, and those that it refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtioRequests {
+    pub plug: u64,
+    pub unplug: u64,
+    pub nack: u64,
+    pub busy: u64,
+    /// ERROR, or an answer that made no sense.
+    pub error: u64,
+}
+
 /// A memory device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcpiDevice {

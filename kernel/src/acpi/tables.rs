@@ -10,6 +10,7 @@
 use crate::memory::devices::{self, Caching, DeviceMapError};
 use carapace_acpi::fadt::Fadt;
 use carapace_acpi::madt::Madt;
+use carapace_acpi::mcfg::Mcfg;
 use carapace_acpi::slit::Slit;
 use carapace_acpi::srat::Srat;
 use carapace_acpi::tables::{Chain, Physical};
@@ -87,6 +88,11 @@ impl StaticTables {
     /// The SRAT, the node of each memory range; `None` if the firmware has none (one node then).
     pub fn srat(&self) -> Option<Srat<'static>> {
         self.find(Signature::SRAT).ok().map(|table| Srat(table.bytes()))
+    }
+
+    /// The MCFG, the memory-mapped configuration spaces of PCI; `None` if the firmware has none.
+    pub fn mcfg(&self) -> Option<Mcfg<'static>> {
+        self.find(Signature::MCFG).ok().map(|table| Mcfg(table.bytes()))
     }
 
     /// The SLIT, the distances between nodes; `None` if the firmware has no valid one.

@@ -22,6 +22,8 @@ pub const SCI: Vector = Vector(0x31);
 pub const TIMER: Vector = Vector(0x32);
 /// The second serial line has received something or can take more.
 pub const REMOTE: Vector = Vector(0x33);
+/// A virtio device has answered, or its configuration changed.
+pub const VIRTIO: Vector = Vector(0x34);
 /// Another CPU has put a request into its mailbox, or has served this one's.
 pub const MAILBOX: Vector = Vector(0xf0);
 /// The local APIC found an error in itself.

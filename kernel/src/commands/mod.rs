@@ -48,6 +48,7 @@ mod stream;
 mod stress;
 mod uptime;
 mod verify;
+mod virtio;
 
 use crate::terminal::{Failure, Outcome, console, input, session};
 use carapace_cli::args::Invocation;
@@ -71,7 +72,7 @@ macro_rules! commands {
 }
 
 commands! {
-    "memory": [resources, sections, meminfo, numa, buddyinfo, lsmem, map]
+    "memory": [resources, sections, meminfo, numa, buddyinfo, lsmem, map, virtio]
     "frames and page tables": [page, ptwalk, ptdump]
     "allocation": [alloc, free, verify]
     "online and offline": [offline, online, chmem, policy]

@@ -4,6 +4,7 @@ use super::console::Out;
 use super::{Failure, Outcome, stream};
 use crate::hotplug::{self, Answer};
 use crate::memory::{arena, core};
+use crate::virtio_mem;
 use ::core::fmt::{self, Write};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON};
@@ -68,6 +69,7 @@ pub fn known(number: u64) -> Result<ResourceInfo, Failure> {
 /// A device's path, the nanoseconds spent in its AML, and the cost of its answer.
 pub fn device(id: DeviceId) -> (Device, u64, Answer) {
     let known = hotplug::with(id, |device| (Device::of(&device.path), device.aml_ns, device.answer));
+    let known = known.or_else(|| Some((Device::of(&virtio_mem::name_of(id)?), 0, Answer::default())));
     known.unwrap_or_else(|| match id {
         DeviceId::BOOT => (Device::of(&"boot"), 0, Answer::default()),
         id => (Device::of(&format_args!("device {}", id.0)), 0, Answer::default()),

@@ -48,6 +48,7 @@ const WORDS: &[(&str, &str)] = &[
     ("online", "Its usable frames can be allocated."),
     ("offline", "Its usable frames cannot be allocated until `online`."),
     ("memmap", "It has no usable frame: all of it is the resource's metadata."),
+    ("unplugged", "None of its frames is plugged by the virtio-mem device."),
 ];
 
 fn section_row(row: &SectionRow) -> Section {

@@ -3,6 +3,7 @@
 //! ```text
 //!  serial          COM1: console and log; COM2: the second line, for programs
 //!  pci             configuration space
+//!  mmio            device registers in memory
 //!  qemu            whether this is QEMU's machine; only then:
 //!    fw_cfg          files from QEMU's command line
 //!    debug_exit      ends QEMU with a status
@@ -13,6 +14,7 @@
 
 pub mod debug_exit;
 pub mod fw_cfg;
+pub mod mmio;
 pub mod pci;
 pub mod qemu;
 pub mod restart_guard;

@@ -29,10 +29,19 @@ pub struct Places {
     pub notify_step: u32,
     /// The configuration of the kind of device.
     pub device: Place,
-    /// The configuration register of the MSI-X capability.
-    pub msix: u8,
-    /// The table of MSI-X vectors.
-    pub msix_table: Place,
+    /// The register that says why an interrupt came; reading it ends the interrupt.
+    pub isr: Place,
+    /// Interrupts by messages; QEMU's virtio-mem-pci has none before version 8.
+    pub msix: Option<Msix>,
+}
+
+/// The MSI-X capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Msix {
+    /// Its register in the configuration space.
+    pub register: u8,
+    /// The table of vectors.
+    pub table: Place,
 }
 
 /// Why a device cannot be driven.
@@ -76,6 +85,7 @@ pub fn find(read: &mut dyn FnMut(u8) -> u32) -> Result<Places, Missing> {
                 let (slot, index) = match kind {
                     1 => (&mut places.common, 0),
                     2 => (&mut places.notify, 1),
+                    3 => (&mut places.isr, 3),
                     4 => (&mut places.device, 2),
                     _ => {
                         at = (head >> 8) as u8 & 0xfc;
@@ -92,17 +102,16 @@ pub fn find(read: &mut dyn FnMut(u8) -> u32) -> Result<Places, Missing> {
             }
             0x11 => {
                 let table = word(4);
-                places.msix = at;
                 let vectors = (head >> 16 & 0x7ff).saturating_add(1);
                 let length = vectors.saturating_mul(16);
-                places.msix_table = Place { bar: table as u8 & 7, offset: table & !7, length };
-                found[3] = places.msix_table.bar < 6;
+                let table = Place { bar: table as u8 & 7, offset: table & !7, length };
+                places.msix = (table.bar < 6).then_some(Msix { register: at, table });
             }
             _ => {}
         }
         at = (head >> 8) as u8 & 0xfc;
     }
-    let names = ["its common registers", "notifications", "its configuration", "MSI-X"];
+    let names = ["its common registers", "notifications", "its configuration", "interrupts"];
     match found.iter().zip(names).find(|(found, _)| !**found) {
         Some((_, name)) => Err(Missing::Capability(name)),
         None => Ok(places),
@@ -129,8 +138,9 @@ mod tests {
         let places = find(&mut |at| space[at as usize / 4]).unwrap();
         let place = |offset| Place { bar: 4, offset, length: 0x1000 };
         assert_eq!((places.common, places.device, places.notify), (place(0), place(0x2000), place(0x3000)));
-        assert_eq!((places.notify_step, places.msix), (4, 0xdc));
-        assert_eq!(places.msix_table, Place { bar: 1, offset: 0, length: 32 });
+        assert_eq!((places.isr, places.notify_step), (place(0x1000), 4));
+        let table = Place { bar: 1, offset: 0, length: 32 };
+        assert_eq!(places.msix, Some(Msix { register: 0xdc, table }));
     }
 
     proptest! {

@@ -122,6 +122,42 @@ pub struct Shape {
     pub cpus: u64,
     /// CPU model, where one was asked for.
     pub cpu: Option<String>,
+    /// virtio-mem devices: vm0, vm1, ...
+    pub virtio_mem: Vec<VirtioMem>,
+}
+
+/// A virtio-mem device, `SIZE[,node=N][,block=SIZE]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtioMem {
+    /// The most memory that it can plug.
+    pub size: ByteSize,
+    /// The node of its memory.
+    pub node: u64,
+    /// The size of its blocks, where it is not QEMU's default.
+    pub block: Option<ByteSize>,
+}
+
+impl FromStr for VirtioMem {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<VirtioMem> {
+        let mut words = text.split(',');
+        let size: ByteSize = words.next().unwrap_or_default().parse()?;
+        let mut device = VirtioMem { size, node: 0, block: None };
+        for word in words {
+            match word.split_once('=') {
+                Some(("node", node)) => {
+                    device.node = node.parse().with_context(|| format!("node `{node}`"))?
+                }
+                Some(("block", block)) => device.block = Some(block.parse()?),
+                _ => anyhow::bail!("`{word}` is neither node=N nor block=SIZE"),
+            }
+        }
+        let block = device.block.unwrap_or(ByteSize::MIB.times(2));
+        let fits = block.bytes().is_power_of_two() && size.bytes().is_multiple_of(block.bytes());
+        ensure!(size.bytes() > 0 && fits, "{size} does not consist of blocks of {block}");
+        Ok(device)
+    }
 }
 
 /// With less, QEMU puts the kernel's file over the firmware's own memory, and nothing says a word.
@@ -135,6 +171,10 @@ impl Shape {
             "--memory {}: memory comes in whole MiB, and at least {LEAST_MEMORY} of it",
             self.memory
         );
+        for device in &self.virtio_mem {
+            let nodes = self.nodes;
+            ensure!(device.node < nodes, "--virtio-mem: there is no node {} (--nodes {nodes})", device.node);
+        }
         ensure!(
             self.slots == 0 || self.max_memory > self.memory,
             "--max-memory {} leaves no room for DIMMs above --memory {} (or say --slots 0)",
@@ -142,6 +182,19 @@ impl Shape {
             self.memory
         );
         Ok(())
+    }
+
+    /// The most memory that the guest can have: what QEMU reserves addresses for.
+    fn most_memory(&self) -> ByteSize {
+        let devices: u64 = self.virtio_mem.iter().map(|device| device.size.bytes()).sum();
+        // A GiB more for each device: QEMU aligns them.
+        let gaps = self.virtio_mem.len() as u64 * ByteSize::GIB.bytes();
+        let least = self.memory.bytes().saturating_add(devices).saturating_add(gaps);
+        match self.slots {
+            0 => ByteSize::MIB.times(least.div_ceil(ByteSize::MIB.bytes())),
+            _ if devices == 0 => self.max_memory,
+            _ => ByteSize::MIB.times(least.max(self.max_memory.bytes()).div_ceil(ByteSize::MIB.bytes())),
+        }
     }
 
     /// The CPU model to ask for: the given one; else QEMU's default where that can address everything.
@@ -161,9 +214,9 @@ impl Shape {
         let memory = self.memory.bytes();
         let above_4g = if memory >= below_limit { memory - below } else { 0 };
         let start = (4 * gib).saturating_add(above_4g).next_multiple_of(gib);
-        let window = match self.slots {
-            0 => 0,
-            slots => self.max_memory.bytes().saturating_sub(memory).saturating_add(slots * gib),
+        let window = match (self.slots, self.virtio_mem.len()) {
+            (0, 0) => 0,
+            (slots, _) => self.most_memory().bytes().saturating_sub(memory).saturating_add(slots * gib),
         };
         start.saturating_add(window).saturating_add(pci_window)
     }
@@ -231,15 +284,29 @@ impl Setup {
             add(&["-cpu", &model]);
         }
         add(&["-smp", &shape.cpus.to_string()]);
-        match shape.slots {
-            0 => add(&["-m", &shape.memory.to_string()]),
-            slots => add(&["-m", &format!("{},slots={slots},maxmem={}", shape.memory, shape.max_memory)]),
+        match (shape.slots, shape.virtio_mem.len()) {
+            (0, 0) => add(&["-m", &shape.memory.to_string()]),
+            (slots, _) => {
+                add(&["-m", &format!("{},slots={slots},maxmem={}", shape.memory, shape.most_memory())]);
+            }
         }
         // A node without memory is accepted only where node 0's memory is an object of its own.
         add(&["-object", &format!("memory-backend-ram,id=m0,size={}", shape.memory)]);
         add(&["-numa", "node,nodeid=0,memdev=m0"]);
         for node in 1..shape.nodes {
             add(&["-numa", &format!("node,nodeid={node}")]);
+        }
+        for (number, VirtioMem { size, node, block }) in shape.virtio_mem.iter().enumerate() {
+            // The host's memory is taken as it is plugged.
+            add(&["-object", &format!("memory-backend-ram,id=vmem{number},size={size},reserve=off")]);
+            let block = block.map(|block| format!(",block-size={block}")).unwrap_or_default();
+            add(&[
+                "-device",
+                &format!(
+                    "virtio-mem-pci,id=vm{number},memdev=vmem{number},node={node},requested-size=0,\
+                     unplugged-inaccessible=on{block}"
+                ),
+            ]);
         }
         add(&["-device", DEBUG_EXIT]);
         if self.colours == Colours::Unwelcome {
@@ -328,6 +395,7 @@ mod tests {
                 nodes: 2,
                 cpus: 1,
                 cpu: None,
+                virtio_mem: Vec::new(),
             },
             accelerator: Accelerator::Tcg,
             start: Start::Shim { boot: "/t/carapace-boot".into(), kernel: Some("/t/carapace".into()) },
@@ -417,6 +485,24 @@ mod tests {
         let mut guest = guest();
         guest.gdb = Some(1234);
         assert!(line(&guest).contains(" -gdb tcp:127.0.0.1:1234 -S -kernel"), "{}", line(&guest));
+    }
+
+    /// virtio-mem devices have numbers, a node and blocks, and there are addresses for them.
+    #[test]
+    fn virtio_mem_devices() {
+        let mut guest = guest();
+        guest.shape.virtio_mem = vec!["16G".parse().unwrap(), "300G,node=1,block=4M".parse().unwrap()];
+        let line = line(&guest);
+        assert!(line.contains(" -m 512M,slots=32,maxmem=325632M "), "{line}");
+        assert!(line.contains(
+            " -object memory-backend-ram,id=vmem1,size=300G,reserve=off -device virtio-mem-pci,id=vm1,memdev=vmem1,node=1,\
+             requested-size=0,unplugged-inaccessible=on,block-size=4M "
+        ));
+        for wrong in ["", "0", "3M", "4G,block=3M", "4G,nodes=1", "4G,node=x"] {
+            assert!(wrong.parse::<VirtioMem>().is_err(), "{wrong}");
+        }
+        guest.shape.nodes = 1;
+        assert!(guest.shape.check().is_err());
     }
 
     /// The user's own QEMU arguments come last, so that they win.

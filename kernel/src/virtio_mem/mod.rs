@@ -1,0 +1,339 @@
+//! virtio-mem: memory that the hypervisor plugs by blocks of 2 MiB (virtio 1.3, section 5.15).
+//!
+//! ```text
+//!  start       PCI -> transport::Transport for each device; blocks of a kernel before this one are unplugged
+//!  run         one task for all devices: interrupt, response or changed memory -> carapace_virtio::Machine::next
+//!  memory      what the machine asks of the memory core (carapace_mm::chunk)
+//!  evacuate    content moved so that the device can shrink, in steps
+//! ```
+//!
+//! Invariants: nothing waits for a device: one that never answers holds up only its own task. Neither a request nor plugged
+//! memory takes a frame of existing memory or a byte of heap. The lock of the devices is not held across an `await`.
+//! Neighbours: crate `carapace-virtio` decides, `commands::virtio` shows, `uevents` tells the host.
+
+mod evacuate;
+mod memory;
+mod transport;
+
+use crate::arch::vectors;
+use crate::drivers::pci;
+use crate::executor;
+use crate::hotplug::nanoseconds;
+use crate::memory::core;
+use crate::sync::{Mutex, Rank};
+use crate::uevents;
+use ::core::fmt::Write;
+use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use ::core::time::Duration;
+use arrayvec::ArrayVec;
+use carapace_acpi::mcfg::Mcfg;
+use carapace_mm::addr::NodeId;
+use carapace_mm::chunk::ChunkDevice;
+use carapace_mm::hot_remove::RemoveError;
+use carapace_mm::info::DeviceId;
+use carapace_virtio::machine::{Action, Counts, Evacuated, Machine, Trouble};
+use carapace_virtio::mem::{Config, DEVICE_ID, Response};
+use carapace_virtio::pci::{VENDOR, pci_device};
+use log::{info, warn};
+use memory::{CoreError, CoreMemory};
+use transport::{Signalling, StartError, Transport};
+
+pub use transport::MAX_DEVICES;
+
+/// The numbers of the devices' memory: above those of memory devices of ACPI.
+const FIRST_DEVICE: u32 = 1 << 30;
+/// A request that is not answered for so long is reported.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a device without interrupts is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A device's name: its place on PCI.
+pub type Name = arrayvec::ArrayString<24>;
+
+/// A device that is driven.
+#[derive(Debug)]
+struct Device {
+    name: Name,
+    chunks: ChunkDevice,
+    transport: Transport,
+    machine: Machine<CoreError>,
+    config: Config,
+    /// Interrupts at the last reading of the configuration.
+    seen: u64,
+    /// When the request in flight was sent, in nanoseconds.
+    sent: u64,
+    /// Why the last evacuation failed.
+    refusal: Option<RemoveError>,
+    /// Plugged bytes at the last evacuation: without progress there is no second one.
+    evacuated_at: Option<u64>,
+    /// The size for which a log line was written.
+    logged: Option<(u64, u64)>,
+    /// When the host asked for the size that is being worked on.
+    asked: u64,
+}
+
+static DEVICES: Mutex<ArrayVec<Device, MAX_DEVICES>> = Mutex::new(Rank::Virtio, ArrayVec::new_const());
+/// Interrupts of all devices so far.
+static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
+
+/// Set when the devices' lines are masked, because another device held one without end.
+static MISSED: AtomicBool = AtomicBool::new(false);
+
+fn on_interrupt() {
+    transport::end_line_interrupts();
+    // The interrupt wakes the main loop.
+    INTERRUPTS.fetch_add(1, Ordering::Release);
+}
+
+/// Finds and starts the devices. The memory core and the interrupt controllers must be up.
+pub fn start(mcfg: Option<Mcfg<'_>>) {
+    vectors::set_handler(vectors::VIRTIO, on_interrupt);
+    let wanted = u32::from(pci_device(DEVICE_ID)) << 16 | u32::from(VENDOR);
+    pci::each_function(mcfg, &mut |bus, at, id| {
+        if id != wanted {
+            return;
+        }
+        let mut name = Name::new();
+        let _ = write!(name, "virtio@{at}");
+        match Device::start(name, bus, at) {
+            Ok(device) => {
+                let Config { base, region, block, .. } = device.config;
+                info!(
+                    "{name}: virtio-mem, {} MiB at {base:#x} on node {}, blocks of {} KiB; {}, interrupts: {}",
+                    region >> 20,
+                    device.chunks.node,
+                    block >> 10,
+                    if bus.is_mapped() { "ECAM" } else { "configuration by ports" },
+                    device.transport.signalling(),
+                );
+                let _ = DEVICES.lock().try_push(device);
+            }
+            Err(error) => warn!("{name}: a virtio-mem device that is not used: {error}"),
+        }
+    });
+}
+
+impl Device {
+    fn start(name: Name, bus: pci::Bus, at: pci::Function) -> Result<Device, StartError> {
+        let index = DEVICES.lock().len();
+        if index >= MAX_DEVICES {
+            return Err(StartError::TooMany);
+        }
+        let transport = Transport::start(bus, at)?;
+        let config = transport.config();
+        config.check().map_err(StartError::Config)?;
+        let (id, node) = (DeviceId(FIRST_DEVICE + index as u32), NodeId(config.node.into()));
+        let chunks = ChunkDevice::new(id, node, config.base, config.region, config.block);
+        Ok(Device {
+            name,
+            chunks: chunks.ok_or(StartError::Block(config.block))?,
+            transport,
+            machine: Machine::new(config.block),
+            config,
+            seen: 0,
+            sent: 0,
+            refusal: None,
+            evacuated_at: None,
+            logged: None,
+            asked: 0,
+        })
+    }
+
+    /// Reads the configuration again. What must not change stays as it was.
+    fn read_config(&mut self) {
+        let Config { block, node, base, region, .. } = self.config;
+        let now = self.transport.config();
+        if now.requested != self.config.requested {
+            self.asked = nanoseconds();
+        }
+        self.config = Config { block, node, base, region, ..now };
+    }
+
+    /// Looks at the device once: takes its response, and does what is to be done until a wait.
+    fn turn(&mut self) -> Action {
+        let interrupts = INTERRUPTS.load(Ordering::Acquire);
+        let response = self.transport.take();
+        let is_polled = self.transport.signalling() == Signalling::Polled;
+        if interrupts != self.seen || response.is_some() || is_polled {
+            self.seen = interrupts;
+            self.read_config();
+        }
+        self.decide(response)
+    }
+
+    fn decide(&mut self, response: Option<Response>) -> Action {
+        let mut memory = CoreMemory { chunks: &self.chunks, name: &self.name };
+        let action = self.machine.next(&mut memory, &self.config, response, nanoseconds());
+        if let Action::Send(request) = &action {
+            self.transport.send(request, self.config.block);
+            self.sent = nanoseconds();
+        }
+        action
+    }
+
+    /// Logs that the device has come to rest, once for each size.
+    fn log_rest(&mut self) {
+        let plugged = CoreMemory { chunks: &self.chunks, name: &self.name }.plugged_bytes();
+        let now = (plugged, self.config.requested);
+        if self.machine.in_flight().is_some() || self.logged == Some(now) {
+            return;
+        }
+        let first = self.logged.replace(now).is_none();
+        if first && now == (0, 0) {
+            return;
+        }
+        let (name, mib) = (self.name, |bytes: u64| bytes >> 20);
+        match self.held_by() {
+            None => {
+                let took = nanoseconds().saturating_sub(self.asked) / 1000;
+                info!("{name}: {} MiB plugged, as requested, after {took} us", mib(plugged));
+            }
+            Some(reason) => {
+                warn!("{name}: {} MiB plugged, {} MiB requested: {reason}", mib(plugged), mib(now.1));
+                uevents::held(&name, &reason);
+            }
+        }
+    }
+
+    /// What keeps the device from the requested size.
+    fn held_by(&self) -> Option<Reason> {
+        let mut text = Reason::new();
+        let waits = nanoseconds().saturating_sub(self.sent);
+        let written = match self.machine.trouble() {
+            None if self.machine.in_flight().is_some() && waits > PATIENCE.as_nanos() as u64 => {
+                write!(text, "the device has not answered for {} s", waits / 1_000_000_000)
+            }
+            None => return None,
+            Some(Trouble::InUse) => match (core().pinned_in_chunks(&self.chunks), self.refusal) {
+                (Some(pinned), _) => write!(text, "{}", crate::hotplug::why(RemoveError::Pinned(pinned))),
+                (None, Some(error)) => write!(text, "{}", crate::hotplug::why(error)),
+                (None, None) => write!(text, "the rest is in use"),
+            },
+            Some(trouble) => write!(text, "{trouble}"),
+        };
+        // A longer reason is cut.
+        let _ = written;
+        Some(text)
+    }
+}
+
+/// A reason in words.
+pub type Reason = arrayvec::ArrayString<160>;
+
+/// A device, as `virtio` prints it.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// Its name.
+    pub name: Name,
+    /// The node of its memory.
+    pub node: NodeId,
+    /// Its configuration, read now.
+    pub config: Config,
+    /// Its requests.
+    pub counts: Counts,
+    /// What keeps it from the requested size.
+    pub held_by: Option<Reason>,
+}
+
+/// The device number `index`.
+pub fn device(index: usize) -> Option<Info> {
+    let mut devices = DEVICES.lock();
+    let device = devices.get_mut(index)?;
+    device.read_config();
+    Some(Info {
+        name: device.name,
+        node: device.chunks.node,
+        config: device.config,
+        counts: device.machine.counts(),
+        held_by: device.held_by(),
+    })
+}
+
+/// The name of the device whose memory has this number.
+pub fn name_of(id: DeviceId) -> Option<Name> {
+    let index = id.0.checked_sub(FIRST_DEVICE)?;
+    DEVICES.lock().get(index as usize).map(|device| device.name)
+}
+
+/// The task of all devices; it never ends.
+pub async fn run() {
+    if DEVICES.lock().is_empty() {
+        return ::core::future::pending().await;
+    }
+    loop {
+        let mut deadline: Option<u64> = None;
+        let mut again = false;
+        let polled = DEVICES.lock().iter().any(|device| device.transport.signalling() == Signalling::Polled);
+        if polled {
+            deadline = Some(nanoseconds().saturating_add(POLL.as_nanos() as u64));
+        }
+        for index in 0..MAX_DEVICES {
+            let Some(action) = DEVICES.lock().get_mut(index).map(Device::turn) else { break };
+            match action {
+                Action::Send(_) => {
+                    // It answers at once on QEMU; if not, its interrupt wakes this task.
+                    again = true;
+                }
+                Action::Wait => {
+                    let mut devices = DEVICES.lock();
+                    let Some(device) = devices.get_mut(index) else { break };
+                    device.log_rest();
+                }
+                Action::WaitUntil(until) => {
+                    deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
+                    let mut devices = DEVICES.lock();
+                    let Some(device) = devices.get_mut(index) else { break };
+                    device.log_rest();
+                }
+                Action::Evacuate(want) => {
+                    evacuate_for(index, want).await;
+                    again = true;
+                }
+            }
+        }
+        if again {
+            executor::yield_now().await;
+            continue;
+        }
+        match deadline {
+            Some(until) => executor::wait_for_event_until(Duration::from_nanos(until)).await,
+            None => executor::wait_for_event().await,
+        }
+    }
+}
+
+/// Migrates content of a device's chunks, and takes what became unused out of use at once.
+async fn evacuate_for(index: usize, want: u64) {
+    let with = |work: &mut dyn FnMut(&mut Device)| {
+        if let Some(device) = DEVICES.lock().get_mut(index) {
+            work(device);
+        }
+    };
+    let mut chunks = None;
+    with(&mut |device| {
+        let plugged = CoreMemory { chunks: &device.chunks, name: &device.name }.plugged_bytes();
+        let is_progress = device.evacuated_at.replace(plugged) != Some(plugged);
+        chunks = is_progress.then_some(device.chunks);
+    });
+    let result = match chunks {
+        Some(chunks) => evacuate::evacuate(&chunks, want).await,
+        None => Err(None),
+    };
+    with(&mut |device| {
+        let memory = CoreMemory { chunks: &device.chunks, name: &device.name };
+        match &result {
+            Ok(_) => device.machine.evacuated(&memory, &device.config, Evacuated::Some, nanoseconds()),
+            Err(error) => {
+                device.refusal = error.or(device.refusal);
+                device.machine.evacuated(&memory, &device.config, Evacuated::None, nanoseconds());
+                device.evacuated_at = None;
+            }
+        }
+        // Before anything else can allocate there.
+        device.decide(None);
+    });
+    if let Ok(part) = result {
+        evacuate::put_back(part);
+    }
+}
