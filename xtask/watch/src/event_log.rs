@@ -82,6 +82,20 @@ impl Entries {
             Event::Removed { uptime_us, device, size } => {
                 (uptime_us, Tone::Good, format!("{}: -{} given up", short(&device), ShortSize(size)))
             }
+            Event::Plugged { uptime_us, device, resource, base, size, node } => (
+                uptime_us,
+                Tone::Good,
+                format!(
+                    "{device}: plugged {} node {node} at {base:#x}, resource {resource}",
+                    ShortSize(size)
+                ),
+            ),
+            Event::Unplugged { uptime_us, device, base, size } => {
+                (uptime_us, Tone::Good, format!("{device}: unplugged {} at {base:#x}", ShortSize(size)))
+            }
+            Event::Held { uptime_us, device, reason } => {
+                (uptime_us, Tone::Bad, format!("{device}: held up: {reason}"))
+            }
             Event::Lost { pieces } => (last, Tone::Bad, format!("{pieces} or more events missing")),
             Event::Log { line } => return self.log(&line),
         };
