@@ -6,6 +6,7 @@
 //!  plug    start to prompt, `device_add` to `_OST`, the size of the DIMM's backing
 //!  scale   the same under -icount: instructions by size and slots, split into their parts
 //!  alloc   the frame allocator on the host
+//!  smp     several CPUs: operations, plugging under load, requests to other CPUs
 //!  report  tables on the terminal;  plot  SVG;  raw data as JSON beside it, with the machine's description
 //! ```
 //!
@@ -20,6 +21,7 @@ mod plot;
 mod plug;
 mod report;
 mod scale;
+mod smp;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,9 @@ fn measure(cli: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(cli.out(guest::task::root()))?;
     if cli.alloc {
         return alloc::bench(cli);
+    }
+    if cli.smp {
+        return smp::bench(cli);
     }
     if cli.scale { scale::bench(cli) } else { plug::bench(cli) }
 }

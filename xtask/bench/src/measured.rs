@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use guest::boot::Ended;
 use guest::serial::{PROMPT, Silence};
 use guest::size::ByteSize;
 use guest::{Guest, Plan};
@@ -23,6 +24,8 @@ pub struct Shape {
     pub machine: String,
     /// QEMU's CPU model.
     pub cpu: String,
+    /// How many CPUs it has.
+    pub cpus: u8,
     /// Slots for DIMMs.
     pub slots: u64,
     /// Memory at boot and all DIMMs.
@@ -84,11 +87,28 @@ impl Measured {
         answer.map_err(|silence: Silence| anyhow::anyhow!("`{line}`: {silence}"))
     }
 
-    /// The JSON that a `-J` command answers.
+    /// The JSON that a `-J` command of this kernel answers.
     pub fn json<T: DeserializeOwned>(&mut self, line: &str) -> Result<T> {
-        let answer = self.type_line(line)?;
-        let found = answer.lines().find_map(|line| serde_json::from_str(line).ok());
-        found.with_context(|| format!("`{line}` answered {answer}"))
+        self.guest.json(line)
+    }
+
+    /// Runs a line of either shell whose output does not matter here.
+    pub fn run(&mut self, line: &str) -> Result<()> {
+        if self.prompt == PROMPT {
+            self.guest.sh(line)?;
+        } else {
+            self.type_line(line)?;
+        }
+        Ok(())
+    }
+
+    /// Asks this kernel for a DIMM back; the time until QEMU reports that it is gone.
+    pub fn unplug(&mut self, number: u32) -> Result<Duration> {
+        let start = Instant::now();
+        match self.guest.unplug(number)? {
+            Ended::Deleted => Ok(start.elapsed()),
+            Ended::Refused(status) => bail!("dimm{number} stays: _OST status {status}"),
+        }
     }
 
     /// Plugs a DIMM into node 1.
@@ -147,6 +167,7 @@ fn plan(shape: &Shape) -> Plan {
     let more: Vec<&str> = shape.qemu.iter().map(String::as_str).collect();
     Plan::of_type(&shape.machine)
         .option("--cpu", &shape.cpu)
+        .option("--cpus", &shape.cpus.to_string())
         .option("--slots", &shape.slots.to_string())
         .option("--max-memory", &shape.max_memory.to_string())
         .qemu(&more)

@@ -67,6 +67,7 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
     let shape = Shape {
         machine: cli.machine.clone(),
         cpu: cli.cpu.clone(),
+        cpus: 1,
         slots: cli.slots,
         max_memory: ByteSize::new(largest.bytes() + (1 << 30)),
         qemu: Vec::new(),

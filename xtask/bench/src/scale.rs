@@ -97,6 +97,7 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
     let shape = |model: &str, slots| Shape {
         machine: cli.machine.clone(),
         cpu: model.to_owned(),
+        cpus: 1,
         slots,
         max_memory: ByteSize::new(largest.bytes() + (1 << 30)),
         qemu: Vec::new(),

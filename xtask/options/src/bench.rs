@@ -48,6 +48,13 @@ pub struct BenchArgs {
     /// How many threads use the allocators of --alloc at once; each number makes a table.
     #[arg(long, value_delimiter = ',', default_value = "1", requires = "alloc", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub threads: Vec<u8>,
+    /// Measure guests with several CPUs instead: operations of `stress`, `device_add` to _OST while all CPUs allocate,
+    /// requests to other CPUs for an add, a removal and migrated frames.
+    #[arg(long, conflicts_with_all = ["scale", "alloc"])]
+    pub smp: bool,
+    /// The numbers of CPUs of --smp.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4", requires = "smp", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub smp_cpus: Vec<u8>,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35")]
     pub machine: String,

@@ -1,0 +1,218 @@
+//! Guests with several CPUs: what all of them do at once, and what memory hotplug costs the others.
+//!
+//! ```text
+//!  idle     plug dimm0, plug dimm1        device_add to _OST, requests to other CPUs
+//!  stress   for some seconds              operations of all CPUs together, ns per operation of one
+//!  busy     plug dimm2 meanwhile          device_add to _OST while every CPU allocates
+//!  move     fill dimm0, offline it        requests per 512 frames that migrate
+//!  remove   dimm0, unused                 requests, time
+//! ```
+//!
+//! A CPU of the guest is a thread of QEMU, so figures for more CPUs than the host has cores say what waiting costs, and
+//! nothing of how it scales; the description of the host says how many it has. Linux is measured in the same machine:
+//! idle, and while each CPU writes a file in memory and removes it, again and again.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use guest::schema::{Alloc, Cpu, Offline, Resource, Stress};
+use guest::size::ByteSize;
+use serde::Serialize;
+
+use crate::host::Host;
+use crate::linux::Linux;
+use crate::measured::{Measured, Shape};
+use crate::report::{self, Spread};
+use options::BenchArgs;
+
+/// A DIMM may take this long.
+const LIMIT: Duration = Duration::from_secs(300);
+/// How long `stress` runs for its figure.
+const STRESS: Duration = Duration::from_secs(5);
+/// From the start of the load until a DIMM is plugged.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+/// The DIMMs.
+const DIMM: ByteSize = ByteSize::new(256 << 20);
+/// The frames of a batch of migration.
+const BATCH: f64 = 512.0;
+/// A CPU's load under Linux: 32 MiB of page cache are allocated, filled and freed in each turn.
+const LINUX_LOAD: &str =
+    "while :; do dd if=/dev/zero of=/tmp/load$n bs=1M count=32 2>/dev/null; rm /tmp/load$n; done";
+
+/// The raw data.
+#[derive(Debug, Serialize)]
+struct Data {
+    host: Host,
+    /// The package that Linux is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linux: Option<String>,
+    runs: Vec<Run>,
+}
+
+/// One guest.
+#[derive(Debug, Serialize)]
+struct Run {
+    guest: &'static str,
+    cpus: u8,
+    /// `device_add` to `_OST`, of the second DIMM.
+    idle_ms: f64,
+    /// The same while each CPU allocates.
+    busy_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ours: Option<Ours>,
+}
+
+/// What only our kernel tells.
+#[derive(Debug, Serialize)]
+struct Ours {
+    operations: u64,
+    bad_pages: u64,
+    ns_per_operation: u64,
+    /// Requests to other CPUs that the second DIMM cost.
+    add_requests: u64,
+    migrated_pages: u64,
+    migration_requests: u64,
+    remove_ms: f64,
+    remove_requests: u64,
+}
+
+/// Measures, prints, keeps.
+pub fn bench(cli: &BenchArgs) -> Result<()> {
+    let host = Host::describe();
+    host.print();
+    let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
+    let mut data = Data { host, linux: linux.as_ref().map(|linux| linux.package.clone()), runs: Vec::new() };
+    for round in 0..cli.runs {
+        for &cpus in &cli.smp_cpus {
+            let shape = Shape {
+                machine: cli.machine.clone(),
+                cpu: cli.cpu.clone(),
+                cpus,
+                slots: cli.slots,
+                max_memory: ByteSize::new(4 << 30),
+                qemu: Vec::new(),
+            };
+            data.runs.push(carapace(&shape).with_context(|| format!("Carapace, {cpus} CPUs"))?);
+            report::progress();
+            if let Some(linux) = linux.as_ref().filter(|_| round < cli.linux_runs) {
+                data.runs.push(of_linux(&shape, linux).with_context(|| format!("Linux, {cpus} CPUs"))?);
+                report::progress();
+            }
+        }
+    }
+    report::keep(&cli.out(guest::task::root()), "smp.json", &data)?;
+    print(&data.runs);
+    Ok(())
+}
+
+fn carapace(shape: &Shape) -> Result<Run> {
+    let mut guest = Measured::carapace(shape)?;
+    plug(&mut guest, 0)?;
+    let before = requests(&mut guest)?;
+    let idle_ms = plug(&mut guest, 1)?;
+    let add_requests = requests(&mut guest)? - before;
+
+    let stress: Stress = guest.json(&format!("stress --seconds {} -J", STRESS.as_secs()))?;
+    guest.run("stress")?;
+    thread::sleep(UNDER_WAY);
+    let busy_ms = plug(&mut guest, 2)?;
+    let under_load: Stress = guest.json("stress stop -J")?;
+
+    let before = requests(&mut guest)?;
+    let remove_ms = guest.unplug(1)?.as_secs_f64() * 1e3;
+    let remove_requests = requests(&mut guest)? - before;
+
+    let resources: Vec<Resource> = guest.json("resources -J")?;
+    let first =
+        resources.iter().find(|resource| resource.device != "boot").context("dimm0 has no resource")?;
+    // Most of the two DIMMs, so that much of the first one is in use.
+    let filled: Alloc = guest.json("alloc 240M --node 1 -J")?;
+    ensure!(filled.pages > 0, "nothing was allocated");
+    let before = requests(&mut guest)?;
+    let offline: Offline = guest.json(&format!("offline {} -J", first.id))?;
+    let migration_requests = requests(&mut guest)? - before;
+    let ours = Ours {
+        operations: stress.operations,
+        bad_pages: stress.bad_pages + under_load.bad_pages,
+        ns_per_operation: stress.ns_per_operation,
+        add_requests,
+        migrated_pages: offline.migrated_pages,
+        migration_requests,
+        remove_ms,
+        remove_requests,
+    };
+    Ok(Run { guest: "Carapace", cpus: shape.cpus, idle_ms, busy_ms, ours: Some(ours) })
+}
+
+fn of_linux(shape: &Shape, linux: &Linux) -> Result<Run> {
+    let mut guest = Measured::linux(shape, linux)?;
+    guest.run("mount -t tmpfs none /tmp 2>/dev/null || { mkdir -p /tmp; mount -t tmpfs none /tmp; }")?;
+    plug(&mut guest, 0)?;
+    let idle_ms = plug(&mut guest, 1)?;
+    for cpu in 0..shape.cpus {
+        guest.run(&format!(
+            "n={cpu}; (taskset {:#x} sh -c 'n={cpu}; {LINUX_LOAD}' &) 2>/dev/null",
+            1u32 << cpu
+        ))?;
+    }
+    thread::sleep(UNDER_WAY);
+    let busy_ms = plug(&mut guest, 2)?;
+    Ok(Run { guest: "Linux", cpus: shape.cpus, idle_ms, busy_ms, ours: None })
+}
+
+/// Plugs a DIMM; the milliseconds from `device_add` to `_OST`.
+fn plug(guest: &mut Measured, number: u32) -> Result<f64> {
+    let plugged = guest.plug(number, DIMM, LIMIT)?;
+    ensure!(plugged.status == 0, "dimm{number} was refused: _OST status {}", plugged.status);
+    Ok(plugged.took.as_secs_f64() * 1e3)
+}
+
+/// Requests that all CPUs have made of the others since boot.
+fn requests(guest: &mut Measured) -> Result<u64> {
+    let cpus: Vec<Cpu> = guest.json("cpus -J")?;
+    Ok(cpus.iter().map(|cpu| cpu.shootdowns_sent).sum())
+}
+
+fn print(runs: &[Run]) {
+    let mut kinds: Vec<(&str, u8)> = Vec::new();
+    for run in runs.iter().map(|run| (run.guest, run.cpus)) {
+        if !kinds.contains(&run) {
+            kinds.push(run);
+        }
+    }
+    println!("\nleast / median / most; 256 MiB DIMMs");
+    let heads = [
+        "guest",
+        "CPUs",
+        "operations a second",
+        "ns each on a CPU",
+        "add idle, ms",
+        "add busy, ms",
+        "requests: add",
+        "remove",
+        "512 frames moved",
+    ];
+    let mut table = vec![heads.map(str::to_owned).to_vec()];
+    for (guest, cpus) in kinds {
+        let mine = || runs.iter().filter(move |run| (run.guest, run.cpus) == (guest, cpus));
+        let of = |pick: fn(&Run) -> f64, digits| Spread::of(mine().map(pick)).show(digits);
+        let ours = |pick: fn(&Ours) -> f64, digits| {
+            Spread::of(mine().filter_map(|run| run.ours.as_ref()).map(pick)).show(digits)
+        };
+        table.push(vec![
+            guest.to_owned(),
+            cpus.to_string(),
+            ours(|ours| ours.operations as f64 / STRESS.as_secs_f64(), 0),
+            ours(|ours| ours.ns_per_operation as f64, 0),
+            of(|run| run.idle_ms, 1),
+            of(|run| run.busy_ms, 1),
+            ours(|ours| ours.add_requests as f64, 0),
+            ours(|ours| ours.remove_requests as f64, 0),
+            ours(|ours| ours.migration_requests as f64 * BATCH / ours.migrated_pages.max(1) as f64, 2),
+        ]);
+    }
+    report::table(&table);
+    let bad: u64 = runs.iter().filter_map(|run| run.ours.as_ref()).map(|ours| ours.bad_pages).sum();
+    println!("pages with wrong contents: {bad}");
+}
