@@ -15,8 +15,8 @@ use crate::rmap::RmapEntry;
 use crate::zonelist::{Amount, Constraints};
 
 impl<M: Machine> Memory<M> {
-    /// Allocates a block of exactly `order`. Without `node`: for pinned allocations boot memory first, else the node
-    /// with most free frames. `None` when no region has one. Linux: `alloc_pages_node`.
+    /// Allocates a block of exactly `order`. Without `node`: for pinned allocations boot memory first; then the
+    /// node of this CPU ([`Memory::set_cpu_node`]), then that with most free frames. `None` when no region has one. Linux: `alloc_pages_node`.
     #[inline]
     pub fn allocate_block(&self, order: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
         if (node, mobility) == (None, Mobility::Movable)
@@ -45,7 +45,8 @@ impl<M: Machine> Memory<M> {
         if order > Order::MAX {
             return None;
         }
-        self.choose(node, mobility, Amount::Order(order), |slot| {
+        let constraints = Constraints { node, near: self.own_node(), mobility, amount: Amount::Order(order) };
+        self.choose(&constraints, |slot| {
             self.locked_in_use(slot, |_, buddy| {
                 let head = buddy.allocate(order, mobility.state(), rmap.encode())?;
                 self.check_taken(Block { head, order })
@@ -53,7 +54,7 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// Allocates the largest block up to order `most` from the region that [`Memory::allocate_block`] would choose: a
+    /// Allocates the largest block up to order `most` from the first region that has one, nodes by free frames: a
     /// smaller block there is preferred to one of another node (or, if pinned, of hot-added memory).
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
         let most = most.min(Order::MAX);
@@ -63,7 +64,8 @@ impl<M: Machine> Memory<M> {
         {
             return Some(Block { head, order: most });
         }
-        self.choose(node, mobility, Amount::UpTo(most), |slot| {
+        let constraints = Constraints { node, near: None, mobility, amount: Amount::UpTo(most) };
+        self.choose(&constraints, |slot| {
             self.locked_in_use(slot, |_, buddy| {
                 let (head, order) = buddy.allocate_up_to(most, mobility.state(), 0)?;
                 self.check_taken(Block { head, order })
@@ -78,7 +80,8 @@ impl<M: Machine> Memory<M> {
         if pages == 0 || pages > Order::MAX.pages() {
             return None;
         }
-        self.choose(node, mobility, Amount::Pages(pages), |slot| {
+        let constraints = Constraints { node, near: None, mobility, amount: Amount::Pages(pages) };
+        self.choose(&constraints, |slot| {
             self.locked_in_use(slot, |_, buddy| {
                 let run = PfnRange::of(buddy.find_run(pages)?, pages);
                 buddy.alloc_range(run, mobility.state(), 0)?;
@@ -163,7 +166,8 @@ impl<M: Machine> Memory<M> {
     /// preferred one is going offline: then the caller allocates past the cache.
     fn refill(&self, cache: &Entered<'_>, class: SizeClass) -> bool {
         let amount = Amount::Order(class.order());
-        let constraints = Constraints { node: None, mobility: Mobility::Movable, amount };
+        let constraints =
+            Constraints { node: None, near: self.own_node(), mobility: Mobility::Movable, amount };
         let filled = self.nodes.choose(&self.slots, &constraints, |slot| {
             if !cache.serves(slot)
                 && let Some((served, id)) = cache.region()
@@ -255,13 +259,10 @@ impl<M: Machine> Memory<M> {
     /// Offers regions to `try_slot` until one succeeds; when none does, drains the frame caches and tries once more.
     pub(crate) fn choose<T>(
         &self,
-        node: Option<NodeId>,
-        mobility: Mobility,
-        amount: Amount,
+        constraints: &Constraints,
         mut try_slot: impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
-        let constraints = Constraints { node, mobility, amount };
-        let mut choose = || self.nodes.choose(&self.slots, &constraints, &mut try_slot);
+        let mut choose = || self.nodes.choose(&self.slots, constraints, &mut try_slot);
         let got = match choose() {
             None if self.drain_all() => choose(),
             got => got,

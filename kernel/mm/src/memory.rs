@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use carapace_lock::{Mutex, Rank, RwLock};
 
 use crate::access::Accesses;
-use crate::addr::{Pfn, PfnRange, VirtAddr};
+use crate::addr::{NodeId, Pfn, PfnRange, VirtAddr};
 use crate::address_space::ALLOC;
 use crate::boot_alloc::Occupied;
 use crate::buddy::Buddy;
@@ -29,7 +29,7 @@ use crate::fault_injection::Step;
 use crate::frame_cache::FrameCaches;
 use crate::hotplug_state::Hotplug;
 use crate::info::{BootRange, Policy, ResourceId};
-use crate::machine::{CpuFeatures, Machine};
+use crate::machine::{CpuFeatures, CpuNr, MAX_CPUS, Machine};
 use crate::page_table::PageTables;
 use crate::poison::{Mode, Poison};
 use crate::region::{Index, IndexEntry, MAX_REGIONS, Region, RegionSlot};
@@ -37,6 +37,9 @@ use crate::zonelist::Nodes;
 
 pub use crate::addr::Block;
 pub use crate::hotplug_state::MAX_HOTPLUG_RANGES;
+
+/// No CPU has this node.
+const NO_NODE: u32 = u32::MAX;
 
 /// The memory core.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct Memory<M> {
     pub(crate) nodes: Nodes,
     pub(crate) migrating: Migrating,
     pub(crate) accesses: Accesses,
+    /// The node of each CPU, or [`NO_NODE`].
+    cpu_nodes: [AtomicU32; MAX_CPUS],
     pub(crate) caches: FrameCaches,
     pub(crate) poison: Poison,
     /// Frames of page tables outside of the resources' own metadata.
@@ -88,6 +93,7 @@ impl<M: Machine> Memory<M> {
             nodes: Nodes::new(),
             migrating: Migrating::new(),
             accesses: Accesses::new(),
+            cpu_nodes: [const { AtomicU32::new(NO_NODE) }; MAX_CPUS],
             caches: FrameCaches::new(),
             poison: Poison::new(),
             page_tables: AtomicU64::new(0),
@@ -110,6 +116,17 @@ impl<M: Machine> Memory<M> {
     /// How many more times `step` will fail.
     pub fn injections_left(&self, step: Step) -> u32 {
         self.injections[step as usize].load(Ordering::Relaxed)
+    }
+
+    /// Sets the node of a CPU: its allocations without a node prefer it. Without a call none is preferred.
+    pub fn set_cpu_node(&self, cpu: CpuNr, node: NodeId) {
+        self.cpu_nodes[cpu.index()].store(node.0, Ordering::Relaxed);
+    }
+
+    /// The node of the CPU that runs.
+    pub(crate) fn own_node(&self) -> Option<NodeId> {
+        let node = self.cpu_nodes[self.machine.cpu().index()].load(Ordering::Relaxed);
+        (node != NO_NODE).then_some(NodeId(node))
     }
 
     /// Sets the policy for memory that is added from now on.

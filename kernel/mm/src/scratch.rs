@@ -31,6 +31,11 @@ pub struct ScratchBlock {
 }
 
 impl ScratchBlock {
+    /// Its first frame.
+    pub const fn head(&self) -> Pfn {
+        self.block.head
+    }
+
     /// Its size in frames.
     pub const fn pages(&self) -> u64 {
         self.block.order.pages()

@@ -277,7 +277,7 @@ impl Nodes {
     }
 
     /// Offers candidate slots to `try_slot` until it succeeds, best first; only those of `node` if given. Pinned: boot
-    /// memory, then zone `Kernel`, then `Any`; never `Movable`. Movable: nodes by free frames; within a node zone
+    /// memory, then zone `Kernel`, then `Any`; never `Movable`. Movable: the CPU's node, then nodes by free frames; within a node zone
     /// `Movable` first and boot memory last. Among equals, the slot of the last successful allocation.
     pub fn choose<T>(
         &self,
@@ -286,21 +286,24 @@ impl Nodes {
         mut try_slot: impl FnMut(SlotNr) -> Option<T>,
     ) -> Option<T> {
         match constraints.mobility {
-            Mobility::Movable => self.each_node(constraints.node, |nr| {
+            Mobility::Movable => self.each_node(constraints, |nr| {
                 self.of_node(slots, constraints, nr, &ZonePreference::FOR_MOVABLE, &mut try_slot)
             }),
             Mobility::Pinned => ZonePreference::FOR_PINNED.iter().find_map(|&rank| {
-                self.each_node(constraints.node, |nr| {
-                    self.of_node(slots, constraints, nr, &[rank], &mut try_slot)
-                })
+                self.each_node(constraints, |nr| self.of_node(slots, constraints, nr, &[rank], &mut try_slot))
             }),
         }
     }
 
-    /// Calls `try_node` with each node (or only the given one), most free frames first, until it returns a value.
-    fn each_node<T>(&self, only: Option<NodeId>, mut try_node: impl FnMut(NodeNr) -> Option<T>) -> Option<T> {
+    /// Calls `try_node` with each node (or only the given one) until it returns a value: the CPU's node first, then by free
+    /// frames.
+    fn each_node<T>(
+        &self,
+        constraints: &Constraints,
+        mut try_node: impl FnMut(NodeNr) -> Option<T>,
+    ) -> Option<T> {
         let mut tried: u64 = 0;
-        while let Some(nr) = self.best(only, tried) {
+        while let Some(nr) = self.best(constraints, tried) {
             tried |= 1 << nr.0;
             if let Some(got) = try_node(nr) {
                 return Some(got);
@@ -362,11 +365,13 @@ impl Nodes {
         })
     }
 
-    /// The node with most free frames that is not yet in `tried` (bit n: node n), or the given one.
-    fn best(&self, only: Option<NodeId>, tried: u64) -> Option<NodeNr> {
+    /// The best node that is not yet in `tried` (bit n: node n), or the given one.
+    fn best(&self, constraints: &Constraints, tried: u64) -> Option<NodeNr> {
         self.named()
-            .filter(|&nr| tried & 1 << nr.0 == 0 && only.is_none_or(|id| self.id(nr) == id))
-            .max_by_key(|&nr| (self.free(nr), core::cmp::Reverse(nr.0)))
+            .filter(|&nr| tried & 1 << nr.0 == 0 && constraints.node.is_none_or(|id| self.id(nr) == id))
+            .max_by_key(|&nr| {
+                (constraints.near == Some(self.id(nr)), self.free(nr), core::cmp::Reverse(nr.0))
+            })
     }
 }
 
@@ -381,6 +386,8 @@ impl Default for Nodes {
 pub struct Constraints {
     /// Only this node.
     pub node: Option<NodeId>,
+    /// This node first: the CPU's.
+    pub near: Option<NodeId>,
     /// Movable or pinned.
     pub mobility: Mobility,
     /// The amount.

@@ -35,7 +35,8 @@ impl<M: Machine> Memory<M> {
         self.with_region(entry, |region, buddy| {
             let mut next = None;
             *at = buddy.walk(PfnRange::new(region.layout.usable.start.max(*at), entry.range.end), |found| {
-                if found.tag.state == BlockState::Free {
+                // The rmap of a cached block may never have been written.
+                if matches!(found.tag.state, BlockState::Free | BlockState::Cached) {
                     return Walk::Continue;
                 }
                 let (head, tag) = (found.head, found.tag);
@@ -62,7 +63,13 @@ impl<M: Machine> Memory<M> {
         [(near, congruent), (None, congruent), (near, (1, 0)), (None, (1, 0))].into_iter().find_map(
             |(node, (unit, rest))| {
                 let pages = old.pages();
-                self.choose(node, Mobility::Movable, Amount::Pages(pages), |slot| {
+                let constraints = Constraints {
+                    node,
+                    near: None,
+                    mobility: Mobility::Movable,
+                    amount: Amount::Pages(pages),
+                };
+                self.choose(&constraints, |slot| {
                     self.locked_in_use(slot, |_, buddy| {
                         let run = PfnRange::of(buddy.find_run_at(pages, unit, rest)?, pages);
                         buddy.alloc_range(run, BlockState::Movable, 0)?;
@@ -80,8 +87,12 @@ impl<M: Machine> Memory<M> {
         let (mut fits, mut too_long) = (0, below);
         while fits + 1 < too_long {
             let middle = fits + (too_long - fits) / 2;
-            let constraints =
-                Constraints { node: None, mobility: Mobility::Movable, amount: Amount::Pages(middle) };
+            let constraints = Constraints {
+                node: None,
+                near: None,
+                mobility: Mobility::Movable,
+                amount: Amount::Pages(middle),
+            };
             let run = self.nodes.choose(&self.slots, &constraints, |slot| {
                 self.locked_in_use(slot, |_, buddy| buddy.find_run(middle))
             });

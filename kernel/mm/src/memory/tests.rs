@@ -25,6 +25,7 @@ mod random;
 mod random_ops;
 mod requests;
 mod rollback;
+mod scratch;
 mod stress;
 mod surprise_removal;
 mod threads;

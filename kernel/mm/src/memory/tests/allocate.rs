@@ -6,6 +6,7 @@ use super::*;
 use crate::addr::VirtAddr;
 use crate::error::FreeError;
 use crate::info::{Holder, PageState};
+use crate::machine::CpuNr;
 
 fn resource_of(memory: &Memory<SimMachine>, pfn: Pfn) -> u32 {
     memory.resource_of(pfn).unwrap().0
@@ -35,6 +36,27 @@ fn the_choice_of_a_region() {
     let boot_free: u64 =
         (0..dimm.0).map(|id| memory.resource(crate::info::ResourceId(id)).unwrap().free_pages).sum();
     assert_eq!(boot_free, 0);
+    assert_invariants(&memory);
+}
+
+/// Proves that a block without a node comes from the node of its CPU, through the frame cache and past it, although another
+/// node has more free frames; from the others when that one has none; and that a named node is strict all the same. Fails
+/// when the node with most free frames is chosen.
+#[test]
+fn a_cpu_prefers_its_node() {
+    let memory = booted(Support::No);
+    let near = plug(&memory, 0x100000, 64 * MIB, 7).ids[0];
+    plug(&memory, 0x200000, GIB, 8);
+    memory.set_cpu_node(CpuNr::FIRST, NodeId(7));
+    for order in [0, 3, 9].map(Order) {
+        let block = memory.allocate_block(order, None, Mobility::Movable).unwrap();
+        assert_eq!(resource_of(&memory, block.head), near.0, "{order:?}");
+        let block = memory.allocate_block(order, Some(NodeId(8)), Mobility::Movable).unwrap();
+        assert_ne!(resource_of(&memory, block.head), near.0, "{order:?}");
+    }
+    while memory.allocate_block(Order(0), Some(NodeId(7)), Mobility::Movable).is_some() {}
+    let block = memory.allocate_block(Order(0), None, Mobility::Movable).unwrap();
+    assert_ne!(resource_of(&memory, block.head), near.0);
     assert_invariants(&memory);
 }
 
