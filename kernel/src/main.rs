@@ -189,6 +189,9 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
     if let Some(madt) = &madt {
         cpus::idle::set_background(stress::turn);
         cpus::start(madt, srat.as_ref(), trampoline);
+        if srat.is_some() {
+            cpus::all().for_each(|cpu| memory::core().set_cpu_node(cpu.number, cpu.node));
+        }
     }
     if let Err(error) = acpi::listen() {
         error!("no events from ACPI: {error}");

@@ -23,10 +23,10 @@ fn memory_comes_and_goes(plan: &Plan, count: usize) {
     let all = cpus(&mut guest);
     assert_eq!(all.len(), count);
     for (number, cpu) in all.iter().enumerate() {
-        assert_eq!((cpu.cpu, cpu.apic_id, cpu.state.as_str()), (number as u32, number as u32, "running"));
+        assert_eq!((cpu.cpu, cpu.apic_id, cpu.state.as_str()), (number as u32, number as u32, "online"));
     }
     let log = guest.log();
-    assert_eq!(log.contains(&format!("{count} CPUs run, 0 silent, 0 parked")), count > 1, "{log}");
+    assert_eq!(log.contains(&format!("{count} CPUs run, 0 failed, 0 parked")), count > 1, "{log}");
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
     let before = cpus(&mut guest);
     guest.plug_online(Dimm { number: 0, size: "256M", node: 1 });
@@ -97,9 +97,9 @@ fn a_silent_cpu_is_named() {
     let mut guest = tables.plan(plan).boot();
     let log = guest.log();
     assert!(log.contains("processor 7 (CPU 2) does not come"), "{log}");
-    assert!(log.contains("2 CPUs run, 1 silent, 0 parked"), "{log}");
+    assert!(log.contains("2 CPUs run, 1 failed, 0 parked"), "{log}");
     let states: Vec<_> = cpus(&mut guest).iter().map(|cpu| cpu.state.to_string()).collect();
-    assert_eq!(states, ["running", "running", "silent"]);
+    assert_eq!(states, ["online", "online", "failed"]);
     guest.alloc("100M");
     guest.sh("free all"); // asks the CPUs that run
     guest.assert_sound();

@@ -119,12 +119,12 @@ fn during_long_commands() {
 #[test]
 fn heap_exhausted() {
     let (mut guest, pages) = filled("100M");
-    guest.sh("exhaust heap");
+    guest.sh("stress heap");
     guest.take_away(0);
     guest.plug_online(Dimm { number: 0, size: "256M", node: 0 });
     guest.take_away(0);
     assert_eq!(guest.verify().pages, pages);
-    guest.sh("exhaust off");
+    guest.sh("stress off");
     guest.assert_sound();
     assert_eq!(guest.power_off(), 0);
 }

@@ -110,7 +110,7 @@ fn every_command_is_documented() {
             guest.sh("poison off");
         }
     }
-    for line in ["free all", "exhaust off", "fail vmemmap 0", "policy online", "online 1"] {
+    for line in ["free all", "stress off", "fail vmemmap 0", "policy online", "online 1"] {
         guest.sh(line);
     }
     guest.assert_sound();

@@ -101,8 +101,8 @@ fn one_line_of_json() {
         "check",
         "policy",
         "policy online",
-        "exhaust heap",
-        "exhaust off",
+        "stress heap",
+        "stress off",
         "fail",
         "fail check 0",
         "acpi",
@@ -174,7 +174,7 @@ fn answers_are_the_schema() {
     is_schema::<Poison>(guest, "poison off");
     is_schema::<Vec<Fail>>(guest, "fail");
     is_schema::<Fail>(guest, "fail check 0");
-    is_schema::<Exhaust>(guest, "exhaust off");
+    is_schema::<StressHeap>(guest, "stress off");
     is_schema::<Acpi>(guest, "acpi");
     is_schema::<Refusal>(guest, "page x");
     is_schema::<Vec<History<String>>>(guest, "history 3");

@@ -96,7 +96,7 @@ fn last_slot_of_a_full_machine() {
         plug(&mut guest, number, M128);
     }
     guest.alloc("--all --no-fill");
-    guest.sh("exhaust heap");
+    guest.sh("stress heap");
     let full = guest.meminfo();
     assert!(full.free_pages < 64, "alloc --all left {} frames", full.free_pages);
     let dimm = plug(&mut guest, 31, G128);
@@ -106,7 +106,7 @@ fn last_slot_of_a_full_machine() {
     let left = full.free_pages + dimm.usable_pages - got.pages;
     assert!((left - 8..=left).contains(&guest.meminfo().free_pages), "{left} should be left");
     assert!(guest.verify().ok);
-    guest.sh("exhaust off");
+    guest.sh("stress off");
     guest.sh("free all");
     guest.assert_sound();
     assert_eq!(guest.power_off(), 0);

@@ -1,4 +1,4 @@
-//! `policy` and `exhaust`: what becomes of new memory, and a heap that has nothing left.
+//! `policy` and `stress heap`: what becomes of new memory, and a heap that has nothing left.
 
 use tests::guest::Dimm;
 use tests::schema::{Alloc, Meminfo, Refusal, Word};
@@ -57,7 +57,7 @@ fn policies() {
 fn full_heap() {
     let mut guest = Plan::new(Machine::Pc).boot();
     let before = guest.meminfo();
-    guest.sh("exhaust heap");
+    guest.sh("stress heap");
     let full = guest.meminfo();
     assert_eq!(full.heap_bytes, before.heap_bytes, "the heap does not grow");
     assert!(full.heap_used > before.heap_used + full.heap_bytes / 2, "{before:?} {full:?}");
@@ -72,7 +72,7 @@ fn full_heap() {
     }
     guest.sh("free all");
     guest.assert_sound();
-    guest.sh("exhaust off");
+    guest.sh("stress off");
     let after = guest.meminfo();
     assert!(after.heap_used < before.heap_used + (64 << 10), "{before:?} {after:?}");
     guest.assert_sound();

@@ -78,9 +78,12 @@ fn the_command() {
     refused(&mut guest, "stress --size 11 -J", "an order from 0 to 10");
     let started: Stress = guest.json("stress --cpus 1 --size 3 -J");
     assert_eq!((started.cpus, started.running), (1, true));
-    refused(&mut guest, "stress -J", "running already, on 1 CPU");
-    let now: Stress = guest.json("stress status -J");
-    assert!(now.running);
+    refused(&mut guest, "stress --cpus 2 -J", "running already, on 1 CPU");
+    for line in ["stress -J", "stress status -J"] {
+        let now: Stress = guest.json(line);
+        assert!(now.running && now.cpus == 1, "{now:?}");
+    }
+    refused(&mut guest, "stress heap --cpus 2 -J", "--cpus belongs to stress without 'heap'");
     stop(&mut guest, 1);
     let done: Stress = guest.json("stress --seconds 1 -J");
     assert_eq!((done.cpus, done.bad_pages, done.running), (2, 0, false), "{done:?}");

@@ -52,7 +52,7 @@ pub enum Rank {
     Region,
     /// Memory core: the list of poisoned ranges.
     Poison,
-    /// The blocks with which `exhaust heap` fills the heap.
+    /// The blocks with which `stress heap` fills the heap.
     Ballast,
     /// A place where the CPUs of `stress` exchange blocks. One place at a time.
     Stress,

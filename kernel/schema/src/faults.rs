@@ -1,4 +1,4 @@
-//! Faults, looked for and provoked: `check`, `poison`, `fail`, `stress`, `exhaust`, `misuse`.
+//! Faults, looked for and provoked: `check`, `poison`, `fail`, `stress`, `misuse`.
 
 use crate::{Text, Word, is_streamed};
 use serde::{Deserialize, Serialize};
@@ -45,10 +45,10 @@ pub struct Misuse {
     pub pfn: u64,
 }
 
-/// The answer of `exhaust`.
+/// The answer of `stress heap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exhaust {
-    /// Bytes of the heap that `exhaust` holds.
+pub struct StressHeap {
+    /// Bytes of the heap that `stress heap` holds.
     pub held_bytes: u64,
     /// Bytes that are left to all; the reserve is not among them.
     pub left_bytes: u64,
@@ -88,8 +88,8 @@ mod tests {
         let step = Text::of(&"unmap-direct-map");
         let fail = Fail { of: Word::of(&"remove"), step, times: 2 };
         assert_eq!(line(fail), r#"{"of":"remove","step":"unmap-direct-map","times":2}"#);
-        let exhaust = Exhaust { held_bytes: 5, left_bytes: 4, reserve_bytes: 3 };
-        assert_eq!(line(exhaust), r#"{"held_bytes":5,"left_bytes":4,"reserve_bytes":3}"#);
+        let stress = StressHeap { held_bytes: 5, left_bytes: 4, reserve_bytes: 3 };
+        assert_eq!(line(stress), r#"{"held_bytes":5,"left_bytes":4,"reserve_bytes":3}"#);
         assert_eq!(line(crate::Policy { policy: Word::of(&"movable") }), r#"{"policy":"movable"}"#);
         let offline = crate::Offline { pages: 7, migrated_pages: 3 };
         assert_eq!(line(offline), r#"{"pages":7,"migrated_pages":3}"#);

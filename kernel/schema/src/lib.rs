@@ -38,7 +38,7 @@ pub use allocation::{Alloc, Free, Offline, Online, Policy, Verify};
 pub use event::{Event, Printed, Refusal};
 #[cfg(feature = "alloc")]
 pub use faults::Check;
-pub use faults::{CheckOf, Exhaust, Fail, Finding, Misuse, Poison, Stress};
+pub use faults::{CheckOf, Fail, Finding, Misuse, Poison, Stress, StressHeap};
 pub use frames::{Extent, Joined, KINDS, Kind, Page};
 #[cfg(feature = "alloc")]
 pub use machine::{Acpi, Dmesg};

@@ -76,7 +76,7 @@ commands! {
     "frames and page tables": [page, ptwalk, ptdump]
     "allocation": [alloc, free, verify]
     "online and offline": [offline, online, chmem, policy]
-    "debugging": [check, poison, stress, lkdtm::fail, lkdtm::exhaust, lkdtm::misuse, lkdtm::panic]
+    "debugging": [check, poison, stress, lkdtm::fail, lkdtm::misuse, lkdtm::panic]
     "the machine": [cpus, acpi, stat, dmesg, uptime, reboot, poweroff]
     "the shell": [help, history, clear]
 }

@@ -45,22 +45,22 @@ pub enum State {
     /// It is being started.
     Starting,
     /// It runs.
-    Running,
+    Online,
     /// It was started and did not come.
-    Silent,
+    Failed,
 }
 
 impl State {
-    const ALL: [State; 4] = [State::Parked, State::Starting, State::Running, State::Silent];
+    const ALL: [State; 4] = [State::Parked, State::Starting, State::Online, State::Failed];
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             State::Parked => "parked",
-            State::Starting => "starting",
-            State::Running => "running",
-            State::Silent => "silent",
+            State::Starting => "parked",
+            State::Online => "online",
+            State::Failed => "failed",
         })
     }
 }

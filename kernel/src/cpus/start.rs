@@ -37,7 +37,7 @@ const PATIENCE_FOR_ALL: Duration = Duration::from_secs(4);
 pub fn start(madt: &Madt, srat: Option<&Srat<'_>>, trampoline: Option<Trampoline>) {
     mailbox::listen();
     let mine = local_apic::id();
-    note(CpuNr::FIRST, mine, srat, State::Running);
+    note(CpuNr::FIRST, mine, srat, State::Online);
     let others = madt.processors.iter().copied().filter(|&id| id != mine);
     let mut unnumbered = madt.processors_left_out;
     for id in others {
@@ -61,7 +61,7 @@ pub fn start(madt: &Madt, srat: Option<&Srat<'_>>, trampoline: Option<Trampoline
         return warn!("the other processors stay parked: no memory below 640 KiB for their first steps");
     };
     let with_stack = stacks::cpus().count();
-    let (mut silent, mut parked) = (0, 0);
+    let (mut failed, mut parked) = (0, 0);
     let startable = all.filter(|&cpu| {
         let id = id_of(cpu);
         let reached = local_apic::reaches(id);
@@ -83,14 +83,14 @@ pub fn start(madt: &Madt, srat: Option<&Srat<'_>>, trampoline: Option<Trampoline
     for cpu in cpus.iter().filter_map(CpuNr::new) {
         let patience = if time::uptime() < end { PATIENCE } else { SECOND_START };
         if start_one(&trampoline, cpu, patience) == Came::No {
-            silent += 1;
-            record(cpu).set_state(State::Silent);
+            failed += 1;
+            record(cpu).set_state(State::Failed);
             warn!("processor {} (CPU {}) does not come; the others do without", id_of(cpu), cpu.index());
         }
     }
     let count = running().len();
     let names = if count == 1 { "CPU runs" } else { "CPUs run" };
-    info!("{count} {names}, {silent} silent, {parked} parked");
+    info!("{count} {names}, {failed} failed, {parked} parked");
 }
 
 fn id_of(cpu: CpuNr) -> ApicId {
@@ -112,7 +112,7 @@ enum Came {
 
 fn start_one(trampoline: &Trampoline, cpu: CpuNr, patience: Duration) -> Came {
     let id = id_of(cpu);
-    let came = || record(cpu).state() == State::Running;
+    let came = || record(cpu).state() == State::Online;
     trampoline.expect(id, cpu, stacks::main(cpu).end);
     let started = time::uptime();
     for until in [SECOND_START.min(patience), patience] {
@@ -150,7 +150,7 @@ pub(super) extern "C" fn main(number: u64) -> ! {
     // after the next line.
     RUNNING.fetch_or(CpuSet::of(cpu.index()).bits(), Ordering::SeqCst);
     arch::cpu::flush_all();
-    record(percpu::number()).set_state(State::Running);
+    record(percpu::number()).set_state(State::Online);
     mailbox::ring_first();
     idle::run()
 }

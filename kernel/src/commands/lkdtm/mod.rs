@@ -1,11 +1,10 @@
-//! Provoked faults, like Linux's `lkdtm`: `fail` (a step of an add or a removal), `exhaust` (a full heap), `misuse`
-//! (invalid frees and writes), `panic` (CPU faults, panics under a lock).
+//! Provoked faults, like Linux's `lkdtm`: `fail` (a step of an add or a removal), `misuse` (invalid frees and writes),
+//! `panic` (CPU faults, panics under a lock).
 //!
-//! Each tests that the kernel detects and reports the fault without side effects. Neighbours: `misuse` and
-//! `exhaust` provoke memory errors, `cpu_faults` CPU faults; `poison` detects writes to freed memory.
+//! Each tests that the kernel detects and reports the fault without side effects. Neighbours: `stress heap` leaves no
+//! heap; `poison` detects writes to freed memory.
 
 mod cpu_faults;
-pub mod exhaust;
 pub mod fail;
 pub mod misuse;
 pub mod panic;

@@ -1,4 +1,4 @@
-//! `exhaust heap`: holds the kernel's heap full, to show that a DIMM is answered and every command works with nothing but
+//! `stress heap`: holds the kernel's heap full, to show that a DIMM is answered and every command works with nothing but
 //! the reserve left.
 //!
 //! ```text
@@ -7,50 +7,41 @@
 //!
 //! Each block holds the list's next link and is otherwise unused, so that holding memory needs no other memory.
 
-use super::console::Out;
-use super::{Failure, Outcome};
+use super::super::console::Out;
+use super::Outcome;
 use crate::memory::heap;
 use crate::sync::{Mutex, Rank};
 use ::core::fmt::Write;
 use ::core::mem::{size_of, take};
 use alloc::vec::Vec;
-use carapace_cli::args::Invocation;
-use carapace_cli::command::{Command, JSON, Operands};
 use carapace_cli::format_size::Size;
 use carapace_cli::output::{self, Format};
-use carapace_schema::Exhaust;
+use carapace_schema::StressHeap;
 
-/// `exhaust`.
-pub static COMMAND: Command = Command {
-    name: "exhaust",
-    summary: "fills the kernel heap up to its reserve; off frees it again",
-    operands: Operands::one("heap|off"),
-    operand_help: &[("heap", "Allocates all but the reserve."), ("off", "Frees it again.")],
-    words: |word| ["heap", "off"].into_iter().for_each(word),
-    flags: &[JSON],
-    example: "exhaust off",
-    ..Command::NEW
-};
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// Allocate all but the reserve.
+    On,
+    /// Free it again.
+    Off,
+}
 
 /// Runs the command.
-pub async fn run(invocation: &Invocation<'_>) -> Outcome {
-    let (held, freed) = match invocation.operand(0) {
-        Some("heap") => (fill(), 0),
-        Some("off") => (0, drop_all()),
-        other => {
-            let other = other.unwrap_or_default();
-            return Err(Failure::of(format_args!("'{other}' is neither heap nor off")));
-        }
+pub(super) fn run(format: Format, what: Fill) -> Outcome {
+    let (held, freed) = match what {
+        Fill::On => (fill(), 0),
+        Fill::Off => (0, drop_all()),
     };
     let heap::HeapStats { left, reserve_bytes, .. } = heap::stats();
-    match invocation.format() {
+    match format {
         Format::Json => {
-            output::object(&mut Out, &Exhaust { held_bytes: held, left_bytes: left, reserve_bytes })?;
+            output::object(&mut Out, &StressHeap { held_bytes: held, left_bytes: left, reserve_bytes })?;
         }
         Format::Table => {
             match held {
                 0 => write!(Out, "{} freed", Size(freed))?,
-                held => write!(Out, "{} held until 'exhaust off'", Size(held))?,
+                held => write!(Out, "{} held until 'stress off'", Size(held))?,
             }
             writeln!(Out, "; {} left, and a reserve of {} for hotplug", Size(left), Size(reserve_bytes))?;
         }

@@ -1,4 +1,6 @@
-//! `stress`: all CPUs allocate, fill, verify and free memory at random.
+//! `stress`: all CPUs allocate, fill, verify and free memory at random; or the kernel's heap is full (`heap`).
+
+mod heap;
 
 use super::console::Out;
 use super::{Failure, Outcome, input};
@@ -23,12 +25,14 @@ const SIZE: Flag = Flag::new("--size", "blocks of this order; else of mixed orde
 pub static COMMAND: Command = Command {
     name: "stress",
     summary: "all CPUs allocate, fill, verify and free memory, until stopped",
-    operands: Operands::optional("[stop|status]"),
+    operands: Operands::optional("[stop|status|heap|off]"),
     operand_help: &[
         ("stop", "Stops it and shows what was done."),
-        ("status", "Shows what has been done so far. Without an operand: starts it."),
+        ("status", "Shows what has been done so far. Without an operand: starts it, or shows this."),
+        ("heap", "Fills the kernel heap up to its reserve instead."),
+        ("off", "Frees the heap again."),
     ],
-    words: |word| ["stop", "status"].into_iter().for_each(word),
+    words: |word| ["stop", "status", "heap", "off"].into_iter().for_each(word),
     flags: &[CPUS, SECONDS, SIZE, JSON],
     example: "stress --seconds 10",
     ..Command::NEW
@@ -42,9 +46,14 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let flags = [CPUS, SECONDS, SIZE];
     match invocation.operand(0) {
         None => start(invocation).await,
-        Some(word @ ("stop" | "status")) => {
+        Some(word @ ("stop" | "status" | "heap" | "off")) => {
             if let Some(flag) = flags.iter().find(|flag| invocation.has(flag)) {
-                return Err(Failure::of(format_args!("{} is for starting stress", flag.long)));
+                return Err(Failure::of(format_args!("{} belongs to stress without '{word}'", flag.long)));
+            }
+            match word {
+                "heap" => return heap::run(invocation.format(), heap::Fill::On),
+                "off" => return heap::run(invocation.format(), heap::Fill::Off),
+                _ => {}
             }
             if !stress::is_running() {
                 return Err(Failure::of("stress is not running ('stress' starts it)"));
@@ -52,7 +61,7 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
             let done = if word == "stop" { stress::stop().await } else { stress::done() };
             show(invocation.format(), &done)
         }
-        Some(other) => Err(Failure::of(format_args!("'{other}' is neither stop nor status"))),
+        Some(other) => Err(Failure::of(format_args!("'{other}' is none of stop, status, heap and off"))),
     }
 }
 
@@ -79,10 +88,14 @@ async fn start(invocation: &Invocation<'_>) -> Outcome {
     };
     let seconds = number(&SECONDS, "a number of seconds")?;
     if stress::is_running() {
-        let cpus = stress::done().cpus;
-        return Err(Failure::of(format_args!(
-            "stress is running already, on {cpus} CPUs ('stress stop' ends it)"
-        )));
+        let done = stress::done();
+        return match [CPUS, SECONDS, SIZE].iter().any(|flag| invocation.has(flag)) {
+            false => show(invocation.format(), &done),
+            true => Err(Failure::of(format_args!(
+                "stress is running already, on {} ('stress stop' ends it)",
+                Cpus(done.cpus)
+            ))),
+        };
     }
     stress::start(cpus, sizes);
     let Some(seconds) = seconds else {
