@@ -24,6 +24,7 @@ mod uevents;
 mod virtio_mem;
 
 use ::log::{error, info, warn};
+use acpi::namespace;
 use acpi::register::Access;
 use acpi::tables::StaticTables;
 use arch::interrupts::park;
@@ -144,7 +145,7 @@ fn interrupt_controllers(madt: &Madt) -> Result<(), NotMapped> {
 type Tables = Option<(StaticTables, Option<Madt>)>;
 
 /// Starts the memory core in two steps. The firmware's static tables are read in between: they need the region for
-/// devices, and the second step needs SRAT, and from the MADT the number of CPUs.
+/// devices, and the second step needs SRAT, from the MADT the number of CPUs, and the size of the AML.
 fn memory_and_tables(info: &BootInfo) -> Result<(Tables, Option<Trampoline>), StartError> {
     let early = memory::boot::take_over(info)?;
     memory::boot::unmap_lower_half();
@@ -154,7 +155,8 @@ fn memory_and_tables(info: &BootInfo) -> Result<(Tables, Option<Trampoline>), St
     let madt = madt.and_then(|madt| madt.inspect_err(|error| error!("interrupt controllers: {error}")).ok());
     let cpus = madt.as_ref().map_or(1, |madt| madt.processors.len());
     let srat = tables.as_ref().and_then(StaticTables::srat);
-    let trampoline = memory::boot::finish(early, srat.as_ref(), cpus)?;
+    let aml = tables.as_ref().map_or(0, |tables| namespace::bytes_for(tables.aml_bytes()));
+    let trampoline = memory::boot::finish(early, srat.as_ref(), cpus, aml)?;
     Ok((tables.map(|tables| (tables, madt)), trampoline))
 }
 

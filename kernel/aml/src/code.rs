@@ -68,6 +68,11 @@ impl CodePath {
         segments.iter().take(usize::from(self.count)).map(|&segment| NameSeg::new(segment))
     }
 
+    /// The name string that starts at this position, which was read before.
+    pub(crate) fn read(tables: &Tables, table: u16, at: u32) -> Result<Self, Error> {
+        Cursor { table, at, end: u32::MAX }.name_string(tables)
+    }
+
     /// The single segment at this position.
     pub(crate) const fn single(table: u16, at: u32) -> Self {
         Self { start: Start::Up(0), table, at, count: 1 }

@@ -3,6 +3,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Val};
 use crate::run::{IntegerWidth, Run};
@@ -76,7 +77,7 @@ impl Run<'_> {
                 };
                 let length = source.len().saturating_add(nul);
                 self.core.heap.check(length)?;
-                let mut bytes = source.clone();
+                let mut bytes = source.to_vec();
                 bytes.resize(length, 0);
                 self.step_bytes(length)?;
                 Ok(bytes)
@@ -88,7 +89,7 @@ impl Run<'_> {
 
     pub(crate) fn as_buffer(&mut self, value: Val) -> Result<Val, Error> {
         let bytes = self.buffer_bytes(value)?;
-        self.core.heap.add(Data::Buffer(bytes))
+        self.core.heap.add(Data::Buffer(bytes.into()))
     }
 
     /// The bytes of a value implicitly converted to a string.
@@ -98,7 +99,7 @@ impl Run<'_> {
 
     pub(crate) fn as_text(&mut self, value: Val, style: Style) -> Result<Val, Error> {
         let text = self.text(value, style)?;
-        self.core.heap.add(Data::String(text))
+        self.core.heap.add(Data::String(text.into()))
     }
 
     pub(crate) fn text(&mut self, value: Val, style: Style) -> Result<Vec<u8>, Error> {
@@ -117,7 +118,7 @@ impl Run<'_> {
                 let bytes = match self.core.heap.get(id)? {
                     Data::String(text) => {
                         self.core.heap.check(text.len())?;
-                        return Ok(text.clone());
+                        return Ok(text.to_vec());
                     }
                     Data::Buffer(bytes) => bytes,
                     _ => return Err(self.wrong_type(DATA, value)),
@@ -205,7 +206,6 @@ impl Run<'_> {
                 self.step_bytes(length)?;
                 self.core.heap.add(object)
             }
-            Data::Name { .. } => Ok(value),
         }
     }
 
@@ -216,18 +216,18 @@ impl Run<'_> {
             Value::Integer(value) => Ok(self.int(*value)),
             Value::String(text) => {
                 self.core.heap.check(text.len())?;
-                self.core.heap.add(Data::String(text.as_bytes().to_vec()))
+                self.core.heap.add(Data::String(text.as_bytes().into()))
             }
             Value::Buffer(bytes) => {
                 self.core.heap.check(bytes.len())?;
-                self.core.heap.add(Data::Buffer(bytes.clone()))
+                self.core.heap.add(Data::Buffer(bytes.as_slice().into()))
             }
             Value::Package(elements) => {
                 self.core.heap.check(elements.len().saturating_mul(size_of::<Val>()))?;
                 let elements = self.deeper(|run| {
                     elements.iter().map(|element| run.import(element)).collect::<Result<Vec<_>, _>>()
                 })?;
-                self.core.heap.add(Data::Package(elements))
+                self.core.heap.add(Data::Package(elements.into()))
             }
             Value::Reference(path) => {
                 let node = self.core.node(path)?;
@@ -251,7 +251,6 @@ impl Run<'_> {
                 let bytes = match self.core.heap.get(id)? {
                     Data::String(bytes) | Data::Buffer(bytes) => bytes.len(),
                     Data::Package(elements) => elements.len().saturating_mul(size_of::<Value>()),
-                    Data::Name { .. } => 0,
                 };
                 self.core.heap.check(bytes)?;
                 self.step_bytes(bytes)?;
@@ -259,21 +258,24 @@ impl Run<'_> {
                     Data::String(text) => {
                         Ok(Value::String(text.iter().map(|&byte| char::from(byte)).collect()))
                     }
-                    Data::Buffer(bytes) => Ok(Value::Buffer(bytes.clone())),
+                    Data::Buffer(bytes) => Ok(Value::Buffer(bytes.to_vec())),
                     Data::Package(elements) => {
-                        let elements = elements.clone();
+                        let elements = elements.to_vec();
                         self.deeper(|run| {
                             let exported = elements.into_iter().map(|element| run.export(element));
                             exported.collect::<Result<Vec<_>, _>>().map(Value::Package)
                         })
                     }
-                    &Data::Name { scope, path } => match self.find_from(scope, path)? {
-                        Some(node) => {
-                            let value = self.value_of(node)?;
-                            self.deeper(|run| run.export(value))
-                        }
-                        None => Ok(Value::Reference(path.text(&self.core.tables))),
-                    },
+                }
+            }
+            Val::Name { table, at, scope } => {
+                let path = CodePath::read(&self.core.tables, table, at)?;
+                match self.find_from(scope, path)? {
+                    Some(node) => {
+                        let value = self.value_of(node)?;
+                        self.deeper(|run| run.export(value))
+                    }
+                    None => Ok(Value::Reference(path.text(&self.core.tables))),
                 }
             }
         }

@@ -1,4 +1,6 @@
 //! Declarations (20.2.5.1, 20.2.5.2): the terms that create named objects, and name lookup from running code.
+use alloc::boxed::Box;
+
 use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
 use crate::model::{
@@ -181,7 +183,8 @@ impl Run<'_> {
             }
             Err(error) => return Err(error),
         };
-        self.declare(path, Object::Region(region)).map(drop)
+        self.core.heap.check(size_of::<Region>())?;
+        self.declare(path, Object::Region(Box::new(region))).map(drop)
     }
 
     pub(crate) fn region_bounds(&mut self) -> Result<(u64, u64), Error> {

@@ -1,4 +1,5 @@
 //! Expressions (20.2.5.4): terms with a value.
+use crate::code::Cursor;
 use crate::convert::Style;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Handle, Object, Ref, Val};
@@ -12,6 +13,43 @@ const TRUE: u64 = u64::MAX;
 
 /// The value of `Revision`: in ACPICA its own version, here the ACPI revision.
 const REVISION: u64 = 0x0000_0006;
+
+/// The interfaces that `_OSI` affirms: those of Windows up to 11, as ACPICA and Linux do, because firmware chooses its
+/// code by them and is tested with Windows only; a later or invented name is denied, as there. Older Windows than 2000 had
+/// names without `_OSI`, and Linux' own names are denied as Linux denies its name.
+///
+/// Features: extended address space descriptors are decoded (`resources`). Containers (ACPI0004) and processors declared
+/// as devices are walked like any device, so "Module Device" and "Processor Device" are affirmed as in Linux; firmware
+/// that is denied them may leave out what is in them. "3.0 Thermal Model" and "3.0 _SCP Extensions" are denied:
+/// nothing here controls temperatures.
+const INTERFACES: [&str; 26] = [
+    "Windows 2000",
+    "Windows 2001",
+    "Windows 2001 SP1",
+    "Windows 2001.1",
+    "Windows 2001 SP2",
+    "Windows 2001.1 SP1",
+    "Windows 2006",
+    "Windows 2006.1",
+    "Windows 2006 SP1",
+    "Windows 2006 SP2",
+    "Windows 2009",
+    "Windows 2012",
+    "Windows 2013",
+    "Windows 2015",
+    "Windows 2016",
+    "Windows 2017",
+    "Windows 2017.2",
+    "Windows 2018",
+    "Windows 2018.2",
+    "Windows 2019",
+    "Windows 2020",
+    "Windows 2021",
+    "Windows 2022",
+    "Extended Address Space Descriptor",
+    "Module Device",
+    "Processor Device",
+];
 
 impl Run<'_> {
     /// The value of the next term.
@@ -67,7 +105,7 @@ impl Run<'_> {
                 let length = cursor.string(tables)?.len();
                 self.core.heap.check(length)?;
                 self.step_bytes(length)?;
-                let text = { start }.string(&self.core.tables)?.to_vec();
+                let text = { start }.string(&self.core.tables)?.into();
                 self.core.heap.add(Data::String(text))
             }
             op::BUFFER => self.buffer(),
@@ -175,13 +213,13 @@ impl Run<'_> {
         }
     }
 
-    /// `_OSI`: true for the interfaces of Windows, as firmware expects of every OS, and for supported features.
+    /// `_OSI`: true for the names in [`INTERFACES`].
     pub(crate) fn osi(&mut self, name: Val) -> Result<Val, Error> {
         let Val::Data(id) = name else { return Err(self.wrong_type("a string", name)) };
         let Data::String(text) = self.core.heap.get(id)? else {
             return Err(self.wrong_type("a string", name));
         };
-        let known = text.starts_with(b"Windows 20") || text == b"Extended Address Space Descriptor";
+        let known = INTERFACES.iter().any(|interface| interface.as_bytes() == &**text);
         Ok(self.masked_truth(known))
     }
 
@@ -200,7 +238,7 @@ impl Run<'_> {
         buffer.extend_from_slice(initial.bytes(&self.core.tables, given)?);
         buffer.resize(size, 0);
         self.step_bytes(size)?;
-        self.core.heap.add(Data::Buffer(buffer))
+        self.core.heap.add(Data::Buffer(buffer.into()))
     }
 
     #[inline(never)]
@@ -228,9 +266,9 @@ impl Run<'_> {
                 break;
             }
             let element = if cursor.is_at_name(tables) {
-                let path = cursor.name_string(tables)?;
-                let scope = self.frame()?.scope;
-                self.core.heap.add(Data::Name { scope, path })?
+                let Cursor { table, at, .. } = *cursor;
+                cursor.name_string(tables)?;
+                Val::Name { table, at, scope: self.frame()?.scope }
             } else {
                 let value = self.term()?;
                 self.copied(value)?
@@ -239,7 +277,7 @@ impl Run<'_> {
         }
         elements.resize(count, Val::Uninit);
         self.frame()?.cursor = behind;
-        self.core.heap.add(Data::Package(elements))
+        self.core.heap.add(Data::Package(elements.into()))
     }
 
     fn store_term(&mut self, opcode: u16) -> Result<Val, Error> {

@@ -94,7 +94,8 @@ impl Run<'_> {
                 let bank = self.name_string()?;
                 let bank = self.existing(bank)?;
                 let bank = self.field_node(bank)?;
-                let value = self.integer()?;
+                let value = u32::try_from(self.integer()?)
+                    .map_err(|_| ErrorKind::Malformed("a bank beyond 32 bits"))?;
                 Home::Bank { region: self.region_node(first)?, bank, value }
             }
         };
@@ -234,7 +235,7 @@ impl Run<'_> {
         if bits <= self.core.width.bits() {
             Ok(Val::Int(bits_of(&bytes, 0, bits)))
         } else {
-            self.core.heap.add(Data::Buffer(bytes))
+            self.core.heap.add(Data::Buffer(bytes.into()))
         }
     }
 
@@ -261,7 +262,7 @@ impl Run<'_> {
         }
         match field.kind {
             BufferFieldKind::Integer => self.value_of_bits(bytes, field.bits),
-            BufferFieldKind::Sized => self.core.heap.add(Data::Buffer(bytes)),
+            BufferFieldKind::Sized => self.core.heap.add(Data::Buffer(bytes.into())),
         }
     }
 

@@ -6,6 +6,7 @@
 //! [`Heap::collect`] frees unreachable slots between two statements or evaluations.
 use alloc::vec::Vec;
 
+use crate::arena::Arena;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, DataId, Ref, Val};
 
@@ -15,20 +16,22 @@ impl Data {
         let payload = match self {
             Self::String(bytes) | Self::Buffer(bytes) => bytes.len(),
             Self::Package(elements) => elements.len().saturating_mul(size_of::<Val>()),
-            Self::Name { .. } => 0,
         };
         payload.saturating_add(SLOT_BYTES)
     }
 }
 
-/// The cost of a slot beside its payload, with the allocator's overhead.
-const SLOT_BYTES: usize = 80;
+/// The cost of a slot beside its payload, and what an allocator rounds the payload up by.
+const SLOT_BYTES: usize = size_of::<Slot>() + 16;
+
+/// The end of the list of empty slots.
+const NO_SLOT: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Slot {
     object: Option<Data>,
-    /// The heap's clock when it was filled: younger data have larger numbers.
-    born: u64,
+    /// The heap's clock when it was filled: younger data have larger numbers. In an empty slot, the next empty one.
+    born: u32,
     mark: Mark,
 }
 
@@ -41,18 +44,22 @@ enum Mark {
 /// All objects.
 #[derive(Debug)]
 pub(crate) struct Heap {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    slots: Arena<Slot>,
+    /// The first empty slot, or [`NO_SLOT`].
+    free: u32,
     bytes: usize,
     limit: usize,
-    clock: u64,
+    /// Bytes that could be allocated when the limit was set: a collection is due after a part of them.
+    room: usize,
+    /// At least 1, so that no frame is as old as the start.
+    clock: u32,
     /// Bytes allocated since the last collection.
     fresh: usize,
 }
 
 impl Heap {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), bytes: 0, limit, clock: 0, fresh: 0 }
+        Self { slots: Arena::new(), free: NO_SLOT, bytes: 0, limit, room: limit, clock: 1, fresh: 0 }
     }
 
     /// Charges bytes that are stored elsewhere (names, tables) against the limit.
@@ -78,7 +85,13 @@ impl Heap {
         self.bytes
     }
 
-    pub(crate) fn clock(&self) -> u64 {
+    /// From now on `bytes` more than are held now may be allocated.
+    pub(crate) fn limit_further(&mut self, bytes: usize) {
+        self.limit = self.bytes.saturating_add(bytes);
+        self.room = bytes;
+    }
+
+    pub(crate) fn clock(&self) -> u32 {
         self.clock
     }
 
@@ -88,30 +101,24 @@ impl Heap {
         self.fresh = self.fresh.saturating_add(bytes);
         self.clock = self.clock.saturating_add(1);
         let slot = Slot { object: Some(object), born: self.clock, mark: Mark::Clear };
-        let index = match self.free.pop() {
-            Some(index) => {
-                if let Some(place) = self.slots.get_mut(crate::code::to_usize(index)) {
-                    *place = slot;
-                }
-                index
-            }
-            None => {
-                let index = u32::try_from(self.slots.len()).map_err(|_| ErrorKind::TooManyBytes)?;
-                self.slots.push(slot);
-                index
-            }
-        };
-        Ok(Val::Data(DataId(index)))
+        let index = self.free;
+        if let Some(place) = self.slots.get_mut(index) {
+            self.free = place.born;
+            *place = slot;
+            return Ok(Val::Data(DataId(index)));
+        }
+        let index = self.slots.push(slot).filter(|&index| index != NO_SLOT);
+        Ok(Val::Data(DataId(index.ok_or(ErrorKind::TooManyBytes)?)))
     }
 
     pub(crate) fn get(&self, id: DataId) -> Result<&Data, Error> {
-        let slot = self.slots.get(crate::code::to_usize(id.0));
+        let slot = self.slots.get(id.0);
         slot.and_then(|slot| slot.object.as_ref()).ok_or_else(|| ErrorKind::Dangling.into())
     }
 
     /// For changes in place; use [`Heap::replace`] for a change of size.
     pub(crate) fn get_mut(&mut self, id: DataId) -> Result<&mut Data, Error> {
-        let slot = self.slots.get_mut(crate::code::to_usize(id.0));
+        let slot = self.slots.get_mut(id.0);
         slot.and_then(|slot| slot.object.as_mut()).ok_or_else(|| ErrorKind::Dangling.into())
     }
 
@@ -127,15 +134,15 @@ impl Heap {
 
     /// Whether enough has been allocated since the last collection to make another one worthwhile.
     pub(crate) fn wants_collection(&self) -> bool {
-        self.fresh > self.limit / 16
+        self.fresh > self.room / 16
     }
 
     /// Frees all data younger than `since` that neither `roots` nor older data refer to.
-    pub(crate) fn collect(&mut self, since: u64, roots: impl Iterator<Item = Val>) {
+    pub(crate) fn collect(&mut self, since: u32, roots: impl Iterator<Item = Val>) {
         let mut pending: Vec<Val> = Vec::new();
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut() {
             slot.mark = Mark::Clear;
-            if slot.born <= since {
+            if slot.born <= since && slot.object.is_some() {
                 slot.mark = Mark::Reached;
                 if let Some(Data::Package(elements)) = &slot.object {
                     pending.extend(elements.iter().copied());
@@ -152,8 +159,15 @@ impl Heap {
                 && let Some(object) = slot.object.take()
             {
                 self.bytes = self.bytes.saturating_sub(object.bytes());
-                self.free.push(index);
+                slot.born = self.free;
+                self.free = index;
+            } else if since == 0 && slot.object.is_some() {
+                // No frame runs: nothing compares ages until the next one does, so the clock need never overflow.
+                slot.born = 1;
             }
+        }
+        if since == 0 {
+            self.clock = 1;
         }
         self.fresh = 0;
     }
@@ -161,7 +175,7 @@ impl Heap {
     fn mark(&mut self, pending: &mut Vec<Val>) {
         while let Some(value) = pending.pop() {
             let (Val::Data(id) | Val::Ref(Ref::Index(id, _))) = value else { continue };
-            let Some(slot) = self.slots.get_mut(crate::code::to_usize(id.0)) else { continue };
+            let Some(slot) = self.slots.get_mut(id.0) else { continue };
             if slot.mark == Mark::Clear {
                 slot.mark = Mark::Reached;
                 if let Some(Data::Package(elements)) = &slot.object {

@@ -1,4 +1,5 @@
 //! The public interface of the interpreter: loading tables, evaluating objects, inspecting the namespace.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -21,6 +22,10 @@ const REVISION_OFFSET: usize = 8;
 /// The largest table that is loaded.
 const MAX_TABLE_BYTES: usize = 16 << 20;
 
+/// Steps that a load has per byte of its table, beside [`Limits::steps`]: a large table has more declarations. Real ones
+/// take at most one.
+const STEPS_PER_BYTE: usize = 4;
+
 /// The divisor of [`Limits::bytes`] that must be left for evaluations.
 const MEMORY_LEFT: usize = 16;
 
@@ -36,7 +41,7 @@ impl Aml {
     pub fn new(limits: Limits) -> Self {
         let mut names = Namespace::new();
         let mut heap = Heap::new(limits.bytes);
-        let text = heap.add(Data::String(b"Microsoft Windows NT".to_vec())).unwrap_or_default();
+        let text = heap.add(Data::String(Box::from(*b"Microsoft Windows NT"))).unwrap_or_default();
         let predefined = [
             (*b"_GPE", Object::Scope),
             (*b"_PR_", Object::Scope),
@@ -93,6 +98,7 @@ impl Aml {
         let index = self.core.tables.push(table.to_vec());
         let body = Cursor { table: index, at: 36, end: length };
         let mut run = Run::new(&mut self.core, host);
+        run.add_steps(table.len().saturating_mul(STEPS_PER_BYTE));
         let mut loaded = run.table(body);
         run.core.heap.collect(0, run.core.names.values());
         let enough = run.core.heap.check(run.core.limits.bytes / MEMORY_LEFT);
@@ -116,6 +122,12 @@ impl Aml {
     /// The errors of the declarations that still wait: each refers to a name that no table has declared so far.
     pub fn waiting(&self) -> impl Iterator<Item = &Error> {
         self.core.waiting.iter().map(|waiting| &waiting.error)
+    }
+
+    /// From now on `bytes` more than are held now may be allocated. Call it after the last table: what the tables take
+    /// depends on them, what an evaluation takes must fit into the memory that is kept for it.
+    pub fn limit_further(&mut self, bytes: usize) {
+        self.core.heap.limit_further(bytes);
     }
 
     /// Frees the data that no name reaches any more. An evaluation does that only once a lot has been allocated; call

@@ -1,4 +1,5 @@
 //! ObjectType and SizeOf (19.6.97, 19.6.128), and the type of a value for errors.
+use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Handle, Object, Ref, Val};
 use crate::run::Run;
@@ -32,7 +33,6 @@ impl Run<'_> {
         let size = match self.core.heap.get(id)? {
             Data::Package(elements) => elements.len(),
             Data::Buffer(bytes) | Data::String(bytes) => bytes.len(),
-            Data::Name { .. } => 0,
         };
         Ok(self.int(u64::try_from(size).unwrap_or(u64::MAX)))
     }
@@ -56,13 +56,14 @@ impl Run<'_> {
         match value {
             Val::Ref(reference) => self.deeper(|run| run.kind_of(StoreTarget::Ref(reference))),
             Val::Node(node) => self.kind_of_node(node),
-            Val::Data(id) => match *self.core.heap.get(id)? {
-                Data::Name { scope, path } => match self.find_from(scope, path)? {
+            Val::Data(id) => Ok(self.core.heap.get(id)?.kind()),
+            Val::Name { table, at, scope } => {
+                let path = CodePath::read(&self.core.tables, table, at)?;
+                match self.find_from(scope, path)? {
                     Some(node) => self.kind_of_node(node),
                     None => Err(self.not_found(path)),
-                },
-                ref object => Ok(object.kind()),
-            },
+                }
+            }
             Val::Uninit => Ok(Kind::Uninitialized),
             Val::Int(_) => Ok(Kind::Integer),
             Val::Debug => Ok(Kind::Debug),
@@ -82,7 +83,7 @@ impl Run<'_> {
             Val::Uninit => Kind::Uninitialized,
             Val::Int(_) => Kind::Integer,
             Val::Data(id) => self.core.heap.get(id).map_or(Kind::Uninitialized, Data::kind),
-            Val::Ref(_) => Kind::Reference,
+            Val::Ref(_) | Val::Name { .. } => Kind::Reference,
             Val::Node(node) => self.core.names.object(node).map_or(Kind::Uninitialized, Object::kind),
             Val::Debug => Kind::Debug,
         }

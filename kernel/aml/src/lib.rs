@@ -9,7 +9,7 @@
 //!                                         ├── expression, operator,     terms with a value
 //!                                         │   convert, store_target, kind, sync
 //!                                         └── field, region ── Host     hardware access
-//!  Core: namespace (names), heap (strings, buffers, packages), code (tables);   model: the types of all of them
+//!  Core: namespace (names), heap (strings, buffers, packages), both in arenas, code (tables);   model: the types of all of them
 //!  walk, notify_reachability: byte code analysed without execution        resources: _CRS, independent
 //! ```
 //!
@@ -31,6 +31,7 @@
 extern crate alloc;
 
 mod access;
+mod arena;
 mod code;
 mod convert;
 mod declare;
@@ -73,12 +74,12 @@ pub use value::{Kind, Value};
 /// does not cost thousands of full budgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Terms executed.
+    /// Terms executed. A load has four more per byte of its table.
     pub steps: u32,
     /// Nesting of method calls and expressions: a call takes two levels, an operand one. A level takes less than 1 KiB of
     /// native stack.
     pub depth: u16,
-    /// Bytes of objects and names held at any time, tables included.
+    /// Bytes of objects and names held at any time, tables included, until [`Aml::limit_further`].
     pub bytes: usize,
     /// Milliseconds spent in `Sleep`.
     pub sleep_ms: u32,

@@ -8,10 +8,10 @@
 //! Handles and ids are numbers, so the model has no pointers and no cycles in ownership. Invariant: this module depends
 //! on no other part of the interpreter, only on positions in byte code (`code`) and the public types. Neighbours:
 //! `namespace` stores the objects, `heap` the data; `run` and its fellow modules change both.
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 
 use crate::access::{PciAddress, Width};
-use crate::code::{CodePath, Cursor};
+use crate::code::Cursor;
 use crate::error::Error;
 use crate::value::Kind;
 
@@ -43,7 +43,7 @@ pub(crate) enum Object {
     Mutex(Mutex),
     /// An event and how often it is signalled.
     Event(u32),
-    Region(Region),
+    Region(Box<Region>),
     Field(FieldUnit),
     BufferField(BufferField),
     /// Another name for a node.
@@ -105,7 +105,7 @@ pub(crate) enum Val {
     #[default]
     Uninit,
     Int(u64),
-    /// A string, a buffer or a package (or, inside packages only, a name not resolved yet).
+    /// A string, a buffer or a package.
     Data(DataId),
     /// A reference: what RefOf and Index return.
     Ref(Ref),
@@ -113,7 +113,13 @@ pub(crate) enum Val {
     Node(Handle),
     /// The Debug object.
     Debug,
+    /// Inside packages only: a name, resolved when it is used, because it may be declared later (19.6.102). The
+    /// position of its name string in a table, and the scope it is looked up from. As a value of its own, it takes no
+    /// slot: packages of names are the larger part of real tables.
+    Name { table: u16, at: u32, scope: Handle },
 }
+
+const _: () = assert!(size_of::<Val>() == 16);
 
 /// The number of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +129,7 @@ pub(crate) struct DataId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ref {
     /// A local (0..=7) or an argument (8..=14) of a running method.
-    Var { frame: u64, slot: u8 },
+    Var { frame: u32, slot: u8 },
     /// A named object.
     Node(Handle),
     /// An element of a package or a byte of a buffer or string.
@@ -133,14 +139,9 @@ pub(crate) enum Ref {
 /// The content of a slot of the heap.
 #[derive(Clone, Debug)]
 pub(crate) enum Data {
-    String(Vec<u8>),
-    Buffer(Vec<u8>),
-    Package(Vec<Val>),
-    /// A name in a package, resolved when it is used: it may be declared later (19.6.102).
-    Name {
-        scope: Handle,
-        path: CodePath,
-    },
+    String(Box<[u8]>),
+    Buffer(Box<[u8]>),
+    Package(Box<[Val]>),
 }
 
 impl Data {
@@ -149,7 +150,6 @@ impl Data {
             Self::String(_) => Kind::String,
             Self::Buffer(_) => Kind::Buffer,
             Self::Package(_) => Kind::Package,
-            Self::Name { .. } => Kind::Reference,
         }
     }
 }
@@ -198,7 +198,8 @@ pub(crate) enum Home {
     Bank {
         region: Handle,
         bank: Handle,
-        value: u64,
+        /// No wider than a bank register, as in ACPICA.
+        value: u32,
     },
 }
 

@@ -7,14 +7,15 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::code::to_usize;
+use crate::arena::Arena;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Handle, Object, ROOT, Val};
 use crate::name::{NameSeg, Start};
 
 #[derive(Debug)]
 struct Node {
-    parent: Handle,
+    /// The parent's slot: a parent outlives its children. In an empty slot, the next empty one.
+    parent: u32,
     segment: NameSeg,
     generation: u32,
     /// Levels below the root; bounded, because a search walks up.
@@ -22,14 +23,19 @@ struct Node {
     object: Option<Object>,
 }
 
-/// The cost of a node: the slot, its entry in the map, and the allocator's overhead.
-pub(crate) const NODE_BYTES: usize = size_of::<Node>() + 48;
+/// The cost of a node: the slot and its entry in the map, whose nodes are at least half full.
+pub(crate) const NODE_BYTES: usize = size_of::<Node>() + 32;
+const _: () = assert!(size_of::<Node>() <= 56);
+
+/// The end of the list of empty slots.
+const NO_SLOT: u32 = u32::MAX;
 
 /// The tree of names.
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    nodes: Vec<Node>,
-    free: Vec<u32>,
+    nodes: Arena<Node>,
+    /// The first empty slot, or [`NO_SLOT`].
+    free: u32,
     children: BTreeMap<(u32, u32), u32>,
 }
 
@@ -37,17 +43,20 @@ impl Namespace {
     /// Only the root.
     pub(crate) fn new() -> Self {
         let root = Node {
-            parent: ROOT,
+            parent: ROOT.index,
             segment: NameSeg::literal(*b"____"),
             generation: 0,
             level: 0,
             object: Some(Object::Scope),
         };
-        Self { nodes: alloc::vec![root], free: Vec::new(), children: BTreeMap::new() }
+        let mut nodes = Arena::new();
+        // The first slot has number 0, as in `ROOT`.
+        let _root = nodes.push(root);
+        Self { nodes, free: NO_SLOT, children: BTreeMap::new() }
     }
 
     fn node(&self, id: Handle) -> Result<&Node, Error> {
-        match self.nodes.get(to_usize(id.index)) {
+        match self.nodes.get(id.index) {
             Some(node) if node.generation == id.generation && node.object.is_some() => Ok(node),
             _ => Err(ErrorKind::Dangling.into()),
         }
@@ -59,7 +68,7 @@ impl Namespace {
     }
 
     pub(crate) fn object_mut(&mut self, id: Handle) -> Result<&mut Object, Error> {
-        match self.nodes.get_mut(to_usize(id.index)) {
+        match self.nodes.get_mut(id.index) {
             Some(node) if node.generation == id.generation => {
                 node.object.as_mut().ok_or_else(|| ErrorKind::Dangling.into())
             }
@@ -68,7 +77,7 @@ impl Namespace {
     }
 
     pub(crate) fn parent(&self, id: Handle) -> Option<Handle> {
-        if id == ROOT { None } else { self.node(id).ok().map(|node| node.parent) }
+        if id == ROOT { None } else { self.node(id).ok().map(|node| self.id(node.parent)) }
     }
 
     /// Adds a child.
@@ -86,22 +95,19 @@ impl Namespace {
             segment.push_to(&mut path);
             return Err(ErrorKind::AlreadyExists(path).into());
         }
-        let id = match self.free.pop() {
-            Some(index) => {
-                let generation = match self.nodes.get_mut(to_usize(index)) {
-                    Some(node) => {
-                        let generation = node.generation;
-                        *node = Node { parent, segment, generation, level, object: Some(object) };
-                        generation
-                    }
-                    None => return Err(ErrorKind::Dangling.into()),
-                };
+        let mut node = Node { parent: parent.index, segment, generation: 0, level, object: Some(object) };
+        let index = self.free;
+        let id = match self.nodes.get_mut(index) {
+            Some(place) => {
+                self.free = place.parent;
+                node.generation = place.generation;
+                let generation = node.generation;
+                *place = node;
                 Handle { index, generation }
             }
             None => {
-                let index = u32::try_from(self.nodes.len()).map_err(|_| ErrorKind::TooManyBytes)?;
-                self.nodes.push(Node { parent, segment, generation: 0, level, object: Some(object) });
-                Handle { index, generation: 0 }
+                let index = self.nodes.push(node).filter(|&index| index != NO_SLOT);
+                Handle { index: index.ok_or(ErrorKind::TooManyBytes)?, generation: 0 }
             }
         };
         self.children.insert(key, id.index);
@@ -117,13 +123,14 @@ impl Namespace {
                 continue;
             }
             pending.extend(self.children(id).map(|(_, child)| child));
-            if let Some(node) = self.nodes.get_mut(to_usize(id.index)) {
-                self.children.remove(&(node.parent.index, node.segment.key()));
+            if let Some(node) = self.nodes.get_mut(id.index) {
+                self.children.remove(&(node.parent, node.segment.key()));
                 node.object = None;
                 // A slot whose generations are exhausted is never reused.
                 if let Some(next) = node.generation.checked_add(1) {
                     node.generation = next;
-                    self.free.push(id.index);
+                    node.parent = self.free;
+                    self.free = id.index;
                 }
                 removed = removed.saturating_add(1);
             }
@@ -132,7 +139,7 @@ impl Namespace {
     }
 
     fn id(&self, index: u32) -> Handle {
-        let generation = self.nodes.get(to_usize(index)).map_or(0, |node| node.generation);
+        let generation = self.nodes.get(index).map_or(0, |node| node.generation);
         Handle { index, generation }
     }
 
@@ -214,7 +221,7 @@ impl Namespace {
         while node != ROOT {
             let Ok(found) = self.node(node) else { break };
             segments.push(found.segment);
-            node = found.parent;
+            node = self.id(found.parent);
         }
         let mut text = String::from("\\");
         for (index, segment) in segments.iter().rev().enumerate() {

@@ -104,7 +104,7 @@ impl Run<'_> {
         };
         self.step_bytes(right.len())?;
         match self.core.heap.get(id)? {
-            Data::String(left) | Data::Buffer(left) => Ok(left.as_slice().cmp(right.as_slice())),
+            Data::String(left) | Data::Buffer(left) => Ok(left[..].cmp(right.as_slice())),
             _ => Err(self.wrong_type(DATA, left)),
         }
     }
@@ -124,7 +124,7 @@ impl Run<'_> {
                 bytes.extend(self.without_end_tag(right)?);
                 // An end tag whose checksum 0 stands for none (6.4.2.9), as ACPICA writes it.
                 bytes.extend([0x79, 0]);
-                Data::Buffer(bytes)
+                Data::Buffer(bytes.into())
             }
             op::MID => {
                 let index = usize::try_from(self.integer()?).unwrap_or(usize::MAX);
@@ -132,8 +132,8 @@ impl Run<'_> {
                 let source = self.cut_bytes(left)?;
                 let part = source.into_iter().skip(index).take(length).collect::<Vec<u8>>();
                 match left {
-                    Val::Data(_) if !self.is_buffer(left)? => Data::String(part),
-                    _ => Data::Buffer(part),
+                    Val::Data(_) if !self.is_buffer(left)? => Data::String(part.into()),
+                    _ => Data::Buffer(part.into()),
                 }
             }
             _ => {
@@ -181,7 +181,7 @@ impl Run<'_> {
             Kind::Reference => "Reference",
         };
         let text = alloc::format!("[{name} Object]");
-        self.core.heap.add(Data::String(text.into_bytes()))
+        self.core.heap.add(Data::String(text.into_bytes().into()))
     }
 
     /// Concatenate: the first operand's type decides; integers are concatenated as buffers.
@@ -207,7 +207,7 @@ impl Run<'_> {
         self.core.heap.check(joined.len().saturating_add(tail.len()))?;
         self.step_bytes(joined.len().saturating_add(tail.len()))?;
         joined.extend(tail);
-        Ok(if text.is_some() { Data::String(joined) } else { Data::Buffer(joined) })
+        Ok(if text.is_some() { Data::String(joined.into()) } else { Data::Buffer(joined.into()) })
     }
 
     /// A resource template up to its end tag.

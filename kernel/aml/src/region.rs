@@ -44,7 +44,7 @@ impl Run<'_> {
         match unit.home {
             Home::Region(region) => self.access_region(region, byte, unit.width, direction),
             Home::Bank { region, bank, value } => {
-                self.deeper(|run| run.write_register(bank, value))?;
+                self.deeper(|run| run.write_register(bank, value.into()))?;
                 self.access_region(region, byte, unit.width, direction)
             }
             Home::Index { index, data } => self.deeper(|run| {
@@ -74,9 +74,10 @@ impl Run<'_> {
         width: Width,
         direction: &Direction,
     ) -> Result<u64, Error> {
-        let Object::Region(mut region) = *self.core.names.object(node)? else {
+        let Object::Region(region) = self.core.names.object(node)? else {
             return Err(ErrorKind::Dangling.into());
         };
+        let mut region = **region;
         if let Some(deferred) = region.deferred {
             region = self.evaluate_deferred(node, region, deferred)?;
         }
@@ -139,7 +140,7 @@ impl Run<'_> {
         self.pop_frame();
         let (base, length) = bounds?;
         let region = Region { base, length, deferred: None, ..region };
-        *self.core.names.object_mut(node)? = Object::Region(region);
+        *self.core.names.object_mut(node)? = Object::Region(region.into());
         Ok(region)
     }
 
@@ -190,7 +191,7 @@ impl Run<'_> {
                 }
             }
         }
-        *self.core.names.object_mut(node)? = Object::Region(Region { pci: Some(function), ..region });
+        *self.core.names.object_mut(node)? = Object::Region(Region { pci: Some(function), ..region }.into());
         Ok(function)
     }
 
@@ -201,7 +202,7 @@ impl Run<'_> {
                 Val::Int(id) if HOST_BRIDGES.contains(&id) => return Ok(true),
                 Val::Data(id) => {
                     if let Data::String(text) = self.core.heap.get(id)?
-                        && (text == b"PNP0A03" || text == b"PNP0A08")
+                        && matches!(&**text, b"PNP0A03" | b"PNP0A08")
                     {
                         return Ok(true);
                     }

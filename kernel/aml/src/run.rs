@@ -101,9 +101,9 @@ pub(crate) struct Frame {
     pub(crate) vars: [Val; MAX_LOCALS + MAX_ARGS],
     /// Names created by this frame; a method's are deleted when it ends.
     pub(crate) created: Vec<Handle>,
-    pub(crate) id: u64,
+    pub(crate) id: u32,
     /// The heap's clock when the frame began.
-    pub(crate) since: u64,
+    pub(crate) since: u32,
 }
 
 impl Frame {
@@ -158,7 +158,7 @@ pub(crate) struct Run<'a> {
     reserve: u32,
     depth: u16,
     sleep_ms: u32,
-    frame_ids: u64,
+    frame_ids: u32,
 }
 
 impl<'a> Run<'a> {
@@ -184,6 +184,11 @@ impl<'a> Run<'a> {
         let left = u32::try_from(count).ok().and_then(|count| self.steps.checked_sub(count));
         self.steps = left.ok_or(ErrorKind::TooManySteps)?;
         Ok(())
+    }
+
+    /// Adds steps to the budget.
+    pub(crate) fn add_steps(&mut self, count: usize) {
+        self.steps = self.steps.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
     /// Reserves half of the budget.
@@ -327,7 +332,8 @@ impl<'a> Run<'a> {
     /// frames, names, and older data.
     fn collect(&mut self) -> Result<(), Error> {
         let since = self.frame()?.since;
-        self.step_bytes(self.core.heap.bytes())?;
+        // Marking and sweeping touch a part of the bytes only: what the slots and the packages are.
+        self.step_bytes(self.core.heap.bytes() / 8)?;
         let vars = self.frames.iter().flat_map(|frame| frame.vars.iter().copied());
         let Core { heap, names, .. } = &mut *self.core;
         heap.collect(since, names.values().chain(vars));

@@ -1,4 +1,5 @@
 //! Store targets and SuperNames: parsing them, loading from them, storing to them, references to elements.
+use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Handle, Object, Ref, Val};
 use crate::opcode as op;
@@ -113,7 +114,6 @@ impl Run<'_> {
                     Data::Buffer(bytes) | Data::String(bytes) => {
                         bytes.get(index).map(|&byte| Val::Int(u64::from(byte)))
                     }
-                    Data::Name { .. } => None,
                 };
                 match element.ok_or(ErrorKind::Dangling)? {
                     Val::Uninit => Err(ErrorKind::Uninitialized.into()),
@@ -125,8 +125,8 @@ impl Run<'_> {
 
     /// Resolves a name in a package to the object's value.
     pub(crate) fn resolved(&mut self, value: Val) -> Result<Val, Error> {
-        let Val::Data(id) = value else { return Ok(value) };
-        let Data::Name { scope, path } = *self.core.heap.get(id)? else { return Ok(value) };
+        let Val::Name { table, at, scope } = value else { return Ok(value) };
+        let path = CodePath::read(&self.core.tables, table, at)?;
         match self.find_from(scope, path)? {
             Some(node) => self.value_of(node),
             None => Err(self.not_found(path)),
@@ -267,7 +267,7 @@ impl Run<'_> {
             Val::Data(id) => match self.core.heap.get(id)? {
                 Data::String(_) => {
                     let text = self.string_bytes(value)?;
-                    return self.core.heap.replace(id, Data::String(text));
+                    return self.core.heap.replace(id, Data::String(text.into()));
                 }
                 Data::Buffer(_) => return self.store_buffer(id, value),
                 _ => match value {
@@ -291,7 +291,7 @@ impl Run<'_> {
             return Err(ErrorKind::Dangling.into());
         };
         if bytes.is_empty() {
-            return self.core.heap.replace(id, Data::Buffer(source));
+            return self.core.heap.replace(id, Data::Buffer(source.into()));
         }
         bytes.fill(0);
         for (to, from) in bytes.iter_mut().zip(source) {
@@ -312,7 +312,6 @@ impl Run<'_> {
         let length = match self.core.heap.get(id)? {
             Data::Package(elements) => elements.len(),
             Data::Buffer(bytes) | Data::String(bytes) => bytes.len(),
-            Data::Name { .. } => 0,
         };
         let length = u64::try_from(length).unwrap_or(u64::MAX);
         match u32::try_from(index) {

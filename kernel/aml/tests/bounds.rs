@@ -163,3 +163,32 @@ fn bits_beside_a_field_are_as_its_rule_says() {
         assert_eq!(host.written, [(0x10, written)], "rule {rule:#x}");
     }
 }
+
+/// Proves that after the last table an evaluation may allocate what it is given and no more, whatever the tables took.
+/// Fails when tables use up the memory of evaluations, or evaluations use more than is kept for them.
+#[test]
+fn evaluations_have_bytes_of_their_own() {
+    // Name (KEEP, Buffer (100000) {}) Method (METH, 1) { Return (SizeOf (Buffer (Arg0) {})) }
+    let keep = [b"\x08KEEP".as_slice(), &package(&[0x11], &[0x0c, 0xa0, 0x86, 1, 0])].concat();
+    let make = package(&[0x14], &[b"METH\x01\xa4\x87".as_slice(), &package(&[0x11], &[0x68])].concat());
+    let (mut aml, mut host) = loaded(&[&keep, &make]);
+    aml.limit_further(50_000);
+    let mut make = |bytes| aml.evaluate(&mut host, "\\METH", &[Value::Integer(bytes)]);
+    assert_eq!(make(40_000), Ok(Value::Integer(40_000)));
+    assert_eq!(make(60_000).map_err(|error| error.kind().clone()), Err(ErrorKind::TooManyBytes));
+    assert_eq!(make(40_000), Ok(Value::Integer(40_000)));
+}
+
+/// Proves that `_OSI` affirms the names in its list, and nothing that only looks like them. Fails when an invented
+/// version of Windows is affirmed, or a container's firmware is denied "Module Device".
+#[test]
+fn osi_affirms_a_list() {
+    let (mut aml, mut host) = loaded(&[]);
+    let mut osi = |name: &str| aml.evaluate(&mut host, "\\_OSI", &[Value::String(name.into())]);
+    for name in ["Windows 2001", "Windows 2017.2", "Windows 2022", "Module Device", "Processor Device"] {
+        assert_eq!(osi(name), Ok(Value::Integer(u64::MAX)), "{name}");
+    }
+    for name in ["Windows 2099 SP7", "Windows 20", "Windows 2022 SP1", "Linux", "", "3.0 Thermal Model"] {
+        assert_eq!(osi(name), Ok(Value::Integer(0)), "{name}");
+    }
+}

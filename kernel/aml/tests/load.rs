@@ -251,3 +251,65 @@ fn endless_initialization_ends() {
     assert!(host.slept <= 10_000, "{}", host.slept);
     assert_eq!(aml.evaluate(&mut host, "\\_SB.AAAA", &[]), Ok(Value::Integer(5)));
 }
+
+/// Proves that an SSDT that takes too many bytes is refused alone: the DSDT before it and a small SSDT behind it are
+/// loaded, and their names are there. Fails when a refused table leaves its bytes charged, or takes names of another one.
+#[test]
+fn a_refused_table_takes_no_other_with_it() {
+    let names = |prefix: u8| -> Vec<u8> {
+        (0..600u32)
+            .flat_map(|number| {
+                let digits = [b'A', b'B', b'C', b'D', b'E', b'F', b'G', b'H', b'I', b'J'];
+                let digit = |place: u32| digits[usize::try_from(number / place % 10).expect("a digit")];
+                [vec![8, prefix, digit(100), digit(10), digit(1), 0x0d], vec![b'x'; 200], vec![0]].concat()
+            })
+            .collect()
+    };
+    let large = table(&names(b'L'));
+    let mut aml = Aml::new(Limits { bytes: 200_000, ..Limits::default() });
+    let mut host = TestHost::default();
+    aml.load(&mut host, &table(&name("DSDT", 7))).expect("the DSDT loads");
+    let held = aml.bytes_held();
+    let error = aml.load(&mut host, &large).expect_err("takes more than there is");
+    assert_eq!(*error.kind(), ErrorKind::TooManyBytes);
+    assert_eq!(aml.bytes_held(), held);
+    aml.load(&mut host, &table(&name("SMAL", 8))).expect("a small table loads");
+    assert_eq!((integer(&mut aml, "\\DSDT"), integer(&mut aml, "\\SMAL")), (Some(7), Some(8)));
+    assert!(!aml.exists("\\LAAA"));
+}
+
+/// Proves that the steps of a load grow with its table: a table of 17,576 declarations loads within limits that allow
+/// 1,000 steps to an evaluation. Fails when a large table runs out of steps (a Dell T3610 has 840 KiB in one).
+#[test]
+fn a_large_table_has_the_steps_it_needs() {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let names: Vec<u8> = (0..17_576usize)
+        .flat_map(|number| {
+            let digit = |place: usize| digits[number / place % 26];
+            [8, b'N', digit(676), digit(26), digit(1), 1]
+        })
+        .collect();
+    let mut aml = Aml::new(Limits { steps: 1_000, ..Limits::default() });
+    let loaded = aml.load(&mut TestHost::default(), &table(&names)).expect("loads");
+    assert_eq!(loaded, Loaded::default());
+    assert_eq!(integer(&mut aml, "\\NZZZ"), Some(1));
+}
+
+/// Proves what declarations cost: with the slots of names, 100 packages of four names take less than 220 bytes each.
+/// Fails when an element that is a name takes a slot of its own again; such packages (`_PRT`) are the largest part of
+/// real tables.
+#[test]
+fn a_package_of_names_is_small() {
+    let packages: Vec<u8> = (0..100u8)
+        .flat_map(|number| {
+            let name = [b'P', b'A' + number / 10, b'A' + number % 10, b'_'];
+            [&[8], name.as_slice(), &[0x12, 18, 4], b"LNKALNKBLNKCLNKD"].concat()
+        })
+        .collect();
+    let (mut aml, mut host) = new();
+    let empty = aml.bytes_held();
+    let table = table(&packages);
+    assert_eq!(aml.load(&mut host, &table).expect("loads"), Loaded::default());
+    let each = (aml.bytes_held() - empty - table.len()) / 100;
+    assert!(each < 220, "{each}");
+}

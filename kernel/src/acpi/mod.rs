@@ -33,7 +33,7 @@ use carapace_acpi::srat::Srat;
 use core::fmt;
 use events::ListenError;
 use gpe::Gpes;
-use log::info;
+use log::{error, info};
 use namespace::Namespace;
 use tables::{StaticTables, TableError};
 
@@ -64,8 +64,6 @@ static ACPI: Mutex<Option<Acpi>> = Mutex::new(Rank::Acpi, None);
 pub enum StartError {
     /// A required table is missing or broken.
     Table(TableError),
-    /// The DSDT cannot be loaded.
-    Aml(carapace_aml::Error),
     /// Events cannot be received.
     Listen(ListenError),
 }
@@ -74,7 +72,6 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Table(error) => error.fmt(f),
-            StartError::Aml(error) => write!(f, "AML: {error}"),
             StartError::Listen(error) => error.fmt(f),
         }
     }
@@ -89,7 +86,10 @@ impl fmt::Display for StartError {
 pub fn start(tables: StaticTables) -> Result<(), StartError> {
     info!("ACPI: {tables}");
     let fadt = tables.fadt().map_err(StartError::Table)?;
-    let mut namespace = Namespace::load(&tables).map_err(StartError::Aml)?;
+    let mut namespace = Namespace::load(&tables).unwrap_or_else(|error| {
+        error!("no memory hotplug: AML: {error}; the static tables are used without it");
+        Namespace::without_tables()
+    });
     memory_device::enumerate(&mut namespace);
     let gpes = Gpes::discover(&namespace, &fadt);
     let srat = tables.srat();

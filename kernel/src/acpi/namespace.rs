@@ -1,7 +1,8 @@
 //! The AML namespace: the DSDT and the SSDTs, loaded once, and every evaluation by the kernel.
 //!
 //! Invariants: an evaluation is bounded in steps, depth, bytes and sleep, so it ends even if the firmware's code does
-//! not. It may use the heap's reserve, so it works when memory is exhausted.
+//! not. It may use the heap's reserve, so it works when memory is exhausted. What loading may take depends on the size of
+//! the tables and of the heap, which `memory::boot` makes larger by as much.
 //!
 //! Neighbours: crate `carapace-aml` interprets, `aml_host` accesses the hardware, `memory_device` and `gpe` evaluate.
 
@@ -27,9 +28,21 @@ const SLEEP_MS: u32 = 2_000;
 const MAX_LOGGED: usize = 16;
 /// Levels of devices above a device that are looked at; real namespaces have fewer than ten.
 const MAX_LEVELS: usize = 32;
-/// Bytes beside the tables themselves; the heap's reserve is larger, see `memory::heap`.
-const OBJECT_BYTES: usize = 768 << 10;
-const _: () = assert!(3 * OBJECT_BYTES as u64 <= heap::RESERVE_BYTES);
+/// Bytes of objects per byte of a table. The tables of 26 real machines take 3.2 (median), 5.9 at most.
+const OBJECT_BYTES_PER_BYTE: usize = 11;
+/// Bytes of objects for tables of any size.
+const OBJECT_BYTES_LEAST: usize = 256 << 10;
+/// Bytes of the general part of the heap that loading leaves to the rest of the kernel.
+const HEAP_BYTES_LEFT: u64 = 768 << 10;
+/// Bytes that evaluations may hold beside what the tables took when they were loaded. The heap's reserve is larger, see
+/// `memory::heap`: evaluations work when the general part is full.
+const EVALUATION_BYTES: usize = 768 << 10;
+const _: () = assert!(3 * EVALUATION_BYTES as u64 <= heap::RESERVE_BYTES);
+
+/// Bytes that `aml` bytes of tables and their objects may take.
+pub const fn bytes_for(aml: usize) -> usize {
+    aml.saturating_mul(OBJECT_BYTES_PER_BYTE + 1).saturating_add(OBJECT_BYTES_LEAST)
+}
 
 /// The devices that enclose a device, from its parent up, without the root.
 pub type Ancestors = ArrayVec<Handle, MAX_LEVELS>;
@@ -49,6 +62,21 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    fn new(limits: Limits) -> Namespace {
+        Namespace {
+            aml: Aml::new(limits),
+            devices: Vec::new(),
+            inbox: Inbox::default(),
+            failures: RateLimit::default(),
+            spent_ns: 0,
+        }
+    }
+
+    /// A namespace of the predefined names, for a machine whose DSDT cannot be loaded: it has no device.
+    pub fn without_tables() -> Namespace {
+        Namespace::new(Limits { steps: STEPS, depth: DEPTH, bytes: EVALUATION_BYTES, sleep_ms: SLEEP_MS })
+    }
+
     /// Loads the DSDT and all SSDTs, and initialises the devices (`_INI`). A broken part of a table is left out with a
     /// warning; so is an SSDT that cannot be loaded at all.
     ///
@@ -56,17 +84,10 @@ impl Namespace {
     ///
     /// The DSDT cannot be loaded at all.
     pub fn load(tables: &StaticTables) -> Result<Namespace, carapace_aml::Error> {
-        let is_aml = |signature| signature == Signature::DSDT || signature == Signature::SSDT;
-        let bytes: usize =
-            tables.all().iter().filter(|table| is_aml(table.signature)).map(|t| t.length as usize).sum();
-        let limits = Limits { steps: STEPS, depth: DEPTH, bytes: bytes + OBJECT_BYTES, sleep_ms: SLEEP_MS };
-        let mut namespace = Namespace {
-            aml: Aml::new(limits),
-            devices: Vec::new(),
-            inbox: Inbox::default(),
-            failures: RateLimit::default(),
-            spent_ns: 0,
-        };
+        let left = heap::stats().left.saturating_sub(HEAP_BYTES_LEFT);
+        let bytes = bytes_for(tables.aml_bytes()).min(left as usize);
+        let limits = Limits { steps: STEPS, depth: DEPTH, bytes, sleep_ms: SLEEP_MS };
+        let mut namespace = Namespace::new(limits);
         let dsdt = tables
             .find(Signature::DSDT)
             .map_err(|_| carapace_aml::ErrorKind::BadTable("there is no DSDT"))?;
@@ -94,13 +115,20 @@ impl Namespace {
             warn!("_INI: {error}");
         }
         namespace.append_devices();
+        namespace.aml.tidy();
+        let held = namespace.aml.bytes_held();
+        namespace.aml.limit_further(EVALUATION_BYTES);
         // Selects APIC mode: firmware may route interrupts by it (ACPI 6.5, section 5.8.1).
         if let Some(pic) = namespace.aml.find("\\_PIC")
             && let Err(error) = namespace.evaluate(pic, &[Value::Integer(1)])
         {
             warn!("{error}");
         }
-        info!("AML: {bytes} bytes loaded, DSDT revision {}", dsdt.revision);
+        info!(
+            "AML: {} bytes loaded, {held} with their objects, DSDT revision {}",
+            tables.aml_bytes(),
+            dsdt.revision
+        );
         Ok(namespace)
     }
 

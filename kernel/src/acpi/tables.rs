@@ -79,6 +79,12 @@ impl StaticTables {
         self.0.find(signature)
     }
 
+    /// Bytes of the DSDT and the SSDTs.
+    pub fn aml_bytes(&self) -> usize {
+        let is_aml = |table: &&Table| [Signature::DSDT, Signature::SSDT].contains(&table.signature);
+        self.all().iter().filter(is_aml).map(|table| table.length as usize).sum()
+    }
+
     /// The FADT: registers of events, power and reset.
     pub fn fadt(&self) -> Result<Fadt, TableError> {
         let fadt = self.find(Signature::FADT)?;

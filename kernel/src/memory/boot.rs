@@ -29,8 +29,10 @@ use carapace_mm::memory::{BootMemory, MAX_HOTPLUG_RANGES};
 use carapace_mm::page_table::{LeafSize, MapError, Mapping};
 use log::{info, warn};
 
-/// The size of the heap's general part in bytes: a 64th of memory, within these bounds.
+/// The size of the heap's general part in bytes: a 64th of memory, within these bounds, and what the AML takes.
 const HEAP_BYTES: ::core::ops::RangeInclusive<u64> = 1 << 20..=8 << 20;
+/// The AML takes at most this part of memory.
+const AML_PART: u64 = 16;
 
 /// The error when the memory core owns no page tables. [`take_over`] hands them over first.
 const NO_TABLES: MapError = MapError::OutOfFrames { at: DIRECT_MAP.start };
@@ -97,7 +99,8 @@ pub fn take_over(boot: &BootInfo) -> Result<EarlyMemory, StartError> {
 }
 
 /// Starts the heap and the memory core. `srat` defines nodes and hot-pluggable ranges. Of `cpus` CPUs those beside the
-/// first get their stacks and the frames of their first instructions, as far as memory suffices.
+/// first get their stacks and the frames of their first instructions, as far as memory suffices. The heap gets `aml`
+/// bytes more, for AML and its objects.
 ///
 /// # Errors
 ///
@@ -106,8 +109,9 @@ pub fn finish(
     mut early: EarlyMemory,
     srat: Option<&Srat<'_>>,
     cpus: usize,
+    aml: usize,
 ) -> Result<Option<Trampoline>, StartError> {
-    start_heap(&mut early)?;
+    start_heap(&mut early, aml)?;
     let trampoline = if cpus > 1 { prepare_cpus(&mut early, cpus) } else { None };
     let ranges = by_node(&early.map, srat)?;
     let mut hotplug: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES> = ArrayVec::new();
@@ -195,9 +199,11 @@ fn by_node(
 }
 
 /// Maps the heap, without its guard pages, and gives it to the allocator.
-fn start_heap(early: &mut EarlyMemory) -> Result<(), StartError> {
-    let share = early.map.pages() * PAGE_SIZE / 64;
-    let general = share.clamp(*HEAP_BYTES.start(), *HEAP_BYTES.end()).next_multiple_of(PAGE_SIZE);
+fn start_heap(early: &mut EarlyMemory, aml: usize) -> Result<(), StartError> {
+    let memory = early.map.pages() * PAGE_SIZE;
+    let share = (memory / 64).clamp(*HEAP_BYTES.start(), *HEAP_BYTES.end());
+    let aml = (aml as u64).min(memory / AML_PART);
+    let general = (share + aml).next_multiple_of(PAGE_SIZE);
     let pages = (general + heap::RESERVE_BYTES) / PAGE_SIZE;
     let frames = early.frames.alloc_run(pages, LeafSize::M2.pages(), Owner::Heap);
     let frames = frames.ok_or(StartError::OutOfMemory(Owner::Heap))?;
