@@ -116,7 +116,11 @@ pub(crate) enum Val {
     /// Inside packages only: a name, resolved when it is used, because it may be declared later (19.6.102). The
     /// position of its name string in a table, and the scope it is looked up from. As a value of its own, it takes no
     /// slot: packages of names are the larger part of real tables.
-    Name { table: u16, at: u32, scope: Handle },
+    Name {
+        table: u16,
+        at: u32,
+        scope: Handle,
+    },
 }
 
 const _: () = assert!(size_of::<Val>() == 16);
