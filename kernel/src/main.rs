@@ -112,7 +112,8 @@ fn end_of_turn() -> Next {
     memory::log_findings();
     serial::pump();
     log::flush();
-    if serial::input(Port::Console) == Input::Polled { Next::Poll } else { Next::Sleep }
+    let is_due = serial::input(Port::Console) == Input::Polled || virtio_mem::is_due();
+    if is_due { Next::Poll } else { Next::Sleep }
 }
 
 /// The shell as a task: it never ends.

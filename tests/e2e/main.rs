@@ -46,4 +46,5 @@ mod soak;
 mod stress;
 mod torn_out;
 mod unread_serial;
+mod virtio_mem;
 mod watch;

@@ -43,6 +43,8 @@ pub enum Task {
     Sh(ShArgs),
     /// Plug, list and unplug DIMMs of the guest that `cargo xtask run` has started on another terminal.
     Dimm(DimmArgs),
+    /// Set and show the sizes of the virtio-mem devices of the guest that `cargo xtask run --virtio-mem` has started.
+    Mem(MemArgs),
     #[command(name = "watch")]
     Watch(WatchArgs),
     /// Print a script with which your shell completes `cargo xtask ...`.
@@ -272,6 +274,36 @@ pub enum DimmTask {
         /// Its name in QEMU, such as dimm0.
         id: String,
     },
+}
+
+/// The guest, and the task for its virtio-mem devices.
+#[derive(Debug, Args)]
+pub struct MemArgs {
+    /// The task.
+    #[command(subcommand)]
+    pub task: MemTask,
+    /// The guest's QMP socket [default: that of the only guest that runs]
+    #[arg(long, value_name = "PATH", global = true)]
+    pub qmp: Option<PathBuf>,
+    /// Seconds to wait until the kernel has reached the size.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, global = true,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+}
+
+/// The tasks for virtio-mem devices.
+#[derive(Debug, Subcommand)]
+pub enum MemTask {
+    /// Ask the kernel to reach a size; the exit status is 1 if it does not.
+    Set {
+        /// The size, such as 3G; 0 for none.
+        size: ByteSize,
+        /// The device's name in QEMU [default: the first one]
+        #[arg(long)]
+        device: Option<String>,
+    },
+    /// Show the devices.
+    List,
 }
 
 /// The choice of tests.

@@ -13,6 +13,7 @@ mod deps;
 mod dimm;
 mod fuzz;
 mod image;
+mod mem;
 mod outcome;
 mod packages;
 mod program;
@@ -57,6 +58,7 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Test(args) => test::test(&workspace, &args, installing)?,
         Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
         Task::Dimm(args) => return dimm::dimm(&args),
+        Task::Mem(args) => return mem::mem(&args),
         Task::Sh(args) => return Ok(sh::sh(&args)),
         Task::Watch(_) => program::WATCH.run(&workspace, installing)?,
         Task::Completions { shell } => completions::write(shell, &mut std::io::stdout())?,

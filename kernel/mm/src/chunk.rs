@@ -231,6 +231,13 @@ impl<M: Machine> Memory<M> {
         let usable = if self.policy() == Policy::Offline { 0 } else { plugged.usable_pages };
         plugged.stats.existing_pages_used = (free_before + usable).saturating_sub(self.free_everywhere());
         plugged.stats.map_ns = clock().saturating_sub(start);
+        if let Some(entry) = self.entry(plugged.resource) {
+            // The sums over the chunk's runs.
+            self.with_region(entry, |region, _| {
+                region.stats.map_ns += plugged.stats.map_ns;
+                region.stats.existing_pages_used += plugged.stats.existing_pages_used;
+            });
+        }
         Ok(plugged)
     }
 
@@ -685,10 +692,9 @@ impl<M: Machine> Memory<M> {
         (!part.is_empty()).then_some((entry.id, part))
     }
 
-    /// A number that changes when memory is freed, in the device's chunks or elsewhere: then a shrink that could not go on
-    /// may be possible.
-    pub fn chunk_version(&self, device: &ChunkDevice) -> u64 {
-        self.free_everywhere().wrapping_mul(31).wrapping_add(self.chunk_totals(device).used)
+    /// A number that changes when memory is freed or allocated: then a shrink that could not go on may be possible.
+    pub fn free_version(&self) -> u64 {
+        self.free_everywhere()
     }
 
     /// A device's chunk with a block that cannot migrate, and that block.

@@ -96,6 +96,6 @@ impl Memory for CoreMemory<'_> {
     }
 
     fn version(&self) -> u64 {
-        core().chunk_version(self.chunks)
+        core().free_version()
     }
 }

@@ -63,6 +63,8 @@ struct Device {
     seen: u64,
     /// When the request in flight was sent, in nanoseconds.
     sent: u64,
+    /// Nothing is to be done before an interrupt.
+    rests: bool,
     /// Why the last evacuation failed.
     refusal: Option<RemoveError>,
     /// Plugged bytes at the last evacuation: without progress there is no second one.
@@ -77,6 +79,8 @@ static DEVICES: Mutex<ArrayVec<Device, MAX_DEVICES>> = Mutex::new(Rank::Virtio, 
 /// Interrupts of all devices so far.
 static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
 
+/// Memory's version for which a device waits to change; `u64::MAX` for none.
+static WAITS_FOR: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Set when the devices' lines are masked, because another device held one without end.
 static MISSED: AtomicBool = AtomicBool::new(false);
 
@@ -133,6 +137,7 @@ impl Device {
             config,
             seen: 0,
             sent: 0,
+            rests: false,
             refusal: None,
             evacuated_at: None,
             logged: None,
@@ -158,8 +163,15 @@ impl Device {
         if interrupts != self.seen || response.is_some() || is_polled {
             self.seen = interrupts;
             self.read_config();
+        } else if self.rests {
+            return Action::Wait;
         }
-        self.decide(response)
+        let action = self.decide(response);
+        self.rests = action == Action::Wait && self.machine.waits_for_memory().is_none();
+        if matches!(action, Action::Wait | Action::WaitUntil(_)) {
+            self.log_rest();
+        }
+        action
     }
 
     fn decide(&mut self, response: Option<Response>) -> Action {
@@ -256,6 +268,13 @@ pub fn name_of(id: DeviceId) -> Option<Name> {
     DEVICES.lock().get(index as usize).map(|device| device.name)
 }
 
+/// Whether memory has changed so that a device should be looked at: what freed it need not know of devices. The main loop
+/// asks at the end of each turn.
+pub fn is_due() -> bool {
+    let version = WAITS_FOR.load(Ordering::Relaxed);
+    version != u64::MAX && version != core().free_version()
+}
+
 /// The task of all devices; it never ends.
 pub async fn run() {
     if DEVICES.lock().is_empty() {
@@ -275,16 +294,9 @@ pub async fn run() {
                     // It answers at once on QEMU; if not, its interrupt wakes this task.
                     again = true;
                 }
-                Action::Wait => {
-                    let mut devices = DEVICES.lock();
-                    let Some(device) = devices.get_mut(index) else { break };
-                    device.log_rest();
-                }
+                Action::Wait => {}
                 Action::WaitUntil(until) => {
                     deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
-                    let mut devices = DEVICES.lock();
-                    let Some(device) = devices.get_mut(index) else { break };
-                    device.log_rest();
                 }
                 Action::Evacuate(want) => {
                     evacuate_for(index, want).await;
@@ -292,6 +304,9 @@ pub async fn run() {
                 }
             }
         }
+        let waits = DEVICES.lock().iter().find_map(|device| device.machine.waits_for_memory());
+        // With a deadline the task is woken anyway, and looks at memory's version itself.
+        WAITS_FOR.store(waits.filter(|_| deadline.is_none()).unwrap_or(u64::MAX), Ordering::Relaxed);
         if again {
             executor::yield_now().await;
             continue;

@@ -184,6 +184,14 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
         self.held.as_ref().map(|held| &held.trouble)
     }
 
+    /// Memory's version at which a shrink could not go on: another one is a reason to call [`Machine::next`].
+    pub fn waits_for_memory(&self) -> Option<u64> {
+        match self.held.as_ref()?.until {
+            Until::Version(version, _) => Some(version),
+            Until::Requested | Until::Time(_) => None,
+        }
+    }
+
     /// The request in flight.
     pub fn in_flight(&self) -> Option<Request> {
         self.in_flight

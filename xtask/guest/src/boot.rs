@@ -69,7 +69,9 @@ impl Plan {
 
     /// Adds an option of `cargo xtask run`, or changes its value.
     pub fn option(mut self, name: &str, value: &str) -> Plan {
-        match self.arguments.iter().position(|argument| argument == name) {
+        // This one may be given several times.
+        let is_one = name != "--virtio-mem";
+        match self.arguments.iter().position(|argument| is_one && argument == name) {
             Some(place) => value.clone_into(&mut self.arguments[place + 1]),
             None => self.arguments.extend([name.to_owned(), value.to_owned()]),
         }

@@ -24,6 +24,7 @@ pub mod rpc;
 pub mod serial;
 pub mod size;
 pub mod task;
+pub mod virtio_mem;
 
 pub use boot::{Guest, Plan};
 pub use carapace_schema as schema;
