@@ -1,4 +1,7 @@
 //! ACPICA as the judge: `iasl` compiles, `acpiexec` evaluates, and its printed answers are read back.
+//!
+//! Debian's acpiexec is of 2020. `ACPIEXEC` may name a newer one, which then judges beside it: ACPICA's source has it at
+//! `generate/unix` (`make acpiexec`; needs bison and flex). No package list of the supported systems has one.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,12 +25,21 @@ pub fn compile(source: &str, directory: &Path, name: &str) -> Vec<u8> {
     std::fs::read(&aml).expect("the table")
 }
 
+/// The programs that judge: the installed one, and the one that `ACPIEXEC` names.
+pub fn judges() -> Vec<PathBuf> {
+    let newer = std::env::var_os("ACPIEXEC").map(PathBuf::from);
+    if newer.is_none() {
+        println!("ACPIEXEC names no newer acpiexec: only the installed one judges");
+    }
+    [PathBuf::from("acpiexec")].into_iter().chain(newer).collect()
+}
+
 /// What acpiexec answers to the evaluation of each of `names`, in this order, in one run.
-pub fn evaluate(tables: &[PathBuf], names: &[String]) -> Vec<Answer> {
+pub fn evaluate(judge: &Path, tables: &[PathBuf], names: &[String]) -> Vec<Answer> {
     let commands: Vec<String> = names.iter().map(|name| format!("evaluate {name}")).collect();
     // More than about 1000 characters of commands are cut off; a run keeps no state between lines.
     let output =
-        Command::new("acpiexec").arg("-b").arg(commands.join(";")).args(tables).output().expect("acpiexec");
+        Command::new(judge).arg("-b").arg(commands.join(";")).args(tables).output().expect("acpiexec");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut answers = Vec::new();
     for part in text.split("\nEvaluating ").skip(1) {

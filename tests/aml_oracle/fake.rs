@@ -138,7 +138,9 @@ impl Host for FakeHost {
         self.notes.push((device.path(), value));
     }
 
-    fn sleep(&mut self, _: u32) {}
+    fn sleep(&mut self, milliseconds: u32) {
+        self.clock += u64::from(milliseconds) * 10_000;
+    }
 
     fn stall(&mut self, _: u32) {}
 

@@ -152,7 +152,7 @@ fn what_qemu_declares_is_what_acpica_sees() {
         // As many as acpiexec takes at a time.
         for paths in paths.chunks(20) {
             let (mut aml, mut host) = fresh();
-            for (path, theirs) in paths.iter().zip(acpica::evaluate(&files, paths)) {
+            for (path, theirs) in paths.iter().zip(acpica::evaluate("acpiexec".as_ref(), &files, paths)) {
                 let ours = aml.evaluate(&mut host, path, &[]).map(unnamed);
                 let ours = ours.map_or(acpica::Answer::Failed, acpica::Answer::Value);
                 if ours != theirs && theirs != acpica::Answer::TooLong {
@@ -176,6 +176,10 @@ fn unnamed(value: Value) -> Value {
     }
 }
 
+/// Where ACPICA of 2020 and of 2026 differ, by table and method, the newer one decides: ToHexString of an integer has
+/// "0x" and no leading zeros.
+const NEWER: [(&str, &str); 3] = [("convert2", "\\T012"), ("convert1", "\\T012"), ("widths2", "\\T092")];
+
 /// Every method `\T...` of the ASL files gives the same answer here and in ACPICA, evaluated in the same
 /// order, with 64-bit and with 32-bit integers. Breaks with any difference in the meaning of an operator,
 /// a conversion, a store or a field access.
@@ -183,6 +187,7 @@ fn unnamed(value: Value) -> Value {
 fn answers_are_those_of_acpica() {
     let directory = tempfile::tempdir().expect("a directory");
     let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("aml_oracle/asl");
+    let judges = acpica::judges();
     let mut compared = 0;
     let mut different = Vec::new();
     let mut files: Vec<_> =
@@ -205,15 +210,25 @@ fn answers_are_those_of_acpica() {
                 let mut aml = Aml::new(Limits::default());
                 let mut host = FakeHost::default();
                 load(&mut aml, &mut host, &table, &name);
-                let theirs = acpica::evaluate(&[directory.path().join(format!("{name}.aml"))], names);
-                for (method, theirs) in names.iter().zip(theirs) {
+                let file = [directory.path().join(format!("{name}.aml"))];
+                let theirs = judges.iter().map(|judge| acpica::evaluate(judge, &file, names));
+                let theirs: Vec<_> = theirs.collect();
+                for (at, method) in names.iter().enumerate() {
                     let ours = aml.evaluate(&mut host, method, &[]);
                     let reason = ours.as_ref().err().map(ToString::to_string).unwrap_or_default();
                     let ours =
                         ours.map_or(acpica::Answer::Failed, |value| acpica::Answer::Value(unnamed(value)));
                     compared += 1;
-                    if ours != theirs {
-                        different.push(format!("{name} {method}: ours {ours:?} {reason}; theirs {theirs:?}"));
+                    let is_newer = NEWER.contains(&(&name, method));
+                    for (judge, theirs) in judges.iter().zip(&theirs) {
+                        let theirs = &theirs[at];
+                        let is_old = judge.as_os_str() == "acpiexec";
+                        if (ours == *theirs) == (is_old && is_newer) {
+                            different.push(format!(
+                                "{name} {method}: ours {ours:?} {reason}; {} {theirs:?}",
+                                judge.display()
+                            ));
+                        }
                     }
                 }
             }

@@ -5,7 +5,7 @@ use core::fmt::Write;
 
 use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
-use crate::model::{Data, Val};
+use crate::model::{Data, Object, Ref, Val};
 use crate::run::{IntegerWidth, Run};
 use crate::value::Value;
 
@@ -30,9 +30,7 @@ impl Run<'_> {
         match value {
             Val::Int(value) => Ok(value),
             Val::Data(id) => match self.core.heap.get(id)? {
-                Data::String(text) => {
-                    Ok(hexadecimal(without_prefix(text.trim_ascii_start()).1, self.core.width))
-                }
+                Data::String(text) => Ok(hexadecimal(without_prefix(text).1, self.core.width)),
                 Data::Buffer(bytes) => self.integer_of_bytes(bytes),
                 _ => Err(self.wrong_type(DATA, value)),
             },
@@ -54,7 +52,7 @@ impl Run<'_> {
         if let Val::Data(id) = value
             && let Data::String(text) = self.core.heap.get(id)?
         {
-            return match without_prefix(text.trim_ascii_start()) {
+            return match without_prefix(text) {
                 (Prefix::Hex, digits) => Ok(hexadecimal(digits, self.core.width)),
                 (Prefix::None, digits) => Ok(decimal(digits, self.core.width)),
             };
@@ -109,7 +107,9 @@ impl Run<'_> {
                 let mut text = String::new();
                 let written = match style {
                     Style::Decimal => write!(text, "{number}"),
-                    Style::Hex | Style::Implicit => write!(text, "{number:0digits$X}"),
+                    // As ACPICA since 2024; before, and in the specification's examples, as implicitly.
+                    Style::Hex => write!(text, "{number:#X}"),
+                    Style::Implicit => write!(text, "{number:0digits$X}"),
                 };
                 written.map_err(|_| ErrorKind::TooManyBytes)?;
                 Ok(text.into_bytes())
@@ -154,7 +154,11 @@ enum Prefix {
     None,
 }
 
-fn without_prefix(text: &[u8]) -> (Prefix, &[u8]) {
+/// The text without white space and prefix. White space is that of C, with the vertical tab.
+fn without_prefix(mut text: &[u8]) -> (Prefix, &[u8]) {
+    while let [b' ' | b'\t'..=b'\r', rest @ ..] = text {
+        text = rest;
+    }
     match text {
         [b'0', b'x' | b'X', digits @ ..] => (Prefix::Hex, digits),
         digits => (Prefix::None, digits),
@@ -234,6 +238,24 @@ impl Run<'_> {
                 Ok(node.map_or(Val::Uninit, Val::Node))
             }
         }
+    }
+
+    /// The result of an evaluation: a method's reference to data is the data, as for ACPICA's callers, who could not follow
+    /// it. A reference to a device, or from inside a package, stays one.
+    pub(crate) fn export_result(&mut self, value: Val) -> Result<Value, Error> {
+        let value = match value {
+            Val::Ref(Ref::Node(node)) => match *self.core.names.object(node)? {
+                Object::Value(data) => data,
+                _ => value,
+            },
+            Val::Ref(reference @ Ref::Index(id, _))
+                if matches!(self.core.heap.get(id)?, Data::Package(_)) =>
+            {
+                self.load_reference(reference)?
+            }
+            value => value,
+        };
+        self.export(value)
     }
 
     /// An object as a caller's value. Each level of packages costs depth and each byte a fraction of a step, so the

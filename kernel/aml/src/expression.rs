@@ -324,6 +324,26 @@ impl Run<'_> {
         Ok(value)
     }
 
+    /// Stores the result of arithmetic, which is computed in 64 bits. Where integers have 32 bits (tables of revision 1), a
+    /// field and an element of a package get all of it nevertheless, as in ACPICA, which cuts the result after the
+    /// store. Real tables of revision 1 compute windows above 4 GiB so, into a QWord field of `_CRS`; by the letter
+    /// (19.3.5) the high half would be lost, and a memory device there would get a wrong address.
+    pub(crate) fn store_wide_result(&mut self, result: u64) -> Result<Val, Error> {
+        let place = self.target()?;
+        let keeps = match place {
+            StoreTarget::Node(node) | StoreTarget::Ref(Ref::Node(node)) => {
+                matches!(self.core.names.object(node)?, Object::Field(_) | Object::BufferField(_))
+            }
+            StoreTarget::Ref(Ref::Index(..)) => true,
+            _ => false,
+        };
+        if place != StoreTarget::None {
+            let value = if keeps { Val::Int(result) } else { self.int(result) };
+            self.store(place, value)?;
+        }
+        Ok(self.int(result))
+    }
+
     /// Like [`Run::store_result`], for explicit conversions: the target takes the result's type.
     pub(crate) fn set_result(&mut self, value: Val) -> Result<Val, Error> {
         let place = self.target()?;
@@ -355,7 +375,11 @@ impl Run<'_> {
             }
             op::DEREF_OF => {
                 let value = self.term()?;
-                self.dereferenced(value)
+                match self.dereferenced(value)? {
+                    // An element may be wider than integers are, see `store_wide_result`.
+                    Val::Int(value) => Ok(self.int(value)),
+                    value => Ok(value),
+                }
             }
             op::INDEX => {
                 let source = self.term()?;

@@ -26,7 +26,12 @@ struct Piece {
 }
 
 impl FieldUnit {
-    /// The pieces from the lowest bit on; at least one, since a field has at least one bit.
+    /// Refuses an access to a field of length 0: tables have them, and name them nowhere.
+    fn has_bits(self) -> Result<(), Error> {
+        if self.bits == 0 { Err(ErrorKind::Malformed("a field without bits").into()) } else { Ok(()) }
+    }
+
+    /// The pieces from the lowest bit on.
     fn pieces(self) -> impl Iterator<Item = Piece> {
         let datum_bits = self.width.bytes().saturating_mul(8);
         let end = u64::from(self.offset).saturating_add(u64::from(self.bits));
@@ -135,16 +140,24 @@ impl Run<'_> {
                 unit.width = access_width(list.byte(tables)? & 0x0f)?;
                 list.bytes(tables, if attribute == 1 { 1 } else { 2 })?;
             }
-            2 => return Err(ErrorKind::Unsupported("a GPIO connection of a field").into()),
+            2 => {
+                // A connection: a name or a buffer with a GPIO or serial bus descriptor. The fields behind it are in an
+                // address space without a handler, so only their access fails.
+                list.byte(tables)?;
+                if list.is_at_name(tables) {
+                    list.name_string(tables)?;
+                } else if list.opcode(tables)? == op::BUFFER {
+                    list.package(tables)?;
+                } else {
+                    return Err(ErrorKind::Malformed("a connection that is no buffer").into());
+                }
+            }
             _ => {
                 let bytes = list.bytes(tables, 4)?;
                 let segment: [u8; 4] = bytes.try_into().map_err(|_| ErrorKind::Truncated)?;
                 let path = crate::code::CodePath::single(list.table, list.at.saturating_sub(4));
                 crate::name::NameSeg::new(segment)?;
                 unit.bits = list.package_number(tables)?;
-                if unit.bits == 0 {
-                    return Err(ErrorKind::Malformed("a field without bits").into());
-                }
                 let next = unit.offset.checked_add(unit.bits).ok_or(too_long)?;
                 self.declare(path, Object::Field(*unit))?;
                 unit.offset = next;
@@ -175,6 +188,7 @@ impl Run<'_> {
         let Object::Field(unit) = *self.core.names.object(node)? else {
             return Err(ErrorKind::Dangling.into());
         };
+        unit.has_bits()?;
         let mut bytes = self.zeroed(unit.bits)?;
         self.locked(unit, |run| {
             for piece in unit.pieces() {
@@ -191,6 +205,7 @@ impl Run<'_> {
         let Object::Field(unit) = *self.core.names.object(node)? else {
             return Err(ErrorKind::Dangling.into());
         };
+        unit.has_bits()?;
         let bytes = self.raw_bytes(value)?;
         self.locked(unit, |run| {
             for piece in unit.pieces() {
@@ -241,6 +256,10 @@ impl Run<'_> {
 
     /// The bytes to write into a field; a string without its NUL.
     fn raw_bytes(&mut self, value: Val) -> Result<Vec<u8>, Error> {
+        if let Val::Int(value) = value {
+            // All 64 bits, whatever the width of integers: see `store_wide_result`.
+            return Ok(value.to_le_bytes().to_vec());
+        }
         let mut bytes = self.buffer_bytes(value)?;
         if let Val::Data(id) = value
             && let Data::String(_) = self.core.heap.get(id)?

@@ -342,6 +342,6 @@ impl Run<'_> {
             Object::Osi => self.osi(vals[0])?,
             _ => self.value_of(node)?,
         };
-        self.export(value)
+        self.export_result(value)
     }
 }

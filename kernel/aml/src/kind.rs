@@ -1,7 +1,7 @@
 //! ObjectType and SizeOf (19.6.97, 19.6.128), and the type of a value for errors.
 use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
-use crate::model::{Data, Handle, Object, Ref, Val};
+use crate::model::{BufferField, BufferFieldKind, Data, Handle, Object, Ref, Val};
 use crate::run::Run;
 use crate::store_target::StoreTarget;
 use crate::value::Kind;
@@ -60,7 +60,11 @@ impl Run<'_> {
             Val::Name { table, at, scope } => {
                 let path = CodePath::read(&self.core.tables, table, at)?;
                 match self.find_from(scope, path)? {
-                    Some(node) => self.kind_of_node(node),
+                    Some(node) => Ok(match self.kind_of_node(node)? {
+                        // Such an element is the field's value.
+                        Kind::FieldUnit | Kind::BufferField => self.kind_of_bits(node)?,
+                        kind => kind,
+                    }),
                     None => Err(self.not_found(path)),
                 }
             }
@@ -76,6 +80,16 @@ impl Run<'_> {
             Object::Value(value) => Ok(self.kind_of_value(value)),
             ref object => Ok(object.kind()),
         }
+    }
+
+    /// The type that a field is read as.
+    fn kind_of_bits(&self, node: Handle) -> Result<Kind, Error> {
+        let bits = match *self.core.names.object(node)? {
+            Object::Field(unit) => unit.bits,
+            Object::BufferField(BufferField { bits, kind: BufferFieldKind::Integer, .. }) => bits,
+            _ => u32::MAX,
+        };
+        Ok(if bits <= self.core.width.bits() { Kind::Integer } else { Kind::Buffer })
     }
 
     pub(crate) fn kind_of_value(&self, value: Val) -> Kind {

@@ -242,6 +242,14 @@ impl Namespace {
         })
     }
 
+    /// The sync level before a mutex was acquired.
+    pub(crate) fn level_before(&self, id: Handle) -> u8 {
+        match self.object(id) {
+            Ok(Object::Mutex(mutex)) => mutex.before,
+            _ => 0,
+        }
+    }
+
     /// Releases the given mutexes, as at the end of a thread of execution.
     pub(crate) fn release_all(&mut self, held: impl Iterator<Item = Handle>) {
         for id in held {

@@ -16,10 +16,9 @@ impl Run<'_> {
         let left = self.integer()?;
         if let op::NOT | op::FIND_SET_LEFT_BIT | op::FIND_SET_RIGHT_BIT | op::FROM_BCD | op::TO_BCD = opcode {
             let result = self.unary(opcode, left)?;
-            let result = self.int(result);
             return match opcode {
-                op::FROM_BCD | op::TO_BCD => self.set_result(result),
-                _ => self.store_result(result),
+                op::FROM_BCD | op::TO_BCD => self.set_result(self.int(result)),
+                _ => self.store_wide_result(result),
             };
         }
         let right = self.integer()?;
@@ -38,13 +37,12 @@ impl Run<'_> {
             op::MOD => left.checked_rem(right).ok_or(ErrorKind::DivideByZero)?,
             op::DIVIDE => {
                 let remainder = left.checked_rem(right).ok_or(ErrorKind::DivideByZero)?;
-                self.store_result(Val::Int(remainder))?;
+                self.store_wide_result(remainder)?;
                 left.checked_div(right).ok_or(ErrorKind::DivideByZero)?
             }
             _ => return Err(ErrorKind::BadOpcode(opcode).into()),
         };
-        let result = self.int(result);
-        self.store_result(result)
+        self.store_wide_result(result)
     }
 
     fn unary(&self, opcode: u16, value: u64) -> Result<u64, Error> {

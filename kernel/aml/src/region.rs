@@ -94,10 +94,22 @@ impl Run<'_> {
                 0
             }
             (SYSTEM_IO, direction) => {
-                let port = u16::try_from(address).map_err(|_| limit)?;
+                let port = u16::try_from(address).map_err(|_| limit.clone())?;
                 match direction {
+                    // No port is that wide: two accesses, the low half first, as in ACPICA.
                     _ if width == Width::Bits64 => {
-                        return Err(ErrorKind::Unsupported("a 64-bit access to an I/O port").into());
+                        let high = port.checked_add(4).ok_or(limit)?;
+                        match direction {
+                            Direction::Read => {
+                                let low = self.host.io_read(port, Width::Bits32)?;
+                                self.host.io_read(high, Width::Bits32)? << 32 | low & 0xffff_ffff
+                            }
+                            Direction::Write(value) => {
+                                self.host.io_write(port, Width::Bits32, value & 0xffff_ffff)?;
+                                self.host.io_write(high, Width::Bits32, value >> 32)?;
+                                0
+                            }
+                        }
                     }
                     Direction::Read => self.host.io_read(port, width)?,
                     Direction::Write(value) => {

@@ -7,11 +7,11 @@
 use alloc::vec::Vec;
 
 use crate::Limits;
-use crate::code::{Cursor, Tables};
+use crate::code::{CodePath, Cursor, Tables};
 use crate::error::{Error, ErrorKind};
 use crate::heap::Heap;
 use crate::host::Host;
-use crate::model::{Handle, Method, Object, ROOT, Serialized, Val, Waiting};
+use crate::model::{Data, Handle, Method, Object, ROOT, Serialized, Val, Waiting};
 use crate::namespace::{NODE_BYTES, Namespace};
 
 /// The state that outlives an evaluation.
@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
                 *to = from;
             }
             run.push_frame(node, method.body, vars);
-            let result = run.body();
+            let result = run.body().and_then(|value| run.with_own_names(value).map(|()| value));
             let result = run.with_location(result);
             run.pop_frame();
             // Mutexes that an unserialized method still holds are passed on to its caller.
@@ -279,6 +279,40 @@ impl<'a> Run<'a> {
             id: self.frame_ids,
             since: self.core.heap.clock(),
         });
+    }
+
+    /// Replaces names in a package by the values of what they name, if the running method made that: the method returns
+    /// the package, and its names end with it. Other names stay names.
+    pub(crate) fn with_own_names(&mut self, value: Val) -> Result<(), Error> {
+        let Val::Data(id) = value else { return Ok(()) };
+        let Data::Package(elements) = self.core.heap.get(id)? else { return Ok(()) };
+        let count = elements.len();
+        self.step(count)?;
+        for index in 0..count {
+            let Data::Package(elements) = self.core.heap.get(id)? else { return Ok(()) };
+            match elements.get(index).copied().unwrap_or_default() {
+                inner @ Val::Data(_) => self.deeper(|run| run.with_own_names(inner))?,
+                name @ Val::Name { table, at, scope } => {
+                    let path = CodePath::read(&self.core.tables, table, at)?;
+                    let Some(node) = self.find_from(scope, path)? else { continue };
+                    let is_data = matches!(
+                        self.core.names.object(node)?,
+                        Object::Value(_) | Object::Field(_) | Object::BufferField(_)
+                    );
+                    if is_data && self.frame()?.created.contains(&node) {
+                        let value = self.resolved(name)?;
+                        let value = self.copied(value)?;
+                        if let Data::Package(elements) = self.core.heap.get_mut(id)?
+                            && let Some(element) = elements.get_mut(index)
+                        {
+                            *element = value;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Ends a frame and deletes the names it created.

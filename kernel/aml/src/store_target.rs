@@ -198,17 +198,21 @@ impl Run<'_> {
             StoreTarget::Var(slot) => self.set_variable(slot, value),
             StoreTarget::Node(node) | StoreTarget::Ref(Ref::Node(node)) => {
                 match *self.core.names.object(node)? {
-                    Object::Value(_) => {
-                        let value = self.copied(value)?;
-                        *self.core.names.object_mut(node)? = Object::Value(value);
-                        Ok(())
-                    }
-                    _ => self.store_named(node, value),
+                    Object::Field(_) | Object::BufferField(_) => self.store_named(node, value),
+                    // An object of any other type is replaced. What refers to it finds data there.
+                    _ => self.replace(node, value),
                 }
             }
             StoreTarget::Ref(reference) => self.store_reference(reference, value),
             StoreTarget::None | StoreTarget::Debug | StoreTarget::Value(_) => self.store(place, value),
         }
+    }
+
+    /// Puts a copy of the value in the place of the object.
+    fn replace(&mut self, node: Handle, value: Val) -> Result<(), Error> {
+        let value = self.copied(value)?;
+        *self.core.names.object_mut(node)? = Object::Value(value);
+        Ok(())
     }
 
     fn store_reference(&mut self, reference: Ref, value: Val) -> Result<(), Error> {
@@ -254,6 +258,8 @@ impl Run<'_> {
             Object::Value(old) => old,
             Object::Field(_) => return self.write_field(node, value),
             Object::BufferField(field) => return self.write_buffer_field(field, value),
+            // As in ACPICA: unlike devices, regions and synchronisers, a method is replaced.
+            Object::Method(_) => return self.replace(node, value),
             ref object => {
                 let found = object.kind();
                 return Err(ErrorKind::WrongType { wanted: "a target that can be stored to", found }.into());

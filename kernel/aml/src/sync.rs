@@ -1,5 +1,5 @@
 //! Mutexes and events (19.6.2, 19.6.115, 19.6.147). Only one thread executes AML, so no operation blocks: one that would
-//! block is a timeout, or without a timeout a deadlock error.
+//! block lasts until its timeout, or without a timeout is a deadlock error.
 use crate::error::{Error, ErrorKind};
 use crate::model::{Handle, Object, Val};
 use crate::opcode as op;
@@ -40,7 +40,13 @@ impl Run<'_> {
                 Ok(Val::Int(0))
             }
             Object::Event(_) if timeout >= FOR_EVER => Err(ErrorKind::Deadlock(path).into()),
-            Object::Event(_) => Ok(self.int(u64::MAX)),
+            Object::Event(_) => {
+                // Nothing signals it meanwhile: firmware waits as a delay.
+                let milliseconds = u32::try_from(timeout).map_err(|_| ErrorKind::TooMuchSleep)?;
+                self.spend_sleep(milliseconds)?;
+                self.host.sleep(milliseconds);
+                Ok(self.int(u64::MAX))
+            }
             object => Err(ErrorKind::WrongType { wanted: "an event", found: object.kind() }.into()),
         }
     }
@@ -99,7 +105,17 @@ impl Run<'_> {
             Object::Mutex(mutex) if mutex.held > 1 => mutex.held = mutex.held.saturating_sub(1),
             Object::Mutex(mutex) => {
                 mutex.held = 0;
-                self.level = mutex.before;
+                let before = mutex.before;
+                // Mutexes of one level may be released in any order (ACPI 19.6.116 orders levels only): the level falls
+                // to what it was before the last one acquired, and the one acquired next inherits this one's.
+                let at = self.held.iter().position(|&held| held == node).unwrap_or_default();
+                let later = self.held.get(at.saturating_add(1)).copied();
+                self.level = self.held.last().map_or(before, |&last| self.core.names.level_before(last));
+                if let Some(later) = later
+                    && let Ok(Object::Mutex(mutex)) = self.core.names.object_mut(later)
+                {
+                    mutex.before = before;
+                }
                 self.held.retain(|&held| held != node);
                 if is_global {
                     self.host.release_global_lock();
