@@ -1,10 +1,11 @@
 //! Data that the kernel's main program shares with its interrupt handlers, and a CPU with other CPUs: a lock, a wake flag,
-//! a mailbox, a byte ring, the log ring.
+//! a mailbox, a job in pieces, a byte ring, the log ring.
 //!
 //! ```text
 //!  handler:  lock (interrupts are off already), record the event, wake
 //!  main:     lock with interrupts off, take the event;  sleep unless woken, without losing a wake-up
 //!  mailbox:  post a request to other CPUs, interrupt them, sleep until the last one has served it
+//!  jobs:     CPUs take pieces of a job; the caller ends it when all are done
 //! ```
 //!
 //! A handler interrupts the main program of its CPU anywhere interrupts are on, and runs to completion. The CPU is
@@ -13,6 +14,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod jobs;
 pub mod log_ring;
 pub mod mailbox;
 mod mutex;

@@ -37,6 +37,8 @@ pub trait Word {
     fn store(&self, value: u64, order: Ordering);
     /// See [`AtomicU64::fetch_and`].
     fn fetch_and(&self, value: u64, order: Ordering) -> u64;
+    /// See [`AtomicU64::fetch_add`].
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64;
     /// A sequentially consistent fence.
     fn fence();
 }
@@ -56,6 +58,10 @@ impl Word for AtomicU64 {
 
     fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
         self.fetch_and(value, order)
+    }
+
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        self.fetch_add(value, order)
     }
 
     fn fence() {

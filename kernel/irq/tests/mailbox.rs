@@ -44,6 +44,10 @@ impl Word for Watched {
         self.0.fetch_and(value, order)
     }
 
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        self.0.fetch_add(value, order)
+    }
+
     fn fence() {
         fence(Ordering::SeqCst);
     }

@@ -19,6 +19,7 @@
 //!   |    `-- buddy         one region's allocator, over a lazily initialised memmap
 //!   |-- layout, section    where a resource's metadata lies: arithmetic
 //!   |-- descriptor, rmap   the 64-byte page descriptor; the owner of a block
+//!   |-- parallel           work on many pages, on several CPUs
 //!   |-- page_table         mapping; boot_alloc: frames before the buddy exists
 //!   `-- merge              joins the pieces in which firmware describes a range
 //! ```
@@ -64,6 +65,7 @@ pub mod machine;
 pub mod memory;
 pub mod merge;
 pub mod page_table;
+mod parallel;
 mod pieces;
 pub mod poison;
 mod probe;

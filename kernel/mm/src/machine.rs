@@ -4,7 +4,7 @@
 //! ```text
 //!  words          load, store, fetch_or, fetch_xor, fetch_and       pages   zero_page, fill_page, copy_pages
 //!  translations   flush, flush_all (every CPU)           flush_local (this CPU)
-//!  CPUs           cpu                                    fence_all, fence_light (a barrier on every CPU)
+//!  CPUs           cpu, run_parallel (work on several)      fence_all, fence_light (a barrier on every CPU)
 //! ```
 //!
 //! All accesses use *virtual* addresses: the direct map for page tables and headers, the vmemmap for descriptors, the
@@ -123,6 +123,13 @@ pub unsafe trait Machine {
     /// two loads sees the other CPU's store. Where `fence_all` makes this CPU execute a barrier, wherever it is, an order
     /// for the compiler suffices.
     fn fence_light(&self);
+
+    /// Calls `work` with each number below `count`: on any CPUs, in any order, several at a time. Returns when all calls
+    /// have ended; what they stored is visible then. `work` takes no lock and waits for no other CPU. The caller may
+    /// hold locks of the core. Linux: `padata_do_multithreaded`.
+    fn run_parallel(&self, count: u64, work: &(dyn Fn(&Self, u64) + Sync)) {
+        (0..count).for_each(|number| work(self, number));
+    }
 
     /// The current CPU.
     fn cpu(&self) -> CpuNr;

@@ -28,6 +28,7 @@ use carapace_lock::{Mutex, Rank};
 use crate::addr::{Pfn, PfnRange};
 use crate::address_space::direct;
 use crate::machine::Machine;
+use crate::parallel::{self, each_page};
 
 /// The value of each word of a poisoned frame.
 pub const POISON: u64 = 0xdada_dada_dada_dada;
@@ -162,7 +163,7 @@ impl Poison {
         for part in listed.filter(|part| !part.is_empty()) {
             let now = PfnRange::of(part.start, part.pages().min(most - verified.pages));
             verified.pages += now.pages();
-            now.each().filter_map(|pfn| corruption(machine, pfn)).for_each(|finding| {
+            corruptions(machine, now, &mut |finding| {
                 let _ = verified.findings.try_push(finding);
             });
             if verified.pages == most {
@@ -205,9 +206,9 @@ impl Poison {
 
     #[cold]
     fn fill<M: Machine>(&self, machine: &M, frames: PfnRange) {
-        for pfn in frames.each() {
-            machine.fill_page(direct(pfn.start()), POISON);
-        }
+        each_page(machine, frames.pages(), &|machine, page| {
+            machine.fill_page(direct(frames.start.offset(page).start()), POISON);
+        });
         let mut state = self.state.lock();
         if state.ranges.is_full() && state.neighbours(frames).is_empty() {
             let victim = state.next_victim % MAX_RANGES;
@@ -237,12 +238,10 @@ impl Poison {
     /// The corrupted frames of `part`. Counts all of them, returns the first [`MAX_FINDINGS`].
     fn compare<M: Machine>(&self, machine: &M, part: PfnRange) -> ArrayVec<Finding, MAX_FINDINGS> {
         let mut findings = ArrayVec::new();
-        for pfn in part.each() {
-            if let Some(finding) = corruption(machine, pfn) {
-                self.damaged.fetch_add(1, Ordering::Relaxed);
-                let _ = findings.try_push(finding);
-            }
-        }
+        corruptions(machine, part, &mut |finding| {
+            self.damaged.fetch_add(1, Ordering::Relaxed);
+            let _ = findings.try_push(finding);
+        });
         findings
     }
 
@@ -252,6 +251,21 @@ impl Poison {
             let _ = state.findings.try_push(finding);
         }
         self.waiting.store(state.findings.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Calls `each` with every corrupted frame of `part`, ascending. Several CPUs compare.
+fn corruptions<M: Machine>(machine: &M, part: PfnRange, each: &mut dyn FnMut(Finding)) {
+    let mut at = part.start;
+    while at < part.end {
+        let left = part.end.0 - at.0;
+        let found = parallel::first(machine, left, &|machine, page| {
+            let Finding { offset, found, .. } = corruption(machine, at.offset(page))?;
+            Some((offset, found))
+        });
+        let Some((page, (offset, found))) = found else { return };
+        each(Finding { pfn: at.offset(page), offset, found });
+        at = at.offset(page + 1);
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a CPU beside the first does: it works in the background while there is such work, else it sleeps.
+//! What a CPU beside the first does: it works on a job of another CPU (`jobs`) and in the background while there is such
+//! work, else it sleeps.
 //!
 //! ```text
 //!  wake(cpu): set the CPU's flag, interrupt it
@@ -7,11 +8,13 @@
 //!
 //! Invariant: no wake-up is lost (`carapace_irq::WakeFlag`). Neighbours: `start` ends here, `stress` is background work.
 
-use super::mailbox;
+use super::{jobs, mailbox};
 use crate::arch::interrupts::ThisCpu;
 use crate::arch::percpu;
 use carapace_irq::WakeFlag;
+use carapace_irq::mailbox::CpuSet;
 use carapace_mm::machine::{CpuNr, MAX_CPUS};
+use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Once;
 
 /// Whether a function found something to do.
@@ -30,6 +33,14 @@ struct OwnLines(WakeFlag);
 static AWAKE: [OwnLines; MAX_CPUS] = [const { OwnLines(WakeFlag::new()) }; MAX_CPUS];
 static BACKGROUND: Once<fn() -> Worked> = Once::new();
 
+/// The CPUs that sleep, as they last said: a hint.
+static IDLE: AtomicU64 = AtomicU64::new(0);
+
+/// The CPUs that have nothing to do, or had until just now.
+pub(super) fn idle() -> CpuSet {
+    CpuSet::from_bits(IDLE.load(Ordering::Relaxed))
+}
+
 /// Sets the function that does a part of the background work, on each CPU beside the first. To be called once.
 pub fn set_background(work: fn() -> Worked) {
     BACKGROUND.call_once(|| work);
@@ -44,11 +55,21 @@ pub fn wake(cpu: CpuNr) {
 
 /// The loop of a CPU beside the first.
 pub(super) fn run() -> ! {
-    let OwnLines(awake) = &AWAKE[percpu::number().index()];
+    let number = percpu::number().index();
+    let (OwnLines(awake), me) = (&AWAKE[number], CpuSet::of(number));
     loop {
         while awake.take() {
-            while BACKGROUND.get().map_or(Worked::No, |work| work()) == Worked::Yes {}
+            loop {
+                let job = jobs::help();
+                let background = BACKGROUND.get().map_or(Worked::No, |work| work());
+                if (job, background) == (Worked::No, Worked::No) {
+                    break;
+                }
+            }
         }
-        awake.sleep_unless_awake::<ThisCpu>(|| {});
+        awake.sleep_unless_awake::<ThisCpu>(|| {
+            IDLE.fetch_or(me.bits(), Ordering::Relaxed);
+        });
+        IDLE.fetch_and(!me.bits(), Ordering::Relaxed);
     }
 }

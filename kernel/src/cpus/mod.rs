@@ -3,7 +3,8 @@
 //! ```text
 //!  trampoline   real mode to 64-bit mode, one CPU at a time, in a page below 640 KiB
 //!  start        INIT, then START for one CPU after another; each one's first steps
-//!  idle         what it does then: background work, else nothing
+//!  idle         what it does then: a job's pieces, background work, else nothing
+//!  jobs         work in pieces on all CPUs that are idle
 //!  mailbox      requests between CPUs: drop translations, a memory barrier, look at your switches
 //!  stop         a fatal report stops all CPUs but one by NMI, and learns where each was
 //! ```
@@ -19,6 +20,7 @@
 //! `panic` reports where the stopped ones were.
 
 pub mod idle;
+pub mod jobs;
 mod mailbox;
 mod start;
 pub mod stop;

@@ -110,6 +110,10 @@ unsafe impl Machine for KernelMachine {
         percpu::number()
     }
 
+    fn run_parallel(&self, count: u64, work: &(dyn Fn(&Self, u64) + Sync)) {
+        cpus::jobs::run(count, &|number| work(self, number));
+    }
+
     fn flush_all(&self) {
         cpu::flush_all();
         cpus::ask(Request::FlushAll);

@@ -19,6 +19,7 @@ mod migrate;
 mod migrate_in_use;
 mod migrate_tables;
 mod offline;
+mod parallel;
 mod poison;
 mod policy;
 mod random;

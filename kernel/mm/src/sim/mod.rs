@@ -26,7 +26,7 @@ mod tlb;
 
 use core::cell::Cell;
 use core::fmt;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
@@ -73,6 +73,9 @@ pub struct SimMachine {
     root: Pfn,
     boot_tables: PfnRange,
     features: CpuFeatures,
+    /// Threads that help with parallel work, and how much of it they did.
+    helpers: AtomicUsize,
+    helped: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -121,6 +124,8 @@ impl SimMachine {
             root: first,
             boot_tables,
             features: CpuFeatures { gib_leaves, phys_bits: 46 },
+            helpers: AtomicUsize::new(0),
+            helped: AtomicUsize::new(0),
             state: Mutex::new(State {
                 memory,
                 tlbs: (0..MAX_CPUS).map(|_| Tlb::default()).collect(),
@@ -153,6 +158,16 @@ impl SimMachine {
     /// firmware announces memory that does not exist.
     pub fn make_hole(&self, range: PfnRange) {
         self.state().memory.make_hole(range);
+    }
+
+    /// Lets so many further CPUs, with the highest numbers, help with parallel work: each is a thread for a job.
+    pub fn set_helpers(&self, count: usize) {
+        self.helpers.store(count, Ordering::Relaxed);
+    }
+
+    /// Numbers that the helpers have worked on.
+    pub fn helped(&self) -> usize {
+        self.helped.load(Ordering::Relaxed)
     }
 
     /// Unplugs memory and drops its contents. Later accesses panic. Panics at once when a cached translation or table
@@ -369,6 +384,31 @@ unsafe impl Machine for SimMachine {
     fn fence_light(&self) {
         // The host's threads cannot be interrupted, so each half of the barrier is a whole one.
         fence(Ordering::SeqCst);
+    }
+
+    fn run_parallel(&self, count: u64, work: &(dyn Fn(&Self, u64) + Sync)) {
+        let helpers = self.helpers.load(Ordering::Relaxed);
+        if helpers == 0 {
+            return (0..count).for_each(|number| work(self, number));
+        }
+        let next = AtomicU64::new(0);
+        let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count);
+        std::thread::scope(|scope| {
+            for cpu in (MAX_CPUS - helpers..MAX_CPUS).filter_map(CpuNr::new) {
+                scope.spawn(move || {
+                    run_as(cpu, || {
+                        while let Some(number) = take() {
+                            work(self, number);
+                            self.helped.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                });
+            }
+            while let Some(number) = take() {
+                work(self, number);
+                std::thread::yield_now();
+            }
+        });
     }
 
     fn cpu(&self) -> CpuNr {

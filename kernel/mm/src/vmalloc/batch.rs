@@ -31,6 +31,7 @@ use crate::fault_injection::Step;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FlushBatch, Level, PageMove};
+use crate::parallel::STRIPE;
 use crate::vmalloc::migrate_error::MigrateError;
 use crate::vmalloc::{AreaTree, FrameProvider, VmallocArena};
 
@@ -193,10 +194,22 @@ fn begin<M: Machine>(memory: &Memory<M>, moves: &Moves, flush: &mut FlushBatch) 
     begun.unwrap_or(Err(MigrateError::NotStarted))
 }
 
-/// Copies the pages.
+/// Copies the pages, on several CPUs.
 fn copy<M: Machine>(memory: &Memory<M>, moves: &Moves) -> Result<(), MigrateError> {
-    for PageMove { old, new, pages, .. } in moves.iter().filter(|one| !one.is_table()).map(|one| one.pages) {
-        memory.machine.copy_pages(direct(old.start()), direct(new.start()), pages);
-    }
+    let pages = || moves.iter().filter(|one| !one.is_table()).map(|one| one.pages);
+    let all: u64 = pages().map(|pages| pages.pages).sum();
+    memory.machine.run_parallel(all.div_ceil(STRIPE), &|machine, stripe| {
+        // The part of each move that lies in this stripe of all pages.
+        let (start, end) = (stripe * STRIPE, (stripe + 1) * STRIPE);
+        let mut at = 0;
+        for PageMove { old, new, pages, .. } in pages() {
+            let (from, to) = (start.max(at) - at, end.min(at + pages).saturating_sub(at));
+            if from < to {
+                let [old, new] = [old, new].map(|head| direct(head.offset(from).start()));
+                machine.copy_pages(old, new, to - from);
+            }
+            at += pages;
+        }
+    });
     memory.should_fail(Step::Copy).map_err(|step| MigrateError::Injected { step })
 }

@@ -1,8 +1,9 @@
 //! A test pattern for allocations: each word encodes allocation, page and offset, so that verification detects lost,
-//! duplicated and swapped pages. Neighbours: the shell's `alloc` fills, `verify` verifies.
+//! duplicated and swapped pages. Several CPUs fill and verify (`parallel`). Neighbours: the shell's `alloc` fills, `verify` verifies.
 
-use crate::addr::VirtAddr;
+use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::machine::Machine;
+use crate::parallel::{self, each_page};
 use crate::vmalloc::{AllocError, AllocationId, Area, FrameProvider, VmallocArena};
 
 const WORDS: u64 = 512;
@@ -56,12 +57,13 @@ impl VmallocArena {
         let mut areas = self.areas.lock();
         let area = areas.ready(id)?;
         check_pages(area, from, pages)?;
-        for page in from..from + pages {
-            let (at, first) = (area.page(page), first_word(id, page));
+        let start = area.page(from);
+        each_page(provider.machine(), pages, &|machine, page| {
+            let (at, first) = (start.offset(page * PAGE_SIZE), first_word(id, from + page));
             for word in 0..WORDS {
-                provider.machine().store(at.offset(word * 8), first.wrapping_add(word.wrapping_mul(STRIDE)));
+                machine.store(at.offset(word * 8), first.wrapping_add(word.wrapping_mul(STRIDE)));
             }
-        }
+        });
         if from <= area.allocation.filled {
             area.allocation.filled = area.allocation.filled.max(from + pages);
         }
@@ -84,19 +86,20 @@ impl VmallocArena {
         let area = areas.ready(id)?;
         check_pages(area, from, pages)?;
         let end = area.allocation.filled.min(from + pages);
-        for page in from..end {
-            let (start, first) = (area.page(page), first_word(id, page));
-            for word in 0..WORDS {
-                let at = start.offset(word * 8);
-                let expected = first.wrapping_add(word.wrapping_mul(STRIDE));
-                let found = provider.machine().load(at);
-                if found != expected {
-                    let bad = BadWord { page, at, expected, found };
-                    return Ok(Verified { pages: page + 1 - from, bad: Some(bad) });
-                }
-            }
-        }
-        Ok(Verified { pages: end.saturating_sub(from), bad: None })
+        let pages = end.saturating_sub(from);
+        let start = area.page(from);
+        let word_of = |page, word: u64| first_word(id, from + page).wrapping_add(word.wrapping_mul(STRIDE));
+        let bad = parallel::first(provider.machine(), pages, &|machine, page| {
+            let (at, first) = (start.offset(page * PAGE_SIZE), word_of(page, 0));
+            (0..WORDS).find_map(|word| {
+                let found = machine.load(at.offset(word * 8));
+                (found != first.wrapping_add(word.wrapping_mul(STRIDE))).then_some((word, found))
+            })
+        });
+        let Some((page, (word, found))) = bad else { return Ok(Verified { pages, bad: None }) };
+        let at = start.offset(page * PAGE_SIZE + word * 8);
+        let bad = BadWord { page: from + page, at, expected: word_of(page, word), found };
+        Ok(Verified { pages: page + 1, bad: Some(bad) })
     }
 }
 

@@ -1,0 +1,75 @@
+//! Parallel work: other CPUs fill, verify, copy and compare.
+
+use super::hot_remove::{insert, remove};
+use super::migrate::allocate;
+use super::*;
+use crate::address_space::direct;
+use crate::parallel::STRIPE;
+use crate::poison::Mode;
+use crate::vmalloc::{Shape, VmallocArena};
+
+/// Proves that with three helpers every page is filled and verified, the first of several wrong words is reported with its
+/// page, address and value, and that the copy of a migration is complete, whatever the sizes of its blocks; that no helper
+/// has a translation of the memory that is unplugged then (the simulation panics). Fails when a stripe is left out or done
+/// with another's pages.
+#[test]
+fn helpers_fill_verify_and_copy() {
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
+    let machine = memory.machine();
+    machine.set_helpers(3);
+    let dimm = PfnRange::of(Pfn(0x100000), 64 * MIB);
+    insert(&memory, 1, dimm, 7);
+    let before = memory.totals();
+    let pages = 20 * STRIPE + 5;
+    let made = allocate(&memory, &arena, pages, Some(7), Mobility::Movable, Shape::Scattered).unwrap();
+    arena.fill(&memory, made.id, 0, pages).unwrap();
+    let verify = || arena.verify(&memory, made.id, 0, pages).unwrap();
+    assert_eq!((verify().pages, verify().bad), (pages, None));
+    assert!(machine.helped() > 0, "nobody helped");
+    let wrong = [(19 * STRIPE + 3, 1), (7 * STRIPE + 30, 500), (7 * STRIPE + 31, 0)];
+    for (page, word) in wrong {
+        let at = made.start.offset(page * 4096 + word * 8);
+        machine.store(at, machine.load(at) ^ 4);
+    }
+    let bad = verify().bad.unwrap();
+    let at = made.start.offset((7 * STRIPE + 30) * 4096 + 500 * 8);
+    assert_eq!(
+        (verify().pages, bad.page, bad.at, bad.found),
+        (7 * STRIPE + 31, 7 * STRIPE + 30, at, machine.load(at))
+    );
+    assert_eq!(bad.found ^ 4, bad.expected);
+    for (page, word) in wrong {
+        let at = made.start.offset(page * 4096 + word * 8);
+        machine.store(at, machine.load(at) ^ 4);
+    }
+    remove(&memory, &arena, 1).unwrap();
+    machine.unplug(dimm);
+    assert_eq!((verify().pages, verify().bad), (pages, None));
+    arena.free(&memory, made.id).unwrap();
+    insert(&memory, 1, dimm, 7);
+    assert_eq!(memory.totals(), before);
+    assert_invariants(&memory);
+}
+
+/// Proves that helpers poison freed frames and find every frame that was written to, in order. Fails when a frame is not
+/// poisoned or not compared.
+#[test]
+fn helpers_poison_and_compare() {
+    let memory = booted(Support::No);
+    memory.machine().set_helpers(3);
+    memory.set_poison(Mode::On);
+    let block = memory.allocate_block(Order(10), None, Mobility::Pinned).unwrap();
+    memory.free_block(block.head).unwrap();
+    let wrong = [0, 31, 32, 500, 1023].map(|frame| block.head.offset(frame));
+    for pfn in wrong {
+        memory.machine().store(direct(pfn.start()).offset(64), 1);
+    }
+    let mut found = Vec::new();
+    let id = memory.resource_of(block.head).unwrap();
+    memory.check_poison(id, Pfn(0), u64::MAX, &mut |finding| {
+        found.push((finding.pfn, finding.offset, finding.found))
+    });
+    assert_eq!(found, wrong.map(|pfn| (pfn, 64, 1)));
+    assert!(memory.machine().helped() > 0, "nobody helped");
+    memory.set_poison(Mode::Off);
+}
