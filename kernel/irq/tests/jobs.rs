@@ -130,7 +130,7 @@ fn check(helpers: usize, jobs: u64, spins: u32) {
             world.job.end::<Caller>(spins);
             let done = world.done.each_ref().map(|done| done.load(Ordering::Relaxed));
             assert_eq!(done, [number + 1; 2], "each piece is done once, before the end");
-            // The closure is gone.
+            // SAFETY: as above. The closure is gone.
             world.closure.with_mut(|value| unsafe { *value = 0 });
         }
         others.into_iter().for_each(|other| other.join().unwrap());
