@@ -3,6 +3,8 @@
 //! Invariants: a bit is set exactly while the guard that set it lives; that guard clears it. A handler
 //! that interrupts leaves the word as it found it, as its guards are gone when it returns.
 
+#[cfg(all(feature = "std", debug_assertions))]
+pub use checked::exchange;
 #[cfg(debug_assertions)]
 pub use checked::{Held, Place, track};
 #[cfg(not(debug_assertions))]
@@ -40,6 +42,13 @@ mod checked {
     /// Does nothing: with feature `std` ranks are tracked by thread.
     #[cfg(feature = "std")]
     pub fn track(_word: fn() -> &'static AtomicU64) {}
+
+    /// Makes these the ranks that this thread holds, and returns those it held: for a thread that runs several CPUs in
+    /// turn.
+    #[cfg(feature = "std")]
+    pub fn exchange(held: u64) -> u64 {
+        WORD.with(|word| word.swap(held, Relaxed))
+    }
 
     #[cfg(feature = "std")]
     fn with_word<R>(work: impl FnOnce(&AtomicU64) -> R) -> Option<R> {

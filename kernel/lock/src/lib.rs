@@ -4,6 +4,7 @@
 //!  Mutex, RwLock     spin's, with a Rank                  (carapace-irq has the lock for interrupt handlers)
 //!  rank              THE lock order, and what each lock protects
 //!  held              the ranks held on this CPU: one bit each; checked before a lock is waited for
+//!  schedule          where another CPU may run, for host tests that run several in turn
 //! ```
 //!
 //! The order is checked with `debug_assertions` (host tests, the simulated machine, fuzzing, a kernel built so): each
@@ -24,7 +25,10 @@ mod held;
 mod mutex;
 mod rank;
 mod rwlock;
+pub mod schedule;
 
+#[cfg(all(feature = "std", debug_assertions))]
+pub use held::exchange;
 pub use held::{Held, Place, track};
 pub use mutex::{Mutex, MutexGuard};
 pub use rank::Rank;

@@ -2,7 +2,7 @@
 
 use core::ops::{Deref, DerefMut};
 
-use crate::{Held, Place, Rank};
+use crate::{Held, Place, Rank, schedule};
 
 /// A spinning lock of a [`Rank`]. Not for data that interrupt handlers share.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ impl<T> Mutex<T> {
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         let held = self.place.take_in_order();
+        schedule::until(|| !self.inner.is_locked());
         MutexGuard { inner: self.inner.lock(), _held: held }
     }
 

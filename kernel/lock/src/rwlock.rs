@@ -3,7 +3,7 @@
 
 use core::ops::{Deref, DerefMut};
 
-use crate::{Held, Place, Rank};
+use crate::{Held, Place, Rank, schedule};
 
 /// A spinning lock of a [`Rank`] for many readers or one writer. Not for data that interrupt handlers share.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ impl<T> RwLock<T> {
     #[track_caller]
     pub fn read(&self) -> ReadGuard<'_, T> {
         let held = self.place.take_in_order();
+        schedule::until(|| self.inner.writer_count() == 0);
         ReadGuard { inner: self.inner.read(), _held: held }
     }
 
@@ -53,6 +54,7 @@ impl<T> RwLock<T> {
     #[track_caller]
     pub fn write(&self) -> WriteGuard<'_, T> {
         let held = self.place.take_in_order();
+        schedule::until(|| self.inner.writer_count() + self.inner.reader_count() == 0);
         WriteGuard { inner: self.inner.write(), _held: held }
     }
 

@@ -3,8 +3,8 @@
 //! Invariant: what is allocated is freed with the same number of frames. Neighbours: `zonelist` chooses regions,
 //! `frame_cache` serves movable blocks without a choice, `buddy` allocates in one region; `vmalloc` and the kernel call.
 
-use crate::addr::{Block, NodeId, Order, Pfn, PfnRange, VirtAddr};
-use crate::buddy::{Buddy, page_state};
+use crate::addr::{Block, NodeId, Order, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
+use crate::buddy::{Buddy, Walk, page_state};
 use crate::descriptor::{Mobility, SlotNr};
 use crate::error::FreeError;
 use crate::frame_cache::{Entered, Foreign, SizeClass};
@@ -102,6 +102,18 @@ impl<M: Machine> Memory<M> {
     /// When `head` is not the head of an allocated block.
     pub fn set_mapping(&self, head: Pfn, at: VirtAddr) -> Result<(), FreeError> {
         self.set_rmap(head, RmapEntry::Mapping(at))
+    }
+
+    /// [`Memory::set_mapping`] for all blocks of a run: the first is mapped at `at`, the next one behind it.
+    pub(crate) fn set_run_mapping(&self, run: PfnRange, at: VirtAddr) -> Result<(), FreeError> {
+        // One lock for all: a block that is split has its owner before or after, in both halves.
+        self.allocated(run.start, |buddy, _| {
+            buddy.walk(run, |found| {
+                let into = (found.head.0 - run.start.0) * PAGE_SIZE;
+                buddy.page(found.head).set_rmap(RmapEntry::Mapping(at.offset(into)).encode());
+                Walk::Continue
+            });
+        })
     }
 
     /// Writes the rmap of the allocated block at `head`, under its region's lock: an evacuation reads it there.

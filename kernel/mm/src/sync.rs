@@ -6,10 +6,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Waits a moment for another CPU, which is at work and waits for nothing that this CPU has.
-#[inline]
-pub(crate) fn spin() {
-    core::hint::spin_loop();
-}
+pub(crate) use carapace_lock::schedule::spin;
 
 /// An atomic word.
 pub(crate) trait Word {

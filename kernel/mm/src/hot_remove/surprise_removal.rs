@@ -72,6 +72,7 @@ impl<M: Machine> Memory<M> {
         if device == DeviceId::BOOT {
             return Err(RemoveError::Boot);
         }
+        let allocations = arena.begin_surprise_removal();
         let mut detached = Detached::new();
         let mut isolated = None;
         self.for_each_entry(|entry| match self.region(entry) {
@@ -113,7 +114,7 @@ impl<M: Machine> Memory<M> {
         // Before the tables are rebuilt: a CPU may still walk those that are gone.
         flush.run(&self.machine);
         lost_tables.into_iter().for_each(|table| self.rebuild_table(table));
-        let lost = arena.surprise_removal(self, &is_detached);
+        let lost = allocations.finish(self, &is_detached);
         Ok(SurpriseRemoved {
             ids: detached.iter().map(|(_, region)| region.id).collect(),
             pages: detached.iter().map(|(_, region)| region.layout.range.pages()).sum(),

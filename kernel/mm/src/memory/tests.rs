@@ -26,6 +26,10 @@ mod random;
 mod random_ops;
 mod requests;
 mod rollback;
+#[cfg(debug_assertions)]
+mod schedule;
+#[cfg(debug_assertions)]
+mod scheduled;
 mod scratch;
 mod stress;
 mod surprise_removal;

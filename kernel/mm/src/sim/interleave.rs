@@ -1,11 +1,14 @@
 //! A second CPU between any two steps of the first: a program that runs before each word that the core stores, each page
 //! that it copies, and each flush.
 //!
-//! Everything runs in one thread, so that each run is the same. Neighbours: `SimMachine` calls [`step`] before it acts;
-//! host threads that are CPUs ([`super::run_as`]) are the other way to have several.
+//! Everything runs in one thread, so that each run is the same. Neighbours: `SimMachine` calls [`step`] before it acts.
+//! Other ways to have several CPUs are host threads ([`super::run_as`]), and a scheduler
+//! ([`carapace_lock::schedule`]), to which a step is a point where another CPU may run.
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
+
+use carapace_lock::schedule;
 
 use super::run_as;
 use crate::machine::CpuNr;
@@ -28,6 +31,7 @@ pub fn between_steps<T>(cpu: CpuNr, other: Rc<dyn Fn()>, work: impl FnOnce() -> 
 
 /// Runs the other CPU's program, unless it is what runs.
 pub(super) fn step() {
+    schedule::step();
     let Some((cpu, other)) = OTHER.with_borrow(Clone::clone) else { return };
     // Not while a failed test unwinds: a second panic would hide the first.
     if !std::thread::panicking() && !RUNS.replace(true) {

@@ -37,6 +37,7 @@ use crate::boot_alloc::BootAllocator;
 use crate::error::BootError;
 use crate::machine::{CpuFeatures, CpuNr, MAX_CPUS, Machine, Support};
 use crate::memory::BootMemory;
+use carapace_lock::schedule;
 use memory::Memory;
 use tlb::{Access, Fault, Tlb};
 
@@ -313,6 +314,7 @@ impl State {
 // SAFETY: its words are in collections of the host, found by checked look-ups, so no address can harm anything.
 unsafe impl Machine for SimMachine {
     fn load(&self, at: VirtAddr) -> u64 {
+        schedule::step();
         let (mut state, phys) = self.access(at, Access::Load);
         state.load(at, phys)
     }
@@ -333,6 +335,7 @@ unsafe impl Machine for SimMachine {
     }
 
     fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        interleave::step();
         let (mut state, phys) = self.access(at, Access::Store);
         let word = state.load(at, phys);
         state.store(phys, word | bits);
@@ -382,6 +385,7 @@ unsafe impl Machine for SimMachine {
     }
 
     fn fence_light(&self) {
+        schedule::step();
         // The host's threads cannot be interrupted, so each half of the barrier is a whole one.
         fence(Ordering::SeqCst);
     }

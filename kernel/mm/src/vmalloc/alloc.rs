@@ -12,7 +12,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::addr::{Block, NodeId, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
+use crate::addr::{Block, NodeId, Order, PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use crate::descriptor::Mobility;
 use crate::page_table::{FrameSource, LeafSize, Level, Mapping};
 use crate::vmalloc::{
@@ -83,12 +83,14 @@ impl Pending {
     /// Frees everything, except the mapped part of the block, which is freed with the mapping.
     fn free<P: FrameProvider>(&mut self, provider: &P) {
         self.free_reserve(provider);
-        free_run(provider, self.run.take());
+        if let Some(run) = self.run.take() {
+            provider.free_owned(run);
+        }
         if let Some((block, mapped)) = self.block.take() {
             // A migration may have split the block.
-            each_block(provider, Some(block.range()), |part, into| {
+            each_block(provider, block.range(), |part, into| {
                 if into >= mapped {
-                    provider.free_owned(part.head);
+                    provider.free_owned(part.range());
                 }
             });
         }
@@ -112,7 +114,7 @@ impl Pending {
                 }
                 None => provider.alloc_block(floor_order(most), node, mobility)?,
             };
-            provider.set_owner(block.head, virt);
+            provider.set_owner(block.range(), virt);
             self.block = Some((block, 0));
         }
         self.block
@@ -197,9 +199,9 @@ impl VmallocArena {
             }
         };
         let area = areas.area(id)?;
-        each_block(provider, pending.run, |block, into| {
-            provider.set_owner(block.head, area.allocation.start.offset(into * PAGE_SIZE));
-        });
+        if let Some(run) = pending.run {
+            provider.set_owner(run, area.allocation.start);
+        }
         area.pending = pending;
         Ok(AllocationBuilder { id, pages, amount, node, mobility })
     }
@@ -369,14 +371,8 @@ fn chunk(virt: VirtAddr, pages: u64, leaf: LeafSize) -> u64 {
     whole.map_or(pages, |size| pages - pages % size.pages())
 }
 
-/// Frees all blocks of a run.
-fn free_run<P: FrameProvider>(provider: &P, run: Option<PfnRange>) {
-    each_block(provider, run, |block, _| provider.free_owned(block.head));
-}
-
 /// Calls `each` with each allocated block of a run and the block's offset in the run, in frames.
-fn each_block<P: FrameProvider>(provider: &P, run: Option<PfnRange>, mut each: impl FnMut(Block, u64)) {
-    let Some(run) = run else { return };
+fn each_block<P: FrameProvider>(provider: &P, run: PfnRange, mut each: impl FnMut(Block, u64)) {
     let mut at = run.start;
     while at < run.end {
         let Some(block) = provider.block_at(at) else { return };

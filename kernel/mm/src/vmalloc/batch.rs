@@ -25,7 +25,7 @@
 use arrayvec::ArrayVec;
 use carapace_lock::MutexGuard;
 
-use crate::addr::{PAGE_SIZE, VirtAddr};
+use crate::addr::{PAGE_SIZE, PfnRange, VirtAddr};
 use crate::address_space::direct;
 use crate::fault_injection::Step;
 use crate::machine::Machine;
@@ -139,7 +139,10 @@ impl<M: Machine> Batch<'_, M> {
         for number in 0..self.areas.moves.len() {
             let Some(&Move { pages, part }) = self.areas.moves.get(number) else { break };
             match part {
-                Part::Block => self.memory.free_owned(if pages_migrated { pages.old } else { pages.new }),
+                Part::Block => {
+                    let block = if pages_migrated { pages.old } else { pages.new };
+                    self.memory.free_owned(PfnRange::of(block, pages.pages));
+                }
                 Part::Table(_) => self.memory.free_table(if tables_migrated { pages.old } else { pages.new }),
                 Part::Piece => self.end_piece(&pages, pages_migrated),
             }

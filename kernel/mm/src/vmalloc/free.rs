@@ -6,7 +6,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::addr::Pfn;
+use crate::addr::PfnRange;
 use crate::vmalloc::provider::TableSink;
 use crate::vmalloc::{
     AllocError, Allocation, AllocationId, AllocationState, Area, FrameProvider, Progress, VmallocArena,
@@ -76,15 +76,15 @@ fn free_half_migrated<P: FrameProvider>(provider: &P, area: &mut Area) -> Result
 
 /// Frees the next blocks of `area`, up to page `goal` or [`BLOCKS`] blocks.
 fn free_some<P: FrameProvider>(provider: &P, area: &mut Area, goal: u64) -> Result<(), AllocError> {
-    let mut heads: ArrayVec<Pfn, BLOCKS> = ArrayVec::new();
+    let mut blocks: ArrayVec<PfnRange, BLOCKS> = ArrayVec::new();
     let first = area.freed;
     let mut next = first;
-    while next < goal && !heads.is_full() {
+    while next < goal && !blocks.is_full() {
         let at = area.page(next);
         let found = provider.with_tables(|tables, machine| tables.translate(machine, at));
         let found = found.ok_or(AllocError::NotStarted)?.ok_or(AllocError::Corrupt { at })?;
         let block = provider.block_at(found.phys.pfn()).ok_or(AllocError::Corrupt { at })?;
-        heads.push(block.head);
+        blocks.push(block.range());
         next += block.order.pages().min(area.allocation.pages - next);
     }
     let unmapped = provider.with_tables(|tables, machine| {
@@ -92,7 +92,8 @@ fn free_some<P: FrameProvider>(provider: &P, area: &mut Area, goal: u64) -> Resu
     });
     let corrupt = |_| AllocError::Corrupt { at: area.page(first) };
     unmapped.ok_or(AllocError::NotStarted)?.map_err(corrupt)?;
-    heads.into_iter().for_each(|head| provider.free_owned(head));
+    // A block may have been split meanwhile, at the border of memory that is being isolated: its parts are freed.
+    blocks.into_iter().for_each(|block| provider.free_owned(block));
     area.freed = next;
     Ok(())
 }

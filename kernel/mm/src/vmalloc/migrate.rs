@@ -130,10 +130,10 @@ impl<M: Machine> Batch<'_, M> {
         let wanted = LARGE.min(block.order);
         let Some(new) = alloc_target(memory, block, wanted, sizes) else { return Ok(Planned::NoBlock) };
         memory.split_allocated(block.head, new.order);
-        memory.set_owner(new.head, at);
+        memory.set_owner(new.range(), at);
         let pages = PageMove { at, old: block.head, new: new.head, pages: new.order.pages() };
         if let Err(error) = split_leaves(memory, &pages, &mut self.flush) {
-            memory.free_owned(new.head);
+            memory.free_owned(new.range());
             return Err(error);
         }
         self.push(pages, Part::Block);

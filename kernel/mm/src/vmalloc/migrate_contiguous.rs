@@ -137,7 +137,7 @@ impl<M: Machine> Batch<'_, M> {
             return Err(MigrateError::NoRun(NoRun { id, pages, longest: memory.longest_run(pages) }));
         };
         let tables = tables_of_splits(memory, area, new.start);
-        each_block(memory, new, |head, into| memory.set_owner(head, start.offset(into * PAGE_SIZE)));
+        memory.set_owner(new, start);
         area.migration = Some(Migration { old: old.start, new: new.start, moved: 0, freed: 0 });
         Ok(tables)
     }
@@ -198,7 +198,7 @@ impl<M: Machine> Batch<'_, M> {
             && migration.freed + block.order.pages() <= migration.moved
         {
             migration.freed += block.order.pages();
-            memory.free_owned(block.head);
+            memory.free_owned(block.range());
         }
         area.migration.take_if(|migration| migration.moved >= area.allocation.pages);
     }
@@ -221,7 +221,7 @@ pub(super) fn free<P: FrameProvider>(provider: &P, area: &mut Area) {
     let Some(Migration { old, new, freed, .. }) = area.migration.take() else { return };
     let pages = area.allocation.pages;
     for run in [PfnRange::of(new, pages), PfnRange::new(old.offset(freed), old.offset(pages))] {
-        each_block(provider, run, |head, _| provider.free_owned(head));
+        provider.free_owned(run);
     }
 }
 
@@ -229,7 +229,7 @@ pub(super) fn free<P: FrameProvider>(provider: &P, area: &mut Area) {
 fn cancel_untouched<M: Machine>(memory: &Memory<M>, area: &mut Area) {
     if let Some(Migration { new, moved: 0, .. }) = area.migration {
         area.migration = None;
-        each_block(memory, PfnRange::of(new, area.allocation.pages), |head, _| memory.free_owned(head));
+        memory.free_owned(PfnRange::of(new, area.allocation.pages));
     }
 }
 
@@ -247,15 +247,4 @@ fn tables_of_splits<M: Machine>(memory: &Memory<M>, area: &Area, new: Pfn) -> u6
         });
     });
     tables
-}
-
-/// Calls `each` with the head of each block of a run and the block's offset in the run, in frames.
-fn each_block<P: FrameProvider>(provider: &P, run: PfnRange, mut each: impl FnMut(Pfn, u64)) {
-    let mut at = run.start;
-    while at < run.end
-        && let Some(block) = provider.block_at(at)
-    {
-        at = block.range().end;
-        each(block.head, block.head.0 - run.start.0);
-    }
 }

@@ -32,11 +32,12 @@ pub trait FrameProvider {
     /// Returns the allocated block with the head frame `head`.
     fn block_at(&self, head: Pfn) -> Option<Block>;
 
-    /// Sets the rmap of the block at `head`: it is mapped at `at`.
-    fn set_owner(&self, head: Pfn, at: VirtAddr);
+    /// Sets the rmap of the blocks of `run`, which the caller owns: they are mapped from `at` on. Several blocks, also
+    /// where there was one, if its memory is being isolated: that splits it at any time.
+    fn set_owner(&self, run: PfnRange, at: VirtAddr);
 
-    /// Frees the block at `head`, which the caller owns.
-    fn free_owned(&self, head: Pfn);
+    /// Frees the blocks of `run`, which the caller owns.
+    fn free_owned(&self, run: PfnRange);
 
     /// Allocates a frame for a page table.
     fn alloc_table(&self) -> Option<Pfn>;
@@ -74,14 +75,14 @@ impl<M: Machine> FrameProvider for Memory<M> {
         Memory::block_at(self, head)
     }
 
-    fn set_owner(&self, head: Pfn, at: VirtAddr) {
-        let set = self.set_mapping(head, at);
-        debug_assert!(set.is_ok(), "{head:?} is the head of a block that the caller owns");
+    fn set_owner(&self, run: PfnRange, at: VirtAddr) {
+        let set = self.set_run_mapping(run, at);
+        debug_assert!(set.is_ok(), "{run} consists of blocks that the caller owns");
     }
 
-    fn free_owned(&self, head: Pfn) {
-        let freed = self.free_block(head);
-        debug_assert!(freed.is_ok(), "{head:?} is the head of a block that the caller owns");
+    fn free_owned(&self, run: PfnRange) {
+        let freed = self.free_run(run);
+        debug_assert!(freed.is_ok(), "{run} consists of blocks that the caller owns");
     }
 
     fn alloc_table(&self) -> Option<Pfn> {
@@ -99,7 +100,7 @@ impl<M: Machine> FrameProvider for Memory<M> {
         // A surprise removal may have taken a reserved frame.
         if self.resource_of(frame).is_some() {
             self.page_tables.fetch_sub(1, Ordering::Relaxed);
-            self.free_owned(frame);
+            self.free_owned(PfnRange::of(frame, 1));
         }
     }
 

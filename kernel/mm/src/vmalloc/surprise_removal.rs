@@ -6,6 +6,8 @@
 //! the blocks of all present memory finds the blocks of lost allocations. Neighbours:
 //! `hot_remove::surprise_removal` calls it.
 
+use carapace_lock::MutexGuard;
+
 use crate::addr::{PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::descriptor::BlockState;
 use crate::machine::Machine;
@@ -13,7 +15,7 @@ use crate::memory::Memory;
 use crate::page_table::{FlushBatch, Hole};
 use crate::rmap::RmapEntry;
 use crate::vmalloc::provider::TableSink;
-use crate::vmalloc::{AllocationState, Area, FrameProvider, Pending, VmallocArena};
+use crate::vmalloc::{AllocationState, Area, AreaTree, FrameProvider, Pending, VmallocArena};
 
 /// The losses of a surprise removal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,14 +26,22 @@ pub(crate) struct Lost {
     pub(crate) allocations: u64,
 }
 
+/// A surprise removal, of which no other CPU sees a part: it holds the arena's lock.
+pub(crate) struct SurpriseRemoval<'a> {
+    areas: MutexGuard<'a, AreaTree>,
+}
+
 impl VmallocArena {
+    /// Begins a surprise removal, before the memory leaves the index.
+    pub(crate) fn begin_surprise_removal(&self) -> SurpriseRemoval<'_> {
+        SurpriseRemoval { areas: self.areas.lock() }
+    }
+}
+
+impl SurpriseRemoval<'_> {
     /// Marks every allocation that uses removed frames (`gone`) as lost and frees its remaining frames.
-    pub(crate) fn surprise_removal<M: Machine>(
-        &self,
-        memory: &Memory<M>,
-        gone: &dyn Fn(Pfn) -> bool,
-    ) -> Lost {
-        let mut areas = self.areas.lock();
+    pub(crate) fn finish<M: Machine>(self, memory: &Memory<M>, gone: &dyn Fn(Pfn) -> bool) -> Lost {
+        let mut areas = self.areas;
         let (mut lost, mut flush) = (Lost::default(), FlushBatch::new());
         for area in &mut areas.list {
             let (mut holes, start, reserved) = (0, area.allocation.start, area.reserved);
@@ -127,7 +137,7 @@ impl<M: Machine> Memory<M> {
             while let Some(block) = self.block_from(entry, &mut at) {
                 match (block.state, block.rmap) {
                     (BlockState::Movable | BlockState::Pinned, RmapEntry::Mapping(virt)) if lost(virt) => {
-                        self.free_owned(block.head);
+                        self.free_owned(PfnRange::of(block.head, block.pages));
                     }
                     (BlockState::Pinned, RmapEntry::Table(virt, level)) => {
                         let linked =
@@ -135,7 +145,7 @@ impl<M: Machine> Memory<M> {
                         if linked.flatten() == Some(block.head) {
                             tables += block.pages;
                         } else {
-                            self.free_owned(block.head);
+                            self.free_owned(PfnRange::of(block.head, block.pages));
                         }
                     }
                     (BlockState::Pinned, RmapEntry::Reserve) => tables += block.pages,

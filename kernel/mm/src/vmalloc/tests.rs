@@ -130,15 +130,24 @@ impl FrameProvider for Simple {
         self.blocks.borrow().get(&head).map(|order| Block { head, order: *order })
     }
 
-    fn set_owner(&self, head: Pfn, at: VirtAddr) {
-        self.owners.borrow_mut().insert(head, at);
+    fn set_owner(&self, run: PfnRange, at: VirtAddr) {
+        let blocks = self.blocks.borrow();
+        let heads = blocks.range(run.start..run.end).map(|(head, _)| *head);
+        self.owners
+            .borrow_mut()
+            .extend(heads.map(|head| (head, at.offset((head.0 - run.start.0) * PAGE_SIZE))));
     }
 
-    fn free_owned(&self, head: Pfn) {
-        let order = self.blocks.borrow_mut().remove(&head).expect("only allocated blocks are freed");
-        self.owners.borrow_mut().remove(&head);
-        let mut free = self.free.borrow_mut();
-        assert!((0..order.pages()).all(|page| free.insert(head.offset(page))));
+    fn free_owned(&self, run: PfnRange) {
+        let mut head = run.start;
+        while head < run.end {
+            let order = self.blocks.borrow_mut().remove(&head).expect("only allocated blocks are freed");
+            self.owners.borrow_mut().remove(&head);
+            let mut free = self.free.borrow_mut();
+            assert!((0..order.pages()).all(|page| free.insert(head.offset(page))));
+            head = head.offset(order.pages());
+        }
+        assert_eq!(head, run.end);
     }
 
     fn alloc_table(&self) -> Option<Pfn> {
@@ -154,7 +163,7 @@ impl FrameProvider for Simple {
 
     fn free_table(&self, frame: Pfn) {
         assert!(self.page_tables.borrow_mut().remove(&frame));
-        self.free_owned(frame);
+        self.free_owned(PfnRange::of(frame, 1));
     }
 
     fn free_pages(&self, _node: Option<NodeId>, _kind: Mobility) -> u64 {

@@ -5,11 +5,13 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use super::*;
+use crate::addr::PAGE_SIZE;
+use crate::address_space::ALLOC;
 use crate::hot_remove::Target;
-use crate::info::PageState;
+use crate::info::{Holder, PageState};
 use crate::machine::CpuNr;
 use crate::sim::run_as;
-use crate::vmalloc::{Progress, VmallocArena};
+use crate::vmalloc::{FrameProvider, Progress, VmallocArena};
 
 const DIMM: Pfn = Pfn(0x100000);
 
@@ -128,4 +130,38 @@ fn an_outdated_lookup_finds_nothing() {
     assert_eq!(new.slot, old.slot);
     assert!(memory.with_region(old, |_, _| ()).is_none(), "another region has the slot");
     assert!(memory.with_region(new, |_, _| ()).is_some());
+}
+
+/// Proves that a block which is split, by isolating a part of it, between its allocation and the record of its owner has its
+/// owner in both halves, and is freed whole. Fails when either names only the head that was allocated.
+#[test]
+fn a_block_that_is_split_has_its_owner_in_all_parts() {
+    let memory = Box::new(booted(Support::No));
+    plug(&memory, DIMM.0, GIB, 1);
+    let block =
+        run_as(cpu(1), || memory.allocate_block(Order(9), Some(NodeId(1)), Mobility::Movable)).unwrap();
+    let before = memory.totals().free_pages;
+    let middle = block.head.offset(0x120);
+    let part = PfnRange::new(middle, block.range().end);
+    let offlining = memory.begin_offline(Target::Frames(part), &|| 0).unwrap();
+    let at = ALLOC.start;
+    run_as(cpu(1), || memory.set_owner(block.range(), at));
+    assert_eq!(memory.page(block.head).holder, Holder::Mapping(at));
+    assert_eq!(memory.page(middle).holder, Holder::Mapping(at.offset(0x120 * PAGE_SIZE)));
+    run_as(cpu(1), || memory.free_owned(block.range()));
+    memory.abort_offline(&VmallocArena::new(), offlining);
+    assert_eq!(memory.totals().free_pages, before + 512);
+    assert_invariants(&memory);
+}
+
+/// Proves that a surprise removal, which walks over all blocks, reads no rmap of frames that lie in another CPU's cache,
+/// since those have none yet (the simulation panics at a word that was never written). Fails when it does.
+#[test]
+fn cached_frames_have_no_owner() {
+    let memory = Box::new(booted(Support::No));
+    let pfn = single(&memory);
+    plug(&memory, DIMM.0, GIB, 1);
+    memory.surprise_remove(&VmallocArena::new(), DeviceId(3)).unwrap();
+    run_as(cpu(1), || memory.free_block(pfn)).unwrap();
+    assert_invariants(&memory);
 }

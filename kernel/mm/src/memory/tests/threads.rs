@@ -15,10 +15,15 @@ use crate::sim::run_as;
 use crate::vmalloc::{Progress, VmallocArena};
 
 /// A generator of random numbers (xorshift64*).
-struct Random(u64);
+#[derive(Debug)]
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn new(seed: u64) -> Random {
+        Random((seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0x2545_f491_4f6c_dd1d) | 1)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -171,13 +176,13 @@ impl Drop for EndOf<'_> {
 }
 
 /// Random numbers differ in each run; a failure prints its seed. `MM_SEED` repeats it as far as threads can be repeated.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     let given = std::env::var("MM_SEED").ok().and_then(|seed| seed.parse().ok());
     given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64))
 }
 
 /// How many rounds: `MM_ROUNDS` for a long run by hand.
-fn rounds(usual: u64) -> u64 {
+pub(super) fn rounds(usual: u64) -> u64 {
     std::env::var("MM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
 }
 
