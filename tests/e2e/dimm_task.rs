@@ -10,7 +10,7 @@ fn dimms_from_another_terminal() {
     let mut session = Session::start();
     let (status, text) = session.dimm(&["add", "256M", "--node", "1"]);
     assert_eq!(status, Some(0), "{text}");
-    assert!(text.contains("dimm0: 256M online on node 1"), "{text}");
+    assert!(text.contains("d0: 256M online on node 1"), "{text}");
     let resources = session.ask("resources -J");
     assert!(resources.contains("\"base\":4294967296,\"size\":268435456,\"node\":1"), "{resources}");
 
@@ -18,23 +18,23 @@ fn dimms_from_another_terminal() {
     session.ask("meminfo -J");
     let (status, text) = session.dimm(&["add", "128M", "--id", "mine"]);
     assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("mine: the kernel refuses it: failed"), "{text}");
+    assert!(text.contains("mine: the kernel refuses it: "), "{text}");
 
     let (status, text) = session.dimm(&["add", "128M", "--node", "7"]);
     assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("error: QEMU refuses dimm1: "), "{text}");
+    assert!(text.contains("error: there is no node 7: the guest has 2"), "{text}");
     let (status, text) = session.dimm(&["add", "128M"]);
     assert_eq!(status, Some(0), "{text}");
-    assert!(text.contains("dimm1: 128M online on node 0"), "{text}");
+    assert!(text.contains("d1: 128M online on node 0"), "{text}");
 
-    let (status, text) = session.dimm(&["add", "128M", "--id", "dimm1"]);
+    let (status, text) = session.dimm(&["add", "128M", "--id", "d1"]);
     assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("error: there is a DIMM dimm1 already"), "{text}");
+    assert!(text.contains("error: there is a DIMM d1 already"), "{text}");
 
     let (status, text) = session.dimm(&["list"]);
     assert_eq!(status, Some(0), "{text}");
     let row = |id: &str| text.lines().find(|line| line.starts_with(id)).unwrap_or_default().to_owned();
-    assert!(row("dimm0").ends_with("    1     256M      0x100000000  online"), "{text}");
+    assert!(row("d0").ends_with("    1     256M      0x100000000  online"), "{text}");
     assert!(row("mine").contains("failed"), "{text}");
 
     let (status, text) = session.dimm(&["remove", "nothing"]);

@@ -12,7 +12,7 @@ use options::{BenchArgs, ReportArgs, WatchArgs};
 
 /// Carapace's tasks: set up, build, run and test the kernel.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 pub struct Cli {
     /// The task; without one, a greeting lists the tasks.
     #[command(subcommand)]
@@ -263,7 +263,7 @@ pub enum DimmTask {
         /// The node it belongs to.
         #[arg(long, default_value_t = 0)]
         node: u64,
-        /// Its name in QEMU [default: the first of dimm0, dimm1, ... that is free]
+        /// Its name in QEMU [default: the first of d0, d1, ... that is free]
         #[arg(long)]
         id: Option<String>,
     },
@@ -271,7 +271,7 @@ pub enum DimmTask {
     List,
     /// Ask the kernel to release a DIMM, and unplug it; the exit status is 1 if it refuses.
     Remove {
-        /// Its name in QEMU, such as dimm0.
+        /// Its name in QEMU, such as d0.
         id: String,
     },
 }

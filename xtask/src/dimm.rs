@@ -19,18 +19,16 @@ pub fn dimm(args: &DimmArgs) -> Result<u8> {
                 None => guest.free_id()?,
             };
             Ok(match guest.add(&id, *size, *node)? {
-                Outcome::Done => told(0, &format!("{id}: {size} online on node {node}")),
-                Outcome::Refused(why) => {
-                    told(1, &format!("{id}: the kernel refuses it: {why}; its log says why"))
-                }
+                Outcome::Done(state) => told(0, &format!("{id}: {size} {state} on node {node}")),
+                Outcome::Refused(why) => told(1, &format!("{id}: the kernel refuses it: {why}")),
             })
         }
         DimmTask::Remove { id } => Ok(match guest.remove(id)? {
-            Outcome::Done => told(0, &format!("{id}: unplugged")),
-            Outcome::Refused(why) => told(1, &format!("{id}: the kernel keeps it: {why}; its log says why")),
+            Outcome::Done(state) => told(0, &format!("{id}: {state}")),
+            Outcome::Refused(why) => told(1, &format!("{id}: the kernel keeps it: {why}")),
         }),
         DimmTask::List => {
-            println!("{:<12} {:>4} {:>4} {:>8} {:>16}  LAST ANSWER", "ID", "SLOT", "NODE", "SIZE", "ADDRESS");
+            println!("{:<12} {:>4} {:>4} {:>8} {:>16}  STATE", "ID", "SLOT", "NODE", "SIZE", "ADDRESS");
             for dimm in guest.list()? {
                 let (slot, node, address) = (dimm.slot, dimm.node, dimm.address);
                 println!(

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -137,7 +138,8 @@ fn explain(args: &RunArgs) {
          To plug a DIMM, press Ctrl-a c for QEMU's monitor and type\n\n    \
          object_add memory-backend-ram,id=ram0,size=256M\n    \
          device_add pc-dimm,id=dimm0,memdev=ram0,node={}\n\n\
-         then Ctrl-a c again for the shell. Ctrl-a x ends QEMU at once.\n\
+         then Ctrl-a c again for the shell. `device_del dimm0` and, when it is gone, `object_del ram0`\n\
+         take it out. Ctrl-a x ends QEMU at once.\n\
          `cargo xtask dimm add 256M --node {}` on another terminal does the same, and\n\
          `cargo xtask watch` shows it.\n",
         args.nodes - 1,
@@ -145,18 +147,27 @@ fn explain(args: &RunArgs) {
     );
 }
 
-/// Shell commands from standard input, one at each prompt; after the last one the guest powers off.
+/// Shell commands from standard input, one at each prompt; after the last one the guest powers off. When a command fails,
+/// the exit status is 1, and the first such line is named.
 fn from_pipe(line: &[String]) -> Result<u8> {
     let (mut qemu, mut serial) = on_pipes(line, show)?;
     let end = serial.end();
+    let (failed, first_failure) = mpsc::channel();
     // A line is read only when the guest waits for one, so that the program which writes them sees each answer before
     // its next line. The thread ends with us: a guest that powers off is not kept by an input that stays open.
     thread::spawn(move || {
         let mut from = 0;
-        while at_prompt(&serial, from).is_ok() {
+        let mut typed = String::new();
+        for number in 0_u64.. {
+            let Ok(answer) = at_prompt(&serial, from) else { return };
+            if number > 0 && is_refusal(&answer) {
+                // Nobody listens when the guest ended meanwhile.
+                let _ = failed.send(format!("line {number} failed: {}", typed.trim()));
+            }
             let mut line = Vec::new();
             let last = !matches!(io::stdin().lock().read_until(b'\n', &mut line), Ok(1..));
             let line = if last { b"poweroff\n".to_vec() } else { ended(line) };
+            typed = String::from_utf8_lossy(&line).into_owned();
             from = serial.heard();
             if serial.send(&line).is_err() || last {
                 return;
@@ -164,7 +175,19 @@ fn from_pipe(line: &[String]) -> Result<u8> {
         }
     });
     end.wait();
-    Ok(exit_code(qemu.wait()?))
+    let status = exit_code(qemu.wait()?);
+    match first_failure.try_recv() {
+        Ok(failure) if status == 0 => {
+            eprintln!("{failure}");
+            Ok(1)
+        }
+        _ => Ok(status),
+    }
+}
+
+/// Whether what came after a line, its echo first, is a refusal by the kernel's shell or by QEMU's monitor.
+fn is_refusal(answer: &str) -> bool {
+    answer.lines().skip(1).any(|line| line.starts_with("error: ") || line.starts_with("Error: "))
 }
 
 /// The prompt of QEMU's monitor, which a script reaches by Ctrl-a c as a person does.
@@ -172,10 +195,11 @@ const MONITOR_PROMPT: &str = "(qemu) ";
 /// A guest may run for as long as it likes.
 const NO_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// Waits until the guest's output since byte `from` ends with a prompt.
-fn at_prompt(serial: &Line, from: usize) -> Result<(), Silence> {
-    serial
-        .wait(from, NO_LIMIT, |text| (text.ends_with(PROMPT) || text.ends_with(MONITOR_PROMPT)).then_some(()))
+/// Waits until the guest's output since byte `from` ends with a prompt; that output.
+fn at_prompt(serial: &Line, from: usize) -> Result<String, Silence> {
+    serial.wait(from, NO_LIMIT, |text| {
+        (text.ends_with(PROMPT) || text.ends_with(MONITOR_PROMPT)).then(|| text.to_owned())
+    })
 }
 
 /// QEMU with its serial line on pipes; `hear` gets its output.
@@ -203,6 +227,15 @@ pub fn show(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Proves that a refused line of a script is noticed, of the shell's and of the monitor's, and that a log line or a
+    /// command's echo is none. Fails when a script's failure is lost.
+    #[test]
+    fn refusals_in_a_script() {
+        assert!(is_refusal("free 9\r\nerror: there is no allocation 9\r\ncarapace> "));
+        assert!(is_refusal("device_del x\r\nError: Device 'x' not found\r\n(qemu) "));
+        assert!(!is_refusal("error: is typed\r\n[    1.0] ERROR refused\r\ncarapace> "));
+    }
 
     /// The line for gdb can be pasted into a shell whatever the path.
     #[test]

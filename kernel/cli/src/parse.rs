@@ -31,7 +31,10 @@ impl fmt::Display for NumberError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NumberError::NotANumber { what: what @ "a size", text } => {
-                write!(f, "'{text}' is not {what}: digits, then nothing or one of K, M, G, T")
+                write!(
+                    f,
+                    "'{text}' is not {what}: digits, then nothing or one of K, M, G, T; 1.5G and 2MiB too"
+                )
             }
             NumberError::NotANumber { what, text } => {
                 write!(f, "'{text}' is not {what}: digits, or 0x and hexadecimal digits")
@@ -59,28 +62,36 @@ pub fn integer<'a>(text: &'a str, what: &'static str) -> Result<u64, NumberError
     u64::from_str_radix(digits, radix).map_err(|_| NumberError::TooLarge { what, text })
 }
 
-/// A size in bytes: an integer, and after a decimal one K, M, G or T (powers of 1024, either case).
+/// A size in bytes, as sizes are printed: an integer, or a decimal number with K, M, G or T (powers of 1024, either case;
+/// `MiB` means `M`). A fraction must give whole bytes: `1.5G`, not `0.3G`.
 pub fn size(text: &str) -> Result<u64, NumberError<'_>> {
     const WHAT: &str = "a size";
-    let shift = match text.as_bytes().last() {
-        Some(b'k' | b'K') => 10,
-        Some(b'm' | b'M') => 20,
-        Some(b'g' | b'G') => 30,
-        Some(b't' | b'T') => 40,
-        _ => 0,
+    let malformed = NumberError::NotANumber { what: WHAT, text };
+    let too_large = NumberError::TooLarge { what: WHAT, text };
+    let without = |text, suffix: &str| {
+        let (rest, end) = str::split_at_checked(text, text.len().checked_sub(suffix.len())?)?;
+        end.eq_ignore_ascii_case(suffix).then_some(rest)
     };
-    let digits = match text.split_at_checked(text.len().wrapping_sub(1)) {
-        Some((digits, _)) if shift != 0 => digits,
-        _ => text,
+    let units = [("K", 10), ("M", 20), ("G", 30), ("T", 40)];
+    let short = without(text, "iB").unwrap_or(text);
+    let found = units.into_iter().find_map(|(unit, shift)| Some((without(short, unit)?, shift)));
+    let Some((number, shift)) = found else {
+        return integer(text, WHAT);
     };
-    if shift != 0 && (digits.starts_with("0x") || digits.starts_with("0X")) {
-        return Err(NumberError::NotANumber { what: WHAT, text });
+    let digits = |digits: &str| match !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+    {
+        true => digits.parse::<u64>().map_err(|_| too_large),
+        false => Err(malformed),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let (whole, numerator) = (digits(whole)?, digits(fraction)?);
+    let denominator = u128::from(10_u8).checked_pow(fraction.len() as u32).ok_or(malformed)?;
+    let part = u128::from(numerator) << shift;
+    if !part.is_multiple_of(denominator) {
+        return Err(malformed);
     }
-    let count = integer(digits, WHAT).map_err(|error| match error {
-        NumberError::TooLarge { .. } => NumberError::TooLarge { what: WHAT, text },
-        _ => NumberError::NotANumber { what: WHAT, text },
-    })?;
-    count.checked_mul(1 << shift).ok_or(NumberError::TooLarge { what: WHAT, text })
+    let bytes = (u128::from(whole) << shift) + part / denominator;
+    u64::try_from(bytes).map_err(|_| too_large)
 }
 
 /// An operand that is one thing or a range of sections.
@@ -129,6 +140,10 @@ mod tests {
             ("252M", 252 << 20),
             ("16g", 16 << 30),
             ("1T", 1 << 40),
+            ("1.5G", 3 << 29),
+            ("0.25k", 256),
+            ("256MiB", 256 << 20),
+            ("485.5mib", 971 << 19),
             ("16777215T", 16777215 << 40),
             ("18446744073709551615", u64::MAX),
         ] {
@@ -139,7 +154,10 @@ mod tests {
     // A malformed size and an overflow are distinct errors; digits and product may overflow.
     #[test]
     fn no_sizes() {
-        for text in ["", "M", "-1", "+1", "1.5G", "1 G", "1GB", "GG", "0x10M", "0x", "1e3", "١"] {
+        for text in [
+            "", "M", "-1", "+1", "0.3G", "1.5", "1..5G", ".5G", "1.G", "iB", "1iB", "1 G", "1GB", "GG",
+            "0x10M", "0x", "1e3", "١",
+        ] {
             assert!(matches!(size(text), Err(NumberError::NotANumber { .. })), "{text}");
         }
         for text in ["16777216T", "18446744073709551616", "99999999999999999999999G", "0x10000000000000000"] {

@@ -1,11 +1,15 @@
 //! DIMMs of a running guest: `object_add`, `device_add` and `device_del` through QMP, and the kernel's answers.
 //!
-//! A DIMM `dimm0` has its memory from an object `ram0`, and so on, as in the example.
+//! A DIMM `d0` has its memory from an object `d0-ram`, and so on. A DIMM `dimm0` has it from `ram0`, as in the example's
+//! lines for the monitor, which thus stay free for a user to type.
+//!
+//! `_OST` has a number for accepted, and few for refused. What became of the DIMM and why it is refused is the kernel's
+//! to say: it is asked by the second serial line, where nobody else uses that.
 //!
 //! [`Dimms`] is what a user asks for: checked, and undone if QEMU refuses. Measurements use the single steps that it
 //! consists of, which are methods of [`Monitor`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -14,6 +18,8 @@ use serde_json::json;
 
 use crate::discovery;
 use crate::qmp::{Eject, Monitor, eject};
+use crate::rpc::Client;
+use crate::schema::{Acpi, AcpiDevice};
 use crate::size::ByteSize;
 
 /// QEMU's name of the device.
@@ -30,15 +36,20 @@ pub const BUSY: i64 = 0x82;
 #[derive(Debug)]
 pub struct Dimms {
     monitor: Monitor,
+    /// The second serial line, if the guest has one.
+    remote: Option<PathBuf>,
     limit: Duration,
 }
+
+/// How long the kernel may take to say more. It does not answer while another program uses the second line.
+const MORE: Duration = Duration::from_secs(2);
 
 /// The kernel's answer to the plug or the ejection of a DIMM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is online, or unplugged.
-    Done,
-    /// The kernel refuses, for this reason; its log has more.
+    /// It is plugged, and in this state ("online", "offline"; "accepted" if the kernel does not say more), or unplugged.
+    Done(String),
+    /// The kernel refuses, for this reason.
     Refused(String),
 }
 
@@ -55,7 +66,7 @@ pub struct Dimm {
     pub size: ByteSize,
     /// Its address.
     pub address: i64,
-    /// The kernel's last answer about it, in words.
+    /// Its state as the kernel has it, or where that cannot be asked, the last `_OST` in words.
     pub said: String,
 }
 
@@ -139,7 +150,24 @@ impl Dimms {
     /// # Errors
     /// No guest there, or another client is connected to its monitor.
     pub fn connect(path: &Path, limit: Duration) -> Result<Self> {
-        Ok(Self { monitor: Monitor::new(discovery::connect(path)?)?, limit })
+        // Before the monitor, which has one client at a time.
+        let remote = discovery::second_port(path)?;
+        Ok(Self { monitor: Monitor::new(discovery::connect(path)?)?, remote, limit })
+    }
+
+    /// What the kernel says of its memory devices. Nothing where it cannot be asked.
+    fn kernels_view(&self) -> Vec<AcpiDevice> {
+        let ask = || {
+            let mut client = Client::connect(self.remote.as_ref()?, Some(MORE)).ok()?;
+            let acpi: Acpi = serde_json::from_value(client.ask("acpi -J").ok()?.ok()?).ok()?;
+            Some(acpi.devices)
+        };
+        ask().unwrap_or_default()
+    }
+
+    fn slot(&mut self, id: &str) -> Result<Option<i64>> {
+        let mut dimms = self.monitor.dimms()?.into_iter();
+        Ok(dimms.find(|dimm| dimm.id.as_deref() == Some(id)).map(|dimm| dimm.slot))
     }
 
     /// Plugs a DIMM of that name, and waits for the kernel's answer.
@@ -154,15 +182,24 @@ impl Dimms {
         );
         let taken = self.monitor.dimms()?.into_iter().any(|dimm| dimm.id.as_deref() == Some(id));
         ensure!(!taken, "there is a DIMM {id} already; `cargo xtask dimm list` shows those that are");
-        let refuses = |error| anyhow!("QEMU refuses {id} of {size}: {error}");
-        self.monitor.add_memory(id, size).map_err(refuses)?;
+        let nodes = self.nodes()?;
+        ensure!(node < nodes, "there is no node {node}: the guest has {nodes} (`cargo xtask run --nodes N`)");
+        let refused = |error| refusal_of_qemu(&format!("{error:#}"), size);
+        self.monitor.add_memory(id, size).map_err(refused)?;
         if let Err(error) = self.monitor.add_device(id, node) {
             self.monitor.execute(&qmp::object_del { id: memory_of(id) })?;
-            bail!("QEMU refuses {id}: {error}");
+            return Err(refused(error));
         }
         match self.monitor.wait_plugged(id, self.limit) {
-            Some((_, 0)) => Ok(Outcome::Done),
-            Some((_, status)) => Ok(Outcome::Refused(words(INSERTION, status))),
+            Some((_, status)) => {
+                let slot = self.slot(id)?;
+                let device = slot.and_then(|slot| in_slot(&self.kernels_view(), slot));
+                let state = device.map(|device| device.state.to_string());
+                Ok(match status {
+                    0 => Outcome::Done(state.unwrap_or_else(|| words(INSERTION, 0))),
+                    _ => Outcome::Refused(state.unwrap_or_else(|| in_the_log(&words(INSERTION, status)))),
+                })
+            }
             None => bail!("no answer from the kernel about {id}; it stays plugged"),
         }
     }
@@ -185,9 +222,14 @@ impl Dimms {
                 self.monitor
                     .execute(&qmp::object_del { id: memory.clone() })
                     .map_err(|error| anyhow!("{id} is gone, but its memory {memory} is not: {error}"))?;
-                Ok(Outcome::Done)
+                Ok(Outcome::Done("unplugged".to_owned()))
             }
-            Some((_, Eject::Told(ost))) => Ok(Outcome::Refused(words(EJECT_REQUEST, ost.status))),
+            Some((_, Eject::Told(ost))) => {
+                let device = in_slot(&self.kernels_view(), dimm.slot);
+                let refusal = device.and_then(|device| device.eject_refused);
+                let otherwise = || in_the_log(&words(EJECT_REQUEST, ost.status));
+                Ok(Outcome::Refused(refusal.map_or_else(otherwise, |refusal| refusal.to_string())))
+            }
             None => bail!("no answer from the kernel about {id}; it stays plugged"),
         }
     }
@@ -200,12 +242,14 @@ impl Dimms {
         let answers = self.monitor.execute(&qmp::query_acpi_ospm_status {})?;
         let mut dimms = self.monitor.dimms()?;
         dimms.sort_by_key(|dimm| dimm.slot);
+        let devices = self.kernels_view();
         let told = |dimm: qmp::PCDIMMDeviceInfo| {
             let answer = answers.iter().find(|answer| answer.device.is_some() && answer.device == dimm.id);
             // QEMU has a slot's answer as 0, 0 until there is one.
-            let said = match answer.filter(|answer| answer.source != 0) {
-                Some(answer) => words(answer.source, answer.status),
-                None => "none".to_owned(),
+            let said = match (in_slot(&devices, dimm.slot), answer.filter(|answer| answer.source != 0)) {
+                (Some(device), _) => device.state.to_string(),
+                (None, Some(answer)) => words(answer.source, answer.status),
+                (None, None) => "none".to_owned(),
             };
             Ok(Dimm {
                 id: dimm.id.unwrap_or_default(),
@@ -229,7 +273,7 @@ impl Dimms {
         Ok(answer.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(1).max(1))
     }
 
-    /// The first of `dimm0`, `dimm1`, ... that neither a DIMM nor its memory has.
+    /// The first of `d0`, `d1`, ... that neither a DIMM nor its memory has.
     ///
     /// # Errors
     /// QEMU does not answer.
@@ -241,7 +285,7 @@ impl Dimms {
             !taken.iter().any(|(other, memdev)| other.as_ref() == Some(id) || memdev.ends_with(&memory))
                 && !backends.iter().any(|backend| backend.id.as_ref() == Some(&memory))
         };
-        (0..).map(|number| format!("dimm{number}")).find(is_free).context("no name is free")
+        (0..).map(|number| format!("d{number}")).find(is_free).context("no name is free")
     }
 }
 
@@ -253,6 +297,32 @@ fn memory_of(id: &str) -> String {
     }
 }
 
+/// The device of a slot: QEMU's firmware names them MP00, MP01, ... by their slots.
+fn in_slot(devices: &[AcpiDevice], slot: i64) -> Option<AcpiDevice> {
+    let name = format!(".MP{slot:02X}");
+    devices.iter().find(|device| device.device.ends_with(&name)).cloned()
+}
+
+/// QEMU's refusal of a DIMM in words that name the option which would help, and then QEMU's own.
+fn refusal_of_qemu(error: &str, size: ByteSize) -> anyhow::Error {
+    let hints = [
+        ("no free slots", "all slots for DIMMs are in use (`cargo xtask run --slots N`)"),
+        ("not enough space", "the guest has no addresses left for it (`cargo xtask run --max-memory SIZE`)"),
+        ("memory devices", "the guest takes no DIMMs (`cargo xtask run --slots N --max-memory SIZE`)"),
+        ("Cannot allocate memory", "the host has no memory for it"),
+        ("attempt to add duplicate property", "its id is taken"),
+    ];
+    match hints.iter().find(|(sign, _)| error.contains(sign)) {
+        Some((_, hint)) => anyhow!("a DIMM of {size} does not fit: {hint}; QEMU says: {error}"),
+        None => anyhow!("QEMU refuses a DIMM of {size}: {error}"),
+    }
+}
+
+/// Where to look when `_OST`'s status is all that is known.
+fn in_the_log(words: &str) -> String {
+    format!("{words}; the kernel's log (`dmesg`) says why")
+}
+
 /// Whether an answer is the last one: an eject that is under way is not, nor that it went well, which the
 /// device's end says.
 const fn is_final(source: i64, status: i64) -> bool {
@@ -262,7 +332,7 @@ const fn is_final(source: i64, status: i64) -> bool {
 /// `_OST`'s source and status in words (ACPI 6.5, 6.3.5, tables 6.21 and 6.22).
 pub fn words(source: i64, status: i64) -> String {
     let text = match (source, status) {
-        (1, 0) => "online",
+        (1, 0) => "accepted",
         (3, 0) => "ejected",
         (_, 0) => "success",
         (_, 1) => "failed, for no reason that ACPI has a number for",
@@ -299,10 +369,30 @@ mod tests {
         assert!(is_final(3, 0x82) && is_final(1, 0) && is_final(1, 1));
     }
 
+    /// Proves that a refusal of QEMU's names the option of `cargo xtask run` that helps. Fails when its words change.
+    #[test]
+    fn refusals_of_qemu_name_an_option() {
+        let size = ByteSize::new(1 << 40);
+        for (error, option) in [
+            ("no free slots available", "--slots"),
+            (
+                "not enough space, currently 0x10000000 in use of total space for memory devices 0x3fe0000000",
+                "--max-memory",
+            ),
+            (
+                "memory devices (e.g. for memory hotplug) are not enabled, please specify the maxmem option",
+                "--slots N --max",
+            ),
+        ] {
+            let text = refusal_of_qemu(error, size).to_string();
+            assert!(text.contains(option) && text.ends_with(error), "{text}");
+        }
+    }
+
     /// A code without a name is shown as it is.
     #[test]
     fn every_code_has_words() {
-        assert_eq!(words(1, 0), "online");
+        assert_eq!(words(1, 0), "accepted");
         assert_eq!(words(3, 0x82), "busy");
         assert_eq!(words(0x103, 0x99), "source 0x103, status 0x99");
     }

@@ -493,7 +493,7 @@ mod tests {
         let mut guest = guest();
         guest.shape.virtio_mem = vec!["16G".parse().unwrap(), "300G,node=1,block=4M".parse().unwrap()];
         let line = line(&guest);
-        assert!(line.contains(" -m 512M,slots=32,maxmem=325632M "), "{line}");
+        assert!(line.contains(" -m 512M,slots=32,maxmem=326144M "), "{line}");
         assert!(line.contains(
             " -object memory-backend-ram,id=vmem1,size=300G,reserve=off -device virtio-mem-pci,id=vm1,memdev=vmem1,node=1,\
              requested-size=0,unplugged-inaccessible=on,block-size=4M "

@@ -171,7 +171,7 @@ impl View<'_> {
                 self.work(move |monitor| {
                     let id = monitor.free_id()?;
                     Ok(match monitor.add(&id, size, node)? {
-                        Outcome::Done => Ok(format!("{id}: {size} online on node {node}")),
+                        Outcome::Done(state) => Ok(format!("{id}: {size} {state} on node {node}")),
                         Outcome::Refused(why) => Err(format!("{id}: the kernel refuses it: {why}")),
                     })
                 });
@@ -181,7 +181,7 @@ impl View<'_> {
                 app.tell(event_log::Tone::Plain, format!("asking the kernel for {id} ..."));
                 self.work(move |monitor| {
                     Ok(match monitor.remove(&id)? {
-                        Outcome::Done => Ok(format!("{id}: unplugged")),
+                        Outcome::Done(state) => Ok(format!("{id}: {state}")),
                         Outcome::Refused(why) => Err(format!("{id}: the kernel keeps it: {why}")),
                     })
                 });
