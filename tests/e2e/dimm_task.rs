@@ -2,7 +2,7 @@
 
 use tests::session::Session;
 
-/// Proves that a DIMM that `dimm add` plugs is online in the guest when the task says so, that `dimm list` shows
+/// Proves that a DIMM that `dimm add` plugs is online in the guest when the task says so and offline where the policy keeps it so, that `dimm list` shows
 /// it with the kernel's answer, that a refusal is an exit status of 1 with its words, that what QEMU refuses
 /// leaves nothing behind, and that without a guest the task says how to start one.
 #[test]
@@ -18,7 +18,7 @@ fn dimms_from_another_terminal() {
     session.ask("meminfo -J");
     let (status, text) = session.dimm(&["add", "128M", "--id", "mine"]);
     assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("mine: the kernel refuses it: "), "{text}");
+    assert!(text.contains("mine: the kernel refuses it: fault injected at step check"), "{text}");
 
     let (status, text) = session.dimm(&["add", "128M", "--node", "7"]);
     assert_eq!(status, Some(1), "{text}");
@@ -35,7 +35,13 @@ fn dimms_from_another_terminal() {
     assert_eq!(status, Some(0), "{text}");
     let row = |id: &str| text.lines().find(|line| line.starts_with(id)).unwrap_or_default().to_owned();
     assert!(row("d0").ends_with("    1     256M      0x100000000  online"), "{text}");
-    assert!(row("mine").contains("failed"), "{text}");
+    assert!(row("mine").contains("refused: fault injected at step check"), "{text}");
+
+    session.tell("policy offline");
+    session.ask("meminfo -J");
+    let (status, text) = session.dimm(&["add", "128M", "--id", "kept"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("kept: 128M offline on node 0"), "{text}");
 
     let (status, text) = session.dimm(&["remove", "nothing"]);
     assert_eq!(status, Some(1), "{text}");

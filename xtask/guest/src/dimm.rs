@@ -197,7 +197,12 @@ impl Dimms {
                 let state = device.map(|device| device.state.to_string());
                 Ok(match status {
                     0 => Outcome::Done(state.unwrap_or_else(|| words(INSERTION, 0))),
-                    _ => Outcome::Refused(state.unwrap_or_else(|| in_the_log(&words(INSERTION, status)))),
+                    _ => Outcome::Refused(
+                        match state.as_deref().and_then(|state| state.strip_prefix("refused: ")) {
+                            Some(reason) => reason.to_owned(),
+                            None => in_the_log(&words(INSERTION, status)),
+                        },
+                    ),
                 })
             }
             None => bail!("no answer from the kernel about {id}; it stays plugged"),
