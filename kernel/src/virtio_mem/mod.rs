@@ -27,7 +27,7 @@ use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use ::core::time::Duration;
 use arrayvec::ArrayVec;
 use carapace_acpi::mcfg::Mcfg;
-use carapace_mm::addr::NodeId;
+use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::chunk::ChunkDevice;
 use carapace_mm::hot_remove::RemoveError;
 use carapace_mm::info::DeviceId;
@@ -129,11 +129,12 @@ impl Device {
         config.check().map_err(StartError::Config)?;
         let (id, node) = (DeviceId(FIRST_DEVICE + index as u32), NodeId(config.node.into()));
         let chunks = ChunkDevice::new(id, node, config.base, config.region, config.block);
+        let chunks = chunks.ok_or(StartError::Block(config.block))?;
         Ok(Device {
             name,
-            chunks: chunks.ok_or(StartError::Block(config.block))?,
+            chunks,
             transport,
-            machine: Machine::new(config.block),
+            machine: Machine::new(config.block, chunks.unit() * PAGE_SIZE),
             config,
             seen: 0,
             sent: 0,

@@ -147,6 +147,8 @@ struct Held<E> {
 #[derive(Debug)]
 pub struct Machine<E> {
     block: u64,
+    /// Bytes of a unit, the least that memory plugs.
+    unit: u64,
     in_flight: Option<Request>,
     /// The device may have blocks that this kernel does not know.
     fresh: bool,
@@ -160,10 +162,11 @@ pub struct Machine<E> {
 }
 
 impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
-    /// A device that was just found, with blocks of `block` bytes.
-    pub const fn new(block: u64) -> Self {
+    /// A device that was just found, with blocks of `block` bytes, whose memory is plugged by units of `unit` bytes.
+    pub const fn new(block: u64, unit: u64) -> Self {
         Machine {
             block,
+            unit,
             in_flight: None,
             fresh: true,
             leaving: ArrayVec::new_const(),
@@ -253,7 +256,7 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
         let missing = config.requested.saturating_sub(plugged);
         let surplus = plugged.saturating_sub(config.requested);
         let most = Request::most_bytes(self.block);
-        if missing > 0 {
+        if missing >= self.unit {
             return match memory.next_to_plug(missing.min(most), config.limit()) {
                 Some(run) => self.send(Request::Plug(run)),
                 None => {
@@ -263,7 +266,7 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
                 }
             };
         }
-        if surplus < self.block {
+        if surplus < self.unit {
             return Action::Wait;
         }
         self.leaving = memory.unplug_unused(surplus.min(most));

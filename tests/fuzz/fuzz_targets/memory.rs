@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
 fn operation(which: u8, how: u8, amount: u16) -> Op {
     let number = usize::from(how) % DIMMS;
     let pages = u64::from(amount);
-    match which % 28 {
+    match which % 30 {
         0..=2 => Op::Plug(number),
         3 | 4 => Op::Remove(number),
         5 => Op::Offline(number, pages % 3),
@@ -54,6 +54,8 @@ fn operation(which: u8, how: u8, amount: u16) -> Op {
         24 => Op::Stale(HandleUse::ALL[usize::from(how) % HandleUse::ALL.len()]),
         25 => Op::Finish,
         26 => [Op::FinishGrowing, Op::ExhaustBoot][usize::from(how) % 2],
+        27 => Op::PlugPieces(1 + pages * 5),
+        28 => Op::UnplugPieces(1 + pages * 5),
         _ => Op::Verify,
     }
 }

@@ -30,13 +30,15 @@ impl<M: Machine> Memory<M> {
         self.region(entry).map(|region| region.node)
     }
 
-    /// Returns the first block at or after `at` in a resource's usable run that is not free. Advances `at` to its end.
+    /// Returns the first block at or after `at` in a resource's usable run that is not free, cached or unplugged. Advances
+    /// `at` to its end.
     pub(crate) fn block_from(&self, entry: IndexEntry, at: &mut Pfn) -> Option<UsedBlock> {
         self.with_region(entry, |region, buddy| {
             let mut next = None;
             *at = buddy.walk(PfnRange::new(region.layout.usable.start.max(*at), entry.range.end), |found| {
-                // The rmap of a cached block may never have been written.
-                if matches!(found.tag.state, BlockState::Free | BlockState::Cached) {
+                // The rmap of a cached block may never have been written; an unplugged one may have no descriptor.
+                let unused = [BlockState::Free, BlockState::Cached, BlockState::Unplugged];
+                if unused.contains(&found.tag.state) {
                     return Walk::Continue;
                 }
                 let (head, tag) = (found.head, found.tag);

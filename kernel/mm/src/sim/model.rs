@@ -24,10 +24,11 @@ use super::{SimLeaf, SimMachine};
 use crate::Memory;
 use crate::addr::{NodeId, Order, Pfn, PfnRange};
 use crate::boot_alloc::{BootAllocator, Occupied, Owner};
+use crate::chunk::ChunkDevice;
 use crate::descriptor::Mobility;
 use crate::fault_injection::Step;
 use crate::hot_remove::{Offlining, Removal};
-use crate::info::{BootRange, Policy, ResourceState, Totals, Zone};
+use crate::info::{BootRange, DeviceId, Policy, ResourceState, Totals, Zone};
 use crate::machine::Support;
 use crate::memory::BootMemory;
 use crate::vmalloc::{AllocationBuilder, AllocationId, Amount, Request, Shape, VmallocArena};
@@ -46,6 +47,14 @@ const MAX_OPEN: usize = 4;
 fn dimm(number: usize) -> PfnRange {
     let before: u64 = UNITS[..number].iter().sum();
     PfnRange::of(Pfn(0x100000 + before * 512), UNITS[number] * 512)
+}
+
+/// The device that plugs pieces: behind the DIMMs, from the middle of a section on, in two chunks.
+fn piece_device() -> ChunkDevice {
+    let before: u64 = UNITS.iter().sum();
+    let start = 0x100000 + before * 512;
+    let device = ChunkDevice::new(DeviceId(DIMMS as u32), NODES[0], start << 12, 1000 << 20, 2 << 20);
+    device.expect("it has whole pieces")
 }
 
 /// A request for `pages` pages.
@@ -98,6 +107,10 @@ pub enum Op {
     ExhaustBoot,
     /// Frees such a block.
     FreeBlock(usize),
+    /// Plugs at most so many frames of the device that plugs pieces.
+    PlugPieces(u64),
+    /// Unplugs at most so many unused frames of it.
+    UnplugPieces(u64),
     /// Verifies all filled pages.
     Verify,
 }
@@ -153,6 +166,8 @@ pub struct Model {
     growing: VecDeque<(AllocationBuilder, Mobility)>,
     /// Blocks allocated outside of the arena.
     blocks: Vec<PfnRange>,
+    /// The runs that the device has plugged.
+    pieces: Vec<PfnRange>,
     evacuation: Option<Evacuation>,
     /// Handles of evacuations whose memory was all surprise-removed.
     stale: Vec<Handle>,
@@ -191,6 +206,7 @@ impl Model {
             allocations: Vec::new(),
             growing: VecDeque::new(),
             blocks: Vec::new(),
+            pieces: Vec::new(),
             evacuation: None,
             stale: Vec::new(),
             injected: Vec::new(),
@@ -237,7 +253,13 @@ impl Model {
             Op::Free(_) => !self.allocations.is_empty(),
             Op::FreeBlock(_) => !self.blocks.is_empty(),
             Op::Inject(step) => !self.injected.contains(&step),
-            Op::Policy(_) | Op::Allocate(_) | Op::AllocateBlock(..) | Op::ExhaustBoot | Op::Verify => true,
+            Op::UnplugPieces(_) => !self.pieces.is_empty(),
+            Op::PlugPieces(_)
+            | Op::Policy(_)
+            | Op::Allocate(_)
+            | Op::AllocateBlock(..)
+            | Op::ExhaustBoot
+            | Op::Verify => true,
         }
     }
 
@@ -274,6 +296,8 @@ impl Model {
             self.run(&Op::Stale(HandleUse::ALL[self.stale.len() % HandleUse::ALL.len()]));
         }
         self.injected.drain(..).for_each(|step| self.memory.inject(step, 0));
+        self.run(&Op::UnplugPieces(u64::MAX));
+        assert!(self.pieces.is_empty(), "{:?} hold no allocation", self.pieces);
         for number in 0..DIMMS {
             if self.present[number] {
                 self.run(&Op::Remove(number));

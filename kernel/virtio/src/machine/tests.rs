@@ -141,7 +141,7 @@ fn settle(
 /// it goes once memory changed. Fails when the machine repeats refused requests or forgets to look again.
 #[test]
 fn sizes_are_reached() {
-    let (mut machine, mut core, mut now) = (Machine::new(BLOCK), Core::default(), 0);
+    let (mut machine, mut core, mut now) = (Machine::new(BLOCK, BLOCK), Core::default(), 0);
     let mut device = Device { requested: 200 * BLOCK, ..Device::default() };
     device.plugged.insert(BASE / BLOCK + 3);
     settle(&mut machine, &mut core, &mut device, &mut now, |_| None);
@@ -179,7 +179,7 @@ fn every_response_at_every_request() {
                 continue;
             }
             for at in 0..12 {
-                let (mut machine, mut core, mut now) = (Machine::new(BLOCK), Core::default(), 0);
+                let (mut machine, mut core, mut now) = (Machine::new(BLOCK, BLOCK), Core::default(), 0);
                 let mut device = Device { requested: 200 * BLOCK, ..Device::default() };
                 let mut count = 0;
                 for requested in [200, 150, 0, 90] {
@@ -205,7 +205,7 @@ fn every_response_at_every_request() {
 /// keeps memory that nobody uses.
 #[test]
 fn refused_memory_goes_back() {
-    let (mut machine, mut core, mut now) = (Machine::new(BLOCK), Core::default(), 0);
+    let (mut machine, mut core, mut now) = (Machine::new(BLOCK, BLOCK), Core::default(), 0);
     let mut device = Device { requested: 10 * BLOCK, ..Device::default() };
     core.refuse = true;
     settle(&mut machine, &mut core, &mut device, &mut now, |_| None);
@@ -225,7 +225,7 @@ proptest! {
         lies in proptest::collection::vec((0u8..12, any::<bool>()), 0..200),
         sizes in proptest::collection::vec((0u64..300, any::<bool>(), any::<u64>()), 1..20),
     ) {
-        let (mut machine, mut core, mut now) = (Machine::new(BLOCK), Core::default(), 0);
+        let (mut machine, mut core, mut now) = (Machine::new(BLOCK, BLOCK), Core::default(), 0);
         let mut device = Device::default();
         let mut lies = lies.into_iter();
         for (requested, refuse, time) in sizes {

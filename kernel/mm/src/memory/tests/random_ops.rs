@@ -51,6 +51,8 @@ fn op() -> impl Strategy<Value = Op> {
         50 => any::<usize>().prop_map(Op::Free),
         10 => block.prop_map(|(order, mobility, node)| Op::AllocateBlock(Order(order), mobility, node)),
         15 => any::<usize>().prop_map(Op::FreeBlock),
+        30 => prop_oneof![1u64..3000, 1u64..300_000].prop_map(Op::PlugPieces),
+        30 => prop_oneof![1u64..3000, 1u64..300_000].prop_map(Op::UnplugPieces),
         10 => Just(Op::Verify),
     ]
 }

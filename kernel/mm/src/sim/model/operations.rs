@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::checks::{assert_contents, assert_shortage};
-use super::{Evacuation, Handle, HandleUse, MAX_OPEN, Model, NODES, Op, dimm};
+use super::{Evacuation, Handle, HandleUse, MAX_OPEN, Model, NODES, Op, dimm, piece_device};
 use crate::addr::{NodeId, Order, PfnRange, SectionNr};
 use crate::descriptor::Mobility;
 use crate::error::AddError;
@@ -104,6 +104,8 @@ impl Model {
                 self.memory.free_run(block).unwrap();
                 assert!(self.memory.free_block(block.start).is_err(), "{block} was freed twice");
             }
+            Op::PlugPieces(pages) => self.plug_pieces(pages),
+            Op::UnplugPieces(pages) => self.unplug_pieces(pages),
             Op::Verify => assert_contents(&self.memory, &self.arena),
         }
     }
@@ -272,6 +274,58 @@ impl Model {
             _ => self.memory.machine().unplug(dimm(number)),
         }
         self.present[number] = false;
+    }
+
+    fn plug_pieces(&mut self, pages: u64) {
+        let device = piece_device();
+        let mut want = pages;
+        while let Some(run) = self.memory.next_to_plug(&device, want, device.range().end) {
+            self.memory.machine().plug(run);
+            let before = (self.memory.totals(), self.memory.machine().tables());
+            match self.memory.plug(&device, run, &|| 0) {
+                Ok(plugged) => {
+                    assert_eq!(plugged.stats.existing_pages_used, 0);
+                    self.pieces.push(run);
+                    want -= run.pages();
+                }
+                Err(AddError::Injected { step }) => {
+                    self.consume_injection(step);
+                    let after = (self.memory.totals(), self.memory.machine().tables());
+                    assert_eq!(after, before, "a failed {step} left changes behind");
+                    self.memory.machine().unplug(run);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.assert_pieces();
+    }
+
+    fn unplug_pieces(&mut self, pages: u64) {
+        let device = piece_device();
+        let unplugged = self.memory.unplug_unused(&device, pages);
+        // A failed step of a removal leaves the chunk in use, which the free pieces may leave all the same.
+        let spent: Vec<Step> =
+            self.injected.iter().copied().filter(|&step| self.memory.injections_left(step) == 0).collect();
+        spent.into_iter().for_each(|step| self.consume_injection(step));
+        for run in unplugged.runs {
+            self.memory.machine().unplug(run);
+            let rest = |have: PfnRange| {
+                let (before, behind) = (have.end.min(run.start), have.start.max(run.end));
+                [
+                    PfnRange::new(have.start, before.max(have.start)),
+                    PfnRange::new(behind.min(have.end), have.end),
+                ]
+            };
+            let left = self.pieces.iter().flat_map(|&have| rest(have)).filter(|part| !part.is_empty());
+            self.pieces = left.collect();
+        }
+        self.assert_pieces();
+    }
+
+    /// The memory core has exactly the plugged pieces.
+    fn assert_pieces(&self) {
+        let plugged: u64 = self.pieces.iter().map(|run| run.pages()).sum();
+        assert_eq!(self.memory.chunk_totals(&piece_device()).plugged, plugged);
     }
 
     /// Checks that the failure of `step` was injected, and counts it.
