@@ -19,6 +19,7 @@ mod failures;
 mod faults;
 mod frames;
 mod gdb;
+mod ged;
 mod help;
 mod hostile_tables;
 mod inspect;

@@ -93,7 +93,7 @@ mod tests {
         }
         assert!(bash(&["cargo", "xtask", "dimm", "re"]).contains(&"remove".to_owned()));
         assert!(bash(&["cargo", "xtask", "dimm", "add", "--no"]).contains(&"--node".to_owned()));
-        assert_eq!(bash(&["cargo", "xtask", "run", "--machine", ""]), ["q35", "pc"]);
+        assert_eq!(bash(&["cargo", "xtask", "run", "--machine", ""]), ["q35", "pc", "microvm"]);
         assert_eq!(bash(&["cargo", "bui"]), ["build"]);
     }
 

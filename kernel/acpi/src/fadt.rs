@@ -52,8 +52,6 @@ pub enum FadtError {
     TooShort(usize),
     /// This register is neither in I/O space nor in memory.
     BadRegister(&'static str),
-    /// The machine has no fixed hardware.
-    Reduced,
 }
 
 impl fmt::Display for FadtError {
@@ -61,7 +59,6 @@ impl fmt::Display for FadtError {
         match self {
             FadtError::TooShort(length) => write!(f, "FADT: too short ({length} bytes)"),
             FadtError::BadRegister(name) => write!(f, "FADT: {name} is neither in I/O space nor in memory"),
-            FadtError::Reduced => f.write_str("FADT: the machine has no fixed hardware"),
         }
     }
 }
@@ -100,7 +97,17 @@ pub struct GpeRegisters {
     pub block: GpeBlock,
 }
 
-/// The machine's fixed hardware.
+/// Whether the machine has fixed hardware (section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hardware {
+    /// It has: PM1, GPEs, the SCI and the PM timer.
+    Fixed,
+    /// It has none of these, whatever the table says about them. The DSDT, the reset register and the sleep registers are
+    /// as on any machine; events come from generic event devices.
+    Reduced,
+}
+
+/// The machine's fixed hardware, and what replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fadt {
     /// The interrupt of ACPI events: an ISA interrupt if the machine has 8259s, else a global one.
@@ -117,6 +124,12 @@ pub struct Fadt {
     pub gpe: [Option<GpeRegisters>; 2],
     /// Resets the machine (section 4.8.3.6).
     pub reset: Option<Command>,
+    /// The sleep control register (section 4.8.3.7), instead of PM1 control on a reduced machine.
+    pub sleep_control: Option<Register>,
+    /// The sleep status register.
+    pub sleep_status: Option<Register>,
+    /// Whether the fields for events, PM1 and the timer apply; they are `None` if not.
+    pub hardware: Hardware,
 }
 
 /// The address of the DSDT; `None` if the table has none.
@@ -138,9 +151,6 @@ impl Fadt {
     pub fn read(table: &[u8]) -> Result<Fadt, FadtError> {
         let fields = Fields::of(table)?;
         let flags = fields.dword(FLAGS);
-        if flags & HW_REDUCED_ACPI != 0 {
-            return Err(FadtError::Reduced);
-        }
         let block = |name, short, long| fields.block(name, short, long);
         let event = |name, short, long| {
             let status: Option<Register> = block(name, short, long)?;
@@ -155,6 +165,23 @@ impl Fadt {
         // An unknown kind of reset register is ignored: the rest of the table is usable.
         let reset = fields.generic("RESET_REG", 116).ok().flatten();
         let reset = reset.map(|register| Command { register, value: fields.byte(128) });
+        let reset = reset.filter(|_| flags & RESET_REG_SUP != 0);
+        let sleep = |name, at| fields.generic(name, at).ok().flatten();
+        let (sleep_control, sleep_status) = (sleep("SLEEP_CONTROL_REG", 244), sleep("SLEEP_STATUS_REG", 256));
+        if flags & HW_REDUCED_ACPI != 0 {
+            return Ok(Fadt {
+                sci: 0,
+                enable: None,
+                pm1_event: [None; 2],
+                pm1_control: [None; 2],
+                pm_timer: None,
+                gpe: [None; 2],
+                reset,
+                sleep_control,
+                sleep_status,
+                hardware: Hardware::Reduced,
+            });
+        }
         Ok(Fadt {
             sci: u16_at(table, 46).unwrap_or(0),
             enable: (port != 0 && enable.value != 0).then_some(enable),
@@ -168,7 +195,10 @@ impl Fadt {
                 gpe(block("GPE0_BLK", 80, 220)?, fields.byte(92), 0),
                 gpe(block("GPE1_BLK", 84, 232)?, fields.byte(93), fields.byte(94).into()),
             ],
-            reset: reset.filter(|_| flags & RESET_REG_SUP != 0),
+            reset,
+            sleep_control,
+            sleep_status,
+            hardware: Hardware::Fixed,
         })
     }
 }
@@ -324,6 +354,29 @@ mod tests {
         assert_eq!(Fadt::read(&second).unwrap().gpe[1], Some(gpe));
     }
 
+    /// Proves that on a reduced machine the registers for reset and sleep are used, and no other, even if the table has
+    /// them; the DSDT is found. Fails when QEMU's microvm cannot be powered off, or its absent PM1 is written to.
+    #[test]
+    fn a_reduced_machine_has_reset_and_sleep() {
+        let mut table = q35();
+        table.resize(268, 0);
+        table[FLAGS..FLAGS + 4].copy_from_slice(&(HW_REDUCED_ACPI | RESET_REG_SUP).to_le_bytes());
+        for (at, address) in [(244, 0xfea0_0200u64), (256, 0xfea0_0201)] {
+            table[at + 4..at + 12].copy_from_slice(&address.to_le_bytes());
+        }
+        let fadt = Fadt::read(&table).unwrap();
+        let memory = |at| Some(Register::Memory(PhysAddr(at)));
+        assert_eq!(fadt.hardware, Hardware::Reduced);
+        assert_eq!((fadt.sleep_control, fadt.sleep_status), (memory(0xfea0_0200), memory(0xfea0_0201)));
+        assert_eq!(fadt.reset, Some(Command { register: Register::Io(0xcf9), value: 0x0f }));
+        assert_eq!((fadt.pm1_event, fadt.pm1_control, fadt.gpe), ([None; 2], [None; 2], [None; 2]));
+        assert_eq!((fadt.pm_timer, fadt.enable, fadt.sci), (None, None, 0));
+        assert_eq!(dsdt(&table), Ok(Some(PhysAddr(0x7fe0000))));
+        let cut = Fadt::read(&table[..244]).unwrap();
+        assert_eq!((cut.hardware, cut.sleep_control), (Hardware::Reduced, None));
+        assert_eq!(Fadt::read(&q35()).unwrap().hardware, Hardware::Fixed);
+    }
+
     /// Proves that registers in other address spaces, or beyond the last port, are refused by name, except the reset
     /// register. Fails when an impossible address is accepted.
     #[test]
@@ -340,7 +393,6 @@ mod tests {
         let mut reset = q35();
         reset[116] = 2;
         assert_eq!(Fadt::read(&reset).unwrap().reset, None);
-        assert_eq!(Fadt::read(&table(200, 3, &[(FLAGS, HW_REDUCED_ACPI)])), Err(FadtError::Reduced));
         assert_eq!(Fadt::read(&[0; V1_BYTES - 1]), Err(FadtError::TooShort(115)));
         assert_eq!(dsdt(&[0; 40]), Err(FadtError::TooShort(40)));
         assert_eq!(dsdt(&[0; 250]), Ok(None));

@@ -67,6 +67,8 @@ pub enum NotifyTarget {
     Device(u32),
     /// A device with memory devices below it, by its number.
     Bus(u32),
+    /// A power button.
+    PowerButton,
 }
 
 /// A Notify to be handled.

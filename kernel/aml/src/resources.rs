@@ -1,7 +1,7 @@
 //! The decoder of resource buffers (`_CRS`), ACPI 6.5 section 6.4. It is total (any bytes yield descriptors and then at
 //! most one error) and independent of the interpreter.
 //!
-//! Memory descriptors are decoded; every other kind is skipped by its length and reported as [`Resource::Other`].
+//! Memory descriptors and extended interrupts are decoded; every other kind is skipped by its length and reported as [`Resource::Other`].
 use core::fmt;
 
 /// One descriptor.
@@ -16,6 +16,8 @@ pub enum Resource {
         /// The range.
         range: MemoryRange,
     },
+    /// An extended interrupt descriptor.
+    Interrupts(Interrupts),
     /// Any other descriptor: its tag (small ones as 0x00..=0x7f with the length masked off, large ones as 0x80..=0xff).
     Other {
         /// The tag.
@@ -41,6 +43,44 @@ pub struct MemoryRange {
     pub translation: u64,
     /// Length in bytes.
     pub length: u64,
+}
+
+/// The interrupts of one descriptor; [`Interrupts::numbers`] has their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupts {
+    /// What raises them.
+    pub trigger: Trigger,
+    /// Which level is active.
+    pub polarity: Polarity,
+    /// Where the numbers are in the buffer, and how many.
+    at: usize,
+    count: u8,
+}
+
+impl Interrupts {
+    /// The numbers, global system interrupts; `buffer` is the one that was decoded.
+    pub fn numbers(self, buffer: &[u8]) -> impl Iterator<Item = u32> {
+        let (numbers, _) = buffer.get(self.at..).unwrap_or_default().as_chunks::<4>();
+        numbers.iter().take(self.count.into()).map(|&number| u32::from_le_bytes(number))
+    }
+}
+
+/// What raises an interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// The active level.
+    Level,
+    /// The change to it.
+    Edge,
+}
+
+/// The active level of an interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polarity {
+    /// High.
+    High,
+    /// Low.
+    Low,
 }
 
 /// Which descriptor a range came from.
@@ -135,6 +175,7 @@ const MEMORY_32: u8 = 0x85;
 const MEMORY_32_FIXED: u8 = 0x86;
 const DWORD_SPACE: u8 = 0x87;
 const WORD_SPACE: u8 = 0x88;
+const INTERRUPT: u8 = 0x89;
 const QWORD_SPACE: u8 = 0x8a;
 const EXTENDED_SPACE: u8 = 0x8b;
 const TYPE_MEMORY: u8 = 0;
@@ -183,6 +224,10 @@ impl Resources<'_> {
             WORD_SPACE => body.space(RangeForm::Word, 3, 2).map(Some),
             DWORD_SPACE => body.space(RangeForm::DWord, 3, 4).map(Some),
             QWORD_SPACE => body.space(RangeForm::QWord, 3, 8).map(Some),
+            // A malformed one does not hide the memory behind it: it counts as another kind.
+            INTERRUPT => {
+                Ok(Some(body.interrupts(offset.saturating_add(header)).unwrap_or(Resource::Other { tag })))
+            }
             EXTENDED_SPACE => body.space(RangeForm::Extended, 5, 8).map(Some),
             _ => Ok(Some(Resource::Other { tag })),
         }
@@ -230,6 +275,21 @@ impl Body<'_> {
             max: base_of_last.saturating_add(length.saturating_sub(1)),
             translation: 0,
             length,
+        }))
+    }
+
+    /// Flags, the count, and the numbers; `start` is the body's offset in the buffer.
+    fn interrupts(&self, start: usize) -> Result<Resource, ResourceError> {
+        let (flags, count) = (self.number(0, 1)?, self.number(1, 1)?);
+        let count = u8::try_from(count).unwrap_or_default();
+        if let Some(last) = count.checked_sub(1) {
+            self.number(usize::from(last).saturating_mul(4).saturating_add(2), 4)?;
+        }
+        Ok(Resource::Interrupts(Interrupts {
+            trigger: if flags & 2 == 0 { Trigger::Level } else { Trigger::Edge },
+            polarity: if flags & 4 == 0 { Polarity::High } else { Polarity::Low },
+            at: start.saturating_add(2),
+            count,
         }))
     }
 

@@ -57,7 +57,8 @@ fn every_memory_descriptor_is_decoded() {
 fn other_kinds_are_passed_over() {
     let memory = space(0x87, &[0, 1, 0], [0, 0x1000, 0x1fff, 0, 0x1000], 4);
     let io = space(0x88, &[1, 0, 0], [0, 0, 0xcf7, 0, 0xcf8], 2);
-    let interrupt = large(0x89, &[0x0d, 1, 5, 0, 0, 0]);
+    // Shorter than its count says.
+    let interrupt = large(0x89, &[0x0d, 2, 5, 0, 0, 0]);
     let irq = [0x22, 2, 0];
     let found = decoded(&[&irq, &memory, &io, &interrupt, &memory]);
     let [irq, Ok(Resource::Memory(first)), Ok(Resource::AddressSpace { class, range }), interrupt, last] =
@@ -107,4 +108,26 @@ fn any_bytes_are_decoded_or_refused() {
         assert!(found.len() <= buffer.len() + 1);
         assert!(found.iter().rev().skip(1).all(Result::is_ok));
     }
+}
+
+/// Proves that extended interrupts are decoded with trigger and polarity, several in one descriptor too, and that a
+/// descriptor shorter than its count is passed over. Fails when a generic event device's interrupt is routed wrongly.
+#[test]
+fn interrupts_are_decoded() {
+    use carapace_aml::resources::{Polarity, Trigger};
+    let buffer =
+        [&[0x89, 6, 0, 3, 1, 9, 0, 0, 0, 0x89, 10, 0, 4, 2, 1, 0, 0, 0, 2, 1, 0, 0][..], &[0x79, 0]].concat();
+    let found: Vec<_> = decode(&buffer)
+        .map(|one| match one {
+            Ok(Resource::Interrupts(one)) => {
+                (one.trigger, one.polarity, one.numbers(&buffer).collect::<Vec<_>>())
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected =
+        [(Trigger::Edge, Polarity::High, vec![9]), (Trigger::Level, Polarity::Low, vec![1, 0x102])];
+    assert_eq!(found, expected);
+    let short = [0x89, 6, 0, 3, 2, 9, 0, 0, 0, 0x79, 0];
+    assert_eq!(decode(&short).next(), Some(Ok(Resource::Other { tag: 0x89 })));
 }

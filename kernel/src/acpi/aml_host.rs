@@ -25,6 +25,8 @@ pub struct Inbox {
     queue: Queue<QUEUE>,
     /// The devices that enclose memory devices.
     pub buses: Vec<Handle>,
+    /// The power buttons.
+    pub buttons: Vec<Handle>,
     /// Notifications dropped because the queue was full.
     lost: u64,
 }
@@ -55,7 +57,8 @@ impl Inbox {
             Some(NotifyTarget::Bus(at as u32))
         };
         let memory = hotplug::find(device.handle()).map(|id| NotifyTarget::Device(id.0));
-        let Some(target) = memory.or_else(bus) else {
+        let button = || self.buttons.contains(&device.handle()).then_some(NotifyTarget::PowerButton);
+        let Some(target) = memory.or_else(bus).or_else(button) else {
             debug!("{}: Notify {value:#x} ignored: no memory device", device.path());
             return;
         };

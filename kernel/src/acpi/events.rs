@@ -12,20 +12,20 @@
 
 use super::register::{Access, RegisterError, Width};
 use super::sci::{self, Sci};
-use super::{Acpi, aml_host, notify};
+use super::{Acpi, aml_host, ged, notify, sleep};
 use crate::arch::io_apic::RouteError;
 use crate::arch::time;
 use crate::executor;
 use crate::hotplug::{self, Answer};
 use crate::memory::heap;
-use carapace_acpi::fadt::Fadt;
+use carapace_acpi::fadt::{Fadt, Hardware};
 use carapace_acpi::notify::NotifyTarget;
 use carapace_mm::info::DeviceId;
 use core::fmt;
 use core::future::poll_fn;
 use core::task::Poll;
 use core::time::Duration;
-use log::{debug, info, warn};
+use log::{debug, error, info, warn};
 
 /// The most consecutive runs of one method. Every run but the last sent a notification; each of QEMU's 256 slots can
 /// have an insertion and an ejection pending.
@@ -44,6 +44,9 @@ const ENABLE_TIMEOUT: Duration = Duration::from_secs(3);
 const SCI_EN: u64 = 1 << 0;
 /// PM1 status: all bits that are cleared by writing 1 (ACPI 6.5, table 4.11).
 const PM1_STATUS_BITS: u64 = 0xcf31;
+
+/// The value of a power button's Notify when it is pressed (ACPI 6.5, section 4.8.2.2.1.2).
+const BUTTON_PRESSED: u64 = 0x80;
 
 /// Why ACPI events cannot be received.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +97,11 @@ pub(super) fn listen(acpi: &Acpi) -> Result<(), ListenError> {
     }
     // Route the SCI before enabling events: a masked, edge-triggered IO APIC pin loses a level that rises (QEMU's
     // does). No status is cleared, so events raised since the scan are served.
+    acpi.generic.route();
+    if acpi.fadt.hardware == Hardware::Reduced {
+        info!("ACPI events on, hardware-reduced: generic event devices only");
+        return Ok(());
+    }
     sci::route(acpi.fadt.sci).map_err(ListenError::Sci)?;
     acpi.gpes.enable()?;
     info!("ACPI events on, SCI {}", acpi.fadt.sci);
@@ -130,7 +138,8 @@ pub async fn events() {
     // before or across a reset may have lost its status bit, so every such handler runs once.
     let mut which = Which::EveryEdge;
     loop {
-        let any_event = serve_all(which).await;
+        let any_event = serve_all(which).await | serve_generic().await;
+        power_off_if_asked();
         which = Which::Pending;
         let now = time::uptime();
         let apart = now.saturating_sub(last) > CONSECUTIVE;
@@ -145,8 +154,8 @@ pub async fn events() {
         }
         sci::unmask();
         poll_fn(|_| match sci::take() {
-            Sci::Came => Poll::Ready(()),
-            Sci::Quiet => Poll::Pending,
+            Sci::Quiet if !ged::any() => Poll::Pending,
+            Sci::Came | Sci::Quiet => Poll::Ready(()),
         })
         .await;
         super::with(|acpi| {
@@ -181,6 +190,33 @@ async fn serve_all(which: Which) -> bool {
     super::with(|acpi| acpi.namespace.flush_suppressed());
     hotplug::flush_suppressed();
     any
+}
+
+/// Serves the interrupts of generic event devices that came; returns whether there was a notification.
+async fn serve_generic() -> bool {
+    let came = ged::take();
+    let mut any = false;
+    for number in (0..ged::MAX_EVENTS).filter(|number| came & 1 << number != 0) {
+        for _ in 0..MAX_RUNS {
+            let sent = super::with(|acpi| acpi.run_generic(number)).unwrap_or(0);
+            handle_all().await;
+            if sent == 0 {
+                break;
+            }
+            any = true;
+        }
+        super::with(|acpi| acpi.generic.served(number));
+    }
+    any
+}
+
+/// Powers off if a button was pressed.
+fn power_off_if_asked() {
+    if super::with(|acpi| core::mem::take(&mut acpi.power_button)).unwrap_or(false) {
+        info!("power button pressed: powering off");
+        let Err(error) = sleep::power_off();
+        error!("power button: {error}");
+    }
 }
 
 /// Runs one event's method until it sends no notification; returns whether it sent any.
@@ -236,6 +272,10 @@ fn handle_one(acpi: &mut Acpi) -> bool {
     let came = match notification.target {
         NotifyTarget::Device(number) if !hotplug::is_in_use(DeviceId(number)) => Some(DeviceId(number)),
         NotifyTarget::Device(_) | NotifyTarget::Bus(_) => None,
+        NotifyTarget::PowerButton => {
+            acpi.power_button |= notification.value == BUTTON_PRESSED;
+            return true;
+        }
     };
     let heap_before = acpi.sci_start.heap_bytes.take().unwrap_or_else(|| heap::stats().used);
     // Log lines are printed after the answer. A DIMM may be plugged just when memory is exhausted, so all of this may use
@@ -257,6 +297,15 @@ fn handle_one(acpi: &mut Acpi) -> bool {
 }
 
 impl Acpi {
+    /// Runs the method of a generic event device once; returns how many notifications it sent.
+    fn run_generic(&mut self, number: usize) -> usize {
+        let before = self.namespace.inbox.waiting();
+        if let Err(error) = self.generic.run(number, &mut self.namespace) {
+            self.namespace.log_failure(format_args!("generic event device: {error}"));
+        }
+        self.namespace.inbox.waiting().saturating_sub(before)
+    }
+
     /// Runs an event's method once; returns how many notifications it sent.
     fn run(&mut self, index: usize) -> usize {
         let before = self.namespace.inbox.waiting();

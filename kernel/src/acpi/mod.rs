@@ -5,6 +5,7 @@
 //!  namespace          DSDT and SSDTs in crate `carapace-aml`; aml_host, register: its hardware access
 //!  memory_device      PNP0C80: _STA, _CRS, _PXM, and _OST
 //!  sci, gpe, events   SCI -> event -> its method -> Notify
+//!  ged                interrupt of a generic event device -> _EVT -> Notify
 //!  notify             Notify -> hotplug -> _OST
 //!  eject              Notify 3 -> memory removed in steps -> _EJ0 -> _OST
 //!  sleep              power-off and restart
@@ -17,6 +18,7 @@
 pub mod aml_host;
 pub mod eject;
 pub mod events;
+pub mod ged;
 pub mod gpe;
 pub mod memory_device;
 pub mod namespace;
@@ -48,7 +50,11 @@ pub struct Acpi {
     pub namespace: Namespace,
     /// General-purpose events.
     pub gpes: Gpes,
-    /// How many SCIs were served.
+    /// Interrupts of generic event devices.
+    pub generic: ged::Events,
+    /// Whether a power button was pressed and nothing done about it yet.
+    power_button: bool,
+    /// How many interrupts for ACPI events were served.
     pub interrupts: u64,
     /// How many notifications were handled.
     pub notifications: u64,
@@ -92,6 +98,7 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     });
     memory_device::enumerate(&mut namespace);
     let gpes = Gpes::discover(&namespace, &fadt);
+    let generic = ged::Events::discover(&mut namespace);
     let srat = tables.srat();
     let refused = memory_device::scan(&mut namespace, None, srat);
     hotplug::log_added();
@@ -104,6 +111,8 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
         fadt,
         namespace,
         gpes,
+        generic,
+        power_button: false,
         interrupts: 0,
         notifications: 0,
         srat,

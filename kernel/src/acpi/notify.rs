@@ -27,12 +27,15 @@ pub fn handle(namespace: &mut Namespace, srat: Option<Srat<'_>>, notification: N
     let Notification { target, value } = notification;
     let device = match target {
         NotifyTarget::Device(number) => hotplug::handle(DeviceId(number)),
+        // `events` has handled it.
+        NotifyTarget::PowerButton => None,
         NotifyTarget::Bus(number) => namespace.inbox.buses.get(number as usize).copied(),
     };
     let Some(device) = device else { return };
     uevents::notified(&namespace.name(device), value);
     let result = match target {
         NotifyTarget::Device(number) => on_device(namespace, srat, DeviceId(number), device, value),
+        NotifyTarget::PowerButton => return,
         NotifyTarget::Bus(_) => match memory_device::scan(namespace, Some(device), srat) {
             0 => Ok(OstStatus::Success),
             refused => Err(HotplugError::Below { refused }),

@@ -4,7 +4,7 @@ use super::register::{Access, RegisterError, Width};
 use crate::arch::interrupts;
 use crate::arch::port::{PortNumber, Ports};
 use crate::arch::time;
-use carapace_acpi::fadt::Command;
+use carapace_acpi::fadt::{Command, Hardware};
 use carapace_aml::Value;
 use core::convert::Infallible;
 use core::fmt;
@@ -15,6 +15,10 @@ use log::warn;
 const SLP_TYP_SHIFT: u32 = 10;
 const SLP_TYP: u64 = 0b111 << SLP_TYP_SHIFT;
 const SLP_EN: u64 = 1 << 13;
+/// The sleep control register, 8 bits wide: the same (table 4.19). Sleep status: the bit that says awake, cleared by writing 1.
+const CONTROL_SLP_TYP_SHIFT: u32 = 2;
+const CONTROL_SLP_EN: u64 = 1 << 5;
+const WAK_STS: u64 = 1 << 7;
 /// Soft-off, the argument of `_PTS`.
 const S5: u64 = 5;
 /// How long the machine may take to power off or reset.
@@ -37,6 +41,8 @@ pub enum SleepError {
     Aml(carapace_aml::Error),
     /// `\_S5` is not a package of two sleep types.
     BadPackage,
+    /// The machine has neither PM1 nor a sleep control register.
+    NoSleepControl,
     /// The register cannot be accessed.
     Register(RegisterError),
     /// All registers were written, without effect.
@@ -50,6 +56,7 @@ impl fmt::Display for SleepError {
             SleepError::NoS5 => f.write_str("the firmware has no \\_S5"),
             SleepError::Aml(error) => error.fmt(f),
             SleepError::BadPackage => f.write_str("\\_S5 does not contain the sleep type"),
+            SleepError::NoSleepControl => f.write_str("the machine has no sleep control register"),
             SleepError::Register(error) => error.fmt(f),
             SleepError::NoEffect => f.write_str("power-off or reset had no effect"),
         }
@@ -76,6 +83,14 @@ pub fn power_off() -> Result<Infallible, SleepError> {
         }
         crate::log::drain();
         interrupts::without(|| {
+            if acpi.fadt.hardware == Hardware::Reduced {
+                let control = acpi.fadt.sleep_control.ok_or(SleepError::NoSleepControl)?;
+                if let Some(status) = acpi.fadt.sleep_status {
+                    status.write(Width::Bits8, WAK_STS).map_err(SleepError::Register)?;
+                }
+                let value = kinds[0] << CONTROL_SLP_TYP_SHIFT | CONTROL_SLP_EN;
+                control.write(Width::Bits8, value).map_err(SleepError::Register)?;
+            }
             for (control, kind) in acpi.fadt.pm1_control.iter().zip(kinds) {
                 let Some(control) = control else { continue };
                 let rest = control.read(Width::Bits16).map_err(SleepError::Register)? & !(SLP_TYP | SLP_EN);

@@ -24,6 +24,17 @@ pub const TIMER: Vector = Vector(0x32);
 pub const REMOTE: Vector = Vector(0x33);
 /// A virtio device has answered, or its configuration changed.
 pub const VIRTIO: Vector = Vector(0x34);
+/// The interrupts of generic event devices, one each.
+pub const EVENTS: [Vector; 8] = [
+    Vector(0x38),
+    Vector(0x39),
+    Vector(0x3a),
+    Vector(0x3b),
+    Vector(0x3c),
+    Vector(0x3d),
+    Vector(0x3e),
+    Vector(0x3f),
+];
 /// Another CPU has put a request into its mailbox, or has served this one's.
 pub const MAILBOX: Vector = Vector(0xf0);
 /// The local APIC found an error in itself.

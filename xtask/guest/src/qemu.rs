@@ -35,17 +35,20 @@ pub enum Machine {
     Q35,
     /// Intel 440FX.
     Pc,
+    /// QEMU's own, without PCI: hardware-reduced ACPI, no memory hotplug.
+    Microvm,
 }
 
 impl Machine {
     /// Those that are known to work.
-    pub const ALL: [Machine; 2] = [Machine::Q35, Machine::Pc];
+    pub const ALL: [Machine; 3] = [Machine::Q35, Machine::Pc, Machine::Microvm];
 
     /// QEMU's name for it.
     pub const fn name(self) -> &'static str {
         match self {
             Machine::Q35 => "q35",
             Machine::Pc => "pc",
+            Machine::Microvm => "microvm",
         }
     }
 
@@ -54,6 +57,7 @@ impl Machine {
         match self {
             Machine::Q35 => "Intel Q35, with PCI Express",
             Machine::Pc => "Intel 440FX",
+            Machine::Microvm => "no PCI, hardware-reduced ACPI, no memory hotplug",
         }
     }
 }
@@ -210,6 +214,7 @@ impl Shape {
         let (below_limit, below, pci_window) = match self.machine {
             Machine::Q35 => (0xb000_0000, 2 * gib, 32 * gib),
             Machine::Pc => (0xe000_0000, 3 * gib, 2 * gib),
+            Machine::Microvm => (0xc000_0000, 3 * gib, 0),
         };
         let memory = self.memory.bytes();
         let above_4g = if memory >= below_limit { memory - below } else { 0 };
@@ -279,22 +284,28 @@ impl Setup {
         let mut add = |words: &[&str]| line.extend(words.iter().map(|&word| word.to_owned()));
         // Nothing that is not asked for: no network, no screen, no user's configuration.
         add(&["-no-user-config", "-nodefaults", "-display", "none"]);
-        add(&["-machine", shape.machine.name(), "-accel", self.accelerator.name()]);
+        let is_micro = shape.machine == Machine::Microvm;
+        let acpi = if is_micro { ",acpi=on" } else { "" };
+        add(&["-machine", &format!("{}{acpi}", shape.machine.name()), "-accel", self.accelerator.name()]);
         if let Some(model) = shape.cpu_model() {
             add(&["-cpu", &model]);
         }
         add(&["-smp", &shape.cpus.to_string()]);
         match (shape.slots, shape.virtio_mem.len()) {
+            // QEMU accepts slots and DIMMs there, and maps them nowhere.
+            _ if is_micro => add(&["-m", &shape.memory.to_string()]),
             (0, 0) => add(&["-m", &shape.memory.to_string()]),
             (slots, _) => {
                 add(&["-m", &format!("{},slots={slots},maxmem={}", shape.memory, shape.most_memory())]);
             }
         }
         // A node without memory is accepted only where node 0's memory is an object of its own.
-        add(&["-object", &format!("memory-backend-ram,id=m0,size={}", shape.memory)]);
-        add(&["-numa", "node,nodeid=0,memdev=m0"]);
-        for node in 1..shape.nodes {
-            add(&["-numa", &format!("node,nodeid={node}")]);
+        if !is_micro {
+            add(&["-object", &format!("memory-backend-ram,id=m0,size={}", shape.memory)]);
+            add(&["-numa", "node,nodeid=0,memdev=m0"]);
+            for node in 1..shape.nodes {
+                add(&["-numa", &format!("node,nodeid={node}")]);
+            }
         }
         for (number, VirtioMem { size, node, block }) in shape.virtio_mem.iter().enumerate() {
             // The host's memory is taken as it is plugged.
@@ -332,7 +343,17 @@ impl Setup {
             // Without a first port this would be the first.
             ensure!(self.serial.is_some(), "a guest without a serial port has no second one");
             let [chardev, socket, serial, device] = second_port(&utf8(path)?);
-            add(&[&chardev, &socket, &serial, &device]);
+            if is_micro {
+                // It has one port of its own.
+                add(&[
+                    &chardev,
+                    &socket,
+                    "-device",
+                    &format!("isa-serial,chardev={REMOTE},iobase=0x2f8,irq=3"),
+                ]);
+            } else {
+                add(&[&chardev, &socket, &serial, &device]);
+            }
         }
         if let Some(port) = self.gdb {
             add(&["-gdb", &format!("tcp:{LOCALHOST}:{port}"), "-S"]);
