@@ -153,17 +153,37 @@ pub async fn events() {
             executor::sleep_until(time::uptime() + IDLE_PAUSE).await;
         }
         sci::unmask();
-        poll_fn(|_| match sci::take() {
-            Sci::Quiet if !ged::any() => Poll::Pending,
-            Sci::Came | Sci::Quiet => Poll::Ready(()),
-        })
-        .await;
+        if wait().await == Due::Notification {
+            super::with(|acpi| acpi.sci_start.at_ns = 0);
+            continue;
+        }
         super::with(|acpi| {
             acpi.interrupts = acpi.interrupts.saturating_add(1);
             let heap_bytes = Some(heap::stats().used);
             acpi.sci_start = SciStart { at_ns: sci::at_ns(), aml_ns: acpi.namespace.spent_ns, heap_bytes };
         });
     }
+}
+
+/// What the task has to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// An SCI or an interrupt of a generic event device came.
+    Sci,
+    /// AML of an ejection, which is another task, sent a notification: no SCI tells of it.
+    Notification,
+}
+
+async fn wait() -> Due {
+    poll_fn(|_| match sci::take() {
+        Sci::Came => Poll::Ready(Due::Sci),
+        Sci::Quiet if ged::any() => Poll::Ready(Due::Sci),
+        Sci::Quiet if super::with(|acpi| acpi.namespace.inbox.waiting() > 0).unwrap_or(false) => {
+            Poll::Ready(Due::Notification)
+        }
+        Sci::Quiet => Poll::Pending,
+    })
+    .await
 }
 
 /// Which events are served.
