@@ -1,5 +1,6 @@
 //! Several CPUs: all of them start, and memory comes and goes while they run.
 
+use std::collections::HashSet;
 use tests::guest::Dimm;
 use tests::schema::Cpu;
 use tests::tables::Tables;
@@ -66,11 +67,30 @@ fn pc() {
     }
 }
 
-/// Proves it with all CPUs in one thread of QEMU: there a CPU that spins for another one stops it.
+/// The threads of the CPUs, as QEMU's monitor says.
+#[track_caller]
+fn threads(plan: &Plan) -> usize {
+    let answer = plan.boot().human("info cpus");
+    let ids: HashSet<_> = answer.lines().filter_map(|line| line.split_once("thread_id=")).collect();
+    ids.iter().map(|(_, id)| *id).collect::<HashSet<_>>().len()
+}
+
+/// Proves it with all CPUs in one thread of QEMU: there a CPU that spins for another one stops it. Proves first that it is
+/// one thread.
 #[test]
 fn in_one_thread() {
+    assert_eq!(threads(&plan(Machine::Q35, 4)), 4);
     let plan = plan(Machine::Q35, 4).qemu(&["-accel", "tcg,thread=single"]);
+    assert_eq!(threads(&plan), 1);
     memory_comes_and_goes(&plan, 4);
+}
+
+/// Proves it in the time that the number of instructions determines, which also is one thread.
+#[test]
+fn by_instruction_count() {
+    let plan = plan(Machine::Q35, 2).qemu(&["-icount", "shift=1,sleep=off"]);
+    assert_eq!(threads(&plan), 1);
+    memory_comes_and_goes(&plan, 2);
 }
 
 /// Proves that CPUs belong to the nodes that SRAT says.

@@ -286,7 +286,11 @@ impl Setup {
         add(&["-no-user-config", "-nodefaults", "-display", "none"]);
         let is_micro = shape.machine == Machine::Microvm;
         let acpi = if is_micro { ",acpi=on" } else { "" };
-        add(&["-machine", &format!("{}{acpi}", shape.machine.name()), "-accel", self.accelerator.name()]);
+        add(&["-machine", &format!("{}{acpi}", shape.machine.name())]);
+        // QEMU takes the first of several that works, so an own one replaces this.
+        if !self.more.iter().any(|word| word == "-accel") {
+            add(&["-accel", self.accelerator.name()]);
+        }
         if let Some(model) = shape.cpu_model() {
             add(&["-cpu", &model]);
         }
@@ -542,6 +546,14 @@ mod tests {
         guest.shape.slots = 0;
         let line = line(&guest);
         assert!(line.contains("-m 512M -object") && !line.contains("nodeid=1"), "{line}");
+    }
+
+    /// An accelerator among the arguments of the user replaces the chosen one: QEMU takes the first that works.
+    #[test]
+    fn an_own_accelerator_is_the_only_one() {
+        let mut guest = guest();
+        guest.more = vec!["-accel".into(), "tcg,thread=single".into()];
+        assert_eq!(line(&guest).matches("-accel").count(), 1);
     }
 
     /// The CPU model gets more address bits exactly if QEMU's default model has too few (measured with QEMU 7.2: 900G
