@@ -4,6 +4,7 @@
 //! stricter than memory full of junk.
 
 mod cases;
+mod claim;
 mod every;
 pub(crate) mod model;
 pub(crate) mod random;

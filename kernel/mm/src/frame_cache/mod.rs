@@ -365,3 +365,21 @@ fn flush<M: Machine, const N: usize>(
     stack.drop_first(blocks);
     region.returned(pages);
 }
+
+#[cfg(test)]
+impl FrameCache {
+    /// [`Cached::refill`] of a cache that no CPU uses.
+    pub(crate) fn refilled<M: Machine>(
+        &self,
+        id: ResourceId,
+        buddy: &Buddy<'_, M>,
+        class: SizeClass,
+    ) -> bool {
+        self.cached.refill(id, buddy, class)
+    }
+
+    /// [`Cached::pop`], by the only user.
+    pub(crate) fn popped<M: Machine>(&self, machine: &M, class: SizeClass) -> Option<Pfn> {
+        self.cached.pop(machine, class).map(|block| block.start)
+    }
+}

@@ -42,13 +42,7 @@ impl<M: Machine> Memory<M> {
                     return Walk::Continue;
                 }
                 let (head, tag) = (found.head, found.tag);
-                // A cached, isolated or offline block has none.
-                let rmap = match tag.state {
-                    BlockState::Movable | BlockState::Pinned | BlockState::Boot => {
-                        RmapEntry::of(buddy.page(head).rmap())
-                    }
-                    _ => RmapEntry::None,
-                };
+                let rmap = RmapEntry::of(buddy.page(head).rmap());
                 next = Some(UsedBlock { head, pages: tag.order.pages(), state: tag.state, rmap });
                 Walk::Stop
             });

@@ -1,0 +1,223 @@
+//! The words of a level-0 group, which frame caches change without the region's lock: every interleaving and every order of
+//! memory, by loom.
+//!
+//! ```text
+//!  a region of 64 frames, one group      watched: its two words, and the descriptor of the first frame
+//!  everything else                       words that only one CPU at a time uses
+//! ```
+
+use core::sync::atomic::Ordering;
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::sync::Mutex as HostMutex;
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::super::*;
+use crate::addr::{PhysAddr, VirtAddr};
+use crate::address_space::{descriptor, direct};
+use crate::frame_cache::{FrameCache, SizeClass};
+use crate::info::ResourceId;
+use crate::machine::CpuNr;
+use crate::sync::tests::{Watched, every_interleaving};
+
+const USABLE: PfnRange = PfnRange::new(Pfn(128), Pfn(192));
+const FIRST: Pfn = USABLE.start;
+const HEADER: VirtAddr = direct(PhysAddr(0));
+
+/// A machine of words, some of which loom watches.
+struct Words {
+    watched: Box<[(VirtAddr, Watched)]>,
+    rest: HostMutex<BTreeMap<u64, u64>>,
+}
+
+impl Words {
+    fn watched(&self, at: VirtAddr) -> Option<&Watched> {
+        self.watched.iter().find(|(address, _)| *address == at).map(|(_, word)| word)
+    }
+
+    fn change(&self, at: VirtAddr, change: impl Fn(u64) -> u64) -> u64 {
+        let mut rest = self.rest.lock().unwrap();
+        let word = rest.entry(at.0).or_insert(0);
+        core::mem::replace(word, change(*word))
+    }
+}
+
+#[expect(unsafe_code, reason = "an implementation of the trait: no unsafe block")]
+// SAFETY: its words are in collections of the host, found by checked look-ups, so no address can harm anything.
+unsafe impl Machine for Words {
+    fn load(&self, at: VirtAddr) -> u64 {
+        self.watched(at).map_or_else(|| self.change(at, |word| word), |word| word.load(Ordering::Acquire))
+    }
+
+    fn store(&self, at: VirtAddr, value: u64) {
+        match self.watched(at) {
+            Some(word) => word.store(value, Ordering::Release),
+            None => drop(self.change(at, |_| value)),
+        }
+    }
+
+    fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
+        match self.watched(at) {
+            Some(word) => word.fetch_or(bits, Ordering::SeqCst),
+            None => self.change(at, |word| word | bits),
+        }
+    }
+
+    fn fetch_xor(&self, at: VirtAddr, bits: u64) -> u64 {
+        match self.watched(at) {
+            Some(word) => word.fetch_xor(bits, Ordering::SeqCst),
+            None => self.change(at, |word| word ^ bits),
+        }
+    }
+
+    fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64 {
+        match self.watched(at) {
+            Some(word) => word.fetch_and(bits, Ordering::SeqCst),
+            None => self.change(at, |word| word & bits),
+        }
+    }
+
+    fn flush(&self, _pages: &[VirtAddr]) {}
+
+    fn flush_all(&self) {}
+
+    fn flush_local(&self, _at: VirtAddr) {}
+
+    fn fence_all(&self) {}
+
+    fn fence_light(&self) {}
+
+    fn cpu(&self) -> CpuNr {
+        CpuNr::FIRST
+    }
+}
+
+/// The region.
+struct Region {
+    words: Words,
+    summary: Summary,
+    cache: FrameCache,
+}
+
+impl Region {
+    /// All frames are free.
+    fn new() -> Region {
+        let metadata = MetadataLayout::of(USABLE, HEADER);
+        let pair = metadata.pair(Group::of(FIRST, 0), 0);
+        let page = descriptor(FIRST);
+        let watched = [pair, pair.offset(8), page, page.offset(8)].map(|at| (at, Watched::new(0)));
+        let words = Words { watched: Box::new(watched), rest: HostMutex::default() };
+        let region = Region { words, summary: Summary::new(), cache: FrameCache::new() };
+        region.buddy().init();
+        region
+    }
+
+    fn buddy(&self) -> Buddy<'_, Words> {
+        Buddy {
+            machine: &self.words,
+            metadata: MetadataLayout::of(USABLE, HEADER),
+            usable: USABLE,
+            max: max_order(USABLE),
+            slot: SlotNr(0),
+            summary: &self.summary,
+            isolated: PfnRange::default(),
+        }
+    }
+
+    fn claim(&self, head: Pfn) -> bool {
+        claim(&self.words, MetadataLayout::of(USABLE, HEADER).level(0), head, Order(0))
+    }
+
+    fn allocate(&self) -> Pfn {
+        self.buddy().allocate(Order(0), BlockState::Movable, 0).expect("a frame is free")
+    }
+
+    fn state(&self, pfn: Pfn) -> Option<BlockState> {
+        self.buddy().find(pfn).map(|found| found.tag.state)
+    }
+}
+
+/// Runs `prepare`, then `one` and `other` on a CPU each, then `check` with what they returned.
+fn on_two_cpus<A: 'static>(
+    prepare: fn(&Region) -> Pfn,
+    one: fn(&Region, Pfn) -> A,
+    other: fn(&Region, Pfn) -> A,
+    check: fn(&Region, Pfn, A, A),
+) {
+    every_interleaving(move || {
+        let region = Arc::new(Region::new());
+        let frame = prepare(&region);
+        let second = {
+            let region = region.clone();
+            thread::spawn(move || other(&region, frame))
+        };
+        let first = one(&region, frame);
+        check(&region, frame, first, second.join().unwrap());
+    });
+}
+
+/// Proves that no bit of a word is lost when a cache claims a frame while the holder of the lock allocates and frees
+/// another one of the same word. Fails when either changes the word by a load and a store.
+#[test]
+fn a_claim_and_the_holder_of_the_lock_keep_each_others_bits() {
+    on_two_cpus(
+        Region::allocate,
+        |region, frame| region.claim(frame),
+        |region, _| {
+            let other = region.allocate();
+            region.buddy().free(other).is_ok()
+        },
+        |region, frame, claimed, freed| {
+            assert!(claimed && freed);
+            assert_eq!(region.state(frame), Some(BlockState::Cached));
+            assert_eq!(region.state(frame.offset(1)), Some(BlockState::Free));
+        },
+    );
+}
+
+/// Proves that of two CPUs that free a frame one succeeds: both without the lock, and one with it. Fails when a claim is
+/// a look and a change, or a free under the lock claims nothing.
+#[test]
+fn one_of_two_claims_succeeds() {
+    let claim = |region: &Region, frame: Pfn| region.claim(frame);
+    on_two_cpus(Region::allocate, claim, claim, |_, _, one, other| assert!(one != other));
+    on_two_cpus(
+        Region::allocate,
+        claim,
+        |region, frame| region.buddy().free(frame).is_ok(),
+        |region, frame, claimed, freed| {
+            assert!(claimed != freed);
+            assert_eq!(
+                region.state(frame),
+                Some(if claimed { BlockState::Cached } else { BlockState::Free })
+            );
+        },
+    );
+}
+
+/// Proves that a CPU which sees that a frame is in use sees the descriptor that its allocation wrote: by the frame cache,
+/// and not what the frame's last user left. Fails when the bit is changed before the descriptor is written.
+#[test]
+fn a_frame_in_use_has_its_descriptor() {
+    on_two_cpus(
+        |region| {
+            region.buddy().page(FIRST).set_rmap(0xdead_beef_f000);
+            assert!(region.cache.refilled(ResourceId(1), &region.buddy(), SizeClass::Single));
+            FIRST
+        },
+        |region, frame| {
+            assert_eq!(region.cache.popped(&region.words, SizeClass::Single), Some(frame));
+            true
+        },
+        |region, frame| {
+            let state = region.state(frame);
+            let seen = state == Some(BlockState::Movable);
+            assert!(seen || state == Some(BlockState::Cached), "{state:?}");
+            assert!(!seen || region.buddy().page(frame).rmap() == 0);
+            seen
+        },
+        |region, frame, _, _| assert_eq!(region.state(frame), Some(BlockState::Movable)),
+    );
+}
