@@ -199,3 +199,50 @@ fn reset_and_stop() {
     set(&mut guest, 0, 0);
     assert_eq!(guest.power_off(), 0);
 }
+
+/// Proves that a device which is busy, because the guest is being migrated, is asked again until it is not, that everything
+/// else goes on meanwhile, and that core and device agree at each moment. Fails when BUSY ends the driver's attempts.
+#[test]
+fn busy_while_the_guest_migrates() {
+    let mut guest = Plan::new(Machine::Q35).option("--virtio-mem", "4G").boot();
+    set(&mut guest, 0, GIB);
+    guest.alloc("300M");
+    guest.human("migrate_set_parameter max-bandwidth 1M");
+    guest.human("migrate -d \"exec:cat >/dev/null\"");
+    for size in [2 * GIB, 512 * MIB] {
+        let before = devices(&mut guest)[0].requests.busy;
+        request(&mut guest, 0, size);
+        assert!(held(&mut guest, 0).contains("busy"));
+        let now = devices(&mut guest)[0].clone();
+        assert!(now.requests.busy > before && now.plugged == GIB, "{now:?}");
+    }
+    assert!(guest.verify().ok);
+    guest.human("migrate_cancel");
+    let state = guest.monitor().wait_size("vm0", LIMIT).expect("QEMU answers");
+    assert_eq!(state.plugged, 512 * MIB);
+    assert!(guest.verify().ok);
+    guest.assert_sound();
+    assert_eq!(guest.power_off(), 0);
+}
+
+/// Proves that memory grows and shrinks while all CPUs allocate, verify and free it. Fails when another CPU uses a piece
+/// that is unplugged, or a cached block of one.
+#[test]
+fn sizes_change_under_stress() {
+    let mut guest = Plan::new(Machine::Q35).option("--virtio-mem", "4G,node=1").option("--cpus", "4").boot();
+    set(&mut guest, 0, GIB);
+    guest.send(b"stress --seconds 5 -J\n");
+    let mut random = fastrand::Rng::with_seed(16);
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        let size = [0, 2, 10, 300, 1024, 2048][random.usize(..6)] * MIB;
+        request(&mut guest, 0, size);
+        let state = guest.monitor().wait_size("vm0", LIMIT).expect("QEMU answers");
+        assert_eq!(state.plugged, size);
+    }
+    let stress: serde_json::Value = guest.finish("stress --seconds 5 -J");
+    assert_eq!(stress["bad_pages"], 0, "{stress}");
+    guest.assert_sound();
+    set(&mut guest, 0, 0);
+    assert_eq!(guest.power_off(), 0);
+}
