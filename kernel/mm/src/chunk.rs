@@ -274,7 +274,7 @@ impl<M: Machine> Memory<M> {
             isolated: PfnRange::default(),
             chunk: Some(Shape { range: layout.range, data: layout.data, unit: device.unit }),
         };
-        let result = self.map_run(&layout, run).and_then(|mapped| {
+        let result = self.map_run_or_fail(&layout, run).and_then(|mapped| {
             let buddy = region.buddy(&self.machine, slot, summary);
             let descriptors_written = buddy.init();
             for hole in summary.pieces.runs(layout.usable, Plug::Out) {
@@ -333,7 +333,7 @@ impl<M: Machine> Memory<M> {
         self.probe_run(&layout, run)?;
         self.check_injected(Step::Check)?;
         let policy = self.policy();
-        let result = self.map_run(&layout, run).and_then(|mapped| {
+        let result = self.map_run_or_fail(&layout, run).and_then(|mapped| {
             self.check_injected(Step::Region)?;
             self.check_injected(Step::Online)?;
             Ok(mapped)
@@ -377,25 +377,40 @@ impl<M: Machine> Memory<M> {
 
     /// Maps a run of a chunk's frames, and the descriptors that lie in it.
     fn map_run(&self, layout: &Layout, run: PfnRange) -> Result<MapStats, AddError> {
-        let frames = Mapping::data(direct(run.start.start()), run.start.start(), run.pages());
-        let mut stats =
-            self.map_kept(layout, &frames.largest(layout.largest), [Table::Direct(run.start)].into_iter())?;
-        self.check_injected(Step::DirectMap)?;
-        if let Some(memmap) = memmap_mapping(layout, run) {
-            let first = run.start.max(layout.array.start).0 - layout.array.start.0;
-            let described = first * crate::layout::DESCRIPTORS_PER_PAGE;
-            let frames = PfnRange::of(
-                layout.range.start.offset(described),
-                memmap.pages * crate::layout::DESCRIPTORS_PER_PAGE,
-            );
-            let sections = section::touched(frames).map(Table::Vmemmap);
-            let by_page = |table: &Table| layout.vmemmap_leaf(table.address()) == LeafSize::K4;
-            let more = self.map_kept(layout, &memmap, sections.filter(by_page))?;
-            stats.entries_written += more.entries_written;
-            stats.tables += more.tables;
-        }
-        self.check_injected(Step::Vmemmap)?;
+        let mut stats = self.map_run_direct(layout, run)?;
+        let more = self.map_run_vmemmap(layout, run)?;
+        stats.entries_written += more.entries_written;
+        stats.tables += more.tables;
         Ok(stats)
+    }
+
+    /// As [`Memory::map_run`], with the injected failures of an add; a rollback must not fail.
+    fn map_run_or_fail(&self, layout: &Layout, run: PfnRange) -> Result<MapStats, AddError> {
+        let mut stats = self.map_run_direct(layout, run)?;
+        self.check_injected(Step::DirectMap)?;
+        let more = self.map_run_vmemmap(layout, run)?;
+        self.check_injected(Step::Vmemmap)?;
+        stats.entries_written += more.entries_written;
+        stats.tables += more.tables;
+        Ok(stats)
+    }
+
+    fn map_run_direct(&self, layout: &Layout, run: PfnRange) -> Result<MapStats, AddError> {
+        let frames = Mapping::data(direct(run.start.start()), run.start.start(), run.pages());
+        self.map_kept(layout, &frames.largest(layout.largest), [Table::Direct(run.start)].into_iter())
+    }
+
+    fn map_run_vmemmap(&self, layout: &Layout, run: PfnRange) -> Result<MapStats, AddError> {
+        let Some(memmap) = memmap_mapping(layout, run) else { return Ok(MapStats::default()) };
+        let first = run.start.max(layout.array.start).0 - layout.array.start.0;
+        let described = first * crate::layout::DESCRIPTORS_PER_PAGE;
+        let frames = PfnRange::of(
+            layout.range.start.offset(described),
+            memmap.pages * crate::layout::DESCRIPTORS_PER_PAGE,
+        );
+        let sections = section::touched(frames).map(Table::Vmemmap);
+        let by_page = |table: &Table| layout.vmemmap_leaf(table.address()) == LeafSize::K4;
+        self.map_kept(layout, &memmap, sections.filter(by_page))
     }
 
     /// Maps with the kept page of each of `tables` that is not linked yet.

@@ -198,6 +198,17 @@ fn every_step_fails_without_a_trace() {
         );
         vmem.assert_same(&memory);
     }
+    // An injected failure of an add is not one of the rollback.
+    memory.inject(Step::UnmapVmemmap, 1);
+    memory.inject(Step::DirectMap, 1);
+    let plugged = vmem.pages();
+    let gone = memory.unplug_unused(&vmem.device, plugged);
+    assert_eq!(memory.injections_left(Step::DirectMap), 1);
+    memory.inject(Step::DirectMap, 0);
+    for &run in &gone.runs {
+        memory.plug(&vmem.device, run, &|| 0).unwrap();
+    }
+    vmem.assert_same(&memory);
     vmem.shrink(&memory, u64::MAX);
     assert_eq!(vmem.pages(), 0);
 }
