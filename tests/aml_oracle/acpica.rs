@@ -2,6 +2,7 @@
 //!
 //! Debian's acpiexec is of 2020. `ACPIEXEC` may name a newer one, which then judges beside it: ACPICA's source has it at
 //! `generate/unix` (`make acpiexec`; needs bison and flex). No package list of the supported systems has one.
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,6 +50,49 @@ pub fn evaluate(judge: &Path, tables: &[PathBuf], names: &[String]) -> Vec<Answe
     }
     assert_eq!(answers.len(), names.len(), "{text}");
     answers
+}
+
+/// A run that takes longer is given up: some tables of machines wait for hardware.
+const SECONDS: &str = "5";
+
+/// Runs commands in acpiexec; without `_INI` and without repairing what methods return.
+fn batch(judge: &Path, tables: &[PathBuf], commands: &str) -> String {
+    let mut command = Command::new("timeout");
+    command.arg(SECONDS).arg(judge).args(["-di", "-dr", "-b", commands]).args(tables);
+    let output = command.output().expect("timeout and acpiexec");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The paths of all names.
+pub fn namespace(judge: &Path, tables: &[PathBuf]) -> BTreeSet<String> {
+    let text = batch(judge, tables, "namespace");
+    let mut path: Vec<&str> = Vec::new();
+    let mut names = BTreeSet::new();
+    let lines = text.lines().skip_while(|line| !line.starts_with("ACPI Namespace"));
+    for line in lines.skip(1) {
+        let mut words = line.split_whitespace();
+        let level = words.next().and_then(|level| level.parse::<usize>().ok());
+        let (Some(level), Some(name)) = (level, words.next()) else { continue };
+        path.truncate(level);
+        if path.len() == level && name.len() == 4 {
+            let short = name.trim_end_matches('_');
+            path.push(if short.is_empty() { "_" } else { short });
+            names.insert(format!("\\{}", path.join(".")));
+        }
+    }
+    names
+}
+
+/// Like [`evaluate`], for tables that nobody here has written: `None` where acpiexec gave no readable answer.
+pub fn try_evaluate(judge: &Path, tables: &[PathBuf], names: &[String]) -> Vec<Option<Answer>> {
+    let commands: Vec<String> = names.iter().map(|name| format!("evaluate {name}")).collect();
+    let text = batch(judge, tables, &commands.join(";"));
+    let parts: Vec<&str> = text.split("\nEvaluating ").skip(1).collect();
+    let found = |name: &String| {
+        let part = parts.iter().find(|part| part.lines().next().map(str::trim) == Some(name.as_str()));
+        part.and_then(|part| answer(part))
+    };
+    names.iter().map(found).collect()
 }
 
 fn answer(text: &str) -> Option<Answer> {

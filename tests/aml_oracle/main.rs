@@ -3,6 +3,7 @@
 //! `iasl`. Needs qemu-system-x86_64 and Debian's acpica-tools.
 mod acpica;
 mod fake;
+mod machines;
 mod qemu;
 
 use carapace_aml::resources::{Resource, decode};
