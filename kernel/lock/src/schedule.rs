@@ -6,7 +6,7 @@
 //!  the memory core    spin: wait                                            its simulated machine: step
 //! ```
 //!
-//! Only in debug builds with feature `std`; elsewhere [`spin`] is a spin-loop hint, and the rest is nothing.
+//! Only in debug builds with feature `std`; elsewhere [`spin()`] is a spin-loop hint, and the rest is nothing.
 //!
 //! Neighbours: `mutex`, `rwlock`; the memory core's tests have the scheduler.
 

@@ -9,8 +9,8 @@
 //!  to_evacuate           where migration makes pieces unused            (then offline, unplug_unused, online)
 //! ```
 //!
-//! A chunk is a [`Region`] with the layout of any resource. Its pieces that are not plugged are blocks in the state
-//! `Unplugged`: held, neither mapped nor touched, known by the region's [`PieceMap`](crate::pieces::PieceMap) and not by
+//! A chunk is a `Region` with the layout of any resource. Its pieces that are not plugged are blocks in the state
+//! `Unplugged`: held, neither mapped nor touched, known by the region's `PieceMap` and not by
 //! a descriptor. The piece of the memmap that describes a section is plugged with the section's first piece.
 //!
 //! Invariants: plugging takes no frame of existing memory and no heap; an error leaves every frame as it was; after

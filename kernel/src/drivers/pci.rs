@@ -104,7 +104,7 @@ impl Bus {
     ///
     /// # Safety
     ///
-    /// As for [`write`]; a device whose bus mastering is turned on writes only to memory that its driver gave to it.
+    /// As for [`write()`]; a device whose bus mastering is turned on writes only to memory that its driver gave to it.
     pub unsafe fn write(&self, at: Function, offset: u8, value: u32) {
         match &self.memory {
             Some(memory) => memory.write(Bus::place(at, offset), value),

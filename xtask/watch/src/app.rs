@@ -214,10 +214,10 @@ impl App {
                 }
             }
             Line::Event(event) => {
-                if !matches!(event, Event::Log { .. }) {
+                if !matches!(*event, Event::Log { .. }) {
                     self.look_now();
                 }
-                self.entries.take(event);
+                self.entries.take(*event);
             }
         }
     }

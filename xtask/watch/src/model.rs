@@ -17,7 +17,7 @@ pub enum Line {
     /// The answer to the request of that number, or its error.
     Answer(u32, Result<Value, String>),
     /// Something happened.
-    Event(Event),
+    Event(Box<Event>),
 }
 
 /// Something that happened.
@@ -28,7 +28,7 @@ pub fn known(message: Message) -> Option<Line> {
     match message {
         Message::Answer(id, answer) => Some(Line::Answer(id, answer)),
         Message::Text(..) => None,
-        Message::Event(event) => serde_json::from_value(event).ok().map(Line::Event),
+        Message::Event(event) => serde_json::from_value(event).ok().map(|event| Line::Event(Box::new(event))),
     }
 }
 
@@ -76,7 +76,10 @@ pub mod tests {
     fn events() {
         let event = read(r#"{"event":"ost","uptime_us":5,"device":"\\_SB.MHPC.MP00","source":1,"status":0}"#);
         let device = Device::of(&"\\_SB.MHPC.MP00");
-        assert_eq!(event, Some(Line::Event(Event::Ost { uptime_us: 5, device, source: 1, status: 0 })));
+        assert_eq!(
+            event,
+            Some(Line::Event(Box::new(Event::Ost { uptime_us: 5, device, source: 1, status: 0 })))
+        );
         assert_eq!(read(r#"{"event":"new-kind"}"#), None);
     }
 

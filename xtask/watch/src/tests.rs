@@ -215,7 +215,7 @@ fn events_in_order() {
     assert!(!has(&app, "isolated") && has(&app, "   2.000 MP00: _OST 3,0x82 busy"));
     press(&mut app, KeyCode::Char('l'));
     assert!(has(&app, "   1.900 isolated"));
-    app.heard(Line::Event(Event::Lost { pieces: 4 }));
+    app.heard(Line::Event(Box::new(Event::Lost { pieces: 4 })));
     assert!(has(&app, "4 or more events missing"));
 }
 
