@@ -1,9 +1,9 @@
-//! The words of a level-0 group, which frame caches change without the region's lock: every interleaving and every order of
-//! memory, by loom.
+//! The words of groups that frame caches change without the region's lock: every interleaving and every order of memory, by
+//! loom.
 //!
 //! ```text
-//!  a region of 64 frames, one group      watched: its two words, and the descriptor of the first frame
-//!  everything else                       words that only one CPU at a time uses
+//!  a region of 64 frames, or of 64 times 128      watched: a group's words, and the descriptor of the first frame
+//!  everything else                                words that only one CPU at a time uses
 //! ```
 
 use core::sync::atomic::Ordering;
@@ -22,8 +22,9 @@ use crate::info::ResourceId;
 use crate::machine::CpuNr;
 use crate::sync::tests::{Watched, every_interleaving};
 
-const USABLE: PfnRange = PfnRange::new(Pfn(128), Pfn(192));
-const FIRST: Pfn = USABLE.start;
+/// A region whose blocks lie in a group of level 0, and one of level 1.
+const SMALL: PfnRange = PfnRange::new(Pfn(128), Pfn(192));
+const LARGE: PfnRange = PfnRange::new(Pfn(1 << 14), Pfn(3 << 13));
 const HEADER: VirtAddr = direct(PhysAddr(0));
 
 /// A machine of words, some of which loom watches.
@@ -96,6 +97,7 @@ unsafe impl Machine for Words {
 
 /// The region.
 struct Region {
+    usable: PfnRange,
     words: Words,
     summary: Summary,
     cache: FrameCache,
@@ -103,13 +105,15 @@ struct Region {
 
 impl Region {
     /// All frames are free.
-    fn new() -> Region {
-        let metadata = MetadataLayout::of(USABLE, HEADER);
-        let pair = metadata.pair(Group::of(FIRST, 0), 0);
-        let page = descriptor(FIRST);
-        let watched = [pair, pair.offset(8), page, page.offset(8)].map(|at| (at, Watched::new(0)));
+    fn new(usable: PfnRange) -> Region {
+        let metadata = MetadataLayout::of(usable, HEADER);
+        let group = Group::of(usable.start, level_of(max_order(usable)));
+        let (pair, page) = (metadata.pair(group, 0), descriptor(usable.start));
+        // The last one: the movable bits, above level 0.
+        let watched = [pair, pair.offset(8), page, page.offset(8), metadata.group(group).offset(40)];
+        let watched = watched.map(|at| (at, Watched::new(0)));
         let words = Words { watched: Box::new(watched), rest: HostMutex::default() };
-        let region = Region { words, summary: Summary::new(), cache: FrameCache::new() };
+        let region = Region { usable, words, summary: Summary::new(), cache: FrameCache::new() };
         region.buddy().init();
         region
     }
@@ -117,21 +121,27 @@ impl Region {
     fn buddy(&self) -> Buddy<'_, Words> {
         Buddy {
             machine: &self.words,
-            metadata: MetadataLayout::of(USABLE, HEADER),
-            usable: USABLE,
-            max: max_order(USABLE),
+            metadata: MetadataLayout::of(self.usable, HEADER),
+            usable: self.usable,
+            max: max_order(self.usable),
             slot: SlotNr(0),
             summary: &self.summary,
             isolated: PfnRange::default(),
         }
     }
 
+    /// The order of the blocks: one that a cache keeps.
+    fn order(&self) -> Order {
+        if self.usable == SMALL { Order(0) } else { Order(9) }
+    }
+
     fn claim(&self, head: Pfn) -> bool {
-        claim(&self.words, MetadataLayout::of(USABLE, HEADER).level(0), head, Order(0))
+        let level = self.buddy().metadata.level(level_of(self.order()));
+        claim(&self.words, level, head, self.order())
     }
 
     fn allocate(&self) -> Pfn {
-        self.buddy().allocate(Order(0), BlockState::Movable, 0).expect("a frame is free")
+        self.buddy().allocate(self.order(), BlockState::Movable, 0).expect("a block is free")
     }
 
     fn state(&self, pfn: Pfn) -> Option<BlockState> {
@@ -141,13 +151,14 @@ impl Region {
 
 /// Runs `prepare`, then `one` and `other` on a CPU each, then `check` with what they returned.
 fn on_two_cpus<A: 'static>(
+    usable: PfnRange,
     prepare: fn(&Region) -> Pfn,
     one: fn(&Region, Pfn) -> A,
     other: fn(&Region, Pfn) -> A,
     check: fn(&Region, Pfn, A, A),
 ) {
     every_interleaving(move || {
-        let region = Arc::new(Region::new());
+        let region = Arc::new(Region::new(usable));
         let frame = prepare(&region);
         let second = {
             let region = region.clone();
@@ -158,42 +169,83 @@ fn on_two_cpus<A: 'static>(
     });
 }
 
-/// Proves that no bit of a word is lost when a cache claims a frame while the holder of the lock allocates and frees
-/// another one of the same word. Fails when either changes the word by a load and a store.
+/// Proves that no bit of a word is lost when a cache claims a block while the holder of the lock allocates and frees another
+/// one of the same word. Fails when either changes the word by a load and a store.
 #[test]
 fn a_claim_and_the_holder_of_the_lock_keep_each_others_bits() {
+    for usable in [SMALL, LARGE] {
+        on_two_cpus(
+            usable,
+            Region::allocate,
+            |region, block| region.claim(block),
+            |region, _| {
+                let other = region.allocate();
+                region.buddy().free(other).is_ok()
+            },
+            |region, block, claimed, freed| {
+                assert!(claimed && freed);
+                assert_eq!(region.state(block), Some(BlockState::Cached));
+                let next = block.offset(region.order().pages());
+                assert_eq!(region.state(next), Some(BlockState::Free));
+            },
+        );
+    }
+}
+
+/// Proves the same for a cache that gives a frame while the holder of the lock frees another one.
+#[test]
+fn a_pop_and_the_holder_of_the_lock_keep_each_others_bits() {
     on_two_cpus(
-        Region::allocate,
-        |region, frame| region.claim(frame),
-        |region, _| {
+        SMALL,
+        |region| {
             let other = region.allocate();
-            region.buddy().free(other).is_ok()
+            assert!(region.cache.refilled(ResourceId(1), &region.buddy(), SizeClass::Single));
+            other
         },
-        |region, frame, claimed, freed| {
-            assert!(claimed && freed);
-            assert_eq!(region.state(frame), Some(BlockState::Cached));
-            assert_eq!(region.state(frame.offset(1)), Some(BlockState::Free));
+        |region, _| region.cache.popped(&region.words, SizeClass::Single),
+        |region, other| region.buddy().free(other).ok().map(|_| other),
+        |region, other, popped, freed| {
+            assert_eq!(freed, Some(other));
+            assert_eq!(region.state(other), Some(BlockState::Free));
+            assert_eq!(popped.and_then(|popped| region.state(popped)), Some(BlockState::Movable));
         },
     );
 }
 
-/// Proves that of two CPUs that free a frame one succeeds: both without the lock, and one with it. Fails when a claim is
+/// Proves that of two CPUs that free a block one succeeds: both without the lock, and one with it. Fails when a claim is
 /// a look and a change, or a free under the lock claims nothing.
 #[test]
 fn one_of_two_claims_succeeds() {
-    let claim = |region: &Region, frame: Pfn| region.claim(frame);
-    on_two_cpus(Region::allocate, claim, claim, |_, _, one, other| assert!(one != other));
+    let claim = |region: &Region, block: Pfn| region.claim(block);
+    for usable in [SMALL, LARGE] {
+        on_two_cpus(usable, Region::allocate, claim, claim, |_, _, one, other| assert!(one != other));
+        on_two_cpus(
+            usable,
+            Region::allocate,
+            claim,
+            |region, block| region.buddy().free(block).is_ok(),
+            |region, block, claimed, freed| {
+                assert!(claimed != freed);
+                let state = if claimed { BlockState::Cached } else { BlockState::Free };
+                assert_eq!(region.state(block), Some(state));
+            },
+        );
+    }
+}
+
+/// Proves that a block which is freed never looks like an open group to a CPU without the lock, which would read words
+/// that were never written. Fails when a child gets its first bit before it loses its second one.
+#[test]
+fn a_block_that_is_freed_is_no_open_group() {
     on_two_cpus(
+        LARGE,
         Region::allocate,
-        claim,
-        |region, frame| region.buddy().free(frame).is_ok(),
-        |region, frame, claimed, freed| {
-            assert!(claimed != freed);
-            assert_eq!(
-                region.state(frame),
-                Some(if claimed { BlockState::Cached } else { BlockState::Free })
-            );
+        |region, block| region.buddy().free(block).is_ok(),
+        |region, block| {
+            let buddy = region.buddy();
+            level_of_block(|level| buddy.metadata.level(level), &region.words, buddy.top(), block) == 1
         },
+        |_, _, freed, whole| assert!(freed && whole),
     );
 }
 
@@ -202,10 +254,11 @@ fn one_of_two_claims_succeeds() {
 #[test]
 fn a_frame_in_use_has_its_descriptor() {
     on_two_cpus(
+        SMALL,
         |region| {
-            region.buddy().page(FIRST).set_rmap(0xdead_beef_f000);
+            region.buddy().page(SMALL.start).set_rmap(0xdead_beef_f000);
             assert!(region.cache.refilled(ResourceId(1), &region.buddy(), SizeClass::Single));
-            FIRST
+            SMALL.start
         },
         |region, frame| {
             assert_eq!(region.cache.popped(&region.words, SizeClass::Single), Some(frame));
