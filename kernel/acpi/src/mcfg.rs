@@ -48,7 +48,7 @@ mod tests {
             (table[at + 10], table[at + 11]) = (first, last);
         };
         entry(44, 0xb000_0000, 0, 0, 15);
-        entry(60, u64::MAX & !0xf_ffff, 0, 16, 255);
+        entry(60, !0xf_ffff, 0, 16, 255);
         let mcfg = Mcfg(&table);
         assert_eq!(mcfg.bus(0), Some(PhysAddr(0xb000_0000)));
         assert_eq!(mcfg.bus(3), Some(PhysAddr(0xb030_0000)));
