@@ -180,6 +180,8 @@ pub async fn stop() -> Done {
     let time = done().time;
     WANTED.store(0, Ordering::SeqCst);
     while PARTS.iter().any(|part| part.at_work.load(Ordering::SeqCst)) {
+        // As in `take_part`: gives the CPU that is waited for its turn.
+        ::core::hint::spin_loop();
         executor::yield_now().await;
     }
     let part = &PARTS[percpu::number().index()];
