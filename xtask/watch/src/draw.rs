@@ -107,9 +107,9 @@ fn draw_map(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let mut legend = vec![Span::styled("memory map", app.theme.title()), Span::raw("  ")];
     for kind in KINDS {
         legend.push(Span::styled(format!(" {} ", kind.letter()), app.theme.cell(Some(kind))));
-        legend.push(Span::raw(format!(" {}  ", kind.name())));
+        legend.push(Span::raw(format!("{} ", kind.name())));
     }
-    legend.push(Span::raw("-  absent"));
+    legend.push(Span::raw(" - absent"));
     let [top, below] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     frame.render_widget(Paragraph::new(Line::from(legend)), top);
     let lines = map_lines(app, area.width, usize::from(below.height));

@@ -62,7 +62,7 @@ fn eighty_by_twenty_four() {
     event(&mut app, &added);
     let (lines, _) = screen(&app, 80, 24);
     assert_eq!(lines[0], " Carapace: 766.9M in 2 resources, 26M of it memmap, 540.9M free");
-    assert_eq!(lines[1], "memory map   .  free   u  used   B  boot   m  memmap   o  offline  -  absent");
+    assert_eq!(lines[1], "memory map   . free  u used  B boot  m memmap  o offline  _ unplugged  - absent");
     let at = lines.iter().position(|line| line.starts_with("node 1:")).expect("node 1's title");
     assert_eq!(lines[at], "node 1: 256 MiB present, 52 MiB free; a cell is 1 MiB");
     assert_eq!(lines[at + 1], ["0x000100000000 mmmm....", &"u".repeat(56)].concat());
