@@ -25,7 +25,7 @@ fn a_dimm_by_keys() {
     view.press("a");
     view.wait_text("node  < 1 >");
     view.press(ENTER);
-    view.wait_text("dimm0: 256M online on node 1");
+    view.wait_text("d0: 256M accepted on node 1");
     // A frame may be half drawn, and the table be newer than the map: wait for both.
     let first = ["0x000100000000 mmmm", &".".repeat(60)].concat();
     let last = ["0x00010c000000 ", &".".repeat(64)].concat();
@@ -44,7 +44,7 @@ fn a_dimm_by_keys() {
     assert!(colour(15) == colour(18) && colour(18) != colour(19), "memmap and free memory look different");
     view.wait_text("MP00: Notify 1, device check");
     view.wait_text("MP00: +256M node 1 at 0x100000000");
-    view.wait_text("MP00: _OST 1,0x0 online");
+    view.wait_text("MP00: _OST 1,0x0 accepted");
 
     // 100M in any node, from where node 0 has most.
     view.press("m");
@@ -62,9 +62,9 @@ fn a_dimm_by_keys() {
 
     // Its content moves to node 0.
     view.press("d");
-    view.wait_text("> dimm0");
+    view.wait_text("> d0");
     view.press(ENTER);
-    view.wait_text("dimm0: unplugged");
+    view.wait_text("d0: unplugged");
     view.wait_text("MP00: _OST 3,0x84 being ejected");
     view.wait_text("MP00: -256M given up");
     view.wait("one resource and one node", |rows| {

@@ -155,6 +155,12 @@ impl Dimms {
         Ok(Self { monitor: Monitor::new(discovery::connect(path)?)?, remote, limit })
     }
 
+    /// The same for a caller that uses the second serial line itself: the kernel is not asked for more than `_OST` says.
+    #[must_use]
+    pub fn without_second_line(self) -> Self {
+        Self { remote: None, ..self }
+    }
+
     /// What the kernel says of its memory devices. Nothing where it cannot be asked.
     fn kernels_view(&self) -> Vec<AcpiDevice> {
         let ask = || {

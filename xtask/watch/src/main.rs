@@ -217,7 +217,7 @@ impl View<'_> {
 }
 
 fn connect(qmp: &Path) -> Result<Dimms> {
-    Dimms::connect(qmp, KERNEL_TIMEOUT)
+    Ok(Dimms::connect(qmp, KERNEL_TIMEOUT)?.without_second_line())
 }
 
 fn take(app: &mut App, message: Message) -> Vec<Action> {
