@@ -15,14 +15,15 @@
 //! Invariants: no other CPU works on a job after its `end` has returned: either it sees `open == 0`, or the caller sees it
 //! inside (each writes its word, fences, and reads the other's). So the job may be a closure on the caller's stack. No
 //! wake-up is lost, by the same argument for `inside` and `asleep`. What the caller wrote before `begin` is visible to
-//! who entered, what was done in a piece is visible after `end`.
+//! a CPU that entered, what was done in a piece is visible after `end`.
 //!
 //! Neighbour: the kernel's `cpus::jobs`. `tests/jobs.rs` checks every interleaving by loom.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Cpu;
-use crate::mailbox::Word;
+use crate::waiting::sleep_until_zero;
+use crate::word::Word;
 
 /// What a CPU has to do after [`Job::leave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,17 +85,17 @@ impl<W: Word> Job<W> {
     pub fn begin(&self, pieces: u64) {
         self.next.store(0, Ordering::Relaxed);
         self.total.store(pieces, Ordering::Relaxed);
-        // Release: who enters sees the two above, and what the caller wrote before.
+        // Release: a CPU that enters sees the two above, and what the caller wrote before.
         self.open.store(1, Ordering::Release);
     }
 
-    /// Whether it seems to be open: saves who looks often from entering.
+    /// Whether it seems to be open: a CPU that looks often enters only then.
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed) != 0
     }
 
     /// Takes a piece: a number below the job's count that no other call returns. `None` when all are taken. For the caller,
-    /// and for who has entered.
+    /// and for CPUs that have entered.
     pub fn take(&self) -> Option<u64> {
         let piece = self.next.fetch_add(1, Ordering::Relaxed);
         (piece < self.total.load(Ordering::Relaxed)).then_some(piece)
@@ -124,29 +125,10 @@ impl<W: Word> Job<W> {
     /// Ends the job, of which all pieces are taken: waits until all are done. Looks `spins` times, then sleeps. Call it
     /// with interrupts on.
     pub fn end<C: Cpu>(&self, spins: u32) {
-        debug_assert!(C::are_on(), "who waits for other CPUs serves them meanwhile");
         self.open.store(0, Ordering::Relaxed);
         // After `open`, before `inside`: see the module's head.
         W::fence();
-        for _ in 0..spins {
-            // Acquire: see `leave`.
-            if self.inside.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            core::hint::spin_loop();
-        }
-        self.asleep.store(1, Ordering::Relaxed);
-        // After `asleep`, before `inside`: see the module's head.
-        W::fence();
-        loop {
-            // From the look to the sleep no interrupt is served, so the one that ends the sleep cannot come too early.
-            C::off();
-            if self.inside.load(Ordering::Acquire) == 0 {
-                C::on();
-                break;
-            }
-            C::sleep();
-        }
-        self.asleep.store(0, Ordering::Relaxed);
+        // Acquire, in it: see `leave`. Its fence is after `asleep`, before `inside`: see the module's head.
+        sleep_until_zero::<W, C>(&self.inside, &self.asleep, spins);
     }
 }

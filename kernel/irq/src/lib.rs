@@ -19,7 +19,9 @@ pub mod log_ring;
 pub mod mailbox;
 mod mutex;
 pub mod ring;
+mod waiting;
 mod wake_flag;
+pub mod word;
 
 pub use mutex::{IrqGuard, IrqMutex};
 pub use wake_flag::WakeFlag;

@@ -23,51 +23,11 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Cpu;
+use crate::waiting::sleep_until_zero;
+use crate::word::Word;
 
 /// Pages that a request names one by one; with more, all translations go.
 pub const BATCH: usize = 32;
-
-/// An atomic word and the full fence of its kind.
-pub trait Word {
-    /// A word.
-    fn new(value: u64) -> Self;
-    /// See [`AtomicU64::load`].
-    fn load(&self, order: Ordering) -> u64;
-    /// See [`AtomicU64::store`].
-    fn store(&self, value: u64, order: Ordering);
-    /// See [`AtomicU64::fetch_and`].
-    fn fetch_and(&self, value: u64, order: Ordering) -> u64;
-    /// See [`AtomicU64::fetch_add`].
-    fn fetch_add(&self, value: u64, order: Ordering) -> u64;
-    /// A sequentially consistent fence.
-    fn fence();
-}
-
-impl Word for AtomicU64 {
-    fn new(value: u64) -> AtomicU64 {
-        AtomicU64::new(value)
-    }
-
-    fn load(&self, order: Ordering) -> u64 {
-        self.load(order)
-    }
-
-    fn store(&self, value: u64, order: Ordering) {
-        self.store(value, order);
-    }
-
-    fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
-        self.fetch_and(value, order)
-    }
-
-    fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
-        self.fetch_add(value, order)
-    }
-
-    fn fence() {
-        core::sync::atomic::fence(Ordering::SeqCst);
-    }
-}
 
 /// A set of CPUs, by number; up to 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -235,26 +195,7 @@ impl<W: Word> Mailbox<W> {
 
     /// Waits until every receiver has served the request: looks `spins` times, then sleeps. Call it with interrupts on.
     pub fn wait<C: Cpu>(&self, spins: u32) {
-        debug_assert!(C::are_on(), "who waits for other CPUs serves them meanwhile");
-        for _ in 0..spins {
-            // Acquire: see `serve`.
-            if self.pending.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            core::hint::spin_loop();
-        }
-        self.asleep.store(1, Ordering::Relaxed);
-        // After `asleep`, before `pending`: see the module's head.
-        W::fence();
-        loop {
-            // From the look to the sleep no interrupt is served, so the one that ends the sleep cannot come too early.
-            C::off();
-            if self.pending.load(Ordering::Acquire) == 0 {
-                C::on();
-                break;
-            }
-            C::sleep();
-        }
-        self.asleep.store(0, Ordering::Relaxed);
+        // Acquire, in it: see `serve`. Its fence is after `asleep`, before `pending`: see the module's head.
+        sleep_until_zero::<W, C>(&self.pending, &self.asleep, spins);
     }
 }

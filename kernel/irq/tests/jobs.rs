@@ -4,7 +4,7 @@
 
 use carapace_irq::Cpu;
 use carapace_irq::jobs::{Entered, Job, Left};
-use carapace_irq::mailbox::Word;
+use carapace_irq::word::Word;
 use core::sync::atomic::Ordering;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU64, fence};

@@ -9,7 +9,8 @@
 //! A lost wake-up leaves a CPU asleep forever: loom reports a deadlock.
 
 use carapace_irq::Cpu;
-use carapace_irq::mailbox::{BATCH, CpuSet, Mailbox, Request, Served, Word};
+use carapace_irq::mailbox::{BATCH, CpuSet, Mailbox, Request, Served};
+use carapace_irq::word::Word;
 use core::sync::atomic::Ordering;
 use loom::sync::atomic::{AtomicU64, fence};
 use loom::sync::{Condvar, Mutex};

@@ -208,7 +208,7 @@ mod tests {
             }
         }
 
-        /// CPU 1 reads an unmapped page, `pages` above this one, until it is told that the fault is real.
+        /// CPU 1 reads an unmapped page, `pages` above this one, until the fault is real.
         fn access_unmapped(&self, pages: u64) {
             let one = CpuNr::new(1).unwrap();
             while self.migrating.look(one, self.at.offset(pages * PAGE_SIZE)) == Fault::Retry {

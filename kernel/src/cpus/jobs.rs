@@ -5,7 +5,7 @@
 //!  help: an idle CPU, or one between two parts of its background work, takes pieces of the job that is open
 //! ```
 //!
-//! Invariants: one job at a time; who finds another one running does its pieces itself. A piece takes no lock and waits for
+//! Invariants: one job at a time; a caller that finds another one running does its pieces itself. A piece takes no lock and waits for
 //! nothing, so a job ends; its caller may hold locks of the memory core, and has interrupts on. Neighbours: `idle` calls
 //! [`help`], `memory::machine` calls [`run`].
 
