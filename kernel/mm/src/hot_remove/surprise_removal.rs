@@ -4,7 +4,8 @@
 //!  lost with the device         handling, without reading it
 //!  its frames                   the entries that map them are cleared
 //!  its header, descriptors      removed from slot and index first; its free frames were counted outside of it
-//!  tables that others share     rebuilt from the layouts, in the page that another resource reserves for them
+//!  tables that others share     replaced, by one store each, by tables that are built from the layouts, in the page
+//!                               that another resource reserves for them: no page of the others is ever unmapped
 //!  page tables of allocations   a hole; the rmap finds the blocks that they mapped
 //!  allocated frames             lost; the allocation reports that
 //! ```
@@ -16,13 +17,14 @@
 use arrayvec::ArrayVec;
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
+use crate::descriptor::SlotNr;
 use crate::hot_add::{direct_mapping, vmemmap_mapping};
 use crate::hot_remove::{Detached, RemoveError};
 use crate::info::{DeviceId, MAX_DEVICE_RANGES, ResourceId};
 use crate::layout::{Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::{FlushBatch, FrameSource, Mapping};
+use crate::page_table::{FlushBatch, Mapping};
 use crate::region::Region;
 use crate::vmalloc::VmallocArena;
 
@@ -37,22 +39,6 @@ pub struct SurpriseRemoved {
     pub lost_pages: u64,
     /// Allocations that became lost: they had frames or page tables there.
     pub allocations: u64,
-}
-
-/// The border tables of all resources of a device that lay in removed memory.
-type LostTables = ArrayVec<Table, { 4 * MAX_DEVICE_RANGES }>;
-
-/// The page that a resource reserves for a table.
-struct ReservedPage(Option<Pfn>);
-
-impl FrameSource for ReservedPage {
-    fn alloc_frame(&mut self) -> Option<Pfn> {
-        self.0.take()
-    }
-
-    fn free_frame(&mut self, frame: Pfn) {
-        self.0 = Some(frame);
-    }
 }
 
 impl<M: Machine> Memory<M> {
@@ -103,17 +89,12 @@ impl<M: Machine> Memory<M> {
         self.accesses.wait(&self.machine);
         let is_detached = |pfn: Pfn| detached.iter().any(|(_, region)| region.layout.range.contains(pfn));
         let mut flush = FlushBatch::new();
-        let mut lost_tables = LostTables::new();
         for table in detached.iter().flat_map(|(_, region)| region.layout.border_tables()) {
-            if self.unlink_lost_table(table, &is_detached, &mut flush) {
-                lost_tables.push(table);
-            }
+            self.replace_lost_table(table, &is_detached, &mut flush);
         }
         self.unlink(&detached, vmemmap_mapping, &mut flush);
         self.unlink(&detached, direct_mapping, &mut flush);
-        // Before the tables are rebuilt: a CPU may still walk those that are gone.
         flush.run(&self.machine);
-        lost_tables.into_iter().for_each(|table| self.rebuild_table(table));
         let lost = allocations.finish(self, &is_detached);
         Ok(SurpriseRemoved {
             ids: detached.iter().map(|(_, region)| region.id).collect(),
@@ -123,43 +104,34 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// Unlinks `table` if it lay in removed memory; returns whether it did.
-    fn unlink_lost_table(
-        &self,
-        table: Table,
-        is_detached: &dyn Fn(Pfn) -> bool,
-        flush: &mut FlushBatch,
-    ) -> bool {
+    /// Replaces `table`, if it lay in removed memory, by one in the page that the first of the remaining resources which
+    /// use it reserves for it. Unlinks it if there is none.
+    fn replace_lost_table(&self, table: Table, is_detached: &dyn Fn(Pfn) -> bool, flush: &mut FlushBatch) {
         let (at, level) = (table.address(), table.level());
-        let unlinked = self.with_tables(|tables, machine| {
-            let lost = tables.removable_table(machine, at, level).is_some_and(is_detached);
-            if lost {
-                tables.unlink_table(machine, at, level, flush);
-            }
-            lost
-        });
-        unlinked == Some(true)
-    }
-
-    /// Rebuilds `table` for the remaining resources that use it.
-    fn rebuild_table(&self, table: Table) {
-        self.for_each_entry(|entry| {
-            let Some(Region { layout, chunk, .. }) = self.region(entry) else { return };
-            if layout.is_boot() || !layout.range.overlaps(table.range()) {
+        let mut page = None;
+        self.each_user(table, &mut |_, Region { layout, .. }| page = page.or(layout.page_for(table)));
+        self.with_tables(|tables, machine| {
+            if !tables.removable_table(machine, at, level).is_some_and(is_detached) {
                 return;
             }
-            // The page of the first resource becomes the table; the others find it linked.
-            let mut page = ReservedPage(layout.page_for(table));
-            let mut map = |mapping: Mapping| {
-                let mapped = self.with_tables(|tables, machine| tables.map(machine, &mapping, &mut page));
-                debug_assert!(
-                    matches!(mapped, Some(Ok(_))),
-                    "the range is unmapped and the table's page is reserved"
-                );
+            let Some(page) = page else { return tables.unlink_table(machine, at, level, flush) };
+            let each_mapping = |map: &mut dyn FnMut(Mapping)| {
+                self.each_user(table, &mut |slot, Region { layout, chunk, .. }| match chunk {
+                    None => map(part_of(&layout, table)),
+                    Some(_) => self.each_plugged_part(slot, &layout, table, &mut *map),
+                });
             };
-            match chunk {
-                None => map(part_of(&layout, table)),
-                Some(_) => self.each_plugged_part(entry.slot, &layout, table, map),
+            tables.replace_lost_table(machine, (at, level), page, each_mapping, flush);
+        });
+    }
+
+    /// Calls `each` with the hot-added resources that are left and use `table`.
+    fn each_user(&self, table: Table, each: &mut dyn FnMut(SlotNr, Region)) {
+        self.for_each_entry(|entry| {
+            let user =
+                |region: &Region| !region.layout.is_boot() && region.layout.range.overlaps(table.range());
+            if let Some(region) = self.region(entry).filter(user) {
+                each(entry.slot, region);
             }
         });
     }

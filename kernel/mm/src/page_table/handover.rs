@@ -82,7 +82,12 @@ impl PageTables {
     }
 
     /// Returns the address of the entry that links the table, and the table.
-    fn removable_link<M: Machine>(&self, machine: &M, at: VirtAddr, level: Level) -> Option<(VirtAddr, Pfn)> {
+    pub(super) fn removable_link<M: Machine>(
+        &self,
+        machine: &M,
+        at: VirtAddr,
+        level: Level,
+    ) -> Option<(VirtAddr, Pfn)> {
         let (mut table, mut here) = (self.root, Level::Pml4);
         loop {
             let entry = load_entry(machine, table, here, at);

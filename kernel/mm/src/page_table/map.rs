@@ -1,5 +1,5 @@
 //! Mapping, all or nothing. Leaves are stored in existing tables; a missing table is built with its whole subtree
-//! through the fixmap and linked when it is complete.
+//! through the fixmap and linked when it is complete. So is one that replaces a table in lost memory.
 //!
 //! Neighbours: `fixmap` gives access to unlinked tables, `unmap` undoes a failed mapping.
 
@@ -7,7 +7,9 @@ use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::machine::Machine;
 use crate::page_table::entry::{Entry, EntryKind, Level, VaRange};
 use crate::page_table::walk::entry_addr;
-use crate::page_table::{FrameSource, LeafSize, MapError, MapStats, Mapping, PageTables};
+use crate::page_table::{
+    FlushBatch, FrameSource, LeafSize, Lifetime, MapError, MapStats, Mapping, NoFrames, PageTables,
+};
 
 /// The state of one call of `map`.
 struct Job<'a> {
@@ -95,6 +97,39 @@ impl PageTables {
                 Err(error)
             }
         }
+    }
+
+    /// Links a new table of `level` for `at`, in the frame `new_frame`, in place of the linked one, which is lost and is
+    /// not read. `each_mapping` calls its argument with what the new one maps, by leaves of `level`. One store changes
+    /// from the old table to the complete new one, so no page that both map is unmapped in between. Until `flush` has
+    /// run, CPUs may walk the old table.
+    pub(crate) fn replace_lost_table<M: Machine>(
+        &mut self,
+        machine: &M,
+        (at, level): (VirtAddr, Level),
+        new_frame: Pfn,
+        each_mapping: impl FnOnce(&mut dyn FnMut(Mapping)),
+        flush: &mut FlushBatch,
+    ) {
+        let Some((link, _)) = self.removable_link(machine, at, level) else { return };
+        let view = self.map_unlinked(machine, new_frame, level);
+        zero(machine, view, view.offset(PAGE_SIZE));
+        each_mapping(&mut |mapping| {
+            let range = VaRange { virt: mapping.virt, phys: mapping.phys, pages: mapping.pages };
+            let (largest, stats) = (mapping.largest.min(self.largest_leaf()), MapStats::default());
+            let job = Job { mapping: &mapping, largest, frames: &mut NoFrames, stats, done: mapping.virt };
+            let leaves = job.leaf_run(range, level);
+            debug_assert!(
+                leaves.as_ref().is_some_and(|leaves| leaves.count * level.entry_pages() == mapping.pages),
+                "the table's leaves map all of it"
+            );
+            if let Some(leaves) = leaves {
+                leaves.store(machine, view.offset(level.index(mapping.virt) * 8));
+            }
+        });
+        machine.store(link, Entry::table(new_frame, Lifetime::UntilEmpty).0);
+        self.clear_slots(machine);
+        flush.everything();
     }
 
     /// Maps `range` below the linked `table` of `level`.

@@ -1,11 +1,17 @@
 //! Tests of surprise removal: accesses to the removed memory panic, everything else must keep working.
 
+use core::cell::Cell;
+use std::rc::Rc;
 use std::vec::Vec;
 
 use super::hot_remove::{everything, insert, remove, use_all};
 use super::migrate::{allocate, frames};
 use super::*;
+use crate::addr::PAGE_SIZE;
+use crate::address_space::{descriptor, direct};
 use crate::hot_remove::{RemoveError, SurpriseRemoved};
+use crate::machine::CpuNr;
+use crate::sim::interleave;
 use crate::vmalloc::{AllocError, Progress, Shape, Verified, VmallocArena};
 
 /// Proves that any of several neighbours that share tables can be surprise-removed: the shared tables are rebuilt, every
@@ -138,5 +144,50 @@ fn page_tables_are_lost_too() {
             memory.surprise_remove(&arena, DeviceId(1)),
             Err(RemoveError::Unknown { device: DeviceId(1) })
         );
+    }
+}
+
+/// Proves that no page of a neighbour is unmapped for a moment when a DIMM vanishes whose memory holds the page tables
+/// that both use: another CPU reads the neighbour's frames and descriptors between any two steps, with every translation
+/// that it has, and no access faults; and afterwards no CPU has a translation through the tables that are gone. Fails
+/// when a table is unlinked before the new one is complete, and when the flush is left out.
+#[test]
+fn a_neighbour_stays_mapped_on_every_cpu() {
+    for gib_leaves in [Support::No, Support::Yes] {
+        // Whose memory holds the shared tables: that of the one that came first.
+        for victim in [0, 1] {
+            let (memory, arena) = (Rc::new(booted(gib_leaves)), VmallocArena::new());
+            let ranges = [(0, 6), (6, 4), (10, 120)]
+                .map(|(from, size)| PfnRange::of(Pfn(0x100000 + from * MIB), size * MIB));
+            let order: [usize; 3] = [victim, 1 - victim, 2];
+            order.iter().for_each(|&n| insert(&memory, n as u32, ranges[n], 10 + n as u32));
+            let kept = (0..ranges.len()).filter(|&n| n != victim).map(|n| ranges[n]);
+            let pages: Vec<_> = kept
+                .flat_map(|dimm| {
+                    let frames = [dimm.start, dimm.start.offset(dimm.pages() / 2), Pfn(dimm.end.0 - 1)];
+                    frames.map(|pfn| [direct(pfn.start()), descriptor(pfn)])
+                })
+                .flatten()
+                .collect();
+            let reads = Rc::new(Cell::new(0));
+            let program = {
+                let (memory, reads) = (memory.clone(), reads.clone());
+                move || {
+                    for &at in &pages {
+                        let at = crate::addr::VirtAddr(at.0 & !(PAGE_SIZE - 1));
+                        assert!(memory.machine().try_load(at).is_some(), "{at} is unmapped");
+                        reads.set(reads.get() + 1);
+                    }
+                }
+            };
+            program();
+            interleave::between_steps(CpuNr::new(1).unwrap(), Rc::new(program), || {
+                memory.surprise_remove(&arena, DeviceId(victim as u32)).unwrap();
+            });
+            memory.machine().unplug(ranges[victim]);
+            assert!(reads.get() > 1000);
+            assert_invariants(&memory);
+            (0..ranges.len()).filter(|&n| n != victim).for_each(|n| use_all(&memory, 10 + n as u32));
+        }
     }
 }
