@@ -7,8 +7,8 @@ use core::fmt;
 ///
 /// ```text
 ///  kernel        Acpi > Devices > Virtio
-///  memory core        > Hotplug > Vmalloc > DeviceRegion > PageTables > Access > Draining > FrameCache
-///              > Index > Region > Poison
+///  memory core        > Hotplug > Migration > Vmalloc > DeviceRegion > PageTables > Access > Draining
+///              > FrameCache > Index > Region > Poison
 ///  kernel             > Ballast > Stress > Remote > Events > Console > Input > Heap > HeapReserve
 ///  interrupts off     > IoApic > Log > SerialLine > SerialOutput
 /// ```
@@ -34,6 +34,8 @@ pub enum Rank {
     Virtio,
     /// Memory core: held by each call that adds, removes or offlines memory.
     Hotplug,
+    /// Memory core: what migrates together. Held over a batch, so that one runs at a time.
+    Migration,
     /// Memory core: the list of allocations in the vmalloc region.
     Vmalloc,
     /// The mappings of device registers and firmware tables.
@@ -80,11 +82,12 @@ pub enum Rank {
 
 impl Rank {
     /// All ranks, in order.
-    pub const ALL: [Rank; 25] = [
+    pub const ALL: [Rank; 26] = [
         Rank::Acpi,
         Rank::Devices,
         Rank::Virtio,
         Rank::Hotplug,
+        Rank::Migration,
         Rank::Vmalloc,
         Rank::DeviceRegion,
         Rank::PageTables,

@@ -14,8 +14,8 @@
 //! So an access is a real fault when it faults twice while nothing migrated in between. The range is that from the lowest
 //! to the highest address of a batch: an unmapped address in between waits for the end of the batch, no longer.
 //!
-//! Everything here is lock-free, since it runs in the page-fault handler. One CPU migrates at a time: the vmalloc lock is
-//! held over a batch. That CPU itself touches no migrating page, so its faults are real.
+//! Everything here is lock-free, since it runs in the page-fault handler. One CPU migrates at a time: a batch holds
+//! [`carapace_lock::Rank::Migration`]. That CPU itself touches no migrating page, so its faults are real.
 //!
 //! Why a fault on a migration entry is never reported as real: the CPU read an entry that was stored after the odd
 //! generation G, and calls `look` later, so `look` reads G or a later generation:

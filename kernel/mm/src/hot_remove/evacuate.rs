@@ -14,7 +14,8 @@
 //! Invariants: isolated memory gets no new blocks, so the part that a walk has passed stays empty; a step visits a
 //! bounded number of blocks and copies a bounded number of frames, in batches that each make one request to the other
 //! CPUs. A step waits for an allocation that is growing or being freed: it does nothing and reports the allocation. It
-//! waits for a movable block without an owner as well: another CPU has allocated it and is about to set the owner.
+//! waits for a movable block without an owner as well: another CPU has allocated it and is about to set the owner. After
+//! the survey there is none: isolated memory gets no new blocks.
 //!
 //! Neighbours: `vmalloc` migrates blocks, runs and tables; `hot_remove` begins and finishes.
 
@@ -257,7 +258,7 @@ impl<M: Machine> Memory<M> {
         }
         loop {
             let mut batch = arena.batch(self);
-            let walk = self.fill_batch(&mut batch, evacuation, sizes, pages - copied, &mut budget)?;
+            let walk = self.fill_batch(arena, &mut batch, evacuation, sizes, pages - copied, &mut budget)?;
             let moved = batch.run()?;
             copied += moved.pages;
             evacuation.stats.tables_moved += moved.tables;
@@ -282,6 +283,7 @@ impl<M: Machine> Memory<M> {
     /// more, or `budget` is used up.
     fn fill_batch(
         &self,
+        arena: &VmallocArena,
         batch: &mut Batch<'_, M>,
         evacuation: &mut Evacuation,
         sizes: Sizes,
@@ -303,15 +305,13 @@ impl<M: Machine> Memory<M> {
                         }
                     }
                 }
-                // Its owner is about to be set.
-                (BlockState::Movable, RmapEntry::None) => evacuation.wait(used.pinned()),
                 (BlockState::Pinned, RmapEntry::Table(at, level)) if sizes == Sizes::Any => {
                     if !batch.add_table(used.found.head, at, level)? {
                         self.look_again(&used, evacuation, RemoveError::Corrupt { at })?;
                     }
                 }
                 (BlockState::Pinned, RmapEntry::Table(..)) => evacuation.left += 1,
-                (BlockState::Pinned, RmapEntry::Reserve) => match batch.reserved_by(used.found.head) {
+                (BlockState::Pinned, RmapEntry::Reserve) => match arena.reserved_by(used.found.head) {
                     Some(id) => evacuation.wait(RemoveError::Busy { id }),
                     None => self.look_again(&used, evacuation, used.pinned())?,
                 },

@@ -87,12 +87,10 @@ impl Pending {
             provider.free_owned(run);
         }
         if let Some((block, mapped)) = self.block.take() {
-            // A migration may have split the block.
-            each_block(provider, block.range(), |part, into| {
-                if into >= mapped {
-                    provider.free_owned(part.range());
-                }
-            });
+            let rest = PfnRange::new(block.head.offset(mapped), block.range().end);
+            // From here on no block is mapped in part, wherever an isolation splits them.
+            provider.split_at(rest.start);
+            provider.free_owned(rest);
         }
     }
 
@@ -216,7 +214,7 @@ impl VmallocArena {
         builder: &mut AllocationBuilder,
         step: u64,
     ) -> Result<Progress, AllocError> {
-        let mut areas = self.areas.lock();
+        let mut areas = self.lock_for(builder.id);
         let area = areas.area(builder.id)?;
         check_allocating(&area.allocation)?;
         let goal = area.allocation.pages.saturating_add(step.max(1)).min(builder.pages);
@@ -271,7 +269,7 @@ impl VmallocArena {
         provider: &P,
         builder: AllocationBuilder,
     ) -> Result<Allocation, AllocError> {
-        let mut areas = self.areas.lock();
+        let mut areas = self.lock_for(builder.id);
         let area = areas.area(builder.id)?;
         let got = area.allocation.pages;
         let short = match builder.amount {
@@ -304,7 +302,7 @@ impl VmallocArena {
         provider: &P,
         builder: AllocationBuilder,
     ) -> Result<AllocationId, AllocError> {
-        let mut areas = self.areas.lock();
+        let mut areas = self.lock_for(builder.id);
         let area = areas.area(builder.id)?;
         area.pending.free(provider);
         if area.allocation.state == AllocationState::Allocating {
@@ -371,22 +369,14 @@ fn chunk(virt: VirtAddr, pages: u64, leaf: LeafSize) -> u64 {
     whole.map_or(pages, |size| pages - pages % size.pages())
 }
 
-/// Calls `each` with each allocated block of a run and the block's offset in the run, in frames.
-fn each_block<P: FrameProvider>(provider: &P, run: PfnRange, mut each: impl FnMut(Block, u64)) {
-    let mut at = run.start;
-    while at < run.end {
-        let Some(block) = provider.block_at(at) else { return };
-        at = block.range().end;
-        each(block, block.head.0 - run.start.0);
-    }
-}
-
 /// Stores address and level in the rmap of each table on the path to `virt`, so that the table can be migrated.
 fn set_table_owners<P: FrameProvider>(provider: &P, virt: VirtAddr) {
-    for level in [Level::Pdpt, Level::Pd, Level::Pt] {
-        let table = provider.with_tables(|tables, machine| tables.removable_table(machine, virt, level));
-        if let Some(frame) = table.flatten() {
-            provider.set_table_owner(frame, virt, level);
+    // Under the tables' lock: a table that migrates gets its owner before, and is freed after.
+    provider.with_tables(|tables, machine| {
+        for level in [Level::Pdpt, Level::Pd, Level::Pt] {
+            if let Some(frame) = tables.removable_table(machine, virt, level) {
+                provider.set_table_owner(frame, virt, level);
+            }
         }
-    }
+    });
 }

@@ -4,7 +4,7 @@
 //! ```text
 //!  add      a target block or table for each; split leaves          nothing is seen yet     dropped: targets are freed
 //!  run  1   publish the addresses (`fault`)
-//!       2   leaves become migration entries; tables are copied, and the copies linked
+//!       2   leaves become migration entries; tables are copied, and the copies linked       both under the tables' lock
 //!       3   flush                                                    an access faults and is tried again
 //!       4   copy                                                     failed: the leaves are as they were
 //!       5   leaves map the new frames
@@ -12,8 +12,14 @@
 //! ```
 //!
 //! Invariants:
-//! * The arena's lock is held from the first `add` to the end of `run`, so no other CPU maps, unmaps, fills, verifies
-//!   or frees there, and no other batch runs.
+//! * One batch at a time: it holds the lock of the moves. Memory neither comes nor goes meanwhile: its caller holds the
+//!   hotplug lock.
+//! * An allocation is marked (`Area::in_batch`) from the first `add` of a part of it to the end of `run`, so no other CPU
+//!   maps, unmaps, fills, verifies or frees there. The arena's lock is held to add a part, and not while the batch runs:
+//!   other allocations are made, used and freed.
+//! * A table belongs to no allocation alone. It is copied, its copy linked and every CPU flushed under the tables' lock, so
+//!   no entry is added to a copy that a CPU does not walk yet. If another CPU has freed it since it was added, it is left
+//!   alone ([`Part::Freed`]).
 //! * All allocations happen before step 1, so that a shortage changes nothing.
 //! * Nothing is freed before the flush: until then a CPU may write to an old block and walk an old table.
 //! * Nothing is copied before the flush, so that no byte is written to an old block after it is copied.
@@ -47,6 +53,8 @@ pub(super) enum Part {
     Piece,
     /// A page table of the window.
     Table(Level),
+    /// A page table that was freed before it migrated.
+    Freed,
 }
 
 /// A part of a batch. For a table, `pages` is its frame, and an address that it maps.
@@ -65,14 +73,15 @@ pub(crate) struct Moved {
     pub(crate) tables: u64,
 }
 
-/// The parts of a batch, each of at least one frame. They are kept with the areas, because a stack is too small.
+/// The parts of a batch, each of at least one frame. They are kept in the arena, because a stack is too small.
 pub(super) type Moves = ArrayVec<Move, { FULL as usize }>;
 
-/// A batch in the making. It holds the arena's lock.
+/// A batch in the making. It holds the lock of the moves.
 #[must_use = "what was added migrates when it is run"]
 pub(crate) struct Batch<'a, M: Machine> {
     pub(super) memory: &'a Memory<M>,
-    pub(super) areas: MutexGuard<'a, AreaTree>,
+    pub(super) arena: &'a VmallocArena,
+    moves: MutexGuard<'a, Moves>,
     /// Leaves that were split.
     pub(super) flush: FlushBatch,
     pages: u64,
@@ -81,7 +90,7 @@ pub(crate) struct Batch<'a, M: Machine> {
 impl VmallocArena {
     /// Begins a batch.
     pub(crate) fn batch<'a, M: Machine>(&'a self, memory: &'a Memory<M>) -> Batch<'a, M> {
-        Batch { memory, areas: self.areas.lock(), flush: FlushBatch::new(), pages: 0 }
+        Batch { memory, arena: self, moves: self.moves.lock(), flush: FlushBatch::new(), pages: 0 }
     }
 }
 
@@ -96,9 +105,19 @@ impl<M: Machine> Batch<'_, M> {
         self.pages >= FULL
     }
 
-    /// Adds a part, whose target is allocated.
-    pub(super) fn push(&mut self, pages: PageMove, part: Part) {
-        let added = self.areas.moves.try_push(Move { pages, part });
+    /// Adds a part of an allocation, whose target is allocated.
+    pub(super) fn push(&mut self, areas: &mut AreaTree, pages: PageMove, part: Part) {
+        areas.put_in_batch(pages.at);
+        self.push_move(pages, part);
+    }
+
+    /// Adds a table, whose target is allocated.
+    pub(super) fn push_table(&mut self, pages: PageMove, level: Level) {
+        self.push_move(pages, Part::Table(level));
+    }
+
+    fn push_move(&mut self, pages: PageMove, part: Part) {
+        let added = self.moves.try_push(Move { pages, part });
         debug_assert!(added.is_ok(), "a full batch gets no more parts");
         self.pages += pages.pages;
     }
@@ -109,20 +128,17 @@ impl<M: Machine> Batch<'_, M> {
     /// [`MigrateError::Corrupt`] when a page does not map its block, [`MigrateError::Injected`]. Every page maps its old
     /// frame then, and the targets are free.
     pub(crate) fn run(&mut self) -> Result<Moved, MigrateError> {
-        let Batch { memory, areas, flush, .. } = self;
-        let (moves, machine) = (&areas.moves, &memory.machine);
+        let Batch { memory, moves, flush, .. } = self;
+        let machine = &memory.machine;
         if moves.is_empty() {
             return Ok(Moved::default());
         }
-        let tables = moves.iter().filter(|one| one.is_table()).count() as u64;
-        let moved = Moved { pages: self.pages, tables };
         let (start, end) = bounds(moves);
         memory.migrating.begin(machine.cpu(), start, end);
         let begun = begin(memory, moves, flush);
-        flush.run(machine);
         let copied = begun.and_then(|()| copy(memory, moves));
         memory.with_tables(|tables, machine| {
-            for one in moves.iter().filter(|one| !one.is_table()) {
+            for one in moves.iter().filter(|one| one.has_pages()) {
                 match copied {
                     Ok(()) => tables.end_migration(machine, &one.pages),
                     Err(_) => tables.undo_migration(machine, &one.pages),
@@ -130,25 +146,27 @@ impl<M: Machine> Batch<'_, M> {
             }
         });
         memory.migrating.end();
+        let moved = moved(moves);
         self.free(copied.is_ok(), begun.is_ok());
         copied.map(|()| moved)
     }
 
     /// Empties the batch: frees the old frames of what migrated, and the targets of the rest.
     fn free(&mut self, pages_migrated: bool, tables_migrated: bool) {
-        for number in 0..self.areas.moves.len() {
-            let Some(&Move { pages, part }) = self.areas.moves.get(number) else { break };
+        for &Move { pages, part } in &*self.moves {
             match part {
                 Part::Block => {
                     let block = if pages_migrated { pages.old } else { pages.new };
                     self.memory.free_owned(PfnRange::of(block, pages.pages));
                 }
                 Part::Table(_) => self.memory.free_table(if tables_migrated { pages.old } else { pages.new }),
+                Part::Freed => self.memory.free_table(pages.new),
                 Part::Piece => self.end_piece(&pages, pages_migrated),
             }
         }
-        self.areas.moves.clear();
+        self.moves.clear();
         self.pages = 0;
+        self.arena.areas.lock().end_batch();
     }
 }
 
@@ -161,45 +179,62 @@ impl<M: Machine> Drop for Batch<'_, M> {
 }
 
 impl Move {
-    fn is_table(&self) -> bool {
-        matches!(self.part, Part::Table(_))
+    /// Whether it is pages, and not a table.
+    fn has_pages(&self) -> bool {
+        matches!(self.part, Part::Block | Part::Piece)
     }
+}
+
+/// Counts what migrates. A freed table does not.
+fn moved(moves: &Moves) -> Moved {
+    let migrating = || moves.iter().filter(|one| one.part != Part::Freed);
+    let tables = migrating().filter(|one| !one.has_pages()).count() as u64;
+    Moved { pages: migrating().map(|one| one.pages.pages).sum(), tables }
 }
 
 /// Returns the lowest address of the pages that migrate and the one behind the highest. Tables do not count, since their
 /// entries stay present.
 fn bounds(moves: &Moves) -> (VirtAddr, VirtAddr) {
-    let pages = || moves.iter().filter(|one| !one.is_table()).map(|one| one.pages);
+    let pages = || moves.iter().filter(|one| one.has_pages()).map(|one| one.pages);
     let start = pages().map(|pages| pages.at).min();
     let end = pages().map(|pages| pages.at.offset(pages.pages * PAGE_SIZE)).max();
     start.zip(end).unwrap_or((VirtAddr(0), VirtAddr(0)))
 }
 
-/// Makes the leaves migration entries, then hands over the tables. After an error no table is handed over.
-fn begin<M: Machine>(memory: &Memory<M>, moves: &Moves, flush: &mut FlushBatch) -> Result<(), MigrateError> {
+/// Makes the leaves migration entries, then hands over the tables that are still there, and flushes. After an error no
+/// table is handed over.
+fn begin<M: Machine>(
+    memory: &Memory<M>,
+    moves: &mut Moves,
+    flush: &mut FlushBatch,
+) -> Result<(), MigrateError> {
     let begun = memory.with_tables(|tables, machine| {
-        for Move { pages, part } in moves {
-            let right = match part {
-                Part::Table(level) => tables.removable_table(machine, pages.at, *level) == Some(pages.old),
-                Part::Block | Part::Piece => tables.begin_migration(machine, pages, flush).is_ok(),
-            };
-            if !right {
-                return Err(MigrateError::Corrupt { at: pages.at });
+        let mut leaves = || {
+            let mut pages = moves.iter().filter(|one| one.has_pages()).map(|one| one.pages);
+            pages.try_for_each(|pages| {
+                let begun = tables.begin_migration(machine, &pages, flush);
+                begun.map_err(|_| MigrateError::Corrupt { at: pages.at })
+            })
+        };
+        let begun = leaves();
+        for Move { pages, part } in moves.iter_mut() {
+            if let (Ok(()), Part::Table(level)) = (begun, *part) {
+                if tables.removable_table(machine, pages.at, level) == Some(pages.old) {
+                    tables.hand_over(machine, pages.at, level, pages.new, flush);
+                } else {
+                    *part = Part::Freed;
+                }
             }
         }
-        for Move { pages, part } in moves {
-            if let Part::Table(level) = part {
-                tables.hand_over(machine, pages.at, *level, pages.new, flush);
-            }
-        }
-        Ok(())
+        flush.run(machine);
+        begun
     });
     begun.unwrap_or(Err(MigrateError::NotStarted))
 }
 
 /// Copies the pages, on several CPUs.
 fn copy<M: Machine>(memory: &Memory<M>, moves: &Moves) -> Result<(), MigrateError> {
-    let pages = || moves.iter().filter(|one| !one.is_table()).map(|one| one.pages);
+    let pages = || moves.iter().filter(|one| one.has_pages()).map(|one| one.pages);
     let all: u64 = pages().map(|pages| pages.pages).sum();
     memory.machine.run_parallel(all.div_ceil(STRIPE), &|machine, stripe| {
         // The part of each move that lies in this stripe of all pages.

@@ -2,7 +2,7 @@
 //! Corresponds to Linux `vfree`.
 //!
 //! Invariant: no block is freed while a TLB may still hold a translation to it. Neighbours: `alloc` passes on
-//! cancelled allocations, whose last block may be mapped in part.
+//! cancelled allocations, whose last block it has split where it is mapped no further.
 
 use arrayvec::ArrayVec;
 
@@ -28,7 +28,7 @@ impl VmallocArena {
         id: AllocationId,
         step: u64,
     ) -> Result<Progress, AllocError> {
-        let mut areas = self.areas.lock();
+        let mut areas = self.lock_for(id);
         let index = areas.index(id)?;
         let Some(area) = areas.list.get_mut(index) else { return Err(AllocError::Unknown { id }) };
         if area.allocation.state == AllocationState::Allocating {

@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::page_table::{FlushBatch, FrameSource, LeafSize, Level, NewTables, PageMove, ReplaceError};
 use crate::vmalloc::batch::{Batch, Part};
 use crate::vmalloc::migrate_error::MigrateError;
-use crate::vmalloc::{AllocationId, AllocationState, Area, AreaTree, FrameProvider, Shape, VmallocArena};
+use crate::vmalloc::{AllocationId, AllocationState, Area, FrameProvider, Shape, VmallocArena};
 
 /// The order of a block mapped by one 2 MiB leaf.
 const LARGE: Order = Order(9);
@@ -90,24 +90,13 @@ impl VmallocArena {
 
     /// Returns the growing allocation that holds `frame` in its table reserve.
     pub(crate) fn reserved_by(&self, frame: Pfn) -> Option<AllocationId> {
-        self.areas.lock().reserved_by(frame)
-    }
-}
-
-impl AreaTree {
-    /// Returns the growing allocation that holds `frame` in its table reserve.
-    fn reserved_by(&self, frame: Pfn) -> Option<AllocationId> {
-        let area = self.list.iter().find(|area| area.pending.reserve.contains(&frame))?;
+        let areas = self.areas.lock();
+        let area = areas.list.iter().find(|area| area.pending.reserve.contains(&frame))?;
         Some(area.allocation.id)
     }
 }
 
 impl<M: Machine> Batch<'_, M> {
-    /// Returns the growing allocation that holds `frame` in its table reserve.
-    pub(crate) fn reserved_by(&self, frame: Pfn) -> Option<AllocationId> {
-        self.areas.reserved_by(frame)
-    }
-
     /// Adds the movable `block`, mapped at `at`, or its first 2 MiB.
     ///
     /// # Errors
@@ -119,7 +108,8 @@ impl<M: Machine> Batch<'_, M> {
         sizes: Sizes,
     ) -> Result<Planned, MigrateError> {
         let memory = self.memory;
-        let Some(area) = self.areas.holding(at) else { return Ok(Planned::Unknown) };
+        let mut areas = self.arena.areas.lock();
+        let Some(area) = areas.holding(at) else { return Ok(Planned::Unknown) };
         match mapping_of(memory, area, block, at) {
             MappedBy::Scattered(size) if sizes == Sizes::Any || size > LeafSize::K4 => {}
             MappedBy::Scattered(_) => return Ok(Planned::NoBlock),
@@ -136,7 +126,7 @@ impl<M: Machine> Batch<'_, M> {
             memory.free_owned(new.range());
             return Err(error);
         }
-        self.push(pages, Part::Block);
+        self.push(&mut areas, pages, Part::Block);
         Ok(Planned::Pages(pages.pages))
     }
 
@@ -153,7 +143,7 @@ impl<M: Machine> Batch<'_, M> {
         }
         let new = memory.alloc_table().ok_or_else(|| no_tables(memory))?;
         memory.set_table_owner(new, at, level);
-        self.push(PageMove { at, old: frame, new, pages: 1 }, Part::Table(level));
+        self.push_table(PageMove { at, old: frame, new, pages: 1 }, level);
         Ok(true)
     }
 }

@@ -14,7 +14,7 @@
 //! stay whole; a block of the old run is freed once all of it is migrated; the rmap of the new blocks is set from the
 //! start. Neighbours: `migrate` remaps pages, `free` frees a half-migrated allocation.
 
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::layout::LARGE_PAGES;
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -22,7 +22,9 @@ use crate::page_table::{LeafSize, PageMove};
 use crate::vmalloc::batch::{Batch, Part};
 use crate::vmalloc::migrate::split_leaves;
 use crate::vmalloc::migrate_error::{MigrateError, NoRun};
-use crate::vmalloc::{Allocation, AllocationState, Area, FrameProvider, Shape, VmallocArena};
+use crate::vmalloc::{
+    Allocation, AllocationId, AllocationState, Area, AreaTree, FrameProvider, Shape, VmallocArena,
+};
 
 /// The migration of a contiguous allocation.
 #[derive(Clone, Copy, Debug)]
@@ -56,15 +58,18 @@ impl VmallocArena {
         isolated: &dyn Fn(PfnRange) -> bool,
     ) -> Result<u64, MigrateError> {
         let mut batch = self.batch(memory);
-        let (mut tables, mut result) = (0, Ok(()));
-        for number in 0..batch.areas.list.len() {
-            result = batch.reserve_run(number, isolated).map(|needed| tables += needed);
-            if result.is_err() {
-                batch.cancel_untouched();
-                break;
+        let (mut tables, mut after) = (0, None);
+        while let Some((id, start)) = self.next_area(after, Area::is_migratable_run) {
+            after = Some(start);
+            match batch.reserve_run(id, isolated) {
+                Ok(needed) => tables += needed,
+                Err(error) => {
+                    batch.cancel_untouched();
+                    return Err(error);
+                }
             }
         }
-        result.map(|()| tables)
+        Ok(tables)
     }
 
     /// Migrates about `most` pages of the allocations that [`VmallocArena::reserve_runs`] found. Returns the number of
@@ -80,11 +85,10 @@ impl VmallocArena {
         let mut moved = 0;
         while moved < most {
             let mut batch = self.batch(memory);
-            while batch.pages() < most - moved && !batch.is_full() {
-                let next = batch.areas.list.iter().position(Area::has_pages_left);
-                let Some(number) = next else { break };
-                batch.add_piece(number, most - moved - batch.pages())?;
-            }
+            while batch.pages() < most - moved
+                && !batch.is_full()
+                && batch.add_piece(Area::has_pages_left, most - moved - batch.pages())?
+            {}
             let pages = batch.run()?.pages;
             if pages == 0 {
                 break;
@@ -98,23 +102,37 @@ impl VmallocArena {
     pub(crate) fn finish_migrations<M: Machine>(&self, memory: &Memory<M>) {
         let mut batch = self.batch(memory);
         batch.cancel_untouched();
-        for number in 0..batch.areas.list.len() {
+        let mut after = None;
+        while let Some((id, start)) = self.next_area(after, Area::has_pages_left) {
+            after = Some(start);
             // On an error the migration stays half done; the next evacuation continues it (`reserve_runs`).
-            let _ = batch.finish_migration(number);
+            let _ = batch.finish_migration(id);
         }
+    }
+
+    /// Returns the id and the address of the first allocation above the address `after` of which `is_wanted` is true.
+    fn next_area(
+        &self,
+        after: Option<VirtAddr>,
+        is_wanted: impl Fn(&Area) -> bool,
+    ) -> Option<(AllocationId, VirtAddr)> {
+        let areas = self.areas.lock();
+        let mut areas = areas.list.iter().filter(|area| Some(area.allocation.start) > after);
+        areas.find(|area| is_wanted(area)).map(|area| (area.allocation.id, area.allocation.start))
     }
 }
 
 impl<M: Machine> Batch<'_, M> {
-    /// Allocates a new run for an area if it is a contiguous allocation that overlaps isolated memory. Returns the number
+    /// Allocates a new run for an allocation if it is a contiguous one that overlaps isolated memory. Returns the number
     /// of page tables that splitting its leaves will need.
     fn reserve_run(
         &mut self,
-        number: usize,
+        id: AllocationId,
         isolated: &dyn Fn(PfnRange) -> bool,
     ) -> Result<u64, MigrateError> {
-        let memory = self.memory;
-        let Some(area) = self.migratable_run(number) else { return Ok(0) };
+        let (memory, arena) = (self.memory, self.arena);
+        let mut areas = arena.areas.lock();
+        let Some(area) = areas.migratable_run(id) else { return Ok(0) };
         if let Some(Migration { new, .. }) = area.migration {
             // An earlier survey began this migration. If its target is isolated by now, finish it first, then
             // migrate again.
@@ -122,9 +140,11 @@ impl<M: Machine> Batch<'_, M> {
                 return Ok(0);
             }
             cancel_untouched(memory, area);
-            self.finish_migration(number)?;
+            drop(areas);
+            self.finish_migration(id)?;
+            areas = arena.areas.lock();
         }
-        let Some(area) = self.migratable_run(number) else { return Ok(0) };
+        let Some(area) = areas.migratable_run(id) else { return Ok(0) };
         let start = area.allocation.start;
         let found = memory.with_tables(|tables, machine| tables.translate(machine, start)).flatten();
         let found = found.ok_or(MigrateError::Corrupt { at: start })?;
@@ -142,33 +162,33 @@ impl<M: Machine> Batch<'_, M> {
         Ok(tables)
     }
 
-    fn migratable_run(&mut self, number: usize) -> Option<&mut Area> {
-        self.areas.list.get_mut(number).filter(|area| area.is_migratable_run())
-    }
-
     /// Frees the new runs that no page maps yet.
     fn cancel_untouched(&mut self) {
         let memory = self.memory;
-        self.areas.list.iter_mut().for_each(|area| cancel_untouched(memory, area));
+        self.arena.areas.lock().list.iter_mut().for_each(|area| cancel_untouched(memory, area));
     }
 
-    /// Migrates all remaining pages of an area whose migration has begun.
-    fn finish_migration(&mut self, number: usize) -> Result<(), MigrateError> {
-        while self.areas.list.get(number).is_some_and(Area::has_pages_left) {
-            self.add_piece(number, u64::MAX)?;
-            if self.is_full() || !self.areas.list.get(number).is_some_and(Area::has_pages_left) {
+    /// Migrates all remaining pages of an allocation whose migration has begun.
+    fn finish_migration(&mut self, id: AllocationId) -> Result<(), MigrateError> {
+        loop {
+            let wanted = |area: &Area| area.allocation.id == id && area.has_pages_left();
+            let is_added = self.add_piece(wanted, u64::MAX)?;
+            if !is_added || self.is_full() {
                 self.run()?;
             }
+            if !is_added {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
-    /// Adds the next piece of an area's migration, about `most` pages and at most 2 MiB: a whole 2 MiB leaf if there is
-    /// one. Splits the leaves that are not congruent with the new run before the first piece, so that no later piece can
-    /// run out of table frames.
-    fn add_piece(&mut self, number: usize, most: u64) -> Result<(), MigrateError> {
-        let Some(area) = self.areas.list.get_mut(number) else { return Ok(()) };
-        let Some(migration) = &mut area.migration else { return Ok(()) };
+    /// Adds the next piece of the first migration that is wanted, about `most` pages and at most 2 MiB: a whole 2 MiB leaf
+    /// if there is one. Splits the leaves that are not congruent with the new run before the first piece, so that no later
+    /// piece can run out of table frames. Returns whether there was one.
+    fn add_piece(&mut self, is_wanted: impl Fn(&Area) -> bool, most: u64) -> Result<bool, MigrateError> {
+        let mut areas = self.arena.areas.lock();
+        let Some(area) = areas.list.iter_mut().find(|area| is_wanted(area)) else { return Ok(false) };
+        let Some(migration) = &mut area.migration else { return Ok(false) };
         let Migration { old, new, moved, .. } = *migration;
         let Allocation { start, pages, .. } = area.allocation;
         if moved == 0 {
@@ -180,14 +200,16 @@ impl<M: Machine> Batch<'_, M> {
         let whole_leaf = into == 0 && left >= LARGE_PAGES;
         let pages = if whole_leaf { LARGE_PAGES } else { most.min(left).min(LARGE_PAGES - into) };
         migration.moved += pages;
-        self.push(PageMove { at, old: old.offset(moved), new: new.offset(moved), pages }, Part::Piece);
-        Ok(())
+        let piece = PageMove { at, old: old.offset(moved), new: new.offset(moved), pages };
+        self.push(&mut areas, piece, Part::Piece);
+        Ok(true)
     }
 
     /// Frees the blocks of the old run that a piece has left. Or takes the piece back when it has not migrated.
-    pub(super) fn end_piece(&mut self, pages: &PageMove, migrated: bool) {
+    pub(super) fn end_piece(&self, pages: &PageMove, migrated: bool) {
         let memory = self.memory;
-        let Some(area) = self.areas.holding(pages.at) else { return };
+        let mut areas = self.arena.areas.lock();
+        let Some(area) = areas.holding(pages.at) else { return };
         let Some(migration) = &mut area.migration else { return };
         if !migrated {
             migration.moved -= pages.pages;
@@ -201,6 +223,12 @@ impl<M: Machine> Batch<'_, M> {
             memory.free_owned(block.range());
         }
         area.migration.take_if(|migration| migration.moved >= area.allocation.pages);
+    }
+}
+
+impl AreaTree {
+    fn migratable_run(&mut self, id: AllocationId) -> Option<&mut Area> {
+        self.area(id).ok().filter(|area| area.is_migratable_run())
     }
 }
 

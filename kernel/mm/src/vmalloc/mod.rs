@@ -17,8 +17,11 @@
 //! * Outside of growing and freeing, every page of an allocation is mapped, and each of its blocks is mapped whole.
 //! * Frames for page tables are reserved before the block that needs them is allocated.
 //! * Blocks and tables are freed after the TLB flush.
+//! * What a batch of a migration changes is marked (`Area::in_batch`): no step on such an allocation runs before the
+//!   batch has ended. Steps on other allocations do.
 //!
-//! Locks: each step holds the arena's lock, which is taken after `hotplug` and before the page tables.
+//! Locks: each step holds the arena's lock, which is taken after `hotplug` and before the page tables. A batch holds a
+//! lock of its own, and the arena's only to add a part and to end ([`Rank::Migration`]).
 //! Neighbours: `provider` connects to the buddy allocators, `page_table` maps.
 
 mod alloc;
@@ -37,12 +40,13 @@ mod tests;
 use core::fmt;
 
 use arrayvec::ArrayVec;
-use carapace_lock::{Mutex, Rank};
+use carapace_lock::{Mutex, MutexGuard, Rank};
 
 use crate::addr::{NodeId, PAGE_SIZE, VirtAddr};
 use crate::address_space::ALLOC;
 use crate::descriptor::Mobility;
 use crate::page_table::MapError;
+use crate::sync::spin;
 
 pub use alloc::AllocationBuilder;
 use alloc::Pending;
@@ -254,6 +258,8 @@ struct Area {
     migration: Option<Migration>,
     /// Frames that are allocated but not mapped yet; while it grows.
     pending: Pending,
+    /// A part of it is in the batch that is in the making or migrates.
+    in_batch: bool,
 }
 
 impl Area {
@@ -271,13 +277,15 @@ impl Area {
 struct AreaTree {
     next: u64,
     list: ArrayVec<Area, MAX_ALLOCATIONS>,
-    /// What migrates together; empty unless a batch is in the making.
-    moves: Moves,
+    /// The number of areas that are in a batch.
+    in_batch: usize,
 }
 
 /// The vmalloc region's areas and their lock. See the module's documentation.
 #[derive(Debug)]
 pub struct VmallocArena {
+    /// What migrates together; empty unless a batch is in the making.
+    moves: Mutex<Moves>,
     areas: Mutex<AreaTree>,
 }
 
@@ -291,14 +299,34 @@ impl VmallocArena {
     /// Creates an arena without allocations.
     pub const fn new() -> VmallocArena {
         VmallocArena {
+            moves: Mutex::new(Rank::Migration, Moves::new_const()),
             areas: Mutex::new(
                 Rank::Vmalloc,
-                AreaTree { next: 1, list: ArrayVec::new_const(), moves: Moves::new_const() },
+                AreaTree { next: 1, list: ArrayVec::new_const(), in_batch: 0 },
             ),
         }
     }
 
-    /// Runs `work` with the lock held.
+    /// Locks the areas for a step on allocation `id`. Waits for the end of a batch that it is in.
+    fn lock_for(&self, id: AllocationId) -> MutexGuard<'_, AreaTree> {
+        loop {
+            let areas = self.areas.lock();
+            if !areas.is_in_batch(id) {
+                return areas;
+            }
+            drop(areas);
+            spin();
+        }
+    }
+
+    /// Runs `work` with the lock of the moves held.
+    #[cfg(test)]
+    pub(crate) fn while_migrating(&self, work: &dyn Fn()) {
+        let _moves = self.moves.lock();
+        work();
+    }
+
+    /// Runs `work` with the areas' lock held.
     #[cfg(test)]
     pub(crate) fn while_locked(&self, work: &dyn Fn()) {
         let _areas = self.areas.lock();
@@ -364,8 +392,29 @@ impl AreaTree {
         let allocation = Allocation { id, start: VirtAddr(start), pages: 0, filled: 0, state };
         let pending = Pending::new();
         self.list
-            .insert(index, Area { allocation, reserved: pages, freed: 0, shape, migration: None, pending });
+            .insert(index, Area { allocation, reserved: pages, freed: 0, shape, migration: None, pending, in_batch: false });
         Ok(id)
+    }
+
+    /// Returns whether allocation `id` is in a batch.
+    fn is_in_batch(&self, id: AllocationId) -> bool {
+        self.in_batch > 0 && self.list.iter().any(|area| area.allocation.id == id && area.in_batch)
+    }
+
+    /// Marks the area that contains the address `at` as being in a batch.
+    fn put_in_batch(&mut self, at: VirtAddr) {
+        if let Some(area) = self.holding(at).filter(|area| !area.in_batch) {
+            area.in_batch = true;
+            self.in_batch += 1;
+        }
+    }
+
+    /// Ends the batch: no area is in it any more.
+    fn end_batch(&mut self) {
+        if self.in_batch > 0 {
+            self.list.iter_mut().for_each(|area| area.in_batch = false);
+            self.in_batch = 0;
+        }
     }
 
     /// Returns the area that contains the address `at`.

@@ -54,7 +54,7 @@ impl VmallocArena {
         from: u64,
         pages: u64,
     ) -> Result<(), AllocError> {
-        let mut areas = self.areas.lock();
+        let mut areas = self.lock_for(id);
         let area = areas.ready(id)?;
         check_pages(area, from, pages)?;
         let start = area.page(from);
@@ -82,7 +82,7 @@ impl VmallocArena {
         from: u64,
         pages: u64,
     ) -> Result<Verified, AllocError> {
-        let mut areas = self.areas.lock();
+        let mut areas = self.lock_for(id);
         let area = areas.ready(id)?;
         check_pages(area, from, pages)?;
         let end = area.allocation.filled.min(from + pages);

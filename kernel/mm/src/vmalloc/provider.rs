@@ -20,7 +20,7 @@ pub trait FrameProvider {
     fn machine(&self) -> &Self::Machine;
 
     /// Runs `work` on the page tables, under their lock; `None` before they exist. `work` may call
-    /// [`FrameProvider::free_table`] and no other method of the provider.
+    /// [`FrameProvider::free_table`] and [`FrameProvider::set_table_owner`], and no other method of the provider.
     fn with_tables<T>(&self, work: impl FnOnce(&mut PageTables, &Self::Machine) -> T) -> Option<T>;
 
     /// Allocates a block of order `most` or, when none is free, of the next lower one that is.
@@ -35,6 +35,9 @@ pub trait FrameProvider {
     /// Sets the rmap of the blocks of `run`, which the caller owns: they are mapped from `at` on. Several blocks, also
     /// where there was one, if its memory is being isolated: that splits it at any time.
     fn set_owner(&self, run: PfnRange, at: VirtAddr);
+
+    /// Splits the block that crosses `border`, if any, until one starts there. The caller owns it.
+    fn split_at(&self, border: Pfn);
 
     /// Frees the blocks of `run`, which the caller owns.
     fn free_owned(&self, run: PfnRange);
@@ -78,6 +81,12 @@ impl<M: Machine> FrameProvider for Memory<M> {
     fn set_owner(&self, run: PfnRange, at: VirtAddr) {
         let set = self.set_run_mapping(run, at);
         debug_assert!(set.is_ok(), "{run} consists of blocks that the caller owns");
+    }
+
+    fn split_at(&self, border: Pfn) {
+        if let Some(entry) = self.index.read().find(border).copied() {
+            self.with_region(entry, |_, buddy| buddy.split_at(border, RmapEntry::after));
+        }
     }
 
     fn free_owned(&self, run: PfnRange) {

@@ -26,6 +26,7 @@ struct Simple {
     blocks: RefCell<BTreeMap<Pfn, Order>>,
     owners: RefCell<BTreeMap<Pfn, VirtAddr>>,
     page_tables: RefCell<BTreeSet<Pfn>>,
+    table_owners: RefCell<BTreeMap<Pfn, (VirtAddr, Level)>>,
     /// The number of further blocks and tables that it provides.
     budget: Cell<u64>,
 }
@@ -45,6 +46,7 @@ impl Simple {
             blocks: RefCell::default(),
             owners: RefCell::default(),
             page_tables: RefCell::default(),
+            table_owners: RefCell::default(),
             budget: Cell::new(u64::MAX),
         }
     }
@@ -71,9 +73,13 @@ impl Simple {
         (self.free.borrow().clone(), counts.0, counts.1, self.sim.leaves())
     }
 
-    /// Asserts that every block is mapped whole at the address in its rmap.
+    /// Asserts that every block is mapped whole at the address in its rmap, and that every page table is the one that its
+    /// rmap says.
     fn check_owners(&self) {
         let tables = self.tables.borrow();
+        for (&frame, &(at, level)) in self.table_owners.borrow().iter() {
+            assert_eq!(tables.linked_table(&self.sim, at, level), Some(frame));
+        }
         for (head, order) in self.blocks.borrow().iter() {
             if self.page_tables.borrow().contains(head) {
                 continue;
@@ -138,6 +144,20 @@ impl FrameProvider for Simple {
             .extend(heads.map(|head| (head, at.offset((head.0 - run.start.0) * PAGE_SIZE))));
     }
 
+    fn split_at(&self, border: Pfn) {
+        let crosses = |(head, order): (&Pfn, &Order)| {
+            let block = Block { head: *head, order: *order };
+            (block.head < border && block.range().contains(border)).then_some(block)
+        };
+        while let Some(block) = { self.blocks.borrow().iter().find_map(crosses) } {
+            let half = Order(block.order.0 - 1);
+            let middle = block.head.offset(half.pages());
+            self.blocks.borrow_mut().extend([(block.head, half), (middle, half)]);
+            let at = self.owners.borrow()[&block.head];
+            self.owners.borrow_mut().insert(middle, at.offset(half.pages() * PAGE_SIZE));
+        }
+    }
+
     fn free_owned(&self, run: PfnRange) {
         let mut head = run.start;
         while head < run.end {
@@ -157,12 +177,13 @@ impl FrameProvider for Simple {
     }
 
     fn set_table_owner(&self, frame: Pfn, at: VirtAddr, level: Level) {
-        assert_eq!(self.tables.borrow().linked_table(&self.sim, at, level), Some(frame));
         assert!(self.page_tables.borrow().contains(&frame));
+        self.table_owners.borrow_mut().insert(frame, (at, level));
     }
 
     fn free_table(&self, frame: Pfn) {
         assert!(self.page_tables.borrow_mut().remove(&frame));
+        self.table_owners.borrow_mut().remove(&frame);
         self.free_owned(PfnRange::of(frame, 1));
     }
 
@@ -325,7 +346,7 @@ fn growing_can_be_cancelled_at_any_step() {
 /// and that a full list is an error. Fails when `reserve` misplaces an area or reuses an id.
 #[test]
 fn addresses_are_first_fit() {
-    let mut areas = AreaTree { next: 1, list: ArrayVec::new(), moves: ArrayVec::new() };
+    let mut areas = AreaTree { next: 1, list: ArrayVec::new(), in_batch: 0 };
     let start = |areas: &mut AreaTree, id| areas.area(id).unwrap().allocation.start.0 - ALLOC.start.0;
     let one = areas.reserve(3, 1, 0, Shape::Scattered).unwrap();
     let two = areas.reserve(512, 512, 5, Shape::Scattered).unwrap();

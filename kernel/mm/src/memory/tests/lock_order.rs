@@ -12,30 +12,31 @@ static ARENA: VmallocArena = VmallocArena::new();
 type Locked = fn(&Memory<SimMachine>, &dyn Fn());
 
 /// The core's locks in the order of [`carapace_lock::Rank`], two regions among them: name, rank, and how to take each.
-const LOCKS: [(&str, usize, Locked); 8] = [
+const LOCKS: [(&str, usize, Locked); 9] = [
     ("hotplug", 0, |memory, inner| {
         let _hotplug = memory.hotplug.lock();
         inner();
     }),
-    ("vmalloc arena", 1, |_, inner| ARENA.while_locked(inner)),
-    ("page tables", 2, |memory, inner| {
+    ("migration", 1, |_, inner| ARENA.while_migrating(inner)),
+    ("vmalloc arena", 2, |_, inner| ARENA.while_locked(inner)),
+    ("page tables", 3, |memory, inner| {
         memory.with_tables(|_, _| inner());
     }),
-    ("index, read", 3, |memory, inner| {
+    ("index, read", 4, |memory, inner| {
         let _index = memory.index.read();
         inner();
     }),
-    ("index, written", 3, |memory, inner| {
+    ("index, written", 4, |memory, inner| {
         let _index = memory.index.write();
         inner();
     }),
-    ("first region", 4, |memory, inner| {
+    ("first region", 5, |memory, inner| {
         memory.locked(SlotNr(0), |_, _| inner());
     }),
-    ("second region", 4, |memory, inner| {
+    ("second region", 5, |memory, inner| {
         memory.locked(SlotNr(1), |_, _| inner());
     }),
-    ("poison", 5, |memory, inner| memory.poison.while_locked(inner)),
+    ("poison", 6, |memory, inner| memory.poison.while_locked(inner)),
 ];
 
 /// Proves for every pair of locks that taking the second under the first panics unless it ranks later: two regions at a

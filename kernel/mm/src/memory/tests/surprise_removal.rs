@@ -11,7 +11,7 @@ use crate::addr::PAGE_SIZE;
 use crate::address_space::{descriptor, direct};
 use crate::hot_remove::{RemoveError, SurpriseRemoved};
 use crate::machine::CpuNr;
-use crate::sim::interleave;
+use crate::sim::{interleave, run_as};
 use crate::vmalloc::{AllocError, Progress, Shape, Verified, VmallocArena};
 
 /// Proves that any of several neighbours that share tables can be surprise-removed: the shared tables are rebuilt, every
@@ -148,9 +148,9 @@ fn page_tables_are_lost_too() {
 }
 
 /// Proves that no page of a neighbour is unmapped for a moment when a DIMM vanishes whose memory holds the page tables
-/// that both use: another CPU reads the neighbour's frames and descriptors between any two steps, with every translation
-/// that it has, and no access faults; and afterwards no CPU has a translation through the tables that are gone. Fails
-/// when a table is unlinked before the new one is complete, and when the flush is left out.
+/// that both use: other CPUs read the neighbour's frames and descriptors between any two steps, one that keeps every
+/// translation and one that keeps none, and no access faults; and afterwards no CPU has a translation through the tables
+/// that are gone. Fails when a table is unlinked before the new one is complete, and when the flush is left out.
 #[test]
 fn a_neighbour_stays_mapped_on_every_cpu() {
     for gib_leaves in [Support::No, Support::Yes] {
@@ -175,7 +175,12 @@ fn a_neighbour_stays_mapped_on_every_cpu() {
                 move || {
                     for &at in &pages {
                         let at = crate::addr::VirtAddr(at.0 & !(PAGE_SIZE - 1));
-                        assert!(memory.machine().try_load(at).is_some(), "{at} is unmapped");
+                        let read = || assert!(memory.machine().try_load(at).is_some(), "{at} is unmapped");
+                        read();
+                        run_as(CpuNr::new(2).unwrap(), || {
+                            memory.machine().flush_local(at);
+                            read();
+                        });
                         reads.set(reads.get() + 1);
                     }
                 }
