@@ -77,7 +77,8 @@ impl<M: Machine> Memory<M> {
         if !self.caches.caches.iter().enumerate().any(|cache| others(&cache)) {
             return found;
         }
-        let _draining = self.caches.draining.lock();
+        let _lock = self.caches.draining.lock();
+        let _draining = self.caches.begin_drain();
         let revoked: ArrayVec<&FrameCache, MAX_CPUS> =
             self.caches.caches.iter().enumerate().filter(others).map(|(_, cache)| cache).collect();
         FrameCache::revoke(&self.machine, revoked.iter().copied());

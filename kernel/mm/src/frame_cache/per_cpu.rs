@@ -3,6 +3,8 @@
 //! Invariant: a number is exact while no CPU allocates or frees. Neighbours: `memory` owns the caches, `drain` empties
 //! them.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use carapace_lock::{Mutex, Rank};
 
 use super::{Entered, FrameCache};
@@ -16,6 +18,8 @@ pub(crate) struct FrameCaches {
     pub(crate) caches: [FrameCache; MAX_CPUS],
     /// Held while other CPUs' caches are drained.
     pub(crate) draining: Mutex<()>,
+    /// Whether they are. Says in debug builds that the lock is left out, where the caches would be corrupted.
+    is_draining: AtomicBool,
 }
 
 impl FrameCaches {
@@ -24,7 +28,15 @@ impl FrameCaches {
         FrameCaches {
             caches: [const { FrameCache::new() }; MAX_CPUS],
             draining: Mutex::new(Rank::Draining, ()),
+            is_draining: AtomicBool::new(false),
         }
+    }
+
+    /// Begins to drain other CPUs' caches, which lasts until the result is dropped. `draining` is held.
+    pub(crate) fn begin_drain(&self) -> Draining<'_> {
+        let was_draining = self.is_draining.swap(true, Ordering::Relaxed);
+        debug_assert!(!was_draining, "two CPUs drain at once");
+        Draining { is_draining: &self.is_draining }
     }
 
     /// Enters the cache of the CPU that runs.
@@ -51,5 +63,17 @@ impl FrameCaches {
     /// All cached frames; exact while no CPU allocates or frees.
     pub(crate) fn pages(&self) -> u64 {
         self.caches.iter().map(|cache| cache.stats().cached_pages).sum()
+    }
+}
+
+/// A CPU drains others' caches, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Draining<'a> {
+    is_draining: &'a AtomicBool,
+}
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.is_draining.store(false, Ordering::Relaxed);
     }
 }

@@ -300,10 +300,7 @@ impl VmallocArena {
     pub const fn new() -> VmallocArena {
         VmallocArena {
             moves: Mutex::new(Rank::Migration, Moves::new_const()),
-            areas: Mutex::new(
-                Rank::Vmalloc,
-                AreaTree { next: 1, list: ArrayVec::new_const(), in_batch: 0 },
-            ),
+            areas: Mutex::new(Rank::Vmalloc, AreaTree { next: 1, list: ArrayVec::new_const(), in_batch: 0 }),
         }
     }
 
@@ -391,8 +388,10 @@ impl AreaTree {
         let state = AllocationState::Allocating;
         let allocation = Allocation { id, start: VirtAddr(start), pages: 0, filled: 0, state };
         let pending = Pending::new();
-        self.list
-            .insert(index, Area { allocation, reserved: pages, freed: 0, shape, migration: None, pending, in_batch: false });
+        self.list.insert(
+            index,
+            Area { allocation, reserved: pages, freed: 0, shape, migration: None, pending, in_batch: false },
+        );
         Ok(id)
     }
 

@@ -6,7 +6,7 @@ use super::disorder::{A, B, begin};
 use super::hot_remove::{insert, remove};
 use super::migrate::{allocate, leaves_of};
 use super::*;
-use crate::hot_remove::RemoveError;
+use crate::hot_remove::{RemoveError, Target};
 use crate::info::Policy;
 use crate::page_table::LeafSize;
 use crate::vmalloc::{Amount, Progress, Request, Shape, VmallocArena};
@@ -86,4 +86,34 @@ fn a_reserved_frame_is_waited_for_by_name() {
     arena.cancel(&memory, growing).unwrap();
     boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
     remove(&memory, &arena, 1).unwrap();
+}
+
+/// Proves that a block which is mapped in part is freed as a whole when its allocation is cancelled, even if its memory is
+/// isolated between the cancelling and the freeing, with a border anywhere in the block. Fails when a part that an
+/// isolation splits off stays allocated.
+#[test]
+fn a_half_mapped_block_is_freed_at_any_border() {
+    // The block is mapped up to its page 212, where a page table ends.
+    for border in [1, 100, 211, 212, 213, 220, 255] {
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
+        insert(&memory, 1, A, 7);
+        let before = memory.totals();
+        let behind = allocate(&memory, &arena, 300, None, Mobility::Movable, Shape::Scattered).unwrap();
+        let mut growing = arena.begin(&memory, &contiguous(256, 7)).unwrap();
+        assert_eq!(arena.grow(&memory, &mut growing, 1), Ok(Progress::More));
+        let one = arena.get(growing.id()).unwrap();
+        assert_eq!(one.pages, 212);
+        let head = memory.translate(one.start).unwrap().phys.pfn();
+        assert_eq!(memory.block_at(head).unwrap().order, Order(8));
+        let id = arena.abandon(&memory, growing).unwrap();
+        let part = PfnRange::new(head.offset(border), A.end);
+        let mut offlining = memory.begin_offline(Target::Frames(part), &|| 0).unwrap();
+        arena.free(&memory, id).unwrap();
+        while memory.offline_step(&arena, &mut offlining, 64, &|| 0).unwrap() == Progress::More {}
+        memory.finish_offline(&arena, offlining).unwrap();
+        memory.online(Target::Frames(part), None).unwrap();
+        arena.free(&memory, behind.id).unwrap();
+        assert_eq!(memory.totals(), before, "border at page {border}");
+        assert_invariants(&memory);
+    }
 }

@@ -4,9 +4,12 @@ use std::string::ToString;
 use std::vec::Vec;
 
 use super::*;
+use crate::address_space::{descriptor, direct};
 use crate::fault_injection::Step;
 use crate::hot_remove::{RemoveError, RemoveStats, Removed};
 use crate::info::{DeviceId, PageState};
+use crate::machine::CpuNr;
+use crate::sim::run_as;
 use crate::vmalloc::{Progress, VmallocArena};
 
 /// Plugs and adds a DIMM as device `device`.
@@ -236,4 +239,31 @@ fn refusals_and_what_happens_between_the_steps() {
     remove(&memory, &arena, 2).unwrap();
     remove(&memory, &arena, 1).unwrap();
     assert_eq!(refused(1), RemoveError::Unknown { device: DeviceId(1) });
+}
+
+/// Proves that after a removal which failed at any step no CPU walks an old copy of a table that was handed over: a
+/// neighbour that is added then is mapped on a CPU that had links to the old tables. Fails when the hand-over's flush, or
+/// the undo's, is left out.
+#[test]
+fn a_failed_removal_leaves_no_link_to_an_old_table() {
+    let other = CpuNr::new(1).unwrap();
+    for step in [Step::HandOver, Step::UnmapVmemmap, Step::UnmapDirectMap, Step::Remove] {
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
+        let dimms = [(0, 6), (6, 4), (10, 8)]
+            .map(|(from, size)| PfnRange::of(Pfn(0x100000 + from * MIB), size * MIB));
+        // The first one's memory holds the tables that both share.
+        insert(&memory, 1, dimms[0], 7);
+        insert(&memory, 2, dimms[1], 7);
+        let read = |dimm: PfnRange| {
+            for at in [direct(dimm.start.start()), descriptor(dimm.start)] {
+                let word = run_as(other, || memory.machine().try_load(at));
+                assert!(word.is_some(), "{at} is not mapped after a failure at {step}");
+            }
+        };
+        dimms[..2].iter().for_each(|&dimm| read(dimm));
+        memory.inject(step, 1);
+        assert_eq!(remove(&memory, &arena, 1), Err(RemoveError::Injected { step }));
+        insert(&memory, 3, dimms[2], 7);
+        dimms.iter().for_each(|&dimm| read(dimm));
+    }
 }

@@ -1,12 +1,14 @@
 //! Memory that migrates while another CPU reads and writes it, between any two steps: that CPU keeps every translation
 //! until it is flushed, and tries an access again when a fault tells it to.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::boxed::Box;
 use std::rc::Rc;
 use std::thread;
 use std::vec::Vec;
+
+use carapace_lock::{Rank, exchange};
 
 use super::hot_remove::insert;
 use super::migrate::{DIMM, allocate, leaves_of};
@@ -284,6 +286,47 @@ fn a_block_without_an_owner_is_waited_for() {
         assert_eq!(removal.waiting(), None);
     }
     memory.finish_remove(&window, removal, &|| 0).unwrap();
+}
+
+/// Proves that another CPU allocates, fills, verifies and frees while a batch is flushed and copied: between any two steps
+/// at which the CPU that migrates holds no lock beyond that of the batch. Fails when a batch holds the arena's lock, or the
+/// tables', while it copies.
+#[test]
+fn other_allocations_are_used_during_a_batch() {
+    for shape in [Shape::Scattered, Shape::Contiguous] {
+        let (memory, window, all) = in_use(shape);
+        let window: Rc<VmallocArena> = window.into();
+        let kept = allocate(&memory, &window, 20, Some(0), Mobility::Movable, Shape::Scattered).unwrap();
+        let free = memory.totals().free_pages;
+        let rounds = Rc::new(Cell::new(0));
+        let program = {
+            let (memory, window, rounds) = (memory.clone(), window.clone(), rounds.clone());
+            move || {
+                let held = exchange(0);
+                let in_batch = 1 << Rank::Migration as u64;
+                if held & in_batch != 0 && held < in_batch << 1 {
+                    assert_eq!(window.verify(&*memory, kept.id, 0, 20).unwrap().bad, None);
+                    let one =
+                        allocate(&memory, &window, 3, Some(0), Mobility::Movable, Shape::Scattered).unwrap();
+                    assert_eq!(window.verify(&*memory, one.id, 0, 3).unwrap().bad, None);
+                    window.free(&*memory, one.id).unwrap();
+                    rounds.set(rounds.get() + 1);
+                }
+                exchange(held);
+            }
+        };
+        interleave::between_steps(cpu(), Rc::new(program), || {
+            let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+            while memory.remove_step(&window, &mut removal, 512, &|| 0).unwrap() == Progress::More {}
+            memory.finish_remove(&window, removal, &|| 0).unwrap();
+        });
+        memory.machine().unplug(DIMM);
+        let pages: u64 = all.iter().map(|one| one.pages).sum();
+        assert!(rounds.get() >= pages, "{} rounds while {pages} pages migrated", rounds.get());
+        assert!(memory.totals().free_pages < free);
+        assert_contents(&memory, &window);
+        assert_invariants(&memory);
+    }
 }
 
 /// Sets a flag when it is dropped, also by a panic.

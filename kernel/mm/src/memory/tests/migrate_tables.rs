@@ -6,8 +6,9 @@ use super::hot_remove::insert;
 use super::migrate::{DIMM, allocate};
 use super::*;
 use crate::addr::PAGE_SIZE;
-use crate::info::{DeviceId, Policy};
+use crate::info::{DeviceId, Holder, Policy};
 use crate::machine::CpuNr;
+use crate::page_table::Level;
 use crate::sim::run_as;
 use crate::vmalloc::{Progress, Shape, VmallocArena};
 
@@ -81,5 +82,37 @@ fn page_tables_migrate() {
     assert_invariants(&memory);
     assert_contents(&memory, &arena);
     arena.free(&memory, one.id).unwrap();
+    assert_invariants(&memory);
+}
+
+/// Proves that a page table which another CPU frees between its choice and the migration of its batch is left alone, and
+/// its target freed, while the rest of the batch migrates. Fails when it is taken for corruption, or freed twice.
+#[test]
+fn a_table_that_is_freed_meanwhile_is_left_alone() {
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
+    let before = memory.totals();
+    let keeps = allocate(&memory, &arena, 3, None, Mobility::Movable, Shape::Scattered).unwrap();
+    // The next one is alone in its page table.
+    let fills = allocate(&memory, &arena, 509, None, Mobility::Movable, Shape::Scattered).unwrap();
+    let frees = allocate(&memory, &arena, 2, None, Mobility::Movable, Shape::Scattered).unwrap();
+    let table = |at| {
+        let found = memory.with_tables(|tables, machine| tables.removable_table(machine, at, Level::Pt));
+        found.flatten().unwrap()
+    };
+    let [kept, freed] = [keeps.start, frees.start].map(table);
+    assert!(kept != freed);
+    let mut batch = arena.batch(&memory);
+    assert_eq!(batch.add_table(freed, frees.start, Level::Pt), Ok(true));
+    assert_eq!(batch.add_table(kept, keeps.start, Level::Pt), Ok(true));
+    arena.free(&memory, frees.id).unwrap();
+    let moved = batch.run().unwrap();
+    assert_eq!((moved.pages, moved.tables), (1, 1));
+    drop(batch);
+    let moved_to = table(keeps.start);
+    assert!(moved_to != kept);
+    assert_eq!(memory.page(moved_to).holder, Holder::Table(keeps.start));
+    assert_contents(&memory, &arena);
+    [keeps, fills].iter().for_each(|one| arena.free(&memory, one.id).unwrap());
+    assert_eq!(memory.totals(), before);
     assert_invariants(&memory);
 }

@@ -131,8 +131,8 @@ fn impossible_ranges_are_refused() {
 }
 
 /// Proves that a range without memory behind its first frame, its last frame, or any frame that an add writes to is
-/// refused with that frame's number before a page table is linked, alone and behind a valid range of the same device.
-/// Fails (with a walk through garbage) without the probe.
+/// refused with that frame's number before a page table is linked, alone and behind a valid range of the same device,
+/// and can then go. Fails (with a walk through garbage) without the probe, and when the fixmap is not flushed after use.
 #[test]
 fn no_memory_behind() {
     for gib_leaves in [Support::No, Support::Yes] {
@@ -161,6 +161,8 @@ fn no_memory_behind() {
                     let error = refused(&memory, requests, "no memory answers at 0x");
                     assert_eq!(error, AddError::NoMemoryBehind { pfn });
                 }
+                // No translation through the fixmap is left.
+                memory.machine().unplug(range);
                 assert!(memory.add(DeviceId(1), &[good], &|| 0).is_ok());
             }
         }

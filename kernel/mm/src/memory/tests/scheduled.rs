@@ -623,6 +623,24 @@ fn an_allocation_is_freed_before_or_lost() {
     });
 }
 
+/// Proves that two CPUs which drain all caches at once, while both have cached blocks, do so one after the other. Fails when
+/// the lock for that is not taken.
+#[test]
+fn caches_are_drained_by_one_cpu_at_a_time() {
+    at_once(0, |world| {
+        let drains = || {
+            for _ in 0..20 {
+                let held: Vec<Block> = (0..3)
+                    .filter_map(|_| world.memory.allocate_block(Order(0), None, Mobility::Movable))
+                    .collect();
+                held.into_iter().for_each(|block| assert!(world.memory.free_block(block.head).is_ok()));
+                world.memory.drain_all();
+            }
+        };
+        [Box::new(drains), Box::new(drains)]
+    });
+}
+
 /// Runs one seed. Returns what succeeded.
 fn run_seed(seed: u64) -> Counts {
     let mut random = Random::new(seed);

@@ -196,3 +196,25 @@ fn a_neighbour_stays_mapped_on_every_cpu() {
         }
     }
 }
+
+/// Proves that no CPU has a translation of a lost allocation when the surprise removal has ended, even one that reads the
+/// allocation's pages until they are unmapped; the tables that are freed with it are walked by none. Fails when the flush
+/// after the allocations are unmapped is left out: the earlier one for the memory itself does not cover them.
+#[test]
+fn no_translation_of_a_lost_allocation_is_left() {
+    let (memory, arena) = (Rc::new(booted(Support::No)), VmallocArena::new());
+    let dimm = PfnRange::of(Pfn(0x100000), 8 * MIB);
+    insert(&memory, 1, dimm, 7);
+    let one = allocate(&memory, &arena, 30, Some(7), Mobility::Movable, Shape::Scattered).unwrap();
+    let pages: Vec<_> = (0..one.pages).map(|page| one.start.offset(page * PAGE_SIZE)).collect();
+    let program = {
+        let memory = memory.clone();
+        move || pages.iter().filter(|&&at| memory.machine().try_load(at).is_some()).for_each(|_| {})
+    };
+    interleave::between_steps(CpuNr::new(1).unwrap(), Rc::new(program), || {
+        assert_eq!(memory.surprise_remove(&arena, DeviceId(1)).unwrap().allocations, 1);
+    });
+    memory.machine().unplug(dimm);
+    arena.free(&*memory, one.id).unwrap();
+    assert_invariants(&memory);
+}

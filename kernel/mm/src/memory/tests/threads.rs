@@ -44,6 +44,8 @@ struct World<'a, M> {
     idle: AtomicU64,
     /// Whether they are to end.
     done: AtomicBool,
+    /// Whether one of them has failed.
+    failed: AtomicBool,
     /// How many CPUs work beside CPU 0.
     others: AtomicU32,
     seed: u64,
@@ -58,6 +60,7 @@ impl<'a, M: Machine + Sync> World<'a, M> {
             quiet: AtomicBool::new(false),
             idle: AtomicU64::new(0),
             done: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             others: AtomicU32::new(0),
             seed,
         }
@@ -133,7 +136,10 @@ impl<'a, M: Machine + Sync> World<'a, M> {
         std::thread::scope(|scope| {
             for number in 1..=others {
                 let cpu = CpuNr::new(number).unwrap();
-                scope.spawn(move || run_as(cpu, || self.work(number, most)));
+                scope.spawn(move || {
+                    let _failure = Failure(&self.failed);
+                    run_as(cpu, || self.work(number, most));
+                });
             }
             // If it fails, the others end all the same.
             let end = EndOf(&self.done);
@@ -162,7 +168,19 @@ impl<'a, M: Machine + Sync> World<'a, M> {
             || !is_quiet()
         {
             left();
+            assert!(!self.failed.load(Ordering::Relaxed), "another CPU has failed");
             std::thread::yield_now();
+        }
+    }
+}
+
+/// Notes that a CPU has failed, so that no other waits for it.
+struct Failure<'a>(&'a AtomicBool);
+
+impl Drop for Failure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
         }
     }
 }
