@@ -169,7 +169,7 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
         error!("interrupt controllers: {error}");
         madt = None; // without them no CPU can be started
     }
-    let (srat, mcfg) = (tables.srat(), tables.mcfg());
+    let (srat, mcfg, hmat) = (tables.srat(), tables.mcfg(), tables.hmat());
     if let Err(error) = serial::use_interrupts(Port::Console) {
         warn!("serial line: {error}; input is polled");
     }
@@ -194,6 +194,7 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
         cpus::start(madt, srat.as_ref(), trampoline);
         if srat.is_some() {
             cpus::all().for_each(|cpu| memory::core().set_cpu_node(cpu.number, cpu.node));
+            hmat.into_iter().for_each(memory::rank_nodes);
         }
     }
     if let Err(error) = acpi::listen() {

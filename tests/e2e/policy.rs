@@ -1,7 +1,7 @@
 //! `policy` and `stress heap`: what becomes of new memory, and a heap that has nothing left.
 
 use tests::guest::Dimm;
-use tests::schema::{Alloc, Meminfo, Refusal, Word};
+use tests::schema::{Alloc, Meminfo, Numa, Refusal, Speed, Word};
 use tests::{Guest, Machine, Plan};
 
 /// Plugs 256 MiB into node 1; its zone and its state.
@@ -45,7 +45,7 @@ fn policies() {
     assert_eq!(plug(&mut guest, 3), words("any", "online"));
     let refused: Refusal = guest.json("policy sideways -J");
     assert!(refused.error.contains("sideways"), "{refused:?}");
-    assert_eq!(guest.sh("policy -J"), [r#"{"policy":"online"}"#]);
+    assert_eq!(guest.sh("policy -J"), [r#"{"policy":"online","nodes":"fastest"}"#]);
     guest.sh("free all");
     guest.assert_sound();
     assert_eq!(guest.power_off(), 0);
@@ -76,4 +76,48 @@ fn full_heap() {
     let after = guest.meminfo();
     assert!(after.heap_used < before.heap_used + (64 << 10), "{before:?} {after:?}");
     guest.assert_sound();
+}
+
+/// Proves that `numa` shows the latency and the bandwidth of the firmware's HMAT, that an allocation without a node comes
+/// from a faster DIMM as soon as there is one, although the CPU's node has more free memory, that a pinned one does not,
+/// and that a policy turns it off. Fails when the table is not read, or read and not used.
+#[test]
+fn fast_memory_first() {
+    let speeds = ["--hmat", "80:20G,250:5G,10:200G"];
+    let plan = Plan::new(Machine::Q35).option("--nodes", "3");
+    let mut guest = plan.option(speeds[0], speeds[1]).boot();
+    let numa: Numa = guest.json("numa -J");
+    let row = |target, latency_ps: u64, bandwidth: u64, rank| Speed {
+        initiator: 0,
+        target,
+        latency_ps: Some(latency_ps),
+        bandwidth: Some(bandwidth),
+        rank,
+    };
+    let expected = [row(0, 80_000, 20 << 10, 1), row(1, 250_000, 5 << 10, 2), row(2, 10_000, 200 << 10, 0)];
+    assert_eq!(numa.hmat, expected);
+    let shown = guest.sh("numa").join("\n");
+    assert!(shown.contains("   0    2      10.0 ns     204800 MB/s     0"), "{shown}");
+
+    let nodes = |guest: &mut Guest, alloc: &str| {
+        let before = guest.meminfo().nodes;
+        guest.alloc(alloc);
+        let after = guest.meminfo().nodes;
+        let taken =
+            before.iter().zip(&after).filter(|(before, after)| after.free_pages + 8192 <= before.free_pages);
+        taken.map(|(_, after)| after.node).collect::<Vec<u32>>()
+    };
+    for (number, node) in [(0, 1), (1, 2)] {
+        assert_eq!(guest.plug(Dimm { number, size: "256M", node }).status, 0);
+    }
+    assert_eq!(nodes(&mut guest, "64M"), [2]);
+    assert_eq!(nodes(&mut guest, "64M --pinned"), [0]);
+    guest.sh("policy most-free");
+    assert_eq!(nodes(&mut guest, "64M"), [0]);
+    guest.sh("policy fastest");
+    assert_eq!(nodes(&mut guest, "64M --contiguous"), [2]);
+    // What the fastest node has no more comes from the next one, and that is not the slow DIMM.
+    assert_eq!(nodes(&mut guest, "192M"), [0, 2]);
+    guest.assert_sound();
+    assert_eq!(guest.power_off(), 0);
 }

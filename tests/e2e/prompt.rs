@@ -12,7 +12,7 @@ fn earlier_lines() {
     guest.sh("uptime");
     assert_eq!(guest.sh("history 2"), ["    2  uptime", "    3  history 2"]);
     let again = guest.sh("!1 -J");
-    assert_eq!(again, ["-> policy -J", "{\"policy\":\"online\"}"]);
+    assert_eq!(again, ["-> policy -J", "{\"policy\":\"online\",\"nodes\":\"fastest\"}"]);
     assert_eq!(guest.sh("!!"), again);
     let none = guest.sh("!99");
     assert!(none.len() == 1 && none[0].starts_with("error: "), "{none:?}");

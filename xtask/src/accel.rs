@@ -124,6 +124,7 @@ fn trial(
         cpus: 1,
         cpu,
         virtio_mem: Vec::new(),
+        hmat: Vec::new(),
         ..shape.clone()
     };
     let guest = Setup {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use guest::Machine;
-use guest::qemu::{SerialPort, VirtioMem};
+use guest::qemu::{SerialPort, Speed, VirtioMem};
 
 use guest::size::ByteSize;
 use options::{BenchArgs, ReportArgs, WatchArgs};
@@ -156,6 +156,9 @@ pub struct RunArgs {
     /// A virtio-mem device, whose memory the host plugs by blocks; repeatable. Their ids are vm0, vm1, ...
     #[arg(long, value_name = "SIZE[,node=N][,block=SIZE]")]
     pub virtio_mem: Vec<VirtioMem>,
+    /// An HMAT: latency in ns and bandwidth per second of each node's memory, from node 0 on, as in 80:20G,10:200G
+    #[arg(long, value_name = "NS:SIZE,...", value_delimiter = ',')]
+    pub hmat: Vec<Speed>,
     /// QEMU's machine type.
     #[arg(long, value_parser = machine(), default_value = Machine::Q35.name())]
     pub machine: Machine,

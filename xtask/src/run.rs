@@ -63,6 +63,7 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         cpus: args.cpus,
         cpu: args.cpu.clone(),
         virtio_mem: args.virtio_mem.clone(),
+        hmat: args.hmat.clone(),
     };
     shape.check()?;
     let absolute = |path: &std::path::PathBuf| std::path::absolute(path).context("an empty path");

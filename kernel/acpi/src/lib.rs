@@ -4,6 +4,7 @@
 //! ```text
 //!  physical memory  --> tables        the chain from the RSDP to every table
 //!  bytes of a table --> srat, slit    the node of each memory range, hot-pluggable ranges; node distances
+//!                       hmat          latency and bandwidth between nodes
 //!                       madt          the interrupt controllers and processors
 //!                       fadt          the event, power and reset registers
 //!  bytes of a _CRS  --> ranges        the memory ranges of a device
@@ -38,6 +39,7 @@ pub mod bytes;
 pub mod device_state;
 pub mod fadt;
 pub mod gpe;
+pub mod hmat;
 pub mod madt;
 pub mod mcfg;
 pub mod notify;

@@ -12,7 +12,7 @@
 //! Crate `acpi` reads these tables, too. Its releases from 6.1 on need an unstable compiler, and 5.2 casts mapped bytes
 //! to structs by `unsafe`; here a table stays a slice of bytes, so the code is safe and can be fuzzed.
 //!
-//! Neighbours: `rsdp`, `fadt`, `madt`, `slit` and `srat` read single tables; the kernel's `acpi::tables` maps them.
+//! Neighbours: `rsdp`, `fadt`, `hmat`, `madt`, `slit` and `srat` read single tables; the kernel's `acpi::tables` maps them.
 
 use crate::madt::BadMadtEntry;
 use crate::{bytes, fadt, rsdp};
@@ -57,6 +57,8 @@ impl Signature {
     pub const SRAT: Signature = Signature(*b"SRAT");
     /// The System Locality Information Table.
     pub const SLIT: Signature = Signature(*b"SLIT");
+    /// The Heterogeneous Memory Attribute Table.
+    pub const HMAT: Signature = Signature(*b"HMAT");
     /// The table of memory-mapped PCI configuration spaces.
     pub const MCFG: Signature = Signature(*b"MCFG");
     const RSDT: Signature = Signature(*b"RSDT");

@@ -39,6 +39,9 @@ pub struct Pfn(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SectionNr(pub u64);
 
+/// The maximum number of nodes. Proximity domain numbers are arbitrary; so many different ones fit.
+pub const MAX_NODES: usize = 64;
+
 /// A NUMA node (an ACPI proximity domain).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeId(pub u32);

@@ -15,8 +15,9 @@ use crate::rmap::RmapEntry;
 use crate::zonelist::{Amount, Constraints};
 
 impl<M: Machine> Memory<M> {
-    /// Allocates a block of exactly `order`. Without `node`: for pinned allocations boot memory first; then the
-    /// node of this CPU ([`Memory::set_cpu_node`]), then that with most free frames. `None` when no region has one. Linux: `alloc_pages_node`.
+    /// Allocates a block of exactly `order`. Without `node`: for pinned allocations boot memory first, for movable
+    /// ones the fastest memory ([`Memory::set_speed`]); then the node of this CPU ([`Memory::set_cpu_node`]), then that
+    /// with most free frames. `None` when no region has one. Linux: `alloc_pages_node`.
     #[inline]
     pub fn allocate_block(&self, order: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
         if (node, mobility) == (None, Mobility::Movable)
@@ -45,7 +46,8 @@ impl<M: Machine> Memory<M> {
         if order > Order::MAX {
             return None;
         }
-        let constraints = Constraints { node, near: self.own_node(), mobility, amount: Amount::Order(order) };
+        let near = self.own_node();
+        let constraints = self.constraints(node, near, mobility, Amount::Order(order));
         self.choose(&constraints, |slot| {
             self.locked_in_use(slot, |_, buddy| {
                 let head = buddy.allocate(order, mobility.state(), rmap.encode())?;
@@ -54,7 +56,22 @@ impl<M: Machine> Memory<M> {
         })
     }
 
-    /// Allocates the largest block up to order `most` from the first region that has one, nodes by free frames: a
+    /// The constraints of an allocation by this CPU. The kernel's own data stays where it was, fast memory or not: that
+    /// in hot-added memory would keep it from leaving.
+    pub(crate) fn constraints(
+        &self,
+        node: Option<NodeId>,
+        near: Option<NodeId>,
+        mobility: Mobility,
+        amount: Amount,
+    ) -> Constraints {
+        let prefers = (node, mobility) == (None, Mobility::Movable);
+        let fast_for = if prefers { self.own_node() } else { None };
+        Constraints { node, fast_for, near, mobility, amount }
+    }
+
+    /// Allocates the largest block up to order `most` from the first region that has one, the fastest node first
+    /// ([`Memory::set_speed`]), then nodes by free frames: a
     /// smaller block there is preferred to one of another node (or, if pinned, of hot-added memory).
     pub fn allocate_up_to(&self, most: Order, node: Option<NodeId>, mobility: Mobility) -> Option<Block> {
         let most = most.min(Order::MAX);
@@ -64,7 +81,7 @@ impl<M: Machine> Memory<M> {
         {
             return Some(Block { head, order: most });
         }
-        let constraints = Constraints { node, near: None, mobility, amount: Amount::UpTo(most) };
+        let constraints = self.constraints(node, None, mobility, Amount::UpTo(most));
         self.choose(&constraints, |slot| {
             self.locked_in_use(slot, |_, buddy| {
                 let (head, order) = buddy.allocate_up_to(most, mobility.state(), 0)?;
@@ -80,7 +97,7 @@ impl<M: Machine> Memory<M> {
         if pages == 0 || pages > Order::MAX.pages() {
             return None;
         }
-        let constraints = Constraints { node, near: None, mobility, amount: Amount::Pages(pages) };
+        let constraints = self.constraints(node, None, mobility, Amount::Pages(pages));
         self.choose(&constraints, |slot| {
             self.locked_in_use(slot, |_, buddy| {
                 let run = PfnRange::of(buddy.find_run(pages)?, pages);
@@ -178,8 +195,7 @@ impl<M: Machine> Memory<M> {
     /// preferred one is going offline: then the caller allocates past the cache.
     fn refill(&self, cache: &Entered<'_>, class: SizeClass) -> bool {
         let amount = Amount::Order(class.order());
-        let constraints =
-            Constraints { node: None, near: self.own_node(), mobility: Mobility::Movable, amount };
+        let constraints = self.constraints(None, self.own_node(), Mobility::Movable, amount);
         let filled = self.nodes.choose(&self.slots, &constraints, |slot| {
             if !cache.serves(slot)
                 && let Some((served, id)) = cache.region()

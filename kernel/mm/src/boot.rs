@@ -14,7 +14,7 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::addr::{MAX_PFN, MAX_PHYS_BITS, PAGE_SHIFT, Pfn, PfnRange};
+use crate::addr::{MAX_NODES, MAX_PFN, MAX_PHYS_BITS, PAGE_SHIFT, Pfn, PfnRange};
 use crate::boot_alloc::{BootAllocator, Occupied, Owner};
 use crate::buddy::Buddy;
 use crate::descriptor::{BlockState, SlotNr};
@@ -29,7 +29,6 @@ use crate::merge::merged;
 use crate::page_table::{MapError, PageTables};
 use crate::region::{MAX_REGIONS, Region};
 use crate::rmap::RmapEntry;
-use crate::zonelist::MAX_NODES;
 
 impl From<MapError> for BootError {
     fn from(error: MapError) -> BootError {

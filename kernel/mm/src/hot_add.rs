@@ -19,7 +19,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::addr::{MAX_PHYS_BITS, NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
+use crate::addr::{MAX_NODES, MAX_PHYS_BITS, NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use crate::address_space::direct;
 use crate::descriptor::{BlockState, SlotNr};
 use crate::error::AddError;
@@ -30,7 +30,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FrameSource, LeafSize, MapError, MapStats, Mapping, NoFrames};
 use crate::region::{IndexEntry, MAX_REGIONS, Region};
-use crate::zonelist::{MAX_NODES, ZonePreference};
+use crate::zonelist::ZonePreference;
 
 use crate::fault_injection::Step;
 

@@ -101,6 +101,39 @@ impl fmt::Display for Policy {
     }
 }
 
+/// How the node of a movable allocation without a node is chosen: the shell's `policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeChoice {
+    /// The fastest memory first, where the firmware tells speeds (HMAT).
+    Fastest,
+    /// The CPU's node first, then by free frames, whatever the speed.
+    MostFree,
+}
+
+impl NodeChoice {
+    /// Both; the first is the default.
+    pub const ALL: [NodeChoice; 2] = [NodeChoice::Fastest, NodeChoice::MostFree];
+
+    /// The name that `policy` accepts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NodeChoice::Fastest => "fastest",
+            NodeChoice::MostFree => "most-free",
+        }
+    }
+
+    /// The choice with that name.
+    pub fn named(name: &str) -> Option<NodeChoice> {
+        NodeChoice::ALL.into_iter().find(|choice| choice.name() == name)
+    }
+}
+
+impl fmt::Display for NodeChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Whether a resource's usable frames can be allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceState {

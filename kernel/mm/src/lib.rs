@@ -15,7 +15,7 @@
 //!   |    `-- protection    access rights, leaf by leaf
 //!   |
 //!   |-- hotplug_state      under the hotplug lock: features, hotpluggable ranges, the evacuation under way
-//!   |-- zonelist -> region choice of a region; slots and the index of ranges
+//!   |-- zonelist -> region choice of a region; slots and the index of ranges; speeds: which node is faster
 //!   |    `-- buddy         one region's allocator, over a lazily initialised memmap
 //!   |-- layout, section    where a resource's metadata lies: arithmetic
 //!   |-- descriptor, rmap   the 64-byte page descriptor; the owner of a block
@@ -77,12 +77,13 @@ pub mod scratch;
 pub mod section;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod speeds;
 mod sync;
 mod tables;
 pub mod try_stats;
 pub mod vmalloc;
 mod zonelist;
 
+pub use addr::MAX_NODES;
 pub use descriptor::Mobility;
 pub use memory::Memory;
-pub use zonelist::MAX_NODES;

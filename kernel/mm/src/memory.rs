@@ -28,7 +28,7 @@ use crate::fault::{Fault, Migrating};
 use crate::fault_injection::Step;
 use crate::frame_cache::FrameCaches;
 use crate::hotplug_state::Hotplug;
-use crate::info::{BootRange, Policy, ResourceId};
+use crate::info::{BootRange, NodeChoice, Policy, ResourceId};
 use crate::machine::{CpuFeatures, CpuNr, MAX_CPUS, Machine};
 use crate::page_table::PageTables;
 use crate::poison::{Mode, Poison};
@@ -127,6 +127,24 @@ impl<M: Machine> Memory<M> {
     pub(crate) fn own_node(&self) -> Option<NodeId> {
         let node = self.cpu_nodes[self.machine.cpu().index()].load(Ordering::Relaxed);
         (node != NO_NODE).then_some(NodeId(node))
+    }
+
+    /// Records how fast the memory of node `target` is for a CPU of node `initiator`: `rank` nodes are faster. `false` if
+    /// there are too many nodes. Movable allocations without a node prefer what is faster; without a call all nodes are
+    /// equal.
+    pub fn set_speed(&self, initiator: NodeId, target: NodeId, rank: u8) -> bool {
+        let _hotplug = self.hotplug.lock();
+        self.nodes.speeds.set(initiator, target, rank)
+    }
+
+    /// Sets how the node of a movable allocation is chosen from now on.
+    pub fn set_node_choice(&self, choice: NodeChoice) {
+        self.nodes.speeds.choose(choice);
+    }
+
+    /// How the node of a movable allocation is chosen.
+    pub fn node_choice(&self) -> NodeChoice {
+        self.nodes.speeds.choice()
     }
 
     /// Sets the policy for memory that is added from now on.

@@ -15,16 +15,15 @@
 //! with the regions' summaries ([`Nodes::changed`] runs under the region's lock). Neighbours: `allocate` chooses here;
 //! `memory`, `hot_add` and `boot` update it.
 
+use core::cmp::Reverse;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use crate::addr::{NodeId, Order};
+use crate::addr::{MAX_NODES, NodeId, Order};
 use crate::buddy::Summary;
 use crate::descriptor::{Mobility, SlotNr};
 use crate::info::{DeviceId, Zone};
 use crate::region::{MAX_REGIONS, RegionSlot};
-
-/// The maximum number of nodes. Proximity domain numbers are arbitrary; so many different ones fit.
-pub const MAX_NODES: usize = 64;
+use crate::speeds::Speeds;
 
 /// No node, no preference.
 const NONE: u8 = u8::MAX;
@@ -93,6 +92,8 @@ pub struct Nodes {
     highest_of: [AtomicU8; MAX_REGIONS],
     /// Per order: the slots with a free block of that order or a higher one.
     having: [SlotSet; Order::COUNT],
+    /// Which nodes are faster.
+    pub speeds: Speeds,
 }
 
 const _: () = assert!(MAX_NODES < NONE as usize);
@@ -150,6 +151,7 @@ impl Nodes {
             counted: [const { AtomicU64::new(0) }; MAX_REGIONS],
             highest_of: [const { AtomicU8::new(0) }; MAX_REGIONS],
             having: [const { SlotSet::new() }; Order::COUNT],
+            speeds: Speeds::new(),
         }
     }
 
@@ -277,8 +279,8 @@ impl Nodes {
     }
 
     /// Offers candidate slots to `try_slot` until it succeeds, best first; only those of `node` if given. Pinned: boot
-    /// memory, then zone `Kernel`, then `Any`; never `Movable`. Movable: the CPU's node, then nodes by free frames; within a node zone
-    /// `Movable` first and boot memory last. Among equals, the slot of the last successful allocation.
+    /// memory, then zone `Kernel`, then `Any`; never `Movable`. Movable: the faster node where the firmware tells, then the
+    /// CPU's node, then nodes by free frames; within a node zone `Movable` first and boot memory last. Among equals, the slot of the last successful allocation.
     pub fn choose<T>(
         &self,
         slots: &[RegionSlot; MAX_REGIONS],
@@ -295,8 +297,7 @@ impl Nodes {
         }
     }
 
-    /// Calls `try_node` with each node (or only the given one) until it returns a value: the CPU's node first, then by free
-    /// frames.
+    /// Calls `try_node` with each node (or only the given one) until it returns a value, the best first.
     fn each_node<T>(
         &self,
         constraints: &Constraints,
@@ -367,10 +368,12 @@ impl Nodes {
 
     /// The best node that is not yet in `tried` (bit n: node n), or the given one.
     fn best(&self, constraints: &Constraints, tried: u64) -> Option<NodeNr> {
+        let row = self.speeds.row(constraints.fast_for);
         self.named()
             .filter(|&nr| tried & 1 << nr.0 == 0 && constraints.node.is_none_or(|id| self.id(nr) == id))
             .max_by_key(|&nr| {
-                (constraints.near == Some(self.id(nr)), self.free(nr), core::cmp::Reverse(nr.0))
+                let id = self.id(nr);
+                (Reverse(row.rank(id)), constraints.near == Some(id), self.free(nr), Reverse(nr.0))
             })
     }
 }
@@ -386,7 +389,9 @@ impl Default for Nodes {
 pub struct Constraints {
     /// Only this node.
     pub node: Option<NodeId>,
-    /// This node first: the CPU's.
+    /// The fastest memory first, seen from this node: the CPU's.
+    pub fast_for: Option<NodeId>,
+    /// Among equals this node first: the CPU's.
     pub near: Option<NodeId>,
     /// Movable or pinned.
     pub mobility: Mobility,

@@ -50,4 +50,6 @@ pub struct Online {
 pub struct Policy {
     /// What plugged memory becomes.
     pub policy: Word,
+    /// Which node a movable allocation without a node prefers: "fastest" or "most-free".
+    pub nodes: Word,
 }

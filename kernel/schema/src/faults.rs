@@ -90,7 +90,8 @@ mod tests {
         assert_eq!(line(fail), r#"{"of":"remove","step":"unmap-direct-map","times":2}"#);
         let stress = StressHeap { held_bytes: 5, left_bytes: 4, reserve_bytes: 3 };
         assert_eq!(line(stress), r#"{"held_bytes":5,"left_bytes":4,"reserve_bytes":3}"#);
-        assert_eq!(line(crate::Policy { policy: Word::of(&"movable") }), r#"{"policy":"movable"}"#);
+        let policy = crate::Policy { policy: Word::of(&"movable"), nodes: Word::of(&"fastest") };
+        assert_eq!(line(policy), r#"{"policy":"movable","nodes":"fastest"}"#);
         let offline = crate::Offline { pages: 7, migrated_pages: 3 };
         assert_eq!(line(offline), r#"{"pages":7,"migrated_pages":3}"#);
         assert_eq!(line(crate::Online { pages: 7 }), r#"{"pages":7}"#);

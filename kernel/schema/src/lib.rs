@@ -43,7 +43,7 @@ pub use frames::{Extent, Joined, KINDS, Kind, Page};
 #[cfg(feature = "alloc")]
 pub use machine::{Acpi, Dmesg};
 pub use machine::{AcpiDevice, AcpiEvent, AcpiTable, Cpu, History, Stat, Uptime, Virtio, VirtioRequests};
-pub use memory::{Add, Buddyinfo, MeminfoOf, Node, ORDERS_MAX, Resource, Section};
+pub use memory::{Add, Buddyinfo, MeminfoOf, Node, ORDERS_MAX, Resource, Section, Speed};
 #[cfg(feature = "alloc")]
 pub use memory::{Meminfo, Numa};
 pub use page_tables::{Leaves, PtdumpOf, PtdumpWindow, PtwalkLevel, PtwalkOf};

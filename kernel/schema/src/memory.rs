@@ -129,6 +129,23 @@ pub struct Numa {
     pub distances: alloc::vec::Vec<alloc::vec::Vec<u8>>,
     /// Whether the firmware has a SLIT; else the distances are what Linux assumes.
     pub slit: bool,
+    /// What the firmware's HMAT says.
+    #[serde(default)]
+    pub hmat: alloc::vec::Vec<Speed>,
+}
+
+/// How fast a node's memory is for a node's CPUs: a row of `numa`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Speed {
+    /// The node with CPUs.
+    pub initiator: u32,
+    /// The node with memory.
+    pub target: u32,
+    pub latency_ps: Option<u64>,
+    /// In MB/s.
+    pub bandwidth: Option<u64>,
+    /// How many targets are faster for this initiator.
+    pub rank: u8,
 }
 
 /// Orders that a buddy allocator has at most.

@@ -9,6 +9,7 @@
 
 use crate::memory::devices::{self, Caching, DeviceMapError};
 use carapace_acpi::fadt::Fadt;
+use carapace_acpi::hmat::Hmat;
 use carapace_acpi::madt::Madt;
 use carapace_acpi::mcfg::Mcfg;
 use carapace_acpi::slit::Slit;
@@ -99,6 +100,11 @@ impl StaticTables {
     /// The MCFG, the memory-mapped configuration spaces of PCI; `None` if the firmware has none.
     pub fn mcfg(&self) -> Option<Mcfg<'static>> {
         self.find(Signature::MCFG).ok().map(|table| Mcfg(table.bytes()))
+    }
+
+    /// The HMAT, latency and bandwidth between nodes; `None` if the firmware has none.
+    pub fn hmat(&self) -> Option<Hmat<'static>> {
+        self.find(Signature::HMAT).ok().map(|table| Hmat(table.bytes()))
     }
 
     /// The SLIT, the distances between nodes; `None` if the firmware has no valid one.

@@ -16,6 +16,8 @@ pub mod heap;
 mod machine;
 pub mod protection;
 
+use carapace_acpi::hmat::Hmat;
+use log::info;
 pub use machine::KernelMachine;
 
 /// The memory core.
@@ -28,6 +30,20 @@ static ARENA: carapace_mm::vmalloc::VmallocArena = carapace_mm::vmalloc::Vmalloc
 /// The shell's allocations, mapped in the vmalloc region.
 pub fn arena() -> &'static carapace_mm::vmalloc::VmallocArena {
     &ARENA
+}
+
+/// Tells the memory core which nodes' memory is faster, by the firmware's HMAT.
+pub fn rank_nodes(hmat: Hmat<'_>) {
+    let (initiators, targets) = (hmat.initiators(), hmat.targets());
+    for &initiator in &initiators {
+        for &target in &targets {
+            // Both lists are as short as the core's.
+            if let Some(rank) = hmat.rank(initiator, target) {
+                core().set_speed(initiator, target, rank);
+            }
+        }
+    }
+    info!("HMAT: speeds of {} nodes for the CPUs of {}", targets.len(), initiators.len());
 }
 
 /// Logs writes to freed memory that page poisoning has found. The main loop calls it in each turn.

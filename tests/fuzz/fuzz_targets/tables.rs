@@ -10,7 +10,7 @@
 use carapace_acpi::fadt::{self, Fadt};
 use carapace_acpi::madt::{MAX_IO_APICS, Madt};
 use carapace_acpi::tables::{Chain, MAX_TABLES, Physical, Signature};
-use carapace_acpi::{bytes, ranges, rsdp, srat};
+use carapace_acpi::{bytes, hmat, ranges, rsdp, srat};
 use carapace_mm::addr::{Pfn, PfnRange, PhysAddr};
 use libfuzzer_sys::fuzz_target;
 
@@ -82,6 +82,12 @@ fn decode(table: &[u8]) {
     if let Ok(madt) = Madt::read(table) {
         assert!(madt.left_out == 0 || madt.io_apics.len() == MAX_IO_APICS || madt.overrides.is_full());
         assert!(madt.processors.len() <= table.len() / 8);
+    }
+    let hmat = hmat::Hmat(table);
+    for (from, to) in hmat.initiators().into_iter().zip(hmat.targets()) {
+        let performance = hmat.performance(from, to);
+        assert!(performance.latency.is_none_or(|latency| latency.0 > 0));
+        assert_eq!(hmat.rank(from, to).is_some(), performance.is_known());
     }
     let srat = srat::Srat(table);
     assert!(srat.memory().count() <= table.len(), "every entry takes bytes");

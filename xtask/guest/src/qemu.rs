@@ -128,6 +128,31 @@ pub struct Shape {
     pub cpu: Option<String>,
     /// virtio-mem devices: vm0, vm1, ...
     pub virtio_mem: Vec<VirtioMem>,
+    /// The speed of each node's memory, from node 0 on, for an HMAT. Empty: the machine has none.
+    pub hmat: Vec<Speed>,
+}
+
+/// How fast a node's memory is, `NS:SIZE`: an access takes so many nanoseconds, and a second moves so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speed {
+    /// The latency in nanoseconds.
+    pub latency: u64,
+    /// The bandwidth in bytes per second.
+    pub bandwidth: ByteSize,
+}
+
+impl FromStr for Speed {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Speed> {
+        let (latency, bandwidth) =
+            text.split_once(':').with_context(|| format!("`{text}` is no NS:SIZE, as in 80:20G"))?;
+        let latency = latency.parse().with_context(|| format!("`{latency}` nanoseconds"))?;
+        let speed = Speed { latency, bandwidth: bandwidth.parse()? };
+        let is_whole = speed.bandwidth.bytes().is_multiple_of(ByteSize::MIB.bytes());
+        ensure!(latency > 0 && speed.bandwidth.bytes() > 0 && is_whole, "`{text}`: some ns, and whole MiB/s");
+        Ok(speed)
+    }
 }
 
 /// A virtio-mem device, `SIZE[,node=N][,block=SIZE]`.
@@ -179,6 +204,12 @@ impl Shape {
             let nodes = self.nodes;
             ensure!(device.node < nodes, "--virtio-mem: there is no node {} (--nodes {nodes})", device.node);
         }
+        let (speeds, nodes) = (self.hmat.len() as u64, self.nodes);
+        ensure!(
+            speeds == 0 || speeds == nodes,
+            "--hmat has {speeds} speeds, one for each of the {nodes} nodes is needed"
+        );
+        ensure!(speeds == 0 || self.machine != Machine::Microvm, "--hmat: microvm has no nodes");
         ensure!(
             self.slots == 0 || self.max_memory > self.memory,
             "--max-memory {} leaves no room for DIMMs above --memory {} (or say --slots 0)",
@@ -306,9 +337,25 @@ impl Setup {
         // A node without memory is accepted only where node 0's memory is an object of its own.
         if !is_micro {
             add(&["-object", &format!("memory-backend-ram,id=m0,size={}", shape.memory)]);
-            add(&["-numa", "node,nodeid=0,memdev=m0"]);
+            if shape.hmat.is_empty() {
+                add(&["-numa", "node,nodeid=0,memdev=m0"]);
+            } else {
+                // Initiators are nodes that are given their processors explicitly.
+                add(&["-machine", "hmat=on"]);
+                add(&["-numa", &format!("node,nodeid=0,memdev=m0,cpus=0-{}", shape.cpus - 1)]);
+            }
             for node in 1..shape.nodes {
-                add(&["-numa", &format!("node,nodeid={node}")]);
+                let initiator = if shape.hmat.is_empty() { "" } else { ",initiator=0" };
+                add(&["-numa", &format!("node,nodeid={node}{initiator}")]);
+            }
+            for (node, Speed { latency, bandwidth }) in shape.hmat.iter().enumerate() {
+                for value in [
+                    format!("access-latency,latency={latency}"),
+                    format!("access-bandwidth,bandwidth={bandwidth}"),
+                ] {
+                    let pair = format!("hmat-lb,initiator=0,target={node},hierarchy=memory");
+                    add(&["-numa", &format!("{pair},data-type={value}")]);
+                }
             }
         }
         for (number, VirtioMem { size, node, block }) in shape.virtio_mem.iter().enumerate() {
@@ -421,6 +468,7 @@ mod tests {
                 cpus: 1,
                 cpu: None,
                 virtio_mem: Vec::new(),
+                hmat: Vec::new(),
             },
             accelerator: Accelerator::Tcg,
             start: Start::Shim { boot: "/t/carapace-boot".into(), kernel: Some("/t/carapace".into()) },
@@ -510,6 +558,27 @@ mod tests {
         let mut guest = guest();
         guest.gdb = Some(1234);
         assert!(line(&guest).contains(" -gdb tcp:127.0.0.1:1234 -S -kernel"), "{}", line(&guest));
+    }
+
+    /// An HMAT has a latency and a bandwidth for each node, and each node its speed.
+    #[test]
+    fn speeds_of_nodes() {
+        let mut guest = guest();
+        guest.shape.hmat = vec!["80:20G".parse().unwrap(), "10:204800M".parse().unwrap()];
+        guest.shape.check().unwrap();
+        let line = guest.command().unwrap().join(" ");
+        for words in [
+            "-machine hmat=on -numa node,nodeid=0,memdev=m0,cpus=0-0 -numa node,nodeid=1,initiator=0",
+            "-numa hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=80",
+            "-numa hmat-lb,initiator=0,target=1,hierarchy=memory,data-type=access-bandwidth,bandwidth=200G",
+        ] {
+            assert!(line.contains(words), "{line}");
+        }
+        guest.shape.hmat.pop();
+        assert!(guest.shape.check().is_err());
+        for bad in ["80", "0:1G", "80:", "80:1K", ":1G"] {
+            assert!(bad.parse::<Speed>().is_err(), "{bad}");
+        }
     }
 
     /// virtio-mem devices have numbers, a node and blocks, and there are addresses for them.

@@ -3,7 +3,7 @@
 //!
 //! Neighbours: `pieces::Shape` chooses within a chunk, `map` maps, `hot_add` publishes.
 
-use crate::addr::{PAGE_SHIFT, Pfn, PfnRange};
+use crate::addr::{MAX_NODES, PAGE_SHIFT, Pfn, PfnRange};
 use crate::descriptor::{BlockState, SlotNr};
 use crate::error::AddError;
 use crate::fault_injection::Step;
@@ -16,7 +16,6 @@ use crate::page_table::{FlushBatch, MapStats};
 use crate::pieces::{Plug, Shape};
 use crate::region::{IndexEntry, MAX_REGIONS, Region};
 use crate::rmap::RmapEntry;
-use crate::zonelist::MAX_NODES;
 
 use super::{ChunkDevice, Plugged};
 

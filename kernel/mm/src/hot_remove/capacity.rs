@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::region::IndexEntry;
 use crate::rmap::RmapEntry;
-use crate::zonelist::{Amount, Constraints};
+use crate::zonelist::Amount;
 
 /// A block that is not free.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +65,7 @@ impl<M: Machine> Memory<M> {
         [(near, congruent), (None, congruent), (near, (1, 0)), (None, (1, 0))].into_iter().find_map(
             |(node, (unit, rest))| {
                 let pages = old.pages();
-                let constraints = Constraints {
-                    node,
-                    near: None,
-                    mobility: Mobility::Movable,
-                    amount: Amount::Pages(pages),
-                };
+                let constraints = self.constraints(node, None, Mobility::Movable, Amount::Pages(pages));
                 self.choose(&constraints, |slot| {
                     self.locked_in_use(slot, |_, buddy| {
                         let run = PfnRange::of(buddy.find_run_at(pages, unit, rest)?, pages);
@@ -89,12 +84,7 @@ impl<M: Machine> Memory<M> {
         let (mut fits, mut too_long) = (0, below);
         while fits + 1 < too_long {
             let middle = fits + (too_long - fits) / 2;
-            let constraints = Constraints {
-                node: None,
-                near: None,
-                mobility: Mobility::Movable,
-                amount: Amount::Pages(middle),
-            };
+            let constraints = self.constraints(None, None, Mobility::Movable, Amount::Pages(middle));
             let run = self.nodes.choose(&self.slots, &constraints, |slot| {
                 self.locked_in_use(slot, |_, buddy| buddy.find_run(middle))
             });

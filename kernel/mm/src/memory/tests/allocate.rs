@@ -60,6 +60,38 @@ fn a_cpu_prefers_its_node() {
     assert_invariants(&memory);
 }
 
+/// Proves that movable allocations without a node come from the fastest memory of their CPU, whatever their size, although
+/// the CPU's own node and another one have more free frames, and from the next fastest when that is full; that pinned ones
+/// and those with a node do not care; and that a policy turns it off. Fails when speeds are ignored, or followed by what
+/// must not.
+#[test]
+fn a_movable_allocation_prefers_fast_memory() {
+    let memory = booted(Support::No);
+    let slow = plug(&memory, 0x100000, GIB, 7).ids[0];
+    let fast = plug(&memory, 0x200000, 64 * MIB, 8).ids[0];
+    memory.set_cpu_node(CpuNr::FIRST, NodeId(7));
+    assert!(memory.set_speed(NodeId(7), NodeId(7), 1) && memory.set_speed(NodeId(7), NodeId(8), 0));
+    let node_of = |block: Option<Block>| resource_of(&memory, block.unwrap().head);
+    for order in [0, 3, 9].map(Order) {
+        assert_eq!(node_of(memory.allocate_block(order, None, Mobility::Movable)), fast.0, "{order:?}");
+        assert_ne!(node_of(memory.allocate_block(order, None, Mobility::Pinned)), fast.0, "{order:?}");
+        let named = memory.allocate_block(order, Some(NodeId(7)), Mobility::Movable);
+        assert_eq!(node_of(named), slow.0, "{order:?}");
+    }
+    assert_eq!(node_of(memory.allocate_up_to(Order(5), None, Mobility::Movable)), fast.0);
+    let run = memory.allocate_run(600, None, Mobility::Movable).unwrap();
+    assert_eq!(resource_of(&memory, run.start), fast.0);
+
+    memory.set_node_choice(NodeChoice::MostFree);
+    assert_eq!(node_of(memory.allocate_up_to(Order(6), None, Mobility::Movable)), slow.0);
+    assert_eq!(node_of(memory.allocate_block(Order(4), None, Mobility::Movable)), slow.0);
+    memory.set_node_choice(NodeChoice::Fastest);
+    while memory.allocate_block(Order(0), Some(NodeId(8)), Mobility::Movable).is_some() {}
+    // Boot memory has no rank: it comes last.
+    assert_eq!(node_of(memory.allocate_block(Order(0), None, Mobility::Movable)), slow.0);
+    assert_invariants(&memory);
+}
+
 /// Proves that every free frame can be allocated, none twice, and that all can be freed. Fails when a frame is lost or
 /// allocated twice.
 #[test]

@@ -197,7 +197,7 @@ fn too_many_nodes_are_refused() {
     let memory = booted(Support::No);
     let mut named = 0;
     memory.nodes(&mut |_| named += 1);
-    for n in named..crate::zonelist::MAX_NODES as u64 {
+    for n in named..crate::addr::MAX_NODES as u64 {
         plug(&memory, 0x100000 + n * 2 * MIB, 2 * MIB, 100 + n as u32);
     }
     refused(&memory, &[request(0x200000, 2 * MIB, 9999)], "already 64 nodes");
