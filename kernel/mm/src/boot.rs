@@ -170,6 +170,7 @@ impl<M: Machine> Memory<M> {
         };
         let buddy = region.buddy(&self.machine, slot, &entry.summary);
         region.stats.descriptors_written = buddy.init();
+        buddy.touch_all();
         pin(&buddy, Occupied { range: layout.data, owner: Owner::Memmap });
         for occupied in taken() {
             let tables = pin(&buddy, occupied);

@@ -48,6 +48,7 @@ mod isolate;
 mod lists;
 mod runs;
 mod summary;
+mod touched;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -159,6 +160,7 @@ impl<M: Machine> Buddy<'_, M> {
             self.machine.store(self.list(Order(order)).offset(8), 0);
         }
         self.summary.clear_free();
+        self.init_touched();
         let mut written = 0;
         for group in first_groups(self.usable) {
             self.open_first(group);
@@ -348,6 +350,9 @@ impl<M: Machine> Buddy<'_, M> {
             self.open(inner, without(inner, Children { first: !0, second: 0 }));
         }
         self.count_split(from, order);
+        if group.level > 0 {
+            self.touch(head, order);
+        }
     }
 
     /// Marks a block as free and merges it with free buddies. Does not count frames.
@@ -383,6 +388,7 @@ impl<M: Machine> Buddy<'_, M> {
             }
             // Completely free: close the group; it becomes a free child of the group above.
             self.relist(group, None);
+            self.close_touched(group);
             let above = Group::of(group.start(), group.level + 1);
             (index, sub) = (above.index_of(group.start()), 0);
             group = above;
@@ -396,6 +402,9 @@ impl<M: Machine> Buddy<'_, M> {
             self.relist(group, Some(merged));
         }
         self.count_merge(order, group.order(merged));
+        if group.level > 0 {
+            self.summary.set_unreported(true);
+        }
     }
 
     /// Frees a held block and counts its frames.

@@ -303,6 +303,8 @@ pub enum Holder {
     Mapping(VirtAddr),
     /// A vmalloc page table for this address (0: one in reserve).
     Table(VirtAddr),
+    /// Free memory that the host is being told of, see `reporting`.
+    Reported,
     /// Pinned since boot.
     Boot(Owner),
 }

@@ -72,6 +72,7 @@ mod probe;
 pub mod protection;
 mod query;
 mod region;
+pub mod reporting;
 mod rmap;
 pub mod scratch;
 pub mod section;

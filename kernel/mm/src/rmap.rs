@@ -4,6 +4,7 @@
 //!  0                         no owner recorded
 //!  1 ..= 7                   pinned since boot: the owner's code, counted from 1
 //!  8                         a frame in reserve for a vmalloc page table
+//!  9                         free, but the host is being told so
 //!  address                   mapped there, in the vmalloc region (a multiple of 4 KiB)
 //!  address | 1, | 2, | 3     a vmalloc page table for that address: PT, PD, PDPT
 //! ```
@@ -25,6 +26,8 @@ pub(crate) enum RmapEntry {
     Owner(Owner),
     /// In reserve for a vmalloc page table.
     Reserve,
+    /// Free memory that a device is being told of: see `reporting`.
+    Reported,
     /// Mapped at this address.
     Mapping(VirtAddr),
     /// A vmalloc page table of this level for this address.
@@ -32,6 +35,7 @@ pub(crate) enum RmapEntry {
 }
 
 const RESERVE: u64 = 8;
+const REPORTED: u64 = 9;
 
 impl RmapEntry {
     /// Encodes the word.
@@ -42,6 +46,7 @@ impl RmapEntry {
                 Owner::ALL.iter().position(|&other| other == owner).map_or(0, |index| index as u64 + 1)
             }
             RmapEntry::Reserve => RESERVE,
+            RmapEntry::Reported => REPORTED,
             RmapEntry::Mapping(at) => at.0,
             RmapEntry::Table(at, level) => at.0 & !(PAGE_SIZE - 1) | (level as u64 + 1),
         }
@@ -52,6 +57,7 @@ impl RmapEntry {
         let (address, low) = (VirtAddr(word & !(PAGE_SIZE - 1)), word & (PAGE_SIZE - 1));
         match (address.0, low) {
             (0, RESERVE) => RmapEntry::Reserve,
+            (0, REPORTED) => RmapEntry::Reported,
             (0, 0) => RmapEntry::None,
             (0, owner) => {
                 Owner::ALL.get(owner as usize - 1).map_or(RmapEntry::None, |&owner| RmapEntry::Owner(owner))
@@ -77,6 +83,7 @@ impl RmapEntry {
             RmapEntry::None => Holder::None,
             RmapEntry::Owner(owner) => Holder::Boot(owner),
             RmapEntry::Reserve => Holder::Table(VirtAddr(0)),
+            RmapEntry::Reported => Holder::Reported,
             RmapEntry::Mapping(at) => Holder::Mapping(at),
             RmapEntry::Table(at, _) => Holder::Table(at),
         }

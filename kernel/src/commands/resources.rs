@@ -133,6 +133,7 @@ fn holder(holder: Holder) -> schema::Holder {
             None => schema::Holder::of(&format_args!("the mapping at {at}")),
         },
         Holder::Table(at) => schema::Holder::of(&format_args!("a page table for {at}")),
+        Holder::Reported => schema::Holder::of(&"free page reporting"),
         Holder::Boot(owner) => schema::Holder::of(&owner),
         Holder::None => schema::Holder::of(&"an unknown owner"),
     }

@@ -51,6 +51,7 @@ impl<M: Machine> Buddy<'_, M> {
             let first = children.first & !(taken & !kept);
             let after = Children { first, second: children.second | starts };
             self.set_children(group, children, after);
+            self.touch_children(group, taken);
             self.relist(group, bits::largest(free));
             let pages = u64::from(starts.count_ones()) << order.0;
             self.count(BlockState::Free, 0, pages);
@@ -86,8 +87,12 @@ impl<M: Machine> Buddy<'_, M> {
             self.set_children(group, children, after);
             self.relist(group, bits::largest(free));
             self.recount(group, &bits::tally(were), &bits::tally(free));
+            if group.level > 0 {
+                self.summary.set_unreported(true);
+            }
         } else {
             self.relist(group, None);
+            self.close_touched(group);
             self.recount(group, &bits::tally(were), &[0; 8]);
             self.insert_free(group.start(), group.order(SHIFT));
         }

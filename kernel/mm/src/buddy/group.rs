@@ -13,6 +13,7 @@
 //!
 //!  a group's words       0 first bits of children 0..64 | 1 their second bits | 2, 3 of children 64..128 | 4 link
 //!                        above level 0 also  5, 6 set for each held block that starts here and is movable
+//!                        on levels 1 and 2   7, 8 the touched bits, see `touched`
 //!
 //!  metadata              | counters, lists | groups of the top level | ... | groups of level 1 | groups of level 0 |
 //! ```
@@ -34,7 +35,7 @@
 //!
 //! Neighbours: `bits` is the arithmetic of one group, `lists` links groups, `layout` reserves the memory.
 
-use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
+use crate::addr::{Order, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::buddy::bits::{self, SHIFT};
 use crate::buddy::{Buddy, header_bytes, max_order};
 use crate::machine::Machine;
@@ -46,11 +47,17 @@ const _: () = assert!(LEVELS == 5, "see MetadataLayout::level_of_block");
 /// The byte offsets of the link and of the movable bits in a group's words.
 const LINK: u64 = 32;
 const MOVABLE: u64 = 40;
+/// The byte offset of the touched bits, on the levels that have them.
+pub(super) const TOUCHED: u64 = MOVABLE + 16;
 
 /// Returns the size in bytes of a group's words.
 #[inline]
 const fn group_bytes(level: u8) -> u64 {
-    if level == 0 { MOVABLE } else { MOVABLE + 16 }
+    match level {
+        0 => MOVABLE,
+        1 | 2 => TOUCHED + 16,
+        _ => TOUCHED,
+    }
 }
 
 /// Returns the level of the groups whose children form blocks of `order`.
@@ -160,7 +167,12 @@ impl MetadataLayout {
         let bytes = [0, header_bytes(max_order(usable)) - 1];
         let ends = move |group: Group| (layout.group(group).0, group_bytes(group.level) - 1);
         let groups = first_groups(usable).map(ends);
-        bytes.into_iter().chain(groups.flat_map(|(at, last)| [at, at + last]))
+        // The touched bits of all groups of level 2: a few bytes each, so a byte of each page.
+        let last = Pfn(usable.end.0.saturating_sub(1));
+        let touched = [usable.start, last].map(|pfn| layout.group(Group::of(pfn, 2)).0 + TOUCHED);
+        let touched = if level_of(max_order(usable)) >= 2 { touched[0]..touched[1] + 16 } else { 0..0 };
+        let pages = touched.clone().step_by(PAGE_SIZE as usize).chain(touched.end.checked_sub(1));
+        bytes.into_iter().chain(groups.flat_map(|(at, last)| [at, at + last])).chain(pages)
     }
 
     #[inline(always)]
@@ -439,6 +451,7 @@ impl<M: Machine> Buddy<'_, M> {
             let base = self.metadata.level(group.level);
             [0, 64].iter().for_each(|&index| self.machine.store(movable_at(base, group, index), 0));
         }
+        self.open_touched(group);
         self.clear_link(group);
         self.relist(group, bits::largest(children.free()));
     }

@@ -3,7 +3,7 @@
 //! Free frames and non-empty orders are recorded here and not in the header, so no copy can disagree.
 //! Neighbours: `buddy` writes it under the region's lock, `zonelist` reads it without.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::addr::Order;
 use crate::pieces::PieceMap;
@@ -15,6 +15,8 @@ pub struct Summary {
     free: AtomicU64,
     /// Bit n is set when a block of order n is free.
     orders: AtomicU64,
+    /// Set when a free block of a level above 0 may have to be reported to the host: see `touched`.
+    unreported: AtomicBool,
     /// The pieces of a chunk that are not plugged; empty for other regions.
     pub pieces: PieceMap,
 }
@@ -22,7 +24,12 @@ pub struct Summary {
 impl Summary {
     /// Creates a summary without free frames.
     pub const fn new() -> Self {
-        Summary { free: AtomicU64::new(0), orders: AtomicU64::new(0), pieces: PieceMap::new() }
+        Summary {
+            free: AtomicU64::new(0),
+            orders: AtomicU64::new(0),
+            unreported: AtomicBool::new(false),
+            pieces: PieceMap::new(),
+        }
     }
 
     /// Returns the number of free frames.
@@ -59,6 +66,20 @@ impl Summary {
         self.free.store(self.free() + more - less, Ordering::Relaxed);
     }
 
+    /// Whether a free block may have to be reported to the host.
+    #[inline]
+    pub fn has_unreported(&self) -> bool {
+        self.unreported.load(Ordering::Relaxed)
+    }
+
+    /// Records whether a free block may have to be reported to the host.
+    #[inline]
+    pub(crate) fn set_unreported(&self, unreported: bool) {
+        if self.has_unreported() != unreported {
+            self.unreported.store(unreported, Ordering::Relaxed);
+        }
+    }
+
     /// Resets the summary of a removed or future region.
     pub fn clear(&self) {
         self.clear_free();
@@ -69,6 +90,7 @@ impl Summary {
     pub(super) fn clear_free(&self) {
         self.free.store(0, Ordering::Relaxed);
         self.orders.store(0, Ordering::Relaxed);
+        self.unreported.store(false, Ordering::Relaxed);
     }
 }
 

@@ -203,6 +203,8 @@ impl<M: Machine> Memory<M> {
                     buddy.split_at(border, RmapEntry::after);
                 }
             }
+            // The host has nothing behind them.
+            buddy.untouch(usable);
             buddy.free_all(usable, BlockState::Unplugged);
             buddy.summary.pieces.set(run, Plug::In);
             if policy == Policy::Offline && !usable.is_empty() {

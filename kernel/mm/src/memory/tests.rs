@@ -24,6 +24,7 @@ mod poison;
 mod policy;
 mod random;
 mod random_ops;
+mod reporting;
 mod requests;
 mod rollback;
 #[cfg(debug_assertions)]
