@@ -21,7 +21,7 @@ mod stress;
 mod sync;
 mod terminal;
 mod uevents;
-mod virtio_mem;
+mod virtio;
 
 use ::log::{error, info, warn};
 use acpi::namespace;
@@ -95,7 +95,8 @@ fn main(info: &'static mut BootInfo) -> ! {
         &mut [
             pin!(acpi::events::events()),
             pin!(acpi::eject::ejections()),
-            pin!(virtio_mem::run()),
+            pin!(virtio::mem::run()),
+            pin!(virtio::reporting::run()),
             pin!(shell()),
             pin!(shell::rpc::run()),
             pin!(stress::first_cpu()),
@@ -112,7 +113,7 @@ fn end_of_turn() -> Next {
     memory::log_findings();
     serial::pump();
     log::flush();
-    let is_due = serial::input(Port::Console) == Input::Polled || virtio_mem::is_due();
+    let is_due = serial::input(Port::Console) == Input::Polled || virtio::is_due();
     if is_due { Next::Poll } else { Next::Sleep }
 }
 
@@ -201,7 +202,7 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
         error!("no events from ACPI: {error}");
     }
     if madt.is_some() {
-        virtio_mem::start(mcfg);
+        virtio::start(mcfg);
     }
 }
 

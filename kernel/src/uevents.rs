@@ -118,7 +118,12 @@ pub fn plugged(device: &impl Display, resource: ResourceId, base: u64, size: u64
     });
 }
 
-/// A run of a virtio-mem device was taken out of use.
+/// The host was told that so many bytes are free.
+pub fn reported(device: &impl Display, size: u64) {
+    push(|uptime_us| Event::Reported { uptime_us, device: Device::of(device), size });
+}
+
+/// A virtio-mem device has unplugged a run.
 pub fn unplugged(device: &impl Display, base: u64, size: u64) {
     push(|uptime_us| Event::Unplugged { uptime_us, device: Device::of(device), base, size });
 }

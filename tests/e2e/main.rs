@@ -39,6 +39,7 @@ mod protection;
 
 mod remote;
 mod report;
+mod reporting;
 mod restart;
 mod sci_storm;
 mod session;

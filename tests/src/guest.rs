@@ -94,6 +94,11 @@ impl Guest {
         &mut self.0
     }
 
+    /// QEMU's process.
+    pub fn process(&self) -> u32 {
+        self.0.process()
+    }
+
     /// QEMU's monitor.
     #[track_caller]
     pub fn monitor(&mut self) -> &mut Monitor {

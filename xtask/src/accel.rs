@@ -124,6 +124,7 @@ fn trial(
         cpus: 1,
         cpu,
         virtio_mem: Vec::new(),
+        balloon: false,
         hmat: Vec::new(),
         ..shape.clone()
     };

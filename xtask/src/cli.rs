@@ -156,6 +156,9 @@ pub struct RunArgs {
     /// A virtio-mem device, whose memory the host plugs by blocks; repeatable. Their ids are vm0, vm1, ...
     #[arg(long, value_name = "SIZE[,node=N][,block=SIZE]")]
     pub virtio_mem: Vec<VirtioMem>,
+    /// A virtio balloon by which the guest reports free memory, so that QEMU gives it back to the host.
+    #[arg(long)]
+    pub balloon: bool,
     /// An HMAT: latency in ns and bandwidth per second of each node's memory, from node 0 on, as in 80:20G,10:200G
     #[arg(long, value_name = "NS:SIZE,...", value_delimiter = ',')]
     pub hmat: Vec<Speed>,

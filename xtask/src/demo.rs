@@ -45,6 +45,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         machine: args.machine,
         cpu: None,
         virtio_mem: Vec::new(),
+        balloon: false,
         hmat: Vec::new(),
         accel: args.accel,
         serial: SerialPort::Stdio,

@@ -63,6 +63,7 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         cpus: args.cpus,
         cpu: args.cpu.clone(),
         virtio_mem: args.virtio_mem.clone(),
+        balloon: args.balloon,
         hmat: args.hmat.clone(),
     };
     shape.check()?;

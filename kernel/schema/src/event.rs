@@ -18,8 +18,10 @@ pub enum Event<Line> {
     Removed { uptime_us: u64, device: Device, size: u64 },
     /// A virtio-mem device plugged a run of memory, and it is in use.
     Plugged { uptime_us: u64, device: Device, resource: u32, base: u64, size: u64, node: u32 },
-    /// A run of memory was taken out of use, to be unplugged by a virtio-mem device.
+    /// A virtio-mem device has unplugged a run of memory.
     Unplugged { uptime_us: u64, device: Device, base: u64, size: u64 },
+    /// The host was told that so many bytes are free (free page reporting).
+    Reported { uptime_us: u64, device: Device, size: u64 },
     /// Why a virtio-mem device does not have the requested size.
     Held { uptime_us: u64, device: Device, reason: Text<160> },
     /// A line of the log, with its time and level.

@@ -42,7 +42,9 @@ pub use faults::{CheckOf, Fail, Finding, Misuse, Poison, Stress, StressHeap};
 pub use frames::{Extent, Joined, KINDS, Kind, Page};
 #[cfg(feature = "alloc")]
 pub use machine::{Acpi, Dmesg};
-pub use machine::{AcpiDevice, AcpiEvent, AcpiTable, Cpu, History, Stat, Uptime, Virtio, VirtioRequests};
+pub use machine::{
+    AcpiDevice, AcpiEvent, AcpiTable, Cpu, History, Reporting, Stat, Uptime, Virtio, VirtioRequests,
+};
 pub use memory::{Add, Buddyinfo, MeminfoOf, Node, ORDERS_MAX, Resource, Section, Speed};
 #[cfg(feature = "alloc")]
 pub use memory::{Meminfo, Numa};

@@ -68,6 +68,19 @@ pub struct VirtioRequests {
     pub error: u64,
 }
 
+/// What the host was told of free memory; sizes are bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reporting {
+    pub device: Device,
+    /// Batches that the device has answered.
+    pub batches: u64,
+    pub reported: u64,
+    /// What the device has now; it can be neither allocated nor removed.
+    pub in_flight: u64,
+    /// Times that the device had to be reset.
+    pub resets: u64,
+}
+
 /// A memory device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcpiDevice {

@@ -41,6 +41,7 @@ mod poweroff;
 mod ptdump;
 mod ptwalk;
 mod reboot;
+mod reporting;
 mod resources;
 mod sections;
 mod stat;
@@ -72,11 +73,11 @@ macro_rules! commands {
 }
 
 commands! {
-    "memory": [resources, sections, meminfo, numa, buddyinfo, lsmem, map, virtio]
+    "memory": [resources, sections, meminfo, numa, buddyinfo, lsmem, map, virtio, reporting]
     "frames and page tables": [page, ptwalk, ptdump]
     "allocation": [alloc, free, verify]
     "online and offline": [offline, online, chmem, policy]
-    "debugging": [check, poison, stress, lkdtm::fail, lkdtm::misuse, lkdtm::panic]
+    "debugging": [check, poison, stress, lkdtm::fail, lkdtm::fail_virtio, lkdtm::misuse, lkdtm::panic]
     "the machine": [cpus, acpi, stat, dmesg, uptime, reboot, poweroff]
     "the shell": [help, history, clear]
 }

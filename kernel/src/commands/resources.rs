@@ -4,7 +4,7 @@ use super::console::Out;
 use super::{Failure, Outcome, stream};
 use crate::hotplug::{self, Answer};
 use crate::memory::{arena, core};
-use crate::virtio_mem;
+use crate::virtio::mem as virtio_mem;
 use ::core::fmt::{self, Write};
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON};

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::console::Out;
-use crate::virtio_mem;
+use crate::virtio::mem as virtio_mem;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON};
 use carapace_cli::format_size::Size;

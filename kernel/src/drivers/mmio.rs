@@ -1,7 +1,7 @@
 //! Device registers in memory, accessed one at a time.
 //!
 //! Making [`Mmio`] is unsafe, using it is safe: the maker argues once, for all values that may be written, that the device
-//! harms no memory of the kernel. Neighbours: `memory::devices` maps the registers, `virtio_mem` uses them.
+//! harms no memory of the kernel. Neighbours: `memory::devices` maps the registers, `virtio` uses them.
 
 use crate::memory::devices::{self, Caching, DeviceMapError};
 use carapace_mm::addr::{PhysAddr, VirtAddr};

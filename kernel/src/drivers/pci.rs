@@ -6,7 +6,7 @@
 //!  ECAM: 1 MiB a bus, 4 KiB a function
 //! ```
 //!
-//! Neighbours: `qemu` reads one register, `acpi::register` serves AML's PCI_Config regions, `virtio_mem` looks for devices.
+//! Neighbours: `qemu` reads one register, `acpi::register` serves AML's PCI_Config regions, `virtio` looks for devices.
 
 use super::mmio::Mmio;
 use crate::arch::port::{PortNumber, Ports, Width};

@@ -49,6 +49,9 @@ pub trait Memory {
     /// Takes at most `want` unused bytes out of use: nothing accesses them any more. Empty when nothing is unused.
     fn unplug_unused(&mut self, want: u64) -> ArrayVec<Run, MAX_RUNS>;
 
+    /// The device has unplugged a run that was taken out of use.
+    fn unplugged(&mut self, run: Run);
+
     /// A number that changes when a shrink that could not go on may be possible.
     fn version(&self) -> u64;
 }
@@ -358,6 +361,7 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
             Request::Unplug(run) => match response {
                 Response::Ack => {
                     self.leaving.retain(|leaving| *leaving != run);
+                    memory.unplugged(run);
                     None
                 }
                 // It may be unplugged, so nothing may touch it.

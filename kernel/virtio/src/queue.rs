@@ -43,10 +43,16 @@ pub struct Queue {
     in_flight: bool,
 }
 
-fn put<P: Page>(page: &mut P, at: u16, bytes: &[u8]) {
+/// Writes bytes.
+pub(crate) fn put<P: Page>(page: &mut P, at: u16, bytes: &[u8]) {
     for (offset, &byte) in (0u16..).zip(bytes) {
         page.write(at.saturating_add(offset), byte);
     }
+}
+
+/// Reads a 32-bit word.
+pub(crate) fn word<P: Page>(page: &P, at: u16) -> u32 {
+    u32::from(page.read_u16(at)) | u32::from(page.read_u16(at.saturating_add(2))) << 16
 }
 
 impl Queue {
@@ -97,9 +103,7 @@ impl Queue {
         let slot = USED.saturating_add(4).saturating_add((self.used % ENTRIES).saturating_mul(8));
         let was_in_flight = core::mem::replace(&mut self.in_flight, false);
         self.used = index;
-        let word =
-            |at: u16| u32::from(page.read_u16(at)) | u32::from(page.read_u16(at.saturating_add(2))) << 16;
-        let (id, length) = (word(slot), word(slot.saturating_add(4)));
+        let (id, length) = (word(page, slot), word(page, slot.saturating_add(4)));
         if !was_in_flight || index != expected || id != 0 || length != RESPONSE_BYTES as u32 {
             return Some(Response::Garbage);
         }
@@ -112,11 +116,11 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    struct Bytes([u8; 4096]);
+    pub(crate) struct Bytes(pub(crate) [u8; 4096]);
 
     impl Page for Bytes {
         fn read(&self, at: u16) -> u8 {

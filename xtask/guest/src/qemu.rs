@@ -128,6 +128,8 @@ pub struct Shape {
     pub cpu: Option<String>,
     /// virtio-mem devices: vm0, vm1, ...
     pub virtio_mem: Vec<VirtioMem>,
+    /// A balloon by which the guest reports free pages.
+    pub balloon: bool,
     /// The speed of each node's memory, from node 0 on, for an HMAT. Empty: the machine has none.
     pub hmat: Vec<Speed>,
 }
@@ -370,6 +372,9 @@ impl Setup {
                 ),
             ]);
         }
+        if shape.balloon {
+            add(&["-device", "virtio-balloon-pci,id=balloon0,free-page-reporting=on"]);
+        }
         add(&["-device", DEBUG_EXIT]);
         if self.colours == Colours::Unwelcome {
             add(&["-fw_cfg", &format!("name={COLOUR},string=never")]);
@@ -468,6 +473,7 @@ mod tests {
                 cpus: 1,
                 cpu: None,
                 virtio_mem: Vec::new(),
+                balloon: false,
                 hmat: Vec::new(),
             },
             accelerator: Accelerator::Tcg,

@@ -93,6 +93,9 @@ impl Entries {
             Event::Unplugged { uptime_us, device, base, size } => {
                 (uptime_us, Tone::Good, format!("{device}: unplugged {} at {base:#x}", ShortSize(size)))
             }
+            Event::Reported { uptime_us, device, size } => {
+                (uptime_us, Tone::Good, format!("{device}: {} reported as free", ShortSize(size)))
+            }
             Event::Held { uptime_us, device, reason } => {
                 (uptime_us, Tone::Bad, format!("{device}: held up: {reason}"))
             }

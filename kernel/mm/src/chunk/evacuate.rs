@@ -2,6 +2,8 @@
 //!
 //! Neighbours: `hot_remove::offline` migrates, then `unplug` takes the frames.
 
+use arrayvec::ArrayVec;
+
 use crate::addr::{Pfn, PfnRange};
 use crate::buddy::Walk;
 use crate::descriptor::BlockState;
@@ -13,6 +15,9 @@ use crate::pieces::Plug;
 use crate::rmap::RmapEntry;
 
 use super::ChunkDevice;
+
+/// Runs of offline frames, ascending.
+pub type OfflineRuns = ArrayVec<PfnRange, 64>;
 
 impl<M: Machine> Memory<M> {
     /// The frames whose content should migrate so that `want` more can be unplugged: of the chunk with least content that
@@ -58,6 +63,32 @@ impl<M: Machine> Memory<M> {
         }
         let part = PfnRange::new(at, best.end);
         (!part.is_empty()).then_some((entry.id, part))
+    }
+
+    /// The offline frames of `part`, from the top down, as far as the list has a place; the part above the first that
+    /// has none.
+    pub fn offline_in(&self, part: PfnRange) -> (PfnRange, OfflineRuns) {
+        let (mut runs, mut start) = (OfflineRuns::new(), part.start);
+        let entry = self.index.read().find(part.start).copied();
+        let Some(entry) = entry else { return (part, runs) };
+        self.with_region(entry, |_, buddy| {
+            buddy.walk(part, |found| {
+                let frames = found.range().intersection(part);
+                if found.tag.state == BlockState::Offline {
+                    match runs.last_mut().filter(|run: &&mut PfnRange| run.end == frames.start) {
+                        Some(run) => run.end = frames.end,
+                        None => {
+                            if runs.is_full() {
+                                start = runs.remove(0).end;
+                            }
+                            runs.push(frames);
+                        }
+                    }
+                }
+                Walk::Continue
+            });
+        });
+        (PfnRange::new(start, part.end), runs)
     }
 
     /// A device's chunk with a block that cannot migrate, and that block.

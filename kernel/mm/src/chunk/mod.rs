@@ -36,6 +36,7 @@ use crate::pieces::{PIECE_PAGES, Shape};
 use crate::region::{IndexEntry, Region};
 
 pub use crate::layout::GIB_PAGES;
+pub use evacuate::OfflineRuns;
 
 /// The most runs that one call of [`Memory::unplug_unused`] takes.
 pub const MAX_RUNS: usize = 32;

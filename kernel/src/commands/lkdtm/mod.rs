@@ -6,6 +6,7 @@
 
 mod cpu_faults;
 pub mod fail;
+pub mod fail_virtio;
 pub mod misuse;
 pub mod panic;
 

@@ -59,6 +59,10 @@ impl Memory for Core {
         taken.iter().map(|&block| run(&[block])).collect()
     }
 
+    fn unplugged(&mut self, run: Run) {
+        assert!(blocks(run).all(|block| !self.plugged.contains(&block)), "out of use since the request");
+    }
+
     fn version(&self) -> u64 {
         self.version
     }

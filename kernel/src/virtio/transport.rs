@@ -1,4 +1,4 @@
-//! A virtio-mem device on PCI: its registers, its queue, its interrupt (virtio 1.3, section 4.1).
+//! A virtio device on PCI: its registers, the page with its queue, its interrupt (virtio 1.3, section 4.1).
 //!
 //! ```text
 //!  interrupts   by messages (MSI-X) where the device has them
@@ -6,8 +6,9 @@
 //!               else polled
 //! ```
 //!
-//! Invariants: the device is reset before it may write to memory, and then writes only to the queue's page; what it says
-//! is checked by crate `carapace-virtio`. Neighbours: `drivers::pci` finds it, `mod` runs it.
+//! Invariants: the device is reset before it may write to memory, and then writes only to the queue's page and to what the
+//! queue gives it; what it says is checked by crate `carapace-virtio`. Neighbours: `drivers::pci` finds it, `mem` and
+//! `reporting` run it.
 
 use super::{MISSED, on_interrupt};
 use crate::acpi;
@@ -22,15 +23,13 @@ use ::core::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use ::core::time::Duration;
 use carapace_acpi::madt::Signal;
 use carapace_mm::addr::{PhysAddr, VirtAddr};
-use carapace_virtio::mem::{
-    ACPI_PXM, BadConfig, CONFIG_BYTES, Config, Request, Response, UNPLUGGED_INACCESSIBLE, VERSION_1,
-};
+use carapace_virtio::mem::{BadConfig, VERSION_1};
 use carapace_virtio::pci::{self, Missing, Msix, Place};
-use carapace_virtio::queue::{AVAILABLE, DESCRIPTORS, ENTRIES, Page, Queue, USED};
+use carapace_virtio::queue::Page;
 use spin::Once;
 
-/// The most devices.
-pub const MAX_DEVICES: usize = 8;
+/// The most devices: those of `mem`, and the one of `reporting`.
+pub const MAX_DEVICES: usize = super::mem::MAX_DEVICES + 1;
 
 // Registers of the common configuration (section 4.1.4.3).
 const DEVICE_FEATURE_SELECT: u64 = 0;
@@ -63,6 +62,8 @@ const MSIX_ENABLE: u32 = 1 << 31;
 const INTERRUPT_LINE: u8 = 0x3c;
 /// How long a reset may take.
 const RESET_TIMEOUT: Duration = Duration::from_millis(500);
+/// The fewest entries of a queue: a request and its response.
+const MIN_ENTRIES: u16 = 2;
 /// How often the configuration is read until it does not change meanwhile.
 const CONFIG_READS: u32 = 8;
 
@@ -120,11 +121,10 @@ struct SharedPage([AtomicU16; 2048]);
 
 static PAGES: [SharedPage; MAX_DEVICES] =
     [const { SharedPage([const { AtomicU16::new(0) }; 2048]) }; MAX_DEVICES];
-static USED_PAGES: AtomicUsize = AtomicUsize::new(0);
 
 /// A device's view of its page. Offsets beyond the page do nothing.
 #[derive(Clone, Copy)]
-struct View(&'static SharedPage);
+pub struct View(&'static SharedPage);
 
 impl View {
     fn word(&self, at: u16) -> Option<&AtomicU16> {
@@ -154,13 +154,27 @@ impl Page for View {
     }
 }
 
+/// What the driver of a kind of device needs.
+pub struct Driver<'a> {
+    /// The number of its page, below [`MAX_DEVICES`].
+    pub slot: usize,
+    /// The most entries of its queue.
+    pub entries: u16,
+    /// Where in the page descriptors, available ring and used ring lie.
+    pub rings: [u16; 3],
+    /// The bytes of its configuration that are read.
+    pub config_bytes: usize,
+    /// The features to accept of those offered, and the number of the queue. `None` when they do not suffice.
+    pub choose: &'a dyn Fn(u64) -> Option<(u64, u16)>,
+}
+
 /// A device that runs.
 pub struct Transport {
     common: Mmio,
     device: Mmio,
     notify: Mmio,
     page: View,
-    queue: Queue,
+    queue: u16,
     signalling: Signalling,
 }
 
@@ -273,22 +287,28 @@ fn by_line(bus: &Bus, at: Function, slot: usize, isr: Mmio) -> Signalling {
 }
 
 impl Transport {
-    /// Resets a device, negotiates features, and starts its queue and its interrupts.
+    /// Resets a device, negotiates features, and starts its queue and its interrupts. `write_queue` writes an empty queue
+    /// into the page, with the page's physical address and the number of entries.
     ///
     /// # Errors
     ///
     /// See [`StartError`]; the device is reset then, or does not do anything yet.
-    pub fn start(bus: Bus, at: Function) -> Result<Transport, StartError> {
+    pub fn start(
+        bus: Bus,
+        at: Function,
+        driver: &Driver<'_>,
+        write_queue: &mut dyn FnMut(&mut View, u64, u16),
+    ) -> Result<Transport, StartError> {
         let places = pci::find(&mut |offset| bus.read(at, offset)).map_err(StartError::Missing)?;
         let map = |place: Place, least: u64| {
             let start = bar(&bus, at, place)?;
             // SAFETY: these are the registers of a virtio device. It writes to memory only after `DRIVER_OK`, by queues that
-            // it was given: the one of `PAGES`, of which this device alone has the page. Its interrupts have the vector
-            // `VIRTIO`, which has a gate.
+            // it was given: the one of `PAGES`, of which this device alone has the page, and to the memory of its
+            // descriptors, which `reporting` has isolated. Its interrupts have the vector `VIRTIO`, which has a gate.
             Ok::<Mmio, StartError>(unsafe { Mmio::map(start, u64::from(place.length).max(least)) }?)
         };
         let common = map(places.common, 56)?;
-        let device = map(places.device, CONFIG_BYTES as u64)?;
+        let device = map(places.device, driver.config_bytes as u64)?;
         let isr = map(places.isr, 1)?;
         let table = places.msix.map(|msix| map(msix.table, 16).map(|table| (msix, table))).transpose()?;
         let notify_place = places.notify;
@@ -305,18 +325,20 @@ impl Transport {
         }
         // SAFETY: the device is reset: it writes only to memory that it is given below.
         unsafe { bus.write(at, COMMAND, command | MEMORY_AND_MASTER) };
-        let started = Transport::negotiate(&common).and_then(|()| {
-            let slot = USED_PAGES.fetch_add(1, Ordering::Relaxed);
+        let started = Transport::negotiate(&common, driver.choose).and_then(|number| {
+            let slot = driver.slot;
             let page = PAGES.get(slot).ok_or(StartError::TooMany)?;
             let mut view = View(page);
             let virt = VirtAddr(page as *const SharedPage as u64);
             let phys = core().translate(virt).ok_or(StartError::NoQueue)?.phys.0;
-            let queue = Queue::new(&mut view, phys);
-            common.write(QUEUE_SELECT, 0u16);
-            if common.read::<u16>(QUEUE_SIZE) < ENTRIES {
+            common.write(QUEUE_SELECT, number);
+            let offered = common.read::<u16>(QUEUE_SIZE);
+            let entries = if offered == 0 { 0 } else { driver.entries.min(1 << offered.ilog2()) };
+            if entries < MIN_ENTRIES {
                 return Err(StartError::NoQueue);
             }
-            common.write(QUEUE_SIZE, ENTRIES);
+            common.write(QUEUE_SIZE, entries);
+            write_queue(&mut view, phys, entries);
             let messages = match &table {
                 Some((msix, table)) => Some(by_messages(&bus, at, msix, table, &common)?),
                 None => None,
@@ -325,9 +347,8 @@ impl Transport {
                 Some(()) => Signalling::Messages,
                 None => by_line(&bus, at, slot, isr),
             };
-            for (register, offset) in
-                [(QUEUE_DESCRIPTORS, DESCRIPTORS), (QUEUE_DRIVER, AVAILABLE), (QUEUE_DEVICE, USED)]
-            {
+            let registers = [QUEUE_DESCRIPTORS, QUEUE_DRIVER, QUEUE_DEVICE];
+            for (register, offset) in registers.into_iter().zip(driver.rings) {
                 let address = phys + u64::from(offset);
                 common.write(register, address as u32);
                 common.write(register + 4, (address >> 32) as u32);
@@ -339,7 +360,7 @@ impl Transport {
                 map(Place { offset: offset.ok_or(StartError::NoQueue)?, length: 2, ..notify_place }, 2)?;
             common.write(QUEUE_ENABLE, 1u16);
             common.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
-            Ok(Transport { common, device, notify, page: view, queue, signalling })
+            Ok(Transport { common, device, notify, page: view, queue: number, signalling })
         });
         if started.is_err() {
             common.write(STATUS, 0u8);
@@ -347,7 +368,7 @@ impl Transport {
         started
     }
 
-    fn negotiate(common: &Mmio) -> Result<(), StartError> {
+    fn negotiate(common: &Mmio, choose: &dyn Fn(u64) -> Option<(u64, u16)>) -> Result<u16, StartError> {
         common.write(STATUS, ACKNOWLEDGE);
         common.write(STATUS, ACKNOWLEDGE | DRIVER);
         let half = |select: u32| {
@@ -355,10 +376,9 @@ impl Transport {
             u64::from(common.read::<u32>(DEVICE_FEATURE))
         };
         let offered = half(0) | half(1) << 32;
-        if offered & VERSION_1 == 0 {
-            return Err(StartError::Features(offered));
-        }
-        let accepted = offered & (ACPI_PXM | UNPLUGGED_INACCESSIBLE | VERSION_1);
+        let chosen = choose(offered).filter(|_| offered & VERSION_1 != 0);
+        let (accepted, queue) = chosen.ok_or(StartError::Features(offered))?;
+        let accepted = accepted | VERSION_1;
         for (select, half) in [(0u32, accepted as u32), (1, (accepted >> 32) as u32)] {
             common.write(DRIVER_FEATURE_SELECT, select);
             common.write(DRIVER_FEATURE, half);
@@ -367,7 +387,7 @@ impl Transport {
         if common.read::<u8>(STATUS) & FEATURES_OK == 0 {
             return Err(StartError::Features(offered));
         }
-        Ok(())
+        Ok(queue)
     }
 
     /// How its interrupts come.
@@ -378,9 +398,9 @@ impl Transport {
         self.signalling
     }
 
-    /// The configuration as it was at one moment.
-    pub fn config(&self) -> Config {
-        let mut bytes = [0; CONFIG_BYTES];
+    /// The first bytes of the configuration as they were at one moment.
+    pub fn config<const BYTES: usize>(&self) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
         for _ in 0..CONFIG_READS {
             let before = self.common.read::<u8>(GENERATION);
             for (word, bytes) in (0u64..).zip(bytes.chunks_exact_mut(4)) {
@@ -390,17 +410,22 @@ impl Transport {
                 break;
             }
         }
-        Config::decode(&bytes)
+        bytes
     }
 
-    /// Sends a request, unless one is in flight.
-    pub fn send(&mut self, request: &Request, block: u64) {
-        self.queue.submit(&mut self.page, &request.encode(block));
-        self.notify.write(0, 0u16);
+    /// The page with the queue.
+    pub fn page(&mut self) -> &mut View {
+        &mut self.page
     }
 
-    /// The response, once.
-    pub fn take(&mut self) -> Option<Response> {
-        self.queue.take(&self.page)
+    /// Tells the device that the queue has something new.
+    pub fn notify(&self) {
+        self.notify.write(0, self.queue);
+    }
+
+    /// Resets the device. Whether the reset has ended: then it accesses no memory any more.
+    pub fn reset(&self) -> bool {
+        self.common.write(STATUS, 0u8);
+        self.common.read::<u8>(STATUS) == 0
     }
 }

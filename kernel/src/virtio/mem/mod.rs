@@ -1,7 +1,7 @@
 //! virtio-mem: memory that the hypervisor plugs by blocks of 2 MiB (virtio 1.3, section 5.15).
 //!
 //! ```text
-//!  start       PCI -> transport::Transport for each device; blocks of a kernel before this one are unplugged
+//!  start       a Transport for each device; blocks of a kernel before this one are unplugged
 //!  run         one task for all devices: interrupt, response or changed memory -> carapace_virtio::Machine::next
 //!  memory      what the machine asks of the memory core (carapace_mm::chunk)
 //!  evacuate    content moved so that the device can shrink, in steps
@@ -13,9 +13,9 @@
 
 mod evacuate;
 mod memory;
-mod transport;
-
-use crate::arch::vectors;
+use super::inject::{self, Wrong};
+use super::transport::{Driver, Signalling, StartError, Transport};
+use super::{INTERRUPTS, Name};
 use crate::drivers::pci;
 use crate::executor;
 use crate::hotplug::nanoseconds;
@@ -23,22 +23,21 @@ use crate::memory::core;
 use crate::sync::{Mutex, Rank};
 use crate::uevents;
 use ::core::fmt::Write;
-use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use ::core::sync::atomic::{AtomicU64, Ordering};
 use ::core::time::Duration;
 use arrayvec::ArrayVec;
-use carapace_acpi::mcfg::Mcfg;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::chunk::ChunkDevice;
 use carapace_mm::hot_remove::RemoveError;
 use carapace_mm::info::DeviceId;
 use carapace_virtio::machine::{Action, Counts, Evacuated, Machine, Trouble};
-use carapace_virtio::mem::{Config, DEVICE_ID, Response};
-use carapace_virtio::pci::{VENDOR, pci_device};
+use carapace_virtio::mem::{ACPI_PXM, CONFIG_BYTES, Config, Request, Response, UNPLUGGED_INACCESSIBLE};
+use carapace_virtio::queue::{self, Queue};
 use log::{info, warn};
 use memory::{CoreError, CoreMemory};
-use transport::{Signalling, StartError, Transport};
 
-pub use transport::MAX_DEVICES;
+/// The most devices.
+pub const MAX_DEVICES: usize = 8;
 
 /// The numbers of the devices' memory: above those of memory devices of ACPI.
 const FIRST_DEVICE: u32 = 1 << 30;
@@ -48,21 +47,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a device without interrupts is looked at.
 const POLL: Duration = Duration::from_millis(10);
 
-/// A device's name: its place on PCI.
-pub type Name = arrayvec::ArrayString<24>;
-
 /// A device that is driven.
 #[derive(Debug)]
 struct Device {
     name: Name,
     chunks: ChunkDevice,
     transport: Transport,
+    queue: Queue,
     machine: Machine<CoreError>,
     config: Config,
     /// Interrupts at the last reading of the configuration.
     seen: u64,
     /// When the request in flight was sent, in nanoseconds.
     sent: u64,
+    /// The wrong answer of the request in flight, on purpose.
+    wrong: Option<Wrong>,
+    /// It was said that the device does not answer.
+    warned: bool,
     /// Nothing is to be done before an interrupt.
     rests: bool,
     /// Why the last evacuation failed.
@@ -76,46 +77,27 @@ struct Device {
 }
 
 static DEVICES: Mutex<ArrayVec<Device, MAX_DEVICES>> = Mutex::new(Rank::Virtio, ArrayVec::new_const());
-/// Interrupts of all devices so far.
-static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
-
 /// Memory's version for which a device waits to change; `u64::MAX` for none.
 static WAITS_FOR: AtomicU64 = AtomicU64::new(u64::MAX);
-/// Set when the devices' lines are masked, because another device held one without end.
-static MISSED: AtomicBool = AtomicBool::new(false);
-
-fn on_interrupt() {
-    transport::end_line_interrupts();
-    // The interrupt wakes the main loop.
-    INTERRUPTS.fetch_add(1, Ordering::Release);
-}
-
-/// Finds and starts the devices. The memory core and the interrupt controllers must be up.
-pub fn start(mcfg: Option<Mcfg<'_>>) {
-    vectors::set_handler(vectors::VIRTIO, on_interrupt);
-    let wanted = u32::from(pci_device(DEVICE_ID)) << 16 | u32::from(VENDOR);
-    pci::each_function(mcfg, &mut |bus, at, id| {
-        if id != wanted {
-            return;
+/// Starts a device.
+pub fn start(bus: pci::Bus, at: pci::Function) {
+    let mut name = Name::new();
+    let _ = write!(name, "virtio@{at}");
+    match Device::start(name, bus, at) {
+        Ok(device) => {
+            let Config { base, region, block, .. } = device.config;
+            info!(
+                "{name}: virtio-mem, {} MiB at {base:#x} on node {}, blocks of {} KiB; {}, interrupts: {}",
+                region >> 20,
+                device.chunks.node,
+                block >> 10,
+                if bus.is_mapped() { "ECAM" } else { "configuration by ports" },
+                device.transport.signalling(),
+            );
+            let _ = DEVICES.lock().try_push(device);
         }
-        let mut name = Name::new();
-        let _ = write!(name, "virtio@{at}");
-        match Device::start(name, bus, at) {
-            Ok(device) => {
-                let Config { base, region, block, .. } = device.config;
-                info!(
-                    "{name}: virtio-mem, {} MiB at {base:#x} on node {}, blocks of {} KiB; {}, interrupts: {}",
-                    region >> 20,
-                    device.chunks.node,
-                    block >> 10,
-                    if bus.is_mapped() { "ECAM" } else { "configuration by ports" },
-                    device.transport.signalling(),
-                );
-                let _ = DEVICES.lock().try_push(device);
-            }
-            Err(error) => warn!("{name}: a virtio-mem device that is not used: {error}"),
-        }
-    });
+        Err(error) => warn!("{name}: a virtio-mem device that is not used: {error}"),
+    }
 }
 
 impl Device {
@@ -124,8 +106,17 @@ impl Device {
         if index >= MAX_DEVICES {
             return Err(StartError::TooMany);
         }
-        let transport = Transport::start(bus, at)?;
-        let config = transport.config();
+        let driver = Driver {
+            slot: index,
+            entries: queue::ENTRIES,
+            rings: [queue::DESCRIPTORS, queue::AVAILABLE, queue::USED],
+            config_bytes: CONFIG_BYTES,
+            choose: &|offered| Some((offered & (ACPI_PXM | UNPLUGGED_INACCESSIBLE), 0)),
+        };
+        let mut queue = Queue::default();
+        let transport =
+            Transport::start(bus, at, &driver, &mut |page, phys, _| queue = Queue::new(page, phys))?;
+        let config = Config::decode(&transport.config());
         config.check().map_err(StartError::Config)?;
         let (id, node) = (DeviceId(FIRST_DEVICE + index as u32), NodeId(config.node.into()));
         let chunks = ChunkDevice::new(id, node, config.base, config.region, config.block);
@@ -134,10 +125,13 @@ impl Device {
             name,
             chunks,
             transport,
+            queue,
             machine: Machine::new(config.block, chunks.unit() * PAGE_SIZE),
             config,
             seen: 0,
             sent: 0,
+            wrong: None,
+            warned: false,
             rests: false,
             refusal: None,
             evacuated_at: None,
@@ -149,7 +143,7 @@ impl Device {
     /// Reads the configuration again. What must not change stays as it was.
     fn read_config(&mut self) {
         let Config { block, node, base, region, .. } = self.config;
-        let now = self.transport.config();
+        let now = Config::decode(&self.transport.config());
         if now.requested != self.config.requested {
             self.asked = nanoseconds();
         }
@@ -159,7 +153,7 @@ impl Device {
     /// Looks at the device once: takes its response, and does what is to be done until a wait.
     fn turn(&mut self) -> Action {
         let interrupts = INTERRUPTS.load(Ordering::Acquire);
-        let response = self.transport.take();
+        let response = self.take();
         let is_polled = self.transport.signalling() == Signalling::Polled;
         if interrupts != self.seen || response.is_some() || is_polled {
             self.seen = interrupts;
@@ -167,7 +161,10 @@ impl Device {
         } else if self.rests {
             return Action::Wait;
         }
-        let action = self.decide(response);
+        let action = match self.decide(response) {
+            Action::Wait => self.wait(),
+            action => action,
+        };
         self.rests = action == Action::Wait && self.machine.waits_for_memory().is_none();
         if matches!(action, Action::Wait | Action::WaitUntil(_)) {
             self.log_rest();
@@ -175,12 +172,59 @@ impl Device {
         action
     }
 
+    /// The response to the request in flight, once, or the wrong one that it gets on purpose.
+    fn take(&mut self) -> Option<Response> {
+        if self.wrong == Some(Wrong::Silence) && inject::breaks_silence() {
+            self.wrong = None;
+            self.transport.notify();
+        }
+        if let Some(response) = self.wrong.and_then(Wrong::response) {
+            self.wrong = None;
+            return Some(response);
+        }
+        let response = self.queue.take(self.transport.page())?;
+        let is_garbled = self.wrong.take() == Some(Wrong::GarbageDone);
+        Some(if is_garbled { Response::Garbage } else { response })
+    }
+
+    fn send(&mut self, request: &Request) {
+        self.wrong = inject::for_request();
+        self.sent = nanoseconds();
+        self.warned = false;
+        if self.wrong.and_then(Wrong::response).is_some() {
+            return;
+        }
+        self.queue.submit(self.transport.page(), &request.encode(self.config.block));
+        if self.wrong != Some(Wrong::Silence) {
+            self.transport.notify();
+        }
+    }
+
+    /// Until when the task waits for the response to the request in flight. Says once that there is none.
+    fn wait(&mut self) -> Action {
+        let until = self.sent.saturating_add(PATIENCE.as_nanos() as u64);
+        match self.machine.in_flight() {
+            None => Action::Wait,
+            Some(_) if nanoseconds() < until => Action::WaitUntil(until),
+            Some(_) => {
+                if !::core::mem::replace(&mut self.warned, true) {
+                    let seconds = PATIENCE.as_secs();
+                    warn!(
+                        "{}: the device has not answered for {seconds} s; everything else goes on",
+                        self.name
+                    );
+                    uevents::held(&self.name, &"the device does not answer");
+                }
+                Action::Wait
+            }
+        }
+    }
+
     fn decide(&mut self, response: Option<Response>) -> Action {
         let mut memory = CoreMemory { chunks: &self.chunks, name: &self.name };
         let action = self.machine.next(&mut memory, &self.config, response, nanoseconds());
         if let Action::Send(request) = &action {
-            self.transport.send(request, self.config.block);
-            self.sent = nanoseconds();
+            self.send(request);
         }
         action
     }
@@ -349,7 +393,7 @@ async fn evacuate_for(index: usize, want: u64) {
         // Before anything else can allocate there.
         device.decide(None);
     });
-    if let Ok(part) = result {
-        evacuate::put_back(part);
+    if let Ok(emptied) = result {
+        evacuate::put_back(&emptied);
     }
 }

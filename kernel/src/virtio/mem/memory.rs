@@ -88,11 +88,11 @@ impl Memory for CoreMemory<'_> {
 
     fn unplug_unused(&mut self, want: u64) -> ArrayVec<Run, MAX_RUNS> {
         let unplugged = core().unplug_unused(self.chunks, want >> PAGE_SHIFT);
-        unplugged.runs.iter().for_each(|run| {
-            let run = run_of(*run);
-            uevents::unplugged(self.name, run.base, run.bytes);
-        });
         unplugged.runs.into_iter().map(run_of).collect()
+    }
+
+    fn unplugged(&mut self, run: Run) {
+        uevents::unplugged(self.name, run.base, run.bytes);
     }
 
     fn version(&self) -> u64 {
