@@ -7,6 +7,7 @@ mod busy;
 mod cold_plug;
 mod concurrency;
 mod console;
+mod containers;
 mod cpus;
 mod dimm_task;
 mod eject;

@@ -10,6 +10,7 @@
 //!  bytes of a _CRS  --> ranges        the memory ranges of a device
 //!  registers        --> gpe           the bit of each general-purpose event
 //!                       protected     the ports and configuration registers that AML may not touch
+//!  _OSC             --> osc           what the kernel can do, the firmware's answer
 //!  Notify           --> notify        the queue of notifications, the `_OST` codes of the answers
 //!                       device_state  absent, online, leaving, surprise-removed: the transitions
 //!  log lines        --> ratelimit     how many of a burst are logged
@@ -43,6 +44,7 @@ pub mod hmat;
 pub mod madt;
 pub mod mcfg;
 pub mod notify;
+pub mod osc;
 pub mod protected;
 pub mod ranges;
 pub mod ratelimit;

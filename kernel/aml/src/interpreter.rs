@@ -221,6 +221,12 @@ impl Aml {
         self.core.device_nodes()
     }
 
+    /// All processors that are declared as such (`Processor`, not as a device), parents first.
+    #[must_use]
+    pub fn processors(&self) -> Vec<Handle> {
+        self.core.nodes(|object| matches!(object, Object::Processor))
+    }
+
     /// The `_HID` of a device as text: an EISA id is decoded ("PNP0C80"), a string is returned unchanged.
     ///
     /// # Errors

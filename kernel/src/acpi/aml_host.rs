@@ -23,8 +23,10 @@ pub const QUEUE: usize = 2 * hotplug::MAX_DEVICES;
 #[derive(Debug, Default)]
 pub struct Inbox {
     queue: Queue<QUEUE>,
-    /// The devices that enclose memory devices.
+    /// The devices that enclose memory devices, and those that `_EJD` names.
     pub buses: Vec<Handle>,
+    /// Those of them that come and go with what is below (see `container`).
+    pub containers: Vec<Handle>,
     /// The power buttons.
     pub buttons: Vec<Handle>,
     /// Notifications dropped because the queue was full.
@@ -32,6 +34,11 @@ pub struct Inbox {
 }
 
 impl Inbox {
+    /// Whether a Notify on `device` may bring or take memory.
+    pub fn concerns_memory(&self, device: Handle) -> bool {
+        hotplug::find(device).is_some() || self.containers.contains(&device)
+    }
+
     /// Drops all notifications; returns how many were lost since the last call, these included.
     pub fn clear(&mut self) -> u64 {
         let dropped = core::mem::take(&mut self.lost).saturating_add(self.queue.len() as u64);
@@ -51,9 +58,9 @@ impl Inbox {
 
     fn push(&mut self, device: Notified<'_>, value: u64) {
         let bus = || {
-            // Only bus and device checks concern the devices below; other values concern the bus itself.
-            let checks = matches!(NotifyKind::of(value), NotifyKind::BusCheck | NotifyKind::DeviceCheck);
-            let at = self.buses.iter().position(|&bus| bus == device.handle()).filter(|_| checks)?;
+            // Checks and eject requests concern the devices below; other values concern the bus itself.
+            let is_meant = NotifyKind::of(value) != NotifyKind::Other;
+            let at = self.buses.iter().position(|&bus| bus == device.handle()).filter(|_| is_meant)?;
             Some(NotifyTarget::Bus(at as u32))
         };
         let memory = hotplug::find(device.handle()).map(|id| NotifyTarget::Device(id.0));

@@ -15,9 +15,8 @@
 //! only after all memory of the device is unmapped. Requests are served in the order in which they were made. Linux:
 //! `acpi_device_hotplug` and `acpi_scan_hot_remove` in `drivers/acpi/scan.c`.
 
-use super::Acpi;
 use super::memory_device::{self, Presence};
-use super::namespace::Namespace;
+use super::{Acpi, container};
 use crate::executor;
 use crate::hotplug::{self, EjectRequest, HotplugError};
 use crate::memory::heap;
@@ -27,21 +26,20 @@ use carapace_mm::info::DeviceId;
 use log::info;
 
 /// The value of a Notify that requests ejection.
-const EJECT_REQUEST: u64 = 3;
+pub(super) const EJECT_REQUEST: u64 = 3;
 
 const EJ0: NameSeg = NameSeg::literal(*b"_EJ0");
 
 /// Handles an eject request. Returns the immediate answer: the removal is under way, or why not.
-pub(super) fn request(
-    namespace: &Namespace,
-    id: DeviceId,
-    device: Handle,
-) -> Result<OstStatus, HotplugError> {
-    if namespace.child(device, EJ0).is_none() {
+pub(super) fn request(acpi: &mut Acpi, id: DeviceId, device: Handle) -> Result<OstStatus, HotplugError> {
+    if acpi.namespace.child(device, EJ0).is_none() {
         return Err(HotplugError::EjectNotSupported);
     }
     match hotplug::request_eject(id) {
-        EjectRequest::Queued | EjectRequest::Duplicate => {
+        outcome @ (EjectRequest::Queued | EjectRequest::Duplicate) => {
+            if outcome == EjectRequest::Duplicate {
+                acpi.containers.also_requested(id);
+            }
             executor::wake();
             Ok(OstStatus::EjectInProgress)
         }
@@ -54,6 +52,7 @@ pub async fn ejections() {
     loop {
         match hotplug::next_leaving() {
             Some(id) => eject(id).await,
+            None if container::eject_next().await => {}
             None => executor::wait_for_event().await,
         }
     }

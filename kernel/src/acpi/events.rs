@@ -301,7 +301,7 @@ fn handle_one(acpi: &mut Acpi) -> bool {
     // Log lines are printed after the answer. A DIMM may be plugged just when memory is exhausted, so all of this may use
     // the heap's reserve.
     crate::log::defer_printing(|| {
-        heap::with_reserve(|| notify::handle(&mut acpi.namespace, acpi.srat, notification));
+        heap::with_reserve(|| notify::handle(acpi, notification));
     });
     if let Some(id) = came
         && acpi.sci_start.at_ns > 0

@@ -11,7 +11,6 @@
 use super::namespace::Namespace;
 use crate::arch::io_apic::{self, Gsi, Mask};
 use crate::arch::vectors::{self, Handler};
-use crate::hotplug;
 use alloc::vec::Vec;
 use carapace_acpi::madt::{Polarity, Signal, Trigger, Wiring};
 use carapace_aml::resources::{self, Resource, decode};
@@ -88,8 +87,8 @@ impl Events {
             warn!("{}: an event device without _EVT", namespace.name(device));
             return;
         };
-        let buttons = &namespace.inbox.buttons;
-        let is_target = |device| hotplug::find(device).is_some() || buttons.contains(&device);
+        let inbox = &namespace.inbox;
+        let is_target = |device| inbox.concerns_memory(device) || inbox.buttons.contains(&device);
         let reach = namespace.reaches_notify(method, &is_target);
         if reach == Reach::No {
             return;

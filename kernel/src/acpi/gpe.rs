@@ -11,7 +11,6 @@
 
 use super::namespace::Namespace;
 use super::register::{Access, RegisterError, Width};
-use crate::hotplug;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -88,7 +87,7 @@ impl Gpes {
                 warn!("{method}: another method handles the same event; left out");
                 continue;
             }
-            let reach = namespace.reaches_notify(handle, &|device| hotplug::find(device).is_some());
+            let reach = namespace.reaches_notify(handle, &|device| namespace.inbox.concerns_memory(device));
             let status = fadt.gpe.iter().flatten().find_map(|&registers| {
                 registers.block.locate(gpe).map(|(register, bit)| StatusBit { registers, register, bit })
             });

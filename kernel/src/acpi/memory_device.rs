@@ -10,6 +10,7 @@
 //! The same scan serves DIMMs that are present at boot, bus checks and rescans. A device is known by the handle of its
 //! AML object; paths are for display. Linux's counterpart is `drivers/acpi/acpi_memhotplug.c`.
 
+use super::container;
 use super::namespace::Namespace;
 use crate::hotplug::{self, Description, HotplugError};
 use crate::uevents;
@@ -29,6 +30,7 @@ const MEMORY_DEVICE_EISA: u64 = 0x800c_d041;
 
 const CID: NameSeg = NameSeg::literal(*b"_CID");
 const CRS: NameSeg = NameSeg::literal(*b"_CRS");
+const EJD: NameSeg = NameSeg::literal(*b"_EJD");
 const OST: NameSeg = NameSeg::literal(*b"_OST");
 const PXM: NameSeg = NameSeg::literal(*b"_PXM");
 const STA: NameSeg = NameSeg::literal(*b"_STA");
@@ -63,6 +65,12 @@ pub fn enumerate(namespace: &mut Namespace) {
     info!("{} memory devices in {} scopes", hotplug::count(), buses.len());
 }
 
+/// Registers a memory device.
+///
+/// `_EJD` is followed: the device belongs to what it names, as to a container. `_DEP` is not: it names the devices whose
+/// drivers provide an operation region to this one's methods (ACPI 6.5, section 6.5.8). The regions that the kernel has
+/// work from the first evaluation on; a region that it does not have fails when it is accessed, and waiting for its driver
+/// would keep the memory away for ever.
 fn register(namespace: &mut Namespace, device: Handle) {
     let path = format!("{}", namespace.name(device));
     let uid = match namespace.evaluate_child(device, UID) {
@@ -72,14 +80,42 @@ fn register(namespace: &mut Namespace, device: Handle) {
             None
         }
     };
-    for bus in namespace.ancestors(device) {
+    let dock = dock(namespace, device);
+    if let Some(dock) = dock {
+        namespace.dependents.push((device, dock));
+    }
+    for bus in namespace.ancestors(device).into_iter().chain(dock) {
         if !namespace.inbox.buses.contains(&bus) {
+            let moves = Some(bus) == dock || container::is_container(namespace, bus);
             namespace.inbox.buses.push(bus);
+            namespace.inbox.containers.extend(moves.then_some(bus));
         }
     }
     if let Err(error) = hotplug::register(device, path.clone(), uid) {
         warn!("{path}: left out: {error}");
     }
+}
+
+/// The device with which `device` leaves, by its `_EJD`: a string with the absolute path.
+fn dock(namespace: &mut Namespace, device: Handle) -> Option<Handle> {
+    let path = match namespace.evaluate_child(device, EJD) {
+        Ok(None) => return None,
+        Ok(Some(Value::String(path) | Value::Reference(path))) => path,
+        Ok(Some(_)) | Err(_) => String::new(),
+    };
+    let dock = namespace.find(&path);
+    if dock.is_none() {
+        warn!("{}: _EJD names no device ({path:?}); not followed", namespace.name(device));
+    }
+    dock
+}
+
+/// Whether the device is below `scope`, or leaves with it or with something below it.
+pub fn is_below(namespace: &Namespace, id: DeviceId, scope: Handle) -> bool {
+    let Some(device) = hotplug::handle(id) else { return false };
+    let dock = namespace.dependents.iter().find(|&&(dependent, _)| dependent == device);
+    namespace.ancestors(device).contains(&scope)
+        || dock.is_some_and(|&(_, dock)| dock == scope || namespace.ancestors(dock).contains(&scope))
 }
 
 /// A `_UID` as text: firmware gives a number or a string.
@@ -229,9 +265,8 @@ pub fn check(namespace: &mut Namespace, id: DeviceId, srat: Option<Srat<'_>>) ->
 pub fn scan(namespace: &mut Namespace, scope: Option<Handle>, srat: Option<Srat<'_>>) -> usize {
     let mut refused = 0;
     for id in (0..hotplug::count()).map(DeviceId) {
-        let is_below =
-            |scope| hotplug::handle(id).is_some_and(|device| namespace.ancestors(device).contains(&scope));
-        if scope.is_none_or(is_below) && check(namespace, id, srat).is_err() {
+        let is_meant = scope.is_none_or(|scope| is_below(namespace, id, scope));
+        if is_meant && check(namespace, id, srat).is_err() {
             refused += 1;
         }
     }

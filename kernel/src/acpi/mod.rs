@@ -8,6 +8,7 @@
 //!  ged                interrupt of a generic event device -> _EVT -> Notify
 //!  notify             Notify -> hotplug -> _OST
 //!  eject              Notify 3 -> memory removed in steps -> _EJ0 -> _OST
+//!  container          Notify on what encloses memory devices: all of them come, or leave
 //!  sleep              power-off and restart
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! across an `await`.
 
 pub mod aml_host;
+mod container;
 pub mod eject;
 pub mod events;
 pub mod ged;
@@ -31,11 +33,13 @@ pub mod tables;
 use crate::hotplug;
 use crate::sync::{Mutex, Rank};
 use carapace_acpi::fadt::Fadt;
+use carapace_acpi::osc;
 use carapace_acpi::srat::Srat;
+use carapace_aml::Value;
 use core::fmt;
 use events::ListenError;
 use gpe::Gpes;
-use log::{error, info};
+use log::{error, info, warn};
 use namespace::Namespace;
 use tables::{StaticTables, TableError};
 
@@ -59,6 +63,8 @@ pub struct Acpi {
     /// How many notifications were handled.
     pub notifications: u64,
     srat: Option<Srat<'static>>,
+    /// Eject requests for containers.
+    containers: container::Requests,
     /// Measurements at the last SCI.
     sci_start: events::SciStart,
 }
@@ -96,6 +102,7 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
         error!("no memory hotplug: AML: {error}; the static tables are used without it");
         Namespace::without_tables()
     });
+    introduce(&mut namespace);
     memory_device::enumerate(&mut namespace);
     let gpes = Gpes::discover(&namespace, &fadt);
     let generic = ged::Events::discover(&mut namespace);
@@ -116,10 +123,30 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
         interrupts: 0,
         notifications: 0,
         srat,
+        containers: container::Requests::default(),
         sci_start: events::SciStart::default(),
     };
     *ACPI.lock() = Some(acpi);
     Ok(())
+}
+
+/// Tells the firmware that hotplug events are answered by `_OST`, and logs what it thinks of it. Firmware without `_OSC`
+/// has nothing to be told. As in Linux after `_INI`, which may prepare the method, and before any event.
+fn introduce(namespace: &mut Namespace) {
+    let Some(method) = namespace.find("\\_SB._OSC") else { return };
+    let args = [
+        Value::Buffer(osc::UUID.to_vec()),
+        Value::Integer(osc::REVISION),
+        Value::Integer(osc::WORDS),
+        Value::Buffer(osc::request().to_vec()),
+    ];
+    match namespace.evaluate(method, &args) {
+        Ok(value) => {
+            let answer = value.as_buffer().map_or(osc::Answer::Malformed, osc::Answer::read);
+            info!("\\_SB._OSC: {answer}");
+        }
+        Err(error) => warn!("\\_SB._OSC: {error}"),
+    }
 }
 
 /// Enables events, which the task [`events::events`] serves. The APICs must be up.

@@ -55,6 +55,8 @@ pub struct Namespace {
     devices: Vec<Handle>,
     /// Notifications to be handled.
     pub inbox: Inbox,
+    /// Memory devices that leave with a device which does not enclose them (`_EJD`), and that device.
+    pub dependents: Vec<(Handle, Handle)>,
     /// Limits log lines about failing methods.
     failures: RateLimit,
     /// Nanoseconds spent in evaluations since boot.
@@ -67,6 +69,7 @@ impl Namespace {
             aml: Aml::new(limits),
             devices: Vec::new(),
             inbox: Inbox::default(),
+            dependents: Vec::new(),
             failures: RateLimit::default(),
             spent_ns: 0,
         }
@@ -215,6 +218,11 @@ impl Namespace {
     /// devices claim; parents first.
     pub fn devices(&self) -> &[Handle] {
         &self.devices
+    }
+
+    /// The processors that are declared as such, not as devices.
+    pub fn processors(&self) -> Vec<Handle> {
+        self.aml.processors()
     }
 
     /// Appends the devices that the last loaded table has declared.

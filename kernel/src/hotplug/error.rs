@@ -50,6 +50,8 @@ pub enum HotplugError {
     },
     /// The device has no `_EJ0`.
     EjectNotSupported,
+    /// The container has a processor, which would leave with it.
+    HoldsProcessors,
     /// `_EJ0` was evaluated, and the device is still present.
     EjectNoEffect,
     /// A Notify with a value that is not defined for memory devices.
@@ -67,7 +69,7 @@ impl HotplugError {
     /// The status code for `_OST`.
     pub const fn status(&self) -> OstStatus {
         match self {
-            HotplugError::EjectNotSupported => OstStatus::EjectNotSupported,
+            HotplugError::EjectNotSupported | HotplugError::HoldsProcessors => OstStatus::EjectNotSupported,
             HotplugError::Remove(why) => match why.error.retry() {
                 Retry::Never => OstStatus::EjectNotSupported,
                 Retry::Later => OstStatus::EjectBusy,
@@ -141,6 +143,9 @@ impl fmt::Display for HotplugError {
                 write!(f, "{pages} allocated frames of {allocations} allocation{s} are lost")
             }
             HotplugError::EjectNotSupported => f.write_str("cannot be ejected: the device has no _EJ0"),
+            HotplugError::HoldsProcessors => {
+                f.write_str("cannot be ejected: it holds a processor, and processors cannot leave")
+            }
             HotplugError::EjectNoEffect => f.write_str("_EJ0 had no effect, the device is still present"),
             HotplugError::UnknownEvent(value) => write!(f, "unknown Notify value {value:#x}"),
             HotplugError::Below { refused } => {
