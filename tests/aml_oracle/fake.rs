@@ -2,7 +2,7 @@
 //! of memory and ports that keep what is written, and a PCI space of zeros.
 use std::collections::BTreeMap;
 
-use carapace_aml::{Host, HostError, Notified, PciAddress, Width};
+use carapace_aml::{Error, Exception, Host, HostError, Notified, PciAddress, Width};
 
 /// One slot's registers, and what the guest wrote there.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,8 @@ pub struct FakeHost {
     pub debug: Vec<String>,
     /// Accesses to ports, memory and configuration space.
     pub accesses: usize,
+    /// AML's `\_ERR` may let the execution go on after an error.
+    pub goes_on: bool,
     selected: usize,
     bytes: BTreeMap<(u8, u64), u8>,
     clock: u64,
@@ -48,6 +50,11 @@ const PCI: u8 = 2;
 impl FakeHost {
     pub fn with_slots(slots: usize) -> Self {
         Self { slots: vec![Dimm::default(); slots], ..Self::default() }
+    }
+
+    /// Puts bytes into memory.
+    pub fn place(&mut self, address: u64, bytes: &[u8]) {
+        self.bytes.extend(bytes.iter().zip(address..).map(|(&byte, at)| ((MEMORY, at), byte)));
     }
 
     pub fn take_notes(&mut self) -> Vec<(String, u64)> {
@@ -142,7 +149,10 @@ impl Host for FakeHost {
         self.clock += u64::from(milliseconds) * 10_000;
     }
 
-    fn stall(&mut self, _: u32) {}
+    fn stall(&mut self, microseconds: u32) {
+        // A real clock is never exact.
+        self.clock += u64::from(microseconds + 100) * 10;
+    }
 
     fn timer(&mut self) -> u64 {
         self.clock += 1;
@@ -151,5 +161,13 @@ impl Host for FakeHost {
 
     fn debug(&mut self, text: &str) {
         self.debug.push(text.into());
+    }
+
+    fn exception(&mut self, error: &Error) -> Option<Exception> {
+        if !self.goes_on {
+            return None;
+        }
+        self.debug.push(format!("error: {error}"));
+        crate::aslts::exception(error.kind())
     }
 }

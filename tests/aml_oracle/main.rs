@@ -2,6 +2,7 @@
 //! registers played by a fake, and ACPICA's own interpreter (`acpiexec`) on small tables compiled by
 //! `iasl`. Needs qemu-system-x86_64 and Debian's acpica-tools.
 mod acpica;
+mod aslts;
 mod fake;
 mod machines;
 mod qemu;

@@ -282,17 +282,18 @@ impl Run<'_> {
 
     fn store_term(&mut self, opcode: u16) -> Result<Val, Error> {
         let value = self.term()?;
-        let place = self.target()?;
         if opcode == op::STORE {
+            let place = self.target()?;
             self.store(place, value)?;
         } else {
+            let place = self.copy_target()?;
             self.copy_object(place, value)?;
         }
         Ok(value)
     }
 
     fn count(&mut self, opcode: u16) -> Result<Val, Error> {
-        let place = self.super_name(Calls::No)?;
+        let place = self.super_name(Calls::Yes)?;
         let value = self.load(place)?;
         let value = self.to_integer(value)?;
         let value = if opcode == op::INCREMENT { value.wrapping_add(1) } else { value.wrapping_sub(1) };
@@ -349,10 +350,18 @@ impl Run<'_> {
         let place = self.target()?;
         match place {
             StoreTarget::None => {}
-            // Only CopyObject replaces a package, as in ACPICA.
-            StoreTarget::Node(node) if self.kind_of(place)? == Kind::Package => {
-                self.store(StoreTarget::Node(node), value)?
-            }
+            StoreTarget::Node(_) | StoreTarget::Ref(Ref::Node(_)) => match self.kind_of(place)? {
+                // Only CopyObject replaces a package or an object without a value, as in ACPICA.
+                Kind::Package
+                | Kind::Device
+                | Kind::Event
+                | Kind::Mutex
+                | Kind::Region
+                | Kind::PowerResource
+                | Kind::Processor
+                | Kind::ThermalZone => self.store(place, value)?,
+                _ => self.copy_object(place, value)?,
+            },
             place => self.copy_object(place, value)?,
         }
         Ok(value)

@@ -1,6 +1,16 @@
 //! The interface to the interpreter's host: hardware access, time, notifications.
 use crate::access::{HostError, PciAddress, Width};
+use crate::error::Error;
 use crate::namespace::Notified;
+
+/// An error as it is passed to AML's method `\_ERR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// ACPICA's status code.
+    pub code: u16,
+    /// The code's name, `AE_...`.
+    pub name: &'static str,
+}
 
 /// The interpreter's host. It never gets a value wider than `width`, and need not mask the values it returns.
 pub trait Host {
@@ -61,6 +71,14 @@ pub trait Host {
     /// The AML stored something in the Debug object.
     fn debug(&mut self, text: &str) {
         let _ = text;
+    }
+
+    /// A statement failed. `Some` lets AML decide what follows, as ACPICA's exception handlers can: its method `\_ERR` is
+    /// called with the code, the name and 0, and if it returns 0, the execution goes on behind the statement. For test
+    /// suites; the default ends the evaluation, as firmware expects it.
+    fn exception(&mut self, error: &Error) -> Option<Exception> {
+        let _ = error;
+        None
     }
 
     /// Takes the global lock that the OS shares with the firmware (FACS).

@@ -36,6 +36,7 @@ mod code;
 mod convert;
 mod declare;
 mod error;
+mod exception;
 mod expression;
 mod field;
 mod heap;
@@ -61,7 +62,7 @@ mod walk;
 
 pub use access::{HostError, PciAddress, Width};
 pub use error::{Error, ErrorKind};
-pub use host::Host;
+pub use host::{Exception, Host};
 pub use interpreter::{Aml, ToHandle};
 pub use load::{Extent, Loaded, Refused};
 pub use model::Handle;

@@ -136,6 +136,7 @@ impl Run<'_> {
     fn recover(&mut self, error: Error, start: Cursor, scope: Handle, depth: usize, loaded: &mut Loaded) {
         self.release_mutexes();
         let error = error.at(|| self.core.names.path(scope), start.at);
+        self.report(&error);
         let Some(frame) = self.frames.last_mut() else { return };
         frame.cursor = start;
         frame.scope = scope;
@@ -173,7 +174,7 @@ impl Run<'_> {
     }
 
     /// Moves the cursor behind the term at `start`, or to the end of the block.
-    fn skip(&mut self, start: Cursor, scope: Handle) -> Extent {
+    pub(crate) fn skip(&mut self, start: Cursor, scope: Handle) -> Extent {
         let tables = &self.core.tables;
         let behind = skip_term(tables, start, &mut AssumeData { core: &*self.core, scope });
         // The Else of an If is skipped with it.

@@ -9,6 +9,9 @@ use crate::opcode as op;
 use crate::run::Run;
 use crate::value::Kind;
 
+/// An end tag: its byte and its checksum (6.4.2.9).
+const END_TAG_BYTES: usize = 2;
+
 impl Run<'_> {
     /// Operators with integer operands, a target, and an integer result.
     #[inline(never)]
@@ -221,6 +224,9 @@ impl Run<'_> {
                 [] => return Err(ErrorKind::Malformed("a resource template without end tag").into()),
                 [small, ..] if small & 0x80 == 0 => {
                     if small & 0x78 == 0x78 {
+                        if rest.len() < END_TAG_BYTES {
+                            return Err(ErrorKind::Malformed("an end tag without checksum").into());
+                        }
                         bytes.truncate(at);
                         return Ok(bytes);
                     }

@@ -44,10 +44,12 @@ impl Run<'_> {
         match unit.home {
             Home::Region(region) => self.access_region(region, byte, unit.width, direction),
             Home::Bank { region, bank, value } => {
+                self.fits_register(bank, value.into())?;
                 self.deeper(|run| run.write_register(bank, value.into()))?;
                 self.access_region(region, byte, unit.width, direction)
             }
             Home::Index { index, data } => self.deeper(|run| {
+                run.fits_register(index, byte)?;
                 run.write_register(index, byte)?;
                 match *direction {
                     Direction::Read => {
@@ -58,6 +60,20 @@ impl Run<'_> {
                 }
             }),
         }
+    }
+
+    /// A selector that is wider than its register would select something else (as in ACPICA).
+    fn fits_register(&self, register: Handle, value: u64) -> Result<(), Error> {
+        let bits = match self.core.names.object(register)? {
+            Object::Field(unit) => unit.bits,
+            Object::BufferField(field) => field.bits,
+            _ => return Err(ErrorKind::Dangling.into()),
+        };
+        if value.checked_shr(bits).is_some_and(|rest| rest != 0) {
+            let length = 1u64.checked_shl(bits).unwrap_or(u64::MAX);
+            return Err(ErrorKind::OutOfRange { index: value, length }.into());
+        }
+        Ok(())
     }
 
     fn write_register(&mut self, node: Handle, value: u64) -> Result<(), Error> {

@@ -139,6 +139,13 @@ pub(crate) enum BlockKind {
     Scope(Handle),
 }
 
+/// Where a statement of the running frame began.
+pub(crate) struct Resume {
+    pub(crate) cursor: Cursor,
+    pub(crate) scope: Handle,
+    pub(crate) blocks: usize,
+}
+
 /// How a statement ends.
 pub(crate) enum Flow {
     Next,
@@ -350,8 +357,13 @@ impl<'a> Run<'a> {
                     return Ok(Val::Uninit);
                 }
                 self.leave_block()?;
-            } else if let Flow::Return(value) = self.statement()? {
-                return Ok(value);
+                continue;
+            }
+            let start = Resume { cursor: frame.cursor, scope: frame.scope, blocks: frame.blocks.len() };
+            match self.statement() {
+                Ok(Flow::Next) => {}
+                Ok(Flow::Return(value)) => return Ok(value),
+                Err(error) => self.resume_after(error, start)?,
             }
             self.collect_if_due()?;
         }

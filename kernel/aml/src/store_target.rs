@@ -1,7 +1,7 @@
 //! Store targets and SuperNames: parsing them, loading from them, storing to them, references to elements.
 use crate::code::CodePath;
 use crate::error::{Error, ErrorKind};
-use crate::model::{Data, Handle, Object, Ref, Val};
+use crate::model::{Data, Handle, Object, Ref, Region, Val};
 use crate::opcode as op;
 use crate::run::{MAX_LOCALS, Run};
 
@@ -27,14 +27,24 @@ pub(crate) enum Calls {
 }
 
 impl Run<'_> {
-    /// A target: a SuperName or the null target.
+    /// A target: a SuperName or the null target. A method there is called, and what it returns refers to the target
+    /// (20.2.5, Type6Opcode).
     pub(crate) fn target(&mut self) -> Result<StoreTarget, Error> {
+        self.target_with(Calls::Yes)
+    }
+
+    /// CopyObject's target: a SimpleName, so a method there is replaced.
+    pub(crate) fn copy_target(&mut self) -> Result<StoreTarget, Error> {
+        self.target_with(Calls::No)
+    }
+
+    fn target_with(&mut self, calls: Calls) -> Result<StoreTarget, Error> {
         let (cursor, tables) = self.cursor()?;
         if cursor.peek(tables)? == 0 {
             cursor.byte(tables)?;
             return Ok(StoreTarget::None);
         }
-        self.super_name(Calls::No)
+        self.super_name(calls)
     }
 
     pub(crate) fn super_name(&mut self, calls: Calls) -> Result<StoreTarget, Error> {
@@ -173,6 +183,12 @@ impl Run<'_> {
             StoreTarget::Var(slot) => self.set_variable(slot, value),
             StoreTarget::Node(node) | StoreTarget::Ref(Ref::Node(node)) => self.store_named(node, value),
             StoreTarget::Ref(reference) => self.store_reference(reference, value),
+            // Stores to Zero, One and Ones have no effect (19.6.157): an element of a package may be one.
+            StoreTarget::Value(Val::Int(constant))
+                if constant <= 1 || Val::Int(constant) == self.int(u64::MAX) =>
+            {
+                Ok(())
+            }
             StoreTarget::Value(value) => Err(self.wrong_type("a target", value)),
         }
     }
@@ -208,10 +224,19 @@ impl Run<'_> {
         }
     }
 
-    /// Puts a copy of the value in the place of the object.
+    /// Puts a copy of the value in the place of the object: of a region or a method, another one.
     fn replace(&mut self, node: Handle, value: Val) -> Result<(), Error> {
-        let value = self.copied(value)?;
-        *self.core.names.object_mut(node)? = Object::Value(value);
+        let copy = match value {
+            Val::Node(source) => match self.core.names.object(source)? {
+                copy @ (Object::Region(_) | Object::Method(_)) => {
+                    self.core.heap.check(size_of::<Region>())?;
+                    copy.clone()
+                }
+                _ => Object::Value(value),
+            },
+            value => Object::Value(self.copied(value)?),
+        };
+        *self.core.names.object_mut(node)? = copy;
         Ok(())
     }
 
@@ -282,6 +307,16 @@ impl Run<'_> {
                     }
                     _ => return Err(self.wrong_type("a package", value)),
                 },
+            },
+            // A copy of a method or a device behaves as that itself.
+            Val::Node(copied) => match *self.core.names.object(copied)? {
+                Object::Method(_) => self.copied(value)?,
+                ref object => {
+                    let found = object.kind();
+                    return Err(
+                        ErrorKind::WrongType { wanted: "a target that can be stored to", found }.into()
+                    );
+                }
             },
             _ => self.copied(value)?,
         };

@@ -61,18 +61,23 @@ pub(crate) fn shape(opcode: u16) -> Option<(Encoding, &'static [Part])> {
         | op::CREATE_WORD_FIELD
         | op::CREATE_DWORD_FIELD
         | op::CREATE_QWORD_FIELD => &[Term, Term, NewName],
-        op::DIVIDE => &[Term, Term, Super, Super],
+        op::DIVIDE => &[Term, Term, SuperCall, SuperCall],
         op::NOT | op::FIND_SET_LEFT_BIT | op::FIND_SET_RIGHT_BIT | op::FROM_BCD | op::TO_BCD => {
-            &[Term, Super]
+            &[Term, SuperCall]
         }
-        op::STORE | op::COPY_OBJECT => &[Term, Super],
-        op::TO_BUFFER | op::TO_DECIMAL_STRING | op::TO_HEX_STRING | op::TO_INTEGER => &[Term, Super],
-        op::REF_OF | op::INCREMENT | op::DECREMENT | op::OBJECT_TYPE | op::UNLOAD => &[Super],
-        op::ADD..=op::SUBTRACT | op::MULTIPLY | op::SHIFT_LEFT..=op::XOR | op::MOD => &[Term, Term, Super],
-        op::CONCAT_RES | op::INDEX | op::TO_STRING => &[Term, Term, Super],
-        op::MID => &[Term, Term, Term, Super],
+        op::COPY_OBJECT => &[Term, Super],
+        op::STORE | op::TO_BUFFER | op::TO_DECIMAL_STRING | op::TO_HEX_STRING | op::TO_INTEGER => {
+            &[Term, SuperCall]
+        }
+        op::INCREMENT | op::DECREMENT => &[SuperCall],
+        op::REF_OF | op::OBJECT_TYPE | op::UNLOAD => &[Super],
+        op::ADD..=op::SUBTRACT | op::MULTIPLY | op::SHIFT_LEFT..=op::XOR | op::MOD => {
+            &[Term, Term, SuperCall]
+        }
+        op::CONCAT_RES | op::INDEX | op::TO_STRING => &[Term, Term, SuperCall],
+        op::MID => &[Term, Term, Term, SuperCall],
         op::MATCH => &[Term, Bytes(1), Term, Bytes(1), Term, Term],
-        op::COND_REF_OF | op::LOAD => &[Super, Super],
+        op::COND_REF_OF | op::LOAD => &[Super, SuperCall],
         op::LOAD_TABLE => &[Term, Term, Term, Term, Term, Term],
         op::DEREF_OF | op::L_NOT | op::RETURN | op::STALL | op::SLEEP => &[Term],
         op::L_AND | op::L_OR | op::L_EQUAL | op::L_GREATER | op::L_LESS => &[Term, Term],
