@@ -127,6 +127,7 @@ impl<M: Machine> Memory<M> {
             let summary = &self.slots[plan.slot.0 as usize].summary;
             let buddy = region.buddy(&self.machine, plan.slot, summary);
             plan.stats.descriptors_written = buddy.init();
+            (plan.stats.frames_written, plan.stats.large_frames_written) = region.layout.count_written();
             if policy == Policy::Offline {
                 let carved = buddy.alloc_range(region.layout.usable, BlockState::Offline, 0);
                 debug_assert!(carved.is_some(), "all of a fresh region is free");
@@ -149,14 +150,21 @@ impl<M: Machine> Memory<M> {
         };
         let mut added = Added { ids: ArrayVec::new(), usable_pages: new, stats: whole };
         for plan in plans.iter_mut() {
-            let AddStats { entries_written, tables, descriptors_written, .. } = plan.stats;
-            plan.stats = AddStats { entries_written, tables, descriptors_written, ..whole };
+            plan.stats = AddStats {
+                check_ns: whole.check_ns,
+                map_ns: whole.map_ns,
+                online_ns: whole.online_ns,
+                existing_pages_used: used,
+                ..plan.stats
+            };
             added
                 .ids
                 .push(self.publish(region(plan, device, ResourceId(hotplug.next), policy.zone()), plan.slot));
             added.stats.entries_written += plan.stats.entries_written;
             added.stats.tables += plan.stats.tables;
             added.stats.descriptors_written += plan.stats.descriptors_written;
+            added.stats.frames_written += plan.stats.frames_written;
+            added.stats.large_frames_written += plan.stats.large_frames_written;
             hotplug.next += 1;
         }
         Ok(added)

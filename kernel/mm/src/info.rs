@@ -171,6 +171,10 @@ pub struct AddStats {
     /// Descriptor slots written: those of the memmap's own frames that hold the initial groups, one per group. No other
     /// descriptor is written, because no block is held yet.
     pub descriptors_written: u64,
+    /// Frames that the add wrote to, which a host must provide: page tables, header, groups, and the first frame.
+    pub frames_written: u64,
+    /// Aligned runs of 2 MiB that contain these: what a host with huge pages must provide.
+    pub large_frames_written: u64,
     /// Frames of other resources that the add consumed: those that its CPU allocated meanwhile. Expected to be 0.
     pub existing_pages_used: u64,
 }

@@ -5,15 +5,16 @@
 //!  a hot-added resource (for 256 MiB: 65536 frames, memmap 1024, usable 64512)
 //!
 //!  | front |            memmap array (N/64 frames)            | extra |        usable run       |
-//!  |       | header | table pages ... | descriptors of usable |       |                         |
-//!  range.start       `- own slots: they would describe -'      memmap ends = usable starts     range.end
-//!                       the memmap's own frames
+//!  |       | table pages | header | groups | descr. of usable |       |                         |
+//!  range.start  `- own slots: they would describe -'           memmap ends = usable starts     range.end
+//!                  the memmap's own frames
 //! ```
 //!
 //! * Slot n of the array describes frame `range.start + n`. The slots of the memmap's own frames ("own slots") are
-//!   never read as descriptors: the layout already says what those frames are. They hold the buddy's header and
-//!   group words (from the first slot on, about a third of the own slots) and page tables (in the remaining pages that
-//!   consist of own slots only).
+//!   never read as descriptors: the layout already says what those frames are. They hold page tables (in pages that
+//!   consist of own slots only), then the buddy's header and group words (about a third of the own slots).
+//! * An add writes the page tables, the header and the groups of the upper levels, which follow it. So these lie
+//!   in the first 2 MiB wherever they fit, and a host that backs memory with huge pages provides one of them.
 //! * Front frames shift the array by less than 2 MiB so that its virtual and physical addresses are congruent modulo
 //!   2 MiB. They exist only where the shift costs fewer frames than the page tables it saves. Extra frames exist only
 //!   where own slots are too few (small DIMMs). Both count as memmap and hold tables.
@@ -160,16 +161,29 @@ impl Layout {
         let mut data = PfnRange::new(range.start, array.end);
         loop {
             let usable = PfnRange::new(data.end, range.end);
-            let header = descriptor(range.start);
-            let words = room_pages(usable);
-            let largest = LeafSize::G1;
-            let layout = Layout { range, data, array, usable, header, words, tables, direct_tables, largest };
             if usable.is_empty() {
                 return None;
             }
-            let pages = front + layout.pages_for_tables() + (data.end.0 - array.end.0);
-            if pages >= tables && MetadataLayout::bytes(usable) <= layout.own_slot_bytes() {
-                return Some(layout);
+            let own_bytes = data.pages() * DESCRIPTOR_SIZE;
+            let words = room_pages(usable);
+            // Pages that consist of own slots only and are not used for header and groups.
+            let spare = (own_bytes >> PAGE_SHIFT).saturating_sub(words);
+            let before_header = spare.min(tables.saturating_sub(front));
+            let header = descriptor(range.start).offset(before_header << PAGE_SHIFT);
+            let largest = LeafSize::G1;
+            let pages = front + before_header + (data.end.0 - array.end.0);
+            if pages >= tables && MetadataLayout::bytes(usable) <= own_bytes {
+                return Some(Layout {
+                    range,
+                    data,
+                    array,
+                    usable,
+                    header,
+                    words,
+                    tables,
+                    direct_tables,
+                    largest,
+                });
             }
             data.end = data.end.offset(1);
         }
@@ -227,16 +241,51 @@ impl Layout {
             let page = self.data.start.offset(self.words).offset(n);
             return (n < self.tables && page < self.array.start).then_some(page);
         }
-        let front = self.array.start.0 - self.data.start.0;
-        let tables = self.pages_for_tables();
-        let page = if n < front {
-            self.data.start.offset(n)
-        } else if n - front < tables {
-            self.array.start.offset(self.words + (n - front))
-        } else {
-            self.array.end.offset(n - front - tables)
-        };
+        // The front frames and the array's first ones are one run.
+        let in_front = self.header_page().0 - self.data.start.0;
+        let page = if n < in_front { self.data.start.offset(n) } else { self.array.end.offset(n - in_front) };
         (page < self.data.end).then_some(page)
+    }
+
+    /// The frame that holds the header.
+    fn header_page(&self) -> Pfn {
+        if self.is_boot() {
+            return self.data.start;
+        }
+        self.array.start.offset((self.header.0 - descriptor(self.range.start).0) >> PAGE_SHIFT)
+    }
+
+    /// The page tables before the header: one run from the first frame on.
+    fn tables_in_front(&self) -> u64 {
+        self.tables.min(self.header_page().0 - self.data.start.0)
+    }
+
+    /// The frames that an add may write, ascending: page tables, header, and the groups that
+    /// [`Buddy::init`](crate::buddy::Buddy::init) opens.
+    pub fn written(&self) -> impl Iterator<Item = Pfn> + use<'_> {
+        let tables = (0..self.tables_in_front()).map(|n| self.data.start.offset(n));
+        tables.chain(self.written_from_header())
+    }
+
+    /// Those of them that are not in front of the header.
+    fn written_from_header(&self) -> impl Iterator<Item = Pfn> + use<'_> {
+        let (first, mut last) = (self.header_page(), None);
+        let words = MetadataLayout::first_written(self.usable).map(move |at| first.offset(at >> PAGE_SHIFT));
+        let tables = (self.tables_in_front()..self.tables).filter_map(|n| self.table_page(n));
+        words.chain(tables).filter(move |&page| last.replace(page) != Some(page))
+    }
+
+    /// How many frames an add writes, the probed first one included, and in how many aligned runs of 2 MiB they lie.
+    pub fn count_written(&self) -> (u64, u64) {
+        let mut frames = self.tables_in_front().max(1);
+        let mut large = frames.div_ceil(LARGE_PAGES);
+        let mut last = self.range.start.offset(frames - 1);
+        for page in self.written_from_header().filter(|&page| page != self.range.start) {
+            frames += 1;
+            large += u64::from(page.0 / LARGE_PAGES != last.0 / LARGE_PAGES);
+            last = page;
+        }
+        (frames, large)
     }
 
     /// The frame reserved for `table`; `None` when the resource never uses that table.
@@ -301,17 +350,6 @@ impl Layout {
     /// Where the buddy's header and group words lie.
     pub fn metadata(&self) -> MetadataLayout {
         MetadataLayout::of(self.usable, self.header)
-    }
-
-    /// Bytes of a hot-added resource's own slots.
-    const fn own_slot_bytes(&self) -> u64 {
-        self.data.pages() * DESCRIPTOR_SIZE
-    }
-
-    /// Pages of a hot-added resource that consist of own slots only and are not used for header and groups: these may
-    /// hold page tables.
-    const fn pages_for_tables(&self) -> u64 {
-        (self.own_slot_bytes() >> PAGE_SHIFT).saturating_sub(self.words)
     }
 
     /// The highest order that a block of the usable run can have.

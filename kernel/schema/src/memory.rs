@@ -32,6 +32,10 @@ pub struct Add {
     pub tables: u64,
     /// Descriptors written: those that the allocator's first groups lie in.
     pub descriptors_written: u64,
+    /// Frames written, so that the host must provide them.
+    pub frames_written: u64,
+    /// Aligned runs of 2 MiB with a written frame: the pages of a host with huge pages.
+    pub large_frames_written: u64,
 }
 
 /// A row of `resources`.

@@ -114,6 +114,8 @@ fn resource_row(info: &ResourceInfo) -> Resource {
             entries_written: info.add.entries_written,
             tables: info.add.tables,
             descriptors_written: info.add.descriptors_written,
+            frames_written: info.add.frames_written,
+            large_frames_written: info.add.large_frames_written,
         },
     }
 }

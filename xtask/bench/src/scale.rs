@@ -72,6 +72,10 @@ struct Row {
     resident: u64,
     /// `device_add` to `_OST` without counting.
     wall_ms: f64,
+    /// The same where the host backs the DIMM with huge pages, as it does by default.
+    wall_huge_ms: f64,
+    /// Bytes of the backing then.
+    resident_huge: u64,
 }
 
 impl Row {
@@ -132,7 +136,19 @@ fn measure(cpu: &'static str, shape: &Shape, size: ByteSize) -> Result<Row> {
     drop(guest);
     let wall = Measured::carapace(shape)?.plug(0, size, LIMIT)?;
     let wall_ms = wall.took.as_secs_f64() * 1e3;
-    Ok(Row { cpu, slots: shape.slots, size, add, resident: plugged.resident, wall_ms })
+    let huge = with_huge_pages(|| Measured::carapace(shape)?.plug(0, size, LIMIT))?;
+    let (wall_huge_ms, resident_huge) = (huge.took.as_secs_f64() * 1e3, huge.resident);
+    let resident = plugged.resident;
+    Ok(Row { cpu, slots: shape.slots, size, add, resident, wall_ms, wall_huge_ms, resident_huge })
+}
+
+/// Starts guests whose memory the host may back with huge pages: QEMU asks for them (`MADV_HUGEPAGE`), and the other
+/// measurements forbid it, to count pages of 4 KiB.
+fn with_huge_pages<T>(measure: impl FnOnce() -> Result<T>) -> Result<T> {
+    rustix::thread::disable_transparent_huge_pages(false)?;
+    let measured = measure();
+    rustix::thread::disable_transparent_huge_pages(true)?;
+    measured
 }
 
 /// Linux's `_OST` says success whatever happened, so that what counts is whether the memory is there.
@@ -162,8 +178,11 @@ fn print(data: &Data) {
         "entries",
         "tables",
         "descriptors",
+        "frames",
+        "of 2 MiB",
         "backing, KiB",
         "wall, ms",
+        "huge pages, ms",
     ];
     let mut table = vec![heads.map(str::to_owned).to_vec()];
     for row in rows {
@@ -173,15 +192,17 @@ fn print(data: &Data) {
         cells.push(add.answer_ns.to_string());
         cells.push(format!("{:.2}", add.answer_ns as f64 / first.add.answer_ns.max(1) as f64));
         let parts = [add.aml_ns, add.check_ns, add.map_ns, add.online_ns, row.rest()];
-        let counts = [add.entries_written, add.tables, add.descriptors_written, row.resident / 1024];
+        let written = [add.descriptors_written, add.frames_written, add.large_frames_written];
+        let counts = [&[add.entries_written, add.tables][..], &written, &[row.resident / 1024]].concat();
         cells.extend(parts.iter().chain(&counts).map(u64::to_string));
         cells.push(format!("{:.1}", row.wall_ms));
+        cells.push(format!("{:.1} ({} KiB)", row.wall_huge_ms, row.resident_huge / 1024));
         table.push(cells);
     }
     for row in &data.linux_rows {
         let mut cells = vec![LINUX.to_owned(), SLOTS[0].to_string(), row.size.to_string()];
-        cells.resize(heads.len() - 2, "-".to_owned());
-        cells.extend([(row.resident / 1024).to_string(), format!("{:.1}", row.wall_ms)]);
+        cells.resize(heads.len() - 3, "-".to_owned());
+        cells.extend([(row.resident / 1024).to_string(), format!("{:.1}", row.wall_ms), "-".to_owned()]);
         table.push(cells);
     }
     report::table(&table);

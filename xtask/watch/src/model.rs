@@ -44,13 +44,15 @@ pub mod tests {
          "largest_free_pages":65536,"offline_pages":0,"movable_pages":0,"pinned_pages":0,"removable":false,
          "pinned_pfn":null,"pinned_by":null,
          "add":{"aml_us":0,"map_us":0,"online_us":0,"answer_ns":0,"aml_ns":0,"check_ns":0,"map_ns":0,"online_ns":0,
-         "existing_pages_used":0,"existing_heap_bytes_used":0,"entries_written":0,"tables":0,"descriptors_written":0}},
+         "existing_pages_used":0,"existing_heap_bytes_used":0,"entries_written":0,"tables":0,"descriptors_written":0,
+         "frames_written":0,"large_frames_written":0}},
         {"id":1,"device":"\\_SB.MHPC.MP00","base":4294967296,"size":268435456,"node":1,"zone":"any",
          "state":"online","memmap_start_pfn":1048576,"memmap_pages":1024,"usable_start_pfn":1049600,
          "usable_pages":64512,"free_pages":13312,"largest_free_pages":8192,"offline_pages":0,"movable_pages":51200,
          "pinned_pages":0,"removable":true,"pinned_pfn":null,"pinned_by":null,
          "add":{"aml_us":0,"map_us":0,"online_us":0,"answer_ns":0,"aml_ns":0,"check_ns":0,"map_ns":0,"online_ns":0,
-         "existing_pages_used":0,"existing_heap_bytes_used":0,"entries_written":0,"tables":0,"descriptors_written":0}}]"#;
+         "existing_pages_used":0,"existing_heap_bytes_used":0,"entries_written":0,"tables":0,"descriptors_written":0,
+         "frames_written":0,"large_frames_written":0}}]"#;
     /// Its frames.
     pub const MAP: &str = r#"[
         {"start_pfn":256,"pages":1,"node":0,"resource":0,"kind":"boot"},

@@ -48,6 +48,8 @@ fn resource(n: u64, device: &str) -> Resource {
             entries_written: n,
             tables: n,
             descriptors_written: n,
+            frames_written: n,
+            large_frames_written: n,
         },
     }
 }

@@ -35,10 +35,12 @@ fn change(memory: &Memory<SimMachine>, at: crate::addr::VirtAddr, change: impl F
 /// total, each as its own error. Fails when `check` misses one.
 #[test]
 fn each_kind_of_damage_is_reported() {
-    let first = Pfn(DIMM + 1024);
-    let header = descriptor(Pfn(DIMM));
+    let range = PfnRange::of(Pfn(DIMM), 256 * MIB);
+    let Layout { header, usable, .. } =
+        Layout::plan(range, booted(Support::No).machine().features()).unwrap();
+    let first = usable.start;
     // The usable run starts inside a group of level 1, whose largest block is of order 13.
-    let metadata = MetadataLayout::of(PfnRange::new(first, Pfn(DIMM + 256 * MIB)), header);
+    let metadata = MetadataLayout::of(usable, header);
     let [single, group] = [0, 1].map(|level| metadata.group(Group::of(first, level)));
     let is = |errors: &[CheckError], expected: fn(&CheckError) -> bool| {
         assert!(errors.iter().any(expected), "{errors:?}");

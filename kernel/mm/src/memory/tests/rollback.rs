@@ -5,7 +5,6 @@ use std::vec::Vec;
 
 use super::*;
 use crate::address_space::{descriptor, direct};
-use crate::buddy::MetadataLayout;
 use crate::info::MAX_DEVICE_RANGES;
 use crate::page_table::{FrameSource, Mapping};
 
@@ -145,11 +144,8 @@ fn no_memory_behind() {
         ] {
             let range = PfnRange::of(Pfn(start), pages);
             let layout = Layout::plan(range, booted(gib_leaves).machine().features()).unwrap();
-            let tables = (0..layout.tables).map(|n| layout.table_page(n).unwrap());
-            let words =
-                MetadataLayout::first_written(layout.usable).map(|at| layout.array.start.offset(at >> 12));
             let ends = [range.start, Pfn(range.end.0 - 1), layout.array.start];
-            for pfn in ends.into_iter().chain(tables).chain(words) {
+            for pfn in ends.into_iter().chain(layout.written()) {
                 let memory = booted(gib_leaves);
                 plug(&memory, 0x100000, 100 * MIB, 1);
                 let good = request(0x300000, 128 * MIB, 1);
