@@ -19,6 +19,14 @@ pub(crate) fn each_page<M: Machine>(machine: &M, pages: u64, work: &(dyn Fn(&M, 
     });
 }
 
+/// Calls `work` with first page and number of pages of each stripe of `pages`, on any CPUs.
+pub(crate) fn each_stripe<M: Machine>(machine: &M, pages: u64, work: &(dyn Fn(&M, u64, u64) + Sync)) {
+    machine.run_parallel(pages.div_ceil(STRIPE), &|machine, stripe| {
+        let pages = pages_of(stripe, pages);
+        work(machine, pages.start, pages.end - pages.start);
+    });
+}
+
 /// Looks at a page.
 type Look<'a, M> = dyn Fn(&M, u64) -> Option<(u64, u64)> + Sync + 'a;
 

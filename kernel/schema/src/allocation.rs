@@ -29,6 +29,16 @@ pub struct Verify {
     pub bad_pages: u64,
 }
 
+/// The answer of `memspeed`: nanoseconds for all pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memspeed {
+    /// Pages filled, compared and copied.
+    pub pages: u64,
+    pub fill_ns: u64,
+    pub verify_ns: u64,
+    pub copy_ns: u64,
+}
+
 /// The answer of `offline`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offline {

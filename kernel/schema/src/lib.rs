@@ -34,7 +34,7 @@ mod memory;
 mod page_tables;
 mod text;
 
-pub use allocation::{Alloc, Free, Offline, Online, Policy, Verify};
+pub use allocation::{Alloc, Free, Memspeed, Offline, Online, Policy, Verify};
 pub use event::{Event, Printed, Refusal};
 #[cfg(feature = "alloc")]
 pub use faults::Check;

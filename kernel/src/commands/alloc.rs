@@ -23,6 +23,7 @@ const ALL: Flag = Flag::new("--all", "every free frame").short('a');
 const NODE: Flag = Flag::new("--node", "only from this node").value("N");
 const PINNED: Flag = Flag::new("--pinned", "frames that cannot be migrated");
 const CONTIGUOUS: Flag = Flag::new("--contiguous", "one run of frames");
+const FRAMES: Flag = Flag::new("--frames", "single frames, as in fragmented memory");
 const NO_FILL: Flag = Flag::new("--no-fill", "leaves the memory untouched, verify skips it");
 
 /// `alloc`.
@@ -34,7 +35,7 @@ pub static COMMAND: Command = Command {
         "SIZE",
         "The size, rounded up to frames of 4 KiB, in bytes or with suffix K, M, G or T.",
     )],
-    flags: &[ALL, NODE, PINNED, CONTIGUOUS, NO_FILL, JSON],
+    flags: &[ALL, NODE, PINNED, CONTIGUOUS, FRAMES, NO_FILL, JSON],
     example: "alloc 200M --node 1",
     ..Command::NEW
 };
@@ -71,7 +72,12 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
 }
 
 fn request(invocation: &Invocation<'_>) -> Result<Request, Failure> {
-    let shape = if invocation.has(&CONTIGUOUS) { Shape::Contiguous } else { Shape::Scattered };
+    let shape = match (invocation.has(&CONTIGUOUS), invocation.has(&FRAMES)) {
+        (true, true) => return Err(Failure::of("--contiguous and --frames exclude each other")),
+        (true, false) => Shape::Contiguous,
+        (false, true) => Shape::Frames,
+        (false, false) => Shape::Scattered,
+    };
     let amount = match (invocation.operand(0), invocation.has(&ALL)) {
         (Some(size), false) => {
             let bytes = parse::size(size).map_err(Failure::of)?;
@@ -80,7 +86,7 @@ fn request(invocation: &Invocation<'_>) -> Result<Request, Failure> {
             }
             Amount::Pages(bytes.div_ceil(PAGE_SIZE))
         }
-        (None, true) if shape == Shape::Scattered => Amount::All,
+        (None, true) if shape != Shape::Contiguous => Amount::All,
         (None, true) => {
             return Err(Failure::of("--all and --contiguous exclude each other"));
         }
@@ -109,7 +115,8 @@ fn node(text: &str) -> Result<NodeId, Failure> {
     })
 }
 
-async fn grow(mut growing: AllocationBuilder) -> Result<Allocation, Failure> {
+/// Maps all of an allocation, or frees it.
+pub async fn grow(mut growing: AllocationBuilder) -> Result<Allocation, Failure> {
     loop {
         let failure = match arena().grow(core(), &mut growing, MAP_STEP) {
             Ok(Progress::Done) => return arena().finish(core(), growing).map_err(not_made),

@@ -31,6 +31,7 @@ mod lkdtm;
 mod lsmem;
 mod map;
 mod meminfo;
+mod memspeed;
 mod numa;
 mod offline;
 mod online;
@@ -77,7 +78,7 @@ commands! {
     "frames and page tables": [page, ptwalk, ptdump]
     "allocation": [alloc, free, verify]
     "online and offline": [offline, online, chmem, policy]
-    "debugging": [check, poison, stress, lkdtm::fail, lkdtm::fail_virtio, lkdtm::misuse, lkdtm::panic]
+    "debugging": [check, poison, stress, memspeed, lkdtm::fail, lkdtm::fail_virtio, lkdtm::misuse, lkdtm::panic]
     "the machine": [cpus, acpi, stat, dmesg, uptime, reboot, poweroff]
     "the shell": [help, history, clear]
 }

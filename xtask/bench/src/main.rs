@@ -7,6 +7,7 @@
 //!  scale   the same under -icount: instructions by size and slots, split into their parts
 //!  alloc   the frame allocator on the host
 //!  smp     several CPUs: operations, plugging under load, requests to other CPUs
+//!  migrate a migration beside plain copying
 //!  report  tables on the terminal;  plot  SVG;  raw data as JSON beside it, with the machine's description
 //! ```
 //!
@@ -17,6 +18,7 @@ mod alloc;
 mod host;
 mod linux;
 mod measured;
+mod migrate;
 mod plot;
 mod plug;
 mod report;
@@ -52,6 +54,9 @@ fn measure(cli: &BenchArgs) -> Result<()> {
     }
     if cli.smp {
         return smp::bench(cli);
+    }
+    if cli.migrate {
+        return migrate::bench(cli);
     }
     if cli.scale { scale::bench(cli) } else { plug::bench(cli) }
 }

@@ -52,9 +52,18 @@ pub struct BenchArgs {
     /// requests to other CPUs for an add, a removal and migrated frames.
     #[arg(long, conflicts_with_all = ["scale", "alloc"])]
     pub smp: bool,
-    /// The numbers of CPUs of --smp.
-    #[arg(long, value_delimiter = ',', default_value = "1,2,4", requires = "smp", value_parser = clap::value_parser!(u8).range(1..=32))]
+    /// The numbers of CPUs of --smp and --migrate.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub smp_cpus: Vec<u8>,
+    /// Measure migrations beside plain copying of as many bytes, in guests with the CPUs of --smp-cpus.
+    #[arg(long, conflicts_with_all = ["scale", "alloc", "smp"])]
+    pub migrate: bool,
+    /// The DIMMs of --migrate.
+    #[arg(long, value_delimiter = ',', default_value = "1G", requires = "migrate")]
+    pub migrate_sizes: Vec<ByteSize>,
+    /// The distances between the two DIMMs of --migrate.
+    #[arg(long, value_delimiter = ',', default_value = "0,2M,6M,34M,130M", requires = "migrate")]
+    pub gaps: Vec<ByteSize>,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35")]
     pub machine: String,

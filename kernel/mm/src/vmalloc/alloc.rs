@@ -37,6 +37,8 @@ pub struct AllocationBuilder {
     amount: Amount,
     node: Option<NodeId>,
     mobility: Mobility,
+    /// The highest order of its blocks.
+    largest: Order,
 }
 
 /// The frames that a growing allocation owns but has not mapped.
@@ -99,7 +101,7 @@ impl Pending {
     fn next_block<P: FrameProvider>(
         &mut self,
         provider: &P,
-        (node, mobility): (Option<NodeId>, Mobility),
+        (node, mobility, largest): (Option<NodeId>, Mobility, Order),
         virt: VirtAddr,
         most: u64,
     ) -> Option<(Block, u64)> {
@@ -110,7 +112,7 @@ impl Pending {
                     *run = PfnRange::new(block.range().end, run.end);
                     block
                 }
-                None => provider.alloc_block(floor_order(most), node, mobility)?,
+                None => provider.alloc_block(floor_order(most).min(largest), node, mobility)?,
             };
             provider.set_owner(block.range(), virt);
             self.block = Some((block, 0));
@@ -201,7 +203,8 @@ impl VmallocArena {
             provider.set_owner(run, area.allocation.start);
         }
         area.pending = pending;
-        Ok(AllocationBuilder { id, pages, amount, node, mobility })
+        let largest = if shape == Shape::Frames { Order(0) } else { Order::MAX };
+        Ok(AllocationBuilder { id, pages, amount, node, mobility, largest })
     }
 
     /// Maps about `step` further pages, in whole chunks of at most one table's entries.
@@ -227,7 +230,7 @@ impl VmallocArena {
             });
             let (path, leaf) = path.ok_or(AllocError::NotStarted)?;
             debug_assert!(path <= PATH);
-            let from = (builder.node, builder.mobility);
+            let from = (builder.node, builder.mobility, builder.largest);
             let block = match area.pending.reserve(provider, path) {
                 Some(()) => area.pending.next_block(provider, from, virt, chunk(virt, left, leaf)),
                 None => None,

@@ -86,6 +86,8 @@ pub enum Amount {
 pub enum Shape {
     /// Any frames.
     Scattered,
+    /// Single frames, as in memory that is fragmented completely.
+    Frames,
     /// Physically contiguous frames.
     Contiguous,
 }

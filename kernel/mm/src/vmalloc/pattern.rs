@@ -1,5 +1,6 @@
 //! A test pattern for allocations: each word encodes allocation, page and offset, so that verification detects lost,
-//! duplicated and swapped pages. Several CPUs fill and verify (`parallel`). Neighbours: the shell's `alloc` fills, `verify` verifies.
+//! duplicated and swapped pages. Several CPUs fill, verify and copy (`parallel`). Neighbours: the shell's `alloc` fills,
+//! `verify` verifies, `memspeed` times all three.
 
 use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::machine::Machine;
@@ -100,6 +101,36 @@ impl VmallocArena {
         let at = start.offset(page * PAGE_SIZE + word * 8);
         let bad = BadWord { page: from + page, at, expected: word_of(page, word), found };
         Ok(Verified { pages: page + 1, bad: Some(bad) })
+    }
+
+    /// Copies `pages` pages from page `from` on of one allocation to the same pages of another one, which counts as not filled then.
+    ///
+    /// # Errors
+    /// When an allocation is unknown, not ready, or too short.
+    pub fn copy<P: FrameProvider>(
+        &self,
+        provider: &P,
+        (source, target): (AllocationId, AllocationId),
+        from: u64,
+        pages: u64,
+    ) -> Result<(), AllocError> {
+        let mut areas = self.areas.lock();
+        let mut start_of = |id| -> Result<VirtAddr, AllocError> {
+            let area = areas.ready(id)?;
+            check_pages(area, from, pages)?;
+            if id == target {
+                area.allocation.filled = 0;
+            }
+            Ok(area.page(from))
+        };
+        let (source, target) = (start_of(source)?, start_of(target)?);
+        if source != target {
+            parallel::each_stripe(provider.machine(), pages, &|machine, first, pages| {
+                let [source, target] = [source, target].map(|start| start.offset(first * PAGE_SIZE));
+                machine.copy_pages(source, target, pages);
+            });
+        }
+        Ok(())
     }
 }
 
