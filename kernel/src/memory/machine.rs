@@ -12,6 +12,7 @@ use carapace_irq::mailbox::{BATCH, Request};
 use carapace_mm::addr::VirtAddr;
 use carapace_mm::machine::{CpuNr, Machine};
 
+use super::copy;
 use crate::arch::{cpu, percpu};
 use crate::cpus;
 
@@ -71,13 +72,10 @@ unsafe impl Machine for KernelMachine {
     }
 
     fn copy_pages(&self, from: VirtAddr, to: VirtAddr, pages: u64) {
-        let bytes = pages * carapace_mm::addr::PAGE_SIZE;
-        debug_assert!(from.0.abs_diff(to.0) >= bytes);
+        debug_assert!(from.0.abs_diff(to.0) >= pages * carapace_mm::addr::PAGE_SIZE);
         // SAFETY: aligned whole pages of regions that the memory core owns, which do not overlap and to which no Rust
         // reference points. The core owns them during the copy, so no other code writes to them.
-        unsafe {
-            core::ptr::copy_nonoverlapping(from.0 as *const u64, to.0 as *mut u64, (bytes / 8) as usize)
-        }
+        unsafe { copy::pages(from.0 as *const u64, to.0 as *mut u64, pages) }
     }
 
     fn flush(&self, pages: &[VirtAddr]) {

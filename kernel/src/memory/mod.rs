@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Neighbours: crate `carapace-mm` is the memory core and independent of hardware; `machine` gives it access to this
-//! machine; `heap` and `devices` map their own address regions; `protection` verifies access rights; `commands::lkdtm`
+//! machine, `copy` copies pages; `heap` and `devices` map their own address regions; `protection` verifies access rights; `commands::lkdtm`
 //! provokes errors.
 
 pub mod boot;
+mod copy;
 pub mod devices;
 pub mod heap;
 mod machine;

@@ -103,30 +103,31 @@ impl VmallocArena {
         Ok(Verified { pages: page + 1, bad: Some(bad) })
     }
 
-    /// Copies `pages` pages from page `from` on of one allocation to the same pages of another one, which counts as not filled then.
+    /// Copies `pages` pages of one allocation, from a page on, to another one, which counts as not filled then. Source and
+    /// target are an allocation and a page.
     ///
     /// # Errors
     /// When an allocation is unknown, not ready, or too short.
     pub fn copy<P: FrameProvider>(
         &self,
         provider: &P,
-        (source, target): (AllocationId, AllocationId),
-        from: u64,
+        source: (AllocationId, u64),
+        target: (AllocationId, u64),
         pages: u64,
     ) -> Result<(), AllocError> {
         let mut areas = self.areas.lock();
-        let mut start_of = |id| -> Result<VirtAddr, AllocError> {
+        let mut start_of = |(id, from)| -> Result<VirtAddr, AllocError> {
             let area = areas.ready(id)?;
             check_pages(area, from, pages)?;
-            if id == target {
+            if id == target.0 {
                 area.allocation.filled = 0;
             }
             Ok(area.page(from))
         };
-        let (source, target) = (start_of(source)?, start_of(target)?);
-        if source != target {
+        let starts = [start_of(source)?, start_of(target)?];
+        if source.0 != target.0 {
             parallel::each_stripe(provider.machine(), pages, &|machine, first, pages| {
-                let [source, target] = [source, target].map(|start| start.offset(first * PAGE_SIZE));
+                let [source, target] = starts.map(|start| start.offset(first * PAGE_SIZE));
                 machine.copy_pages(source, target, pages);
             });
         }
