@@ -6,7 +6,7 @@ use super::*;
 use crate::address_space::direct;
 use crate::parallel::STRIPE;
 use crate::poison::Mode;
-use crate::vmalloc::{Shape, VmallocArena};
+use crate::vmalloc::{AllocError, Shape, VmallocArena};
 
 /// Proves that with three helpers every page is filled and verified, the first of several wrong words is reported with its
 /// page, address and value, and that the copy of a migration is complete, whatever the sizes of its blocks; that no helper
@@ -49,6 +49,35 @@ fn helpers_fill_verify_and_copy() {
     insert(&memory, 1, dimm, 7);
     assert_eq!(memory.totals(), before);
     assert_invariants(&memory);
+}
+
+/// Proves that with three helpers every page of an allocation is copied to the pages asked for and no other one, that the
+/// target counts as not filled then, and that pages outside of either allocation are refused. Fails when a stripe is
+/// left out, or `verify` would compare the target with its own pattern.
+#[test]
+fn helpers_copy_an_allocation() {
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
+    memory.machine().set_helpers(3);
+    let pages = 3 * STRIPE + 7;
+    let make = |pages| allocate(&memory, &arena, pages, None, Mobility::Movable, Shape::Frames).unwrap();
+    let (source, target) = (make(pages), make(pages + 2));
+    for one in [&source, &target] {
+        arena.fill(&memory, one.id, 0, one.pages).unwrap();
+    }
+    let word = |start: VirtAddr, page: u64| memory.machine().load(start.offset(page * 4096 + 8 * 511));
+    let ends = [0, pages + 1].map(|page| word(target.start, page));
+    let copy = |from, to, pages| arena.copy(&memory, (source.id, from), (target.id, to), pages);
+    for (from, to, pages) in [(1, 0, pages), (0, 3, pages), (0, u64::MAX, 1), (u64::MAX, 0, 2)] {
+        assert!(matches!(copy(from, to, pages), Err(AllocError::OutOfRange { .. })));
+    }
+    copy(0, 1, pages).unwrap();
+    assert!((0..pages).all(|page| word(source.start, page) == word(target.start, page + 1)));
+    assert_eq!([0, pages + 1].map(|page| word(target.start, page)), ends);
+    assert_eq!(arena.get(target.id).unwrap().filled, 0);
+    assert_eq!(arena.verify(&memory, source.id, 0, pages).unwrap().bad, None);
+    let order =
+        |page| memory.page(memory.translate(source.start.offset(page * 4096)).unwrap().phys.pfn()).order;
+    assert!((0..pages).all(|page| order(page) == Some(Order(0))), "single frames");
 }
 
 /// Proves that helpers poison freed frames and find every frame that was written to, in order. Fails when a frame is not
