@@ -49,5 +49,6 @@ mod soak;
 mod stress;
 mod torn_out;
 mod unread_serial;
+mod virtio_faults;
 mod virtio_mem;
 mod watch;

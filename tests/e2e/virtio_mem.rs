@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// The devices, and that each has exactly the memory that the kernel uses.
 #[track_caller]
-fn devices(guest: &mut Guest) -> Vec<Virtio> {
+pub fn devices(guest: &mut Guest) -> Vec<Virtio> {
     let devices: Vec<Virtio> = guest.json("virtio -J");
     let resources = guest.resources();
     let states = guest.monitor().virtio_mems().expect("QEMU answers");
@@ -32,7 +32,7 @@ fn devices(guest: &mut Guest) -> Vec<Virtio> {
 
 /// Asks for a size of device `vmN` and waits until it is reached.
 #[track_caller]
-fn set(guest: &mut Guest, device: usize, size: u64) -> Virtio {
+pub fn set(guest: &mut Guest, device: usize, size: u64) -> Virtio {
     request(guest, device, size);
     let state = guest.monitor().wait_size(&format!("vm{device}"), LIMIT).expect("QEMU answers");
     assert_eq!(state.plugged, size, "{:?}", devices(guest));
@@ -42,7 +42,7 @@ fn set(guest: &mut Guest, device: usize, size: u64) -> Virtio {
 }
 
 #[track_caller]
-fn request(guest: &mut Guest, device: usize, size: u64) {
+pub fn request(guest: &mut Guest, device: usize, size: u64) {
     guest.monitor().request_size(&format!("vm{device}"), size).expect("QEMU takes the size");
 }
 

@@ -31,7 +31,7 @@ pub struct Target {
 }
 
 /// All targets. The longest inputs are, for example, two SSDTs, a DSDT of QEMU, a few lines, 64 operations.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "aml", longest: 16 << 10, runs: 20_000 },
     Target { name: "boot", longest: 8 << 10, runs: 200_000 },
     Target { name: "crs", longest: 1 << 10, runs: 500_000 },
@@ -39,6 +39,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "memory", longest: 257, runs: 1_500 },
     Target { name: "shell", longest: 4 << 10, runs: 50_000 },
     Target { name: "tables", longest: 8 << 10, runs: 100_000 },
+    Target { name: "virtio", longest: 512, runs: 50_000 },
 ];
 
 /// Makes LLVM record which code an input reaches, in libFuzzer's form.

@@ -46,7 +46,8 @@ pub trait Memory {
     /// Why it refuses, and the rest of the run, which is not in use; what lies before is.
     fn plug(&mut self, run: Run) -> Result<(), (Self::Error, Run)>;
 
-    /// Takes at most `want` unused bytes out of use: nothing accesses them any more. Empty when nothing is unused.
+    /// Takes at most `want` unused bytes out of use: nothing accesses them any more. Runs ascend; those of a list can be put
+    /// into use again in that order, also without those at its end. Empty when nothing is unused.
     fn unplug_unused(&mut self, want: u64) -> ArrayVec<Run, MAX_RUNS>;
 
     /// The device has unplugged a run that was taken out of use.
@@ -153,9 +154,11 @@ pub struct Machine<E> {
     /// Bytes of a unit, the least that memory plugs.
     unit: u64,
     in_flight: Option<Request>,
+    /// The requested size when that was sent: an answer to it says nothing about another size.
+    sent_for: u64,
     /// The device may have blocks that this kernel does not know.
     fresh: bool,
-    /// Runs out of use, to be unplugged one after the other.
+    /// Runs out of use, ascending, to be unplugged one after the other.
     leaving: ArrayVec<Run, MAX_RUNS>,
     /// Runs that the device may have plugged and the core does not use.
     strays: ArrayVec<Run, MAX_RUNS>,
@@ -171,6 +174,7 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
             block,
             unit,
             in_flight: None,
+            sent_for: 0,
             fresh: true,
             leaving: ArrayVec::new_const(),
             strays: ArrayVec::new_const(),
@@ -237,11 +241,11 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
             }
         }
         if let Some(&run) = self.strays.first() {
-            return self.send(Request::Unplug(run));
+            return self.send(Request::Unplug(run), config);
         }
         if self.fresh {
             if config.plugged > 0 && memory.plugged() == 0 {
-                return self.send(Request::UnplugAll);
+                return self.send(Request::UnplugAll, config);
             }
             self.fresh = false;
         }
@@ -252,8 +256,9 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
                 return self.next(memory, config, None, now);
             }
         }
-        if let Some(&run) = self.leaving.first() {
-            return self.send(Request::Unplug(run));
+        // From the top down, so that what is left can be put back: its memmap lies below.
+        if let Some(&run) = self.leaving.last() {
+            return self.send(Request::Unplug(run), config);
         }
         let plugged = memory.plugged();
         let missing = config.requested.saturating_sub(plugged);
@@ -261,7 +266,7 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
         let most = Request::most_bytes(self.block);
         if missing >= self.unit {
             return match memory.next_to_plug(missing.min(most), config.limit()) {
-                Some(run) => self.send(Request::Plug(run)),
+                Some(run) => self.send(Request::Plug(run), config),
                 None => {
                     let until = Until::Version(memory.version(), now.saturating_add(RETRY_PAUSE));
                     self.hold(Trouble::NoPlace, config, until);
@@ -273,8 +278,8 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
             return Action::Wait;
         }
         self.leaving = memory.unplug_unused(surplus.min(most));
-        match self.leaving.first() {
-            Some(&run) => self.send(Request::Unplug(run)),
+        match self.leaving.last() {
+            Some(&run) => self.send(Request::Unplug(run), config),
             None => Action::Evacuate(surplus),
         }
     }
@@ -297,12 +302,13 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
         self.held = Some(Held { trouble, requested: config.requested, until });
     }
 
-    fn send(&mut self, request: Request) -> Action {
+    fn send(&mut self, request: Request, config: &Config) -> Action {
         match request {
             Request::Plug(_) => self.counts.plug = self.counts.plug.saturating_add(1),
             _ => self.counts.unplug = self.counts.unplug.saturating_add(1),
         }
         self.in_flight = Some(request);
+        self.sent_for = config.requested;
         Action::Send(request)
     }
 
@@ -334,6 +340,7 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
                 Some(Trouble::Garbage)
             }
         };
+        let mut is_stray_left = false;
         let refused = match request {
             Request::Plug(run) => match response {
                 Response::Ack => memory.plug(run).err().map(|(error, rest)| {
@@ -348,9 +355,17 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
                 _ => None,
             },
             Request::Unplug(run) if self.strays.contains(&run) => {
-                // After an ERROR it is not plugged, or the device is broken: nothing uses it in any case.
-                if !matches!(response, Response::Nack | Response::Busy) {
-                    self.strays.retain(|stray| *stray != run);
+                // After an ERROR it is not plugged, unless the device has more than the core.
+                let is_gone = match response {
+                    Response::Ack => true,
+                    Response::Error => config.plugged <= memory.plugged(),
+                    Response::Nack | Response::Busy | Response::Garbage => false,
+                };
+                self.strays.retain(|stray| *stray != run);
+                if !is_gone {
+                    // Another one is tried first.
+                    self.stray(run);
+                    is_stray_left = true;
                 }
                 // The reason why it is one stays.
                 if response == Response::Ack {
@@ -385,13 +400,13 @@ impl<E: Clone + fmt::Display + fmt::Debug> Machine<E> {
             let until = Until::Time(now.saturating_add(self.pause));
             self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
             until
-        } else if matches!(trouble, Trouble::Nack) && !self.strays.is_empty() {
+        } else if is_stray_left {
             // Its UNPLUG was refused: not at once again.
             Until::Time(now.saturating_add(LONGEST_PAUSE))
         } else {
             Until::Requested
         };
-        self.hold(trouble, config, until);
+        self.held = Some(Held { trouble, requested: self.sent_for, until });
     }
 
     fn stray(&mut self, run: Run) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  DIR/vmlinuz     the newest packaged kernel (memmap_on_memory=1 for whole DIMMs since 6.8)
-//!  DIR/initramfs   busybox, and an /init that gives a shell on the serial line
+//!  DIR/initramfs   busybox, the modules for virtio-mem, and an /init that gives a shell on the serial line
 //!  DIR/packages    which packages they are from
 //! ```
 //!
@@ -27,6 +27,9 @@ mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
 export PATH=/bin PS1='linux# '
+for module in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_mem; do
+    if [ -e /modules/$module.ko ]; then insmod /modules/$module.ko; fi
+done
 exec setsid sh -c 'exec sh -i </dev/ttyS0 >/dev/ttyS0 2>&1'
 ";
 
@@ -84,7 +87,8 @@ pub fn prepare(directory: &Path) -> Result<()> {
     let image = images.find(|path| utf8(path).is_ok_and(|path| path.contains("vmlinuz")));
     fs::copy(image.context("the package has no kernel")?, directory.join("vmlinuz"))?;
     let busybox = fs::read(unpacked.join("bin/busybox"))?;
-    fs::write(directory.join("initramfs"), initramfs(&busybox))?;
+    let modules = modules(&unpacked.join("lib/modules"))?;
+    fs::write(directory.join("initramfs"), initramfs(&busybox, &modules))?;
     fs::write(directory.join("packages"), packages.join("\n") + "\n")?;
     fs::remove_dir_all(unpacked)?;
     let readable = fs::Permissions::from_mode(0o644);
@@ -103,15 +107,38 @@ fn newest(names: &str) -> Option<&str> {
     names.lines().filter_map(|name| Some((version(name)?, name))).max().map(|(_, name)| name)
 }
 
+/// The modules that `INIT` loads, as names in the archive and bytes. One that is compressed is unpacked; one that is part of
+/// the kernel is not there.
+fn modules(below: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for version in fs::read_dir(below).into_iter().flatten().flatten() {
+        let folder = version.path().join("kernel/drivers/virtio");
+        for file in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let mut file = file;
+            if file.extension().is_some_and(|extension| extension == "xz") {
+                output("xz", &["--decompress", &utf8(&file)?], &folder)?;
+                file.set_extension("");
+            }
+            if let Some(name) = file.file_name().and_then(|name| name.to_str()) {
+                found.push((format!("modules/{name}"), fs::read(&file)?));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// An archive in the form that the kernel unpacks ("newc" cpio): folders, busybox, /init.
-fn initramfs(busybox: &[u8]) -> Vec<u8> {
+fn initramfs(busybox: &[u8], modules: &[(String, Vec<u8>)]) -> Vec<u8> {
     const FOLDER: u32 = 0o040_755;
     const PROGRAM: u32 = 0o100_755;
-    let folders = ["bin", "proc", "sys", "dev"].map(|name| (name, FOLDER, &b""[..]));
+    let folders = ["bin", "proc", "sys", "dev", "modules"].map(|name| (name, FOLDER, &b""[..]));
     let files = [("bin/busybox", PROGRAM, busybox), ("init", PROGRAM, INIT.as_bytes())];
+    let modules = modules.iter().map(|(name, bytes)| (name.as_str(), PROGRAM, bytes.as_slice()));
     let end = [("TRAILER!!!", 0, &b""[..])];
     let mut archive = Vec::new();
-    for (inode, (name, mode, content)) in folders.into_iter().chain(files).chain(end).enumerate() {
+    for (inode, (name, mode, content)) in
+        folders.into_iter().chain(files).chain(modules).chain(end).enumerate()
+    {
         let (length, name_length) = (content.len(), name.len() + 1);
         // magic; inode, mode, user, group, links, time, size, 4 device numbers, length of the name, checksum
         let numbers = [inode, mode as usize, 0, 0, 1, 0, length, 0, 0, 0, 0, name_length, 0];
@@ -151,10 +178,10 @@ mod tests {
     /// Each file starts at a multiple of 4 with its magic, and the archive has an end.
     #[test]
     fn archive() {
-        let archive = initramfs(b"12345");
+        let archive = initramfs(b"12345", &[("modules/m.ko".to_owned(), b"module".to_vec())]);
         let starts: Vec<usize> =
             (0..archive.len() - 5).filter(|&at| archive[at..].starts_with(b"070701")).collect();
-        assert_eq!(starts.len(), 7);
+        assert_eq!(starts.len(), 9);
         assert!(starts.iter().all(|start| start.is_multiple_of(4)));
         assert!(archive.windows(10).any(|window| window == b"TRAILER!!!"));
     }

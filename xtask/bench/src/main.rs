@@ -8,6 +8,7 @@
 //!  alloc   the frame allocator on the host
 //!  smp     several CPUs: operations, plugging under load, requests to other CPUs
 //!  migrate a migration beside plain copying
+//!  virtio_mem   growing and shrinking by virtio-mem, requests, existing memory used
 //!  report  tables on the terminal;  plot  SVG;  raw data as JSON beside it, with the machine's description
 //! ```
 //!
@@ -24,6 +25,7 @@ mod plug;
 mod report;
 mod scale;
 mod smp;
+mod virtio_mem;
 
 use std::process::ExitCode;
 
@@ -51,6 +53,9 @@ fn measure(cli: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(cli.out(guest::task::root()))?;
     if cli.alloc {
         return alloc::bench(cli);
+    }
+    if cli.virtio_mem {
+        return virtio_mem::bench(cli);
     }
     if cli.smp {
         return smp::bench(cli);

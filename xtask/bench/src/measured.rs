@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use guest::boot::Ended;
+use guest::schema::{Meminfo, PAGE};
 use guest::serial::{PROMPT, Silence};
 use guest::size::ByteSize;
 use guest::{Guest, Plan};
@@ -14,6 +15,10 @@ use crate::linux::{self, Linux};
 
 /// A slow machine boots Linux in this time.
 const BOOT: Duration = Duration::from_secs(300);
+/// Memory at boot, unless a measurement needs more.
+pub const MEMORY: ByteSize = ByteSize::new(512 << 20);
+/// A device whose size has not changed for so long is stuck.
+const STUCK: Duration = Duration::from_secs(30);
 /// A command of a shell.
 const COMMAND: Duration = Duration::from_secs(60);
 
@@ -26,6 +31,8 @@ pub struct Shape {
     pub cpu: String,
     /// How many CPUs it has.
     pub cpus: u8,
+    /// Memory at boot.
+    pub memory: ByteSize,
     /// Slots for DIMMs.
     pub slots: u64,
     /// Memory at boot and all DIMMs.
@@ -128,6 +135,38 @@ impl Measured {
         Ok(Plugged { took: at.duration_since(start), status, resident, cpu })
     }
 
+    /// Free bytes of a node, of either kernel.
+    pub fn free_of_node(&mut self, node: usize) -> Result<u64> {
+        if self.prompt == PROMPT {
+            let meminfo: Meminfo = self.guest.json("meminfo -J")?;
+            let node = meminfo.nodes.get(node).context("there is no such node")?;
+            return Ok(node.free_pages * PAGE);
+        }
+        let answer = self.type_line(&format!("grep MemFree /sys/devices/system/node/node{node}/meminfo"))?;
+        let line = answer.lines().find(|line| line.starts_with("Node"));
+        let kilobytes =
+            line.and_then(|line| line.split_whitespace().nth(3)).and_then(|word| word.parse::<u64>().ok());
+        kilobytes.map(|kilobytes| kilobytes * 1024).with_context(|| format!("its meminfo says {answer}"))
+    }
+
+    /// Asks for a size of a virtio-mem device, and waits until it is reached or has not changed for a while. Returns the bytes
+    /// that are missing or too many.
+    pub fn resize(&mut self, id: &str, size: u64, limit: Duration) -> Result<u64> {
+        let monitor = self.guest.monitor().context("QEMU's monitor does not answer")?;
+        monitor.request_size(id, size)?;
+        let end = Instant::now() + limit;
+        let (mut before, mut since) = (None, Instant::now());
+        loop {
+            let plugged = monitor.wait_size(id, Duration::from_secs(1))?.plugged;
+            if before.replace(plugged) != Some(plugged) {
+                since = Instant::now();
+            }
+            if plugged == size || since.elapsed() > STUCK || Instant::now() > end {
+                return Ok(plugged.abs_diff(size));
+            }
+        }
+    }
+
     /// Bytes of memory that a Linux guest has.
     pub fn memory_of_linux(&mut self) -> Result<u64> {
         let answer = self.type_line("grep MemTotal /proc/meminfo")?;
@@ -168,6 +207,7 @@ fn plan(shape: &Shape) -> Plan {
     Plan::of_type(&shape.machine)
         .option("--cpu", &shape.cpu)
         .option("--cpus", &shape.cpus.to_string())
+        .option("--memory", &shape.memory.to_string())
         .option("--slots", &shape.slots.to_string())
         .option("--max-memory", &shape.max_memory.to_string())
         .qemu(&more)

@@ -68,6 +68,7 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
         machine: cli.machine.clone(),
         cpu: cli.cpu.clone(),
         cpus: 1,
+        memory: crate::measured::MEMORY,
         slots: cli.slots,
         max_memory: ByteSize::new(largest.bytes() + (1 << 30)),
         qemu: Vec::new(),

@@ -102,6 +102,7 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
         machine: cli.machine.clone(),
         cpu: model.to_owned(),
         cpus: 1,
+        memory: crate::measured::MEMORY,
         slots,
         max_memory: ByteSize::new(largest.bytes() + (1 << 30)),
         qemu: Vec::new(),

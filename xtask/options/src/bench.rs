@@ -64,6 +64,13 @@ pub struct BenchArgs {
     /// The distances between the two DIMMs of --migrate.
     #[arg(long, value_delimiter = ',', default_value = "0,2M,6M,34M,130M", requires = "migrate")]
     pub gaps: Vec<ByteSize>,
+    /// Measure virtio-mem instead: a device grows to each size and shrinks to nothing; time, requests by QEMU's trace, existing
+    /// memory used, what is left.
+    #[arg(long, conflicts_with_all = ["scale", "alloc", "smp"])]
+    pub virtio_mem: bool,
+    /// The sizes of --virtio-mem, each in a fresh guest.
+    #[arg(long, value_delimiter = ',', default_value = "1G,8G,64G", requires = "virtio_mem")]
+    pub virtio_mem_sizes: Vec<ByteSize>,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35")]
     pub machine: String,

@@ -56,7 +56,7 @@ impl Memory for Core {
         let unused = self.plugged.iter().rev().filter(|block| !self.used.contains(block));
         let taken: Vec<u64> = unused.copied().take(((want / BLOCK) as usize).min(MAX_RUNS)).collect();
         taken.iter().for_each(|block| assert!(self.plugged.remove(block)));
-        taken.iter().map(|&block| run(&[block])).collect()
+        taken.iter().rev().map(|&block| run(&[block])).collect()
     }
 
     fn unplugged(&mut self, run: Run) {
@@ -249,5 +249,25 @@ proptest! {
                 Some((lie, served))
             });
         }
+    }
+}
+
+/// Proves that a refusal which comes after the host asked for another size does not hold up that one: a late NACK is about
+/// the size before. Fails when the refusal is taken for an answer to the new size.
+#[test]
+fn a_late_refusal_is_about_the_size_before() {
+    for late in [Response::Nack, Response::Error, Response::Busy] {
+        let (mut machine, mut core) = (Machine::new(BLOCK, BLOCK), Core::default());
+        let mut device = Device { requested: 8 * BLOCK, ..Device::default() };
+        let action = machine.next(&mut core, &device.config(), None, 0);
+        assert!(matches!(action, Action::Send(Request::Plug(_))), "{action:?}");
+        device.requested = 2 * BLOCK;
+        assert_eq!(machine.next(&mut core, &device.config(), None, 0), Action::Wait);
+        let action = machine.next(&mut core, &device.config(), Some(late), 0);
+        let Action::Send(request) = action else { panic!("{late:?}: {action:?}") };
+        let response = device.serve(request);
+        machine.next(&mut core, &device.config(), Some(response), 0);
+        settle(&mut machine, &mut core, &mut device, &mut 0, |_| None);
+        assert_eq!(core.plugged(), 2 * BLOCK, "{late:?}");
     }
 }
