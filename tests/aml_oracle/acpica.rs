@@ -3,8 +3,9 @@
 //! Debian's acpiexec is of 2020. `ACPIEXEC` may name a newer one, which then judges beside it: ACPICA's source has it at
 //! `generate/unix` (`make acpiexec`; needs bison and flex). No package list of the supported systems has one.
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use carapace_aml::Value;
 
@@ -53,7 +54,8 @@ pub fn evaluate(judge: &Path, tables: &[PathBuf], names: &[String]) -> Vec<Answe
 }
 
 /// A run that takes longer is given up: some tables of machines wait for hardware.
-const SECONDS: &str = "5";
+const SECONDS: &str = "60";
+const LONG_SECONDS: &str = "30";
 
 /// Runs commands in acpiexec; without `_INI` and without repairing what methods return.
 fn batch(judge: &Path, tables: &[PathBuf], commands: &str) -> String {
@@ -83,16 +85,31 @@ pub fn namespace(judge: &Path, tables: &[PathBuf]) -> BTreeSet<String> {
     names
 }
 
-/// Like [`evaluate`], for tables that nobody here has written: `None` where acpiexec gave no readable answer.
+/// Like [`evaluate`], for tables that nobody here has written: the answers until acpiexec hangs or crashes; `None` is one
+/// that cannot be read.
 pub fn try_evaluate(judge: &Path, tables: &[PathBuf], names: &[String]) -> Vec<Option<Answer>> {
-    let commands: Vec<String> = names.iter().map(|name| format!("evaluate {name}")).collect();
-    let text = batch(judge, tables, &commands.join(";"));
-    let parts: Vec<&str> = text.split("\nEvaluating ").skip(1).collect();
-    let found = |name: &String| {
-        let part = parts.iter().find(|part| part.lines().next().map(str::trim) == Some(name.as_str()));
-        part.and_then(|part| answer(part))
-    };
-    names.iter().map(found).collect()
+    let mut command = Command::new("timeout");
+    command.arg(LONG_SECONDS).arg(judge).args(["-di", "-dr"]).args(tables);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("timeout and acpiexec");
+    let mut commands: String = names.iter().map(|name| format!("evaluate {name}\n")).collect();
+    commands.push_str("quit\n");
+    let mut input = child.stdin.take().expect("its input");
+    let writer = std::thread::spawn(move || {
+        // It may end before it has read everything.
+        let _ended = input.write_all(commands.as_bytes());
+    });
+    let output = child.wait_with_output().expect("acpiexec's output");
+    writer.join().expect("the writer");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // The last one may be cut off.
+    let finished = text.contains("\n- quit");
+    let mut parts: Vec<&str> = text.split("\nEvaluating ").skip(1).collect();
+    if !finished {
+        parts.pop();
+    }
+    let named = |(name, part): &(&String, &str)| part.lines().next().map(str::trim) == Some(name.as_str());
+    names.iter().zip(parts).take_while(named).map(|(_, part)| answer(part)).collect()
 }
 
 fn answer(text: &str) -> Option<Answer> {
