@@ -59,7 +59,6 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
                 machine: cli.machine.clone(),
                 cpu: cli.cpu.clone(),
                 cpus,
-                memory: crate::measured::MEMORY,
                 slots: cli.slots,
                 max_memory: ByteSize::new(3 * size.bytes() + (4 << 30)),
                 qemu: Vec::new(),

@@ -27,7 +27,7 @@ impl<M: Machine> Memory<M> {
     /// Returns the node of the resource that contains `pfn`.
     pub(crate) fn node_of(&self, pfn: Pfn) -> Option<NodeId> {
         let entry = self.index.read().find(pfn).copied()?;
-        self.region(entry).map(|region| region.node)
+        self.with_region(entry, |region, _| region.node)
     }
 
     /// Returns the first block at or after `at` in a resource's usable run that is not free, cached or unplugged. Advances

@@ -30,7 +30,7 @@ use crate::layout::{GIB_PAGES, LARGE_PAGES};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::LeafSize;
-use crate::region::{IndexEntry, Region};
+use crate::region::IndexEntry;
 use crate::rmap::RmapEntry;
 use crate::vmalloc::{Batch, MappedBy, Planned, Progress, Sizes, VmallocArena};
 
@@ -156,7 +156,9 @@ impl<M: Machine> Memory<M> {
                 let moved = arena.migrate_runs(self, pages)?;
                 evacuation.stats.migrated_pages += moved;
                 if moved == 0 {
-                    evacuation.begin(Phase::Move(Sizes::Large));
+                    // Without a large leaf that could stay whole, one walk suffices.
+                    let sizes = if evacuation.tally.large > 0 { Sizes::Large } else { Sizes::Any };
+                    evacuation.begin(Phase::Move(sizes));
                     return Ok(Progress::More);
                 }
                 self.should_fail(Step::Migrate).map_err(|step| RemoveError::Injected { step })?;
@@ -347,10 +349,10 @@ impl<M: Machine> Memory<M> {
         let mut next = None;
         while next.is_none()
             && *budget > 0
-            && let Some((entry, region)) = self.isolated_from(*at)
+            && let Some(entry) = self.isolated_from(*at)
         {
-            let part = PfnRange::new(region.isolated.start.max(*at), region.isolated.end);
-            let walked = self.with_region(entry, |_, buddy| {
+            let walked = self.with_region(entry, |region, buddy| {
+                let part = PfnRange::new(region.isolated.start.max(*at), region.isolated.end);
                 *at = buddy.walk(part, |found| {
                     *budget -= 1;
                     if matches!(found.tag.state, BlockState::Movable | BlockState::Pinned | BlockState::Boot)
@@ -363,20 +365,20 @@ impl<M: Machine> Memory<M> {
             });
             if walked.is_none() {
                 // The region is gone.
-                *at = part.end;
+                *at = entry.range.end;
             }
         }
         next
     }
 
     /// Returns the first region with isolated frames at or after `at`.
-    fn isolated_from(&self, at: Pfn) -> Option<(IndexEntry, Region)> {
+    fn isolated_from(&self, at: Pfn) -> Option<IndexEntry> {
         // In two statements: the index is not read twice at a time.
         let holds = self.index.read().find(at).copied();
         let mut next = holds.or_else(|| self.entry_after(Some(at)));
         while let Some(entry) = next {
-            if let Some(region) = self.region(entry).filter(|region| region.isolated.end > at) {
-                return Some((entry, region));
+            if self.with_region(entry, |region, _| region.isolated.end > at) == Some(true) {
+                return Some(entry);
             }
             next = self.entry_after(Some(entry.range.start));
         }

@@ -62,6 +62,8 @@ pub(super) enum Part {
 pub(super) struct Move {
     pages: PageMove,
     part: Part,
+    /// The pages to copy before it.
+    behind: u64,
 }
 
 /// What was migrated.
@@ -117,7 +119,8 @@ impl<M: Machine> Batch<'_, M> {
     }
 
     fn push_move(&mut self, pages: PageMove, part: Part) {
-        let added = self.moves.try_push(Move { pages, part });
+        let behind = self.moves.last().map_or(0, |one| one.behind + one.copied());
+        let added = self.moves.try_push(Move { pages, part, behind });
         debug_assert!(added.is_ok(), "a full batch gets no more parts");
         self.pages += pages.pages;
     }
@@ -153,7 +156,7 @@ impl<M: Machine> Batch<'_, M> {
 
     /// Empties the batch: frees the old frames of what migrated, and the targets of the rest.
     fn free(&mut self, pages_migrated: bool, tables_migrated: bool) {
-        for &Move { pages, part } in &*self.moves {
+        for &Move { pages, part, .. } in &*self.moves {
             match part {
                 Part::Block => {
                     let block = if pages_migrated { pages.old } else { pages.new };
@@ -182,6 +185,11 @@ impl Move {
     /// Whether it is pages, and not a table.
     fn has_pages(&self) -> bool {
         matches!(self.part, Part::Block | Part::Piece)
+    }
+
+    /// The number of pages to copy.
+    fn copied(&self) -> u64 {
+        if self.has_pages() { self.pages.pages } else { 0 }
     }
 }
 
@@ -217,7 +225,7 @@ fn begin<M: Machine>(
             })
         };
         let begun = leaves();
-        for Move { pages, part } in moves.iter_mut() {
+        for Move { pages, part, .. } in moves.iter_mut() {
             if let (Ok(()), Part::Table(level)) = (begun, *part) {
                 if tables.removable_table(machine, pages.at, level) == Some(pages.old) {
                     tables.hand_over(machine, pages.at, level, pages.new, flush);
@@ -234,19 +242,17 @@ fn begin<M: Machine>(
 
 /// Copies the pages, on several CPUs.
 fn copy<M: Machine>(memory: &Memory<M>, moves: &Moves) -> Result<(), MigrateError> {
-    let pages = || moves.iter().filter(|one| one.has_pages()).map(|one| one.pages);
-    let all: u64 = pages().map(|pages| pages.pages).sum();
+    let end_of = |one: &Move| one.behind + one.copied();
+    let all = moves.last().map_or(0, end_of);
     memory.machine.run_parallel(all.div_ceil(STRIPE), &|machine, stripe| {
         // The part of each move that lies in this stripe of all pages.
         let (start, end) = (stripe * STRIPE, (stripe + 1) * STRIPE);
-        let mut at = 0;
-        for PageMove { old, new, pages, .. } in pages() {
-            let (from, to) = (start.max(at) - at, end.min(at + pages).saturating_sub(at));
-            if from < to {
-                let [old, new] = [old, new].map(|head| direct(head.offset(from).start()));
-                machine.copy_pages(old, new, to - from);
-            }
-            at += pages;
+        let first = moves.partition_point(|one| end_of(one) <= start);
+        for one in moves.iter().skip(first).take_while(|one| one.behind < end) {
+            let (from, to) = (start.max(one.behind), end.min(end_of(one)));
+            let offset = from - one.behind;
+            let [old, new] = [one.pages.old, one.pages.new].map(|head| direct(head.offset(offset).start()));
+            machine.copy_pages(old, new, to - from);
         }
     });
     memory.should_fail(Step::Copy).map_err(|step| MigrateError::Injected { step })

@@ -119,7 +119,9 @@ impl<M: Machine> Batch<'_, M> {
         }
         let wanted = LARGE.min(block.order);
         let Some(new) = alloc_target(memory, block, wanted, sizes) else { return Ok(Planned::NoBlock) };
-        memory.split_allocated(block.head, new.order);
+        if new.order < block.order {
+            memory.split_allocated(block.head, new.order);
+        }
         memory.set_owner(new.range(), at);
         let pages = PageMove { at, old: block.head, new: new.head, pages: new.order.pages() };
         if let Err(error) = split_leaves(memory, &pages, &mut self.flush) {
