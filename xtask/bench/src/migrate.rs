@@ -60,6 +60,7 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
                 cpu: cli.cpu.clone(),
                 cpus,
                 slots: cli.slots,
+                memory: crate::measured::MEMORY,
                 max_memory: ByteSize::new(3 * size.bytes() + (4 << 30)),
                 qemu: Vec::new(),
             };
