@@ -100,11 +100,16 @@ pub async fn sleep_until(deadline: Duration) {
         if time::uptime() >= deadline {
             return Poll::Ready(());
         }
-        let nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
-        DEADLINE.fetch_min(nanos, Ordering::Relaxed);
+        wake_at(deadline);
         Poll::Pending
     })
     .await;
+}
+
+/// Ends the next [`wait_for_event`] of the caller at `deadline` of [`time::uptime`] at the latest.
+pub fn wake_at(deadline: Duration) {
+    let nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+    DEADLINE.fetch_min(nanos, Ordering::Relaxed);
 }
 
 /// Like [`wait_for_event`], but at most until `deadline` of [`time::uptime`].
@@ -115,8 +120,7 @@ pub async fn wait_for_event_until(deadline: Duration) {
             return Poll::Ready(());
         }
         slept = true;
-        let nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
-        DEADLINE.fetch_min(nanos, Ordering::Relaxed);
+        wake_at(deadline);
         Poll::Pending
     })
     .await;

@@ -12,6 +12,7 @@ mod commands;
 mod cpus;
 mod drivers;
 mod executor;
+mod host;
 mod hotplug;
 mod log;
 mod memory;

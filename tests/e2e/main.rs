@@ -34,6 +34,7 @@ mod offline;
 mod ovmf;
 mod panic;
 mod pipe;
+mod plugging;
 mod policy;
 mod prompt;
 mod protection;

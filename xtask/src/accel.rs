@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use guest::qemu::{Accelerator, Colours, Setup, Shape, Start};
+use guest::qemu::{Accelerator, Setup, Shape, Start};
 use serde::{Deserialize, Serialize};
 
 use crate::progress;
@@ -128,19 +128,8 @@ fn trial(
         hmat: Vec::new(),
         ..shape.clone()
     };
-    let guest = Setup {
-        qemu: qemu.to_owned(),
-        shape,
-        accelerator,
-        start: Start::Shim { boot: boot.to_owned(), kernel: None },
-        serial: None,
-        qmp: None,
-        own_qmp: None,
-        own_remote: None,
-        colours: Colours::Welcome,
-        gdb: None,
-        more: Vec::new(),
-    };
+    let start = Start::Shim { boot: boot.to_owned(), kernel: None };
+    let guest = Setup::new(qemu.to_owned(), shape, accelerator, start);
     let line = guest.command()?;
     let quiet = || Stdio::null();
     let mut child =

@@ -59,7 +59,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
     let mut guest = run::prepare(workspace, &run_args, installing)?;
     guest.colours = terminal::colours();
     let remote = sockets.path().join("remote");
-    guest.own_remote = Some(remote.clone());
+    guest.remote = Some(remote.clone());
     let line = guest.command()?;
     let (qemu, line) = run::on_pipes(&line, run::show)?;
     let mut shell = Shell { qemu, line };

@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use guest::discovery::Listening;
 use guest::launch::{self, Qemu, exit_code};
-use guest::qemu::{Accelerator, Colours, LOCALHOST, SerialPort, Setup, Shape, Start, utf8};
+use guest::qemu::{Accelerator, LOCALHOST, SerialPort, Setup, Shape, Start, utf8};
+use guest::relay;
 use guest::serial::{PROMPT, Serial as Line, Silence};
 
 use crate::accel;
@@ -29,8 +30,9 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
         return Ok(0);
     }
     let listening = Listening::new()?;
-    guest.own_qmp = Some(listening.qmp().to_owned());
-    guest.own_remote = Some(listening.remote().to_owned());
+    guest.qmp.extend([listening.qmp(), listening.desk()]);
+    guest.remote = Some(listening.line());
+    relay::start(&listening)?;
     if args.serial == SerialPort::Stdio {
         guest.colours = terminal::colours();
     }
@@ -101,17 +103,11 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         Some(firmware) => image::disk(workspace, firmware, installing)?,
     };
     Ok(Setup {
-        qemu: qemu.path,
-        shape,
-        accelerator,
-        start,
         serial: Some(serial),
-        qmp,
-        own_qmp: None,
-        own_remote: None,
-        colours: Colours::Welcome,
+        qmp: qmp.into_iter().collect(),
         gdb: args.gdb,
         more: args.qemu_args.clone(),
+        ..Setup::new(qemu.path, shape, accelerator, start)
     })
 }
 

@@ -9,6 +9,9 @@
 //!  events on               {"answer":{"events":"on","seconds":10}}
 //!                          {"event":"notify","uptime_us":...}   without further requests, until the line
 //!                                                               has had no input for that many seconds
+//!                          {"event":"plug","request":3,...}     the kernel asks the host: `plug` was typed in the guest
+//!  @9 host 3 taken         {"id":9,"answer":null}               and the host answers
+//!  @10 host 3 done d0 online
 //! ```
 //!
 //! The commands are those of the shell that have an answer in JSON; `-J` is optional. `sh` takes each command that needs
@@ -119,6 +122,40 @@ pub enum Request<'a> {
     Shell(Invocation<'a>),
     /// `events on|off`.
     Events(Events),
+    /// `host NUMBER taken|slots|done|refused ...`: the host's answer to a request of the kernel's.
+    Host(FromHost<'a>),
+}
+
+/// An answer of the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FromHost<'a> {
+    /// The number of the kernel's request.
+    pub request: u32,
+    /// The answer.
+    pub said: Said<'a>,
+}
+
+/// What the host answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// It has begun.
+    Taken,
+    /// Names of DIMMs, as `SLOT=NAME`, between blanks. The first such line of a request says `slots`, others `more`.
+    Slots(&'a str),
+    /// More names.
+    More(&'a str),
+    /// It is done: `NAME STATE` for a DIMM that was plugged, nothing else.
+    Done(&'a str),
+    /// It is refused, for this reason.
+    Refused(&'a str),
+}
+
+/// Splits `SLOT=NAME` pairs; what is none is skipped.
+pub fn slots(pairs: &str) -> impl Iterator<Item = (usize, &str)> {
+    pairs.split_ascii_whitespace().filter_map(|pair| {
+        let (slot, name) = pair.split_once('=')?;
+        Some((slot.parse().ok()?, name))
+    })
 }
 
 /// Why a line is no request.
@@ -128,6 +165,8 @@ pub enum RequestError<'a> {
     Number(&'a str),
     /// `events` without `on` or `off`.
     Events,
+    /// `host` without a number and an answer.
+    Host,
     /// The shell does not accept the line.
     Command(ArgError<'a>),
     /// A command whose answer is for people only.
@@ -143,6 +182,9 @@ impl fmt::Display for RequestError<'_> {
                 write!(f, "'{word}' is not '@' and a number of at most 32 bits, which the answer repeats")
             }
             RequestError::Events => f.write_str("events takes one word, on or off"),
+            RequestError::Host => {
+                f.write_str("host takes the number of a request, and taken, slots, more, done or refused")
+            }
             RequestError::Command(error) => error.fmt(f),
             RequestError::NoJson(name) => {
                 write!(f, "{name} has no answer in JSON; use it on the first serial line")
@@ -175,6 +217,9 @@ fn request(commands: Commands, line: &str) -> Result<Request<'_>, RequestError<'
             _ => Err(RequestError::Events),
         };
     }
+    if let Some(rest) = line.trim_start().strip_prefix("host ") {
+        return from_host(rest).map(Request::Host).ok_or(RequestError::Host);
+    }
     if let Some(rest) = line.trim_start().strip_prefix("sh")
         && (rest.is_empty() || rest.starts_with([' ', '\t']))
     {
@@ -188,6 +233,21 @@ fn request(commands: Commands, line: &str) -> Result<Request<'_>, RequestError<'
     let invocation = commands.parse(line).map_err(RequestError::Command)?;
     let name = invocation.command.name;
     invocation.as_json().map(Request::Command).ok_or(RequestError::NoJson(name))
+}
+
+fn from_host(line: &str) -> Option<FromHost<'_>> {
+    let (number, rest) = line.trim_start().split_once(' ')?;
+    let (word, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let rest = rest.trim();
+    let said = match word {
+        "taken" => Said::Taken,
+        "slots" => Said::Slots(rest),
+        "more" => Said::More(rest),
+        "done" => Said::Done(rest),
+        "refused" => Said::Refused(rest),
+        _ => return None,
+    };
+    Some(FromHost { request: number.parse().ok()?, said })
 }
 
 #[cfg(test)]
@@ -297,6 +357,27 @@ mod tests {
             assert!(!error.to_string().is_empty());
         }
         assert_eq!(read("@5 nonsense").0, Some(5));
+    }
+
+    // Proves that the host's answers are read, that names with their slots are found among nonsense, and that an answer
+    // without a number or an unknown one is refused.
+    #[test]
+    fn answers_of_the_host() {
+        let host = |line| match read(line).1 {
+            Ok(Request::Host(answer)) => Some((answer.request, answer.said)),
+            Err(RequestError::Host) => None,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(host("@5 host 3 taken"), Some((3, Said::Taken)));
+        assert_eq!(host("host 3 done d0 online"), Some((3, Said::Done("d0 online"))));
+        assert_eq!(host("host 4 done"), Some((4, Said::Done(""))));
+        assert_eq!(host("host 3 refused no slot is free"), Some((3, Said::Refused("no slot is free"))));
+        assert_eq!(host("host 3 slots 0=d0 2=x"), Some((3, Said::Slots("0=d0 2=x"))));
+        for wrong in ["host x taken", "host 3", "host 3 perhaps", "host taken"] {
+            assert_eq!(host(wrong), None, "{wrong}");
+        }
+        let found: Vec<_> = slots("0=d0 nonsense x=y 31=dimm0 7=").collect();
+        assert_eq!(found, [(0, "d0"), (31, "dimm0"), (7, "")]);
     }
 
     proptest! {

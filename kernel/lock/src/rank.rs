@@ -60,6 +60,8 @@ pub enum Rank {
     Stress,
     /// The connection on the second serial line.
     Remote,
+    /// The request that the host is asked for on the second serial line.
+    Host,
     /// Events for the listener on the second serial line.
     Events,
     /// The shell's console: its editor and unsent output.
@@ -100,6 +102,7 @@ impl Rank {
         Rank::Ballast,
         Rank::Stress,
         Rank::Remote,
+        Rank::Host,
         Rank::Events,
         Rank::Console,
         Rank::Input,

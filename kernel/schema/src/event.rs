@@ -24,6 +24,12 @@ pub enum Event<Line> {
     Reported { uptime_us: u64, device: Device, size: u64 },
     /// Why a virtio-mem device does not have the requested size.
     Held { uptime_us: u64, device: Device, reason: Text<160> },
+    /// The kernel asks the host to plug a DIMM: `plug` was typed. The host answers by `host REQUEST ...`, as for the next two.
+    Plug { request: u32, size: u64, node: u32 },
+    /// The kernel asks the host to unplug a DIMM.
+    Unplug { request: u32, id: Text<48> },
+    /// The kernel asks the host which DIMM is in which slot.
+    Dimms { request: u32 },
     /// A line of the log, with its time and level.
     Log { line: Line },
     /// So many events or lines of the log are missing here: the reader was too slow.

@@ -45,7 +45,7 @@ pub use machine::{Acpi, Dmesg};
 pub use machine::{
     AcpiDevice, AcpiEvent, AcpiTable, Cpu, History, Reporting, Stat, Uptime, Virtio, VirtioRequests,
 };
-pub use memory::{Add, Buddyinfo, MeminfoOf, Node, ORDERS_MAX, Resource, Section, Speed};
+pub use memory::{Add, Buddyinfo, Dimm, MeminfoOf, Node, ORDERS_MAX, Plug, Resource, Section, Speed, Unplug};
 #[cfg(feature = "alloc")]
 pub use memory::{Meminfo, Numa};
 pub use page_tables::{Leaves, PtdumpOf, PtdumpWindow, PtwalkLevel, PtwalkOf};

@@ -1,6 +1,6 @@
 //! Resources, sections, sums and free blocks: `resources`, `sections`, `meminfo`, `numa`, `buddyinfo`.
 
-use crate::{Device, Holder, Word, is_streamed};
+use crate::{Device, Holder, Text, Word, is_streamed};
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,37 @@ pub struct Add {
     pub frames_written: u64,
     /// Aligned runs of 2 MiB with a written frame: the pages of a host with huge pages.
     pub large_frames_written: u64,
+}
+
+/// A row of `dimms`: a memory device that has memory, or was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dimm {
+    /// QEMU's name for it, where the host has told it.
+    pub id: Option<Text<48>>,
+    pub slot: Option<u32>,
+    pub device: Device,
+    /// Its first byte; `None` without memory in the memory core, as the next two.
+    pub base: Option<u64>,
+    pub size: Option<u64>,
+    pub node: Option<u32>,
+    /// As that of `acpi`.
+    pub state: Text<160>,
+    pub resources: ArrayVec<u32, 16>,
+}
+
+/// The answer of `plug`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plug {
+    pub id: Text<48>,
+    pub size: u64,
+    pub node: u32,
+    pub state: Word,
+}
+
+/// The answer of `unplug`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unplug {
+    pub id: Text<48>,
 }
 
 /// A row of `resources`.

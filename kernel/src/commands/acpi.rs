@@ -47,7 +47,7 @@ static DEVICES: Columns<AcpiDevice> = Columns::new(&[
 ]);
 
 /// Numbers between commas, or a dash.
-struct Numbers<'a>(&'a [u32]);
+pub struct Numbers<'a>(pub &'a [u32]);
 
 impl Display for Numbers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,7 +140,7 @@ async fn devices(each: &mut dyn FnMut(&AcpiDevice)) -> Outcome {
 }
 
 /// The state of a device; if its memory is present, the state of its resources.
-fn state(device: &MemoryDevice) -> Text<160> {
+pub fn state(device: &MemoryDevice) -> Text<160> {
     let all_are = |state| {
         let is = |id: &ResourceId| core().resource(*id).is_some_and(|info| info.state == state);
         device.resources.iter().all(is)

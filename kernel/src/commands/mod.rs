@@ -23,6 +23,7 @@ mod check;
 mod chmem;
 mod clear;
 mod cpus;
+mod dimm;
 mod dmesg;
 mod free;
 mod help;
@@ -74,6 +75,7 @@ macro_rules! commands {
 }
 
 commands! {
+    "plugging": [dimm::plug, dimm::unplug, dimm::dimms]
     "memory": [resources, sections, meminfo, numa, buddyinfo, lsmem, map, virtio, reporting]
     "frames and page tables": [page, ptwalk, ptdump]
     "allocation": [alloc, free, verify]

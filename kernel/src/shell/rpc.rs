@@ -15,6 +15,7 @@ use crate::arch::time;
 use crate::commands::{COMMANDS, execute};
 use crate::drivers::serial::{self, Port};
 use crate::executor;
+use crate::host;
 use crate::terminal::console::Out;
 use crate::terminal::reply::{self, Form, Request, TIMEOUT};
 use crate::terminal::{Failure, Outcome, input, session};
@@ -102,7 +103,7 @@ fn is_read_only(line: &str) -> bool {
         (Some(_), Ok(Parsed::Command(invocation) | Parsed::Shell(invocation))) => {
             invocation.command.effect == Effect::Reads
         }
-        (Some(_), Ok(Parsed::Events(_))) => true,
+        (Some(_), Ok(Parsed::Events(_) | Parsed::Host(_))) => true,
         _ => false,
     }
 }
@@ -139,6 +140,7 @@ async fn answer(line: &str) -> Outcome {
             write(format_args!("{{\"events\":\"off\"}}"));
             Ok(())
         }
+        Ok(Parsed::Host(answer)) => host::answer(answer),
         Err(error) => Err(Failure::of(error)),
     };
     reply::end(outcome);

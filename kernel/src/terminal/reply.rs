@@ -8,10 +8,11 @@
 //!
 //! Invariants: no function here waits. A piece of an answer that does not fit is left out, and the answer ends with an
 //! error. Events and log lines wait in their own lists; those dropped there are counted and reported. Without a listener
-//! no event is sent. Neighbours: `console::Out` writes here, `shell::rpc` begins and ends answers.
+//! no event is sent but requests to the host. Neighbours: `console::Out` writes here, `shell::rpc` begins and ends answers.
 
 use super::{Failure, MIN_SPACE};
 use crate::drivers::serial::{self, Port, Taken};
+use crate::host;
 use crate::log::{self, Cursor};
 use crate::sync::{Mutex, Rank};
 use crate::uevents::{self, Listener};
@@ -201,6 +202,11 @@ impl Connection {
     }
 
     fn send_events(&mut self) {
+        if serial::room(Port::Remote) >= MIN_SPACE
+            && let Some(request) = host::next()
+        {
+            send(frame(&request));
+        }
         if uevents::listener() == Listener::None {
             self.log = None;
             return;

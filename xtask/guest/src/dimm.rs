@@ -152,6 +152,11 @@ impl Dimms {
     pub fn connect(path: &Path, limit: Duration) -> Result<Self> {
         // Before the monitor, which has one client at a time.
         let remote = discovery::second_port(path)?;
+        Self::over(path, remote, limit)
+    }
+
+    /// The same with the second serial line at `remote`.
+    pub(crate) fn over(path: &Path, remote: Option<PathBuf>, limit: Duration) -> Result<Self> {
         Ok(Self { monitor: Monitor::new(discovery::connect(path)?)?, remote, limit })
     }
 
@@ -187,7 +192,7 @@ impl Dimms {
             "a DIMM of {size} is not a multiple of 2M, as QEMU's are"
         );
         let taken = self.monitor.dimms()?.into_iter().any(|dimm| dimm.id.as_deref() == Some(id));
-        ensure!(!taken, "there is a DIMM {id} already; `cargo xtask dimm list` shows those that are");
+        ensure!(!taken, "there is a DIMM {id} already (`dimms` lists them)");
         let nodes = self.nodes()?;
         ensure!(node < nodes, "there is no node {node}: the guest has {nodes} (`cargo xtask run --nodes N`)");
         let refused = |error| refusal_of_qemu(&format!("{error:#}"), size);
@@ -221,7 +226,7 @@ impl Dimms {
     /// There is no such DIMM, QEMU refuses, or no answer comes: it stays plugged.
     pub fn remove(&mut self, id: &str) -> Result<Outcome> {
         let Some(dimm) = self.monitor.dimms()?.into_iter().find(|dimm| dimm.id.as_deref() == Some(id)) else {
-            bail!("there is no DIMM {id}; `cargo xtask dimm list` shows those that are");
+            bail!("there is no DIMM {id} (`dimms` in the guest, `cargo xtask dimm list` on the host)");
         };
         self.monitor
             .execute(&qmp::device_del { id: id.to_owned() })
@@ -272,6 +277,15 @@ impl Dimms {
             })
         };
         dimms.into_iter().map(told).collect()
+    }
+
+    /// The names of the DIMMs that are plugged, with their slots.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn names(&mut self) -> Result<Vec<(i64, String)>> {
+        let dimms = self.monitor.dimms()?.into_iter();
+        Ok(dimms.filter_map(|dimm| Some((dimm.slot, dimm.id?))).collect())
     }
 
     /// How many NUMA nodes the machine has, those without memory included.

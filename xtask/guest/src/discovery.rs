@@ -4,6 +4,7 @@
 //! ```text
 //! $XDG_RUNTIME_DIR/carapace/PID.qmp      or, without that directory,      /tmp/carapace-UID/PID.qmp
 //!                           PID.remote                                                      PID.remote
+//!                           PID.line, PID.desk, PID.monitor: between QEMU and its xtask alone
 //! ```
 //!
 //! Only the owner has access to the directory: a writer of a QMP socket has all of QEMU's rights. If the xtask of a guest
@@ -22,14 +23,18 @@ use qapi::qmp::query_chardev;
 use crate::qmp::Monitor;
 
 const ENDING: &str = "qmp";
+/// The ending of QEMU's end of the second serial port, whose only client is `relay`.
+const LINE: &str = "line";
+/// The endings of the other sockets between QEMU and its xtask.
+const OWN: [&str; 3] = [LINE, "desk", "monitor"];
 /// QEMU's name for what the second serial port is connected to, and the ending of that socket.
 pub const REMOTE: &str = "remote";
 
 /// Places for this process's guest to listen at; the sockets are removed when this is dropped.
 #[derive(Debug)]
 pub struct Listening {
-    qmp: PathBuf,
-    remote: PathBuf,
+    /// Without an ending.
+    base: PathBuf,
 }
 
 impl Listening {
@@ -51,26 +56,48 @@ impl Listening {
         let about = fs::symlink_metadata(directory)?;
         let ours = about.is_dir() && about.uid() == rustix::process::geteuid().as_raw();
         ensure!(ours && about.mode() & 0o077 == 0, "{} is not this user's alone", directory.display());
-        let path = |ending| directory.join(format!("{}.{ending}", process::id()));
-        Ok(Self { qmp: path(ENDING), remote: path(REMOTE) })
+        let listening = Self { base: directory.join(process::id().to_string()) };
+        // Left by a process of this number that was killed.
+        listening.remove();
+        Ok(listening)
     }
 
     /// The socket for QMP.
-    pub fn qmp(&self) -> &Path {
-        &self.qmp
+    pub fn qmp(&self) -> PathBuf {
+        self.base.with_extension(ENDING)
     }
 
-    /// The socket that is the guest's second serial port.
-    pub fn remote(&self) -> &Path {
-        &self.remote
+    /// The socket on which programs find the guest's second serial port.
+    pub fn remote(&self) -> PathBuf {
+        self.base.with_extension(REMOTE)
+    }
+
+    /// QEMU's end of the second serial port.
+    pub fn line(&self) -> PathBuf {
+        self.base.with_extension(LINE)
+    }
+
+    /// Another socket for QMP, for what the guest asks for.
+    pub fn desk(&self) -> PathBuf {
+        self.base.with_extension(OWN[1])
+    }
+
+    /// QEMU's monitor for the user's terminal.
+    pub fn monitor(&self) -> PathBuf {
+        self.base.with_extension(OWN[2])
+    }
+
+    fn remove(&self) {
+        // QEMU removes its own when it ends well.
+        for ending in [ENDING, REMOTE].into_iter().chain(OWN) {
+            let _ = fs::remove_file(self.base.with_extension(ending));
+        }
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // QEMU removes them itself when it ends well.
-        let _ = fs::remove_file(&self.qmp);
-        let _ = fs::remove_file(&self.remote);
+        self.remove();
     }
 }
 
@@ -127,7 +154,9 @@ fn listening_in(directory: &Path) -> Vec<PathBuf> {
             Ok(_) => found.push(path),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 drop(fs::remove_file(&path));
-                drop(fs::remove_file(path.with_extension(REMOTE)));
+                for ending in [REMOTE].into_iter().chain(OWN) {
+                    drop(fs::remove_file(path.with_extension(ending)));
+                }
             }
             Err(_) => {}
         }
@@ -147,7 +176,15 @@ pub fn second_port(qmp: &Path) -> Result<Option<PathBuf>> {
     }
     let devices = Monitor::new(connect(qmp)?)?.execute(&query_chardev {})?;
     let socket = devices.iter().find(|device| device.label == REMOTE);
-    Ok(socket.and_then(|device| socket_of(&device.filename)))
+    Ok(socket.and_then(|device| socket_of(&device.filename)).map(|socket| {
+        // QEMU's own end has a client already, which lets others in beside it.
+        let beside = socket.with_extension(REMOTE);
+        if socket.extension().is_some_and(|ending| ending == LINE) && beside.exists() {
+            beside
+        } else {
+            socket
+        }
+    }))
 }
 
 /// The path in what QEMU says of a listening socket: `disconnected:unix:/run/1.remote,server=on`.

@@ -18,6 +18,8 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -67,8 +69,7 @@ pub fn connect(path: &Path, limit: Option<Duration>) -> Result<(Requests, Messag
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     stream.set_read_timeout(limit)?;
     let lines = BufReader::new(stream.try_clone()?);
-    // Numbers of our own: a program that was killed may have left an answer on the way.
-    let mut requests = Requests { stream, last: std::process::id() << 10 };
+    let mut requests = Requests { stream };
     // Ends a line that an earlier client may have left unfinished.
     requests.send(b"\n").context("the guest's second serial port takes nothing")?;
     Ok((requests, Messages { lines }))
@@ -76,12 +77,17 @@ pub fn connect(path: &Path, limit: Option<Duration>) -> Result<(Requests, Messag
 
 /// The direction to the kernel.
 ///
-/// Two handles of one connection do not know each other's numbers: one of them may ask, others stop.
 #[derive(Debug)]
 pub struct Requests {
     stream: UnixStream,
-    last: u32,
 }
+
+/// The number of the next request. Each process has its own numbers: a program that was killed may have left an answer on
+/// the way, and several programs may be connected ([`crate::relay`], whose own requests have those below [`OWN_NUMBERS`]).
+static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(std::process::id() << 10));
+
+/// The numbers below this one are no process's.
+pub const OWN_NUMBERS: u32 = 1 << 10;
 
 impl Requests {
     /// Sends a command; the number of its answer.
@@ -89,9 +95,9 @@ impl Requests {
     /// # Errors
     /// The connection is closed, or the guest takes nothing.
     pub fn ask(&mut self, command: &str) -> io::Result<u32> {
-        self.last = self.last.wrapping_add(1);
-        self.send(format!("@{} {command}\n", self.last).as_bytes())?;
-        Ok(self.last)
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.send(format!("@{number} {command}\n").as_bytes())?;
+        Ok(number)
     }
 
     /// Another handle, to stop a command with.
@@ -99,7 +105,7 @@ impl Requests {
     /// # Errors
     /// The process has too many files open.
     pub fn try_clone(&self) -> io::Result<Requests> {
-        Ok(Requests { stream: self.stream.try_clone()?, last: self.last })
+        Ok(Requests { stream: self.stream.try_clone()? })
     }
 
     /// Stops the running command, if there is one.

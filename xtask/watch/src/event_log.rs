@@ -100,6 +100,8 @@ impl Entries {
                 (uptime_us, Tone::Bad, format!("{device}: held up: {reason}"))
             }
             Event::Lost { pieces } => (last, Tone::Bad, format!("{pieces} or more events missing")),
+            // The host's own: they do not reach this program.
+            Event::Plug { .. } | Event::Unplug { .. } | Event::Dimms { .. } => return,
             Event::Log { line } => return self.log(&line),
         };
         self.enter(Entry { at, text, tone, chatter: false });

@@ -1,0 +1,168 @@
+//! Requests to the host that runs this guest: `plug`, `unplug` and `dimms` typed in the guest's own shell.
+//!
+//! ```text
+//!  commands::dimm ── ask ──> DESK ── next ──> terminal::reply -> COM2 -> {"event":"plug","request":3,...}
+//!                 <── wait ──     <── answer ── shell::rpc <- COM2 <- @9 host 3 done d0 online
+//! ```
+//!
+//! A guest has no way to plug memory into itself: QEMU does it, asked by `cargo xtask run`. A request is an event on the
+//! second serial line, whether or not a program listens to the other events; its number tells a late answer from an
+//! answer to the next one. Without a host the request is not taken in time, and the caller says what to type instead.
+//!
+//! Invariants: one request at a time; no heap. Neighbours: `carapace_cli::rpc` has the host's answers, package `guest`
+//! the host's side.
+
+use crate::arch::time;
+use crate::drivers::serial::{self, Port};
+use crate::executor;
+use crate::sync::{Mutex, Rank};
+use crate::terminal::{Failure, input};
+use arrayvec::ArrayString;
+use carapace_cli::rpc::{FromHost, Said, slots};
+use carapace_schema::{Event, Text};
+use core::time::Duration;
+
+/// How long the host may take to say that it has begun.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// QEMU's most slots for DIMMs.
+const SLOTS: usize = 256;
+
+/// A name of QEMU's for a DIMM.
+pub type Name = Text<48>;
+
+static DESK: Mutex<Desk> = Mutex::new(
+    Rank::Host,
+    Desk { number: 0, stage: Stage::Free, names: [const { ArrayString::new_const() }; SLOTS] },
+);
+
+struct Desk {
+    /// The number of the newest request.
+    number: u32,
+    stage: Stage,
+    /// The names of the DIMMs by slot, as the host told them last; empty where there is none.
+    names: [ArrayString<48>; SLOTS],
+}
+
+#[allow(clippy::large_enum_variant, reason = "there is one, and no heap to put the larger variant on")]
+enum Stage {
+    /// There is no request.
+    Free,
+    /// To be sent.
+    Asked(Wanted),
+    Sent,
+    /// The host has begun.
+    Taken,
+    Ended(Answer),
+}
+
+/// What the host can be asked for.
+#[derive(Clone, Copy)]
+pub enum Wanted {
+    /// A DIMM of so many bytes in this node.
+    Plug { size: u64, node: u32 },
+    /// This DIMM unplugged.
+    Unplug { id: Name },
+    /// The names of the DIMMs.
+    Names,
+}
+
+/// How a request ended: the host's words, or its refusal.
+pub type Answer = Result<Text<300>, Text<300>>;
+
+/// Why there is no answer.
+pub enum NoAnswer {
+    /// Nobody at the other end of the second serial line carries requests out.
+    NoHost,
+    /// Another request is under way.
+    Busy,
+    /// The command was stopped.
+    Stopped(Failure),
+}
+
+/// Asks the host and waits for its answer.
+pub async fn ask(wanted: Wanted) -> Result<Answer, NoAnswer> {
+    if !serial::is_up(Port::Remote) {
+        return Err(NoAnswer::NoHost);
+    }
+    {
+        let mut desk = DESK.lock();
+        if !matches!(desk.stage, Stage::Free) {
+            return Err(NoAnswer::Busy);
+        }
+        desk.number = desk.number.wrapping_add(1);
+        desk.stage = Stage::Asked(wanted);
+    }
+    executor::wake();
+    let answer = wait().await;
+    DESK.lock().stage = Stage::Free;
+    answer
+}
+
+async fn wait() -> Result<Answer, NoAnswer> {
+    let deadline = time::uptime().saturating_add(PATIENCE);
+    loop {
+        input::step().await.map_err(NoAnswer::Stopped)?;
+        // Nothing is awaited between this look and the wait: the answer's wake-up would be lost.
+        match DESK.lock().stage {
+            Stage::Ended(answer) => return Ok(answer),
+            Stage::Taken => {}
+            _ if time::uptime() >= deadline => return Err(NoAnswer::NoHost),
+            _ => executor::wake_at(deadline),
+        }
+        executor::wait_for_event().await;
+    }
+}
+
+/// The request that is to be sent, once.
+pub fn next() -> Option<Event<&'static str>> {
+    let mut desk = DESK.lock();
+    let request = desk.number;
+    let Stage::Asked(wanted) = desk.stage else { return None };
+    desk.stage = Stage::Sent;
+    Some(match wanted {
+        Wanted::Plug { size, node } => Event::Plug { request, size, node },
+        Wanted::Unplug { id } => Event::Unplug { request, id },
+        Wanted::Names => Event::Dimms { request },
+    })
+}
+
+/// The host answers.
+///
+/// # Errors
+/// There is no such request, or no longer.
+pub fn answer(from: FromHost<'_>) -> Result<(), Failure> {
+    let mut desk = DESK.lock();
+    if from.request != desk.number || !matches!(desk.stage, Stage::Sent | Stage::Taken) {
+        return Err(Failure::of(format_args!("nobody waits for an answer to request {}", from.request)));
+    }
+    match from.said {
+        Said::Taken => desk.stage = Stage::Taken,
+        Said::Slots(pairs) => {
+            desk.names.iter_mut().for_each(ArrayString::clear);
+            desk.name(pairs);
+        }
+        Said::More(pairs) => desk.name(pairs),
+        Said::Done(text) => desk.stage = Stage::Ended(Ok(Text::of(&text))),
+        Said::Refused(text) => desk.stage = Stage::Ended(Err(Text::of(&text))),
+    }
+    executor::wake();
+    Ok(())
+}
+
+impl Desk {
+    fn name(&mut self, pairs: &str) {
+        for (slot, name) in slots(pairs) {
+            if let Some(place) = self.names.get_mut(slot) {
+                // A name that is too long stays unknown.
+                *place = ArrayString::from(name).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// The name of the DIMM in this slot, as the host told it last.
+pub fn name(slot: u32) -> Option<Name> {
+    let desk = DESK.lock();
+    let name = desk.names.get(usize::try_from(slot).ok()?)?;
+    (!name.is_empty()).then(|| Text::of(name))
+}
