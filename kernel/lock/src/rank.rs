@@ -84,7 +84,7 @@ pub enum Rank {
 
 impl Rank {
     /// All ranks, in order.
-    pub const ALL: [Rank; 26] = [
+    pub const ALL: [Rank; 27] = [
         Rank::Acpi,
         Rank::Devices,
         Rank::Virtio,
