@@ -12,6 +12,12 @@
 //! Invariants: one request at a time; no heap. Neighbours: `carapace_cli::rpc` has the host's answers, package `guest`
 //! the host's side.
 
+#![allow(
+    clippy::result_large_err,
+    clippy::large_enum_variant,
+    reason = "an error's text is on the stack: there may be no heap, and a command fails once"
+)]
+
 use crate::arch::time;
 use crate::drivers::serial::{self, Port};
 use crate::executor;
@@ -43,7 +49,6 @@ struct Desk {
     names: [ArrayString<48>; SLOTS],
 }
 
-#[allow(clippy::large_enum_variant, reason = "there is one, and no heap to put the larger variant on")]
 enum Stage {
     /// There is no request.
     Free,
@@ -70,7 +75,6 @@ pub enum Wanted {
 pub type Answer = Result<Text<300>, Text<300>>;
 
 /// Why there is no answer.
-#[allow(clippy::large_enum_variant, reason = "an error's text is on the stack: there may be no heap")]
 pub enum NoAnswer {
     /// Nobody at the other end of the second serial line carries requests out.
     NoHost,
