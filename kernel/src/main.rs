@@ -12,7 +12,6 @@ mod commands;
 mod cpus;
 mod drivers;
 mod executor;
-mod host;
 mod hotplug;
 mod log;
 mod memory;

@@ -4,7 +4,7 @@
 //! ```text
 //!  console   COM1: the editor, output, log lines between them      reply   COM2: answers and events
 //!  input     both: bytes typed ahead, Ctrl-C, the step of a command
-//!  session   the line that the running command belongs to
+//!  session   the line that the running command belongs to      host    requests to the host that runs this guest
 //! ```
 //!
 //! Invariants: this module depends on no command; the shell passes in the completion function. It uses no heap, so the
@@ -16,6 +16,7 @@
 )]
 
 pub mod console;
+pub mod host;
 pub mod input;
 pub mod reply;
 pub mod session;

@@ -10,9 +10,9 @@
 //! error. Events and log lines wait in their own lists; those dropped there are counted and reported. Without a listener
 //! no event is sent but requests to the host. Neighbours: `console::Out` writes here, `shell::rpc` begins and ends answers.
 
+use super::host;
 use super::{Failure, MIN_SPACE};
 use crate::drivers::serial::{self, Port, Taken};
-use crate::host;
 use crate::log::{self, Cursor};
 use crate::sync::{Mutex, Rank};
 use crate::uevents::{self, Listener};

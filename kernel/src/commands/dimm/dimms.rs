@@ -3,9 +3,9 @@
 use super::super::acpi::{Numbers, state};
 use super::super::{input, stream};
 use super::{Out, Outcome};
-use crate::host::{self, NoAnswer, Wanted};
 use crate::hotplug::{self, DeviceState, MemoryDevice};
 use crate::memory::core;
+use crate::terminal::host::{self, NoAnswer, Wanted};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, JSON};

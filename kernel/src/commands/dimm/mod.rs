@@ -1,5 +1,5 @@
 //! `plug`, `unplug`, `dimms`: DIMMs as QEMU names them. The host that runs the guest carries the first two out
-//! ([`crate::host`]).
+//! ([`crate::terminal::host`]).
 
 pub mod dimms;
 pub mod plug;
@@ -7,7 +7,7 @@ pub mod unplug;
 
 use super::console::Out;
 use super::{Failure, Outcome};
-use crate::host::{self, NoAnswer, Wanted};
+use crate::terminal::host::{self, NoAnswer, Wanted};
 use carapace_cli::output::Format;
 use carapace_schema::Text;
 use core::fmt::{Arguments, Write};

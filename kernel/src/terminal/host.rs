@@ -12,17 +12,11 @@
 //! Invariants: one request at a time; no heap. Neighbours: `carapace_cli::rpc` has the host's answers, package `guest`
 //! the host's side.
 
-#![allow(
-    clippy::result_large_err,
-    clippy::large_enum_variant,
-    reason = "an error's text is on the stack: there may be no heap, and a command fails once"
-)]
-
+use super::{Failure, input};
 use crate::arch::time;
 use crate::drivers::serial::{self, Port};
 use crate::executor;
 use crate::sync::{Mutex, Rank};
-use crate::terminal::{Failure, input};
 use arrayvec::ArrayString;
 use carapace_cli::rpc::{FromHost, Said, slots};
 use carapace_schema::{Event, Text};
