@@ -43,6 +43,7 @@ struct Desk {
     names: [ArrayString<48>; SLOTS],
 }
 
+#[allow(clippy::large_enum_variant, reason = "an error's text is on the stack: there may be no heap")]
 enum Stage {
     /// There is no request.
     Free,
@@ -69,6 +70,7 @@ pub enum Wanted {
 pub type Answer = Result<Text<300>, Text<300>>;
 
 /// Why there is no answer.
+#[allow(clippy::large_enum_variant, reason = "an error's text is on the stack: there may be no heap")]
 pub enum NoAnswer {
     /// Nobody at the other end of the second serial line carries requests out.
     NoHost,
