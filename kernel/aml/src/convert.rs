@@ -213,6 +213,13 @@ impl Run<'_> {
         }
     }
 
+    /// A copy for a place that outlives the running method, and so the names that it made.
+    pub(crate) fn copied_out(&mut self, value: Val) -> Result<Val, Error> {
+        let copy = self.copied(value)?;
+        self.with_own_names(copy)?;
+        Ok(copy)
+    }
+
     /// A caller's value as an object.
     pub(crate) fn import(&mut self, value: &Value) -> Result<Val, Error> {
         match value {

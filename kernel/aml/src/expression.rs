@@ -297,9 +297,7 @@ impl Run<'_> {
         let value = self.load(place)?;
         let value = self.to_integer(value)?;
         let value = if opcode == op::INCREMENT { value.wrapping_add(1) } else { value.wrapping_sub(1) };
-        let value = self.int(value);
-        self.store(place, value)?;
-        Ok(value)
+        self.store_wide(place, value)
     }
 
     fn conversion(&mut self, opcode: u16) -> Result<Val, Error> {
@@ -331,6 +329,10 @@ impl Run<'_> {
     /// (19.3.5) the high half would be lost, and a memory device there would get a wrong address.
     pub(crate) fn store_wide_result(&mut self, result: u64) -> Result<Val, Error> {
         let place = self.target()?;
+        self.store_wide(place, result)
+    }
+
+    fn store_wide(&mut self, place: StoreTarget, result: u64) -> Result<Val, Error> {
         let keeps = match place {
             StoreTarget::Node(node) | StoreTarget::Ref(Ref::Node(node)) => {
                 matches!(self.core.names.object(node)?, Object::Field(_) | Object::BufferField(_))

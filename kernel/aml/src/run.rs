@@ -288,7 +288,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Replaces names in a package by the values of what they name, if the running method made that: the method returns
+    /// Replaces names in a package by the values of what they name, if a running method made that: the method returns
     /// the package, and its names end with it. Other names stay names.
     pub(crate) fn with_own_names(&mut self, value: Val) -> Result<(), Error> {
         let Val::Data(id) = value else { return Ok(()) };
@@ -299,27 +299,35 @@ impl<'a> Run<'a> {
             let Data::Package(elements) = self.core.heap.get(id)? else { return Ok(()) };
             match elements.get(index).copied().unwrap_or_default() {
                 inner @ Val::Data(_) => self.deeper(|run| run.with_own_names(inner))?,
-                name @ Val::Name { table, at, scope } => {
-                    let path = CodePath::read(&self.core.tables, table, at)?;
-                    let Some(node) = self.find_from(scope, path)? else { continue };
-                    let is_data = matches!(
-                        self.core.names.object(node)?,
-                        Object::Value(_) | Object::Field(_) | Object::BufferField(_)
-                    );
-                    if is_data && self.frame()?.created.contains(&node) {
-                        let value = self.resolved(name)?;
-                        let value = self.copied(value)?;
-                        if let Data::Package(elements) = self.core.heap.get_mut(id)?
-                            && let Some(element) = elements.get_mut(index)
-                        {
-                            *element = value;
-                        }
+                name @ Val::Name { .. } if self.is_own_name(name)? => {
+                    let value = self.resolved(name)?;
+                    let value = self.copied(value)?;
+                    if let Data::Package(elements) = self.core.heap.get_mut(id)?
+                        && let Some(element) = elements.get_mut(index)
+                    {
+                        *element = value;
                     }
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether a package's name is that of data that a running method made.
+    pub(crate) fn is_own_name(&mut self, name: Val) -> Result<bool, Error> {
+        let Val::Name { table, at, scope } = name else { return Ok(false) };
+        let is_method = |frame: &Frame| frame.node != ROOT;
+        if !self.frames.iter().any(|frame| is_method(frame) && !frame.created.is_empty()) {
+            return Ok(false);
+        }
+        let path = CodePath::read(&self.core.tables, table, at)?;
+        let Some(node) = self.find_from(scope, path)? else { return Ok(false) };
+        let is_data = matches!(
+            self.core.names.object(node)?,
+            Object::Value(_) | Object::Field(_) | Object::BufferField(_)
+        );
+        Ok(is_data && self.frames.iter().any(|frame| is_method(frame) && frame.created.contains(&node)))
     }
 
     /// Ends a frame and deletes the names it created.

@@ -234,7 +234,7 @@ impl Run<'_> {
                 }
                 _ => Object::Value(value),
             },
-            value => Object::Value(self.copied(value)?),
+            value => Object::Value(self.copied_out(value)?),
         };
         *self.core.names.object_mut(node)? = copy;
         Ok(())
@@ -243,7 +243,7 @@ impl Run<'_> {
     fn store_reference(&mut self, reference: Ref, value: Val) -> Result<(), Error> {
         match reference {
             Ref::Var { .. } => {
-                let value = self.copied(value)?;
+                let value = self.copied_out(value)?;
                 *self.variable_of(reference)? = value;
                 Ok(())
             }
@@ -251,7 +251,7 @@ impl Run<'_> {
             Ref::Index(id, index) => {
                 let index = crate::code::to_usize(index);
                 if let Data::Package(_) = self.core.heap.get(id)? {
-                    let value = self.copied(value)?;
+                    let value = self.copied_out(value)?;
                     if let Data::Package(elements) = self.core.heap.get_mut(id)? {
                         *elements.get_mut(index).ok_or(ErrorKind::Dangling)? = value;
                     }
@@ -303,14 +303,14 @@ impl Run<'_> {
                 Data::Buffer(_) => return self.store_buffer(id, value),
                 _ => match value {
                     Val::Data(source) if matches!(self.core.heap.get(source)?, Data::Package(_)) => {
-                        self.copied(value)?
+                        self.copied_out(value)?
                     }
                     _ => return Err(self.wrong_type("a package", value)),
                 },
             },
             // A copy of a method or a device behaves as that itself.
             Val::Node(copied) => match *self.core.names.object(copied)? {
-                Object::Method(_) => self.copied(value)?,
+                Object::Method(_) => self.copied_out(value)?,
                 ref object => {
                     let found = object.kind();
                     return Err(
@@ -318,7 +318,7 @@ impl Run<'_> {
                     );
                 }
             },
-            _ => self.copied(value)?,
+            _ => self.copied_out(value)?,
         };
         *self.core.names.object_mut(node)? = Object::Value(new);
         Ok(())

@@ -79,4 +79,52 @@ DefinitionBlock ("", "DSDT", REVISION, "CARA", "ORACLE", 1)
     Method (T402) { Store (Buffer () {1, 2}, DerefOf (Index (CONS, 2))) Return (CONS) }
     Method (T403) { Store (5, DerefOf (Index (CONS, 3))) Return (CONS) }
     Method (T404) { Add (5, 6, DerefOf (Index (CONS, 0))) Return (CONS) }
+
+    // A package of names that a method made keeps their values, wherever it goes.
+    Name (GPK0, 0)
+    Name (GPK1, Package (2) {})
+    Name (GONE, 1)
+    Method (MPK0) { Name (AAA0, 6) Store (Package () { AAA0, "x" }, Local0) CopyObject (Local0, GPK0) Return (0) }
+    Method (MPK1) { Name (AAA0, 7) Store (Package () { AAA0 }, Index (GPK1, 0)) Return (0) }
+    Method (MPK2, 1) { Return (Arg0) }
+    Method (MPK3) { Name (AAA0, Buffer () {1, 2}) Return (MPK2 (Package () { AAA0 })) }
+    Method (MPK4) { Name (AAA0, 8) Name (BBB0, Package () { Package () { AAA0 } }) Return (BBB0) }
+    Method (MPK5) { Name (GONE, 9) Store (Package () { GONE }, Local0) CopyObject (Local0, GPK0) Return (0) }
+    Method (T500) { MPK0 () Return (GPK0) }
+    Method (T501) { MPK1 () Return (DerefOf (Index (GPK1, 0))) }
+    Method (T502) { Return (MPK3 ()) }
+    Method (T503) { Return (MPK4 ()) }
+    Method (T504) { MPK5 () Return (GPK0) }
+    Method (T505) { Name (AAA0, 6) Store (Package () { AAA0 }, Local0) Store (7, AAA0) Return (Local0) }
+    Method (T506) { Name (AAA0, "a") Store (Package () { AAA0 }, Local0) Store ("b", AAA0) Return (Local0) }
+
+    // Operators with one operand whose target keeps more than 32 bits.
+    Name (BUF0, Buffer (8) {})
+    CreateQWordField (BUF0, 0, QWF0)
+    CreateField (BUF0, 0, 40, F400)
+    Field (RM0, ByteAcc, NoLock, Preserve) { Offset (0x40), RQW0, 64 }
+    Method (T600) { Store (0xFFFFFFFF, QWF0) Increment (QWF0) Return (BUF0) }
+    Method (T601) { Store (0, QWF0) Decrement (QWF0) Return (BUF0) }
+    Method (T602) { Store (0, RQW0) Decrement (RQW0) Return (RQW0) }
+    Method (T603) { ToInteger ("0x123456789A", QWF0) Return (BUF0) }
+    Method (T604) { FindSetLeftBit (0xF0, QWF0) Return (BUF0) }
+    Method (T605) { ToBCD (99999999, QWF0) Return (BUF0) }
+    Method (T606) { FromBCD (0x99999999, QWF0) Return (BUF0) }
+    Method (T607) { Mod (0xFFFFFFFF, 0x10, QWF0) Return (BUF0) }
+    Method (T608) { Divide (0xFFFFFFFF, 0x10, QWF0, F400) Return (BUF0) }
+    Method (T609) { Increment (F400) Return (F400) }
+
+    // References that a method returns.
+    Method (T700) { Store (5, Local0) Return (RefOf (GONE)) }
+    Method (T702) { Return (Index (CONS, 1)) }
+    Method (T706) { Return (ObjectType (RefOf (QWF0))) }
+
+    // Fields without bits, of each kind of list.
+    IndexField (IDX0, DAT0, ByteAcc, NoLock, Preserve) { IZ00, 0, IZ01, 8 }
+    BankField (RM0, BNK0, 0, ByteAcc, NoLock, Preserve) { BZ00, 0, Offset (0x10), BZ01, 8 }
+    Method (T800) { Store (3, IZ01) Return (IZ01) }
+    Method (T802) { Store (3, BZ01) Return (BZ01) }
+    Method (T804) { Return (ToInteger ("0x")) }
+    Method (T805) { Return (ToInteger ("\x0c7")) }
+    Method (T807) { Return (ToDecimalString (0)) }
 }
