@@ -92,7 +92,10 @@ pub fn try_evaluate(judge: &Path, tables: &[PathBuf], names: &[String]) -> Vec<O
     command.arg(LONG_SECONDS).arg(judge).args(["-di", "-dr"]).args(tables);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("timeout and acpiexec");
-    let mut commands: String = names.iter().map(|name| format!("evaluate {name}\n")).collect();
+    // acpiexec takes this one off its list to try that; the others are Linux' and ours.
+    let interfaces = ["Windows 2006", "Module Device", "Processor Device"];
+    let mut commands: String = interfaces.iter().map(|name| format!("osi install \"{name}\"\n")).collect();
+    commands.extend(names.iter().map(|name| format!("evaluate {name}\n")));
     commands.push_str("quit\n");
     let mut input = child.stdin.take().expect("its input");
     let writer = std::thread::spawn(move || {
