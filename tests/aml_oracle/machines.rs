@@ -18,8 +18,16 @@ const MOST_ALONE: usize = 24;
 /// Address spaces that acpiexec plays, so that their `_REG` has run there: the embedded controller, GPIO, serial buses.
 const PLAYED: [u64; 3] = [3, 8, 9];
 
+/// The machines in the folder.
+pub fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let mut machines: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    machines.sort();
+    machines
+}
+
 /// The DSDT and the SSDTs in the order of their numbers.
-fn tables(machine: &Path) -> Vec<PathBuf> {
+pub fn tables(machine: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(machine).expect("a machine's folder");
     let mut files: Vec<(bool, usize, PathBuf)> = files
         .filter_map(|file| {
@@ -34,7 +42,7 @@ fn tables(machine: &Path) -> Vec<PathBuf> {
 }
 
 /// All names, and of those that have a value without arguments the paths.
-fn names(aml: &Aml) -> (BTreeSet<String>, Vec<String>) {
+pub fn names(aml: &Aml) -> (BTreeSet<String>, Vec<String>) {
     let (mut all, mut with_value) = (BTreeSet::new(), Vec::new());
     let mut pending = aml.children("\\");
     while let Some(object) = pending.pop() {
@@ -84,12 +92,7 @@ fn tables_of_real_machines() {
         return;
     };
     let judge = acpica::judges().pop().expect("at least the installed one");
-    let mut machines: Vec<PathBuf> = std::fs::read_dir(folder)
-        .expect("the folder")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.is_dir())
-        .collect();
-    machines.sort();
+    let machines = folders(Path::new(&folder));
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

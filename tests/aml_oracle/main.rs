@@ -5,6 +5,7 @@ mod acpica;
 mod aslts;
 mod fake;
 mod machines;
+mod mutants;
 mod qemu;
 
 use carapace_aml::resources::{Resource, decode};
