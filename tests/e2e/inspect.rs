@@ -230,10 +230,14 @@ fn forms_for_people() {
     let absent = lines(guest, "page 0x200000");
     assert_eq!(absent[4], "            is not there: nothing is mapped at that address");
     assert_eq!(absent[5..], ["state       absent: no resource has it", "resource    none"]);
+    let address = lines(guest, "page 0x100400000");
+    assert!(address[7].ends_with("the frame at address 0x100400000 is 0x100400"), "{address:#?}");
     let buddies: Vec<Buddyinfo> = guest.json("buddyinfo 1 -J");
-    let blocks: String = buddies[0].free.iter().map(|blocks| format!("{blocks:>6} ")).collect();
+    let blocks: String = buddies[0].free.iter().map(|blocks| format!("{blocks:>4} ")).collect();
+    let orders: String = (0..buddies[0].free.len()).map(|order| format!("{order:>4} ")).collect();
     // As in Linux, a line is as long as its orders take, with a blank at its end.
-    assert_eq!(guest.sh("buddyinfo 1"), [format!("Node 1, zone      any {blocks}")]);
+    let header = format!("blocks of order        {orders}");
+    assert_eq!(guest.sh("buddyinfo 1"), [header, format!("Node 1, zone      any {blocks}")]);
     assert_eq!(lines(guest, "ptwalk 16")[..2], ["address   0x10, in no window", "mapped to nothing"]);
     assert_eq!(
         lines(guest, "fail direct-map 2"),

@@ -129,13 +129,13 @@ impl Firmware {
     }
 }
 
-/// How the guest looks.
 /// Processors of a guest that suit the host: one for each of its own. Two also where it has one, so that what needs
 /// several CPUs happens everywhere.
 fn default_cpus() -> u64 {
     std::thread::available_parallelism().map_or(2, |count| count.get() as u64).clamp(2, 8)
 }
 
+/// How the guest looks.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Memory at boot, all of it in node 0.
@@ -144,8 +144,9 @@ pub struct RunArgs {
     /// Slots for DIMMs; 0 turns memory hotplug off.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(0..=256))]
     pub slots: u64,
-    /// Memory at boot and all DIMMs together, at most.
-    #[arg(long, default_value = "256G")]
+    /// Memory at boot and all DIMMs together, at most; it costs the host nothing until it is used. Above some 900G the CPU
+    /// model gets more address bits.
+    #[arg(long, default_value = "8T")]
     pub max_memory: ByteSize,
     /// NUMA nodes; those above node 0 start without memory.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=128))]
@@ -374,7 +375,7 @@ mod tests {
     fn defaults() {
         let args = run_args(&[]);
         assert_eq!(args.memory.to_string(), "512M");
-        assert_eq!((args.slots, args.max_memory.to_string().as_str()), (32, "256G"));
+        assert_eq!((args.slots, args.max_memory.to_string().as_str()), (32, "8T"));
         assert_eq!((args.nodes, args.machine), (2, Machine::Q35));
         assert!((2..=8).contains(&args.cpus), "{}", args.cpus);
         assert_eq!((args.accel, args.serial), (AccelChoice::Auto, SerialPort::Stdio));

@@ -7,6 +7,7 @@ mod accel;
 mod build;
 mod cli;
 mod completions;
+mod console;
 mod default;
 mod demo;
 mod deps;

@@ -10,16 +10,17 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use guest::discovery::Listening;
 use guest::launch::{self, Qemu, exit_code};
-use guest::qemu::{Accelerator, LOCALHOST, SerialPort, Setup, Shape, Start, utf8};
+use guest::qemu::{Accelerator, LOCALHOST, Machine, SerialPort, Setup, Shape, Start, utf8};
 use guest::relay;
 use guest::serial::{PROMPT, Serial as Line, Silence};
 
 use crate::accel;
 use crate::build::{self, BOOT, KERNEL, Profile};
 use crate::cli::{AccelChoice, RunArgs};
+use crate::console;
 use crate::image;
 use crate::setup::{self, Installing, Need};
-use crate::terminal::{self, TerminalSettings};
+use crate::terminal;
 use crate::workspace::Workspace;
 
 /// Boots the guest; the result is QEMU's exit status.
@@ -36,22 +37,20 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
     if args.serial == SerialPort::Stdio {
         guest.colours = terminal::colours();
     }
-    let line = guest.command()?;
-    if args.serial == SerialPort::Stdio && !io::stdin().is_terminal() {
-        return from_pipe(&line);
-    }
-    let mut command = launch::command(&line);
     match &args.serial {
-        SerialPort::Stdio => explain(args),
+        SerialPort::Stdio if io::stdin().is_terminal() => {
+            guest.monitor = Some(listening.monitor());
+            explain(args);
+            console::attach(&guest.command()?, &listening.monitor())
+        }
+        SerialPort::Stdio => from_pipe(&guest.command()?),
         SerialPort::Unix(path) => {
             eprintln!("the serial port is {}; the guest starts when it is connected", path.display());
-            command.stdin(Stdio::null());
+            let line = guest.command()?;
+            let status = launch::command(&line).stdin(Stdio::null()).status();
+            Ok(exit_code(status.with_context(|| format!("cannot start {}", line[0]))?))
         }
     }
-    let settings = TerminalSettings::remember();
-    let status = command.status().with_context(|| format!("cannot start {}", line[0]))?;
-    drop(settings);
-    Ok(exit_code(status))
 }
 
 /// Sees to the tools, builds, chooses the accelerator.
@@ -121,27 +120,23 @@ fn gdb_advice(kernel: &Path, port: u16) -> Result<String> {
     ))
 }
 
-/// Says how to reach the monitor and what to type there. The last node is the one to plug into: node 0 has
-/// memory already.
+/// Says how to plug. The last node is the one to plug into: node 0 has memory already.
 fn explain(args: &RunArgs) {
-    if args.slots == 0 {
-        eprintln!(
-            "\nThe shell comes up on this terminal; `help` lists its commands, `poweroff` leaves.\n\
-             There are no DIMM slots (--slots). Ctrl-a c leads to QEMU's monitor and back, Ctrl-a x ends QEMU.\n"
-        );
+    eprintln!(
+        "\nThe shell comes up on this terminal; `help` lists its commands, `poweroff` leaves, Ctrl-a x ends QEMU."
+    );
+    if args.slots == 0 || args.machine == Machine::Microvm {
+        eprintln!("There are no DIMM slots (--slots). Ctrl-a c leads to QEMU's monitor and back.\n");
         return;
     }
+    let node = args.nodes - 1;
     eprintln!(
-        "\nThe shell comes up on this terminal; `help` lists its commands, `poweroff` leaves.\n\
-         To plug a DIMM, press Ctrl-a c for QEMU's monitor and type\n\n    \
+        "`plug 256M --node {node}` plugs a DIMM, `dimms` lists them, `unplug d0` takes one out.\n\
+         The same in QEMU's monitor (Ctrl-a c, and again for the shell):\n\n    \
          object_add memory-backend-ram,id=ram0,size=256M\n    \
-         device_add pc-dimm,id=dimm0,memdev=ram0,node={}\n\n\
-         then Ctrl-a c again for the shell. `device_del dimm0` and, when it is gone, `object_del ram0`\n\
-         take it out. Ctrl-a x ends QEMU at once.\n\
-         `cargo xtask dimm add 256M --node {}` on another terminal does the same, and\n\
-         `cargo xtask watch` shows it.\n",
-        args.nodes - 1,
-        args.nodes - 1
+         device_add pc-dimm,id=dimm0,memdev=ram0,node={node}\n    \
+         device_del dimm0, and when it is gone object_del ram0\n\n\
+         From another terminal: `cargo xtask watch`, `cargo xtask sh COMMAND`, `cargo xtask dimm --help`.\n",
     );
 }
 

@@ -99,6 +99,9 @@ impl fmt::Display for ArgError<'_> {
                     Opt::Short(short) => short.encode_utf8(&mut letter),
                     Opt::Long(name) => name,
                 };
+                if let Some(instead) = suggest::elsewhere(command.name, word) {
+                    return f.write_str(instead);
+                }
                 if let Some(meant) = suggest::flag(command, word) {
                     write!(f, "is --{meant} meant? ")?;
                 }
@@ -139,6 +142,11 @@ impl Commands {
         }
         let (name, rest) = words.split_first().ok_or(ArgError::Empty)?;
         let command = self.find(name).ok_or(ArgError::UnknownCommand(self, name))?;
+        if let ["-h"] = rest
+            && suggest::elsewhere(name, "h").is_some()
+        {
+            return Err(ArgError::UnknownFlag(command, Opt::Short('h')));
+        }
         match (rest, self.find("help")) {
             (["-h" | "--help"], Some(help)) => parse_words(help, &[name]),
             _ => parse_words(command, rest),

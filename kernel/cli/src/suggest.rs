@@ -6,7 +6,15 @@ use core::fmt;
 /// Commands of other shells, and their replacements here.
 const HABITS: &[(&[&str], &str)] = &[
     (&["cat", "ls", "cd", "pwd", "vi"], "there are no files; buddyinfo and meminfo are commands"),
-    (&["numactl"], "numa shows what numactl -H does"),
+    (
+        &["echo"],
+        "there are no files; offline ID and online ID change a resource's state, policy that of the next",
+    ),
+    (&["numactl", "nodes"], "numa shows what numactl -H does"),
+    (&["zones", "zoneinfo", "pagetypeinfo"], "buddyinfo, resources and meminfo show zones and nodes"),
+    (&["memmap", "vmemmap"], "resources shows each memmap, page PFN a frame's descriptor, map a picture"),
+    (&["add", "hotplug", "insert"], "plug 256M --node 1 plugs a DIMM"),
+    (&["eject", "remove", "rm", "pull", "hotunplug"], "unplug ID takes a DIMM out; dimms lists them"),
     (&["exit", "quit", "logout", "halt", "shutdown"], "poweroff turns the machine off"),
     (&["reset"], "clear clears the screen, reboot restarts the machine"),
     (
@@ -17,15 +25,31 @@ const HABITS: &[(&[&str], &str)] = &[
     (&["sudo", "su", "bash", "sh"], "there are no users and no programs; help lists the commands"),
     (
         &["device_add", "device_del", "object_add", "object_del", "info"],
-        "that is for QEMU's monitor: in `cargo xtask run`, Ctrl-a c leads there and back",
+        "plug and unplug do that; or type it in QEMU's monitor, in `cargo xtask run` by Ctrl-a c",
     ),
     (
         &["grep", "head", "tail", "wc", "more", "less", "jq", "watch", "time", "repeat"],
         "use the host's: cargo xtask sh lsmem | grep online, watch -n1 cargo xtask sh buddyinfo",
     ),
-    (&["zoneinfo", "pagetypeinfo"], "buddyinfo, resources and meminfo show zones and nodes"),
-    (&["cargo", "dimm"], "that is for another terminal: cargo xtask dimm add 256M"),
+    (&["tour", "demo"], "that is for the host: cargo xtask tour"),
+    (&["cargo", "dimm"], "that is for another terminal; here it is plug 256M, dimms, unplug ID"),
 ];
+
+/// What is meant by a command of the same name elsewhere, by its first flag.
+const ELSEWHERE: &[(&str, &[&str], &str)] = &[
+    (
+        "free",
+        &["h", "b", "k", "m", "g", "t", "w"],
+        "meminfo and numa show free memory; free frees an allocation",
+    ),
+    ("page", &["a", "s"], "map shows what all frames are, page PFN one of them"),
+];
+
+/// The command to use instead for a flag that `name` has elsewhere and not here.
+pub fn elsewhere(name: &str, flag: &str) -> Option<&'static str> {
+    let found = ELSEWHERE.iter().find(|(command, flags, _)| *command == name && flags.contains(&flag));
+    found.map(|(_, _, instead)| *instead)
+}
 
 /// The hint after the name of an unknown command.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +127,15 @@ mod tests {
         for word in HABITS.iter().flat_map(|(words, _)| *words) {
             assert!(COMMANDS.find(word).is_none(), "{word}");
         }
+    }
+
+    // A flag of another system's command of the same name gives the command to use here.
+    #[test]
+    fn flags_from_elsewhere() {
+        assert!(elsewhere("free", "h").is_some_and(|text| text.starts_with("meminfo")));
+        assert_eq!((elsewhere("free", "J"), elsewhere("alloc", "h")), (None, None));
+        assert!(COMMANDS.parse("free -m").is_err_and(|error| error.to_string().contains("meminfo")));
+        assert!(COMMANDS.parse("free -h").is_err_and(|error| error.to_string().contains("meminfo")));
     }
 
     // One letter gives the only flag that begins with it; a longer word, the flag one typo away.

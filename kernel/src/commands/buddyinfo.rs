@@ -5,9 +5,11 @@ use super::console::Out;
 use super::resources::resource;
 use crate::memory::core;
 use ::core::fmt::{self, Write};
+use arrayvec::ArrayVec;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON, Operands};
 use carapace_cli::output::{self, Format};
+use carapace_mm::MAX_NODES;
 use carapace_mm::addr::Order;
 use carapace_mm::info::Zone;
 use carapace_schema::{Buddyinfo, Word};
@@ -54,6 +56,9 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
 fn by_zone(rows: output::Rows<'_, Buddyinfo>) -> Outcome {
     let mut orders = 11; // at least as many as Linux has
     rows(&mut |row| orders = orders.max(row.free.len()));
+    write!(Out, "{:<22} ", "blocks of order")?;
+    (0..orders.min(Order::COUNT)).try_for_each(|order| write!(Out, "{order:>4} "))?;
+    Out.write_char('\n')?;
     each_zone(&mut |node, zone| {
         let mut sums = [0u64; Order::COUNT];
         let mut is_present = false;
@@ -74,17 +79,15 @@ fn by_zone(rows: output::Rows<'_, Buddyinfo>) -> Outcome {
 /// Writes a line of Linux's `/proc/buddyinfo` (`frag_show_print` in mm/vmstat.c).
 fn write_line(node: u32, zone: Word, free: &[u64]) -> fmt::Result {
     write!(Out, "Node {node}, zone {zone:>8} ")?;
-    free.iter().try_for_each(|blocks| write!(Out, "{blocks:>6} "))?;
+    free.iter().try_for_each(|blocks| write!(Out, "{blocks:>4} "))?;
     Out.write_char('\n')
 }
 
 /// Calls `each` with every node and, for each, every zone.
 fn each_zone(each: &mut dyn FnMut(u32, Zone) -> fmt::Result) -> fmt::Result {
-    let mut result = Ok(());
-    core().nodes(&mut |node| {
-        for zone in ZONES {
-            result = result.and_then(|()| each(node.node.0, zone));
-        }
-    });
-    result
+    let mut nodes: ArrayVec<u32, MAX_NODES> = ArrayVec::new();
+    // The array holds the maximum number of nodes. They come in the order in which they were plugged.
+    core().nodes(&mut |totals| nodes.extend((!nodes.is_full()).then_some(totals.node.0)));
+    nodes.sort_unstable();
+    nodes.iter().try_for_each(|&node| ZONES.iter().try_for_each(|&zone| each(node, zone)))
 }

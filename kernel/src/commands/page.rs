@@ -36,7 +36,8 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let pfn = Pfn(parse::integer(text, "a frame number").map_err(Failure::of)?);
     if pfn >= MAX_PFN {
         return Err(Failure::of(format_args!(
-            "frame {pfn} is not below {MAX_PFN}, the highest possible number"
+            "frame {pfn} is not below {MAX_PFN}, the highest possible number{}",
+            Address(pfn.0)
         )));
     }
     let info = core().page(pfn);
@@ -71,9 +72,32 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let row = Page { describes_pfn: described.and_then(|of| describes(of, pfn)).map(|pfn| pfn.0), ..row };
     match invocation.format() {
         Format::Json => output::object(&mut Out, &row)?,
-        Format::Table => write(&row, resource.as_ref())?,
+        Format::Table => {
+            write(&row, resource.as_ref())?;
+            // Numbers that only an address has: frame 2^32 is at 16 TiB.
+            if resource.is_none()
+                && pfn.0 >> 32 != 0
+                && core().page(Pfn(pfn.0 / PAGE_SIZE)).resource.is_some()
+            {
+                writeln!(Out, "hint        no memory is there{}", Address(pfn.0))?;
+            }
+        }
     }
     Ok(())
+}
+
+/// A hint where a number that is no frame's looks like an address.
+struct Address(u64);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Pfn(self.0 / PAGE_SIZE) {
+            frame if self.0.is_multiple_of(PAGE_SIZE) && frame < MAX_PFN => {
+                write!(f, "; the frame at address {:#x} is {:#x}", self.0, frame.0)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a state of a frame means.

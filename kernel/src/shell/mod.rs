@@ -51,6 +51,10 @@ fn completions(before: &str, candidate: &mut dyn FnMut(&'static str)) {
 
 /// Runs a line and prints its error, if any.
 async fn run_line(text: &str) {
+    // Enter alone gives a new prompt, as in every shell.
+    if text.trim_ascii().is_empty() {
+        return;
+    }
     let format = format_of(text);
     let invocation = match COMMANDS.parse(text) {
         Err(error) => return fail(format, &error),

@@ -5,7 +5,7 @@
 //! for each slot):
 //!
 //! ```text
-//! 0        512M                 4G                                     4G + (256G - 512M) + 32G
+//! 0        512M                 4G                                       4G + (8T - 512M) + 32G
 //! | boot   |        devices     | dimm0 | dimm1 | ...                                      |
 //! ```
 

@@ -8,10 +8,13 @@ use anyhow::{Context, Result, ensure};
 
 use crate::size::ByteSize;
 
-/// Above this QEMU moves hot-plugged memory to 1 TiB, which its default CPU model cannot address.
+/// Above this QEMU's default CPU model has too few address bits.
 const HYPERTRANSPORT: u64 = 0xfd_0000_0000;
-/// The model for guests that need more address bits; it also has 1 GiB pages.
-const WIDE_CPU: &str = "max,phys-bits=46";
+/// The model for guests that need more address bits; it also has 1 GiB pages. With AMD's vendor QEMU would move memory
+/// for DIMMs to 1 TiB, above the addresses that HyperTransport reserves there.
+const WIDE_CPU: &str = "max,vendor=GenuineIntel";
+/// The address bits that the kernel can use.
+const WIDE: &str = "phys-bits=46";
 
 /// QEMU's machine types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,10 +204,15 @@ impl Shape {
         }
     }
 
-    /// The CPU model to ask for: the given one; else QEMU's default where that can address everything.
+    /// The CPU model to ask for: QEMU's default where that can address everything, else one with more address bits. A
+    /// model that was asked for gets the bits too, unless it has a number of its own.
     pub fn cpu_model(&self) -> Option<String> {
-        let wide = (self.end_of_addresses() > HYPERTRANSPORT).then(|| WIDE_CPU.to_owned());
-        self.cpu.clone().or(wide)
+        let is_wide = self.end_of_addresses() > HYPERTRANSPORT;
+        match &self.cpu {
+            Some(model) if is_wide && !model.contains("phys-bits") => Some(format!("{model},{WIDE}")),
+            Some(model) => Some(model.clone()),
+            None => is_wide.then(|| format!("{WIDE_CPU},{WIDE}")),
+        }
     }
 
     /// Where the highest address of the guest's memory map ends, as QEMU lays it out: memory above 4 GiB, the
@@ -251,7 +259,7 @@ mod tests {
     }
 
     /// The CPU model gets more address bits exactly if QEMU's default model has too few (measured with QEMU 7.2: 900G
-    /// starts with it, 1T does not), and never against the user's choice.
+    /// starts with it, 1T does not), and a model of the user's gets them unless it names a number.
     #[test]
     fn wide_addresses() {
         let mut shape = shape();
@@ -260,11 +268,17 @@ mod tests {
             shape.cpu_model()
         };
         assert_eq!(model("900G", 32), None);
-        assert_eq!(model("1T", 32).as_deref(), Some(WIDE_CPU));
-        assert_eq!(model("900G", 256).as_deref(), Some(WIDE_CPU));
+        let wide = "max,vendor=GenuineIntel,phys-bits=46";
+        assert_eq!(model("1T", 32).as_deref(), Some(wide));
+        assert_eq!(model("900G", 256).as_deref(), Some(wide));
         assert_eq!(model("4T", 0), None);
-        shape.cpu = Some("Haswell".into());
+        (shape.cpu, shape.slots) = (Some("Haswell".into()), 32);
         shape.max_memory = size("4T");
+        assert_eq!(shape.cpu_model().as_deref(), Some("Haswell,phys-bits=46"));
+        shape.cpu = Some("max,phys-bits=44".into());
+        assert_eq!(shape.cpu_model().as_deref(), Some("max,phys-bits=44"));
+        shape.cpu = Some("Haswell".into());
+        shape.max_memory = size("256G");
         assert_eq!(shape.cpu_model().as_deref(), Some("Haswell"));
     }
 
