@@ -235,7 +235,7 @@ impl<M: Machine> Memory<M> {
                 return Ok(Order(0));
             }
         }
-        let entry = self.index.read().find(head).copied().ok_or(FreeError::Absent { pfn: head })?;
+        let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
         let foreign = cache.foreign(entry.slot);
         let attach = !cache.serves(entry.slot) && foreign.changes_to(entry.slot);
         if attach {
@@ -303,7 +303,7 @@ impl<M: Machine> Memory<M> {
 
     /// Runs `work` on the allocated block whose head is `head`, under its region's lock.
     fn allocated<T>(&self, head: Pfn, work: impl FnOnce(&Buddy<'_, M>, Block) -> T) -> Result<T, FreeError> {
-        let entry = self.index.read().find(head).copied().ok_or(FreeError::Absent { pfn: head })?;
+        let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
         let found = self.with_region(entry, |_, buddy| match buddy.find(head) {
             Some(found) if found.head == head && found.tag.state.is_allocated() => {
                 Ok(work(buddy, Block { head, order: found.tag.order }))

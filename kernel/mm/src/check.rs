@@ -302,7 +302,7 @@ impl<M: Machine> Memory<M> {
             let lies_in =
                 self.with_tables(|tables, machine| tables.removable_table(machine, at, level)).flatten();
             let Some(pfn) = lies_in else { continue };
-            let owner = self.index.read().find(pfn).copied();
+            let owner = self.entry_of(pfn);
             let owner = owner.and_then(|owner| self.region(owner)).map(|region| region.layout);
             let kept = owner.filter(|owner| owner.range.overlaps(table.range()));
             let right = kept.and_then(|owner| owner.page_for(table)) == Some(pfn);

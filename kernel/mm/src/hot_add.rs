@@ -29,7 +29,8 @@ use crate::layout::{LARGE_PAGES, Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FrameSource, LeafSize, MapError, MapStats, Mapping, NoFrames};
-use crate::region::{IndexEntry, MAX_REGIONS, Region};
+use crate::publish::publish;
+use crate::region::{MAX_REGIONS, Region};
 use crate::zonelist::ZonePreference;
 
 use crate::fault_injection::Step;
@@ -281,9 +282,7 @@ impl<M: Machine> Memory<M> {
 
     /// Publishes a region. The checks ensured that slot, index and node table have a free entry.
     pub(crate) fn publish(&self, region: Region, slot: SlotNr) -> ResourceId {
-        let entry = &self.slots[slot.0 as usize];
-        *entry.region.lock() = Some(region);
-        let known = self.index.write().insert(IndexEntry { range: region.layout.range, slot, id: region.id });
+        let known = publish(&self.index, &self.slots[slot.0 as usize].region, slot, region);
         debug_assert!(known.is_ok(), "checked before");
         if let Some(node) = self.nodes.find(region.node) {
             let preference = ZonePreference::of(region.device, region.zone);

@@ -70,6 +70,7 @@ mod pieces;
 pub mod poison;
 mod probe;
 pub mod protection;
+mod publish;
 mod query;
 mod region;
 pub mod reporting;

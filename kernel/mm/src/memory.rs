@@ -32,6 +32,7 @@ use crate::info::{BootRange, NodeChoice, Policy, ResourceId};
 use crate::machine::{CpuFeatures, CpuNr, MAX_CPUS, Machine};
 use crate::page_table::PageTables;
 use crate::poison::{Mode, Poison};
+use crate::publish;
 use crate::region::{Index, IndexEntry, MAX_REGIONS, Region, RegionSlot};
 use crate::zonelist::Nodes;
 
@@ -177,6 +178,12 @@ impl<M: Machine> Memory<M> {
         self.index.read().entries().iter().find(|entry| entry.id == id).copied()
     }
 
+    /// The index entry of the resource that contains `pfn`.
+    #[inline(always)]
+    pub(crate) fn entry_of(&self, pfn: Pfn) -> Option<IndexEntry> {
+        publish::find(&self.index, pfn)
+    }
+
     /// The first index entry that starts after frame `after` (`None`: the first of all). Walks over the resources
     /// without holding a lock in between.
     pub(crate) fn entry_after(&self, after: Option<Pfn>) -> Option<IndexEntry> {
@@ -223,7 +230,8 @@ impl<M: Machine> Memory<M> {
         id: ResourceId,
         work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
     ) -> Option<T> {
-        self.locked(slot, |region, buddy| (region.id == id).then(|| work(region, buddy)))?
+        let entry = self.slots.get(slot.0 as usize)?;
+        publish::with_region(&entry.region, id, |region| self.work_on(slot, region, work))
     }
 
     /// Runs `work` on the region that a slot has now, under its lock. `None` when the slot is empty.
@@ -233,13 +241,23 @@ impl<M: Machine> Memory<M> {
         slot: SlotNr,
         work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
     ) -> Option<T> {
-        let entry = self.slots.get(slot.0 as usize)?;
-        let mut region = entry.region.lock();
-        let region = region.as_mut()?;
-        let buddy = region.buddy(&self.machine, slot, &entry.summary);
+        let mut region = self.slots.get(slot.0 as usize)?.region.lock();
+        region.as_mut().map(|region| self.work_on(slot, region, work))
+    }
+
+    /// Runs `work` on a slot's region, whose lock is held.
+    #[inline(always)]
+    fn work_on<T>(
+        &self,
+        slot: SlotNr,
+        region: &mut Region,
+        work: impl FnOnce(&mut Region, &Buddy<'_, M>) -> T,
+    ) -> T {
+        let summary = &self.slots[slot.0 as usize].summary;
+        let buddy = region.buddy(&self.machine, slot, summary);
         let result = work(region, &buddy);
-        self.nodes.changed(slot, &entry.summary);
-        Some(result)
+        self.nodes.changed(slot, summary);
+        result
     }
 
     /// [`Memory::locked`] to allocate: `None` also for a region that is isolated as a whole, which may have become so

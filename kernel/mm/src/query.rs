@@ -53,7 +53,7 @@ impl<M: Machine> Memory<M> {
 
     /// The resource that contains the frame.
     pub fn resource_of(&self, pfn: Pfn) -> Option<ResourceId> {
-        self.index.read().find(pfn).map(|entry| entry.id)
+        self.entry_of(pfn).map(|entry| entry.id)
     }
 
     /// Reports sections with a frame in `within`, one row per section and resource, by ascending resource.
@@ -84,7 +84,7 @@ impl<M: Machine> Memory<M> {
             resource: None,
             holder: Holder::None,
         };
-        let Some(entry) = self.index.read().find(pfn).copied() else { return absent };
+        let Some(entry) = self.entry_of(pfn) else { return absent };
         let block = self.with_region(entry, |region, buddy| block_info(region, buddy, pfn));
         let Some(block) = block.flatten() else {
             let is_unplugged = self.slots[entry.slot.0 as usize].summary.pieces.is_unplugged(pfn);
@@ -126,7 +126,7 @@ impl<M: Machine> Memory<M> {
 
     /// The block that contains `pfn`. For walks in steps over the blocks of a huge resource.
     pub fn block(&self, pfn: Pfn) -> Option<BlockInfo> {
-        let entry = self.index.read().find(pfn).copied()?;
+        let entry = self.entry_of(pfn)?;
         self.block_of(entry, pfn)
     }
 

@@ -113,13 +113,13 @@ pub struct IndexEntry {
 
 /// The sorted ranges of all regions.
 #[derive(Debug)]
-pub struct Index {
-    entries: arrayvec::ArrayVec<IndexEntry, MAX_REGIONS>,
+pub struct Index<const REGIONS: usize = MAX_REGIONS> {
+    entries: arrayvec::ArrayVec<IndexEntry, REGIONS>,
     /// The entry found last, tried first by the next search. A hint only: the search checks its range.
     last: AtomicUsize,
 }
 
-impl Index {
+impl<const REGIONS: usize> Index<REGIONS> {
     /// An empty index.
     pub const fn new() -> Self {
         Index { entries: arrayvec::ArrayVec::new_const(), last: AtomicUsize::new(0) }
@@ -165,7 +165,7 @@ impl Index {
     }
 }
 
-impl Default for Index {
+impl<const REGIONS: usize> Default for Index<REGIONS> {
     fn default() -> Self {
         Index::new()
     }
@@ -183,7 +183,7 @@ mod tests {
     /// order of insertion. Fails when the search is off by one.
     #[test]
     fn a_frame_finds_its_region() {
-        let mut index = Index::new();
+        let mut index = Index::<8>::new();
         for e in [entry(100, 200, 1), entry(20, 30, 2), entry(200, 201, 3), entry(1000, 2000, 4)] {
             index.insert(e).unwrap();
         }
@@ -210,7 +210,7 @@ mod tests {
     /// `overlapping` compares with the wrong neighbour.
     #[test]
     fn overlaps_are_refused() {
-        let mut index = Index::new();
+        let mut index = Index::<8>::new();
         index.insert(entry(100, 200, 1)).unwrap();
         index.insert(entry(300, 400, 2)).unwrap();
         for (start, end) in [(50, 101), (199, 250), (120, 130), (50, 500), (100, 200), (250, 301), (399, 401)]

@@ -1,6 +1,6 @@
 //! How to wait for another CPU, and the words of those protocols that a model checker watches.
 //!
-//! Neighbours: `frame_cache::owner`, `fault` and `zonelist` are generic over [`Word`]; their tests bring the model checker
+//! Neighbours: `frame_cache::owner`, `fault` and `zonelist::names` are generic over [`Word`]; their tests bring the model checker
 //! loom's words, the rest of the crate `AtomicU64`.
 
 use core::sync::atomic::{AtomicU64, Ordering};

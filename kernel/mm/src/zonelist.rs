@@ -12,11 +12,16 @@
 //!
 //! Invariants: a node keeps its index for good once it is known (without memory it is empty); a slot belongs to at most
 //! one node; while no region's lock is held, a node's free frames are the sum over its regions and the order bits agree
-//! with the regions' summaries ([`Nodes::changed`] runs under the region's lock). Neighbours: `allocate` chooses here;
+//! with the regions' summaries ([`Nodes::changed`] runs under the region's lock).
+//!
+//! All accesses are Relaxed, but for those of the nodes' numbers (`names`): each word is a hint to the choice, which orders
+//! nothing, or is written and read under the region's lock. Neighbours: `allocate` chooses here;
 //! `memory`, `hot_add` and `boot` update it.
 
+mod names;
+
 use core::cmp::Reverse;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 use crate::addr::{MAX_NODES, NodeId, Order};
 use crate::buddy::Summary;
@@ -24,6 +29,7 @@ use crate::descriptor::{Mobility, SlotNr};
 use crate::info::{DeviceId, Zone};
 use crate::region::{MAX_REGIONS, RegionSlot};
 use crate::speeds::Speeds;
+use names::Names;
 
 /// No node, no preference.
 const NONE: u8 = u8::MAX;
@@ -34,8 +40,6 @@ pub struct NodeNr(u8);
 
 #[derive(Debug)]
 struct Node {
-    /// The node's number; valid for nodes below `Nodes::named`.
-    id: AtomicU32,
     /// Free frames of its regions.
     free: AtomicU64,
     /// The slot of the last successful allocation.
@@ -81,7 +85,7 @@ impl SlotSet {
 #[derive(Debug)]
 pub struct Nodes {
     nodes: [Node; MAX_NODES],
-    named: AtomicU8,
+    names: Names,
     /// Per slot: the index of its node.
     node_of: [AtomicU8; MAX_REGIONS],
     /// Per slot: its preference.
@@ -138,14 +142,13 @@ impl Nodes {
         Nodes {
             nodes: [const {
                 Node {
-                    id: AtomicU32::new(0),
                     free: AtomicU64::new(0),
                     hint: AtomicU16::new(0),
                     members: [const { SlotSet::new() }; ZonePreference::COUNT],
                     ranks: [const { AtomicU16::new(0) }; ZonePreference::COUNT],
                 }
             }; MAX_NODES],
-            named: AtomicU8::new(0),
+            names: Names::new(),
             node_of: [const { AtomicU8::new(NONE) }; MAX_REGIONS],
             rank_of: [const { AtomicU8::new(NONE) }; MAX_REGIONS],
             counted: [const { AtomicU64::new(0) }; MAX_REGIONS],
@@ -157,38 +160,32 @@ impl Nodes {
 
     /// The index of node `id`.
     pub fn find(&self, id: NodeId) -> Option<NodeNr> {
-        self.named().find(|&nr| self.id(nr) == id)
+        self.names.find(id)
     }
 
     /// The index of node `id`, assigned if it is new. `None` when the table is full. Requires the hotplug lock.
     pub fn name(&self, id: NodeId) -> Option<NodeNr> {
-        if let Some(nr) = self.find(id) {
-            return Some(nr);
-        }
-        let next = self.named.load(Ordering::Acquire);
-        self.nodes.get(next as usize)?.id.store(id.0, Ordering::Relaxed);
-        self.named.store(next + 1, Ordering::Release);
-        Some(NodeNr(next))
+        self.names.add(id)
     }
 
     /// Removes the nodes added after there were `count` of them, because the add failed. Requires the hotplug lock.
     pub fn truncate(&self, count: u8) {
-        self.named.store(count, Ordering::Release);
+        self.names.truncate(count);
     }
 
     /// Number of known nodes.
     pub fn count(&self) -> u8 {
-        self.named.load(Ordering::Acquire)
+        self.names.count()
     }
 
     /// All known nodes.
     pub fn named(&self) -> impl Iterator<Item = NodeNr> {
-        (0..self.named.load(Ordering::Acquire)).map(NodeNr)
+        self.names.all()
     }
 
     /// A node's number.
     pub fn id(&self, nr: NodeNr) -> NodeId {
-        NodeId(self.nodes[nr.0 as usize].id.load(Ordering::Relaxed))
+        self.names.id(nr)
     }
 
     /// Free frames of a node.
@@ -206,7 +203,7 @@ impl Nodes {
     /// Adds a slot to a node. It can be chosen after the next [`Nodes::changed`]. Requires the region's lock.
     pub fn attach(&self, slot: SlotNr, nr: NodeNr, rank: ZonePreference) {
         self.rank_of[slot.0 as usize].store(rank as u8, Ordering::Relaxed);
-        self.node_of[slot.0 as usize].store(nr.0, Ordering::Release);
+        self.node_of[slot.0 as usize].store(nr.0, Ordering::Relaxed);
         let node = &self.nodes[nr.0 as usize];
         node.members[rank as usize].put(slot);
         node.ranks[rank as usize].fetch_add(1, Ordering::Relaxed);
@@ -214,18 +211,18 @@ impl Nodes {
 
     /// The node that a slot belongs to.
     pub fn of(&self, slot: SlotNr) -> Option<NodeId> {
-        let nr = self.node_of.get(slot.0 as usize)?.load(Ordering::Acquire);
+        let nr = self.node_of.get(slot.0 as usize)?.load(Ordering::Relaxed);
         (nr < self.count()).then(|| self.id(NodeNr(nr)))
     }
 
     /// Whether a slot belongs to a node.
     pub fn lists(&self, slot: SlotNr) -> bool {
-        self.node_of[slot.0 as usize].load(Ordering::Acquire) != NONE
+        self.node_of[slot.0 as usize].load(Ordering::Relaxed) != NONE
     }
 
     /// Removes a slot from its node. Requires the region's lock.
     pub fn detach(&self, slot: SlotNr) {
-        let nr = self.node_of[slot.0 as usize].swap(NONE, Ordering::AcqRel);
+        let nr = self.node_of[slot.0 as usize].swap(NONE, Ordering::Relaxed);
         let rank = self.rank_of[slot.0 as usize].swap(NONE, Ordering::Relaxed);
         if let Some(node) = self.nodes.get(nr as usize) {
             let counted = self.counted[slot.0 as usize].swap(0, Ordering::Relaxed);
@@ -275,7 +272,7 @@ impl Nodes {
 
     #[inline]
     fn node(&self, slot: SlotNr) -> Option<&Node> {
-        self.nodes.get(self.node_of[slot.0 as usize].load(Ordering::Acquire) as usize)
+        self.nodes.get(self.node_of[slot.0 as usize].load(Ordering::Relaxed) as usize)
     }
 
     /// Offers candidate slots to `try_slot` until it succeeds, best first; only those of `node` if given. Pinned: boot

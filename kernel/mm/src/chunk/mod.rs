@@ -157,7 +157,7 @@ impl<M: Machine> Memory<M> {
     pub fn chunk_totals(&self, device: &ChunkDevice) -> ChunkTotals {
         let mut totals = ChunkTotals::default();
         for chunk in device.descending() {
-            let entry = self.index.read().find(chunk.start).copied();
+            let entry = self.entry_of(chunk.start);
             let Some(entry) = entry else { continue };
             if self.region(entry).is_some_and(|region| region.device == device.device) {
                 totals.plugged += self.plugged_in(entry);
@@ -175,7 +175,7 @@ impl<M: Machine> Memory<M> {
 
     /// The entry and the region of a chunk that exists and is not going offline.
     fn chunk_at(&self, device: &ChunkDevice, chunk: PfnRange) -> Option<(IndexEntry, Region, Shape)> {
-        let entry = self.index.read().find(chunk.start).copied()?;
+        let entry = self.entry_of(chunk.start)?;
         let region = self.region(entry)?;
         let shape = region.chunk.filter(|_| region.device == device.device && region.isolated.is_empty())?;
         Some((entry, region, shape))

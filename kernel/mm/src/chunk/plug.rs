@@ -28,7 +28,7 @@ impl<M: Machine> Memory<M> {
         while at < end {
             let chunk = device.chunk_of(at);
             at = chunk.end;
-            let entry = self.index.read().find(chunk.start).copied();
+            let entry = self.entry_of(chunk.start);
             let run = match entry {
                 Some(entry) => {
                     let Some(region) = self.region(entry) else { continue };

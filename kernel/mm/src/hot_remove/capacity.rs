@@ -26,7 +26,7 @@ pub(crate) struct UsedBlock {
 impl<M: Machine> Memory<M> {
     /// Returns the node of the resource that contains `pfn`.
     pub(crate) fn node_of(&self, pfn: Pfn) -> Option<NodeId> {
-        let entry = self.index.read().find(pfn).copied()?;
+        let entry = self.entry_of(pfn)?;
         self.with_region(entry, |region, _| region.node)
     }
 
@@ -52,7 +52,7 @@ impl<M: Machine> Memory<M> {
 
     /// Splits the allocated block at `head` until its first part has `order`; each part gets its own rmap.
     pub(crate) fn split_allocated(&self, head: Pfn, order: Order) {
-        if let Some(entry) = self.index.read().find(head).copied() {
+        if let Some(entry) = self.entry_of(head) {
             self.with_region(entry, |_, buddy| buddy.split_to(head, order, RmapEntry::after));
         }
     }

@@ -373,9 +373,7 @@ impl<M: Machine> Memory<M> {
 
     /// Returns the first region with isolated frames at or after `at`.
     fn isolated_from(&self, at: Pfn) -> Option<IndexEntry> {
-        // In two statements: the index is not read twice at a time.
-        let holds = self.index.read().find(at).copied();
-        let mut next = holds.or_else(|| self.entry_after(Some(at)));
+        let mut next = self.entry_of(at).or_else(|| self.entry_after(Some(at)));
         while let Some(entry) = next {
             if self.with_region(entry, |region, _| region.isolated.end > at) == Some(true) {
                 return Some(entry);

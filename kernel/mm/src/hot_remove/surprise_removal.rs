@@ -25,6 +25,7 @@ use crate::layout::{Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FlushBatch, Mapping};
+use crate::publish::withdraw;
 use crate::region::Region;
 use crate::vmalloc::VmallocArena;
 
@@ -75,13 +76,10 @@ impl<M: Machine> Memory<M> {
         hotplug.note_surprise_removal(isolated);
         for (slot, region) in &detached {
             let entry = &self.slots[slot.0 as usize];
-            self.index.write().remove(region.id);
-            {
-                let mut region = entry.region.lock();
-                *region = None;
+            withdraw(&self.index, &entry.region, region.id, || {
                 self.nodes.detach(*slot);
                 entry.summary.clear();
-            }
+            });
             // Drops the blocks that caches have of it. From here on no CPU writes a descriptor of the region.
             self.drain(*slot);
             self.poison.removed(region.layout.range);

@@ -18,7 +18,7 @@ use crate::layout::{Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{FlushBatch, Mapping};
-use crate::region::IndexEntry;
+use crate::publish::{publish, withdraw};
 
 use super::{ArrayVec, MAX_DEVICE_RANGES};
 
@@ -42,8 +42,7 @@ impl<M: Machine> Memory<M> {
         let mut detached = Detached::new();
         self.each_isolated(|entry, region| detached.push((entry.slot, region)));
         for (slot, region) in &detached {
-            self.index.write().remove(region.id);
-            *self.slots[slot.0 as usize].region.lock() = None;
+            withdraw(&self.index, &self.slots[slot.0 as usize].region, region.id, || {});
             self.poison.removed(region.layout.range);
         }
         match self.unlink_all(&detached, &mut flush) {
@@ -101,10 +100,8 @@ impl<M: Machine> Memory<M> {
         for (slot, region) in detached {
             let mapped = self.map_region(*slot, region);
             debug_assert!(mapped.is_ok(), "the range is unmapped and the tables' pages are reserved");
-            *self.slots[slot.0 as usize].region.lock() = Some(*region);
-            let range = region.layout.range;
-            let inserted = self.index.write().insert(IndexEntry { range, slot: *slot, id: region.id });
-            debug_assert!(inserted.is_ok(), "the index contained it before");
+            let known = publish(&self.index, &self.slots[slot.0 as usize].region, *slot, *region);
+            debug_assert!(known.is_ok(), "the index contained it before");
         }
     }
 
@@ -112,7 +109,7 @@ impl<M: Machine> Memory<M> {
     fn hand_over(&self, table: Table, flush: &mut FlushBatch) -> Option<()> {
         let (at, level) = (table.address(), table.level());
         let frame = self.with_tables(|tables, machine| tables.removable_table(machine, at, level))??;
-        let owner = self.index.read().find(frame).copied()?;
+        let owner = self.entry_of(frame)?;
         if self.region(owner)?.isolated.is_empty() {
             return None;
         }

@@ -84,7 +84,7 @@ impl<M: Machine> FrameProvider for Memory<M> {
     }
 
     fn split_at(&self, border: Pfn) {
-        if let Some(entry) = self.index.read().find(border).copied() {
+        if let Some(entry) = self.entry_of(border) {
             self.with_region(entry, |_, buddy| buddy.split_at(border, RmapEntry::after));
         }
     }
