@@ -6,8 +6,9 @@ use tests::guest::Dimm;
 use tests::{Machine, Plan};
 
 /// Proves that gdb, where it is installed, stops the guest before its first instruction, at a function of the kernel
-/// before there is memory, and at one deep in it, whose backtrace has lines and leads to `main`; and that the guest goes
-/// on when gdb leaves. Fails when the kernel that is booted is not the one that gdb reads.
+/// before there is memory, and at one deep in it, whose backtrace has lines and leads to `main`; that each CPU is a thread,
+/// whose stack gdb shows down to where it waits for work; and that the guest goes on when gdb leaves. Fails when the kernel
+/// that is booted is not the one that gdb reads, and when another CPU's stack cannot be followed.
 #[test]
 fn gdb_stops_and_shows() {
     if Command::new("gdb").arg("--version").output().is_err() {
@@ -16,7 +17,7 @@ fn gdb_stops_and_shows() {
     }
     let port =
         TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr()).expect("a free port").port();
-    let plan = Plan::new(Machine::Q35).option("--gdb", &port.to_string());
+    let plan = Plan::new(Machine::Q35).option("--gdb", &port.to_string()).option("--cpus", "3");
     let kernel = plan.kernel_file();
     let mut guest = plan.start();
     let target = format!("target remote 127.0.0.1:{port}");
@@ -30,6 +31,8 @@ fn gdb_stops_and_shows() {
         "break carapace::acpi::memory_device::scan",
         "continue",
         "backtrace",
+        "info threads",
+        "thread apply 2 3 backtrace",
         "delete",
         "detach",
     ] {
@@ -43,9 +46,14 @@ fn gdb_stops_and_shows() {
         "Breakpoint 1, carapace::main (",
         "Breakpoint 2, carapace::acpi::memory_device::scan (",
         " at kernel/src/main.rs:",
+        "(CPU#0 [",
+        "(CPU#1 [",
+        "(CPU#2 [",
     ] {
         assert!(said.contains(words), "`{words}` is missing in\n{said}");
     }
+    let waiting = said.matches("carapace::cpus::idle::").count();
+    assert!(waiting >= 2, "the other CPUs' stacks do not lead to where they wait\n{said}");
     guest.wait_prompt();
     guest.plug_online(Dimm { number: 0, size: "256M", node: 1 });
     guest.assert_sound();

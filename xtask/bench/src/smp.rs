@@ -6,6 +6,8 @@
 //!  busy     plug dimm2 meanwhile          device_add to _OST while every CPU allocates
 //!  move     fill dimm0, offline it        requests per 512 frames that migrate
 //!  remove   dimm0, unused                 requests, time
+//!  work     plug dimm3, alloc, verify     time to fill and to verify 1000 MiB, which all CPUs do together (jobs)
+//!  count    the idle plug once more, in a guest whose clock counts instructions
 //! ```
 //!
 //! A CPU of the guest is a thread of QEMU, so figures for more CPUs than the host has cores say what waiting costs, and
@@ -13,7 +15,7 @@
 //! idle, and while each CPU writes a file in memory and removes it, again and again.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use guest::schema::{Alloc, Cpu, Offline, Resource, Stress};
@@ -34,6 +36,8 @@ const STRESS: Duration = Duration::from_secs(5);
 const UNDER_WAY: Duration = Duration::from_secs(1);
 /// The DIMMs.
 const DIMM: ByteSize = ByteSize::new(256 << 20);
+/// The DIMM that is filled and verified, and how much of it.
+const WORK: (ByteSize, ByteSize) = (ByteSize::new(1 << 30), ByteSize::new(1000 << 20));
 /// The frames of a batch of migration.
 const BATCH: f64 = 512.0;
 /// A CPU's load under Linux: 32 MiB of page cache are allocated, filled and freed in each turn.
@@ -75,6 +79,10 @@ struct Ours {
     migration_requests: u64,
     remove_ms: f64,
     remove_requests: u64,
+    fill_ms: f64,
+    verify_ms: f64,
+    /// From the interrupt of the second DIMM to its `_OST`, the other CPUs idle.
+    add_instructions: u64,
 }
 
 /// Measures, prints, keeps.
@@ -133,6 +141,17 @@ fn carapace(shape: &Shape) -> Result<Run> {
     let before = requests(&mut guest)?;
     let offline: Offline = guest.json(&format!("offline {} -J", first.id))?;
     let migration_requests = requests(&mut guest)? - before;
+
+    guest.run("free all")?;
+    let plugged = guest.plug(3, WORK.0, LIMIT)?;
+    ensure!(plugged.status == 0, "dimm3 was refused: _OST status {}", plugged.status);
+    let start = Instant::now();
+    let filled: Alloc = guest.json(&format!("alloc {} --node 1 -J", WORK.1))?;
+    let fill_ms = start.elapsed().as_secs_f64() * 1e3;
+    let start = Instant::now();
+    guest.run(&format!("verify {}", filled.id))?;
+    let verify_ms = start.elapsed().as_secs_f64() * 1e3;
+    drop(guest);
     let ours = Ours {
         operations: stress.operations,
         bad_pages: stress.bad_pages + under_load.bad_pages,
@@ -142,8 +161,22 @@ fn carapace(shape: &Shape) -> Result<Run> {
         migration_requests,
         remove_ms,
         remove_requests,
+        fill_ms,
+        verify_ms,
+        add_instructions: instructions(shape)?,
     };
     Ok(Run { guest: "Carapace", cpus: shape.cpus, idle_ms, busy_ms, ours: Some(ours) })
+}
+
+/// Instructions from the interrupt to `_OST` when a second DIMM is plugged. All CPUs' count; those that are idle are halted.
+fn instructions(shape: &Shape) -> Result<u64> {
+    let counting = Shape { qemu: ["-icount", "shift=0"].map(str::to_owned).to_vec(), ..shape.clone() };
+    let mut guest = Measured::carapace(&counting)?;
+    plug(&mut guest, 0)?;
+    plug(&mut guest, 1)?;
+    let resources: Vec<Resource> = guest.json("resources -J")?;
+    let second = resources.iter().max_by_key(|resource| resource.id).context("there is no resource")?;
+    Ok(second.add.answer_ns)
 }
 
 fn of_linux(shape: &Shape, linux: &Linux) -> Result<Run> {
@@ -193,6 +226,9 @@ fn print(runs: &[Run]) {
         "requests: add",
         "remove",
         "512 frames moved",
+        "fill 1000M, ms",
+        "verify, ms",
+        "add idle, instructions",
     ];
     let mut table = vec![heads.map(str::to_owned).to_vec()];
     for (guest, cpus) in kinds {
@@ -211,6 +247,9 @@ fn print(runs: &[Run]) {
             ours(|ours| ours.add_requests as f64, 0),
             ours(|ours| ours.remove_requests as f64, 0),
             ours(|ours| ours.migration_requests as f64 * BATCH / ours.migrated_pages.max(1) as f64, 2),
+            ours(|ours| ours.fill_ms, 0),
+            ours(|ours| ours.verify_ms, 0),
+            ours(|ours| ours.add_instructions as f64, 0),
         ]);
     }
     report::table(&table);
