@@ -1,6 +1,10 @@
 //! Tests of migrating page tables of allocations out of memory being removed.
 
+use core::cell::Cell;
+use std::rc::Rc;
 use std::vec::Vec;
+
+use carapace_lock::{Rank, exchange};
 
 use super::hot_remove::insert;
 use super::migrate::{DIMM, allocate};
@@ -9,7 +13,7 @@ use crate::addr::PAGE_SIZE;
 use crate::info::{DeviceId, Holder, Policy};
 use crate::machine::CpuNr;
 use crate::page_table::Level;
-use crate::sim::run_as;
+use crate::sim::{interleave, run_as};
 use crate::vmalloc::{Progress, Shape, VmallocArena};
 
 /// Proves that after a page table migrated no CPU uses the old one, even when no block migrates: the old frame may hold
@@ -114,5 +118,50 @@ fn a_table_that_is_freed_meanwhile_is_left_alone() {
     assert_contents(&memory, &arena);
     [keeps, fills].iter().for_each(|one| arena.free(&memory, one.id).unwrap());
     assert_eq!(memory.totals(), before);
+    assert_invariants(&memory);
+}
+
+/// Proves that another CPU maps pages in a page table that migrates, and reads and writes them at once, between any two
+/// steps at which the CPU that migrates holds no lock beyond that of the batch. Fails when the tables' lock is given back
+/// before the flush: the other CPU still walks the old table, in which the new pages are missing.
+#[test]
+fn pages_are_mapped_while_their_table_migrates() {
+    let (memory, arena) = (Rc::new(booted(Support::No)), Rc::<VmallocArena>::default());
+    insert(&memory, 1, DIMM, 7);
+    let mut boot = Vec::new();
+    for node in [0, 1] {
+        while let Some(block) = memory.allocate_up_to(Order(12), Some(NodeId(node)), Mobility::Movable) {
+            boot.push(block);
+        }
+    }
+    // Its last page table, in the DIMM, has space behind it.
+    let one = allocate(&memory, &arena, 700, Some(7), Mobility::Movable, Shape::Scattered).unwrap();
+    boot.into_iter().for_each(|block| assert!(memory.free_block(block.head).is_ok()));
+    let rounds = Rc::new(Cell::new(0));
+    let program = {
+        let (memory, arena, rounds) = (memory.clone(), arena.clone(), rounds.clone());
+        move || {
+            let held = exchange(0);
+            // A link to the table, if the page is present now.
+            let _ = memory.machine().try_load(one.start.offset(600 * PAGE_SIZE));
+            let in_batch = 1 << Rank::Migration as u64;
+            if held & in_batch != 0 && held < in_batch << 1 {
+                let more =
+                    allocate(&memory, &arena, 3, Some(0), Mobility::Movable, Shape::Scattered).unwrap();
+                assert_eq!(more.start, one.start.offset(700 * PAGE_SIZE));
+                arena.free(&*memory, more.id).unwrap();
+                rounds.set(rounds.get() + 1);
+            }
+            exchange(held);
+        }
+    };
+    let removed = interleave::between_steps(CpuNr::new(1).unwrap(), Rc::new(program), || {
+        let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+        while memory.remove_step(&arena, &mut removal, 1024, &|| 0).unwrap() == Progress::More {}
+        memory.finish_remove(&arena, removal, &|| 0).unwrap()
+    });
+    memory.machine().unplug(DIMM);
+    assert!(removed.stats.tables_moved >= 2 && rounds.get() >= 700, "{removed:?}, {} rounds", rounds.get());
+    assert_contents(&memory, &arena);
     assert_invariants(&memory);
 }
