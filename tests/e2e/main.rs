@@ -49,6 +49,7 @@ mod sh;
 mod soak;
 mod stress;
 mod torn_out;
+mod tour;
 mod unread_serial;
 mod virtio_faults;
 mod virtio_mem;

@@ -35,6 +35,8 @@ pub enum Task {
     Test(TestArgs),
     /// Play the example by itself: plug a DIMM of 256 MiB, use it, power off.
     Demo(DemoArgs),
+    /// Show what this is about, step by step: plug, page, fill, remove while full, refuse, virtio-mem, 4 TiB.
+    Tour(TourArgs),
     /// Run a shell command on the guest that `cargo xtask run` has started on another terminal.
     ///
     /// Its output goes to standard output, its error to standard error. The exit status is 0 if the command is done, 1 if
@@ -226,6 +228,20 @@ fn parse_serial(text: &str) -> Result<SerialPort, String> {
 /// Where the demonstration runs.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
+    /// QEMU's machine type.
+    #[arg(long, value_parser = machine(), default_value = Machine::Q35.name())]
+    pub machine: Machine,
+    /// The accelerator.
+    #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
+    pub accel: AccelChoice,
+}
+
+/// Where the tour runs, and who goes on.
+#[derive(Debug, Args)]
+pub struct TourArgs {
+    /// Do not wait for a key between the steps; so it is without a terminal.
+    #[arg(long)]
+    pub auto: bool,
     /// QEMU's machine type.
     #[arg(long, value_parser = machine(), default_value = Machine::Q35.name())]
     pub machine: Machine,

@@ -25,6 +25,7 @@ mod sh;
 mod terminal;
 mod test;
 mod toolchain;
+mod tour;
 mod workspace;
 
 use std::process::{Command, ExitCode};
@@ -58,6 +59,7 @@ fn task(cli: Cli) -> Result<u8> {
         Task::Build => build(&workspace, installing)?,
         Task::Test(args) => test::test(&workspace, &args, installing)?,
         Task::Demo(args) => demo::demo(&workspace, &args, installing)?,
+        Task::Tour(args) => tour::tour(&workspace, &args, installing)?,
         Task::Dimm(args) => return dimm::dimm(&args),
         Task::Mem(args) => return mem::mem(&args),
         Task::Sh(args) => return Ok(sh::sh(&args)),
