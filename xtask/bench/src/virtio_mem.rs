@@ -123,6 +123,8 @@ impl Run {
             "virtio-mem-pci,id=vm0,memdev=vmem0,node=1,requested-size=0,unplugged-inaccessible=on".to_owned(),
             "-trace".to_owned(),
             "virtio_mem_*".to_owned(),
+            "-msg".to_owned(),
+            "timestamp=on".to_owned(),
             "-D".to_owned(),
             trace.0.to_str().context("a path in UTF-8")?.to_owned(),
         ];

@@ -28,7 +28,7 @@ impl<M: Machine> Memory<M> {
         want: u64,
         tried: &dyn Fn(ResourceId) -> bool,
     ) -> Option<(ResourceId, PfnRange)> {
-        let chunks = device.descending().filter_map(|chunk| self.chunk_at(device, chunk));
+        let chunks = self.descending(device).filter_map(|entry| self.chunk_at(device, entry));
         let (entry, region, shape) = chunks
             .filter(|(entry, ..)| !tried(entry.id) && self.used_in(*entry) > 0)
             .min_by_key(|(entry, ..)| self.used_in(*entry))?;
@@ -93,7 +93,7 @@ impl<M: Machine> Memory<M> {
 
     /// A device's chunk with a block that cannot migrate, and that block.
     pub fn pinned_in_chunks(&self, device: &ChunkDevice) -> Option<Pinned> {
-        let chunks = device.descending().filter_map(|chunk| self.chunk_at(device, chunk));
+        let chunks = self.descending(device).filter_map(|entry| self.chunk_at(device, entry));
         chunks.filter_map(|(entry, ..)| self.first_pinned(entry.id)).next()
     }
 }

@@ -85,13 +85,6 @@ impl ChunkDevice {
     fn chunk_of(&self, pfn: Pfn) -> PfnRange {
         PfnRange::of(Pfn(pfn.0 / GIB_PAGES * GIB_PAGES), GIB_PAGES).intersection(self.range)
     }
-
-    /// All chunks, from the highest down.
-    fn descending(&self) -> impl Iterator<Item = PfnRange> + use<> {
-        let device = *self;
-        let gibs = self.range.start.0 / GIB_PAGES..self.range.end.0.div_ceil(GIB_PAGES);
-        gibs.rev().map(move |gib| device.chunk_of(Pfn(gib * GIB_PAGES).max(device.range.start)))
-    }
 }
 
 /// Memory that was plugged.
@@ -156,9 +149,7 @@ impl<M: Machine> Memory<M> {
     /// The sums over a device's chunks.
     pub fn chunk_totals(&self, device: &ChunkDevice) -> ChunkTotals {
         let mut totals = ChunkTotals::default();
-        for chunk in device.descending() {
-            let entry = self.entry_of(chunk.start);
-            let Some(entry) = entry else { continue };
+        for entry in self.descending(device) {
             if self.region(entry).is_some_and(|region| region.device == device.device) {
                 totals.plugged += self.plugged_in(entry);
                 totals.used += self.used_in(entry);
@@ -173,9 +164,21 @@ impl<M: Machine> Memory<M> {
         self.free_everywhere()
     }
 
-    /// The entry and the region of a chunk that exists and is not going offline.
-    fn chunk_at(&self, device: &ChunkDevice, chunk: PfnRange) -> Option<(IndexEntry, Region, Shape)> {
-        let entry = self.entry_of(chunk.start)?;
+    /// The index entries in a device's range, from the highest down: its cost does not grow with what is not plugged.
+    fn descending(&self, device: &ChunkDevice) -> impl Iterator<Item = IndexEntry> {
+        let mut below = device.range.end;
+        let range = device.range;
+        core::iter::from_fn(move || {
+            let index = self.index.read();
+            let at = index.entries().partition_point(|entry| entry.range.start < below);
+            let entry = at.checked_sub(1).and_then(|at| index.entries().get(at)).copied()?;
+            below = entry.range.start;
+            (entry.range.start >= range.start).then_some(entry)
+        })
+    }
+
+    /// The region of an entry that is a device's chunk and is not going offline.
+    fn chunk_at(&self, device: &ChunkDevice, entry: IndexEntry) -> Option<(IndexEntry, Region, Shape)> {
         let region = self.region(entry)?;
         let shape = region.chunk.filter(|_| region.device == device.device && region.isolated.is_empty())?;
         Some((entry, region, shape))

@@ -32,12 +32,12 @@ impl<M: Machine> Memory<M> {
         }
         self.unplug_whole(device, want, &mut taken);
         let mut flush = FlushBatch::new();
-        for chunk in device.descending() {
+        for entry in self.descending(device) {
             let left = want - taken.pages();
             if left < device.unit {
                 break;
             }
-            if let Some((entry, region, shape)) = self.chunk_at(device, chunk) {
+            if let Some((entry, region, shape)) = self.chunk_at(device, entry) {
                 self.unplug_units(entry, &region.layout, &shape, left, &mut taken, &mut flush);
             }
         }
@@ -51,8 +51,8 @@ impl<M: Machine> Memory<M> {
             let mut left = want - taken.pages();
             let mut leaving = ArrayVec::<IndexEntry, MAX_DEVICE_RANGES>::new();
             let mut runs = Unplugged { runs: taken.runs.clone(), ..Unplugged::default() };
-            for chunk in device.descending() {
-                let Some((entry, region, _)) = self.chunk_at(device, chunk) else { continue };
+            for entry in self.descending(device) {
+                let Some((entry, region, _)) = self.chunk_at(device, entry) else { continue };
                 let plugged = self.plugged_in(entry);
                 if leaving.is_full() || left < device.unit {
                     break;
