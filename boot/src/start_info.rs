@@ -102,7 +102,14 @@ impl fmt::Display for StartInfoError {
             StartInfoError::Magic(magic) => write!(f, "magic number {magic:#x} instead of {MAGIC:#x}"),
             StartInfoError::Version(version) => write!(f, "version {version} has no memory map"),
             StartInfoError::OutOfReach { what, at } => write!(f, "{what} at {at:#x} is not below 4 GiB"),
-            StartInfoError::ModuleNotInRam(range) => write!(f, "the module at {range} is not in free RAM"),
+            // QEMU puts the module 160 KiB below the end of RAM before it knows how much of that the firmware takes for
+            // ACPI tables, and copies it there afterwards. So the two overwrite each other, and no part of either can
+            // be trusted.
+            StartInfoError::ModuleNotInRam(range) => write!(
+                f,
+                "the module at {range} is not in free RAM. With QEMU's -kernel this comes of ACPI tables above 160 KiB \
+                 (-acpitable): give it smaller ones, or boot the disk image"
+            ),
         }
     }
 }
