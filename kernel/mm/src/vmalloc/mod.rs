@@ -308,9 +308,14 @@ impl VmallocArena {
 
     /// Locks the areas for a step on allocation `id`. Waits for the end of a batch that it is in.
     fn lock_for(&self, id: AllocationId) -> MutexGuard<'_, AreaTree> {
+        self.lock_for_all(&[id])
+    }
+
+    /// [`VmallocArena::lock_for`], for a step on several allocations.
+    fn lock_for_all(&self, ids: &[AllocationId]) -> MutexGuard<'_, AreaTree> {
         loop {
             let areas = self.areas.lock();
-            if !areas.is_in_batch(id) {
+            if !ids.iter().any(|&id| areas.is_in_batch(id)) {
                 return areas;
             }
             drop(areas);

@@ -115,7 +115,7 @@ impl VmallocArena {
         target: (AllocationId, u64),
         pages: u64,
     ) -> Result<(), AllocError> {
-        let mut areas = self.areas.lock();
+        let mut areas = self.lock_for_all(&[source.0, target.0]);
         let mut start_of = |(id, from)| -> Result<VirtAddr, AllocError> {
             let area = areas.ready(id)?;
             check_pages(area, from, pages)?;
