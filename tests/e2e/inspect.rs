@@ -206,8 +206,9 @@ fn forms_for_people() {
         table[0].starts_with("ID DEVICE                BASE   SIZE NODE ZONE   STATE  MEMMAP USABLE"),
         "{table:#?}"
     );
-    let row = " 1 \\_SB.MHPC.MP00 0x100000000   256M    1 any    online     4M   252M   252M";
-    assert_eq!(table[2], row);
+    // The last column is as wide as boot memory's figure there, which depends on the window for DIMMs.
+    let row = " 1 \\_SB.MHPC.MP00 0x100000000   256M    1 any    online     4M   252M";
+    assert_eq!(table[2].strip_prefix(row).map(str::trim_start), Some("252M"), "{table:#?}");
     let table = lines(guest, "sections 1");
     let head = "SECTION  START PFN  PRESENT  MEMMAP  USABLE  FREE  NODE  STATE   RESOURCE";
     let first = "     32   0x100000     128M      4M    124M  124M     1  online         1";
