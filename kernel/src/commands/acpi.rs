@@ -7,7 +7,7 @@ use crate::hotplug::{self, DeviceState, MemoryDevice};
 use crate::memory::core;
 use ::core::fmt::{self, Display, Write};
 use carapace_cli::args::Invocation;
-use carapace_cli::command::{Command, JSON};
+use carapace_cli::command::{Command, Effect, JSON};
 use carapace_cli::output::{Columns, Format, left, right};
 use carapace_mm::info::{DeviceId, ResourceId, ResourceState};
 use carapace_schema::{AcpiDevice, AcpiEvent, AcpiTable, Device, Text, Word};
@@ -18,6 +18,8 @@ pub static COMMAND: Command = Command {
     summary: "the firmware's tables, events and memory devices",
     flags: &[JSON],
     example: "acpi",
+    // The host asks it while `plug` on the second serial line waits for the host.
+    effect: Effect::Reads,
     ..Command::NEW
 };
 
