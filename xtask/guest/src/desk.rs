@@ -27,7 +27,10 @@ const NAMES_MAX: usize = LINE_MAX - 64;
 pub struct Desk {
     qmp: PathBuf,
     remote: PathBuf,
+    /// Whether a request is under way.
     busy: Arc<AtomicBool>,
+    /// The same until its last answer has been sent.
+    answering: Arc<AtomicBool>,
 }
 
 /// What the guest asks for.
@@ -50,7 +53,12 @@ fn wanted(event: &Value) -> Option<(u32, Wanted)> {
 impl Desk {
     /// A desk that has the QMP socket at `qmp` for itself, and the second serial line at `remote`.
     pub fn new(qmp: PathBuf, remote: PathBuf) -> Desk {
-        Desk { qmp, remote, busy: Arc::default() }
+        Desk { qmp, remote, busy: Arc::default(), answering: Arc::default() }
+    }
+
+    /// Whether a request is under way, or its last answer still to be sent.
+    pub fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Relaxed)
     }
 
     /// Carries out what the event asks for, on a thread of its own, and gives `answer` each line for the kernel. `false`
@@ -61,6 +69,7 @@ impl Desk {
             answer(&format!("host {number} refused the host is still at work on an earlier request"));
             return true;
         }
+        self.answering.store(true, Ordering::Relaxed);
         answer(&format!("host {number} taken"));
         let desk = self.clone();
         thread::spawn(move || {
@@ -71,6 +80,10 @@ impl Desk {
                 Ok(Outcome::Refused(why)) => format!("host {number} refused {}", one_line(&why)),
                 Err(error) => format!("host {number} refused {}", one_line(&format!("{error:#}"))),
             });
+            // Unless the next one has begun.
+            if !desk.busy.load(Ordering::Relaxed) {
+                desk.answering.store(false, Ordering::Relaxed);
+            }
         });
         true
     }

@@ -8,7 +8,8 @@
 //!
 //! Only whole lines pass, so those of two programs do not mix. An answer goes to the program that asked by that number
 //! (`rpc` gives each process numbers of its own), an event to all. A Ctrl-C passes only from a program that waits for an
-//! answer. A program that does not read loses its connection, never the others theirs.
+//! answer. While the desk is at work, lines of programs wait: a command that is queued in the kernel behind `plug` would keep
+//! it from reading the host's answer. A program that does not read loses its connection, never the others theirs.
 //!
 //! Neighbours: `discovery` has the sockets' places, `desk` carries out what the guest asks for.
 
@@ -65,8 +66,8 @@ pub fn start(listening: &Listening) -> Result<()> {
 fn serve(kernel: UnixStream, listener: UnixListener, desk: &Desk) -> Result<()> {
     kernel.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let lines = BufReader::new(kernel.try_clone()?);
-    let relay =
-        Arc::new(Relay { kernel: Mutex::new(kernel), clients: Mutex::default(), own: AtomicU32::new(0) });
+    let (kernel, clients) = (Mutex::new(kernel), Mutex::default());
+    let relay = Arc::new(Relay { kernel, clients, own: AtomicU32::new(0), desk: desk.clone() });
     let accepting = Arc::clone(&relay);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -86,6 +87,7 @@ struct Relay {
     clients: Mutex<Clients>,
     /// Counts the relay's own requests.
     own: AtomicU32,
+    desk: Desk,
 }
 
 #[derive(Default)]
@@ -169,6 +171,7 @@ impl Relay {
                     }
                     line.push(b'\n');
                     if line.len() > 1 {
+                        self.wait_for_desk(&line);
                         self.send(&line);
                     }
                     line.clear();
@@ -181,6 +184,14 @@ impl Relay {
                 }
                 byte => line.push(byte),
             }
+        }
+    }
+
+    /// Waits while the desk is at work. Not for what the desk itself asks: its numbers are this process's.
+    fn wait_for_desk(&self, line: &[u8]) {
+        let is_own = number(line).is_some_and(|number| number >> 10 == std::process::id() & (u32::MAX >> 10));
+        while !is_own && self.desk.is_answering() {
+            thread::sleep(Duration::from_millis(2));
         }
     }
 
