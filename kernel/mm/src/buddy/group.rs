@@ -35,6 +35,8 @@
 //!
 //! Neighbours: `bits` is the arithmetic of one group, `lists` links groups, `layout` reserves the memory.
 
+use core::ops::RangeInclusive;
+
 use crate::addr::{Order, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::buddy::bits::{self, SHIFT};
 use crate::buddy::{Buddy, header_bytes, max_order};
@@ -160,19 +162,25 @@ impl MetadataLayout {
         each_level(usable, |_, _, _| {})
     }
 
-    /// Returns the bytes that [`Buddy::init`] writes: the first and last byte of header and groups, as offsets from the
-    /// header.
+    /// Returns bytes that [`Buddy::init`] writes, as ascending offsets from the header: one at least in each page.
     pub fn first_written(usable: PfnRange) -> impl Iterator<Item = u64> {
         let layout = MetadataLayout::of(usable, VirtAddr(0));
         let bytes = [0, header_bytes(max_order(usable)) - 1];
-        let ends = move |group: Group| (layout.group(group).0, group_bytes(group.level) - 1);
-        let groups = first_groups(usable).map(ends);
-        // The touched bits of all groups of level 2: a few bytes each, so a byte of each page.
+        let ends = move |levels: RangeInclusive<u8>| {
+            first_groups(usable).filter(move |group| levels.contains(&group.level)).flat_map(move |group| {
+                let at = layout.group(group).0;
+                [at, at + group_bytes(group.level) - 1]
+            })
+        };
+        // Level 2: the touched bits of all its groups, a few bytes each, so a byte of each page. They include pages of the
+        // open groups but for the beginning of the first one.
         let last = Pfn(usable.end.0.saturating_sub(1));
-        let touched = [usable.start, last].map(|pfn| layout.group(Group::of(pfn, 2)).0 + TOUCHED);
-        let touched = if level_of(max_order(usable)) >= 2 { touched[0]..touched[1] + 16 } else { 0..0 };
+        let [first, end] = [usable.start, last].map(|pfn| layout.group(Group::of(pfn, 2)).0 + TOUCHED);
+        let touched = if level_of(max_order(usable)) >= 2 { first..end + 16 } else { 0..0 };
+        let begins = first_groups(usable).find(|&group| group == Group::of(usable.start, 2));
         let pages = touched.clone().step_by(PAGE_SIZE as usize).chain(touched.end.checked_sub(1));
-        bytes.into_iter().chain(groups.flat_map(|(at, last)| [at, at + last])).chain(pages)
+        let level_2 = begins.map(|group| layout.group(group).0).into_iter().chain(pages);
+        bytes.into_iter().chain(ends(3..=u8::MAX)).chain(level_2).chain(ends(0..=1))
     }
 
     #[inline(always)]
