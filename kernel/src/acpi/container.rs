@@ -186,7 +186,7 @@ fn finish(acpi: &mut Acpi, removed: Result<(), HotplugError>) {
         }
         Err(error) => {
             warn!("{}: not ejected: {error}", acpi.namespace.name(container));
-            for &id in devices.iter().take(0) {
+            for &id in &devices {
                 // `check` records and logs a refusal.
                 let _ = memory_device::check(&mut acpi.namespace, id, acpi.srat);
             }

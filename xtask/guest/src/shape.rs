@@ -209,7 +209,10 @@ impl Shape {
     pub fn cpu_model(&self) -> Option<String> {
         let is_wide = self.end_of_addresses() > HYPERTRANSPORT;
         match &self.cpu {
-            Some(model) if is_wide && !model.contains("phys-bits") => Some(format!("{model},{WIDE}")),
+            // QEMU refuses the bits for models of 32 bits.
+            Some(model) if is_wide && !model.contains("phys-bits") && !model.starts_with("qemu32") => {
+                Some(format!("{model},{WIDE}"))
+            }
             Some(model) => Some(model.clone()),
             None => is_wide.then(|| format!("{WIDE_CPU},{WIDE}")),
         }
