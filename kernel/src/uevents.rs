@@ -118,7 +118,7 @@ pub fn plugged(device: &impl Display, resource: ResourceId, base: u64, size: u64
     });
 }
 
-/// The host was told that so many bytes are free.
+/// So many free bytes were reported to the host.
 pub fn reported(device: &impl Display, size: u64) {
     push(|uptime_us| Event::Reported { uptime_us, device: Device::of(device), size });
 }

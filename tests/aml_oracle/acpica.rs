@@ -85,7 +85,7 @@ pub fn namespace(judge: &Path, tables: &[PathBuf]) -> BTreeSet<String> {
     names
 }
 
-/// Like [`evaluate`], for tables that nobody here has written: the answers until acpiexec hangs or crashes; `None` is one
+/// Like [`evaluate`], for tables of real machines: the answers until acpiexec hangs or crashes; `None` is one
 /// that cannot be read.
 pub fn try_evaluate(judge: &Path, tables: &[PathBuf], names: &[String]) -> Vec<Option<Answer>> {
     let mut command = Command::new("timeout");

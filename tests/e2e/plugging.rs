@@ -35,9 +35,9 @@ fn plugged_from_the_guest() {
 }
 
 /// Proves that without a host the commands say so and print what to type in QEMU's monitor, at once where there is no
-/// second serial line and soon where nobody answers there. Fails when the shell waits for ever.
+/// second serial line and soon where no host answers there. Fails when the shell waits for ever.
 #[test]
-fn nobody_to_plug() {
+fn no_host_to_plug() {
     for plan in [Plan::new(Machine::Q35), Plan::new(Machine::Pc).second_port()] {
         let mut guest = plan.boot();
         let answer = guest.sh("plug 256M --node 1");
@@ -46,7 +46,7 @@ fn nobody_to_plug() {
             "{answer:?}"
         );
         assert!(
-            answer.last().is_some_and(|line| line.starts_with("error: nobody carries out plug")),
+            answer.last().is_some_and(|line| line.starts_with("error: no host carries out plug")),
             "{answer:?}"
         );
         let answer = guest.sh("unplug dimm0");

@@ -1,4 +1,4 @@
-//! `cargo xtask tour`, with nobody at the keyboard.
+//! `cargo xtask tour`, without a terminal.
 
 use std::process::Stdio;
 use tests::task;

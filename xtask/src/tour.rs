@@ -1,5 +1,5 @@
 //! `cargo xtask tour`: what memory hotplug is about, step by step in a real guest, with a sentence before each step and a
-//! key to go on. Without a terminal, or with `--auto`, nobody presses a key.
+//! key to go on. Without a terminal, or with `--auto`, no key is needed.
 //!
 //! It types into the guest's shell; `plug` and `unplug` there are carried out as in `cargo xtask run`. A step that does
 //! not end as it should is an error that names it. Neighbours: `demo` plays the proposal's example alone, with its figures.

@@ -27,9 +27,9 @@ pub const MAX_RUNS: usize = 32;
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The host was told.
+    /// The host has the report.
     Reported,
-    /// It was not, or nobody knows: the same blocks are due again.
+    /// It may not have it: the same blocks are due again.
     Unknown,
 }
 

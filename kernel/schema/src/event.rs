@@ -20,7 +20,7 @@ pub enum Event<Line> {
     Plugged { uptime_us: u64, device: Device, resource: u32, base: u64, size: u64, node: u32 },
     /// A virtio-mem device has unplugged a run of memory.
     Unplugged { uptime_us: u64, device: Device, base: u64, size: u64 },
-    /// The host was told that so many bytes are free (free page reporting).
+    /// So many free bytes were reported to the host (free page reporting).
     Reported { uptime_us: u64, device: Device, size: u64 },
     /// Why a virtio-mem device does not have the requested size.
     Held { uptime_us: u64, device: Device, reason: Text<160> },

@@ -68,7 +68,7 @@ pub struct VirtioRequests {
     pub error: u64,
 }
 
-/// What the host was told of free memory; sizes are bytes.
+/// The free memory reported to the host; sizes are bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reporting {
     pub device: Device,

@@ -1,4 +1,4 @@
-//! `reporting`: what the host was told of free memory.
+//! `reporting`: the free memory reported to the host.
 
 use super::Outcome;
 use super::console::Out;
@@ -12,7 +12,7 @@ use carapace_schema::{Device, Reporting};
 /// `reporting`.
 pub static COMMAND: Command = Command {
     name: "reporting",
-    summary: "free page reporting: how much free memory the host was told of",
+    summary: "free page reporting: how much free memory was reported to the host",
     flags: &[JSON],
     example: "reporting",
     effect: Effect::Reads,

@@ -72,7 +72,7 @@ pub type Answer = Result<Text<300>, Text<300>>;
 /// Why there is no answer.
 #[allow(clippy::large_enum_variant, reason = "an error's text is on the stack: there may be no heap")]
 pub enum NoAnswer {
-    /// Nobody at the other end of the second serial line carries requests out.
+    /// No program at the other end of the second serial line carries requests out.
     NoHost,
     /// Another request is under way.
     Busy,
@@ -134,7 +134,7 @@ pub fn next() -> Option<Event<&'static str>> {
 pub fn answer(from: FromHost<'_>) -> Result<(), Failure> {
     let mut desk = DESK.lock();
     if from.request != desk.number || !matches!(desk.stage, Stage::Sent | Stage::Taken) {
-        return Err(Failure::of(format_args!("nobody waits for an answer to request {}", from.request)));
+        return Err(Failure::of(format_args!("no command waits for an answer to request {}", from.request)));
     }
     match from.said {
         Said::Taken => desk.stage = Stage::Taken,

@@ -46,7 +46,7 @@ const SLOT: usize = MAX_DEVICES - 1;
 pub struct Stats {
     /// Batches that were answered.
     pub batches: u64,
-    /// Bytes that the host was told of.
+    /// Bytes reported to the host.
     pub reported: u64,
     /// Bytes that the device has now.
     pub in_flight: u64,
@@ -107,7 +107,7 @@ fn start_queue(bus: pci::Bus, at: pci::Function) -> Result<(Transport, ReportQue
     Ok((transport, queue))
 }
 
-/// The device's name and what it was told, if there is one.
+/// The device's name and the reports to it, if there is one.
 pub fn stats() -> Option<(Name, Stats)> {
     DEVICE.lock().as_ref().map(|device| (device.name, device.stats))
 }

@@ -5,7 +5,7 @@
 //!  pci       the capabilities that say where a device's registers lie      (section 4.1.4)
 //!  queue     one split virtqueue in one page, one request at a time         (section 2.7)
 //!  mem       configuration, requests and responses as bytes
-//!  reporting the queue by which a balloon device is told of free memory   (section 5.5.6.7)
+//!  reporting the queue by which a balloon device gets reports of free memory (section 5.5.6.7)
 //!  machine   what to do next, from configuration, responses and memory      total: no input makes it panic or stick
 //! ```
 //!

@@ -49,7 +49,7 @@ pub fn queue_of(offered: u64) -> Option<(u64, u16)> {
 pub enum Used {
     /// The device is done with it.
     Done,
-    /// The used ring cannot be: nobody knows what the device did. It must be reset.
+    /// The used ring cannot be: what the device did is unknown. It must be reset.
     Garbage,
 }
 

@@ -40,7 +40,7 @@ struct Run {
     kind: &'static str,
     gap: ByteSize,
     pages: u64,
-    /// Nanoseconds a page: plain copying, the migration into memory that nobody has touched, and back again.
+    /// Nanoseconds a page: plain copying, the migration into untouched memory, and back again.
     copy_ns: f64,
     migrate_ns: f64,
     back_ns: f64,

@@ -265,27 +265,16 @@ mod tests {
     use super::*;
 
     fn guest() -> Setup {
-        let shape = Shape {
-            machine: Machine::Q35,
-            memory: size("512M"),
-            slots: 32,
-            max_memory: size("256G"),
-            nodes: 2,
-            cpus: 1,
-            cpu: None,
-            virtio_mem: Vec::new(),
-            balloon: false,
-            hmat: Vec::new(),
-        };
         let start = Start::Shim { boot: "/t/carapace-boot".into(), kernel: Some("/t/carapace".into()) };
         Setup {
             serial: Some(SerialPort::Stdio),
-            ..Setup::new("/usr/bin/qemu-system-x86_64".into(), shape, Accelerator::Tcg, start)
+            ..Setup::new(
+                "/usr/bin/qemu-system-x86_64".into(),
+                crate::shape::tests::shape(),
+                Accelerator::Tcg,
+                start,
+            )
         }
-    }
-
-    fn size(text: &str) -> crate::size::ByteSize {
-        text.parse().expect("a size")
     }
 
     fn line(guest: &Setup) -> String {

@@ -239,14 +239,15 @@ impl Shape {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn size(text: &str) -> ByteSize {
         text.parse().expect("a size")
     }
 
-    fn shape() -> Shape {
+    /// The guest of `cargo xtask run` with a window of 256 GiB for DIMMs.
+    pub(crate) fn shape() -> Shape {
         Shape {
             machine: Machine::Q35,
             memory: size("512M"),

@@ -5,7 +5,7 @@
 //!  level 1 group   |512 KiB | ...      128 bits, while the group is open; it opens with its child's bit of level 2
 //! ```
 //!
-//! Memory that nobody has allocated has no host pages behind it, so nothing needs to be reported after an add. A block is
+//! Memory that was never allocated has no host pages behind it, so nothing needs to be reported after an add. A block is
 //! touched when it is split off a free block of a level above 0: freeing and allocating single frames never comes here.
 //! A report takes pieces of 2 MiB out of free blocks, and clears their bits. Above 64 MiB there are no bits, so a block of
 //! a terabyte is reported in parts, and each part once.

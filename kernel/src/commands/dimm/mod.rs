@@ -24,7 +24,7 @@ async fn ask(wanted: Wanted, name: &str, format: Format, lines: Arguments<'_>) -
                 show(lines)?;
             }
             Err(Failure::of(format_args!(
-                "nobody carries out {name} here: `cargo xtask run` does for the guests that it starts"
+                "no host carries out {name} here: `cargo xtask run` does for the guests that it starts"
             )))
         }
     }
