@@ -15,22 +15,14 @@ use guest::schema::{Alloc, Memspeed, Offline, Resource, Verify};
 use guest::size::ByteSize;
 use serde::Serialize;
 
-use crate::host::Host;
 use crate::measured::{Measured, Shape};
-use crate::report::{self, Spread};
+use crate::report::{self, Data, Spread};
 use options::BenchArgs;
 
 /// A DIMM, or a migration, may take this long.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How the memory that migrates is allocated.
 const KINDS: [(&str, &str); 2] = [("2M blocks", ""), ("4K frames", "--frames")];
-
-/// The raw data.
-#[derive(Debug, Serialize)]
-struct Data {
-    host: Host,
-    runs: Vec<Run>,
-}
 
 /// A migration in a fresh guest.
 #[derive(Debug, Serialize)]
@@ -48,9 +40,7 @@ struct Run {
 
 /// Measures, prints, keeps.
 pub fn bench(cli: &BenchArgs) -> Result<()> {
-    let host = Host::describe();
-    host.print();
-    let mut data = Data { host, runs: Vec::new() };
+    let mut data = Data::new(None);
     for _ in 0..cli.runs {
         for (&cpus, &size) in
             cli.smp_cpus.iter().flat_map(|cpus| cli.migrate_sizes.iter().map(move |size| (cpus, size)))

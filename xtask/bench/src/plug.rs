@@ -6,11 +6,10 @@ use anyhow::{Context, Result, ensure};
 use guest::schema::{Add, PAGE, Resource};
 use serde::Serialize;
 
-use crate::host::Host;
 use crate::linux::Linux;
 use crate::measured::{Measured, Shape};
 use crate::plot::{self, Axis, Chart, Series};
-use crate::report::{self, Spread};
+use crate::report::{self, Data, Spread};
 use guest::size::ByteSize;
 use options::BenchArgs;
 
@@ -19,16 +18,6 @@ const OURS: &str = "Carapace";
 const LINUX: &str = "Linux";
 /// How long a DIMM may take.
 const LIMIT: Duration = Duration::from_secs(900);
-
-/// The raw data of a run.
-#[derive(Debug, Serialize)]
-struct Data {
-    host: Host,
-    /// The package that Linux is from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    linux: Option<String>,
-    runs: Vec<Run>,
-}
 
 /// One guest, booted once, with one DIMM.
 #[derive(Debug, Serialize)]
@@ -61,8 +50,6 @@ struct Plugged {
 
 /// Measures, prints, keeps.
 pub fn bench(cli: &BenchArgs) -> Result<()> {
-    let host = Host::describe();
-    host.print();
     let largest = cli.sizes.iter().max().context("no sizes (--sizes)")?;
     let shape = Shape {
         machine: cli.machine.clone(),
@@ -74,7 +61,7 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
         qemu: Vec::new(),
     };
     let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
-    let mut data = Data { host, linux: linux.as_ref().map(|linux| linux.package.clone()), runs: Vec::new() };
+    let mut data = Data::new(linux.as_ref());
     for round in 0..cli.runs {
         for &size in &cli.sizes {
             data.runs.push(Run::of(OURS, size, |run| run.carapace(&shape)));

@@ -7,6 +7,29 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::host::Host;
+use crate::linux::Linux;
+
+/// The raw data of a benchmark whose rows are guests.
+#[derive(Debug, Serialize)]
+pub struct Data<R> {
+    host: Host,
+    /// The package that Linux is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linux: Option<String>,
+    /// One for each guest.
+    pub runs: Vec<R>,
+}
+
+impl<R> Data<R> {
+    /// Describes the host, prints that, and has no row yet.
+    pub fn new(linux: Option<&Linux>) -> Data<R> {
+        let host = Host::describe();
+        host.print();
+        Data { host, linux: linux.map(|linux| linux.package.clone()), runs: Vec::new() }
+    }
+}
+
 /// Least, median and most of some measurements; all `None` where there were none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {

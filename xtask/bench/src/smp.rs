@@ -22,10 +22,9 @@ use guest::schema::{Alloc, Cpu, Offline, Resource, Stress};
 use guest::size::ByteSize;
 use serde::Serialize;
 
-use crate::host::Host;
 use crate::linux::Linux;
 use crate::measured::{Measured, Shape};
-use crate::report::{self, Spread};
+use crate::report::{self, Data, Spread};
 use options::BenchArgs;
 
 /// A DIMM may take this long.
@@ -43,16 +42,6 @@ const BATCH: f64 = 512.0;
 /// A CPU's load under Linux: 32 MiB of page cache are allocated, filled and freed in each turn.
 const LINUX_LOAD: &str =
     "while :; do dd if=/dev/zero of=/tmp/load$n bs=1M count=32 2>/dev/null; rm /tmp/load$n; done";
-
-/// The raw data.
-#[derive(Debug, Serialize)]
-struct Data {
-    host: Host,
-    /// The package that Linux is from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    linux: Option<String>,
-    runs: Vec<Run>,
-}
 
 /// One guest.
 #[derive(Debug, Serialize)]
@@ -87,10 +76,8 @@ struct Ours {
 
 /// Measures, prints, keeps.
 pub fn bench(cli: &BenchArgs) -> Result<()> {
-    let host = Host::describe();
-    host.print();
     let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
-    let mut data = Data { host, linux: linux.as_ref().map(|linux| linux.package.clone()), runs: Vec::new() };
+    let mut data = Data::new(linux.as_ref());
     for round in 0..cli.runs {
         for &cpus in &cli.smp_cpus {
             let shape = Shape {

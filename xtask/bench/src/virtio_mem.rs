@@ -18,11 +18,10 @@ use guest::size::ByteSize;
 use options::BenchArgs;
 use serde::Serialize;
 
-use crate::host::Host;
 use crate::linux::Linux;
 use crate::measured::{Measured, Shape};
 use crate::plot::{self, Axis, Chart, Series};
-use crate::report::{self, Spread};
+use crate::report::{self, Data, Spread};
 
 const OURS: &str = "Carapace";
 const LINUX: &str = "Linux";
@@ -32,16 +31,6 @@ const LIMIT: Duration = Duration::from_secs(600);
 const MEMORY: ByteSize = ByteSize::new(4 << 30);
 /// What Linux's command line says: all that comes is movable, so that it can go.
 const LINUX_APPEND: &str = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable";
-
-/// The raw data of a run.
-#[derive(Debug, Serialize)]
-struct Data {
-    host: Host,
-    /// The package that Linux is from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    linux: Option<String>,
-    runs: Vec<Run>,
-}
 
 /// One guest, one size.
 #[derive(Debug, Serialize)]
@@ -72,10 +61,8 @@ struct Change {
 
 /// Measures, prints, keeps.
 pub fn bench(cli: &BenchArgs) -> Result<()> {
-    let host = Host::describe();
-    host.print();
     let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, LINUX_APPEND)).transpose()?;
-    let mut data = Data { host, linux: linux.as_ref().map(|linux| linux.package.clone()), runs: Vec::new() };
+    let mut data = Data::new(linux.as_ref());
     let out = cli.out(guest::task::root());
     for round in 0..cli.runs {
         for &size in &cli.virtio_mem_sizes {
