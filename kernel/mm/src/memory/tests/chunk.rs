@@ -260,3 +260,30 @@ fn content_migrates_and_pinned_blocks_stay() {
     empty(&mut vmem, &memory, &arena);
     assert_eq!(vmem.pages(), 0);
 }
+
+/// Proves that the offline frames of a part are found before it is evacuated, joined and clipped to it, so that they can
+/// be left offline afterwards; and that of more runs than the list holds the upper ones are kept, and the part begins
+/// behind the others. Fails when a run is missing, or a part contains offline frames that the list does not.
+#[test]
+fn offline_frames_are_found_before_an_evacuation() {
+    let (memory, arena) = (booted(Support::Yes), VmallocArena::new());
+    let mut vmem = Vmem::new(0x100000, GIB, PIECE);
+    vmem.grow(&memory, GIB);
+    let offline = |run| super::offline::offline(&memory, &arena, Target::Frames(run)).unwrap();
+    let at = |piece: u64, pages| PfnRange::of(Pfn(0x100000 + piece * PIECE), pages);
+    for run in [at(100, PIECE), at(101, 3), at(200, 2 * PIECE)] {
+        offline(run);
+    }
+    let part = PfnRange::new(at(90, 0).start, at(201, 0).start);
+    let (whole, runs) = memory.offline_in(part);
+    assert_eq!((whole, &runs[..]), (part, &[at(100, PIECE + 3), at(200, PIECE)][..]));
+
+    for piece in 0..70 {
+        offline(at(300 + 2 * piece, 1));
+    }
+    let part = PfnRange::new(at(300, 0).start, at(500, 0).start);
+    let (upper, runs) = memory.offline_in(part);
+    assert_eq!(upper, PfnRange::new(at(300 + 2 * 5, 1).end, part.end));
+    assert_eq!(runs.as_slice(), (6..70).map(|piece| at(300 + 2 * piece, 1)).collect::<Vec<_>>());
+    assert_invariants(&memory);
+}

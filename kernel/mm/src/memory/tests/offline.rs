@@ -11,7 +11,7 @@ use crate::hot_remove::{Offlined, OnlineError, Pinned, RemoveError, Target};
 use crate::info::{Holder, PageState, ResourceId, ResourceState};
 use crate::vmalloc::{Progress, Shape, VmallocArena};
 
-fn offline(
+pub(super) fn offline(
     memory: &Memory<SimMachine>,
     arena: &VmallocArena,
     target: Target,
