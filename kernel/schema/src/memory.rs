@@ -33,8 +33,10 @@ pub struct Add {
     /// Descriptors written: those that the allocator's first groups lie in.
     pub descriptors_written: u64,
     /// Frames written, so that the host must provide them.
+    #[serde(default)]
     pub frames_written: u64,
     /// Aligned runs of 2 MiB with a written frame: the pages of a host with huge pages.
+    #[serde(default)]
     pub large_frames_written: u64,
 }
 
