@@ -33,7 +33,7 @@ impl fmt::Display for Pinned {
             Holder::None => f.write_str("by the kernel"),
             Holder::Mapping(at) => write!(f, "by the allocation mapped at {at}"),
             Holder::Table(at) => write!(f, "by a page table for {at}"),
-            Holder::Reported => f.write_str("while the host is told that it is free"),
+            Holder::Reported => f.write_str("while it is reported to the host as free"),
             Holder::Boot(owner) => write!(f, "since boot ({owner})"),
         }
     }
