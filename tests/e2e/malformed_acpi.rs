@@ -72,7 +72,9 @@ fn lines_of(log: &str, device: &str) -> Vec<String> {
 fn lies(machine: Machine) {
     let directory = TempDir::new().expect("a temporary directory");
     let table = asl::compile("lies", directory.path());
+    // A CPU with 40 physical address bits.
     let mut guest = Plan::new(machine)
+        .option("--max-memory", "256G")
         .qemu(&["-acpitable", &format!("file={}", table.display())])
         .qemu(&["-object", "memory-backend-ram,id=p,size=256M"])
         .qemu(&["-device", "virtio-pmem-pci,memdev=p,memaddr=0x240000000,addr=0x10"])

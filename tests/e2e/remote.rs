@@ -21,7 +21,7 @@ fn answers_and_events() {
     let mut remote = guest.second_line();
     assert_eq!(remote.ask("resources"), guest.json::<Value>("resources -J"));
     assert_eq!(remote.ask("map -J"), guest.json::<Value>("map -J"));
-    assert_eq!(remote.ask("policy movable"), json!({ "policy": "movable" }));
+    assert_eq!(remote.ask("policy movable"), json!({ "policy": "movable", "nodes": "fastest" }));
     remote.ask("policy online");
     assert!(remote.refused("no-such-command").contains("unknown command"));
     assert!(remote.refused("help").contains("no answer in JSON"));

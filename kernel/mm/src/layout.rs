@@ -14,7 +14,8 @@
 //!   never read as descriptors: the layout already says what those frames are. They hold page tables (in pages that
 //!   consist of own slots only), then the buddy's header and group words (about a third of the own slots).
 //! * An add writes the page tables, the header and the groups of the upper levels, which follow it. So these lie
-//!   in the first 2 MiB wherever they fit, and a host that backs memory with huge pages provides one of them.
+//!   in the first 2 MiB wherever they fit: a host that backs memory with huge pages provides one of them, and one for the
+//!   last frame, which is probed.
 //! * Front frames shift the array by less than 2 MiB so that its virtual and physical addresses are congruent modulo
 //!   2 MiB. They exist only where the shift costs fewer frames than the page tables it saves. Extra frames exist only
 //!   where own slots are too few (small DIMMs). Both count as memmap and hold tables.
@@ -275,12 +276,14 @@ impl Layout {
         words.chain(tables).filter(move |&page| last.replace(page) != Some(page))
     }
 
-    /// How many frames an add writes, the probed first one included, and in how many aligned runs of 2 MiB they lie.
+    /// How many frames an add writes, the first and the last one included, which are probed, and in how many aligned runs
+    /// of 2 MiB they lie.
     pub fn count_written(&self) -> (u64, u64) {
         let mut frames = self.tables_in_front().max(1);
         let mut large = frames.div_ceil(LARGE_PAGES);
         let mut last = self.range.start.offset(frames - 1);
-        for page in self.written_from_header().filter(|&page| page != self.range.start) {
+        let end = Pfn(self.range.end.0 - 1);
+        for page in self.written_from_header().filter(|&page| page != self.range.start).chain([end]) {
             frames += 1;
             large += u64::from(page.0 / LARGE_PAGES != last.0 / LARGE_PAGES);
             last = page;

@@ -20,7 +20,8 @@ struct Frame {
 pub(super) struct Memory {
     seed: u64,
     present: Vec<PfnRange>,
-    /// Holes in present memory: reads return all ones, writes are dropped.
+    /// Holes in present memory: writes are dropped. Even frames read as all ones, as on an empty bus; odd ones as zeroes, as
+    /// in QEMU.
     holes: Vec<PfnRange>,
     frames: HashMap<Pfn, Box<Frame>>,
     /// The range of the last access.
@@ -89,7 +90,7 @@ impl Memory {
 
     pub(super) fn load(&mut self, at: PhysAddr) -> u64 {
         if self.is_hole(at) {
-            return !0;
+            return if at.pfn().0.is_multiple_of(2) { !0 } else { 0 };
         }
         self.check_present(at);
         match self.frames.get(&at.pfn()) {
