@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use guest::schema::{Alloc, Cpu, Offline, Resource, Stress};
+use guest::schema::{Alloc, Cpu, Offline, Resource, Stress, Verify};
 use guest::size::ByteSize;
 use serde::Serialize;
 
@@ -136,8 +136,9 @@ fn carapace(shape: &Shape) -> Result<Run> {
     let filled: Alloc = guest.json(&format!("alloc {} --node 1 -J", WORK.1))?;
     let fill_ms = start.elapsed().as_secs_f64() * 1e3;
     let start = Instant::now();
-    guest.run(&format!("verify {}", filled.id))?;
+    let verified: Verify = guest.json("verify -J")?;
     let verify_ms = start.elapsed().as_secs_f64() * 1e3;
+    ensure!(verified.ok && verified.pages == filled.pages, "{} pages are bad", verified.bad_pages);
     drop(guest);
     let ours = Ours {
         operations: stress.operations,

@@ -142,14 +142,18 @@ fn pages_are_mapped_while_their_table_migrates() {
         let (memory, arena, rounds) = (memory.clone(), arena.clone(), rounds.clone());
         move || {
             let held = exchange(0);
-            // A link to the table, if the page is present now.
-            let _ = memory.machine().try_load(one.start.offset(600 * PAGE_SIZE));
             let in_batch = 1 << Rank::Migration as u64;
             if held & in_batch != 0 && held < in_batch << 1 {
                 let more =
                     allocate(&memory, &arena, 3, Some(0), Mobility::Movable, Shape::Scattered).unwrap();
                 assert_eq!(more.start, one.start.offset(700 * PAGE_SIZE));
+                arena.fill(&*memory, more.id, 0, 3).unwrap();
+                assert_eq!(arena.verify(&*memory, more.id, 0, 3).unwrap().bad, None);
                 arena.free(&*memory, more.id).unwrap();
+                // A link to the table as it is now, for the next round: freeing has dropped the one before.
+                let page = one.start.offset(600 * PAGE_SIZE);
+                memory.machine().flush_local(page);
+                let _ = memory.machine().try_load(page);
                 rounds.set(rounds.get() + 1);
             }
             exchange(held);
