@@ -95,7 +95,8 @@ fn looks_beside_a_longer_command() {
     }
     assert_eq!(answers.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [101, 100, 102, 103]);
     let (Some(during), Some(after)) = (answers[0].1, answers[3].1) else { panic!("{answers:?}") };
-    assert!(after < during && during < before.free_pages, "{during} in the midst, {after} after");
+    // `alloc` may have taken its last block already and only fill: the order of the answers proves that it still ran.
+    assert!(after <= during && during < before.free_pages, "{during} in the midst, {after} after");
     remote.ask("free 1");
 
     remote.send("@1000 alloc 2G\n");
