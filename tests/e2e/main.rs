@@ -52,5 +52,6 @@ mod torn_out;
 mod tour;
 mod unread_serial;
 mod virtio_faults;
+mod virtio_life;
 mod virtio_mem;
 mod watch;

@@ -123,7 +123,7 @@ fn a_device_that_never_answers() {
 
 /// Waits until the first device is said not to answer. Memory that it should unplug is not in use meanwhile.
 #[track_caller]
-fn silent(guest: &mut Guest) -> Virtio {
+pub fn silent(guest: &mut Guest) -> Virtio {
     let end = Instant::now() + LIMIT;
     loop {
         let now = guest.json::<Vec<Virtio>>("virtio -J").swap_remove(0);

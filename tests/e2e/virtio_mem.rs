@@ -48,7 +48,7 @@ pub fn request(guest: &mut Guest, device: usize, size: u64) {
 
 /// Waits until a device is held up; the reason.
 #[track_caller]
-fn held(guest: &mut Guest, device: usize) -> String {
+pub fn held(guest: &mut Guest, device: usize) -> String {
     let deadline = Instant::now() + LIMIT;
     loop {
         let now: Vec<Virtio> = guest.json("virtio -J");

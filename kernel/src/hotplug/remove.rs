@@ -21,8 +21,10 @@ use log::{Level, info};
 
 /// Frames copied in a step: a few milliseconds under emulation.
 pub const STEP: u64 = 512;
-/// How long a removal waits for an allocation that is being made or freed and makes no progress.
-const TIMEOUT_US: u64 = 1_000_000;
+/// How long a removal waits for an allocation that is being made or freed and makes no progress. Another CPU works on it and
+/// needs microseconds, but a host that is short of processors may let that CPU stand still for seconds. Linux waits without
+/// a limit (`offline_pages`).
+const TIMEOUT_US: u64 = 10_000_000;
 
 /// The limit of one evacuation.
 pub const fn wait_limit() -> WaitLimit {
