@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::time::Duration;
+use tests::guest::Dimm;
 use tests::{Guest, Machine, Plan};
 
 /// Proves that `!N` and `!!` run an earlier line, with what stands behind it, and that `history` numbers them.
@@ -54,6 +55,26 @@ fn interrupted() {
     let answer = guest.finish_lines("alloc --all");
     assert_eq!(answer.last().map(String::as_str), Some("error: stopped by Ctrl-C"));
     assert_eq!(guest.meminfo().free_pages, free);
+    guest.assert_sound();
+}
+
+/// Proves that Tab completes numbers of resources, sections, nodes and allocations that the guest has now, and that the
+/// collection of these words takes no lock out of order. Fails when Tab shows fixed words only.
+#[test]
+fn operands_by_tab() {
+    let mut guest = Plan::new(Machine::Q35).boot();
+    guest.plug_online(Dimm { number: 0, size: "256M", node: 1 });
+    guest.sh("alloc 1M");
+    for (typed, line) in [
+        ("buddyinfo 1\t-J\r", "buddyinfo 1 -J\r\n"),
+        ("sections 3\t-J\r", "sections 32-33 -J\r\n"),
+        ("alloc 1M --node 1\t\r", "alloc 1M --node 1 \r\n"),
+        ("free 1\t-J\r", "free 1 -J\r\n"),
+    ] {
+        guest.send(typed.as_bytes());
+        guest.wait_text(line);
+        guest.wait_prompt();
+    }
     guest.assert_sound();
 }
 

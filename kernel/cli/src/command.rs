@@ -67,6 +67,18 @@ impl Flag {
     }
 }
 
+/// The place of a word on a line, for completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The operand of that number, from 0.
+    Operand(usize),
+    /// The value of this flag.
+    Value(Flag),
+}
+
+/// Receives words that Tab may complete to, one by one.
+pub type Words<'a> = &'a mut dyn FnMut(&str);
+
 /// The operands a command takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operands {
@@ -115,8 +127,8 @@ pub struct Command {
     pub operands: Operands,
     /// The meaning of each operand, for `help`.
     pub operand_help: &'static [(&'static str, &'static str)],
-    /// Lists the fixed words of an operand, for completion.
-    pub words: fn(&mut dyn FnMut(&'static str)),
+    /// Lists the words that Tab completes there.
+    pub words: fn(Place, Words<'_>),
     /// The flags it takes.
     pub flags: &'static [Flag],
     /// An example, ready to type.
@@ -132,7 +144,7 @@ impl Command {
         summary: "",
         operands: Operands::NONE,
         operand_help: &[],
-        words: |_| (),
+        words: |_, _| (),
         flags: &[],
         example: "",
         effect: Effect::Works,
@@ -262,6 +274,11 @@ pub mod sample {
             Flag::new("--no-fill", "untouched"),
             JSON,
         ],
+        words: |place, word| {
+            if place == Place::Value(NODE) {
+                ["0", "1", "10"].into_iter().for_each(word);
+            }
+        },
         example: "alloc 1M",
         ..Command::NEW
     };
@@ -282,7 +299,7 @@ pub mod sample {
     pub static FREE: Command = Command {
         name: "free",
         operands: Operands::one("ID|all"),
-        words: |word| word("all"),
+        words: |_, word| word("all"),
         flags: &[JSON],
         ..Command::NEW
     };

@@ -15,10 +15,14 @@
 //! or both together always end a line (an escape sequence cannot swallow them); the terminal's width is assumed to be 80
 //! and never queried. Plain text typed at the end of the line is echoed unchanged, so that a pipe sees its own input.
 
+mod search;
+
+use crate::complete::Candidates;
 use crate::history::{History, Which, recall};
 use crate::keys::{Key, Keys, Refused};
 use arrayvec::ArrayVec;
 use core::fmt::Write;
+use search::{Handled, Search};
 
 /// The prompt, always directly after a newline.
 pub const PROMPT: &str = "carapace> ";
@@ -32,8 +36,8 @@ const MARGIN: usize = 8;
 const INTERRUPT: u8 = 0x03;
 const BELL: &str = "\x07";
 
-/// The effect of a byte. After each of these the cursor is at the start of a line, and the caller calls
-/// [`Editor::begin`] when it is ready for the next line.
+/// The effect of a byte. After each of these but [`Event::Complete`] the cursor is at the start of a line, and the caller
+/// calls [`Editor::begin`] when it is ready for the next line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A line is finished: [`Editor::line`].
@@ -50,10 +54,11 @@ pub enum Event {
     NotRecalled,
     /// Ctrl-C: the line is discarded.
     Interrupted,
+    /// Ctrl-D on an empty line.
+    EndOfInput,
+    /// Tab: the caller collects what may stand at the end of [`Editor::before_cursor`], and calls [`Editor::complete`].
+    Complete,
 }
-
-/// Lists the words that may follow `before` (the text in front of the word to complete).
-pub type Completer = fn(before: &str, candidate: &mut dyn FnMut(&'static str));
 
 /// See the module.
 #[derive(Debug)]
@@ -73,9 +78,12 @@ pub struct Editor {
     history: History,
     /// How many lines back the shown line is, while the user browses the history.
     browsing: Option<usize>,
-    /// The last key was a Ctrl-R: the next one continues the search.
-    after_search: bool,
+    /// A search by Ctrl-R is under way.
+    search: Search,
+    /// The line as it was before browsing; while searching, the text searched for.
     draft: ArrayVec<u8, LINE_MAX>,
+    /// What a key of this byte has brought about.
+    event: Option<Event>,
 }
 
 impl Default for Editor {
@@ -98,8 +106,9 @@ impl Editor {
             after_tab: false,
             history: History::new(),
             browsing: None,
-            after_search: false,
+            search: Search::Off,
             draft: ArrayVec::new(),
+            event: None,
         }
     }
 
@@ -126,8 +135,8 @@ impl Editor {
         put(out, "\r\x1b[K");
     }
 
-    /// Processes the next byte of input. The echo goes to `out`; `complete` lists Tab's completions.
-    pub fn feed(&mut self, byte: u8, complete: Completer, out: &mut dyn Write) -> Option<Event> {
+    /// Processes the next byte of input. The echo goes to `out`.
+    pub fn feed(&mut self, byte: u8, out: &mut dyn Write) -> Option<Event> {
         let after_return = core::mem::replace(&mut self.after_return, byte == b'\r');
         match byte {
             b'\n' if after_return => return None,
@@ -141,12 +150,13 @@ impl Editor {
             _ => {}
         }
         for key in self.keys.advance(byte) {
-            self.key(key, complete, out);
+            self.key(key, out);
         }
-        None
+        self.event.take()
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> Event {
+        self.end_search(out);
         put(out, "\r\n");
         let refused = self.refused.or(self.keys.unfinished());
         self.keys = Keys::new();
@@ -201,11 +211,11 @@ impl Editor {
         self.beyond = 0;
         self.refused = None;
         self.after_tab = false;
-        self.after_search = false;
+        self.search = Search::Off;
         self.browsing = None;
     }
 
-    fn key(&mut self, key: Key, complete: Completer, out: &mut dyn Write) {
+    fn key(&mut self, key: Key, out: &mut dyn Write) {
         // The bytes of a line that is too long are only counted, until its end or until it is discarded.
         if self.beyond > 0 {
             match key {
@@ -219,7 +229,9 @@ impl Editor {
             return;
         }
         let after_tab = core::mem::replace(&mut self.after_tab, false);
-        let after_search = core::mem::replace(&mut self.after_search, false);
+        if self.search_key(key, out) == Handled::Yes {
+            return;
+        }
         match key {
             Key::Text(byte) => self.insert(byte, out),
             Key::Refused(what) => self.refuse(what, out),
@@ -250,8 +262,16 @@ impl Editor {
                 Some(back) => self.browse(back - 1, out),
                 None => put(out, BELL),
             },
-            Key::Search => self.search(after_search, out),
-            Key::Complete => self.complete(after_tab, complete, out),
+            Key::DeleteOrEnd if self.line.is_empty() => {
+                put(out, "^D\r\n");
+                self.event = Some(Event::EndOfInput);
+            }
+            Key::DeleteOrEnd => self.remove(self.cursor, (self.cursor + 1).min(self.line.len()), out),
+            Key::Search => self.begin_search(out),
+            Key::Complete => {
+                self.after_tab = after_tab;
+                self.event = Some(Event::Complete);
+            }
             Key::ClearScreen => {
                 put(out, "\x1b[H\x1b[2J");
                 self.show(out);
@@ -324,29 +344,6 @@ impl Editor {
         self.go_to_end(out);
     }
 
-    /// Shows the newest line that contains the typed text; repeated, the next older one.
-    fn search(&mut self, again: bool, out: &mut dyn Write) {
-        let (wanted, first) = match self.browsing.filter(|_| again) {
-            Some(back) => (&self.draft, back + 1),
-            None => (&self.line, 0),
-        };
-        let has =
-            |line: &[u8]| wanted.is_empty() || line.windows(wanted.len()).any(|part| part == &wanted[..]);
-        let lines = (first..).map_while(|back| self.history.get(back).map(|line| (back, line)));
-        let found = lines.filter(|(_, line)| has(line)).map(|(back, _)| back).next();
-        self.after_search = true;
-        match found {
-            Some(back) => {
-                if !again {
-                    // Cursor down restores the searched text.
-                    self.browsing = None;
-                }
-                self.browse(back, out);
-            }
-            None => put(out, BELL),
-        }
-    }
-
     fn go_to_end(&mut self, out: &mut dyn Write) {
         self.cursor = self.line.len();
         self.refresh(out);
@@ -364,53 +361,30 @@ impl Editor {
         self.cursor + blanks + word
     }
 
-    /// Tab: completes the word in front of the cursor as far as the candidates agree; a second Tab
-    /// lists them. Where there is nothing to complete behind a word it counts as a blank.
-    fn complete(&mut self, again: bool, complete: Completer, out: &mut dyn Write) {
-        let text = core::str::from_utf8(&self.line[..self.cursor]).unwrap_or_default();
-        let (before, word) = text.split_at(text.rfind([' ', '|']).map_or(0, |at| at + 1));
-        let mut count = 0;
-        let mut agreed: &'static str = "";
-        complete(before, &mut |candidate| {
-            if candidate.starts_with(word) {
-                agreed = if count == 0 { candidate } else { common(agreed, candidate) };
-                count += 1;
-            }
-        });
-        let rest = agreed.get(word.len()..).unwrap_or_default();
-        match (count, rest.is_empty()) {
-            (0, _) if word.is_empty() => put(out, BELL),
+    /// The text in front of the cursor, whose end Tab completes.
+    pub fn before_cursor(&self) -> &str {
+        core::str::from_utf8(&self.line[..self.cursor]).unwrap_or_default()
+    }
+
+    /// Completes the word in front of the cursor as far as the candidates agree; after a second Tab lists them. Where
+    /// there is nothing to complete behind a word, Tab counts as a blank.
+    pub fn complete(&mut self, candidates: &Candidates<'_>, out: &mut dyn Write) {
+        let again = core::mem::replace(&mut self.after_tab, false);
+        match (candidates.count(), candidates.rest()) {
+            (0, _) if candidates.word().is_empty() => put(out, BELL),
             (0, _) => self.insert(b' ', out),
-            (1, _) => {
-                for byte in rest.bytes().chain([b' ']) {
-                    self.insert(byte, out);
-                }
-            }
-            (_, false) => {
-                for byte in rest.bytes() {
-                    self.insert(byte, out);
-                }
-                self.after_tab = true;
-            }
-            (_, true) if again => {
+            (1, rest) => rest.bytes().chain([b' ']).for_each(|byte| self.insert(byte, out)),
+            (_, "") if again => {
                 put(out, "\r\n");
-                let mut column = 0;
-                complete(before, &mut |candidate| {
-                    if candidate.starts_with(word) {
-                        if column + candidate.len() + 2 >= 80 {
-                            put(out, "\r\n");
-                            column = 0;
-                        }
-                        put(out, candidate);
-                        put(out, "  ");
-                        column += candidate.len() + 2;
-                    }
-                });
-                put(out, "\r\n");
+                list(candidates, out);
                 self.show(out);
             }
-            (_, true) => {
+            (_, "") => {
                 put(out, BELL);
+                self.after_tab = true;
+            }
+            (_, rest) => {
+                rest.bytes().for_each(|byte| self.insert(byte, out));
                 self.after_tab = true;
             }
         }
@@ -436,6 +410,9 @@ impl Editor {
     }
 
     fn show_text(&self, out: &mut dyn Write) {
+        if self.search != Search::Off {
+            return self.show_search(out);
+        }
         let end = self.line.len().min(self.view + COLUMNS);
         for at in self.view..end {
             if at == self.view && self.view > 0 {
@@ -450,10 +427,19 @@ impl Editor {
     }
 }
 
-/// What `a` and `b` start with both.
-fn common(a: &'static str, b: &str) -> &'static str {
-    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-    a.get(..same).unwrap_or_default()
+/// Lists the candidates in rows.
+fn list(candidates: &Candidates<'_>, out: &mut dyn Write) {
+    let mut column = 0;
+    for candidate in candidates.iter() {
+        if column + candidate.len() + 2 >= 80 {
+            put(out, "\r\n");
+            column = 0;
+        }
+        put(out, candidate);
+        put(out, "  ");
+        column += candidate.len() + 2;
+    }
+    put(out, "\r\n");
 }
 
 /// Moves the terminal's cursor inside a row.

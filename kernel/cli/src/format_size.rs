@@ -14,13 +14,25 @@ pub struct Size(pub u64);
 #[derive(Clone, Copy, Debug)]
 pub struct ShortSize(pub u64);
 
-/// The size of so many pages, as [`ShortSize`] writes it.
+const SHORT_UNITS: [char; 7] = ['B', 'K', 'M', 'G', 'T', 'P', 'E'];
+
+/// The size of so many pages, as [`ShortSize`] writes it, but in the next smaller unit where that would round to a whole
+/// number: of a DIMM of 2 MiB, 2008K are usable and not 2M.
 #[derive(Clone, Copy, Debug)]
 pub struct PagesSize(pub u64);
 
 impl fmt::Display for PagesSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        ShortSize(self.0.saturating_mul(PAGE)).fmt(f)
+        let bytes = self.0.saturating_mul(PAGE);
+        let (unit, whole, _) = split(bytes);
+        let one = 1u64 << (10 * unit);
+        let (rest, little) = (bytes % one, one / 20);
+        if whole < 10 && rest > 0 && (rest < little || rest >= one - little) {
+            let mut text = ArrayString::<16>::new();
+            write!(text, "{}{}", bytes / (one >> 10), SHORT_UNITS[unit - 1])?;
+            return f.pad(&text);
+        }
+        ShortSize(bytes).fmt(f)
     }
 }
 
@@ -88,7 +100,6 @@ impl fmt::Display for Size {
 
 impl fmt::Display for ShortSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [char; 7] = ['B', 'K', 'M', 'G', 'T', 'P', 'E'];
         let (unit, whole, _) = split(self.0);
         let one = 1u128 << (10 * unit);
         let thousandths = u128::from(self.0) % one * 1000 / one;
@@ -99,9 +110,9 @@ impl fmt::Display for ShortSize {
         };
         let mut text = ArrayString::<16>::new();
         if tenths == 0 {
-            write!(text, "{whole}{}", UNITS[unit])?;
+            write!(text, "{whole}{}", SHORT_UNITS[unit])?;
         } else {
-            write!(text, "{whole}.{tenths}{}", UNITS[unit])?;
+            write!(text, "{whole}.{tenths}{}", SHORT_UNITS[unit])?;
         }
         f.pad(&text)
     }
@@ -130,6 +141,23 @@ mod tests {
         ] {
             assert_eq!(format!("{}", Elapsed(nanos)), text);
         }
+    }
+
+    /// Proves that a few pages less than a unit are seen. Fails when a DIMM of 2 MiB seems to have no memmap.
+    #[test]
+    fn pages_short_of_a_unit() {
+        for (pages, text) in [
+            (502, "2008K"),
+            (512, "2M"),
+            (10, "40K"),
+            (513, "2052K"),
+            (800, "3.1M"),
+            (32758, "128M"),
+            (0, "0B"),
+        ] {
+            assert_eq!(format!("{}", PagesSize(pages)), text);
+        }
+        assert_eq!(format!("{}", PagesSize(u64::MAX)), "16E");
     }
 
     // Whole units have no decimal, parts have one, and the ends of the range of u64 are written too.

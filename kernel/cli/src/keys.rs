@@ -28,8 +28,10 @@ pub enum Key {
     WordRight,
     /// Backspace, either code.
     Backspace,
-    /// Delete, Ctrl-D.
+    /// Delete.
     Delete,
+    /// Ctrl-D: Delete, or the end of the input on an empty line.
+    DeleteOrEnd,
     /// Ctrl-K.
     KillToEnd,
     /// Ctrl-U.
@@ -163,7 +165,7 @@ impl Perform for Sink {
         self.press(match byte {
             0x01 => Key::Home,
             0x02 => Key::Left,
-            0x04 => Key::Delete,
+            0x04 => Key::DeleteOrEnd,
             0x05 => Key::End,
             0x06 => Key::Right,
             0x08 => Key::Backspace,

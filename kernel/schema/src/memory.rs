@@ -115,6 +115,8 @@ pub struct Section {
     pub start_pfn: u64,
     /// The section's frames, present or not.
     pub pages: u64,
+    /// The first frame of the resource's part.
+    pub first_pfn: u64,
     /// The resource's part of them.
     pub present_pages: u64,
     pub memmap_pages: u64,

@@ -4,7 +4,7 @@
 //! undoes the finished steps, in steps too. Neighbours: `free` and `verify` use the steps.
 
 use super::console::Out;
-use super::{Failure, Outcome, input};
+use super::{Failure, Outcome, input, words};
 use crate::memory::{arena, core};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
@@ -35,6 +35,7 @@ pub static COMMAND: Command = Command {
         "SIZE",
         "The size, rounded up to frames of 4 KiB, in bytes or with suffix K, M, G or T.",
     )],
+    words: |place, word| words::nodes(place, &NODE, word),
     flags: &[ALL, NODE, PINNED, CONTIGUOUS, FRAMES, NO_FILL, JSON],
     example: "alloc 200M --node 1",
     ..Command::NEW

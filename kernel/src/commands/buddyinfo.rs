@@ -1,8 +1,8 @@
 //! `buddyinfo`: free blocks by order, in the form of Linux's file.
 
-use super::Outcome;
 use super::console::Out;
 use super::resources::resource;
+use super::{Outcome, words};
 use crate::memory::core;
 use ::core::fmt::{self, Write};
 use arrayvec::ArrayVec;
@@ -20,10 +20,10 @@ pub static COMMAND: Command = Command {
     summary: "free blocks of each order by node and zone, -J: by resource",
     operands: Operands::optional("[ID]"),
     operand_help: &[("ID", "Only this resource.")],
+    words: words::resources,
     flags: &[JSON],
     example: "buddyinfo",
     effect: Effect::Reads,
-    ..Command::NEW
 };
 
 const ZONES: [Zone; 3] = [Zone::Kernel, Zone::Movable, Zone::Any];

@@ -5,13 +5,14 @@
 
 use super::console::Out;
 use super::offline::{NotOffline, take_offline};
+use super::words::fixed;
 use super::{Failure, Outcome, input};
 use crate::hotplug::{Why, why};
 use crate::memory::core;
 use ::core::fmt::{Display, Write};
 use carapace_cli::args::Invocation;
 use carapace_cli::chmem::{BlockName, Change, ChmemZone, CouldOnly, Meaning, Wanted, parse, zone};
-use carapace_cli::command::{Command, Flag, Operands};
+use carapace_cli::command::{Command, Flag, Operands, Place};
 use carapace_mm::addr::{MAX_PFN, PAGE_SIZE, SECTION_PAGES, SectionNr};
 use carapace_mm::hot_remove::{OnlineError, Target};
 use carapace_mm::info::{SectionState, Zone};
@@ -34,7 +35,11 @@ pub static COMMAND: Command = Command {
         ),
         ("RANGE", "0xSTART-0xEND, both inclusive, as lsmem shows it."),
     ],
-    words: |word| ["Movable", "Normal", "any"].into_iter().for_each(word),
+    words: |place, word| {
+        if place == Place::Value(ZONE) {
+            fixed(&["Movable", "Normal", "any"], word);
+        }
+    },
     flags: &[ENABLE, DISABLE, BLOCKS, ZONE, VERBOSE],
     example: "chmem -d 128M -v",
     ..Command::NEW

@@ -2,7 +2,7 @@
 
 use super::alloc::release;
 use super::console::Out;
-use super::{Failure, Outcome, input};
+use super::{Failure, Outcome, input, words};
 use crate::memory::arena;
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
@@ -20,7 +20,7 @@ pub static COMMAND: Command = Command {
     summary: "frees one allocation, or all (meminfo shows the free memory)",
     operands: Operands::one("ID|all"),
     operand_help: &[("ID", "The allocation's number."), ("all", "All allocations.")],
-    words: |word| word("all"),
+    words: words::allocations,
     flags: &[JSON],
     example: "free all",
     ..Command::NEW

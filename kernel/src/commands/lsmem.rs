@@ -1,11 +1,12 @@
 //! The command `lsmem`, compatible with util-linux. Its blocks are our sections.
 
 use super::console::Out;
+use super::words::fixed;
 use super::{Failure, Outcome, resources, stream};
 use ::core::cell::Cell;
 use ::core::fmt::{self, Write};
 use carapace_cli::args::Invocation;
-use carapace_cli::command::{Command, Effect, Flag, JSON};
+use carapace_cli::command::{Command, Effect, Flag, JSON, Place};
 use carapace_cli::lsmem::{
     LSMEM, LsmemColumns, LsmemLine, LsmemRow, LsmemSummary, Merge, OFFLINE, Removable, Unit,
 };
@@ -29,7 +30,10 @@ const RAW: Flag = Flag::new("--raw", "values between single blanks").short('r');
 pub static COMMAND: Command = Command {
     name: "lsmem",
     summary: "ranges of memory, like util-linux (-a: blocks, -b: bytes)",
-    words: |word| LSMEM.all.iter().for_each(|column| word(column.title)),
+    words: |place, word| match place {
+        Place::Value(SUMMARY) => fixed(&["never", "always", "only"], word),
+        _ => LSMEM.all.iter().for_each(|column| word(column.title)),
+    },
     flags: &[ALL, SPLIT, BYTES, NO_HEADINGS, OUTPUT, OUTPUT_ALL, SUMMARY, JSON, PAIRS, RAW],
     example: "lsmem -o +NODE,ZONES",
     effect: Effect::Reads,

@@ -52,6 +52,7 @@ mod stress;
 mod uptime;
 mod verify;
 mod virtio;
+mod words;
 
 use crate::terminal::{Failure, Outcome, console, input, session};
 use carapace_cli::args::Invocation;

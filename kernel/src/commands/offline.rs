@@ -5,7 +5,7 @@
 
 use super::console::Out;
 use super::sections::sections_from_to;
-use super::{Failure, Outcome, input};
+use super::{Failure, Outcome, input, words};
 use crate::hotplug::{STEP, microseconds, wait_limit, why};
 use crate::memory::{arena, core};
 use ::core::fmt::Write;
@@ -26,6 +26,7 @@ pub static COMMAND: Command = Command {
     summary: "takes a resource or sections offline, after migrating allocations",
     operands: Operands::one("ID|FROM-TO"),
     operand_help: TARGET_HELP,
+    words: words::resources_and_sections,
     flags: &[JSON],
     example: "offline 33-33",
     ..Command::NEW

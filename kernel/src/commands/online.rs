@@ -2,7 +2,7 @@
 
 use super::console::Out;
 use super::offline::{TARGET_HELP, target};
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, words};
 use crate::memory::core;
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
@@ -22,6 +22,7 @@ pub static COMMAND: Command = Command {
     summary: "takes an offline resource or sections online again",
     operands: Operands::one("ID|FROM-TO"),
     operand_help: TARGET_HELP,
+    words: words::resources_and_sections,
     flags: &[MOVABLE, KERNEL, JSON],
     example: "online 33-33",
     ..Command::NEW

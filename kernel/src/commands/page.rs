@@ -74,9 +74,9 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
         Format::Json => output::object(&mut Out, &row)?,
         Format::Table => {
             write(&row, resource.as_ref())?;
-            // Numbers that only an address has: frame 2^32 is at 16 TiB.
+            // Such a number is more likely an address: frame 2^28 is at 1 TiB.
             if resource.is_none()
-                && pfn.0 >> 32 != 0
+                && pfn.0 >> 28 != 0
                 && core().page(Pfn(pfn.0 / PAGE_SIZE)).resource.is_some()
             {
                 writeln!(Out, "hint        no memory is there{}", Address(pfn.0))?;

@@ -1,6 +1,7 @@
 //! The command `poison`: fills freed memory with a pattern and reports writes to it.
 
 use super::console::Out;
+use super::words::fixed;
 use super::{Failure, Outcome};
 use crate::memory::core;
 use ::core::fmt::Write;
@@ -19,7 +20,7 @@ pub static COMMAND: Command = Command {
         ("on", "Poisons memory that is freed from now on."),
         ("off", "Ends poisoning. Without an operand: shows the state."),
     ],
-    words: |word| ["on", "off"].into_iter().for_each(word),
+    words: |_, word| fixed(&["on", "off"], word),
     flags: &[JSON],
     example: "poison",
     ..Command::NEW

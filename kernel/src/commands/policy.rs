@@ -15,7 +15,7 @@ pub static COMMAND: Command = Command {
     name: "policy",
     summary: "what plugged memory becomes, and which node allocations prefer",
     operands: Operands::optional("[online|offline|movable|kernel|fastest|most-free]"),
-    words: |word| {
+    words: |_, word| {
         Policy::ALL.iter().for_each(|policy| word(policy.name()));
         NodeChoice::ALL.iter().for_each(|choice| word(choice.name()));
     },

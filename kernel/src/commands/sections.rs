@@ -2,7 +2,8 @@
 
 use super::console::Out;
 use super::resources::known;
-use super::{Failure, Outcome, stream};
+use super::{Failure, Outcome, stream, words};
+use ::core::cell::Cell;
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, Flag, JSON, Operands};
@@ -11,7 +12,7 @@ use carapace_cli::output::{self, Columns, Format, left, right};
 use carapace_cli::parse::{self, IdOrRange};
 use carapace_mm::addr::{MAX_PFN, PfnRange, SECTION_PAGES, SectionNr};
 use carapace_mm::address_space::VMEMMAP;
-use carapace_mm::info::SectionRow;
+use carapace_mm::info::{ResourceInfo, SectionRow};
 use carapace_schema::{Section, Word};
 
 const VERBOSE: Flag = Flag::new("--verbose", "explains the words, and a section's addresses").short('v');
@@ -25,15 +26,15 @@ pub static COMMAND: Command = Command {
         ("ID", "Only those of this resource."),
         ("FROM-TO", "Only this range of section numbers, both inclusive."),
     ],
+    words: words::resources_and_sections,
     flags: &[VERBOSE, JSON],
     example: "sections",
     effect: Effect::Reads,
-    ..Command::NEW
 };
 
 static COLUMNS: Columns<Section> = Columns::new(&[
     right("SECTION", |row, cell| cell(&row.section)),
-    right("START PFN", |row, cell| cell(&format_args!("{:#x}", row.start_pfn))),
+    right("START PFN", |row, cell| cell(&format_args!("{:#x}", row.first_pfn))),
     right("PRESENT", |row, cell| cell(&PagesSize(row.present_pages))),
     right("MEMMAP", |row, cell| cell(&PagesSize(row.memmap_pages))),
     right("USABLE", |row, cell| cell(&PagesSize(row.usable_pages))),
@@ -51,11 +52,12 @@ const WORDS: &[(&str, &str)] = &[
     ("unplugged", "None of its frames is plugged by the virtio-mem device."),
 ];
 
-fn section_row(row: &SectionRow) -> Section {
+fn section_row(of: &ResourceInfo, row: &SectionRow) -> Section {
     Section {
         section: row.section.0,
         start_pfn: row.section.start().0,
         pages: SECTION_PAGES,
+        first_pfn: of.range.start.max(row.section.start()).0,
         present_pages: row.present_pages,
         memmap_pages: row.memmap_pages,
         usable_pages: row.usable_pages,
@@ -77,15 +79,23 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
         }
         Some(IdOrRange::Sections { from, to }) => (sections_from_to(from, to)?, None),
     };
+    let shared = Cell::new(None);
     stream::list(invocation.format(), &COLUMNS, async |each: &mut dyn FnMut(&Section)| {
-        stream::sections(within, &mut |_, row| {
+        let mut before = None;
+        stream::sections(within, &mut |of, row| {
             if only.is_none_or(|id| id == row.resource) {
-                each(&section_row(row));
+                each(&section_row(of, row));
+            }
+            if before.replace(row.section) == Some(row.section) {
+                shared.set(shared.get().or(before));
             }
         })
         .await
     })
     .await?;
+    if let (Format::Table, None, Some(section)) = (invocation.format(), only, shared.get()) {
+        writeln!(Out, "section {section} has frames of several resources, and a row for each")?;
+    }
     if invocation.format() == Format::Table && invocation.has(&VERBOSE) {
         Out.write_char('\n')?;
         output::legend(&mut Out, WORDS)?;

@@ -13,17 +13,18 @@
 pub mod rpc;
 
 use crate::commands::{COMMANDS, execute};
-use crate::terminal::{console, input};
+use crate::terminal::console::{self, Errors};
+use crate::terminal::input;
 use arrayvec::ArrayString;
 use carapace_cli::args::format_of;
-use carapace_cli::complete::complete;
+use carapace_cli::complete::Candidates;
 use carapace_cli::editor::{Event, LINE_MAX};
 use carapace_cli::output::{self, Format};
-use core::fmt::Display;
+use core::fmt::{Display, Write};
 
 /// The shell: shows the prompt and runs lines, forever.
 pub async fn run() -> ! {
-    console::start(completions);
+    console::start();
     loop {
         let byte = input::byte().await;
         let Some(event) = console::feed(byte) else { continue };
@@ -39,14 +40,28 @@ pub async fn run() -> ! {
             Event::Refused(what) => refuse(&format_args!("the line has {what}; it was not run")),
             Event::NotRecalled => refuse(&"no such line in the history, or the result is too long"),
             Event::Interrupted => {}
+            Event::EndOfInput => advise(),
+            Event::Complete => {
+                complete();
+                continue;
+            }
         }
         console::prompt();
     }
 }
 
-/// Calls `candidate` with each completion.
-fn completions(before: &str, candidate: &mut dyn FnMut(&'static str)) {
-    complete(COMMANDS, before, candidate);
+/// Completes the word in front of the cursor. The candidates are collected before the console is locked, since the
+/// commands look at memory for them. Not inlined: its buffers need not be in the task.
+#[inline(never)]
+fn complete() {
+    let text = console::before_cursor();
+    console::complete(&Candidates::of(COMMANDS, &text));
+}
+
+/// Says what a person wanted who typed Ctrl-D.
+fn advise() {
+    // The console takes all text.
+    let _ = writeln!(Errors, "poweroff ends this machine; under cargo xtask run, Ctrl-a x ends QEMU");
 }
 
 /// Runs a line and prints its error, if any.
@@ -69,7 +84,7 @@ async fn run_line(text: &str) {
 
 fn fail(format: Format, reason: &dyn Display) {
     // A longer error text is truncated.
-    let _ = output::error(&mut console::Errors, format, reason);
+    let _ = output::error(&mut Errors, format, reason);
 }
 
 /// Prints an error about the editor's line, in the line's output format.

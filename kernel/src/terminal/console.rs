@@ -16,7 +16,8 @@ use crate::drivers::serial::{self, Port};
 use crate::log::{self, Printable};
 use crate::sync::{Mutex, Rank};
 use arrayvec::{ArrayString, ArrayVec};
-use carapace_cli::editor::{Completer, Editor, Event, LINE_MAX};
+use carapace_cli::complete::Candidates;
+use carapace_cli::editor::{Editor, Event, LINE_MAX};
 use core::fmt;
 
 /// Bytes of a command's output that are sent together.
@@ -26,7 +27,6 @@ static CONSOLE: Mutex<Option<Console>> = Mutex::new(Rank::Console, None);
 
 struct Console {
     editor: Editor,
-    completer: Completer,
     cursor: CursorAt,
     /// A command's unsent output. Empty while the prompt is shown.
     chunk: ArrayVec<u8, CHUNK>,
@@ -93,10 +93,9 @@ pub fn earlier_line(number: u64) -> Option<ArrayString<LINE_MAX>> {
     ArrayString::from(console.as_ref()?.editor.earlier(number)?).ok()
 }
 
-/// Starts to print the log's lines and shows the first prompt. `completer` serves Tab.
-pub fn start(completer: Completer) {
-    let console =
-        Console { editor: Editor::new(), completer, cursor: CursorAt::LineStart, chunk: ArrayVec::new() };
+/// Starts to print the log's lines and shows the first prompt.
+pub fn start() {
+    let console = Console { editor: Editor::new(), cursor: CursorAt::LineStart, chunk: ArrayVec::new() };
     *CONSOLE.lock() = Some(console);
     log::set_console(on_log);
     prompt();
@@ -106,10 +105,28 @@ pub fn start(completer: Completer) {
 pub fn feed(byte: u8) -> Option<Event> {
     let mut console = CONSOLE.lock();
     let console = console.as_mut()?;
-    let event = console.editor.feed(byte, console.completer, &mut Raw)?;
+    let event = console.editor.feed(byte, &mut Raw)?;
+    if event == Event::Complete {
+        return Some(event);
+    }
     console.cursor = CursorAt::LineStart;
     console.pump();
     Some(event)
+}
+
+/// The editor's text in front of the cursor.
+pub fn before_cursor() -> ArrayString<LINE_MAX> {
+    let console = CONSOLE.lock();
+    let text = console.as_ref().map_or("", |console| console.editor.before_cursor());
+    // The editor's lines always fit.
+    ArrayString::from(text).unwrap_or_default()
+}
+
+/// Completes the text in front of the cursor.
+pub fn complete(candidates: &Candidates<'_>) {
+    if let Some(console) = CONSOLE.lock().as_mut() {
+        console.editor.complete(candidates, &mut Raw);
+    }
 }
 
 /// The editor's finished line.

@@ -2,20 +2,21 @@
 #![no_main]
 
 use carapace_cli::command::sample::COMMANDS;
-use carapace_cli::editor::Editor;
-use carapace_cli::{args, complete as completion, parse};
+use carapace_cli::complete::Candidates;
+use carapace_cli::editor::{Editor, Event};
+use carapace_cli::{args, parse};
 use libfuzzer_sys::fuzz_target;
-
-fn complete(before: &str, candidate: &mut dyn FnMut(&'static str)) {
-    completion::complete(COMMANDS, before, candidate);
-}
 
 fuzz_target!(|input: &[u8]| {
     let mut editor = Editor::new();
     let mut out = String::new();
     editor.begin(&mut out);
     for &byte in input {
-        if editor.feed(byte, complete, &mut out).is_some() {
+        let event = editor.feed(byte, &mut out);
+        if event == Some(Event::Complete) {
+            let text = editor.before_cursor().to_string();
+            editor.complete(&Candidates::of(COMMANDS, &text), &mut out);
+        } else if event.is_some() {
             let _refused = COMMANDS.parse(editor.line()).err().map(|error| error.to_string());
             editor.begin(&mut out);
         }
@@ -26,7 +27,8 @@ fuzz_target!(|input: &[u8]| {
     if let Err(error) = COMMANDS.parse(&text) {
         let _text = error.to_string();
     }
-    completion::complete(COMMANDS, &text, &mut |name| assert!(!name.is_empty()));
+    let candidates = Candidates::of(COMMANDS, &text);
+    assert!(candidates.iter().all(|name| !name.is_empty()));
     let _size = parse::size(&text);
     let _range = parse::id_or_range(&text);
 });

@@ -1,5 +1,6 @@
 //! `plug`: asks the host for a DIMM.
 
+use super::super::words;
 use super::{Failure, Out, Outcome, Wanted, ask};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
@@ -17,6 +18,7 @@ pub static COMMAND: Command = Command {
     summary: "plugs a DIMM of this size, by the host",
     operands: Operands::one("SIZE"),
     operand_help: &[("SIZE", "A multiple of 2M, in bytes or with suffix K, M, G or T.")],
+    words: |place, word| words::nodes(place, &NODE, word),
     flags: &[NODE, JSON],
     example: "plug 256M --node 1",
     ..Command::NEW

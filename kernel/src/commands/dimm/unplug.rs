@@ -1,5 +1,6 @@
 //! `unplug`: asks the host to take a DIMM out.
 
+use super::super::words;
 use super::{Out, Outcome, Wanted, ask};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
@@ -13,6 +14,7 @@ pub static COMMAND: Command = Command {
     summary: "migrates a DIMM's content, and has the host take it out",
     operands: Operands::one("ID"),
     operand_help: &[("ID", "Its name in QEMU, as dimms shows it.")],
+    words: words::dimms,
     flags: &[JSON],
     example: "unplug d0",
     ..Command::NEW

@@ -23,7 +23,7 @@ pub static COMMAND: Command = Command {
         ),
         ("N", "The number of failures, 1 by default. 0 cancels."),
     ],
-    words: |word| Step::ALL.iter().for_each(|step| word(step.name())),
+    words: |_, word| Step::ALL.iter().for_each(|step| word(step.name())),
     flags: &[JSON],
     example: "fail vmemmap 0",
     ..Command::NEW

@@ -22,7 +22,7 @@ pub static COMMAND: Command = Command {
         ),
         ("N", "The request, 1 by default: the next one. 0 cancels, and ends a silence."),
     ],
-    words: |word| Wrong::ALL.iter().for_each(|wrong| word(wrong.name())),
+    words: |_, word| Wrong::ALL.iter().for_each(|wrong| word(wrong.name())),
     flags: &[JSON],
     example: "fail-virtio silence 0",
     ..Command::NEW

@@ -36,7 +36,7 @@ pub static COMMAND: Command = Command {
             "Writes to a free frame while poison is on: check reports it, and the log when the frame is allocated.",
         ),
     ],
-    words: |word| Misuse::ALL.iter().for_each(|misuse| word(misuse.name())),
+    words: |_, word| Misuse::ALL.iter().for_each(|misuse| word(misuse.name())),
     flags: &[JSON],
     example: "misuse write-freed",
     ..Command::NEW

@@ -26,7 +26,7 @@ pub static COMMAND: Command = Command {
         ),
         ("handler", "Makes an interrupt handler find a lock held."),
     ],
-    words: |word| Fault::ALL.iter().for_each(|fault| word(fault.name())),
+    words: |_, word| Fault::ALL.iter().for_each(|fault| word(fault.name())),
     example: "panic descriptor",
     ..Command::NEW
 };

@@ -3,6 +3,7 @@
 mod heap;
 
 use super::console::Out;
+use super::words::fixed;
 use super::{Failure, Outcome, input};
 use crate::arch::time;
 use crate::executor;
@@ -10,7 +11,7 @@ use crate::stress::{self, Done, Sizes};
 use ::core::fmt::Write;
 use ::core::time::Duration;
 use carapace_cli::args::Invocation;
-use carapace_cli::command::{Command, Flag, JSON, Operands};
+use carapace_cli::command::{Command, Flag, JSON, Operands, Place};
 use carapace_cli::format_size::Pages;
 use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
@@ -32,7 +33,10 @@ pub static COMMAND: Command = Command {
         ("heap", "Fills the kernel heap up to its reserve instead."),
         ("off", "Frees the heap again."),
     ],
-    words: |word| ["stop", "status", "heap", "off"].into_iter().for_each(word),
+    words: |place, word| match place {
+        Place::Operand(_) => fixed(&["stop", "status", "heap", "off"], word),
+        Place::Value(_) => {}
+    },
     flags: &[CPUS, SECONDS, SIZE, JSON],
     example: "stress --seconds 10",
     ..Command::NEW
