@@ -34,7 +34,8 @@ const fn ports(name: &'static str, first: u16, last: u16) -> Protected {
 const RESET_CONTROL: u16 = 0xcf9;
 const DMA: &str = "a DMA controller";
 const INTERRUPTS: &str = "an interrupt controller";
-const PORTS: [Protected; 11] = [
+/// In ascending order, without overlaps.
+static PORTS: [Protected; 11] = [
     ports(DMA, 0x00, 0x1f),
     ports(INTERRUPTS, 0x20, 0x21),
     ports(DMA, 0x81, 0x83),
@@ -55,7 +56,8 @@ pub fn port(first: u16, bytes: u16) -> Option<Protected> {
         return None;
     }
     let last = first.saturating_add(bytes.saturating_sub(1));
-    PORTS.into_iter().find(|protected| first <= protected.last && last >= protected.first)
+    let at = PORTS.partition_point(|protected| protected.last < first);
+    PORTS.get(at).filter(|protected| last >= protected.first).copied()
 }
 
 /// The command register of a PCI function, and its bit that lets the function write to memory.

@@ -35,7 +35,8 @@ impl Tables {
         self.0.iter().all(Vec::is_empty)
     }
 
-    fn get(&self, table: u16) -> &[u8] {
+    /// The byte code of a table; none if it could not be loaded.
+    pub(crate) fn code(&self, table: u16) -> &[u8] {
         self.0.get(usize::from(table)).map(Vec::as_slice).unwrap_or_default()
     }
 }
@@ -63,14 +64,14 @@ impl CodePath {
         &self,
         tables: &'a Tables,
     ) -> impl Iterator<Item = Result<NameSeg, Error>> + use<'a> {
-        let bytes = tables.get(self.table).get(to_usize(self.at)..).unwrap_or_default();
+        let bytes = tables.code(self.table).get(to_usize(self.at)..).unwrap_or_default();
         let (segments, _) = bytes.as_chunks::<4>();
         segments.iter().take(usize::from(self.count)).map(|&segment| NameSeg::new(segment))
     }
 
     /// The name string that starts at this position, which was read before.
     pub(crate) fn read(tables: &Tables, table: u16, at: u32) -> Result<Self, Error> {
-        Cursor { table, at, end: u32::MAX }.name_string(tables)
+        Cursor { table, at, end: u32::MAX }.name_string(tables.code(table))
     }
 
     /// The single segment at this position.
@@ -104,6 +105,11 @@ pub(crate) fn to_usize(offset: u32) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
+/// Whether a name string starts with this byte. A null name (0x00) is not counted: as a term it is `Zero`.
+pub(crate) const fn is_name(byte: u8) -> bool {
+    is_lead(byte) || matches!(byte, b'\\' | b'^' | 0x2e | 0x2f)
+}
+
 impl Cursor {
     pub(crate) const fn is_at_end(&self) -> bool {
         self.at >= self.end
@@ -114,58 +120,63 @@ impl Cursor {
         self.end.saturating_sub(self.at)
     }
 
-    pub(crate) fn peek(&self, tables: &Tables) -> Result<u8, Error> {
-        if self.is_at_end() {
-            return Err(ErrorKind::Truncated.into());
-        }
-        tables.get(self.table).get(to_usize(self.at)).copied().ok_or_else(|| ErrorKind::Truncated.into())
+    /// The byte ahead, if the block has one.
+    #[inline]
+    fn ahead(&self, code: &[u8]) -> Option<u8> {
+        if self.is_at_end() { None } else { code.get(to_usize(self.at)).copied() }
     }
 
-    pub(crate) fn byte(&mut self, tables: &Tables) -> Result<u8, Error> {
-        let byte = self.peek(tables)?;
+    #[inline]
+    pub(crate) fn peek(&self, code: &[u8]) -> Result<u8, Error> {
+        self.ahead(code).ok_or_else(Error::truncated)
+    }
+
+    #[inline]
+    pub(crate) fn byte(&mut self, code: &[u8]) -> Result<u8, Error> {
+        let byte = self.peek(code)?;
         self.at = self.at.saturating_add(1);
         Ok(byte)
     }
 
     /// The next `count` bytes.
-    pub(crate) fn bytes<'a>(&mut self, tables: &'a Tables, count: u32) -> Result<&'a [u8], Error> {
+    pub(crate) fn bytes<'a>(&mut self, code: &'a [u8], count: u32) -> Result<&'a [u8], Error> {
         if count > self.left() {
             return Err(ErrorKind::Truncated.into());
         }
         let from = to_usize(self.at);
         self.at = self.at.saturating_add(count);
-        tables.get(self.table).get(from..to_usize(self.at)).ok_or_else(|| ErrorKind::Truncated.into())
+        code.get(from..to_usize(self.at)).ok_or_else(|| ErrorKind::Truncated.into())
     }
 
     /// A number of `count` bytes, at most eight.
-    pub(crate) fn number(&mut self, tables: &Tables, count: u32) -> Result<u64, Error> {
-        let bytes = self.bytes(tables, count)?;
+    pub(crate) fn number(&mut self, code: &[u8], count: u32) -> Result<u64, Error> {
+        let bytes = self.bytes(code, count)?;
         Ok(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
     /// An opcode; extended ones are 0x5bXX.
-    pub(crate) fn opcode(&mut self, tables: &Tables) -> Result<u16, Error> {
-        match self.byte(tables)? {
-            0x5b => Ok(0x5b00 | u16::from(self.byte(tables)?)),
+    pub(crate) fn opcode(&mut self, code: &[u8]) -> Result<u16, Error> {
+        match self.byte(code)? {
+            0x5b => Ok(0x5b00 | u16::from(self.byte(code)?)),
             byte => Ok(u16::from(byte)),
         }
     }
 
     /// The opcode ahead, if there is one.
-    pub(crate) fn peek_opcode(&self, tables: &Tables) -> Option<u16> {
+    pub(crate) fn peek_opcode(&self, code: &[u8]) -> Option<u16> {
         let mut ahead = *self;
-        ahead.opcode(tables).ok()
+        ahead.opcode(code).ok()
     }
 
-    /// Whether a name string starts here. A null name (0x00) is not counted: as a term it is `Zero`.
-    pub(crate) fn is_at_name(&self, tables: &Tables) -> bool {
-        self.peek(tables).is_ok_and(|byte| is_lead(byte) || matches!(byte, b'\\' | b'^' | 0x2e | 0x2f))
+    /// Whether a name string starts here.
+    pub(crate) fn is_at_name(&self, code: &[u8]) -> bool {
+        self.ahead(code).is_some_and(is_name)
     }
 
     /// A package length (20.2.4): the value counts from its own first byte. As a plain number it is the
     /// length of a field.
-    pub(crate) fn package_number(&mut self, tables: &Tables) -> Result<u32, Error> {
-        let lead = self.byte(tables)?;
+    pub(crate) fn package_number(&mut self, code: &[u8]) -> Result<u32, Error> {
+        let lead = self.byte(code)?;
         let follow = lead >> 6;
         if follow == 0 {
             return Ok(u32::from(lead & 0x3f));
@@ -173,15 +184,15 @@ impl Cursor {
         let mut value = u32::from(lead & 0x0f);
         for index in 0..follow {
             let shift = u32::from(index).saturating_mul(8).saturating_add(4);
-            value |= u32::from(self.byte(tables)?) << shift;
+            value |= u32::from(self.byte(code)?) << shift;
         }
         Ok(value)
     }
 
     /// A package length: returns the cursor over the package's contents and moves `self` behind the package.
-    pub(crate) fn package(&mut self, tables: &Tables) -> Result<Self, Error> {
+    pub(crate) fn package(&mut self, code: &[u8]) -> Result<Self, Error> {
         let from = self.at;
-        let length = self.package_number(tables)?;
+        let length = self.package_number(code)?;
         let end = from.saturating_add(length);
         if end < self.at || end > self.end {
             return Err(ErrorKind::BadLength.into());
@@ -192,48 +203,48 @@ impl Cursor {
     }
 
     /// A name string (20.2.2).
-    pub(crate) fn name_string(&mut self, tables: &Tables) -> Result<CodePath, Error> {
+    pub(crate) fn name_string(&mut self, code: &[u8]) -> Result<CodePath, Error> {
         let mut start = Start::Up(0);
-        if self.peek(tables)? == b'\\' {
-            self.byte(tables)?;
+        if self.peek(code)? == b'\\' {
+            self.byte(code)?;
             start = Start::Root;
         } else {
             let mut up = 0u32;
-            while self.peek(tables)? == b'^' {
-                self.byte(tables)?;
+            while self.peek(code)? == b'^' {
+                self.byte(code)?;
                 up = up.saturating_add(1);
             }
             if up > 0 {
                 start = Start::Up(up);
             }
         }
-        let count = match self.peek(tables)? {
+        let count = match self.peek(code)? {
             0 => {
-                self.byte(tables)?;
+                self.byte(code)?;
                 0
             }
             0x2e => {
-                self.byte(tables)?;
+                self.byte(code)?;
                 2
             }
             0x2f => {
-                self.byte(tables)?;
-                self.byte(tables)?
+                self.byte(code)?;
+                self.byte(code)?
             }
             byte if is_lead(byte) => 1,
             _ => return Err(ErrorKind::BadName.into()),
         };
         let path = CodePath { start, table: self.table, at: self.at, count };
-        self.bytes(tables, u32::from(count).saturating_mul(4))?;
-        for segment in path.segments(tables) {
-            segment?;
+        let (segments, _) = self.bytes(code, u32::from(count).saturating_mul(4))?.as_chunks::<4>();
+        for &segment in segments {
+            NameSeg::new(segment)?;
         }
         Ok(path)
     }
 
     /// A string up to its NUL, which is consumed.
-    pub(crate) fn string<'a>(&mut self, tables: &'a Tables) -> Result<&'a [u8], Error> {
-        let bytes = tables.get(self.table).get(to_usize(self.at)..to_usize(self.end)).unwrap_or_default();
+    pub(crate) fn string<'a>(&mut self, code: &'a [u8]) -> Result<&'a [u8], Error> {
+        let bytes = code.get(to_usize(self.at)..to_usize(self.end)).unwrap_or_default();
         let length = bytes.iter().position(|&byte| byte == 0).ok_or(ErrorKind::Truncated)?;
         self.at = self.at.saturating_add(u32::try_from(length).unwrap_or(u32::MAX)).saturating_add(1);
         bytes.get(..length).ok_or_else(|| ErrorKind::Truncated.into())

@@ -1,7 +1,7 @@
 //! Declarations (20.2.5.1, 20.2.5.2): the terms that create named objects, and name lookup from running code.
 use alloc::boxed::Box;
 
-use crate::code::CodePath;
+use crate::code::{CodePath, Cursor};
 use crate::error::{Error, ErrorKind};
 use crate::model::{
     BufferField, BufferFieldKind, Data, Deferred, Handle, Method, Mutex, Object, Region, Serialized, Val,
@@ -27,13 +27,13 @@ impl Run<'_> {
             op::METHOD => self.method(),
             op::EXTERNAL => {
                 self.name_string()?;
-                let (cursor, tables) = self.cursor()?;
-                cursor.bytes(tables, 2).map(drop)
+                let (cursor, code) = self.cursor()?;
+                cursor.bytes(code, 2).map(drop)
             }
             op::MUTEX => {
                 let path = self.name_string()?;
-                let (cursor, tables) = self.cursor()?;
-                let level = cursor.byte(tables)? & 0x0f;
+                let (cursor, code) = self.cursor()?;
+                let level = cursor.byte(code)? & 0x0f;
                 self.declare(path, Object::Mutex(Mutex { level, held: 0, before: 0 })).map(drop)
             }
             op::EVENT => {
@@ -49,8 +49,8 @@ impl Run<'_> {
     }
 
     pub(crate) fn name_string(&mut self) -> Result<CodePath, Error> {
-        let (cursor, tables) = self.cursor()?;
-        cursor.name_string(tables)
+        let (cursor, code) = self.cursor()?;
+        cursor.name_string(code)
     }
 
     /// The object that a path in the running code names.
@@ -64,12 +64,26 @@ impl Run<'_> {
         self.core.names.find(scope, path.start, segments, usize::from(path.count()))
     }
 
-    /// Like [`Run::find`], but a missing object is an error.
-    pub(crate) fn existing(&mut self, path: CodePath) -> Result<Handle, Error> {
-        match self.find(path)? {
-            Some(node) => Ok(node),
-            None => Err(self.not_found(path)),
+    /// The object that the name string ahead names; the cursor moves behind the string.
+    pub(crate) fn named(&mut self) -> Result<Handle, Error> {
+        let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
+        let (from, scope) = (frame.cursor, frame.scope);
+        if let Some((found, after)) = self.core.names.cache.get(from, scope) {
+            frame.cursor.at = after;
+            return Ok(found);
         }
+        self.named_anew(from, scope)
+    }
+
+    #[inline(never)]
+    fn named_anew(&mut self, from: Cursor, scope: Handle) -> Result<Handle, Error> {
+        let path = self.name_string()?;
+        let Some(found) = self.find_from(scope, path)? else { return Err(self.not_found(path)) };
+        let after = self.frame()?.cursor.at;
+        if let Some(last) = path.segments(&self.core.tables).last() {
+            self.core.names.cache.put(from, after, last?, scope, found);
+        }
+        Ok(found)
     }
 
     pub(crate) fn not_found(&self, path: CodePath) -> Error {
@@ -106,17 +120,18 @@ impl Run<'_> {
     }
 
     fn alias(&mut self) -> Result<(), Error> {
-        let source = self.name_string()?;
-        let target = self.existing(source)?;
+        let target = self.named()?;
         let path = self.name_string()?;
         self.declare(path, Object::Alias(target)).map(drop)
     }
 
     fn scope(&mut self) -> Result<(), Error> {
-        let (cursor, tables) = self.cursor()?;
-        let mut inside = cursor.package(tables)?;
-        let path = inside.name_string(tables)?;
-        let node = self.existing(path)?;
+        let (cursor, code) = self.cursor()?;
+        let inside = cursor.package(code)?;
+        let behind = core::mem::replace(cursor, inside);
+        let node = self.named();
+        let inside = core::mem::replace(&mut self.frame()?.cursor, behind);
+        let node = node?;
         match self.core.names.object(node)? {
             Object::Scope
             | Object::Device
@@ -130,32 +145,32 @@ impl Run<'_> {
         self.open_scope(inside, node)
     }
 
-    fn open_scope(&mut self, inside: crate::code::Cursor, node: Handle) -> Result<(), Error> {
+    fn open_scope(&mut self, inside: Cursor, node: Handle) -> Result<(), Error> {
         let before = core::mem::replace(&mut self.frame()?.scope, node);
         self.enter_block(inside, BlockKind::Scope(before))
     }
 
     fn method(&mut self) -> Result<(), Error> {
-        let (cursor, tables) = self.cursor()?;
-        let mut body = cursor.package(tables)?;
-        let path = body.name_string(tables)?;
-        let flags = body.byte(tables)?;
+        let (cursor, code) = self.cursor()?;
+        let mut body = cursor.package(code)?;
+        let path = body.name_string(code)?;
+        let flags = body.byte(code)?;
         let serialized = if flags & 8 == 0 { Serialized::No } else { Serialized::Level(flags >> 4) };
         self.declare(path, Object::Method(Method { arguments: flags & 7, serialized, body })).map(drop)
     }
 
     /// Devices, processors, power resources and thermal zones; the parameters of the latter are skipped.
     fn device(&mut self, opcode: u16) -> Result<(), Error> {
-        let (cursor, tables) = self.cursor()?;
-        let mut inside = cursor.package(tables)?;
-        let path = inside.name_string(tables)?;
+        let (cursor, code) = self.cursor()?;
+        let mut inside = cursor.package(code)?;
+        let path = inside.name_string(code)?;
         let object = match opcode {
             op::PROCESSOR => {
-                inside.bytes(tables, 6)?;
+                inside.bytes(code, 6)?;
                 Object::Processor
             }
             op::POWER_RESOURCE => {
-                inside.bytes(tables, 3)?;
+                inside.bytes(code, 3)?;
                 Object::PowerResource
             }
             op::THERMAL_ZONE => Object::ThermalZone,
@@ -167,8 +182,8 @@ impl Run<'_> {
 
     fn region(&mut self) -> Result<(), Error> {
         let path = self.name_string()?;
-        let (cursor, tables) = self.cursor()?;
-        let space = cursor.byte(tables)?;
+        let (cursor, code) = self.cursor()?;
+        let space = cursor.byte(code)?;
         let terms = *cursor;
         let region = match self.region_bounds() {
             Ok((base, length)) => Region { space, base, length, pci: None, deferred: None },
@@ -241,5 +256,5 @@ impl Visitor for AssumeData<'_> {
 
     fn made(&mut self, _: CodePath) {}
 
-    fn term(&mut self, _: u16, _: crate::code::Cursor) {}
+    fn term(&mut self, _: u16, _: Cursor) {}
 }

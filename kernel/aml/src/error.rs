@@ -11,9 +11,13 @@ use crate::value::Kind;
 
 /// An evaluation or a load that failed: the reason and the AML path where it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    kind: Box<ErrorKind>,
-    location: Option<Box<Location>>,
+pub struct Error(Box<Failure>);
+
+/// What an [`Error`] consists of: behind one pointer, since every step of the interpreter returns one or a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Failure {
+    kind: ErrorKind,
+    location: Option<Location>,
 }
 
 /// Where an error happened.
@@ -114,27 +118,34 @@ impl Error {
     /// The reason.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
-        &self.kind
+        &self.0.kind
+    }
+
+    /// The byte code ends in the middle of a term.
+    #[cold]
+    pub(crate) fn truncated() -> Self {
+        ErrorKind::Truncated.into()
     }
 
     /// The absolute path of the method or object being evaluated, where known.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
-        self.location.as_ref().map(|location| location.path.as_str())
+        self.0.location.as_ref().map(|location| location.path.as_str())
     }
 
     /// Adds the location, if none is known yet: the innermost one counts.
     pub(crate) fn at(mut self, path: impl FnOnce() -> String, offset: u32) -> Self {
-        if self.location.is_none() {
-            self.location = Some(Box::new(Location { path: path(), offset }));
+        if self.0.location.is_none() {
+            self.0.location = Some(Location { path: path(), offset });
         }
         self
     }
 }
 
 impl From<ErrorKind> for Error {
+    #[cold]
     fn from(kind: ErrorKind) -> Self {
-        Self { kind: Box::new(kind), location: None }
+        Self(Box::new(Failure { kind, location: None }))
     }
 }
 
@@ -146,11 +157,12 @@ impl From<HostError> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.location {
+        let Failure { kind, location } = &*self.0;
+        match location {
             Some(location) => {
-                write!(f, "{} (in {} at table offset {:#x})", self.kind, location.path, location.offset)
+                write!(f, "{kind} (in {} at table offset {:#x})", location.path, location.offset)
             }
-            None => write!(f, "{}", self.kind),
+            None => write!(f, "{kind}"),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Expressions (20.2.5.4): terms with a value.
-use crate::code::Cursor;
+use crate::code::{Cursor, is_name};
 use crate::convert::Style;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Handle, Object, Ref, Val};
@@ -65,19 +65,62 @@ impl Run<'_> {
     pub(crate) fn term_or_nothing(&mut self) -> Result<Val, Error> {
         self.step(1)?;
         self.deeper(|run| {
-            let (cursor, tables) = run.cursor()?;
-            if cursor.is_at_name(tables) {
-                return run.named_term();
+            let frame = run.frames.last_mut().ok_or_else(Error::truncated)?;
+            let code = run.core.tables.code(frame.cursor.table);
+            let cursor = &mut frame.cursor;
+            let opcode = match cursor.peek(code)? {
+                byte if is_name(byte) => return run.named_term(),
+                op::EXTENDED => cursor.opcode(code)?,
+                byte => {
+                    cursor.at = cursor.at.saturating_add(1);
+                    u16::from(byte)
+                }
+            };
+            // The most frequent terms need nothing else.
+            match opcode {
+                op::ZERO => Ok(Val::Int(0)),
+                op::ONE => Ok(Val::Int(1)),
+                op::BYTE => cursor.byte(code).map(|byte| Val::Int(byte.into())),
+                op::LOCAL0..=op::ARG6 => match frame.vars.get(usize::from(slot_of(opcode))) {
+                    Some(Val::Uninit) | None => Err(ErrorKind::Uninitialized.into()),
+                    Some(&value) => Ok(value),
+                },
+                _ => run.expression(opcode),
             }
-            let opcode = cursor.opcode(tables)?;
-            run.expression(opcode)
         })
     }
 
     /// The next term as an integer.
     pub(crate) fn integer(&mut self) -> Result<u64, Error> {
+        if let Some(value) = self.plain_integer() {
+            return Ok(value);
+        }
         let value = self.term()?;
         self.to_integer(value)
+    }
+
+    /// The next term if it is a constant of up to 8 bits, or a variable that holds an integer: what most operands are.
+    /// Anything else, and what the budget does not allow, is left to [`Run::term`].
+    #[inline]
+    pub(crate) fn plain_integer(&mut self) -> Option<u64> {
+        let frame = self.frames.last_mut()?;
+        let code = self.core.tables.code(frame.cursor.table);
+        let mut cursor = frame.cursor;
+        let opcode = cursor.byte(code).ok()?;
+        let value = match u16::from(opcode) {
+            constant @ (op::ZERO | op::ONE) => u64::from(constant),
+            op::BYTE => cursor.byte(code).ok()?.into(),
+            variable @ op::LOCAL0..=op::ARG6 => match frame.vars.get(usize::from(slot_of(variable)))? {
+                Val::Int(value) => *value,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        if !self.leaf() {
+            return None;
+        }
+        self.frame().ok()?.cursor = cursor;
+        Some(value)
     }
 
     fn truth(value: bool) -> Val {
@@ -92,27 +135,23 @@ impl Run<'_> {
     #[inline(never)]
     fn expression(&mut self, opcode: u16) -> Result<Val, Error> {
         match opcode {
-            op::ZERO => Ok(Val::Int(0)),
-            op::ONE => Ok(Val::Int(1)),
             op::ONES => Ok(self.int(u64::MAX)),
-            op::BYTE => self.constant(1),
             op::WORD => self.constant(2),
             op::DWORD => self.constant(4),
             op::QWORD => self.constant(8),
             op::STRING => {
-                let (cursor, tables) = self.cursor()?;
+                let (cursor, code) = self.cursor()?;
                 let start = *cursor;
-                let length = cursor.string(tables)?.len();
+                let length = cursor.string(code)?.len();
                 self.core.heap.check(length)?;
                 self.step_bytes(length)?;
-                let text = { start }.string(&self.core.tables)?.into();
+                let text = { start }.string(self.core.tables.code(start.table))?.into();
                 self.core.heap.add(Data::String(text))
             }
             op::BUFFER => self.buffer(),
             op::PACKAGE | op::VAR_PACKAGE => self.package(opcode),
             op::REVISION => Ok(self.int(REVISION)),
             op::DEBUG => Ok(Val::Debug),
-            op::LOCAL0..=op::ARG6 => self.variable(opcode),
             op::STORE | op::COPY_OBJECT => self.store_term(opcode),
             op::ADD..=op::SUBTRACT
             | op::MULTIPLY..=op::FIND_SET_RIGHT_BIT
@@ -162,23 +201,14 @@ impl Run<'_> {
     }
 
     fn constant(&mut self, bytes: u32) -> Result<Val, Error> {
-        let (cursor, tables) = self.cursor()?;
-        let value = cursor.number(tables, bytes)?;
+        let (cursor, code) = self.cursor()?;
+        let value = cursor.number(code, bytes)?;
         Ok(self.int(value))
-    }
-
-    fn variable(&mut self, opcode: u16) -> Result<Val, Error> {
-        let slot = slot_of(opcode);
-        match self.frame()?.vars.get(usize::from(slot)) {
-            Some(Val::Uninit) | None => Err(ErrorKind::Uninitialized.into()),
-            Some(&value) => Ok(value),
-        }
     }
 
     /// A term that starts with a name: a call, or the named object's value.
     fn named_term(&mut self) -> Result<Val, Error> {
-        let path = self.name_string()?;
-        let node = self.existing(path)?;
+        let node = self.named()?;
         match *self.core.names.object(node)? {
             Object::Method(method) => {
                 let args = self.arguments(method.arguments)?;
@@ -188,6 +218,8 @@ impl Run<'_> {
                 let [name, ..] = self.arguments(1)?;
                 self.osi(name)
             }
+            Object::Value(value) if value != Val::Uninit => Ok(value),
+            Object::Field(unit) => self.read_unit(unit),
             _ => self.value_of(node),
         }
     }
@@ -224,8 +256,8 @@ impl Run<'_> {
     }
 
     fn buffer(&mut self) -> Result<Val, Error> {
-        let (cursor, tables) = self.cursor()?;
-        let inside = cursor.package(tables)?;
+        let (cursor, code) = self.cursor()?;
+        let inside = cursor.package(code)?;
         let behind = core::mem::replace(cursor, inside);
         let size = self.integer()?;
         let cursor = &mut self.frame()?.cursor;
@@ -235,7 +267,7 @@ impl Run<'_> {
         let size = usize::try_from(size).unwrap_or(usize::MAX).max(crate::code::to_usize(given));
         self.core.heap.check(size)?;
         let mut buffer = alloc::vec::Vec::with_capacity(size);
-        buffer.extend_from_slice(initial.bytes(&self.core.tables, given)?);
+        buffer.extend_from_slice(initial.bytes(self.core.tables.code(initial.table), given)?);
         buffer.resize(size, 0);
         self.step_bytes(size)?;
         self.core.heap.add(Data::Buffer(buffer.into()))
@@ -243,12 +275,12 @@ impl Run<'_> {
 
     #[inline(never)]
     fn package(&mut self, opcode: u16) -> Result<Val, Error> {
-        let (cursor, tables) = self.cursor()?;
-        let inside = cursor.package(tables)?;
+        let (cursor, code) = self.cursor()?;
+        let inside = cursor.package(code)?;
         let behind = core::mem::replace(cursor, inside);
         let count = if opcode == op::PACKAGE {
-            let (cursor, tables) = self.cursor()?;
-            u64::from(cursor.byte(tables)?)
+            let (cursor, code) = self.cursor()?;
+            u64::from(cursor.byte(code)?)
         } else {
             self.integer()?
         };
@@ -257,7 +289,7 @@ impl Run<'_> {
         self.step_bytes(count)?;
         let mut elements = alloc::vec::Vec::new();
         loop {
-            let (cursor, tables) = self.cursor()?;
+            let (cursor, code) = self.cursor()?;
             if cursor.is_at_end() {
                 break;
             }
@@ -265,9 +297,9 @@ impl Run<'_> {
             if elements.len() >= count {
                 break;
             }
-            let element = if cursor.is_at_name(tables) {
+            let element = if cursor.is_at_name(code) {
                 let Cursor { table, at, .. } = *cursor;
-                cursor.name_string(tables)?;
+                cursor.name_string(code)?;
                 Val::Name { table, at, scope: self.frame()?.scope }
             } else {
                 let value = self.term()?;

@@ -33,22 +33,40 @@ impl FieldUnit {
 
     /// The pieces from the lowest bit on.
     fn pieces(self) -> impl Iterator<Item = Piece> {
-        let datum_bits = self.width.bytes().saturating_mul(8);
+        // Widths are powers of two.
+        let datum_bits = u64::from(self.width.bytes()).saturating_mul(8);
+        let shift = datum_bits.trailing_zeros();
         let end = u64::from(self.offset).saturating_add(u64::from(self.bits));
-        let first = u64::from(self.offset).checked_div(u64::from(datum_bits)).unwrap_or(0);
-        let last = end.div_ceil(u64::from(datum_bits));
+        let first = u64::from(self.offset) >> shift;
+        let last = end.saturating_add(datum_bits).saturating_sub(1) >> shift;
         (first..last).map(move |datum| {
-            let from = datum.saturating_mul(u64::from(datum_bits));
+            let from = datum << shift;
             let start = from.max(u64::from(self.offset));
-            let stop = from.saturating_add(u64::from(datum_bits)).min(end);
+            let stop = from.saturating_add(datum_bits).min(end);
             let low = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
             Piece {
-                byte: datum.saturating_mul(u64::from(self.width.bytes())),
+                byte: from / 8,
                 shift: low(start.saturating_sub(from)),
                 bits: low(stop.saturating_sub(start)),
                 position: low(start.saturating_sub(u64::from(self.offset))),
             }
         })
+    }
+}
+
+/// What is written into a field.
+enum Source {
+    Integer(u64),
+    Bytes(Vec<u8>),
+}
+
+impl Source {
+    /// The `bits` bits from `position` on, bits beyond the end being zero.
+    fn bits(&self, position: u32, bits: u32) -> u64 {
+        match self {
+            Self::Integer(value) => value.checked_shr(position).unwrap_or(0) & mask(bits),
+            Self::Bytes(bytes) => bits_of(bytes, position, bits),
+        }
     }
 }
 
@@ -60,6 +78,11 @@ fn mask(bits: u32) -> u64 {
 /// The `bits` bits from `position` on, bits beyond the end being zero.
 fn bits_of(bytes: &[u8], position: u32, bits: u32) -> u64 {
     let first = crate::code::to_usize(position / 8);
+    if position.is_multiple_of(8)
+        && let Some(&eight) = bytes.get(first..).and_then(<[u8]>::first_chunk)
+    {
+        return u64::from_le_bytes(eight) & mask(bits);
+    }
     let mut wide = 0u128;
     for (&byte, index) in bytes.iter().skip(first).take(9).zip(0u32..) {
         wide |= u128::from(byte) << index.saturating_mul(8);
@@ -83,29 +106,26 @@ fn set_bits(bytes: &mut [u8], position: u32, bits: u32, value: u64) {
 impl Run<'_> {
     /// Field, IndexField and BankField (20.2.5.2), whose opcode has been read.
     pub(crate) fn field_list(&mut self, opcode: u16) -> Result<(), Error> {
-        let (cursor, tables) = self.cursor()?;
-        let inside = cursor.package(tables)?;
+        let (cursor, code) = self.cursor()?;
+        let inside = cursor.package(code)?;
         let behind = core::mem::replace(cursor, inside);
-        let first = self.name_string()?;
-        let first = self.existing(first)?;
+        let first = self.named()?;
         let home = match opcode {
             op::FIELD => Home::Region(self.region_node(first)?),
             op::INDEX_FIELD => {
-                let data = self.name_string()?;
-                let data = self.existing(data)?;
+                let data = self.named()?;
                 Home::Index { index: self.field_node(first)?, data: self.field_node(data)? }
             }
             _ => {
-                let bank = self.name_string()?;
-                let bank = self.existing(bank)?;
+                let bank = self.named()?;
                 let bank = self.field_node(bank)?;
                 let value = u32::try_from(self.integer()?)
                     .map_err(|_| ErrorKind::Malformed("a bank beyond 32 bits"))?;
                 Home::Bank { region: self.region_node(first)?, bank, value }
             }
         };
-        let (cursor, tables) = self.cursor()?;
-        let flags = cursor.byte(tables)?;
+        let (cursor, code) = self.cursor()?;
+        let flags = cursor.byte(code)?;
         let mut list = core::mem::replace(cursor, behind);
         let mut unit = FieldUnit {
             home,
@@ -127,37 +147,37 @@ impl Run<'_> {
     }
 
     fn field_element(&mut self, list: &mut Cursor, unit: &mut FieldUnit) -> Result<(), Error> {
-        let tables = &self.core.tables;
+        let code = self.core.tables.code(list.table);
         let too_long = ErrorKind::Malformed("a field list longer than 512 MiB");
-        match list.peek(tables)? {
+        match list.peek(code)? {
             0 => {
-                list.byte(tables)?;
-                let skipped = list.package_number(tables)?;
+                list.byte(code)?;
+                let skipped = list.package_number(code)?;
                 unit.offset = unit.offset.checked_add(skipped).ok_or(too_long)?;
             }
             attribute @ (1 | 3) => {
-                list.byte(tables)?;
-                unit.width = access_width(list.byte(tables)? & 0x0f)?;
-                list.bytes(tables, if attribute == 1 { 1 } else { 2 })?;
+                list.byte(code)?;
+                unit.width = access_width(list.byte(code)? & 0x0f)?;
+                list.bytes(code, if attribute == 1 { 1 } else { 2 })?;
             }
             2 => {
                 // A connection: a name or a buffer with a GPIO or serial bus descriptor. The fields behind it are in an
                 // address space without a handler, so only their access fails.
-                list.byte(tables)?;
-                if list.is_at_name(tables) {
-                    list.name_string(tables)?;
-                } else if list.opcode(tables)? == op::BUFFER {
-                    list.package(tables)?;
+                list.byte(code)?;
+                if list.is_at_name(code) {
+                    list.name_string(code)?;
+                } else if list.opcode(code)? == op::BUFFER {
+                    list.package(code)?;
                 } else {
                     return Err(ErrorKind::Malformed("a connection that is no buffer").into());
                 }
             }
             _ => {
-                let bytes = list.bytes(tables, 4)?;
+                let bytes = list.bytes(code, 4)?;
                 let segment: [u8; 4] = bytes.try_into().map_err(|_| ErrorKind::Truncated)?;
                 let path = crate::code::CodePath::single(list.table, list.at.saturating_sub(4));
                 crate::name::NameSeg::new(segment)?;
-                unit.bits = list.package_number(tables)?;
+                unit.bits = list.package_number(code)?;
                 let next = unit.offset.checked_add(unit.bits).ok_or(too_long)?;
                 self.declare(path, Object::Field(*unit))?;
                 unit.offset = next;
@@ -183,12 +203,19 @@ impl Run<'_> {
     }
 
     /// The value of a field: an integer if it fits one, else a buffer.
-    #[inline(never)]
     pub(crate) fn read_field(&mut self, node: Handle) -> Result<Val, Error> {
-        let Object::Field(unit) = *self.core.names.object(node)? else {
-            return Err(ErrorKind::Dangling.into());
-        };
+        match *self.core.names.object(node)? {
+            Object::Field(unit) => self.read_unit(unit),
+            _ => Err(ErrorKind::Dangling.into()),
+        }
+    }
+
+    #[inline(never)]
+    pub(crate) fn read_unit(&mut self, unit: FieldUnit) -> Result<Val, Error> {
         unit.has_bits()?;
+        if unit.bits <= self.core.width.bits() {
+            return self.read_integer(unit).map(Val::Int);
+        }
         let mut bytes = self.zeroed(unit.bits)?;
         self.locked(unit, |run| {
             for piece in unit.pieces() {
@@ -197,7 +224,21 @@ impl Run<'_> {
             }
             Ok(())
         })?;
-        self.value_of_bits(bytes, unit.bits)
+        self.core.heap.add(Data::Buffer(bytes.into()))
+    }
+
+    /// The value of a field that fits an integer.
+    fn read_integer(&mut self, unit: FieldUnit) -> Result<u64, Error> {
+        self.step_bytes(crate::code::to_usize(unit.bits.div_ceil(8)))?;
+        let mut value = 0;
+        self.locked(unit, |run| {
+            for piece in unit.pieces() {
+                let datum = run.read_datum(unit, piece.byte)?;
+                value |= (datum >> piece.shift & mask(piece.bits)) << piece.position;
+            }
+            Ok(())
+        })?;
+        Ok(value)
     }
 
     #[inline(never)]
@@ -206,7 +247,7 @@ impl Run<'_> {
             return Err(ErrorKind::Dangling.into());
         };
         unit.has_bits()?;
-        let bytes = self.raw_bytes(value)?;
+        let source = self.source(value)?;
         self.locked(unit, |run| {
             for piece in unit.pieces() {
                 let field = mask(piece.bits) << piece.shift;
@@ -217,7 +258,7 @@ impl Run<'_> {
                     Update::WriteAsOnes => rest,
                     Update::WriteAsZeros => 0,
                 };
-                let datum = bits_of(&bytes, piece.position, piece.bits) << piece.shift | around;
+                let datum = source.bits(piece.position, piece.bits) << piece.shift | around;
                 run.write_datum(unit, piece.byte, datum)?;
             }
             Ok(())
@@ -246,19 +287,11 @@ impl Run<'_> {
         Ok(alloc::vec![0; length])
     }
 
-    fn value_of_bits(&mut self, bytes: Vec<u8>, bits: u32) -> Result<Val, Error> {
-        if bits <= self.core.width.bits() {
-            Ok(Val::Int(bits_of(&bytes, 0, bits)))
-        } else {
-            self.core.heap.add(Data::Buffer(bytes.into()))
-        }
-    }
-
-    /// The bytes to write into a field; a string without its NUL.
-    fn raw_bytes(&mut self, value: Val) -> Result<Vec<u8>, Error> {
+    /// The bits to write into a field; of a string without its NUL.
+    fn source(&mut self, value: Val) -> Result<Source, Error> {
         if let Val::Int(value) = value {
             // All 64 bits, whatever the width of integers: see `store_wide_result`.
-            return Ok(value.to_le_bytes().to_vec());
+            return Ok(Source::Integer(value));
         }
         let mut bytes = self.buffer_bytes(value)?;
         if let Val::Data(id) = value
@@ -266,10 +299,17 @@ impl Run<'_> {
         {
             bytes.pop();
         }
-        Ok(bytes)
+        Ok(Source::Bytes(bytes))
     }
 
     pub(crate) fn read_buffer_field(&mut self, field: BufferField) -> Result<Val, Error> {
+        if field.kind == BufferFieldKind::Integer && field.bits <= self.core.width.bits() {
+            self.step_bytes(crate::code::to_usize(field.bits.div_ceil(8)))?;
+            let Data::Buffer(source) = self.core.heap.get(field.buffer)? else {
+                return Err(ErrorKind::Dangling.into());
+            };
+            return Ok(Val::Int(bits_of(source, field.offset, field.bits)));
+        }
         let mut bytes = self.zeroed(field.bits)?;
         let Data::Buffer(source) = self.core.heap.get(field.buffer)? else {
             return Err(ErrorKind::Dangling.into());
@@ -279,21 +319,18 @@ impl Run<'_> {
             let value = bits_of(source, field.offset.saturating_add(position), left);
             *byte = value.to_le_bytes()[0];
         }
-        match field.kind {
-            BufferFieldKind::Integer => self.value_of_bits(bytes, field.bits),
-            BufferFieldKind::Sized => self.core.heap.add(Data::Buffer(bytes.into())),
-        }
+        self.core.heap.add(Data::Buffer(bytes.into()))
     }
 
     pub(crate) fn write_buffer_field(&mut self, field: BufferField, value: Val) -> Result<(), Error> {
-        let bytes = self.raw_bytes(value)?;
+        let source = self.source(value)?;
         self.step_bytes(crate::code::to_usize(field.bits / 8))?;
         let Data::Buffer(target) = self.core.heap.get_mut(field.buffer)? else {
             return Err(ErrorKind::Dangling.into());
         };
-        for position in (0..field.bits).step_by(8) {
-            let bits = field.bits.saturating_sub(position).min(8);
-            let value = bits_of(&bytes, position, bits);
+        for position in (0..field.bits).step_by(64) {
+            let bits = field.bits.saturating_sub(position).min(64);
+            let value = source.bits(position, bits);
             set_bits(target, field.offset.saturating_add(position), bits, value);
         }
         Ok(())

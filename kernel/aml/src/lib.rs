@@ -9,7 +9,7 @@
 //!                                         ├── expression, operator,     terms with a value
 //!                                         │   convert, store_target, kind, sync
 //!                                         └── field, region ── Host     hardware access
-//!  Core: namespace (names), heap (strings, buffers, packages), both in arenas, code (tables);   model: the types of all of them
+//!  Core: namespace (names; name_cache), heap (strings, buffers, packages), both in arenas, code (tables);   model: the types of all of them
 //!  walk, notify_reachability: byte code analysed without execution        resources: _CRS, independent
 //! ```
 //!
@@ -47,6 +47,7 @@ mod kind;
 mod load;
 mod model;
 mod name;
+mod name_cache;
 mod namespace;
 mod notify_reachability;
 mod opcode;

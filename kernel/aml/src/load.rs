@@ -164,7 +164,7 @@ impl Run<'_> {
         let waits = waits && self.core.waiting.len() < MAX_WAITING;
         let extent = self.skip(start, scope);
         let Some(frame) = self.frames.last() else { return };
-        let opcode = start.peek_opcode(&self.core.tables).unwrap_or_default();
+        let opcode = start.peek_opcode(self.core.tables.code(start.table)).unwrap_or_default();
         if waits && extent == Extent::Term && (op::is_declaration(opcode) || opcode == op::IF) {
             let term = Cursor { end: frame.cursor.at, ..start };
             self.core.waiting.push(Waiting { term, scope, error });
@@ -179,10 +179,11 @@ impl Run<'_> {
         let behind = skip_term(tables, start, &mut AssumeData { core: &*self.core, scope });
         // The Else of an If is skipped with it.
         let behind = behind.and_then(|mut behind| {
-            let is_if = start.peek_opcode(tables) == Some(op::IF);
-            if is_if && !behind.is_at_end() && behind.peek_opcode(tables) == Some(op::ELSE) {
-                behind.opcode(tables)?;
-                behind.package(tables)?;
+            let code = tables.code(start.table);
+            let is_if = start.peek_opcode(code) == Some(op::IF);
+            if is_if && !behind.is_at_end() && behind.peek_opcode(code) == Some(op::ELSE) {
+                behind.opcode(code)?;
+                behind.package(code)?;
             }
             Ok(behind)
         });

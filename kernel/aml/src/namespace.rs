@@ -11,6 +11,7 @@ use crate::arena::Arena;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Handle, Object, ROOT, Val};
 use crate::name::{NameSeg, Start};
+use crate::name_cache::NameCache;
 
 #[derive(Debug)]
 struct Node {
@@ -37,6 +38,8 @@ pub(crate) struct Namespace {
     /// The first empty slot, or [`NO_SLOT`].
     free: u32,
     children: BTreeMap<(u32, u32), u32>,
+    /// Names of running code that were looked up.
+    pub(crate) cache: NameCache,
 }
 
 impl Namespace {
@@ -52,7 +55,7 @@ impl Namespace {
         let mut nodes = Arena::new();
         // The first slot has number 0, as in `ROOT`.
         let _root = nodes.push(root);
-        Self { nodes, free: NO_SLOT, children: BTreeMap::new() }
+        Self { nodes, free: NO_SLOT, children: BTreeMap::new(), cache: NameCache::new() }
     }
 
     fn node(&self, id: Handle) -> Result<&Node, Error> {
@@ -95,6 +98,7 @@ impl Namespace {
             segment.push_to(&mut path);
             return Err(ErrorKind::AlreadyExists(path).into());
         }
+        self.cache.changed(segment, &object);
         let mut node = Node { parent: parent.index, segment, generation: 0, level, object: Some(object) };
         let index = self.free;
         let id = match self.nodes.get_mut(index) {
@@ -125,7 +129,9 @@ impl Namespace {
             pending.extend(self.children(id).map(|(_, child)| child));
             if let Some(node) = self.nodes.get_mut(id.index) {
                 self.children.remove(&(node.parent, node.segment.key()));
-                node.object = None;
+                if let Some(object) = node.object.take() {
+                    self.cache.changed(node.segment, &object);
+                }
                 // A slot whose generations are exhausted is never reused.
                 if let Some(next) = node.generation.checked_add(1) {
                     node.generation = next;

@@ -68,8 +68,8 @@ impl Search<'_> {
 
     fn notify(&mut self, after: Cursor) {
         let mut cursor = after;
-        let tables = &self.core.tables;
-        let target = if cursor.is_at_name(tables) { cursor.name_string(tables).ok() } else { None };
+        let code = self.core.tables.code(cursor.table);
+        let target = if cursor.is_at_name(code) { cursor.name_string(code).ok() } else { None };
         let target = target.and_then(|path| self.find(path));
         let target = target.filter(|&node| self.core.is_notifiable(node).unwrap_or(false));
         match target.map(|node| (self.is_target)(node)) {

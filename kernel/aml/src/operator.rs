@@ -84,7 +84,10 @@ impl Run<'_> {
     #[inline(never)]
     pub(crate) fn comparison(&mut self, opcode: u16) -> Result<Val, Error> {
         let left = self.term()?;
-        let right = self.term()?;
+        let right = match self.plain_integer() {
+            Some(right) => Val::Int(right),
+            None => self.term()?,
+        };
         let order = self.compared(left, right)?;
         let value = match opcode {
             op::L_EQUAL => order == Ordering::Equal,
@@ -95,6 +98,9 @@ impl Run<'_> {
     }
 
     fn compared(&mut self, left: Val, right: Val) -> Result<Ordering, Error> {
+        if let (Val::Int(left), Val::Int(right)) = (left, right) {
+            return Ok(left.cmp(&right));
+        }
         let Val::Data(id) = left else {
             return Ok(self.to_integer(left)?.cmp(&self.to_integer(right)?));
         };
@@ -269,8 +275,8 @@ impl Run<'_> {
     }
 
     fn match_operation(&mut self) -> Result<(u8, Val), Error> {
-        let (cursor, tables) = self.cursor()?;
-        let operation = cursor.byte(tables)?;
+        let (cursor, code) = self.cursor()?;
+        let operation = cursor.byte(code)?;
         if operation > 5 {
             return Err(ErrorKind::Malformed("an unknown operation of Match").into());
         }

@@ -93,28 +93,29 @@ impl Run<'_> {
         let Object::Region(region) = self.core.names.object(node)? else {
             return Err(ErrorKind::Dangling.into());
         };
-        let mut region = **region;
-        if let Some(deferred) = region.deferred {
-            region = self.evaluate_deferred(node, region, deferred)?;
+        let Region { space, mut base, mut length, deferred, .. } = **region;
+        if let Some(deferred) = deferred {
+            let region = self.evaluate_deferred(node, **region, deferred)?;
+            (base, length) = (region.base, region.length);
         }
         let end = byte.saturating_add(u64::from(width.bytes()));
-        let limit = ErrorKind::RegionLimit { end, length: region.length };
-        if end > region.length {
-            return Err(limit.into());
+        let limit = || ErrorKind::RegionLimit { end, length };
+        if end > length {
+            return Err(limit().into());
         }
-        let address = region.base.checked_add(byte).ok_or_else(|| limit.clone())?;
-        let value = match (region.space, direction) {
+        let address = base.checked_add(byte).ok_or_else(limit)?;
+        let value = match (space, direction) {
             (SYSTEM_MEMORY, Direction::Read) => self.host.mem_read(address, width)?,
             (SYSTEM_MEMORY, Direction::Write(value)) => {
                 self.host.mem_write(address, width, *value)?;
                 0
             }
             (SYSTEM_IO, direction) => {
-                let port = u16::try_from(address).map_err(|_| limit.clone())?;
+                let port = u16::try_from(address).map_err(|_| limit())?;
                 match direction {
                     // No port is that wide: two accesses, the low half first, as in ACPICA.
                     _ if width == Width::Bits64 => {
-                        let high = port.checked_add(4).ok_or(limit)?;
+                        let high = port.checked_add(4).ok_or_else(limit)?;
                         match direction {
                             Direction::Read => {
                                 let low = self.host.io_read(port, Width::Bits32)?;
@@ -135,11 +136,9 @@ impl Run<'_> {
                 }
             }
             (PCI_CONFIG, direction) => {
-                let offset = u16::try_from(address).ok().filter(|&offset| offset < 0x1000).ok_or(limit)?;
-                let function = match region.pci {
-                    Some(function) => function,
-                    None => self.pci_function(node, region)?,
-                };
+                let offset =
+                    u16::try_from(address).ok().filter(|&offset| offset < 0x1000).ok_or_else(limit)?;
+                let function = self.pci_function(node)?;
                 match direction {
                     Direction::Read => self.host.pci_read(function, offset, width)?,
                     Direction::Write(value) => {
@@ -174,7 +173,14 @@ impl Run<'_> {
 
     /// The PCI function whose device encloses the region: `_ADR` of the devices from the host bridge
     /// down, and the secondary bus numbers of the bridges between.
-    fn pci_function(&mut self, node: Handle, region: Region) -> Result<PciAddress, Error> {
+    fn pci_function(&mut self, node: Handle) -> Result<PciAddress, Error> {
+        let Object::Region(region) = self.core.names.object(node)? else {
+            return Err(ErrorKind::Dangling.into());
+        };
+        let region = **region;
+        if let Some(function) = region.pci {
+            return Ok(function);
+        }
         let mut chain = alloc::vec::Vec::new();
         let mut bridge = None;
         let mut up = self.core.names.parent(node);

@@ -189,8 +189,20 @@ impl<'a> Run<'a> {
     /// Takes `count` steps from the budget.
     pub(crate) fn step(&mut self, count: usize) -> Result<(), Error> {
         let left = u32::try_from(count).ok().and_then(|count| self.steps.checked_sub(count));
-        self.steps = left.ok_or(ErrorKind::TooManySteps)?;
+        self.steps = left.ok_or_else(|| Error::from(ErrorKind::TooManySteps))?;
         Ok(())
+    }
+
+    /// Takes the step of a term that contains no other; false if the budget or the depth does not allow one.
+    #[inline]
+    pub(crate) fn leaf(&mut self) -> bool {
+        match self.steps.checked_sub(1) {
+            Some(left) if self.depth > 0 => {
+                self.steps = left;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Adds steps to the budget.
@@ -229,7 +241,7 @@ impl<'a> Run<'a> {
         &mut self,
         inner: impl FnOnce(&mut Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.depth = self.depth.checked_sub(1).ok_or(ErrorKind::TooDeep)?;
+        self.depth = self.depth.checked_sub(1).ok_or_else(|| Error::from(ErrorKind::TooDeep))?;
         let result = inner(self);
         self.depth = self.depth.saturating_add(1);
         result
@@ -237,13 +249,18 @@ impl<'a> Run<'a> {
 
     /// The running frame. There is one whenever byte code is read; without one, the code counts as truncated.
     pub(crate) fn frame(&mut self) -> Result<&mut Frame, Error> {
-        self.frames.last_mut().ok_or_else(|| ErrorKind::Truncated.into())
+        self.frames.last_mut().ok_or_else(Error::truncated)
     }
 
-    pub(crate) fn cursor(&mut self) -> Result<(&mut Cursor, &Tables), Error> {
+    /// The running frame's cursor and the byte code it is in.
+    #[inline]
+    pub(crate) fn cursor(&mut self) -> Result<(&mut Cursor, &[u8]), Error> {
         match self.frames.last_mut() {
-            Some(frame) => Ok((&mut frame.cursor, &self.core.tables)),
-            None => Err(ErrorKind::Truncated.into()),
+            Some(frame) => {
+                let code = self.core.tables.code(frame.cursor.table);
+                Ok((&mut frame.cursor, code))
+            }
+            None => Err(Error::truncated()),
         }
     }
 
@@ -378,12 +395,14 @@ impl<'a> Run<'a> {
     }
 
     /// Collects garbage if enough was allocated. Call it between two statements of the running frame.
+    #[inline]
     pub(crate) fn collect_if_due(&mut self) -> Result<(), Error> {
         if self.core.heap.wants_collection() { self.collect() } else { Ok(()) }
     }
 
     /// Between two statements of the running frame, data younger than the frame is reachable only through variables of
     /// frames, names, and older data.
+    #[cold]
     fn collect(&mut self) -> Result<(), Error> {
         let since = self.frame()?.since;
         // Marking and sweeping touch a part of the bytes only: what the slots and the packages are.
@@ -410,16 +429,17 @@ impl<'a> Run<'a> {
     /// Leaves the innermost block; the cursor moves to its end, or to the start of a While.
     pub(crate) fn leave_block(&mut self) -> Result<Option<BlockKind>, Error> {
         self.step(1)?;
-        let frame = self.frames.last_mut().ok_or(ErrorKind::Truncated)?;
+        let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
         let Some(block) = frame.blocks.pop() else { return Ok(None) };
         let cursor = &mut frame.cursor;
         cursor.at = cursor.end;
         cursor.end = block.outer_end;
         match block.kind {
             BlockKind::If => {
-                if !cursor.is_at_end() && cursor.peek(&self.core.tables)? == ELSE {
-                    cursor.byte(&self.core.tables)?;
-                    cursor.package(&self.core.tables)?;
+                let code = self.core.tables.code(cursor.table);
+                if !cursor.is_at_end() && cursor.peek(code)? == ELSE {
+                    cursor.byte(code)?;
+                    cursor.package(code)?;
                 }
             }
             BlockKind::Else => {}

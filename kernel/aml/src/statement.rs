@@ -1,4 +1,5 @@
 //! Statements (20.2.5.3): control flow, Sleep and Stall, Notify, Fatal.
+use crate::code::is_name;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Object, Ref, Val};
 use crate::namespace::Notified;
@@ -14,20 +15,22 @@ impl Run<'_> {
     #[inline(never)]
     pub(crate) fn statement(&mut self) -> Result<Flow, Error> {
         self.step(1)?;
-        let (cursor, tables) = self.cursor()?;
+        let (cursor, code) = self.cursor()?;
         let start = cursor.at;
-        if cursor.is_at_name(tables) {
+        let mut after = *cursor;
+        let opcode = after.opcode(code)?;
+        if u8::try_from(opcode).is_ok_and(is_name) {
             self.term_or_nothing()?;
             return Ok(Flow::Next);
         }
-        let opcode = cursor.peek_opcode(tables).ok_or(ErrorKind::Truncated)?;
-        let mut ahead = *cursor;
-        ahead.opcode(tables)?;
-        let after = ahead;
         match opcode {
             op::IF | op::WHILE | op::ELSE => {
                 *cursor = after;
                 self.branch(opcode, start)?;
+            }
+            // Expressions of one byte, the most frequent statements: all opcodes between these.
+            op::STORE..=op::MOD => {
+                self.term_or_nothing()?;
             }
             op::BREAK | op::CONTINUE => self.leave_loop(opcode)?,
             op::RETURN => {
@@ -65,8 +68,8 @@ impl Run<'_> {
     }
 
     fn branch(&mut self, opcode: u16, start: u32) -> Result<(), Error> {
-        let (cursor, tables) = self.cursor()?;
-        let mut inside = cursor.package(tables)?;
+        let (cursor, code) = self.cursor()?;
+        let mut inside = cursor.package(code)?;
         let behind = *cursor;
         if opcode == op::ELSE {
             // An Else behind its If is consumed there.
@@ -74,17 +77,18 @@ impl Run<'_> {
         }
         // The condition must lie within the block.
         *cursor = inside;
-        let condition = self.integer()?;
-        let (cursor, tables) = self.cursor()?;
+        let condition = self.term()?;
+        let condition = self.to_integer(condition)?;
+        let (cursor, code) = self.cursor()?;
         inside.at = cursor.at;
         *cursor = behind;
         if condition != 0 {
             let kind = if opcode == op::IF { BlockKind::If } else { BlockKind::While(start) };
             inside.end = inside.end.min(behind.at);
             self.enter_block_at(inside, kind, behind.end)?;
-        } else if opcode == op::IF && !cursor.is_at_end() && cursor.peek_opcode(tables) == Some(op::ELSE) {
-            cursor.opcode(tables)?;
-            let inside = cursor.package(tables)?;
+        } else if opcode == op::IF && !cursor.is_at_end() && cursor.peek_opcode(code) == Some(op::ELSE) {
+            cursor.opcode(code)?;
+            let inside = cursor.package(code)?;
             self.enter_block(inside, BlockKind::Else)?;
         }
         Ok(())
@@ -169,9 +173,9 @@ impl Run<'_> {
     }
 
     fn fatal(&mut self) -> Result<Flow, Error> {
-        let (cursor, tables) = self.cursor()?;
-        let class = cursor.byte(tables)?;
-        let code = u32::try_from(cursor.number(tables, 4)?).unwrap_or_default();
+        let (cursor, code) = self.cursor()?;
+        let class = cursor.byte(code)?;
+        let code = u32::try_from(cursor.number(code, 4)?).unwrap_or_default();
         let argument = self.integer()?;
         Err(ErrorKind::Fatal { class, code, argument }.into())
     }

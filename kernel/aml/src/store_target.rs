@@ -39,20 +39,19 @@ impl Run<'_> {
     }
 
     fn target_with(&mut self, calls: Calls) -> Result<StoreTarget, Error> {
-        let (cursor, tables) = self.cursor()?;
-        if cursor.peek(tables)? == 0 {
-            cursor.byte(tables)?;
+        let (cursor, code) = self.cursor()?;
+        if cursor.peek(code)? == 0 {
+            cursor.byte(code)?;
             return Ok(StoreTarget::None);
         }
         self.super_name(calls)
     }
 
     pub(crate) fn super_name(&mut self, calls: Calls) -> Result<StoreTarget, Error> {
-        let (cursor, tables) = self.cursor()?;
-        if cursor.is_at_name(tables) {
+        let (cursor, code) = self.cursor()?;
+        if cursor.is_at_name(code) {
             let start = *cursor;
-            let path = cursor.name_string(tables)?;
-            let node = self.existing(path)?;
+            let node = self.named()?;
             if calls == Calls::Yes && matches!(self.core.names.object(node)?, Object::Method(_)) {
                 self.frame()?.cursor = start;
                 let value = self.term()?;
@@ -60,13 +59,13 @@ impl Run<'_> {
             }
             return Ok(StoreTarget::Node(node));
         }
-        match cursor.peek_opcode(tables).ok_or(ErrorKind::Truncated)? {
+        match cursor.peek_opcode(code).ok_or(ErrorKind::Truncated)? {
             opcode @ op::LOCAL0..=op::ARG6 => {
-                cursor.opcode(tables)?;
+                cursor.opcode(code)?;
                 Ok(StoreTarget::Var(slot_of(opcode)))
             }
             op::DEBUG => {
-                cursor.opcode(tables)?;
+                cursor.opcode(code)?;
                 Ok(StoreTarget::Debug)
             }
             _ => {
@@ -78,9 +77,9 @@ impl Run<'_> {
 
     /// For CondRefOf: `None` if the name does not exist.
     pub(crate) fn super_name_if_any(&mut self) -> Result<Option<StoreTarget>, Error> {
-        let (cursor, tables) = self.cursor()?;
-        if cursor.is_at_name(tables) {
-            let path = cursor.name_string(tables)?;
+        let (cursor, code) = self.cursor()?;
+        if cursor.is_at_name(code) {
+            let path = cursor.name_string(code)?;
             return Ok(self.find(path)?.map(StoreTarget::Node));
         }
         self.super_name(Calls::No).map(Some)

@@ -27,8 +27,8 @@ impl Run<'_> {
     pub(crate) fn blocking(&mut self, opcode: u16) -> Result<Val, Error> {
         let node = self.synchronizer()?;
         if opcode == op::ACQUIRE {
-            let (cursor, tables) = self.cursor()?;
-            cursor.bytes(tables, 2)?;
+            let (cursor, code) = self.cursor()?;
+            cursor.bytes(code, 2)?;
             self.acquire(node)?;
             return Ok(Val::Int(0));
         }

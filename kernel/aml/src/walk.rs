@@ -148,6 +148,7 @@ fn walk_with(
     packages: Packages,
     visitor: &mut dyn Visitor,
 ) -> Result<Cursor, Error> {
+    let code = tables.code(cursor.table);
     let mut todo = alloc::vec![Todo::Part(first)];
     while let Some(next) = todo.pop() {
         let part = match next {
@@ -170,26 +171,26 @@ fn walk_with(
             }
             Part::Rest => cursor.at = cursor.end,
             Part::Bytes(count) => {
-                cursor.bytes(tables, count)?;
+                cursor.bytes(code, count)?;
             }
             Part::Text => {
-                cursor.string(tables)?;
+                cursor.string(code)?;
             }
             Part::Name => {
-                cursor.name_string(tables)?;
+                cursor.name_string(code)?;
             }
-            Part::NewName => visitor.made(cursor.name_string(tables)?),
-            Part::Super if cursor.is_at_name(tables) => {
-                cursor.name_string(tables)?;
+            Part::NewName => visitor.made(cursor.name_string(code)?),
+            Part::Super if cursor.is_at_name(code) => {
+                cursor.name_string(code)?;
             }
-            Part::Term | Part::SuperCall if cursor.is_at_name(tables) => {
-                let arguments = visitor.used(cursor.name_string(tables)?)?;
+            Part::Term | Part::SuperCall if cursor.is_at_name(code) => {
+                let arguments = visitor.used(cursor.name_string(code)?)?;
                 todo.extend((0..arguments).map(|_| Todo::Part(Part::Term)));
             }
             Part::Term | Part::Super | Part::SuperCall => {
-                let opcode = cursor.opcode(tables)?;
+                let opcode = cursor.opcode(code)?;
                 visitor.term(opcode, cursor);
-                open(tables, &mut cursor, opcode, packages, &mut todo)?;
+                open(code, &mut cursor, opcode, packages, &mut todo)?;
             }
         }
     }
@@ -197,7 +198,7 @@ fn walk_with(
 }
 
 fn open(
-    tables: &Tables,
+    code: &[u8],
     cursor: &mut Cursor,
     opcode: u16,
     packages: Packages,
@@ -210,7 +211,7 @@ fn open(
         _ => shape(opcode).ok_or(ErrorKind::BadOpcode(opcode))?,
     };
     if encoding == Encoding::Package {
-        let inside = cursor.package(tables)?;
+        let inside = cursor.package(code)?;
         if packages == Packages::Skip {
             return Ok(());
         }

@@ -180,4 +180,8 @@ DefinitionBlock ("", "DSDT", REVISION, "CARA", "ORACLE", 1)
     Method (T168) { Store ("word", Local0) Increment (Local0) Return (Local0) }
     Method (T169) { Index (PKG0, 1, Local0) Return (DerefOf (Local0)) }
     Method (T170) { Concatenate (1, 2, TGTI) Return (TGTI) }
+    // The name read in a loop is that of the root, then the method's own, and in the next call the root's again.
+    Name (SHDN, 1)
+    Method (SHDW) { Store (0, Local0) Store (0, Local1) While (LLess (Local0, 4)) { Add (Local1, \SHDN, Local1) Add (Local1, SHDN, Local1) If (LEqual (Local0, 1)) { Name (SHDN, 0x100) } Increment (Local0) } Return (Local1) }
+    Method (T171) { Store (SHDW (), Local0) Return (Add (Local0, ShiftLeft (SHDW (), 16))) }
 }
