@@ -3,11 +3,24 @@
 // each: the device, the source, the status; _EJ0 writes 0xEE 0xEE, _OSC 0x05C and what it is asked for.
 DefinitionBlock ("", "SSDT", 2, "CARAPA", "CONTAIN", 1)
 {
+External (\_SB.PCI0, DeviceObj)
+
+// The function whose second BAR is memory.
+Device (\_SB.PCI0.SHMM) {
+    Name (_ADR, 0x00100000)
+    OperationRegion (CONF, PCI_Config, 0x18, 4)
+    Field (CONF, DWordAcc, NoLock, Preserve) { BAR2, 32 }
+}
+
 Scope (\_SB) {
     OperationRegion (DBGC, SystemIO, 0xE9, 1)
     Field (DBGC, ByteAcc, NoLock, Preserve) { DBGB, 8 }
-    // The status of MODA: absent at boot. Whether EVT has run before.
+    // The status of MODA and of MODI: absent at boot. Whether _INI of MODA and of MEM1 below it has run since MODA came.
+    // Whether EVT has run before.
     Name (AON, 0)
+    Name (ION, 0)
+    Name (AINI, 0)
+    Name (MINI, 0)
     Name (EARL, 1)
 
     Method (TELL, 3) {
@@ -37,7 +50,10 @@ Scope (\_SB) {
         Method (_EJ0, 1) {
             TELL (0x01, 0xEE, 0xEE)
             AON = 0
+            AINI = 0
+            MINI = 0
         }
+        Method (_INI) { AINI = 1 }
         Method (_OST, 3) { TELL (0x01, Arg0, Arg1) }
         Device (MEM0) {
             Name (_HID, EisaId ("PNP0C80"))
@@ -53,10 +69,16 @@ Scope (\_SB) {
         Device (MEM1) {
             Name (_HID, EisaId ("PNP0C80"))
             Name (_UID, 1)
-            Name (_CRS, ResourceTemplate () {
+            Name (CRS, ResourceTemplate () {
                 QWordMemory (ResourceConsumer, , MinFixed, MaxFixed, Cacheable, ReadWrite,
                     0, 0x242000000, 0x243FFFFFF, 0, 0x2000000)
             })
+            // After its container's, once.
+            Method (_INI) { MINI += AINI }
+            Method (_CRS) {
+                If (MINI == 1) { Return (CRS) }
+                Return (ResourceTemplate () {})
+            }
             Name (_PXM, 1)
         }
     }
@@ -72,6 +94,34 @@ Scope (\_SB) {
                 0, 0x244000000, 0x245FFFFFF, 0, 0x2000000)
         })
         Method (_STA) { Return (AON) }
+    }
+
+    // Its memory is a BAR, wherever the firmware has put that.
+    Device (MODI) {
+        Name (_HID, EisaId ("PNP0A06"))
+        Name (_UID, "MODI")
+        Method (_STA) { Return (ION) }
+        Method (_EJ0, 1) {
+            TELL (0x05, 0xEE, 0xEE)
+            ION = 0
+        }
+        Method (_OST, 3) { TELL (0x05, Arg0, Arg1) }
+        Device (MEM0) {
+            Name (_HID, EisaId ("PNP0C80"))
+            Name (_UID, 5)
+            Name (_PXM, 1)
+            Name (CRS, ResourceTemplate () {
+                QWordMemory (ResourceConsumer, , MinFixed, MaxFixed, Cacheable, ReadWrite,
+                    0, 0, 0x3FFFFFF, 0, 0x4000000, , , RANG)
+            })
+            CreateQWordField (CRS, RANG._MIN, FRST)
+            CreateQWordField (CRS, RANG._MAX, LAST)
+            Method (_CRS) {
+                FRST = \_SB.PCI0.SHMM.BAR2 & 0xFFFFFFF0
+                LAST = FRST + 0x3FFFFFF
+                Return (CRS)
+            }
+        }
     }
 
     // Still there after _EJ0.
@@ -143,6 +193,11 @@ Scope (\_SB) {
             }
             If (Local0 == 5) { Notify (\_SB.MODX, 3) }
             If (Local0 == 6) { Notify (\_SB.MODP, 3) }
+            If (Local0 == 7) {
+                ION = 0x0F
+                Notify (\_SB.MODI, 1)
+            }
+            If (Local0 == 8) { Notify (\_SB.MODI, 3) }
         }
     }
 }

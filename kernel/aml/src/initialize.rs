@@ -1,9 +1,13 @@
 //! Initialisation after all tables are loaded: `_REG` of the supported regions (6.5.4) and `_INI` of the present devices
 //! (6.5.1).
 //!
+//! A device that is absent then is initialised when it has come ([`Aml::initialize_below`]), and again after it has left:
+//! what comes may be another one.
+//!
 //! All methods share one budget, so a table with a thousand endless `_INI` methods costs no more than one with a single
 //! one: a method that exhausts the budget leaves half of the reserve to the others.
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use crate::error::{Error, ErrorKind};
 use crate::host::Host;
@@ -35,10 +39,33 @@ impl Aml {
     /// # Errors
     /// The first error of a method; all others are run nevertheless.
     pub fn initialize(&mut self, host: &mut dyn Host) -> Result<(), Error> {
+        self.work(host, |work| work.all())
+    }
+
+    /// Runs `_INI` of the devices that enclose `scope`, of `scope`, and of the devices below it, where one is present and its
+    /// `_INI` has not run since it came. Call it when a device may have come or left.
+    ///
+    /// # Errors
+    /// As for [`Aml::initialize`].
+    pub fn initialize_below(&mut self, host: &mut dyn Host, scope: Handle) -> Result<(), Error> {
+        let mut devices: Vec<Handle> = self.ancestors(scope).collect();
+        devices.reverse();
+        devices.extend(self.core.nodes_below(scope, Object::is_device_like));
+        if !devices.iter().any(|&device| self.core.names.child(device, INI).is_some()) {
+            return Ok(());
+        }
+        self.work(host, |work| work.devices(&devices))
+    }
+
+    fn work(
+        &mut self,
+        host: &mut dyn Host,
+        what: impl FnOnce(&mut Work<'_>) -> Result<(), Spent>,
+    ) -> Result<(), Error> {
         let mut run = Run::new(&mut self.core, host);
         run.reserve_steps();
         let mut work = Work { run, first: None };
-        let _stopped = work.all();
+        let _stopped = what(&mut work);
         let first = work.first.take();
         work.run.finish();
         self.core.collect();
@@ -57,17 +84,23 @@ struct Work<'a> {
 impl Work<'_> {
     fn all(&mut self) -> Result<(), Spent> {
         self.evaluate_child(ROOT, INI)?;
-        let system_bus = self.run.core.names.child(ROOT, SB);
-        if let Some(system_bus) = system_bus {
+        if let Some(system_bus) = self.run.core.names.child(ROOT, SB) {
             self.evaluate_child(system_bus, INI)?;
         }
         self.connect_regions()?;
-        let with_ini = self.with_ini();
+        self.devices(&self.run.core.nodes(Object::is_device_like))
+    }
+
+    /// Runs `_INI` of the `devices`, parents first, that are present and whose `_INI` has not run since they came.
+    fn devices(&mut self, devices: &[Handle]) -> Result<(), Spent> {
+        let system_bus = self.run.core.names.child(ROOT, SB);
+        let with_ini = self.with_ini(devices);
         let mut absent = BTreeSet::new();
-        for device in self.run.core.nodes(Object::is_device_like) {
+        for &device in devices {
             let parent = self.run.core.names.parent(device);
             if parent.is_some_and(|parent| absent.contains(&parent)) {
                 absent.insert(device);
+                self.run.core.initialized.remove(&device);
                 continue;
             }
             if Some(device) == system_bus || !with_ini.contains(&device) {
@@ -78,20 +111,25 @@ impl Work<'_> {
                 Some(Err(Failed)) => 0,
                 None => STATUS_DEFAULT,
             };
-            if status & (STATUS_PRESENT | STATUS_FUNCTIONING) == 0 {
-                absent.insert(device);
-            } else if status & STATUS_PRESENT != 0 {
+            if status & STATUS_PRESENT == 0 {
+                self.run.core.initialized.remove(&device);
+                if status & STATUS_FUNCTIONING == 0 {
+                    absent.insert(device);
+                }
+            } else if self.run.core.names.child(device, INI).is_some()
+                && self.run.core.initialized.insert(device)
+            {
                 self.evaluate_child(device, INI)?;
             }
         }
         Ok(())
     }
 
-    /// The nodes that have an `_INI`, or a descendant that has one.
-    fn with_ini(&self) -> BTreeSet<Handle> {
+    /// Those of the `devices` that have an `_INI`, or a descendant that has one.
+    fn with_ini(&self, devices: &[Handle]) -> BTreeSet<Handle> {
         let names = &self.run.core.names;
         let mut found = BTreeSet::new();
-        for device in self.run.core.nodes(Object::is_device_like) {
+        for &device in devices {
             let mut up = names.child(device, INI).map(|_| device);
             // If a node is in the set, so are its parents.
             while let Some(node) = up.filter(|&node| found.insert(node)) {

@@ -1,5 +1,6 @@
 //! The public interface of the interpreter: loading tables, evaluating objects, inspecting the namespace.
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -65,6 +66,7 @@ impl Aml {
             width: IntegerWidth::Bits64,
             share: BudgetShare::new(),
             waiting: Vec::new(),
+            initialized: BTreeSet::new(),
         };
         Self { core }
     }
@@ -310,8 +312,13 @@ impl Core {
 
     /// All nodes for which `wanted` returns true, parents first, siblings by name.
     pub(crate) fn nodes(&self, wanted: impl Fn(&Object) -> bool) -> Vec<Handle> {
+        self.nodes_below(ROOT, wanted)
+    }
+
+    /// The same, of `scope` and what is below it.
+    pub(crate) fn nodes_below(&self, scope: Handle, wanted: impl Fn(&Object) -> bool) -> Vec<Handle> {
         let mut found = Vec::new();
-        let mut pending = alloc::vec![ROOT];
+        let mut pending = alloc::vec![scope];
         while let Some(node) = pending.pop() {
             if self.names.object(node).is_ok_and(&wanted) {
                 found.push(node);

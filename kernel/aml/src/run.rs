@@ -4,6 +4,7 @@
 //! only where an expression contains an expression or a method call. Invariant: each level goes through
 //! [`Run::deeper`], so [`Limits::depth`](crate::Limits::depth) bounds the native stack. Neighbours: `statement`,
 //! `declare` and `expression` execute the terms.
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::Limits;
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) share: BudgetShare,
     /// Declarations that refer to a name which no table has declared yet.
     pub(crate) waiting: Vec<Waiting>,
+    /// The devices that are present and whose `_INI` has run.
+    pub(crate) initialized: BTreeSet<Handle>,
 }
 
 /// The part of steps and sleep that an evaluation gets, in 256ths.

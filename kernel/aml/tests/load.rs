@@ -209,6 +209,44 @@ fn firmware_is_told_that_regions_can_be_used() {
     assert_eq!(found, [0x21, 0, 5].map(Some));
 }
 
+/// Proves that `_INI` of a device below one that is absent waits until both are there, that it runs once, parents first,
+/// and again after the device was absent. Fails when what comes late is left as the firmware made it, or is initialised
+/// twice.
+#[test]
+fn a_device_that_comes_late_is_initialised() {
+    let (mut aml, mut host) = new();
+    // Method (_INI) { Store (Add (Multiply (LOG, 16), digit), LOG) }
+    let ini = |digit: u8| {
+        package(&[0x14], &[b"_INI\x00\x72\x77LOG_\x0a\x10\x00\x0a".as_slice(), &[digit], b"LOG_"].concat())
+    };
+    let status = |from: &[u8; 4]| package(&[0x14], &[b"_STA\x00\xa4".as_slice(), from].concat());
+    let inner = package(DEVICE, &[b"INNE".as_slice(), &status(b"SINN"), &ini(2)].concat());
+    let outer = package(DEVICE, &[b"OUTE".as_slice(), &inner, &status(b"SOUT"), &ini(1)].concat());
+    let other = package(DEVICE, &[b"OTHE".as_slice(), &ini(3)].concat());
+    // Method (SETO, 1) { Store (Arg0, SOUT) }
+    let set = package(&[0x14], b"SETO\x01\x70\x68SOUT");
+    let names = [name("LOG_", 0), name("SOUT", 0), name("SINN", 0xf), set].concat();
+    let body = package(SCOPE, &[b"_SB_", [names, outer, other].concat().as_slice()].concat());
+    assert_eq!(aml.load(&mut host, &table(&body)).expect("loads"), Loaded::default());
+    aml.initialize(&mut host).expect("initializes");
+    assert_eq!(integer(&mut aml, "\\_SB.LOG"), Some(3));
+    let [outer, inner] = ["\\_SB.OUTE", "\\_SB.OUTE.INNE"].map(|path| aml.find(path).expect("a device"));
+    // What is told of, the outer device's status by then, and all digits so far.
+    let steps = [
+        (inner, 0x0, 0x3),
+        (inner, 0xf, 0x312),
+        (outer, 0xf, 0x312),
+        (outer, 0x0, 0x312),
+        (outer, 0xf, 0x31212),
+        (inner, 0xf, 0x31212),
+    ];
+    for (index, (scope, status, log)) in steps.into_iter().enumerate() {
+        aml.evaluate(&mut host, "\\_SB.SETO", &[Value::Integer(status)]).expect("stores");
+        aml.initialize_below(&mut host, scope).expect("initializes");
+        assert_eq!(integer(&mut aml, "\\_SB.LOG"), Some(log), "step {index}");
+    }
+}
+
 /// A thousand evaluations that sleep without end cost a small part of a thousand budgets; afterwards, whatever else
 /// is evaluated gives the whole budget back. Breaks if a table with many endless methods can stop the kernel.
 #[test]

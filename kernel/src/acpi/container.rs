@@ -181,6 +181,7 @@ fn finish(acpi: &mut Acpi, removed: Result<(), HotplugError>) {
                     hotplug::mark_absent(id);
                 }
             }
+            acpi.namespace.initialize(container);
             info!("{}: ejected", acpi.namespace.name(container));
             OstStatus::Success
         }

@@ -95,6 +95,7 @@ fn eject_device(acpi: &mut Acpi, id: DeviceId, device: Handle) -> Result<(), Hot
         // With an event pending, another device may have been plugged into the slot; the event handler adds it.
         (Ok(_), Ok(Presence::Present)) if !acpi.gpes.any_pending() => HotplugError::EjectNoEffect,
         (Ok(_), _) => {
+            acpi.namespace.initialize(device);
             info!("{}: ejected", acpi.namespace.name(device));
             return Ok(());
         }

@@ -235,6 +235,7 @@ pub enum Found {
 /// Why the device was refused, or what was lost; already recorded in the list and logged.
 pub fn check(namespace: &mut Namespace, id: DeviceId, srat: Option<Srat<'_>>) -> Result<Found, HotplugError> {
     let Some(device) = hotplug::handle(id) else { return Ok(Found::Empty) };
+    namespace.initialize(device);
     if hotplug::is_in_use(id) {
         // A device whose `_STA` fails is assumed to be unchanged.
         return match evaluate_sta(namespace, device) {

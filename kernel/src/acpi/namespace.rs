@@ -189,6 +189,13 @@ impl Namespace {
         self.child(device, name).map(|object| self.evaluate(object, &[])).transpose()
     }
 
+    /// Runs `_INI` of `device`, of what encloses it and of what is below it, where one has come since the last call.
+    pub fn initialize(&mut self, device: Handle) {
+        if let Err(error) = self.with(|aml, host| aml.initialize_below(host, device)) {
+            self.log_failure(format_args!("_INI: {error}"));
+        }
+    }
+
     /// The object with this absolute path.
     pub fn find(&self, path: &str) -> Option<Handle> {
         self.aml.find(path)

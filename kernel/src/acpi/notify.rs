@@ -51,6 +51,7 @@ fn on_bus(acpi: &mut Acpi, device: Handle, value: u64) -> Result<OstStatus, Hotp
             acpi.namespace.log_failure(format_args!("{path}: {error}"));
         });
     }
+    acpi.namespace.initialize(device);
     match memory_device::scan(&mut acpi.namespace, Some(device), acpi.srat) {
         0 => Ok(OstStatus::Success),
         refused => Err(HotplugError::Below { refused }),
