@@ -126,3 +126,26 @@ fn names_in_front_of_a_link() {
     assert!(defines("pub fn find(", "find") && !defines("fn finder(", "find"));
     assert_eq!(slug("## What it costs"), "what-it-costs");
 }
+
+/// Proves that the figures of README and docs are those of docs/figures.json, from which the report takes its own. Fails when
+/// a figure is changed in a document or in the file alone.
+#[test]
+fn figures_are_those_of_the_file() {
+    let root = root();
+    let figures =
+        report::figures::read(&root.join(report::documents::FILE)).unwrap().expect("docs/figures.json");
+    let mut blocks = Vec::new();
+    for document in report::documents::files(&root).unwrap() {
+        let text = fs::read_to_string(&document).unwrap();
+        let name = document.strip_prefix(&root).unwrap().display().to_string();
+        blocks.extend(report::documents::names(&text).iter().map(|block| format!("{name} {block}")));
+        let anew = report::documents::with_figures(&text, &figures).unwrap();
+        for (line, (is, should)) in text.lines().zip(anew.lines()).enumerate() {
+            assert_eq!(is, should, "{name}:{}: `cargo xtask bench --documents` writes it anew", line + 1);
+        }
+        assert_eq!(text, anew, "{name}: `cargo xtask bench --documents` writes it anew");
+    }
+    for block in ["README.md summary", "docs/memmap.md growth", "docs/benchmarks.md add"] {
+        assert!(blocks.iter().any(|name| name == block), "{block} is missing: {blocks:?}");
+    }
+}

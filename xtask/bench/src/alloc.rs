@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::host::Host;
+use ::report::figures::{Figures, Host, What};
+
+use crate::host;
 use crate::plot::{self, Bars};
 use crate::report;
 use options::BenchArgs;
@@ -66,10 +68,10 @@ struct Data {
     rows: Vec<Measured>,
 }
 
-/// Measures, prints, keeps.
-pub fn bench(cli: &BenchArgs) -> Result<()> {
-    let host = Host::describe();
-    host.print();
+/// Measures, prints, keeps; the medians of one thread go into `figures`.
+pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
+    let host = host::describe();
+    host::print(&host);
     eprintln!("allocator rows: some minutes");
     let mut command = Command::new("cargo");
     command.args(["bench", "--quiet", "--package=carapace-mm", "--bench=allocator", "--"]);
@@ -83,6 +85,9 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
     report::keep(&cli.out(guest::task::root()), "alloc.json", &data)?;
     for &threads in &cli.threads {
         let table = Table::of(&data.rows, threads);
+        if threads == 1 {
+            table.collect(figures);
+        }
         table.print();
         table.draw(&cli.out(guest::task::root()))?;
     }
@@ -124,6 +129,17 @@ impl<'a> Table<'a> {
         let theirs = theirs.get(usize::from(self.threads).checked_sub(1)?)?;
         let ours = self.all.iter().find(|measured| measured.row == row && measured.allocator == "list")?;
         Some(theirs * ours.median / (*list)?)
+    }
+
+    fn collect(&self, figures: &mut Figures) {
+        for row in &self.rows {
+            let columns = self.columns.iter().map(|column| (column.as_str(), self.median(row, column)));
+            for (column, median) in columns.chain([("LLFree, scaled", self.llfree(row))]) {
+                if let Some(median) = median {
+                    figures.push(What::Allocator, column, None, Some(row), median);
+                }
+            }
+        }
     }
 
     fn print(&self) {

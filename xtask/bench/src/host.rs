@@ -3,61 +3,36 @@
 use std::fs;
 use std::process::Command;
 
-use serde::Serialize;
+use ::report::figures::Host;
 
-/// A description of the machine and of the measured kernels.
-#[derive(Clone, Debug, Serialize)]
-pub struct Host {
-    /// The processor's name.
-    pub cpu: String,
-    /// Processors that may be used.
-    pub cores: usize,
-    /// Bytes of memory.
-    pub memory: u64,
-    /// The host's kernel.
-    pub kernel: String,
-    /// QEMU's version line.
-    pub qemu: String,
-    /// This project's commit; `-dirty` behind it where files differ from it.
-    pub commit: String,
-    /// Seconds since 1970 at the start.
-    pub started: u64,
-    /// How many processes were waiting for a processor at the start (a minute's mean).
-    pub load: f64,
-    /// The command.
-    pub command: Vec<String>,
+/// This machine, now.
+pub fn describe() -> Host {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let number = |text: &str| text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
+    let kilobytes = after(&meminfo, "MemTotal:").and_then(|text| number(&text)).unwrap_or(0.0);
+    let loads = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let mut command: Vec<String> = ["cargo", "xtask", "bench"].map(str::to_owned).to_vec();
+    command.extend(std::env::args().skip(1));
+    Host {
+        cpu: after(&cpuinfo, "model name").unwrap_or_else(|| "unknown".into()),
+        cores: std::thread::available_parallelism().map_or(0, usize::from),
+        memory: kilobytes as u64 * 1024,
+        kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        qemu: first_line("qemu-system-x86_64", &["--version"]),
+        commit: first_line("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]),
+        started: since.map_or(0, |since| since.as_secs()),
+        load: number(&loads).unwrap_or(0.0),
+        command,
+    }
 }
 
-impl Host {
-    /// This machine, now.
-    pub fn describe() -> Host {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let number = |text: &str| text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
-        let kilobytes = after(&meminfo, "MemTotal:").and_then(|text| number(&text)).unwrap_or(0.0);
-        let loads = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let mut command: Vec<String> = ["cargo", "xtask", "bench"].map(str::to_owned).to_vec();
-        command.extend(std::env::args().skip(1));
-        Host {
-            cpu: after(&cpuinfo, "model name").unwrap_or_else(|| "unknown".into()),
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
-            memory: kilobytes as u64 * 1024,
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
-            qemu: first_line("qemu-system-x86_64", &["--version"]),
-            commit: first_line("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]),
-            started: since.map_or(0, |since| since.as_secs()),
-            load: number(&loads).unwrap_or(0.0),
-            command,
-        }
-    }
-
-    /// The lines that stand above a table.
-    pub fn print(&self) {
-        println!("{}, {} cores, load {}; Linux {}", self.cpu, self.cores, self.load, self.kernel);
-        println!("{}; Carapace {}", self.qemu, self.commit);
-        println!("{}", self.command.join(" "));
-    }
+/// The lines that stand above a table.
+pub fn print(host: &Host) {
+    println!("{}, {} cores, load {}; Linux {}", host.cpu, host.cores, host.load, host.kernel);
+    println!("{}; Carapace {}", host.qemu, host.commit);
+    println!("{}", host.command.join(" "));
 }
 
 /// What follows `key` and a colon in a file of such lines.

@@ -18,6 +18,8 @@ use guest::qemu::utf8;
 
 /// Its shell's prompt.
 pub const PROMPT: &str = "linux# ";
+/// What its command line says where memory has to go again: all that comes is movable.
+pub const MOVABLE: &str = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable";
 /// What its command line says in any case; after a panic QEMU ends.
 const ALWAYS: &str = "console=ttyS0 quiet panic=-1";
 

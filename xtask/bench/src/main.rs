@@ -9,12 +9,15 @@
 //!  smp     several CPUs: operations, plugging under load, requests to other CPUs
 //!  migrate a migration beside plain copying
 //!  virtio_mem   growing and shrinking by virtio-mem, requests, existing memory used
+//!  remove  a DIMM leaves, unused and in use
+//!  all     everything beside Linux, one page and one file of figures
 //!  report  tables on the terminal;  plot  SVG;  raw data as JSON beside it, with the machine's description
 //! ```
 //!
 //! Rules: one run measures all compared kernels in turns, so that a busy machine affects all of them; a failed run is a
 //! row of the data and does not end the benchmark. It is no test: it judges no time.
 
+mod all;
 mod alloc;
 mod host;
 mod linux;
@@ -22,6 +25,7 @@ mod measured;
 mod migrate;
 mod plot;
 mod plug;
+mod remove;
 mod report;
 mod scale;
 mod smp;
@@ -32,6 +36,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+use ::report::figures::Figures;
 use options::BenchArgs;
 
 fn main() -> ExitCode {
@@ -51,17 +56,27 @@ fn measure(cli: &BenchArgs) -> Result<()> {
     // Inherited by every guest: a page that the guest touches counts as 4 KiB, not as 2 MiB.
     rustix::thread::disable_transparent_huge_pages(true)?;
     std::fs::create_dir_all(cli.out(guest::task::root()))?;
+    let mut figures = Figures::default();
+    if cli.all {
+        return all::bench(cli);
+    }
+    if cli.documents {
+        return all::write_documents();
+    }
+    if cli.remove {
+        return remove::bench(cli, &mut figures);
+    }
     if cli.alloc {
-        return alloc::bench(cli);
+        return alloc::bench(cli, &mut figures);
     }
     if cli.virtio_mem {
-        return virtio_mem::bench(cli);
+        return virtio_mem::bench(cli, &mut figures);
     }
     if cli.smp {
         return smp::bench(cli);
     }
     if cli.migrate {
-        return migrate::bench(cli);
+        return migrate::bench(cli, &mut figures);
     }
-    if cli.scale { scale::bench(cli) } else { plug::bench(cli) }
+    if cli.scale { scale::bench(cli) } else { plug::bench(cli, &mut figures) }
 }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use guest::boot::Ended;
+use anyhow::{Context, Result, bail, ensure};
+use guest::dimm::EJECTING;
+use guest::qmp::{Eject, Ost};
 use guest::schema::{Meminfo, PAGE};
 use guest::serial::{PROMPT, Silence};
 use guest::size::ByteSize;
@@ -19,8 +20,8 @@ const BOOT: Duration = Duration::from_secs(300);
 pub const MEMORY: ByteSize = ByteSize::new(512 << 20);
 /// A device whose size has not changed for so long is stuck.
 const STUCK: Duration = Duration::from_secs(30);
-/// A command of a shell.
-const COMMAND: Duration = Duration::from_secs(60);
+/// A command of a shell; some of Linux's fill gigabytes.
+const COMMAND: Duration = Duration::from_secs(300);
 
 /// How the guest's machine looks; the same for every kernel that is compared.
 #[derive(Clone, Debug)]
@@ -109,12 +110,23 @@ impl Measured {
         Ok(())
     }
 
-    /// Asks this kernel for a DIMM back; the time until QEMU reports that it is gone.
-    pub fn unplug(&mut self, number: u32) -> Result<Duration> {
+    /// Asks for a DIMM back; the time until QEMU reports that it is gone.
+    pub fn unplug(&mut self, number: u32, limit: Duration) -> Result<Duration> {
+        let dimm = format!("dimm{number}");
+        let monitor = self.guest.monitor().context("QEMU's monitor does not answer")?;
         let start = Instant::now();
-        match self.guest.unplug(number)? {
-            Ended::Deleted => Ok(start.elapsed()),
-            Ended::Refused(status) => bail!("dimm{number} stays: _OST status {status}"),
+        let answer = monitor.human(&format!("device_del {dimm}"))?;
+        ensure!(answer.trim().is_empty(), "device_del {dimm}: {answer}");
+        loop {
+            let left = limit.saturating_sub(start.elapsed());
+            match monitor.wait_eject(left) {
+                Some(Eject::Deleted(gone)) if gone == dimm => return Ok(start.elapsed()),
+                Some(Eject::Told(Ost { status, .. })) if status != EJECTING => {
+                    bail!("{dimm} stays: _OST status {status}")
+                }
+                Some(Eject::Deleted(_) | Eject::Told(_)) => {}
+                None => bail!("{dimm} is not gone after {} s", limit.as_secs()),
+            }
         }
     }
 

@@ -15,6 +15,8 @@ use guest::schema::{Alloc, Memspeed, Offline, Resource, Verify};
 use guest::size::ByteSize;
 use serde::Serialize;
 
+use ::report::figures::{Figures, OURS, What};
+
 use crate::measured::{Measured, Shape};
 use crate::report::{self, Data, Spread};
 use options::BenchArgs;
@@ -38,8 +40,8 @@ struct Run {
     back_ns: f64,
 }
 
-/// Measures, prints, keeps.
-pub fn bench(cli: &BenchArgs) -> Result<()> {
+/// Measures, prints, keeps; `figures` gets those of guests with one CPU.
+pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     let mut data = Data::new(None);
     for _ in 0..cli.runs {
         for (&cpus, &size) in
@@ -62,6 +64,12 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
         }
     }
     report::keep(&cli.out(guest::task::root()), "migrate.json", &data)?;
+    for run in data.runs.iter().filter(|run| run.cpus == 1) {
+        let what = format!("{}, gap of {}", run.kind, run.gap);
+        for (kind, ns) in [(What::Copy, run.copy_ns), (What::Migrate, run.migrate_ns)] {
+            figures.push(kind, OURS, Some(run.size), Some(&what), ns);
+        }
+    }
     print(&data.runs);
     Ok(())
 }

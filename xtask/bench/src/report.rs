@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::host::Host;
+use crate::host;
 use crate::linux::Linux;
+use ::report::figures::Host;
 
 /// The raw data of a benchmark whose rows are guests.
 #[derive(Debug, Serialize)]
@@ -24,8 +25,8 @@ pub struct Data<R> {
 impl<R> Data<R> {
     /// Describes the host, prints that, and has no row yet.
     pub fn new(linux: Option<&Linux>) -> Data<R> {
-        let host = Host::describe();
-        host.print();
+        let host = host::describe();
+        host::print(&host);
         Data { host, linux: linux.map(|linux| linux.package.clone()), runs: Vec::new() }
     }
 }

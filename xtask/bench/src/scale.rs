@@ -16,11 +16,12 @@ use anyhow::{Context, Result, ensure};
 use guest::schema::{Add, Resource};
 use serde::Serialize;
 
-use crate::host::Host;
+use crate::host;
 use crate::linux::Linux;
 use crate::measured::{Measured, Shape};
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report;
+use ::report::figures::Host;
 use guest::size::ByteSize;
 use options::BenchArgs;
 
@@ -92,8 +93,8 @@ impl Row {
 
 /// Measures, prints, keeps.
 pub fn bench(cli: &BenchArgs) -> Result<()> {
-    let host = Host::describe();
-    host.print();
+    let host = host::describe();
+    host::print(&host);
     let largest = cli.scale_sizes.iter().max().context("no sizes (--scale-sizes)")?;
     let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
     let package = linux.as_ref().map(|linux| linux.package.clone());

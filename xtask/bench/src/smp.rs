@@ -116,7 +116,7 @@ fn carapace(shape: &Shape) -> Result<Run> {
     let under_load: Stress = guest.json("stress stop -J")?;
 
     let before = requests(&mut guest)?;
-    let remove_ms = guest.unplug(1)?.as_secs_f64() * 1e3;
+    let remove_ms = guest.unplug(1, LIMIT)?.as_secs_f64() * 1e3;
     let remove_requests = requests(&mut guest)? - before;
 
     let resources: Vec<Resource> = guest.json("resources -J")?;

@@ -18,19 +18,17 @@ use guest::size::ByteSize;
 use options::BenchArgs;
 use serde::Serialize;
 
-use crate::linux::Linux;
+use ::report::figures::{Figures, LINUX, OURS, What};
+
+use crate::linux::{Linux, MOVABLE};
 use crate::measured::{Measured, Shape};
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report::{self, Data, Spread};
 
-const OURS: &str = "Carapace";
-const LINUX: &str = "Linux";
 /// A change of size may take this long; Linux needs minutes for 64 GiB.
 const LIMIT: Duration = Duration::from_secs(600);
 /// Memory at boot: Linux takes the memmap of 64 GiB from it.
 const MEMORY: ByteSize = ByteSize::new(4 << 30);
-/// What Linux's command line says: all that comes is movable, so that it can go.
-const LINUX_APPEND: &str = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable";
 
 /// One guest, one size.
 #[derive(Debug, Serialize)]
@@ -59,9 +57,9 @@ struct Change {
     missing: u64,
 }
 
-/// Measures, prints, keeps.
-pub fn bench(cli: &BenchArgs) -> Result<()> {
-    let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, LINUX_APPEND)).transpose()?;
+/// Measures, prints, keeps; `figures` gets each guest's.
+pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
+    let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, MOVABLE)).transpose()?;
     let mut data = Data::new(linux.as_ref());
     let out = cli.out(guest::task::root());
     for round in 0..cli.runs {
@@ -75,11 +73,31 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
         }
     }
     report::keep(&out, "virtio_mem.json", &data)?;
+    data.runs.iter().for_each(|run| run.collect(figures));
     print(&data.runs);
     draw(&data.runs, &out)
 }
 
 impl Run {
+    fn collect(&self, figures: &mut Figures) {
+        let changes = [(What::Grow, self.grown), (What::Shrink, self.shrunk)];
+        let changes = changes.map(|(what, change)| {
+            // A size that was not reached has no time.
+            (what, change.filter(|change| change.missing == 0).map(|change| change.ms))
+        });
+        let used = (What::GrowUsed, self.existing.map(|bytes| bytes as f64));
+        for (what, value) in changes.into_iter().chain([used]) {
+            if let Some(value) = value {
+                figures.push(what, &self.guest, Some(self.size), None, value);
+            }
+        }
+        let missing = [self.grown, self.shrunk].into_iter().flatten().map(|change| change.missing).max();
+        let why = self.error.clone().or_else(|| {
+            missing.filter(|missing| *missing > 0).map(|missing| format!("{missing} bytes missing or left"))
+        });
+        figures.failed.extend(why.map(|why| format!("virtio-mem, {}, {}: {why}", self.guest, self.size)));
+    }
+
     /// A run; what fails stands in it.
     fn of(
         guest: &str,

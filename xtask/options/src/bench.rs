@@ -13,8 +13,19 @@ const LINUX_APPEND: &str = "memory_hotplug.memmap_on_memory=1 memhp_default_stat
 ///
 /// Prints tables, and writes raw data (JSON) and plots (SVG). Guests are emulated (TCG): compare ratios of one
 /// run, not milliseconds of two machines.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 pub struct BenchArgs {
+    /// Measure everything, beside Linux with --linux: start, add, removal, migration, virtio-mem, allocator. Writes one page with
+    /// tables and curves and one file of figures. Takes some 20 minutes with Linux.
+    #[arg(long)]
+    pub all: bool,
+    /// Each part of --all once, with small sizes and without the allocator.
+    #[arg(long, requires = "all")]
+    pub quick: bool,
+    /// Write the figures of --all to docs/figures.json, and the tables of README and docs from that file; without --all: the
+    /// tables alone.
+    #[arg(long)]
+    pub documents: bool,
     /// How often each thing is measured; the tables show least, median and most.
     #[arg(long, default_value_t = 5)]
     pub runs: usize,
@@ -37,13 +48,13 @@ pub struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     pub prepare_linux: Option<PathBuf>,
     /// Count instead: instructions, page-table entries, descriptors and bytes by the DIMM's size and by slots.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     pub scale: bool,
     /// The DIMMs of --scale.
     #[arg(long, value_delimiter = ',', default_value = "256M,1G,16G,64G,256G,1T,4T")]
     pub scale_sizes: Vec<ByteSize>,
     /// Measure the frame allocator on the host instead, beside `buddy_system_allocator` and a plain list.
-    #[arg(long, conflicts_with = "scale")]
+    #[arg(long, conflicts_with_all = ["scale", "all"])]
     pub alloc: bool,
     /// How many threads use the allocators of --alloc at once; each number makes a table.
     #[arg(long, value_delimiter = ',', default_value = "1", requires = "alloc", value_parser = clap::value_parser!(u8).range(1..=32))]
@@ -58,8 +69,8 @@ pub struct BenchArgs {
     /// Measure migrations beside plain copying of as many bytes, in guests with the CPUs of --smp-cpus.
     #[arg(long, conflicts_with_all = ["scale", "alloc", "smp"])]
     pub migrate: bool,
-    /// The DIMMs of --migrate.
-    #[arg(long, value_delimiter = ',', default_value = "1G", requires = "migrate")]
+    /// The DIMMs of --migrate and --all.
+    #[arg(long, value_delimiter = ',', default_value = "1G")]
     pub migrate_sizes: Vec<ByteSize>,
     /// The distances between the two DIMMs of --migrate.
     #[arg(long, value_delimiter = ',', default_value = "0,2M,6M,34M,130M", requires = "migrate")]
@@ -68,9 +79,15 @@ pub struct BenchArgs {
     /// memory used, what is left.
     #[arg(long, conflicts_with_all = ["scale", "alloc", "smp"])]
     pub virtio_mem: bool,
-    /// The sizes of --virtio-mem, each in a fresh guest.
-    #[arg(long, value_delimiter = ',', default_value = "1G,8G,64G", requires = "virtio_mem")]
+    /// The sizes of --virtio-mem and --all, each in a fresh guest.
+    #[arg(long, value_delimiter = ',', default_value = "1G,8G,64G")]
     pub virtio_mem_sizes: Vec<ByteSize>,
+    /// Measure removals instead: device_del to DEVICE_DELETED, of a DIMM without content and of a full one.
+    #[arg(long, conflicts_with_all = ["scale", "alloc", "smp", "migrate", "virtio_mem"])]
+    pub remove: bool,
+    /// The DIMMs of --remove and --all.
+    #[arg(long, value_delimiter = ',', default_value = "256M,1G,4G")]
+    pub remove_sizes: Vec<ByteSize>,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35")]
     pub machine: String,

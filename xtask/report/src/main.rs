@@ -26,7 +26,7 @@ fn make(cli: &ReportArgs) -> Result<()> {
         None => target.join("report/index.html"),
     };
     let kept = figures::kept()?;
-    let own = figures::own(&target.join("bench/plug.json"))?;
+    let own = figures::read(&target.join("bench/figures.json"))?;
     let data: Data = match &cli.from {
         Some(from) => {
             let text = fs::read_to_string(from).with_context(|| format!("{}", from.display()))?;

@@ -3,9 +3,10 @@
 use guest::schema::Add;
 use maud::{Markup, html};
 
+use crate::bench_page::html_table;
 use crate::data::{Event, Step};
-use crate::figures::{Figures, Row};
-use crate::format;
+use crate::figures::{Figures, What};
+use crate::{curves, documents, figure_tables, format};
 
 /// What a step cost, as a table.
 pub fn of(step: &Step) -> Markup {
@@ -87,14 +88,13 @@ pub fn beside_linux(kept: &Figures, own: Option<&Figures>) -> Markup {
             h2 id="beside-linux" { "Beside Linux" }
             p {
                 "From " code { "device_add" } " to the kernel's answer, " code { "_OST" } ", on the clock: both kernels in the same emulated "
-                "machine, in turns. Linux keeps the memmap in the DIMM here too, block by block, and writes every descriptor of it; "
-                "that is why its time grows with the DIMM."
+                "machine, in turns. Linux writes every descriptor of the memmap; that is why its time grows with the DIMM."
             }
-            (table(kept))
-            @if let Some(own) = own { h3 { "On this machine" } (table(own)) }
+            (measured(kept, "kept"))
+            @if let Some(own) = own { h3 { "On this machine" } (measured(own, "own")) }
             @else {
                 p.soft {
-                    code { "cargo xtask bench" } " measures on this machine; a page that is made after it has the figures. With "
+                    code { "cargo xtask bench --all" } " measures on this machine; a page that is made after it has the figures. With "
                     code { "--linux DIR" } " it measures Linux too."
                 }
             }
@@ -102,32 +102,12 @@ pub fn beside_linux(kept: &Figures, own: Option<&Figures>) -> Markup {
     }
 }
 
-fn table(figures: &Figures) -> Markup {
-    let ms = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1} ms"));
-    let bytes = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), format::size);
-    let times = |row: &Row| {
-        let pair = row.ours_ms.zip(row.linux_ms);
-        pair.map_or_else(|| "–".to_owned(), |(ours, linux)| format!("{:.0} times", linux / ours))
-    };
+fn measured(figures: &Figures, id: &str) -> Markup {
+    let title = "Time from device_add to _OST, by the DIMM's size";
     html! {
-        div.wide role="region" tabindex="0" aria-label="Figures beside Linux" {
-            table {
-                caption { (figures.source) }
-                thead { tr {
-                    th scope="col" { "DIMM" } th.n scope="col" { "Carapace" } th.n scope="col" { "Linux" } th.n scope="col" { "Linux takes" }
-                    th.n scope="col" { "Host memory it takes" } th.n scope="col" { "under Linux" }
-                } }
-                tbody {
-                    @for row in &figures.rows { tr {
-                        th scope="row" { (format::size(row.size)) } td.n { (ms(row.ours_ms)) } td.n { (ms(row.linux_ms)) } td.n { (times(row)) }
-                        td.n { (bytes(row.ours_resident)) } td.n { (bytes(row.linux_resident)) }
-                    } }
-                    @if let Some(boot) = figures.boot_s { tr {
-                        th scope="row" { "start to prompt" } td.n { (format!("{:.2} s", boot.ours)) } td.n { (format!("{:.2} s", boot.linux)) }
-                        td.n { (format!("{:.0} times", boot.linux / boot.ours)) } td.n { "–" } td.n { "–" }
-                    } }
-                }
-            }
+        @if let Some(curves) = curves::draw(figures, What::Add, &format!("curves-{id}"), title) {
+            figure { figcaption { (title) "; both axes are logarithmic" } (curves) }
         }
+        (html_table(&figure_tables::add(figures), &documents::source(figures).replace('`', "")))
     }
 }

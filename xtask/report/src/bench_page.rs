@@ -1,0 +1,123 @@
+//! The page of `cargo xtask bench --all`: tables, curves, and where the raw figures are.
+//!
+//! Invariants: as for the report's page: it fetches nothing, has no script, and each picture is there in words.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::figure_tables::{self, Table};
+use crate::figures::{Figures, What};
+use crate::{curves, documents};
+
+/// A part: its heading, what was done, its table, its curves.
+type Part = (&'static str, &'static str, fn(&Figures) -> Table, &'static [(What, &'static str)]);
+
+const PARTS: [Part; 5] = [
+    (
+        "Start, and a DIMM is added",
+        "Each DIMM in a fresh guest. From device_add to _OST, the kernel's answer, by the clock and in time that QEMU's threads \
+         computed; then the bytes of the DIMM's backing that the host has given a page for.",
+        figure_tables::add,
+        &[(What::Add, "device_add to _OST"), (What::Backing, "host memory that a DIMM takes")],
+    ),
+    (
+        "It is removed",
+        "From device_del to DEVICE_DELETED, unused and with four fifths of its memory in use (Linux: a file in memory bound to the \
+         node). A page's migration is what the second takes longer, for each of its pages.",
+        figure_tables::remove,
+        &[(What::RemoveIdle, "unused"), (What::RemoveFull, "four fifths in use")],
+    ),
+    (
+        "Migration beside plain copying",
+        "offline moves all of a DIMM to another one in the same guest. The gap is the distance between the two.",
+        figure_tables::migrate,
+        &[],
+    ),
+    (
+        "virtio-mem grows and shrinks",
+        "A device without content, from nothing to its size and back, until QEMU's last answer to a request; and how much of the \
+         memory that was there growing used.",
+        figure_tables::virtio_mem,
+        &[(What::Grow, "growing"), (What::Shrink, "shrinking")],
+    ),
+    (
+        "Frame allocators on the host",
+        "Operations of one thread. Linux's cannot run there: LLFree, measured elsewhere and scaled by the list's row in both runs, \
+         stands for the state of the art.",
+        figure_tables::allocator,
+        &[],
+    ),
+];
+
+/// The page, whole.
+pub fn render(figures: &Figures) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                (PreEscaped(r#"<meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>"#))
+                title { "Carapace beside Linux" }
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body {
+                header {
+                    h1 { "Carapace beside Linux" }
+                    p.lead { (documents::source(figures).replace('`', "")) }
+                    p.soft { "Guests are emulated: compare ratios of one run, not times of two machines. figures.json beside this page has every value." }
+                }
+                main {
+                    @for (number, (heading, text, of, drawn)) in PARTS.iter().enumerate() {
+                        @let table = of(figures);
+                        @if !table.rows.is_empty() {
+                            section aria-labelledby=(format!("part-{number}")) {
+                                h2 id=(format!("part-{number}")) { (heading) }
+                                p { (text) }
+                                (pictures(figures, number, drawn))
+                                (html_table(&table, heading))
+                            }
+                        }
+                    }
+                    @if !figures.failed.is_empty() {
+                        section aria-labelledby="failed" {
+                            h2 id="failed" { "Not measured" }
+                            ul { @for failed in &figures.failed { li { (failed) } } }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn pictures(figures: &Figures, number: usize, drawn: &[(What, &str)]) -> Markup {
+    let pictures = drawn.iter().enumerate().filter_map(|(index, (what, title))| {
+        Some((title, curves::draw(figures, *what, &format!("curve-{number}-{index}"), title)?))
+    });
+    html! {
+        div.pair {
+            @for (title, picture) in pictures { figure { figcaption { (title) ", by size, both axes logarithmic" } (picture) } }
+        }
+    }
+}
+
+/// A table of figures; code is marked by backquotes.
+pub fn html_table(table: &Table, caption: &str) -> Markup {
+    let text = |cell: &str| {
+        html! {
+            @for (index, part) in cell.split('`').enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } }
+        }
+    };
+    html! {
+        div.wide role="region" tabindex="0" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                thead { tr { @for (column, head) in table.heads.iter().enumerate() { th.n[column > 0] scope="col" { (head) } } } }
+                tbody { @for row in &table.rows { tr {
+                    @for (column, cell) in row.iter().enumerate() {
+                        @if column == 0 { th scope="row" { (text(cell)) } } @else { td.n { (text(cell)) } }
+                    }
+                } } }
+            }
+        }
+    }
+}
