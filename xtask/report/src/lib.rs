@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  scenario   boots guests, types and plugs, takes a snapshot between two steps      data   what it found
-//!  page       the page: text, tables, style;   map, buddy_chart   its pictures       format  numbers for people
+//!  page       the page: text, tables, style;   map, buddy_chart, locations   its pictures       format  numbers for people
 //!  figures    what `cargo xtask bench --all` measured: the file, its rows;   figure_tables, curves   what they show
 //!  bench_page that program's page;   documents   the same figures in README and docs
 //! ```
@@ -19,6 +19,7 @@ pub mod documents;
 mod figure_tables;
 pub mod figures;
 mod format;
+mod locations;
 mod map;
 pub mod page;
 pub mod scenario;

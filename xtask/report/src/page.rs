@@ -7,12 +7,13 @@ mod callouts;
 mod costs;
 mod tables;
 
-use guest::schema::KINDS;
+use guest::schema::{Buddyinfo, KINDS};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::buddy_chart::{self, Scale};
 use crate::data::{Data, Event, Snapshot, Step};
 use crate::figures::Figures;
-use crate::{buddy_chart, format, map};
+use crate::{format, locations, map};
 
 /// The page, whole.
 pub fn render(data: &Data, kept: &Figures, own: Option<&Figures>) -> String {
@@ -36,6 +37,7 @@ pub fn render(data: &Data, kept: &Figures, own: Option<&Figures>) -> String {
                     (tiles(data))
                     nav aria-label="Contents" {
                         ol {
+                            li { a href="#locations" { "Where the memmap lies" } }
                             @for (index, step) in data.steps.iter().enumerate() {
                                 li { a href=(format!("#step-{}", index + 1)) { (heading(step)) } }
                             }
@@ -54,6 +56,7 @@ pub fn render(data: &Data, kept: &Figures, own: Option<&Figures>) -> String {
                             "block of order n, 2ⁿ frames that are free together."
                         }
                     }
+                    (locations::section())
                     @for (index, step) in data.steps.iter().enumerate() { (one(index + 1, step, data)) }
                     (costs::beside_linux(kept, own))
                     (how(data))
@@ -146,25 +149,29 @@ fn free_blocks(id: &str, step: &Step) -> Markup {
         };
         free(snapshot) != free(other)
     };
-    let side = |snapshot: &Snapshot, other: &Snapshot, when: &str| {
-        let mine: Vec<_> =
-            snapshot.buddies.iter().filter(|buddy| changed(snapshot, other, buddy.resource)).collect();
+    let of = |snapshot: &Snapshot, other: &Snapshot| -> Vec<Buddyinfo> {
+        let mine = snapshot.buddies.iter().filter(|buddy| changed(snapshot, other, buddy.resource));
+        mine.cloned().collect()
+    };
+    let (before, after) = (of(&step.before, &step.after), of(&step.after, &step.before));
+    let scale = |resource: u32| Scale::of(resource, before.iter().chain(&after));
+    let side = |mine: &[Buddyinfo], when: &str| {
         html! {
             @if mine.is_empty() { p.soft { "The DIMM was not there " (when) " the step, and nothing else changed." } }
             @for buddy in mine {
                 @let title = format!("Free blocks of resource {} {when} the step", buddy.resource);
                 figure {
                     figcaption { (title) }
-                    (buddy_chart::draw(buddy, &format!("{id}-{when}-{}", buddy.resource), &title))
+                    (buddy_chart::draw(buddy, &scale(buddy.resource), &format!("{id}-{when}-{}", buddy.resource), &title))
                 }
             }
         }
     };
     html! {
-        h3 { "Free blocks by order, where they changed" }
+        h3 { "Free blocks by order, where they changed, on one scale" }
         div.pair {
-            div { (side(&step.before, &step.after, "before")) }
-            div { (side(&step.after, &step.before, "after")) }
+            div { (side(&before, "before")) }
+            div { (side(&after, "after")) }
         }
     }
 }
