@@ -23,7 +23,8 @@
 //! - Memory regions: `Usable`; `Bootloader` for occupied memory (page tables, image, stack,
 //!   BootInfo, trampoline, the kernel's file at physical address `kernel_addr`, `kernel_len`);
 //!   `UnknownBios` with the e820 kind for everything else. No framebuffer, and no command line:
-//!   its one option, which replaces the firmware's ACPI tables, is the shim's ([`command_line`]).
+//!   its options, which replace the firmware's ACPI tables and make a memory map of pieces, are the shim's
+//!   ([`command_line`]).
 //!
 //! # What a kernel must do
 //! Write 0 to CMOS RAM byte 0x72 (port 0x70 <- 0x72, port 0x71 <- 0) once it is up. Otherwise the
@@ -80,7 +81,8 @@ fn prepare(start_info: u64) -> Result<Start, BootError> {
     let line = info.command_line.map(physical::string::<MAX_LENGTH>).unwrap_or_default();
     let tables = command_line::tables(&line)?;
     let entries = physical::entries::<RawMapEntry>(info.memory_map);
-    let map = MemoryMap::new(entries.chain(tables.map(RawMapEntry::tables)))?;
+    let entries = entries.chain(tables.map(RawMapEntry::tables));
+    let map = MemoryMap::new(entries.chain(command_line::holes(&line)?.map(RawMapEntry::reserved)))?;
     let module = physical::entries::<RawModule>(info.modules).next().filter(|module| module.size != 0);
     let module = module.ok_or(BootError::NoKernel)?;
     let file = PhysRange::sized(module.paddr, module.size).ok_or(out_of_reach("the module", module.paddr))?;

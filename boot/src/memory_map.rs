@@ -14,8 +14,8 @@ use crate::start_info::RawMapEntry;
 use arrayvec::ArrayVec;
 use core::fmt;
 
-/// The most ranges, and the most entries that are not RAM: as many as e820 in the PC's zero page holds.
-pub const MAX_ENTRIES: usize = 128;
+/// The most ranges, and the most entries that are not RAM: four times what e820 in the PC's zero page holds.
+pub const MAX_ENTRIES: usize = 512;
 /// The end of physical addresses: 52 bits, the limit of page tables.
 const PHYS_END: u64 = 1 << 52;
 
@@ -225,20 +225,21 @@ mod tests {
         let high = MemoryMap::new([entry(1 << 52, 4096, 1)].into_iter());
         assert_eq!(high, Err(MapError::Wraps { addr: 1 << 52, size: 4096 }));
         assert_eq!(MemoryMap::new([entry(0, 100, 1)].into_iter()), Err(MapError::Empty));
-        let long = (0..200).map(|i| entry(i * 0x2000, 0x1000, 1));
+        let long = (0..=MAX_ENTRIES as u64).map(|i| entry(i * 0x2000, 0x1000, 1));
         assert_eq!(MemoryMap::new(long), Err(MapError::TooLong));
         // one range split into more pieces than the list holds
-        let pieces = (0..127).map(|i| entry(0x1000 + i * 0x2000, 0x1000, 2)).chain([entry(0, 1 << 30, 1)]);
-        assert_eq!(MemoryMap::new(pieces).unwrap().usable().len(), 128);
+        let holes = MAX_ENTRIES as u64 - 1;
+        let pieces = (0..holes).map(|i| entry(0x1000 + i * 0x2000, 0x1000, 2)).chain([entry(0, 1 << 30, 1)]);
+        assert_eq!(MemoryMap::new(pieces).unwrap().usable().len(), MAX_ENTRIES);
     }
 
     /// Proves that a map of too many pieces is accepted when they merge. Fails when the limit applies to the firmware's
     /// entries.
     #[test]
     fn pieces_of_one_range_are_one() {
-        let pieces = (0..500).map(|i| entry(i * 0x1000, 0x1000, 1));
+        let pieces = (0..2000).map(|i| entry(i * 0x1000, 0x1000, 1));
         let map = MemoryMap::new(pieces).unwrap();
-        assert_eq!(map.usable(), ranges(&[(0, 500 * 0x1000)]));
+        assert_eq!(map.usable(), ranges(&[(0, 2000 * 0x1000)]));
     }
 
     /// Proves that removing an empty range changes nothing. Fails when it splits a range.

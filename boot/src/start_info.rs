@@ -42,6 +42,11 @@ impl RawMapEntry {
     pub const fn tables(range: PhysRange) -> Self {
         RawMapEntry { addr: range.start, size: range.size(), kind: 3, reserved: 0 }
     }
+
+    /// An entry for memory that is not to be used.
+    pub const fn reserved(range: PhysRange) -> Self {
+        RawMapEntry { addr: range.start, size: range.size(), kind: 2, reserved: 0 }
+    }
 }
 
 /// `struct hvm_modlist_entry`.

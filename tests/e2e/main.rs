@@ -21,6 +21,7 @@ mod faults;
 mod frames;
 mod gdb;
 mod ged;
+mod hardware;
 mod help;
 mod hostile_tables;
 mod inspect;

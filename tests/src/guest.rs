@@ -65,6 +65,16 @@ impl Plan {
         Guest(self.0.start().unwrap_or_else(|error| panic!("{error:#}")))
     }
 
+    /// Starts the guest without its first serial port: nothing is heard of it there.
+    #[track_caller]
+    pub fn start_without_first_port(&self) -> Guest {
+        let started = self.0.start_changed(|line| {
+            line.iter_mut().filter(|word| *word == "chardev:console").for_each(|word| *word = "none".into());
+            Ok(())
+        });
+        Guest(started.unwrap_or_else(|error| panic!("{error:#}")))
+    }
+
     /// Starts the guest and waits for its first prompt.
     #[track_caller]
     pub fn boot(&self) -> Guest {

@@ -17,7 +17,8 @@ use crate::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, PhysAddr};
 use crate::boot_alloc::{Occupied, Owner};
 use crate::merge::merged;
 
-/// Capacity for ranges of RAM, and for occupied entries. UEFI firmware reports about a hundred.
+/// Capacity for ranges of RAM, and for occupied entries. UEFI firmware reports about a hundred entries; of more ranges the
+/// smallest are left out.
 pub const MAX_ENTRIES: usize = 256;
 
 /// The type of a map entry.
@@ -45,7 +46,7 @@ pub struct MapEntry {
 /// Why the map cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapError {
-    /// More than [`MAX_ENTRIES`] ranges, or that many occupied entries.
+    /// More than [`MAX_ENTRIES`] ranges with occupied frames, or that many occupied entries.
     TooManyEntries,
 }
 
@@ -53,7 +54,7 @@ impl core::fmt::Display for MapError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             MapError::TooManyEntries => {
-                write!(f, "the memory map has more than {MAX_ENTRIES} ranges or occupied entries")
+                write!(f, "the memory map has more than {MAX_ENTRIES} occupied ranges")
             }
         }
     }
@@ -64,6 +65,7 @@ impl core::fmt::Display for MapError {
 pub struct FirmwareMap {
     ranges: ArrayVec<PfnRange, MAX_ENTRIES>,
     occupied: ArrayVec<Occupied, MAX_ENTRIES>,
+    left_out: u64,
 }
 
 impl FirmwareMap {
@@ -74,17 +76,17 @@ impl FirmwareMap {
     /// [`MapError::TooManyEntries`].
     pub fn new(entries: impl Iterator<Item = MapEntry> + Clone) -> Result<FirmwareMap, MapError> {
         let mut map = FirmwareMap::default();
-        let usable = entries.clone().filter(|entry| entry.kind != EntryKind::Reserved);
-        for ram in merged(|| usable.clone().map(|entry| entry.start.0..entry.end.0)) {
-            let frames = PfnRange::new(Pfn(ram.start.div_ceil(PAGE_SIZE)), Pfn(ram.end / PAGE_SIZE));
-            map.push_unreserved(frames, entries.clone())?;
-        }
-        for entry in entries.filter(|e| e.start < e.end) {
+        for entry in entries.clone().filter(|entry| entry.start < entry.end) {
             let EntryKind::Occupied(owner) = entry.kind else { continue };
             let range = outward(entry);
             map.occupied.try_push(Occupied { range, owner }).map_err(|_| MapError::TooManyEntries)?;
         }
         map.occupied.sort_unstable_by_key(|occupied| occupied.range.start);
+        let usable = entries.clone().filter(|entry| entry.kind != EntryKind::Reserved);
+        for ram in merged(|| usable.clone().map(|entry| entry.start.0..entry.end.0)) {
+            let frames = PfnRange::new(Pfn(ram.start.div_ceil(PAGE_SIZE)), Pfn(ram.end / PAGE_SIZE));
+            map.push_unreserved(frames, entries.clone())?;
+        }
         Ok(map)
     }
 
@@ -96,6 +98,11 @@ impl FirmwareMap {
     /// The parts occupied since boot, ascending.
     pub fn occupied(&self) -> &[Occupied] {
         &self.occupied
+    }
+
+    /// Frames of RAM in ranges that are left out, because there are too many.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Total frames of all ranges.
@@ -125,11 +132,24 @@ impl FirmwareMap {
         Ok(())
     }
 
-    /// Adds the part of `frames` below [`MAX_PFN`].
+    /// Adds the part of `frames` below [`MAX_PFN`]. In a full list it takes the place of the smallest range, or is left out if
+    /// it is smaller. A range with occupied frames stays: they are used through the direct map.
     fn push(&mut self, frames: PfnRange) -> Result<(), MapError> {
         let frames = frames.intersection(PfnRange::new(Pfn(0), MAX_PFN));
         if frames.is_empty() {
             return Ok(());
+        }
+        if self.ranges.is_full() {
+            let is_free = |range: &PfnRange| !self.occupied.iter().any(|piece| piece.range.overlaps(*range));
+            let all = self.ranges.iter().enumerate().map(|(index, range)| (Some(index), *range));
+            let free = all.chain([(None, frames)]).filter(|(_, range)| is_free(range));
+            let smallest = free.min_by_key(|(_, range)| range.pages());
+            let (index, range) = smallest.ok_or(MapError::TooManyEntries)?;
+            self.left_out = self.left_out.saturating_add(range.pages());
+            match index {
+                Some(index) => drop(self.ranges.remove(index)),
+                None => return Ok(()),
+            }
         }
         self.ranges.try_push(frames).map_err(|_| MapError::TooManyEntries)
     }
@@ -196,11 +216,34 @@ mod tests {
         assert_eq!(ranges(&map), [(0, count * 0x1800 / PAGE_SIZE)]);
     }
 
-    /// Proves that a map with too many ranges is an error. Fails when the map is truncated instead.
+    /// Proves that of a map with hundreds of ranges the largest are kept, in order, with those that hold occupied frames,
+    /// and that the frames of the others are counted. Fails when such a machine does not start, or loses what is in use.
     #[test]
-    fn too_many_entries_are_an_error() {
-        let entries =
-            (0..MAX_ENTRIES as u64 + 1).map(|n| entry(n << 20, (n << 20) + 0x1000, EntryKind::Usable));
+    fn of_too_many_ranges_the_largest_are_kept() {
+        let count = 4 * MAX_ENTRIES as u64;
+        // The sizes go up and down: 1 to 7 frames.
+        let frames = |n: u64| n * 3 % 7 + 1;
+        let usable = (0..count).map(|n| entry(n << 20, (n << 20) + frames(n) * PAGE_SIZE, EntryKind::Usable));
+        let smallest: Vec<u64> = (0..count).filter(|n| frames(*n) == 1).take(20).collect();
+        let used = smallest.iter().map(|n| entry(n << 20, (n << 20) + 1, EntryKind::Occupied(Owner::Boot)));
+        let map = FirmwareMap::new(used.chain(usable)).unwrap();
+        assert_eq!(map.ranges().len(), MAX_ENTRIES);
+        assert!(map.ranges().is_sorted_by_key(|range| range.start));
+        assert_eq!(map.pages() + map.left_out(), (0..count).map(frames).sum::<u64>());
+        let mut largest: Vec<u64> = (0..count).map(frames).collect();
+        largest.sort_unstable();
+        let kept = largest[largest.len() - (MAX_ENTRIES - smallest.len())..].iter().sum::<u64>();
+        assert_eq!(map.pages(), kept + smallest.len() as u64);
+        for n in smallest {
+            assert!(map.ranges().iter().any(|range| range.contains(PhysAddr(n << 20).pfn())), "range {n}");
+        }
+    }
+
+    /// Proves that a map whose ranges are all occupied, and too many, is an error. Fails when the map is truncated instead.
+    #[test]
+    fn too_many_occupied_ranges_are_an_error() {
+        let used = EntryKind::Occupied(Owner::Boot);
+        let entries = (0..MAX_ENTRIES as u64 + 1).map(|n| entry(n << 20, (n << 20) + 0x1000, used));
         assert_eq!(FirmwareMap::new(entries).unwrap_err(), MapError::TooManyEntries);
     }
 }

@@ -260,6 +260,8 @@ pub fn take_byte(port: Port) -> Option<u8> {
 /// How input arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
+    /// Never: there is no UART.
+    None,
     /// It must be polled.
     Polled,
     /// By interrupt.
@@ -269,6 +271,7 @@ pub enum Input {
 /// How input arrives at present.
 pub fn input(port: Port) -> Input {
     match port.line().lock().intake {
+        _ if port.is(ABSENT) => Input::None,
         Intake::Polled => Input::Polled,
         Intake::Interrupt | Intake::HeldBack => Input::Interrupt,
     }

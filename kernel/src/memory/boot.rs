@@ -84,6 +84,12 @@ pub fn take_over(boot: &BootInfo) -> Result<EarlyMemory, StartError> {
         return Err(StartError::NoDirectMap);
     }
     let map = FirmwareMap::new(boot.memory_regions.iter().map(entry)).map_err(StartError::Map)?;
+    if map.left_out() > 0 {
+        warn!(
+            "memory map: more than {MAX_ENTRIES} ranges; the smallest are left out, {} frames",
+            map.left_out()
+        );
+    }
     let mut frames = BootAllocator::new(map.ranges(), map.occupied());
     // SAFETY: `cpu::root` reads CR3 and `cpu::features` reads CPUID. The loader, which built the tables, has ended, and
     // its direct map covers them.
@@ -113,7 +119,7 @@ pub fn finish(
 ) -> Result<Option<Trampoline>, StartError> {
     start_heap(&mut early, aml)?;
     let trampoline = if cpus > 1 { prepare_cpus(&mut early, cpus) } else { None };
-    let ranges = by_node(&early.map, srat)?;
+    let ranges = by_node(&early.map, srat);
     let mut hotplug: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES> = ArrayVec::new();
     for range in srat.into_iter().flat_map(Srat::hot_pluggable) {
         match hotplug.try_push(range) {
@@ -182,20 +188,24 @@ fn entry(region: &MemoryRegion) -> MapEntry {
 }
 
 /// The map's ranges, split where the node changes.
-fn by_node(
-    map: &FirmwareMap,
-    srat: Option<&Srat<'_>>,
-) -> Result<ArrayVec<BootRange, MAX_ENTRIES>, StartError> {
-    let mut ranges = ArrayVec::new();
-    let mut full = false;
+fn by_node(map: &FirmwareMap, srat: Option<&Srat<'_>>) -> ArrayVec<BootRange, MAX_ENTRIES> {
+    let mut ranges: ArrayVec<BootRange, MAX_ENTRIES> = ArrayVec::new();
+    let mut left_out = 0;
     for &range in map.ranges() {
-        let mut push = |range, node| full |= ranges.try_push(BootRange { range, node }).is_err();
+        let mut push = |range: PfnRange, node| {
+            if ranges.try_push(BootRange { range, node }).is_err() {
+                left_out += range.pages();
+            }
+        };
         match srat {
             Some(srat) => srat.split(range, &mut push),
             None => push(range, NodeId(0)),
         }
     }
-    if full { Err(StartError::Map(carapace_mm::firmware_map::MapError::TooManyEntries)) } else { Ok(ranges) }
+    if left_out > 0 {
+        warn!("memory map: more than {MAX_ENTRIES} ranges with their nodes; {left_out} frames are left out");
+    }
+    ranges
 }
 
 /// Maps the heap, without its guard pages, and gives it to the allocator.
