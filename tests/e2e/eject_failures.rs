@@ -37,7 +37,7 @@ fn each_step_fails_without_a_trace() {
         let before = sums(&mut guest);
         guest.sh(&format!("fail {step}"));
         assert_eq!(guest.unplug(1), Ended::Refused(1), "{step}");
-        guest.wait_text(&format!("fault injected at step {step}"));
+        guest.wait_text(&format!("fault injected at {step}"));
         assert_eq!(sums(&mut guest), before, "{step}");
         assert_eq!(guest.verify().pages, pages, "{step}");
         assert!(guest.resources().iter().all(|row| row.state == "online"), "{step}");

@@ -23,7 +23,7 @@ fn each_step_fails_without_a_trace() {
         guest.sh(&format!("fail {step}"));
         let refused = guest.plug(Dimm { number: 2 * number, size: "62M", node: 0 });
         assert_eq!(refused, Ost { device: format!("dimm{}", 2 * number), source: 1, status: 1 }, "{step}");
-        guest.wait_text(&format!("fault injected at step {step}"));
+        guest.wait_text(&format!("fault injected at {step}"));
         assert_eq!((guest.resources(), sums(&mut guest)), before, "{step}");
         guest.assert_sound();
         guest.plug_online(Dimm { number: 2 * number + 1, size: "256M", node: 1 });

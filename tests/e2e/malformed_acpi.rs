@@ -62,7 +62,7 @@ const LIES: [(&str, &str); 50] = [
 
 /// The lines of the log that name the device.
 fn lines_of(log: &str, device: &str) -> Vec<String> {
-    let name = format!("\\_SB.{device}: ");
+    let name = format!(" {device}: ");
     log.lines().filter(|line| line.contains(&name)).map(str::to_owned).collect()
 }
 

@@ -61,7 +61,9 @@ fn shape(line: &str) -> String {
         let bare = word.trim_matches(|character: char| !character.is_ascii_alphanumeric());
         bare.starts_with(|first: char| first.is_ascii_digit())
     };
-    let words = line.split_whitespace().filter(|&word| word != "[");
+    // A time's unit belongs to its figure.
+    let unit = |word: &str| matches!(word.trim_end_matches(','), "us" | "ms" | "s");
+    let words = line.split_whitespace().filter(|&word| word != "[" && !unit(word));
     words.map(|word| if number(word) { "#" } else { word }).collect::<Vec<_>>().join(" ")
 }
 

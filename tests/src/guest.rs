@@ -132,9 +132,20 @@ impl Guest {
         self.0.directory()
     }
 
-    /// Everything the guest has said.
+    /// Everything the guest has said. Log lines that go on in the next one are joined.
     pub fn log(&self) -> String {
-        self.0.log()
+        let mut joined = String::new();
+        for line in self.0.log().split_inclusive('\n') {
+            match continuation(line) {
+                Some(rest) if !joined.is_empty() => {
+                    joined.truncate(joined.trim_end().len());
+                    joined += " ";
+                    joined += rest;
+                }
+                _ => joined += line,
+            }
+        }
+        joined
     }
 
     /// Waits for a prompt that has not been seen yet.
@@ -292,6 +303,12 @@ impl Guest {
 }
 
 #[track_caller]
+/// The text of a log line that continues the one before.
+fn continuation(line: &str) -> Option<&str> {
+    let (_, text) = line.strip_prefix('[')?.split_once("] ")?;
+    text.get("INFO  ".len()..)?.strip_prefix("  ")
+}
+
 fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| panic!("QEMU was ended by a signal: {status}"))
 }

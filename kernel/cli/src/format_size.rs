@@ -36,7 +36,7 @@ impl fmt::Display for PagesSize {
     }
 }
 
-/// A time in nanoseconds as people read it: `12.345 ms`, three decimals, rounded down.
+/// A time in nanoseconds as people read it, in three digits and rounded down: `647 us`, `3.31 ms`, `219 s`.
 #[derive(Clone, Copy, Debug)]
 pub struct Elapsed(pub u64);
 
@@ -67,11 +67,16 @@ impl fmt::Display for Matching {
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, name) = match self.0 {
-            0..1_000_000 => (1_000, "us"),
+            0..1_000_000 => return write!(f, "{} us", self.0 / 1_000),
             1_000_000..1_000_000_000 => (1_000_000, "ms"),
             _ => (1_000_000_000, "s"),
         };
-        write!(f, "{}.{:03} {name}", self.0 / unit, self.0 % unit / (unit / 1000))
+        let (whole, thousandths) = (self.0 / unit, self.0 % unit / (unit / 1000));
+        match whole {
+            0..10 => write!(f, "{whole}.{:02} {name}", thousandths / 10),
+            10..100 => write!(f, "{whole}.{} {name}", thousandths / 100),
+            _ => write!(f, "{whole} {name}"),
+        }
     }
 }
 
@@ -129,15 +134,17 @@ mod tests {
         assert_eq!([0, 1, 2].map(|pages| format!("{}", Pages(pages))), ["0 pages", "1 page", "2 pages"]);
     }
 
-    // Three decimals of the unit that leaves a digit in front of them.
+    // Three digits, in the unit that leaves at least one in front of the point.
     #[test]
     fn times() {
         for (nanos, text) in [
-            (0, "0.000 us"),
-            (999_999, "999.999 us"),
-            (12_345_678, "12.345 ms"),
-            (1_000_000_000, "1.000 s"),
-            (u64::MAX, "18446744073.709 s"),
+            (0, "0 us"),
+            (999_999, "999 us"),
+            (1_234_567, "1.23 ms"),
+            (12_345_678, "12.3 ms"),
+            (1_201_991_000, "1.20 s"),
+            (219_382_000_000, "219 s"),
+            (u64::MAX, "18446744073 s"),
         ] {
             assert_eq!(format!("{}", Elapsed(nanos)), text);
         }

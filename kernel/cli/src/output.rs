@@ -177,6 +177,27 @@ pub fn error(out: &mut dyn Write, format: Format, reason: &dyn Display) -> fmt::
     }
 }
 
+/// Divides a text at blanks into lines: of at most `first` columns, and of `rest` from the second one on. A word that is
+/// longer is cut.
+pub fn wrap(text: &str, first: usize, rest: usize) -> impl Iterator<Item = &str> {
+    let (mut text, mut width) = (text.trim_ascii(), first.max(1));
+    core::iter::from_fn(move || {
+        if text.is_empty() {
+            return None;
+        }
+        let fitting = text.floor_char_boundary(width).max(text.ceil_char_boundary(1));
+        let end = match text.get(fitting..) {
+            Some("") | None => text.len(),
+            // A blank right behind the line is its end too.
+            Some(behind) if behind.starts_with(' ') => fitting,
+            Some(_) => text.get(..fitting).and_then(|line| line.rfind(' ')).unwrap_or(fitting),
+        };
+        let (line, behind) = text.split_at(end);
+        (text, width) = (behind.trim_ascii_start(), rest.max(1));
+        Some(line.trim_ascii_end())
+    })
+}
+
 /// Writes the meaning of the words in a table, below it.
 ///
 /// # Errors
@@ -208,6 +229,19 @@ mod tests {
     fn pairs(tell: &mut dyn FnMut(&Pair)) {
         tell(&Pair { name: Text::of(&"\\_SB.MP00"), number: 7 });
         tell(&Pair { name: Text::of(&"a \"b\"\u{1}"), number: u64::MAX });
+    }
+
+    /// Proves that no line is longer than its width and no word is lost, also where a word or a character is wider. Fails
+    /// when a log line takes a second row of the terminal.
+    #[test]
+    fn wrapped() {
+        let lines = |text, first, rest| wrap(text, first, rest).collect::<std::vec::Vec<_>>();
+        assert_eq!(lines("one two three", 7, 5), ["one two", "three"]);
+        assert_eq!(lines("one two three", 6, 5), ["one", "two", "three"]);
+        assert_eq!(lines("all of it", 9, 1), ["all of it"]);
+        assert_eq!(lines("abcdef g", 4, 4), ["abcd", "ef g"]);
+        assert_eq!(lines("  ", 4, 4), [""; 0]);
+        assert_eq!(lines("\u{e9}\u{e9}", 1, 1), ["\u{e9}", "\u{e9}"]);
     }
 
     // Columns are as wide as their widest cell, and no row ends in blanks.

@@ -173,7 +173,7 @@ impl fmt::Display for AddError {
             AddError::MapConflict { at } => write!(f, "address {at} is already mapped"),
             AddError::NoTable { at } => write!(f, "no page table for {at} (a bug of the memory core)"),
             AddError::NotStarted => write!(f, "the memory core is not started"),
-            AddError::Injected { step } => write!(f, "fault injected at step {step}"),
+            AddError::Injected { step } => write!(f, "fault injected at {step}"),
         }
     }
 }

@@ -23,11 +23,12 @@ use super::{Acpi, eject};
 use crate::executor;
 use crate::hotplug::{self, HotplugError};
 use crate::memory::heap;
+use alloc::format;
 use alloc::vec::Vec;
 use carapace_acpi::notify::OstStatus;
 use carapace_aml::{Handle, NameSeg, Value};
 use carapace_mm::info::DeviceId;
-use log::{info, warn};
+use log::Level;
 
 const CID: NameSeg = NameSeg::literal(*b"_CID");
 const EJ0: NameSeg = NameSeg::literal(*b"_EJ0");
@@ -173,6 +174,7 @@ fn finish(acpi: &mut Acpi, removed: Result<(), HotplugError>) {
     for &id in &devices {
         hotplug::mark_absent(id);
     }
+    let path = format!("{}", acpi.namespace.name(container));
     let status = match &result {
         Ok(()) => {
             // Those without memory in use go with it.
@@ -182,11 +184,11 @@ fn finish(acpi: &mut Acpi, removed: Result<(), HotplugError>) {
                 }
             }
             acpi.namespace.initialize(container);
-            info!("{}: ejected", acpi.namespace.name(container));
+            hotplug::log_device(Level::Info, &path, format_args!("ejected"));
             OstStatus::Success
         }
         Err(error) => {
-            warn!("{}: not ejected: {error}", acpi.namespace.name(container));
+            hotplug::log_device(Level::Warn, &path, format_args!("not ejected: {error}"));
             for &id in &devices {
                 // `check` records and logs a refusal.
                 let _ = memory_device::check(&mut acpi.namespace, id, acpi.srat);

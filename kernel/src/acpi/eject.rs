@@ -20,10 +20,11 @@ use super::{Acpi, container};
 use crate::executor;
 use crate::hotplug::{self, EjectRequest, HotplugError};
 use crate::memory::heap;
+use alloc::format;
 use carapace_acpi::notify::OstStatus;
 use carapace_aml::{Handle, NameSeg, Value};
 use carapace_mm::info::DeviceId;
-use log::info;
+use log::Level;
 
 /// The value of a Notify that requests ejection.
 pub(super) const EJECT_REQUEST: u64 = 3;
@@ -96,7 +97,8 @@ fn eject_device(acpi: &mut Acpi, id: DeviceId, device: Handle) -> Result<(), Hot
         (Ok(_), Ok(Presence::Present)) if !acpi.gpes.any_pending() => HotplugError::EjectNoEffect,
         (Ok(_), _) => {
             acpi.namespace.initialize(device);
-            info!("{}: ejected", acpi.namespace.name(device));
+            let path = format!("{}", acpi.namespace.name(device));
+            hotplug::log_device(Level::Info, &path, format_args!("ejected"));
             return Ok(());
         }
     };

@@ -52,35 +52,57 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     }
 }
 
-/// Linux's format: one line per node and zone, with the sums over their resources.
+/// Columns of a terminal, and of `Node 0, zone   kernel ` on it.
+const WIDTH: usize = 80;
+const HEAD: usize = 23;
+
+/// The free blocks of a zone: the sums over its resources.
+struct Sums {
+    free: [u64; Order::COUNT],
+    /// Orders that one of the resources has; 0 without a resource.
+    orders: usize,
+}
+
+/// Linux's format: one line per node and zone. Orders that do not fit on a terminal follow in further lines.
 fn by_zone(rows: output::Rows<'_, Buddyinfo>) -> Outcome {
-    let mut orders = 11; // at least as many as Linux has
-    rows(&mut |row| orders = orders.max(row.free.len()));
-    write!(Out, "{:<22} ", "blocks of order")?;
-    (0..orders.min(Order::COUNT)).try_for_each(|order| write!(Out, "{order:>4} "))?;
-    Out.write_char('\n')?;
+    let (mut orders, mut most) = (0, 0);
     each_zone(&mut |node, zone| {
-        let mut sums = [0u64; Order::COUNT];
-        let mut is_present = false;
-        rows(&mut |row| {
-            if row.node == node && row.zone == Word::of(&zone) {
-                is_present = true;
-                sums.iter_mut().zip(&row.free).for_each(|(sum, blocks)| *sum += blocks);
-            }
-        });
-        if is_present {
-            write_line(node, Word::of(&zone), &sums[..orders.min(Order::COUNT)])?;
-        }
+        let sums = sums(rows, node, zone);
+        (orders, most) = (orders.max(sums.orders), most.max(sums.free.into_iter().max().unwrap_or(0)));
         Ok(())
     })?;
+    // Linux has 4 columns for a number here, and more where one needs more.
+    let digits = (most.max(1).ilog10() as usize + 1).max(4);
+    let in_line = ((WIDTH - HEAD) / (digits + 1)).max(1);
+    for first in (0..orders).step_by(in_line) {
+        let end = orders.min(first + in_line);
+        write!(Out, "{:<22} ", "blocks of order")?;
+        (first..end).try_for_each(|order| write!(Out, "{order:>digits$} "))?;
+        Out.write_char('\n')?;
+        each_zone(&mut |node, zone| {
+            let sums = sums(rows, node, zone);
+            if sums.orders <= first {
+                return Ok(());
+            }
+            // As `frag_show_print` in Linux's mm/vmstat.c.
+            write!(Out, "Node {node}, zone {zone:>8} ", zone = Word::of(&zone))?;
+            let free = sums.free.iter().take(sums.orders.min(end)).skip(first);
+            free.into_iter().try_for_each(|blocks| write!(Out, "{blocks:>digits$} "))?;
+            Out.write_char('\n')
+        })?;
+    }
     Ok(())
 }
 
-/// Writes a line of Linux's `/proc/buddyinfo` (`frag_show_print` in mm/vmstat.c).
-fn write_line(node: u32, zone: Word, free: &[u64]) -> fmt::Result {
-    write!(Out, "Node {node}, zone {zone:>8} ")?;
-    free.iter().try_for_each(|blocks| write!(Out, "{blocks:>4} "))?;
-    Out.write_char('\n')
+fn sums(rows: output::Rows<'_, Buddyinfo>, node: u32, zone: Zone) -> Sums {
+    let mut sums = Sums { free: [0; Order::COUNT], orders: 0 };
+    rows(&mut |row| {
+        if row.node == node && row.zone == Word::of(&zone) {
+            sums.orders = sums.orders.max(row.free.len());
+            sums.free.iter_mut().zip(&row.free).for_each(|(sum, blocks)| *sum += blocks);
+        }
+    });
+    sums
 }
 
 /// Calls `each` with every node and, for each, every zone.

@@ -7,6 +7,7 @@ use crate::{acpi, log};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON};
+use carapace_cli::format_size::Elapsed;
 use carapace_cli::output::{self, Format};
 use carapace_schema::Stat;
 
@@ -33,7 +34,7 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => output::object(&mut Out, &stat)?,
         Format::Table => {
-            writeln!(Out, "uptime              {} us", stat.uptime_us)?;
+            writeln!(Out, "uptime              {}", Elapsed(stat.uptime_us * 1000))?;
             writeln!(Out, "ACPI interrupts     {}", stat.acpi_interrupts)?;
             writeln!(Out, "notifications       {}", stat.notifications)?;
             writeln!(Out, "log lines dropped   {}", stat.log_lines_dropped)?;

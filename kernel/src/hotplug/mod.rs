@@ -26,11 +26,14 @@ use carapace_acpi::device_state::{self, CoreMemory, next_ticket, oldest_request}
 use carapace_acpi::ranges::Range;
 use carapace_acpi::ratelimit::{RateLimit, Verdict};
 use carapace_aml::Handle;
-use carapace_mm::addr::{NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
+use carapace_cli::format_size::{Elapsed, Size};
+use carapace_cli::output::wrap;
+use carapace_mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange};
 use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
+use carapace_schema::Text;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
-use log::{Level, info, log, warn};
+use log::{Level, log};
 
 pub use carapace_acpi::device_state::EjectRequest;
 
@@ -261,36 +264,46 @@ impl MemoryDevice {
         if suppressed > 0 {
             self.log_suppressed(suppressed);
         }
-        log!(level, "{}: {text}", self.path);
+        log_device(level, &self.path, text);
     }
 
     /// Logs added memory.
     fn log_added(&self, added: &Added) {
         for info in added.ids.iter().filter_map(|&id| memory::core().resource(id)) {
-            info!(
-                "{}: {} MiB at {} {} on node {} as resource {}",
-                self.path,
-                info.range.pages() >> (20 - PAGE_SHIFT),
-                info.range.start.start(),
-                info.state,
-                info.node,
-                info.id
-            );
+            let (size, base) = (Size(info.range.pages() * PAGE_SIZE), info.range.start.start());
+            self.log(format_args!("{size} at {base} {} on node {}", info.state, info.node));
+            self.log(format_args!("resource {}, {} usable frames", info.id, info.usable_pages));
         }
         let stats = &added.stats;
-        info!(
-            "{}: {} usable frames; AML {} us, mapping {} us, online {} us",
-            self.path,
-            added.usable_pages,
-            self.aml_ns / 1000,
-            (stats.check_ns + stats.map_ns) / 1000,
-            stats.online_ns / 1000
-        );
+        let (aml, mapping) = (Elapsed(self.aml_ns), Elapsed(stats.check_ns + stats.map_ns));
+        self.log(format_args!("AML {aml}, mapping {mapping}, online {}", Elapsed(stats.online_ns)));
+    }
+
+    fn log(&self, text: fmt::Arguments<'_>) {
+        log_device(Level::Info, &self.path, text);
     }
 
     fn log_suppressed(&self, lines: u64) {
-        warn!("{}: {lines} more lines like these suppressed", self.path);
+        log_device(Level::Warn, &self.path, format_args!("{lines} more lines like these suppressed"));
     }
+}
+
+/// Columns behind time and level on a terminal of 80.
+const LOG_COLUMNS: usize = 59;
+
+/// Logs about a device, in lines of at most 80 columns; all but the first begin with two blanks.
+pub fn log_device(level: Level, path: &str, text: fmt::Arguments<'_>) {
+    let whole = Text::<384>::of(&format_args!("{}: {text}", short(path)));
+    for (number, line) in wrap(&whole, LOG_COLUMNS, LOG_COLUMNS - 2).enumerate() {
+        let indent = if number == 0 { "" } else { "  " };
+        log!(level, "{indent}{line}");
+    }
+}
+
+/// A device's path without what all of them have in common on QEMU: `MP00` for `\_SB.MHPC.MP00`.
+fn short(path: &str) -> &str {
+    let below = path.strip_prefix("\\_SB.").unwrap_or(path);
+    below.strip_prefix("MHPC.").unwrap_or(below)
 }
 
 /// Logs a line about a device, within its rate limit: firmware can notify as often as it likes.

@@ -13,11 +13,12 @@ use super::{DEVICES, HotplugError, microseconds, why};
 use crate::executor;
 use crate::memory::{arena, core};
 use crate::uevents;
+use carapace_cli::format_size::{Elapsed, Size};
 use carapace_mm::addr::PAGE_SIZE;
 use carapace_mm::hot_remove::{RemoveError, RemoveStats, Removed, SurpriseRemoved, WaitLimit};
 use carapace_mm::info::DeviceId;
 use carapace_mm::vmalloc::Progress;
-use log::{Level, info};
+use log::Level;
 
 /// Frames copied in a step: a few milliseconds under emulation.
 pub const STEP: u64 = 512;
@@ -50,12 +51,11 @@ pub async fn remove(id: DeviceId) -> Result<(), HotplugError> {
     let RemoveStats { migrated_pages, isolate_us, migrate_us, unmap_us, .. } = removed.stats;
     // Without a rate limit: memory must be added again before it can be removed again.
     super::with(id, |device| {
-        info!(
-            "{}: {} MiB removed: {migrated_pages} frames migrated; isolate {isolate_us} us, migrate \
-             {migrate_us} us, unmap {unmap_us} us",
-            device.path,
-            removed.pages >> 8
-        );
+        let size = Size(removed.pages.saturating_mul(PAGE_SIZE));
+        device.log(format_args!("{size} removed, {migrated_pages} frames migrated"));
+        let [isolating, migrating, unmapping] =
+            [isolate_us, migrate_us, unmap_us].map(|us| Elapsed(us.saturating_mul(1000)));
+        device.log(format_args!("isolating {isolating}, migrating {migrating}, unmapping {unmapping}"));
         uevents::removed(&device.path, removed.pages.saturating_mul(PAGE_SIZE));
     });
     Ok(())
@@ -91,7 +91,7 @@ pub fn surprise_removed(id: DeviceId) -> Result<(), HotplugError> {
         Ok(SurpriseRemoved { lost_pages: 0, allocations: 0, pages, .. }) => {
             device.log_limited(
                 Level::Warn,
-                format_args!("surprise-removed; its {} MiB were not in use", pages >> 8),
+                format_args!("surprise-removed; its {} were not in use", Size(pages * PAGE_SIZE)),
             );
             Ok(())
         }

@@ -22,6 +22,7 @@ use crate::uevents;
 use ::core::fmt::Write;
 use ::core::sync::atomic::{AtomicBool, Ordering};
 use ::core::time::Duration;
+use carapace_cli::format_size::Size;
 use carapace_mm::addr::{PAGE_SHIFT, Pfn, PfnRange};
 use carapace_mm::reporting::{Answer, MAX_RUNS};
 use carapace_virtio::mem::Run;
@@ -202,7 +203,7 @@ async fn report(runs: &[PfnRange]) -> Answer {
             let reset = device.running.as_ref().is_none_or(|(transport, _)| transport.reset());
             if !said {
                 let ends = if reset { "it is reset" } else { "its reset does not end" };
-                warn!("{}: the balloon {what}; {ends}, {} MiB in flight", device.name, bytes >> 20);
+                warn!("{}: the balloon {what}; {ends}, {} in flight", device.name, Size(bytes));
             }
             if reset {
                 device.running = None;

@@ -88,10 +88,8 @@ fn eject(guest: &mut Guest) -> Result<Step> {
     ensure!(dimm(&after).is_err(), "the DIMM's resource is still there");
     sound(guest)?;
     let said = said(guest, from);
-    let (migrated, [isolating, migrating, unmapping]) = said
-        .iter()
-        .find_map(|line| departure(line))
-        .with_context(|| format!("no line with the cost in {said:?}"))?;
+    let (migrated, [isolating, migrating, unmapping]) =
+        departure(&said).with_context(|| format!("no line with the cost in {said:?}"))?;
     let event = Event::Ejected { migrated, isolating, migrating, unmapping, verified: verified.pages };
     let typed = ["(qemu) device_del dimm0", "carapace> verify"].map(str::to_owned).to_vec();
     Ok(Step { typed, said, before, after, event })
@@ -165,24 +163,43 @@ fn first_line(log: &str) -> Option<String> {
     Some(line.split_once("INFO  ")?.1.trim_end().to_owned())
 }
 
-/// Frames migrated, and the microseconds of the three parts, from the line that tells them.
-fn departure(line: &str) -> Option<(u64, [u64; 3])> {
-    let (_, rest) = line.split_once(" MiB removed: ")?;
-    let mut numbers = rest.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
-    Some((numbers.next()?, [numbers.next()?, numbers.next()?, numbers.next()?]))
+/// Frames migrated, and the microseconds of the three parts, from the two lines that say so.
+fn departure(said: &[String]) -> Option<(u64, [u64; 3])> {
+    let behind = |word: &str| said.iter().find_map(|line| Some(line.split_once(word)?.1));
+    let migrated = behind(" removed, ")?.split(' ').next()?.parse().ok()?;
+    let mut parts =
+        behind(": isolating ")?.split(", ").map(|part| part.trim_start_matches(char::is_alphabetic));
+    let mut next = || microseconds(parts.next()?.trim_start());
+    Some((migrated, [next()?, next()?, next()?]))
+}
+
+/// The microseconds of a time as the kernel writes it: `3.31 ms`.
+fn microseconds(text: &str) -> Option<u64> {
+    let (number, unit) = text.trim_end().split_once(' ')?;
+    let unit = match unit {
+        "us" => 1.0,
+        "ms" => 1e3,
+        "s" => 1e6,
+        _ => return None,
+    };
+    Some((number.parse::<f64>().ok()? * unit).round() as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The figures of a removal are read from its line in the log, and from no other.
+    /// The figures of a removal are read from its lines in the log, and from no other.
     #[test]
     fn departures() {
-        let line = "\\_SB.MHPC.MP00: 256 MiB removed: 51200 frames migrated; isolate 4 us, migrate 50 us, \
-                    unmap 6 us";
-        assert_eq!(departure(line), Some((51200, [4, 50, 6])));
-        assert_eq!(departure("\\_SB.MHPC.MP00: ejected"), None);
+        let said = [
+            "MP00: 256 MiB removed, 51200 frames migrated",
+            "MP00: isolating 4 us, migrating 1.20 s, unmapping 6.05 ms",
+            "MP00: ejected",
+        ]
+        .map(str::to_owned);
+        assert_eq!(departure(&said), Some((51200, [4, 1_200_000, 6050])));
+        assert_eq!(departure(&said[1..]), None);
         assert_eq!(version("7.2.22Debian 1:7.2+dfsg-7\r\n"), "7.2.22");
         assert_eq!(
             first_line("x\r\n[    0.01] INFO  carapace 0.1.0 on X\r\n").as_deref(),

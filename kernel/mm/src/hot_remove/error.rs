@@ -155,7 +155,7 @@ impl fmt::Display for RemoveError {
             RemoveError::InUse { resource, pages } => {
                 write!(f, "{pages} frames of resource {resource} are still allocated")
             }
-            RemoveError::Injected { step } => write!(f, "fault injected at step {step}"),
+            RemoveError::Injected { step } => write!(f, "fault injected at {step}"),
         }
     }
 }

@@ -26,6 +26,7 @@ use ::core::fmt::Write;
 use ::core::sync::atomic::{AtomicU64, Ordering};
 use ::core::time::Duration;
 use arrayvec::ArrayVec;
+use carapace_cli::format_size::{Elapsed, Size};
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::chunk::ChunkDevice;
 use carapace_mm::hot_remove::RemoveError;
@@ -87,10 +88,10 @@ pub fn start(bus: pci::Bus, at: pci::Function) {
         Ok(device) => {
             let Config { base, region, block, .. } = device.config;
             info!(
-                "{name}: virtio-mem, {} MiB at {base:#x} on node {}, blocks of {} KiB; {}, interrupts: {}",
-                region >> 20,
+                "{name}: virtio-mem, {} at {base:#x} on node {}, blocks of {}; {}, interrupts: {}",
+                Size(region),
                 device.chunks.node,
-                block >> 10,
+                Size(block),
                 if bus.is_mapped() { "ECAM" } else { "configuration by ports" },
                 device.transport.signalling(),
             );
@@ -240,14 +241,14 @@ impl Device {
         if first && now == (0, 0) {
             return;
         }
-        let (name, mib) = (self.name, |bytes: u64| bytes >> 20);
+        let (name, plugged) = (self.name, Size(plugged));
         match self.held_by() {
             None => {
-                let took = nanoseconds().saturating_sub(self.asked) / 1000;
-                info!("{name}: {} MiB plugged, as requested, after {took} us", mib(plugged));
+                let took = Elapsed(nanoseconds().saturating_sub(self.asked));
+                info!("{name}: {plugged} plugged, as requested, after {took}");
             }
             Some(reason) => {
-                warn!("{name}: {} MiB plugged, {} MiB requested: {reason}", mib(plugged), mib(now.1));
+                warn!("{name}: {plugged} plugged, {} requested: {reason}", Size(now.1));
                 uevents::held(&name, &reason);
             }
         }
