@@ -88,12 +88,12 @@ pub enum Shell {
 /// The fuzz target, and how long it runs.
 #[derive(Debug, Args)]
 pub struct FuzzArgs {
-    /// aml, boot, crs, elf, memory, shell or tables; all of them, one after the other, if none is named.
+    /// aml, boot, crs, elf, memory, shell or tables [default: all of them, one after the other]
     pub target: Option<String>,
     /// Seconds for each target [default: 60, or no limit with --runs]
     #[arg(long, value_name = "SECONDS")]
     pub time: Option<u64>,
-    /// Inputs for each target, those of the corpus among them.
+    /// Inputs for each target, those of the corpus among them [default: as many as --time allows]
     #[arg(long, value_name = "N")]
     pub runs: Option<u32>,
     /// Instead of running: add the finds of earlier runs to tests/fuzz/corpus, and drop redundant inputs.
@@ -156,13 +156,14 @@ pub struct RunArgs {
     /// Processors. The default is as many as the host has, at least 2 and at most 8.
     #[arg(long, default_value_t = default_cpus(), value_parser = clap::value_parser!(u64).range(1..=255))]
     pub cpus: u64,
-    /// A virtio-mem device, whose memory the host plugs by blocks; repeatable. Their ids are vm0, vm1, ...
+    /// A virtio-mem device, whose memory the host plugs by blocks; repeatable. Their ids are vm0, vm1, ... [default: none]
     #[arg(long, value_name = "SIZE[,node=N][,block=SIZE]")]
     pub virtio_mem: Vec<VirtioMem>,
     /// A virtio balloon by which the guest reports free memory, so that QEMU gives it back to the host.
     #[arg(long)]
     pub balloon: bool,
     /// An HMAT: latency in ns and bandwidth per second of each node's memory, from node 0 on, as in 80:20G,10:200G
+    /// [default: none]
     #[arg(long, value_name = "NS:SIZE,...", value_delimiter = ',')]
     pub hmat: Vec<Speed>,
     /// QEMU's machine type.
@@ -177,14 +178,14 @@ pub struct RunArgs {
     /// Where the serial port goes: `stdio`, or `unix:PATH`, a listening socket that QEMU waits on.
     #[arg(long, default_value = "stdio", value_name = "stdio|unix:PATH", value_parser = parse_serial)]
     pub serial: SerialPort,
-    /// Let QEMU listen for QMP on this socket.
+    /// Let QEMU listen for QMP on this socket [default: only on one of its own for the tasks]
     #[arg(long, value_name = "PATH")]
     pub qmp: Option<PathBuf>,
-    /// Boot from the disk image that `cargo xtask image` makes, by this firmware, instead of by PVH.
+    /// Boot from the disk image that `cargo xtask image` makes, by this firmware [default: no image, boot by PVH]
     #[arg(long, value_enum, value_name = "FIRMWARE")]
     pub image: Option<Firmware>,
     /// Stop before the first instruction and wait for gdb on this port, 1234 if none is given; boots a kernel with debug
-    /// information and says what to type (docs/debugging.md).
+    /// information and says what to type (docs/debugging.md) [default: start at once]
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234", conflicts_with = "image",
           value_parser = clap::value_parser!(u16).range(1..))]
     pub gdb: Option<u16>,
@@ -195,7 +196,7 @@ pub struct RunArgs {
     /// Build everything, then print the QEMU command as a JSON array instead of running it.
     #[arg(long)]
     pub dry_run: bool,
-    /// More arguments for QEMU; they come last, so that they win.
+    /// More arguments for QEMU; they come last, so that they win [default: none]
     #[arg(last = true, value_name = "QEMU ARGS")]
     pub qemu_args: Vec<String>,
 }
@@ -256,7 +257,7 @@ pub struct ShArgs {
     /// The guest's QMP socket [default: that of the only guest that runs]
     #[arg(long, value_name = "PATH")]
     pub qmp: Option<PathBuf>,
-    /// The command and its operands; without one, lines are read from standard input.
+    /// The command and its operands [default: lines from standard input, a command each]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }
@@ -338,10 +339,10 @@ pub struct TestArgs {
     /// Only tests that boot the kernel in QEMU.
     #[arg(long)]
     pub qemu: bool,
-    /// Only this tier, or these.
+    /// Only this tier, or these [default: all but image]
     #[arg(long, value_enum, conflicts_with_all = ["host", "qemu"], value_delimiter = ',')]
     pub tier: Vec<Tier>,
-    /// Only tests whose name contains this, of the tiers `host` and `qemu`.
+    /// Only tests whose name contains this, of the tiers `host` and `qemu` [default: all tests]
     pub filter: Option<String>,
 }
 
@@ -384,6 +385,25 @@ mod tests {
     #[test]
     fn definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Proves that `--help` says what each option and operand is without one. Fails when a default must be looked for in the
+    /// source.
+    #[test]
+    fn every_default_is_in_the_help() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let is_optional = argument.get_action().takes_values() && !argument.is_required_set();
+                let shown =
+                    !argument.get_default_values().is_empty() && !argument.is_hide_default_value_set();
+                let help = argument.get_long_help().or_else(|| argument.get_help()).map(ToString::to_string);
+                let said = help.is_some_and(|help| help.contains("[default: "));
+                let (name, option) = (command.get_name(), argument.get_id());
+                assert!(!is_optional || shown || said, "`{name}`: the help of `{option}` lacks its default");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
     }
 
     /// The defaults are those that documents and tests rely on.

@@ -32,7 +32,8 @@ pub struct BenchArgs {
     /// The DIMMs to plug, each into a fresh guest.
     #[arg(long, value_delimiter = ',', default_value = "256M,1G,4G,16G,64G,256G")]
     pub sizes: Vec<ByteSize>,
-    /// Measure Linux too, in turns with ours or (--scale) behind it: the directory that --prepare-linux filled.
+    /// Measure Linux too, in turns with ours or (--scale) behind it: the directory that --prepare-linux filled
+    /// [default: Carapace alone]
     #[arg(long, value_name = "DIR")]
     pub linux: Option<PathBuf>,
     /// The DIMMs that Linux gets (256G take it some minutes each).
@@ -44,7 +45,7 @@ pub struct BenchArgs {
     /// What Linux's command line says of hotplug.
     #[arg(long, value_name = "WORDS", default_value = LINUX_APPEND)]
     pub linux_append: String,
-    /// Fetch a Linux of Debian's into this directory, and measure nothing.
+    /// Fetch a Linux of Debian's into this directory, and measure nothing [default: measure]
     #[arg(long, value_name = "DIR")]
     pub prepare_linux: Option<PathBuf>,
     /// Count instead: instructions, page-table entries, descriptors and bytes by the DIMM's size and by slots.

@@ -10,7 +10,7 @@ pub struct ReportArgs {
     /// Where the page goes; its raw data go beside it [default: target/report/index.html in the project]
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
-    /// Make the page from raw data, and boot nothing.
+    /// Make the page from raw data, and boot nothing [default: boot a guest and play the scenario]
     #[arg(long, value_name = "DATA.JSON")]
     pub from: Option<PathBuf>,
 }
