@@ -141,7 +141,7 @@ fn no_run_elsewhere() {
     let before = guest.resources();
     assert_eq!(guest.unplug(0), Ended::Refused(BUSY));
     assert_eq!(guest.resources(), before);
-    guest.wait_text(&format!("allocation {} needs a run of {} ", run.id, run.pages));
+    guest.wait_text(&format!("allocation {} needs a run of {}", run.id, run.pages));
     guest.assert_sound();
     guest.plug_online(Dimm { number: 2, size: "256M", node: 0 });
     guest.take_away(0);

@@ -303,9 +303,9 @@ impl Guest {
 }
 
 #[track_caller]
-/// The text of a log line that continues the one before.
+/// The text of a log line that continues the one before. A prompt may stand there that it has erased.
 fn continuation(line: &str) -> Option<&str> {
-    let (_, text) = line.strip_prefix('[')?.split_once("] ")?;
+    let (_, text) = line.rsplit("\x1b[K").next()?.strip_prefix('[')?.split_once("] ")?;
     text.get("INFO  ".len()..)?.strip_prefix("  ")
 }
 
