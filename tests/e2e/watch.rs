@@ -84,7 +84,7 @@ fn a_dimm_by_keys() {
 }
 
 /// Proves that without colours the same letters are there and nothing else is needed, that Ctrl-C leaves a terminal as
-/// it was, that a guest's end is said, and that without a guest the task says how to start one.
+/// it was, that a guest's end is said, and that a guest that starts later is shown, also where there was none before.
 #[test]
 fn plain_terminals_and_ends() {
     let mut session = Session::start();
@@ -109,9 +109,14 @@ fn plain_terminals_and_ends() {
     let view = session.terminal(&["watch"], &[("NO_COLOR", "1")]);
     view.wait_text("a cell is ");
     assert_eq!(session.end(), Some(0));
-    view.wait_text("the guest has ended; `cargo xtask run` starts another one");
-    drop(view);
-    let mut view: Terminal = session.terminal(&["watch"], &[]);
-    view.wait_text("no guest runs; start one by `cargo xtask run`");
-    assert_eq!(view.wait_exit(), Some(1));
+    view.wait_text("the guest has ended; the next one that `cargo xtask run` starts is shown here");
+    let mut other: Terminal = session.terminal(&["watch"], &[]);
+    other.wait_text("no guest runs yet; waiting for `cargo xtask run`");
+    let mut session = session.start_again();
+    for view in [&view, &other] {
+        view.wait("the next guest", |rows| rows[0].contains(" in 1 resource,"));
+    }
+    other.press("q");
+    assert_eq!(other.wait_exit(), Some(0));
+    assert_eq!(session.end(), Some(0));
 }

@@ -19,7 +19,17 @@ impl Session {
     /// Starts it, and waits for its first prompt.
     #[track_caller]
     pub fn start() -> Session {
-        let runtime = tempfile::tempdir().expect("a directory for sockets");
+        Session::start_in(tempfile::tempdir().expect("a directory for sockets"))
+    }
+
+    /// Starts the next guest in the place of one that has ended.
+    #[track_caller]
+    pub fn start_again(self) -> Session {
+        Session::start_in(self.runtime)
+    }
+
+    #[track_caller]
+    fn start_in(runtime: TempDir) -> Session {
         let mut command = xtask(&["run", "--accel", "tcg"], &runtime);
         let mut child = command
             .stdin(Stdio::piped())

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use guest::discovery::Listening;
 use guest::launch::{self, Qemu, exit_code};
-use guest::qemu::{Accelerator, LOCALHOST, Machine, SerialPort, Setup, Shape, Start, utf8};
+use guest::qemu::{Accelerator, LOCALHOST, Machine, Output, SerialPort, Setup, Shape, Start, utf8};
 use guest::relay;
 use guest::serial::{PROMPT, Serial as Line, Silence};
 
@@ -34,11 +34,14 @@ pub fn run(workspace: &Workspace, args: &RunArgs, installing: Installing) -> Res
     guest.qmp.extend([listening.qmp(), listening.desk()]);
     guest.remote = Some(listening.line());
     relay::start(&listening)?;
+    let by_hand = args.serial == SerialPort::Stdio && io::stdin().is_terminal();
+    guest.host =
+        terminal::host(if by_hand && io::stdout().is_terminal() { Output::Terminal } else { Output::Pipe });
     if args.serial == SerialPort::Stdio {
         guest.colours = terminal::colours();
     }
     match &args.serial {
-        SerialPort::Stdio if io::stdin().is_terminal() => {
+        SerialPort::Stdio if by_hand => {
             guest.monitor = Some(listening.monitor());
             explain(args);
             console::attach(&guest.command()?, &listening.monitor())

@@ -59,6 +59,45 @@ pub fn sh(args: &ShArgs) -> u8 {
     })
 }
 
+/// On a terminal, how long a command without output has run.
+struct Waiting<'a> {
+    command: &'a str,
+    since: Instant,
+    is_shown: bool,
+    is_wanted: bool,
+}
+
+impl Waiting<'_> {
+    fn new(command: &str) -> Waiting<'_> {
+        let is_wanted = io::stderr().is_terminal();
+        Waiting { command, since: Instant::now(), is_shown: false, is_wanted }
+    }
+
+    /// The next message; `None` if there will be none.
+    fn next(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        loop {
+            let message = messages.recv_timeout(Duration::from_secs(1));
+            if self.is_shown {
+                eprint!("\r\x1b[K");
+                self.is_shown = false;
+            }
+            match message {
+                Ok(message) => {
+                    // Behind output the line would be in the middle of it.
+                    self.is_wanted &= !matches!(message, Message::Text(..));
+                    return Some(message);
+                }
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if self.is_wanted => {
+                    eprint!("{}: {} s; Ctrl-C stops it", self.command, self.since.elapsed().as_secs());
+                    self.is_shown = true;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
 struct Shell {
     requests: Requests,
     /// Read by a thread as they arrive: the kernel does not wait for who reads our output, a person with a pager say.
@@ -163,6 +202,7 @@ impl Shell {
         let id = self.requests.ask(&format!("sh {command}")).context("the guest's second serial line")?;
         let mut output = io::stdout().lock();
         let mut unread = false;
+        let mut waiting = Waiting::new(word);
         loop {
             let message = if word == "reboot" {
                 match self.messages.recv_timeout(RESTART) {
@@ -170,7 +210,7 @@ impl Shell {
                     message => message.ok(),
                 }
             } else {
-                self.messages.recv().ok()
+                waiting.next(&self.messages)
             };
             let Some(message) = message else {
                 // A machine that is off has nothing to answer with.

@@ -1,10 +1,10 @@
 //! The user's terminal: its settings, its size, whether it has colours.
 
-use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::thread;
 
-use guest::qemu::Colours;
+use guest::qemu::{Depth, Host, Output};
+use guest::size::ByteSize;
 use rustix::process::{Pid, Signal};
 use rustix::termios::{self, OptionalActions, Termios};
 use signal_hook::consts::{SIGHUP, SIGTERM};
@@ -68,36 +68,41 @@ pub fn kill(pid: u32) {
     }
 }
 
-/// Whether standard output shows colours, and the environment does not refuse them by `NO_COLOR`
-/// (<https://no-color.org>) or `TERM`.
-pub fn colours() -> Colours {
-    let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    colours_of(io::stdout().is_terminal(), value("NO_COLOR").is_some(), value("TERM").as_deref())
+/// The colours that standard output shows, and the user wants.
+pub fn colours() -> Depth {
+    let value = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if !io::stdout().is_terminal() {
+        return Depth::None;
+    }
+    let refused = value("NO_COLOR").is_some();
+    Depth::of_environment(refused, value("TERM").as_deref(), value("COLORTERM").as_deref())
 }
 
-fn colours_of(terminal: bool, refused: bool, term: Option<&OsStr>) -> Colours {
-    if terminal && !refused && term.is_some_and(|term| term != "dumb") {
-        Colours::Welcome
-    } else {
-        Colours::Unwelcome
-    }
+/// What the kernel is told of this computer and of the reader of its serial port.
+pub fn host(output: Output) -> Option<Host> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    Some(Host { free: available(&text)?, output })
+}
+
+/// The memory that Linux can give to programs, swap included, from the text of `/proc/meminfo`.
+fn available(text: &str) -> Option<ByteSize> {
+    let kib = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let kib = kib("MemAvailable:")?.saturating_add(kib("SwapFree:").unwrap_or(0));
+    Some(ByteSize::new(kib.saturating_mul(1024)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A terminal with colours gets colours, unless the environment switches them off.
+    /// Proves that memory and swap that are available count, and nothing else. Fails when all memory is taken for free.
     #[test]
-    fn colours() {
-        for (terminal, refused, term, wanted) in [
-            (true, false, Some("xterm"), Colours::Welcome),
-            (false, false, Some("xterm"), Colours::Unwelcome),
-            (true, true, Some("xterm"), Colours::Unwelcome),
-            (true, false, Some("dumb"), Colours::Unwelcome),
-            (true, false, None, Colours::Unwelcome),
-        ] {
-            assert_eq!(colours_of(terminal, refused, term.map(OsStr::new)), wanted, "{term:?}");
-        }
+    fn memory_of_the_host() {
+        let text = "MemTotal: 9 kB\nMemAvailable:   3 kB\nSwapTotal: 7 kB\nSwapFree:  2 kB\n";
+        assert_eq!(available(text), Some(ByteSize::new(5 * 1024)));
+        assert_eq!(available("MemTotal: 9 kB\n"), None);
     }
 }

@@ -14,6 +14,7 @@
 
 use carapace_schema::{KINDS, Kind, PAGE};
 
+pub mod palette;
 pub mod terminal;
 
 /// A cell without any present frame.

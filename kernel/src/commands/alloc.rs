@@ -3,9 +3,10 @@
 //! It works in steps of [`MAP_STEP`] or [`TOUCH_STEP`] pages with `input::step` between them. Ctrl-C or an error
 //! undoes the finished steps, in steps too. Neighbours: `free` and `verify` use the steps.
 
-use super::console::Out;
+use super::console::{self, Out};
 use super::{Failure, Outcome, input, words};
 use crate::memory::{arena, core};
+use crate::terminal::host;
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Flag, JSON, Operands};
@@ -53,13 +54,20 @@ impl From<AllocError> for Failure {
 
 /// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
-    let request = request(invocation)?;
+    let (request, fills) = (request(invocation)?, !invocation.has(&NO_FILL));
+    if fills && let Amount::Pages(pages) = request.amount {
+        check_host(pages)?;
+    }
     let allocation = grow(arena().begin(core(), &request)?).await?;
-    if !invocation.has(&NO_FILL)
-        && let Err(failure) = fill(&allocation).await
-    {
-        release(allocation.id).await?;
-        return Err(failure);
+    if fills {
+        let filled = match check_host(allocation.pages) {
+            Ok(()) => fill(&allocation).await,
+            refused => refused,
+        };
+        if let Err(failure) = filled {
+            release(allocation.id).await?;
+            return Err(failure);
+        }
     }
     let row = Alloc { id: allocation.id.0, pages: allocation.pages, address: allocation.start.0 };
     match invocation.format() {
@@ -70,6 +78,25 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Refuses to fill more than the host had to give, where it has said so: QEMU would be ended for lack of memory.
+fn check_host(pages: u64) -> Outcome {
+    let Some(host) = host::announced() else { return Ok(()) };
+    let (mut all, mut last) = (pages, None);
+    while let Some(allocation) = arena().next_after(last) {
+        last = Some(allocation.id);
+        all = all.saturating_add(allocation.filled);
+    }
+    let all = all.saturating_mul(PAGE_SIZE);
+    if all <= host.free_bytes {
+        return Ok(());
+    }
+    Err(Failure::of(format_args!(
+        "the host had {} free when this guest started, too little for {} that are filled; --no-fill leaves memory untouched",
+        Size(host.free_bytes),
+        Size(all)
+    )))
 }
 
 fn request(invocation: &Invocation<'_>) -> Result<Request, Failure> {
@@ -149,6 +176,8 @@ async fn fill(allocation: &Allocation) -> Outcome {
         let pages = TOUCH_STEP.min(allocation.pages - page);
         arena().fill(core(), allocation.id, page, pages).map_err(not_made)?;
         page += pages;
+        let hint = ", --no-fill skips it";
+        console::set_amount(console::Amount { verb: "filled", pages: (page, allocation.pages), hint });
         input::step().await?;
     }
     Ok(())

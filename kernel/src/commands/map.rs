@@ -10,7 +10,8 @@ use arrayvec::ArrayVec;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON};
 use carapace_cli::format_size::Size;
-use carapace_cli::memory_map::terminal::{Colours, Picture, legend, scale};
+use carapace_cli::memory_map::palette::Depth;
+use carapace_cli::memory_map::terminal::{Picture, legend, scale};
 use carapace_cli::output::{Array, Format};
 use carapace_mm::MAX_NODES;
 use carapace_mm::addr::{NodeId, PAGE_SIZE};
@@ -46,18 +47,19 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     }
 }
 
-/// The fw_cfg file that disables colours with `never`.
+/// The fw_cfg file with the colours that the terminal has ([`Depth::name`]).
 const OPTION: &str = "opt/carapace/colour";
 
-/// Whether to use colours. The default is yes, except on the remote line.
-fn colours() -> Colours {
+/// The colours to use. The default is sixteen, except on the remote line.
+fn colours() -> Depth {
     if session::port() == Port::Remote {
-        return Colours::None;
+        return Depth::None;
     }
-    static COLOURS: Once<Colours> = Once::new();
-    *COLOURS.call_once(|| match fw_cfg::read::<8>(OPTION) {
-        Some(text) if text.starts_with(b"never\0") => Colours::None,
-        _ => Colours::Shown,
+    static COLOURS: Once<Depth> = Once::new();
+    *COLOURS.call_once(|| {
+        let text = fw_cfg::read::<16>(OPTION).unwrap_or_default();
+        let name = text.split(|&byte| byte == 0).next().unwrap_or_default();
+        str::from_utf8(name).ok().and_then(Depth::named).unwrap_or(Depth::Sixteen)
     })
 }
 

@@ -1,7 +1,7 @@
 //! `verify`: compares each filled allocation with its pattern, in steps.
 
 use super::alloc::TOUCH_STEP;
-use super::console::Out;
+use super::console::{self, Out};
 use super::{Failure, Outcome, input};
 use crate::memory::{arena, core};
 use ::core::fmt::Write;
@@ -27,7 +27,12 @@ const NAMED: u64 = 10;
 /// Runs the command.
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let mut row = Verify { ok: true, pages: 0, bad_pages: 0 };
-    let mut last = None;
+    let (mut last, mut all) = (None, 0_u64);
+    while let Some(allocation) = arena().next_after(last) {
+        last = Some(allocation.id);
+        all = all.saturating_add(allocation.filled);
+    }
+    last = None;
     while let Some(allocation) = arena().next_after(last) {
         last = Some(allocation.id);
         let mut page = 0;
@@ -52,6 +57,7 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
             }
             // After a corrupted page, continue with the next one.
             page += verified.pages.max(1);
+            console::set_amount(console::Amount { verb: "verified", pages: (row.pages, all), hint: "" });
             input::step().await?;
         }
     }

@@ -75,6 +75,9 @@ async fn run_line(text: &str) {
         Err(error) => return fail(format, &error),
         Ok(invocation) => invocation,
     };
+    if format == Format::Table {
+        console::begin_command(invocation.command.name);
+    }
     let outcome = execute(&invocation).await;
     console::end_line();
     if let Err(failure) = outcome {

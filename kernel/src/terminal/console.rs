@@ -11,14 +11,18 @@
 //! that line ends and the transmit queue has space. The log calls `on_log` when it has lines to print. Not for interrupt
 //! handlers; fatal reports bypass this module.
 
-use super::{reply, session};
+use super::{host, reply, session};
+use crate::arch::time;
 use crate::drivers::serial::{self, Port};
 use crate::log::{self, Printable};
 use crate::sync::{Mutex, Rank};
 use arrayvec::{ArrayString, ArrayVec};
 use carapace_cli::complete::Candidates;
 use carapace_cli::editor::{Editor, Event, LINE_MAX};
-use core::fmt;
+use carapace_cli::format_size::Size;
+use carapace_mm::addr::PAGE_SIZE;
+use core::fmt::{self, Write};
+use core::time::Duration;
 
 /// Bytes of a command's output that are sent together.
 const CHUNK: usize = 256;
@@ -30,6 +34,39 @@ struct Console {
     cursor: CursorAt,
     /// A command's unsent output. Empty while the prompt is shown.
     chunk: ArrayVec<u8, CHUNK>,
+    /// The running command, if its progress is to be shown.
+    progress: Option<Progress>,
+}
+
+/// How far a command is, on a line that is shown after a second and erased before anything else is written.
+struct Progress {
+    command: &'static str,
+    since: Duration,
+    /// When it was shown last; `None` while it is not on the screen.
+    shown: Option<Duration>,
+    amount: Option<Amount>,
+}
+
+/// A part of something large.
+#[derive(Clone, Copy)]
+pub struct Amount {
+    /// What was done with it: `filled`.
+    pub verb: &'static str,
+    /// Pages done, and all.
+    pub pages: (u64, u64),
+    /// What else the user can do, beside Ctrl-C.
+    pub hint: &'static str,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = time::uptime().saturating_sub(self.since).as_secs();
+        let Some(Amount { verb, pages: (done, all), hint }) = self.amount else {
+            return write!(f, "{}: {seconds} s; Ctrl-C stops it", self.command);
+        };
+        let size = |pages: u64| Size(pages.saturating_mul(PAGE_SIZE));
+        write!(f, "{verb} {} of {}, {seconds} s; Ctrl-C stops it{hint}", size(done), size(all))
+    }
 }
 
 /// The position of the terminal's cursor.
@@ -95,7 +132,12 @@ pub fn earlier_line(number: u64) -> Option<ArrayString<LINE_MAX>> {
 
 /// Starts to print the log's lines and shows the first prompt.
 pub fn start() {
-    let console = Console { editor: Editor::new(), cursor: CursorAt::LineStart, chunk: ArrayVec::new() };
+    let console = Console {
+        editor: Editor::new(),
+        cursor: CursorAt::LineStart,
+        chunk: ArrayVec::new(),
+        progress: None,
+    };
     *CONSOLE.lock() = Some(console);
     log::set_console(on_log);
     prompt();
@@ -146,9 +188,36 @@ pub fn prompt() {
     }
 }
 
+/// A command begins whose progress is shown, where a person reads the line.
+pub fn begin_command(command: &'static str) {
+    if host::announced().is_some_and(|host| host.is_terminal)
+        && let Some(console) = CONSOLE.lock().as_mut()
+    {
+        console.progress = Some(Progress { command, since: time::uptime(), shown: None, amount: None });
+    }
+}
+
+/// How far the running command of this line is.
+pub fn set_amount(amount: Amount) {
+    if session::port() == Port::Console
+        && let Some(Console { progress: Some(progress), .. }) = CONSOLE.lock().as_mut()
+    {
+        progress.amount = Some(amount);
+    }
+}
+
+/// Shows the running command's progress, when it is time.
+pub fn show_progress() {
+    if let Some(console) = CONSOLE.lock().as_mut() {
+        console.show_progress();
+    }
+}
+
 /// Ends a command's unfinished line and sends the rest of its output.
 pub fn end_line() {
     if let Some(console) = CONSOLE.lock().as_mut() {
+        console.erase_progress();
+        console.progress = None;
         if console.cursor == CursorAt::InLine {
             console.write("\n");
         }
@@ -166,8 +235,33 @@ fn on_log() {
     }
 }
 
+/// When a command's progress is shown first, and how often anew.
+const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
 impl Console {
+    fn show_progress(&mut self) {
+        let (now, may_start) = (time::uptime(), self.cursor == CursorAt::LineStart);
+        let Some(progress) = self.progress.as_mut().filter(|_| may_start) else { return };
+        let next = match progress.shown {
+            None => progress.since.saturating_add(PROGRESS_AFTER),
+            Some(shown) => shown.saturating_add(PROGRESS_EVERY),
+        };
+        if now >= next {
+            progress.shown = Some(now);
+            // Writing to the line cannot fail.
+            let _ = write!(Raw, "\r\x1b[K{progress}");
+        }
+    }
+
+    fn erase_progress(&mut self) {
+        if self.progress.as_mut().is_some_and(|progress| progress.shown.take().is_some()) {
+            serial::write(b"\r\x1b[K");
+        }
+    }
+
     fn write(&mut self, text: &str) {
+        self.erase_progress();
         for piece in text.split_inclusive('\n') {
             match piece.strip_suffix('\n') {
                 Some(line) => {
@@ -208,6 +302,7 @@ impl Console {
             return;
         }
         self.send();
+        self.erase_progress();
         if self.cursor == CursorAt::Prompt {
             self.editor.hide(&mut Raw);
         }

@@ -9,11 +9,15 @@
 //! second serial line, whether or not a program listens to the other events; its number tells a late answer from an
 //! answer to the next one. Without a host the request is not taken in time, and the caller says what to type instead.
 //!
+//! QEMU's socket drops what the kernel sends before the host has connected to it: a request is sent again until the host
+//! says that it is taken. A host that is announced (`opt/carapace/host`) is waited for longer.
+//!
 //! Invariants: one request at a time; no heap. Neighbours: `carapace_cli::rpc` has the host's answers, package `guest`
 //! the host's side.
 
 use super::{Failure, input};
 use crate::arch::time;
+use crate::drivers::fw_cfg;
 use crate::drivers::serial::{self, Port};
 use crate::executor;
 use crate::sync::{Mutex, Rank};
@@ -21,14 +25,43 @@ use arrayvec::ArrayString;
 use carapace_cli::rpc::{FromHost, Said, slots};
 use carapace_schema::{Event, Text};
 use core::time::Duration;
+use spin::Once;
 
-/// How long the host may take to say that it has begun.
+/// How long the host may take to say that it has begun, and one that is announced: it may be about to connect.
 const PATIENCE: Duration = Duration::from_secs(2);
+const ANNOUNCED_PATIENCE: Duration = Duration::from_secs(20);
+/// When a request is sent again.
+const AGAIN: Duration = Duration::from_millis(300);
+/// The fw_cfg file of a host that starts guests: the bytes that it has to give, and `terminal` where a person reads.
+const ANNOUNCEMENT: &str = "opt/carapace/host";
 /// QEMU's most slots for DIMMs.
 const SLOTS: usize = 256;
 
 /// A name of QEMU's for a DIMM.
 pub type Name = Text<48>;
+
+/// What the host says of itself.
+#[derive(Clone, Copy)]
+pub struct Announced {
+    /// The memory that it had to give when the guest started.
+    pub free_bytes: u64,
+    /// A person reads the first serial line.
+    pub is_terminal: bool,
+}
+
+/// The host's announcement, if there is one.
+pub fn announced() -> Option<Announced> {
+    static ANNOUNCED: Once<Option<Announced>> = Once::new();
+    *ANNOUNCED.call_once(|| {
+        let bytes = fw_cfg::read::<40>(ANNOUNCEMENT)?;
+        let text = str::from_utf8(bytes.split(|&byte| byte == 0).next()?).ok()?;
+        let mut words = text.split_ascii_whitespace();
+        Some(Announced {
+            free_bytes: words.next()?.parse().ok()?,
+            is_terminal: words.next() == Some("terminal"),
+        })
+    })
+}
 
 static DESK: Mutex<Desk> = Mutex::new(
     Rank::Host,
@@ -49,7 +82,7 @@ enum Stage {
     Free,
     /// To be sent.
     Asked(Wanted),
-    Sent,
+    Sent(Wanted),
     /// The host has begun.
     Taken,
     Ended(Answer),
@@ -100,16 +133,28 @@ pub async fn ask(wanted: Wanted) -> Result<Answer, NoAnswer> {
 }
 
 async fn wait() -> Result<Answer, NoAnswer> {
-    let deadline = time::uptime().saturating_add(PATIENCE);
+    let patience = if announced().is_some() { ANNOUNCED_PATIENCE } else { PATIENCE };
+    let deadline = time::uptime().saturating_add(patience);
+    let mut again = time::uptime().saturating_add(AGAIN);
     loop {
         input::step().await.map_err(NoAnswer::Stopped)?;
         // Nothing is awaited between this look and the wait: the answer's wake-up would be lost.
-        match DESK.lock().stage {
+        let now = time::uptime();
+        let mut desk = DESK.lock();
+        match desk.stage {
             Stage::Ended(answer) => return Ok(answer),
-            Stage::Taken => {}
-            _ if time::uptime() >= deadline => return Err(NoAnswer::NoHost),
-            _ => executor::wake_at(deadline),
+            // For the progress line.
+            Stage::Taken => executor::wake_at(now.saturating_add(Duration::from_secs(1))),
+            _ if now >= deadline => return Err(NoAnswer::NoHost),
+            Stage::Sent(wanted) if now >= again => {
+                desk.stage = Stage::Asked(wanted);
+                again = now.saturating_add(AGAIN);
+                executor::wake();
+                executor::wake_at(again);
+            }
+            _ => executor::wake_at(again.min(deadline)),
         }
+        drop(desk);
         executor::wait_for_event().await;
     }
 }
@@ -119,7 +164,7 @@ pub fn next() -> Option<Event<&'static str>> {
     let mut desk = DESK.lock();
     let request = desk.number;
     let Stage::Asked(wanted) = desk.stage else { return None };
-    desk.stage = Stage::Sent;
+    desk.stage = Stage::Sent(wanted);
     Some(match wanted {
         Wanted::Plug { size, node } => Event::Plug { request, size, node },
         Wanted::Unplug { id } => Event::Unplug { request, id },
@@ -133,7 +178,7 @@ pub fn next() -> Option<Event<&'static str>> {
 /// There is no such request, or no longer.
 pub fn answer(from: FromHost<'_>) -> Result<(), Failure> {
     let mut desk = DESK.lock();
-    if from.request != desk.number || !matches!(desk.stage, Stage::Sent | Stage::Taken) {
+    if from.request != desk.number || !matches!(desk.stage, Stage::Sent(_) | Stage::Taken) {
         return Err(Failure::of(format_args!("no command waits for an answer to request {}", from.request)));
     }
     match from.said {

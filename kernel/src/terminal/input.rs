@@ -7,7 +7,7 @@
 //! rest of the kernel.
 
 use super::reply::{self, TIMEOUT};
-use super::{Failure, MIN_SPACE, session};
+use super::{Failure, MIN_SPACE, console, session};
 use crate::arch::time;
 use crate::drivers::serial::{self, Port};
 use crate::executor;
@@ -105,7 +105,10 @@ pub async fn byte() -> u8 {
 pub async fn step() -> Result<(), Failure> {
     executor::yield_now().await;
     match session::port() {
-        Port::Console => poll_fn(|_| poll_step()).await,
+        Port::Console => {
+            console::show_progress();
+            poll_fn(|_| poll_step()).await
+        }
         Port::Remote => remote_step().await,
     }
 }
@@ -139,4 +142,7 @@ async fn remote_step() -> Result<(), Failure> {
 /// Like [`step`], for work that cannot be interrupted: Ctrl-C stays pending.
 pub async fn pause() {
     executor::yield_now().await;
+    if session::port() == Port::Console {
+        console::show_progress();
+    }
 }

@@ -5,8 +5,8 @@
 //! the work.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ const NAMES_MAX: usize = LINE_MAX - 64;
 pub struct Desk {
     qmp: PathBuf,
     remote: PathBuf,
-    /// Whether a request is under way.
-    busy: Arc<AtomicBool>,
+    /// The request under way.
+    busy: Arc<Mutex<Option<u32>>>,
     /// The same until its last answer has been sent.
     answering: Arc<AtomicBool>,
 }
@@ -65,27 +65,35 @@ impl Desk {
     /// if it asks for nothing.
     pub fn take(&self, event: &Value, answer: impl Fn(&str) + Send + 'static) -> bool {
         let Some((number, wanted)) = wanted(event) else { return false };
-        if self.busy.swap(true, Ordering::Relaxed) {
-            answer(&format!("host {number} refused the host is still at work on an earlier request"));
+        if let Some(earlier) = *self.busy() {
+            // The kernel asks again until it hears that the request is taken.
+            if earlier != number {
+                answer(&format!("host {number} refused the host is still at work on an earlier request"));
+            }
             return true;
         }
+        *self.busy() = Some(number);
         self.answering.store(true, Ordering::Relaxed);
         answer(&format!("host {number} taken"));
         let desk = self.clone();
         thread::spawn(move || {
             let result = desk.carry_out(number, &wanted, &answer);
-            desk.busy.store(false, Ordering::Relaxed);
+            *desk.busy() = None;
             answer(&match result {
                 Ok(Outcome::Done(text)) => format!("host {number} done {}", one_line(&text)),
                 Ok(Outcome::Refused(why)) => format!("host {number} refused {}", one_line(&why)),
                 Err(error) => format!("host {number} refused {}", one_line(&format!("{error:#}"))),
             });
             // Unless the next one has begun.
-            if !desk.busy.load(Ordering::Relaxed) {
+            if desk.busy().is_none() {
                 desk.answering.store(false, Ordering::Relaxed);
             }
         });
         true
+    }
+
+    fn busy(&self) -> MutexGuard<'_, Option<u32>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn carry_out(&self, number: u32, wanted: &Wanted, answer: &impl Fn(&str)) -> Result<Outcome> {

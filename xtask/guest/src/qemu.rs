@@ -13,10 +13,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+pub use carapace_cli::memory_map::palette::Depth;
+
 use crate::discovery::REMOTE;
 pub use crate::shape::{Accelerator, Machine, Shape, Speed, VirtioMem};
+use crate::size::ByteSize;
 
-/// QEMU's file that tells the kernel that colours are not wanted (`kernel/src/commands/map.rs`).
+/// QEMU's file that says what this computer is to the kernel (`kernel/src/terminal/host.rs`).
+const HOST: &str = "opt/carapace/host";
+/// QEMU's file with the colours that the terminal has (`kernel/src/commands/map.rs`).
 const COLOUR: &str = "opt/carapace/colour";
 /// The I/O port by which the guest ends QEMU: value v gives exit status 2v + 1.
 const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
@@ -31,13 +36,22 @@ pub enum SerialPort {
     Unix(PathBuf),
 }
 
-/// Whether the reader of the serial port shows colours.
+/// What the kernel is told of the program that starts the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
-    /// Yes.
-    Welcome,
-    /// No.
-    Unwelcome,
+pub struct Host {
+    /// The memory that this computer has to give.
+    pub free: ByteSize,
+    /// Who reads the serial port.
+    pub output: Output,
+}
+
+/// The reader of the serial port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A person: a line may be shown for a moment, and erased.
+    Terminal,
+    /// A program.
+    Pipe,
 }
 
 /// How the kernel gets into the guest.
@@ -78,8 +92,10 @@ pub struct Setup {
     pub monitor: Option<PathBuf>,
     /// The second serial port, on which programs talk to the kernel: a listening socket.
     pub remote: Option<PathBuf>,
-    /// Whether the reader of the serial port shows colours.
-    pub colours: Colours,
+    /// The colours that the reader of the serial port shows.
+    pub colours: Depth,
+    /// The program that carries out what the guest's shell asks for, if one does.
+    pub host: Option<Host>,
     /// The port on which QEMU waits for gdb, with the guest stopped.
     pub gdb: Option<u16>,
     /// Arguments that come last.
@@ -98,7 +114,8 @@ impl Setup {
             qmp: Vec::new(),
             monitor: None,
             remote: None,
-            colours: Colours::Welcome,
+            colours: Depth::Sixteen,
+            host: None,
             gdb: None,
             more: Vec::new(),
         }
@@ -173,8 +190,12 @@ impl Setup {
             add(&["-device", "virtio-balloon-pci,id=balloon0,free-page-reporting=on"]);
         }
         add(&["-device", DEBUG_EXIT]);
-        if self.colours == Colours::Unwelcome {
-            add(&["-fw_cfg", &format!("name={COLOUR},string=never")]);
+        if self.colours != Depth::Sixteen {
+            add(&["-fw_cfg", &format!("name={COLOUR},string={}", self.colours.name())]);
+        }
+        if let Some(host) = &self.host {
+            let terminal = if host.output == Output::Terminal { " terminal" } else { "" };
+            add(&["-fw_cfg", &format!("name={HOST},string={}{terminal}", host.free.bytes())]);
         }
         // QMP before the serial port: it must listen already while QEMU waits for the serial connection.
         for path in &self.qmp {
@@ -294,12 +315,20 @@ mod tests {
         );
     }
 
-    /// The kernel learns that colours are unwelcome, and nothing else.
+    /// Proves that the kernel learns the terminal's colours where they are not the usual, and what the host has to give,
+    /// with the words that it reads.
     #[test]
     fn colours() {
-        let plain = Setup { colours: Colours::Unwelcome, ..guest() };
+        let plain = Setup { colours: Depth::None, ..guest() };
         assert!(line(&plain).contains(" -fw_cfg name=opt/carapace/colour,string=never "));
         assert!(!line(&guest()).contains("fw_cfg"));
+        let many = Setup { colours: Depth::True, ..guest() };
+        assert!(line(&many).contains(" -fw_cfg name=opt/carapace/colour,string=truecolor "));
+        let host = |output| Some(Host { free: ByteSize::GIB, output });
+        let shown = Setup { host: host(Output::Terminal), ..guest() };
+        assert!(line(&shown).contains(" -fw_cfg name=opt/carapace/host,string=1073741824 terminal "));
+        let piped = Setup { host: host(Output::Pipe), ..guest() };
+        assert!(line(&piped).contains(" -fw_cfg name=opt/carapace/host,string=1073741824 "));
     }
 
     /// With sockets: QMP stands before the serial port on which QEMU waits; a comma in a path is doubled.

@@ -296,7 +296,10 @@ impl App {
         self.ended = true;
         self.waiting.clear();
         self.dialog = Dialog::None;
-        self.tell(Tone::Bad, "the guest has ended; `cargo xtask run` starts another one".to_owned());
+        self.tell(
+            Tone::Bad,
+            "the guest has ended; the next one that `cargo xtask run` starts is shown here".to_owned(),
+        );
     }
 
     /// QEMU has plugged or unplugged a DIMM, or not.

@@ -126,12 +126,18 @@ fn draw_map(frame: &mut Frame<'_>, area: Rect, app: &App) {
     }
 }
 
+/// The cells of a row: a power of two, or three quarters of the next one, so that DIMMs begin at a third of a row.
+fn columns(most: u64) -> u64 {
+    let power = 1 << most.max(1).ilog2();
+    if most >= power / 2 * 3 { power / 2 * 3 } else { power }
+}
+
 /// The lines of the map: for each node a title and rows of cells, all nodes with as many rows as there is room.
 fn map_lines(app: &App, width: u16, height: usize) -> Vec<Line<'static>> {
     let mut nodes: Vec<u32> = app.resources.iter().map(|resource| resource.node).collect();
     nodes.sort_unstable();
     nodes.dedup();
-    let columns = 1_u64 << width.saturating_sub(ADDRESS).max(8).ilog2();
+    let columns = columns(width.saturating_sub(ADDRESS).max(8).into());
     let mut left = height.saturating_sub(nodes.len());
     let mut lines = Vec::new();
     for (at, node) in nodes.iter().enumerate() {

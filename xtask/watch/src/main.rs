@@ -29,6 +29,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use carapace_cli::memory_map::palette::Depth;
 use clap::Parser;
 use guest::dimm::{Dimm, Dimms, Outcome};
 use guest::discovery;
@@ -41,12 +42,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::app::{Action, App};
 use crate::connection::Heard;
-use crate::theme::{Colours, Theme};
+use crate::theme::Theme;
 
 /// How long the kernel may take to answer to a DIMM.
 const KERNEL_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How often a guest is looked for while there is none.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// A message to the main loop.
 #[derive(Debug)]
@@ -75,28 +78,28 @@ fn watch(cli: &WatchArgs) -> Result<()> {
         io::stdout().is_terminal() && io::stdin().is_terminal(),
         "the view needs a terminal; programs talk on the guest's second serial port themselves (docs/architecture.md)"
     );
-    // Found once: other guests may start beside this one.
-    let qmp = discovery::find(cli.qmp.as_deref())?;
-    // QEMU's monitor speaks with one at a time, and is left at once: `cargo xtask dimm` shall work beside this.
-    let nodes = connect(&qmp)?.nodes()?;
-    let Some(socket) = discovery::second_port(&qmp)? else {
-        bail!("this guest has no second serial port; `cargo xtask run` gives one to those that it starts");
-    };
+    if discovery::running() == 0 && cli.qmp.is_none() {
+        eprintln!("no guest runs yet; waiting for `cargo xtask run` on another terminal (Ctrl-C ends this)");
+        while discovery::running() == 0 {
+            thread::sleep(LOOK);
+        }
+    }
     let (sender, messages) = mpsc::channel();
-    let mut link = connection::connect(&socket, sender.clone(), Message::Heard)?;
+    let guest = Found::connect(cli.qmp.as_deref(), &sender)?;
     let told_to_end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&told_to_end)).context("signals cannot be caught")?;
     }
     let theme = Theme::of_environment();
-    force_color_output(theme.colours() == Colours::Eight);
-    let mut app = App::new(theme, nodes);
+    force_color_output(theme.colours() != Depth::None);
+    let mut app = App::new(theme, guest.nodes);
     let mut terminal = ratatui::try_init().context("the terminal cannot be used")?;
     thread::spawn({
         let sender = sender.clone();
         move || read_keys(&sender)
     });
-    let mut view = View { link: &mut link, qmp, sender, told_to_end };
+    let wanted = cli.qmp.clone();
+    let mut view = View { guest, wanted, looked: Instant::now(), sender, told_to_end };
     let result = view.run(&mut terminal, &mut app, &messages);
     ratatui::restore();
     result
@@ -115,14 +118,53 @@ fn read_keys(sender: &Sender<Message>) {
     }
 }
 
-struct View<'a> {
-    link: &'a mut Requests,
+/// The guest that is shown. Found once: other guests may start beside it.
+struct Found {
+    link: Requests,
     qmp: PathBuf,
+    nodes: u64,
+}
+
+impl Found {
+    /// The guest with the QMP socket at `wanted`, or the only one that runs.
+    fn connect(wanted: Option<&Path>, sender: &Sender<Message>) -> Result<Found> {
+        let qmp = discovery::find(wanted)?;
+        // QEMU's monitor speaks with one at a time, and is left at once: `cargo xtask dimm` shall work beside this.
+        let nodes = connect(&qmp)?.nodes()?;
+        let Some(socket) = discovery::second_port(&qmp)? else {
+            bail!(
+                "this guest has no second serial port; `cargo xtask run` gives one to those that it starts"
+            );
+        };
+        let link = connection::connect(&socket, sender.clone(), Message::Heard)?;
+        Ok(Found { link, qmp, nodes })
+    }
+}
+
+struct View {
+    guest: Found,
+    /// The user's choice of a guest.
+    wanted: Option<PathBuf>,
+    /// When another guest was looked for last.
+    looked: Instant,
     sender: Sender<Message>,
     told_to_end: Arc<AtomicBool>,
 }
 
-impl View<'_> {
+impl View {
+    /// Shows the next guest, once the one shown has ended and another one runs.
+    fn follow(&mut self, app: &mut App) -> bool {
+        if !app.ended || self.looked.elapsed() < LOOK {
+            return false;
+        }
+        self.looked = Instant::now();
+        // Until it can be connected to, it is not ready.
+        let Ok(guest) = Found::connect(self.wanted.as_deref(), &self.sender) else { return false };
+        *app = App::new(app.theme, guest.nodes);
+        self.guest = guest;
+        true
+    }
+
     fn run(
         &mut self,
         terminal: &mut DefaultTerminal,
@@ -131,6 +173,7 @@ impl View<'_> {
     ) -> Result<()> {
         let mut changed = true;
         loop {
+            changed |= self.follow(app);
             for action in app.poll(Instant::now()) {
                 // `poll` may also have changed the view: the guest does not answer.
                 changed = true;
@@ -164,8 +207,8 @@ impl View<'_> {
 
     fn act(&mut self, app: &mut App, action: Action) {
         let written = match action {
-            Action::Ask(what, command) => self.link.ask(&command).map(|id| app.sent(id, what)),
-            Action::Stop => self.link.stop(),
+            Action::Ask(what, command) => self.guest.link.ask(&command).map(|id| app.sent(id, what)),
+            Action::Stop => self.guest.link.stop(),
             Action::Plug { size, node } => {
                 app.tell(event_log::Tone::Plain, format!("plugging {size} into node {node} ..."));
                 self.work(move |monitor| {
@@ -188,7 +231,7 @@ impl View<'_> {
                 Ok(())
             }
             Action::ListDimms => {
-                let (sender, qmp) = (self.sender.clone(), self.qmp.clone());
+                let (sender, qmp) = (self.sender.clone(), self.guest.qmp.clone());
                 thread::spawn(move || {
                     let dimms = connect(&qmp).and_then(|mut monitor| monitor.list());
                     let _ = sender.send(Message::Dimms(dimms.map_err(|error| format!("{error:#}"))));
@@ -206,7 +249,7 @@ impl View<'_> {
 
     /// Works with QEMU's monitor on a thread of its own: an answer may take long.
     fn work(&self, job: impl FnOnce(&mut Dimms) -> Result<Result<String, String>> + Send + 'static) {
-        let (sender, qmp) = (self.sender.clone(), self.qmp.clone());
+        let (sender, qmp) = (self.sender.clone(), self.guest.qmp.clone());
         thread::spawn(move || {
             let done = connect(&qmp).and_then(|mut monitor| job(&mut monitor));
             let done = done.unwrap_or_else(|error| Err(format!("{error:#}")));

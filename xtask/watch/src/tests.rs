@@ -12,10 +12,11 @@ use crate::app::{Action, App, Dialog, What};
 use crate::draw::draw;
 use crate::model::tests::{BUDDY, MAP, RESOURCES, read};
 use crate::model::{Event, Line};
-use crate::theme::{Colours, Letters, Theme};
+use crate::theme::{Letters, Theme};
+use carapace_cli::memory_map::palette::Depth;
 
-const PLAIN: Theme = Theme::new(Colours::None, Letters::Ascii);
-const BRIGHT: Theme = Theme::new(Colours::Eight, Letters::Unicode);
+const PLAIN: Theme = Theme::new(Depth::None, Letters::Ascii);
+const BRIGHT: Theme = Theme::new(Depth::Indexed, Letters::Unicode);
 const DEVICE: &str = "\\_SB.MHPC.MP00";
 
 /// A view that knows the guest of the model's tests.
@@ -88,7 +89,7 @@ fn colours_and_letters() {
     assert_eq!(plain[at], bright[at]);
     let buffer = terminal.backend().buffer();
     let colour = |x| buffer[(x, u16::try_from(at).expect("a row"))].bg;
-    assert_eq!([colour(15), colour(19), colour(23)], [Color::Blue, Color::Green, Color::Yellow]);
+    assert_eq!([colour(15), colour(19), colour(23)], [75, 22, 172].map(Color::Indexed));
 }
 
 /// Larger screens have more cells in a row and smaller ones, small screens say so; none of them makes it panic.

@@ -4,23 +4,15 @@
 
 use std::env;
 
+use carapace_cli::memory_map::palette::{Depth, Look, Rgb, look};
 use guest::schema::Kind;
 use ratatui::style::{Color, Modifier, Style};
 
 /// The terminal's abilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
-    colours: Colours,
+    colours: Depth,
     letters: Letters,
-}
-
-/// Whether there are colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
-    /// The eight of ECMA-48.
-    Eight,
-    /// None; bold and reverse at most.
-    None,
 }
 
 /// Which letters there are.
@@ -34,54 +26,57 @@ pub enum Letters {
 
 impl Theme {
     /// A look.
-    pub const fn new(colours: Colours, letters: Letters) -> Self {
+    pub const fn new(colours: Depth, letters: Letters) -> Self {
         Self { colours, letters }
     }
 
-    /// What this terminal can show, by its environment: `NO_COLOR` (<https://no-color.org>), `TERM`, the locale.
+    /// What this terminal can show, by its environment: `NO_COLOR`, `TERM`, `COLORTERM`, the locale.
     pub fn of_environment() -> Self {
         let value = |name| env::var(name).ok().filter(|value: &String| !value.is_empty());
         let locale = value("LC_ALL").or_else(|| value("LC_CTYPE")).or_else(|| value("LANG"));
-        Self::of(value("NO_COLOR").is_some(), value("TERM").as_deref(), locale.as_deref())
+        let term = value("TERM");
+        let depth = |refused| Depth::of_environment(refused, term.as_deref(), value("COLORTERM").as_deref());
+        // A terminal that can have no colours is an old one, whatever the user wants.
+        Self::of(depth(value("NO_COLOR").is_some()), depth(false) == Depth::None, locale.as_deref())
     }
 
-    fn of(no_colour: bool, term: Option<&str>, locale: Option<&str>) -> Self {
-        let plain = match term {
-            None | Some("dumb" | "unknown") => true,
-            Some(name) => ["vt52", "vt100", "vt102", "vt220"].iter().any(|old| name.starts_with(old)),
-        };
+    fn of(colours: Depth, is_old: bool, locale: Option<&str>) -> Self {
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
-        let unicode = !plain && (locale.contains("utf-8") || locale.contains("utf8"));
-        Self::new(
-            if no_colour || plain { Colours::None } else { Colours::Eight },
-            if unicode { Letters::Unicode } else { Letters::Ascii },
-        )
+        let unicode = !is_old && (locale.contains("utf-8") || locale.contains("utf8"));
+        Self::new(colours, if unicode { Letters::Unicode } else { Letters::Ascii })
     }
 
-    /// Whether there are colours.
-    pub const fn colours(self) -> Colours {
+    /// The colours that there are.
+    pub const fn colours(self) -> Depth {
         self.colours
     }
 
     fn coloured(self, style: Style) -> Style {
         match self.colours {
-            Colours::Eight => style,
-            Colours::None => Style::new(),
+            Depth::None => Style::new(),
+            _ => style,
+        }
+    }
+
+    /// A colour of the picture in the terminal's terms; `None`: the terminal's own.
+    fn colour(self, rgb: Rgb, indexed: u8, sixteen: Option<u8>) -> Color {
+        match (self.colours, sixteen) {
+            (Depth::True, _) => Color::Rgb(rgb[0], rgb[1], rgb[2]),
+            (Depth::Indexed, _) => Color::Indexed(indexed),
+            // Numbers of escape sequences: 30 and 40 are the first of the eight dark ones, 90 and 100 of the bright ones.
+            (_, Some(number @ 90..)) => Color::Indexed(number % 10 + 8),
+            (_, Some(number)) => Color::Indexed(number % 10),
+            (_, None) => Color::Reset,
         }
     }
 
     /// A cell of which most is this.
     pub fn cell(self, kind: Option<Kind>) -> Style {
-        let (background, letter) = match kind {
-            None => return Style::new(),
-            Some(Kind::Free) => (Color::Green, Color::Black),
-            Some(Kind::Used) => (Color::Yellow, Color::Black),
-            Some(Kind::Boot) => (Color::Magenta, Color::White),
-            Some(Kind::Memmap) => (Color::Blue, Color::White),
-            Some(Kind::Offline) => (Color::Red, Color::White),
-            Some(Kind::Unplugged) => (Color::DarkGray, Color::White),
-        };
-        self.coloured(Style::new().fg(letter).bg(background))
+        let Some(Look { rgb, indexed, sixteen }) = kind.map(look) else { return Style::new() };
+        let style = Style::new()
+            .fg(self.colour(rgb.1, indexed.1, Some(sixteen.1)))
+            .bg(self.colour(rgb.0, indexed.0, sixteen.0));
+        self.coloured(style)
     }
 
     /// The line at the top, and the selection.
@@ -109,9 +104,10 @@ impl Theme {
         self.coloured(Style::new().fg(Color::Red)).add_modifier(Modifier::BOLD)
     }
 
-    /// Bars.
+    /// Bars of free memory: in the letters' colour of its cells, which is the lighter one.
     pub fn bar(self) -> Style {
-        self.coloured(Style::new().fg(Color::Green))
+        let Look { rgb, indexed, sixteen } = look(Kind::Free);
+        self.coloured(Style::new().fg(self.colour(rgb.1, indexed.1, Some(sixteen.1))))
     }
 
     /// A bar for so many blocks: its height is how many binary digits the number has; eight heights.
@@ -150,25 +146,33 @@ impl Theme {
 mod tests {
     use super::*;
 
-    /// No colour if the user or the terminal excludes it, no Unicode bars if the locale has no Unicode.
+    /// Proves that bars are of ASCII where the terminal is old or the locale has no Unicode. Fails when such a terminal
+    /// shows question marks.
     #[test]
     fn environments() {
         let utf8 = Some("de_DE.UTF-8");
-        assert_eq!(
-            Theme::of(false, Some("xterm-256color"), utf8),
-            Theme::new(Colours::Eight, Letters::Unicode)
-        );
-        assert_eq!(Theme::of(true, Some("xterm"), utf8), Theme::new(Colours::None, Letters::Unicode));
-        assert_eq!(Theme::of(false, Some("xterm"), Some("C")), Theme::new(Colours::Eight, Letters::Ascii));
-        for term in [None, Some("dumb"), Some("vt100"), Some("vt220-w")] {
-            assert_eq!(Theme::of(false, term, utf8), Theme::new(Colours::None, Letters::Ascii), "{term:?}");
-        }
+        assert_eq!(Theme::of(Depth::True, false, utf8), Theme::new(Depth::True, Letters::Unicode));
+        assert_eq!(Theme::of(Depth::None, false, utf8), Theme::new(Depth::None, Letters::Unicode));
+        assert_eq!(Theme::of(Depth::Sixteen, false, Some("C")), Theme::new(Depth::Sixteen, Letters::Ascii));
+        assert_eq!(Theme::of(Depth::None, true, utf8), Theme::new(Depth::None, Letters::Ascii));
+    }
+
+    /// Proves that the cells have the shell's colours in each depth. Fails when the view differs from `map`.
+    #[test]
+    fn cells() {
+        let cell = |depth, kind| Theme::new(depth, Letters::Ascii).cell(Some(kind));
+        let free = cell(Depth::True, Kind::Free);
+        assert_eq!((free.bg, free.fg), (Some(Color::Rgb(36, 79, 58)), Some(Color::Rgb(217, 244, 228))));
+        assert_eq!(cell(Depth::Indexed, Kind::Used).bg, Some(Color::Indexed(172)));
+        let few = cell(Depth::Sixteen, Kind::Free);
+        assert_eq!((few.bg, few.fg), (Some(Color::Reset), Some(Color::Indexed(2))));
+        assert_eq!(cell(Depth::Sixteen, Kind::Boot).fg, Some(Color::Indexed(15)));
     }
 
     /// Without colours no style has any.
     #[test]
     fn without_colours() {
-        let theme = Theme::new(Colours::None, Letters::Ascii);
+        let theme = Theme::new(Depth::None, Letters::Ascii);
         for style in [theme.cell(Some(Kind::Used)), theme.quiet(), theme.good(), theme.bad(), theme.bar()] {
             assert_eq!((style.fg, style.bg), (None, None));
         }
@@ -177,7 +181,7 @@ mod tests {
     /// Bars grow with the number, and show one of something as something.
     #[test]
     fn bars() {
-        let theme = Theme::new(Colours::None, Letters::Ascii);
+        let theme = Theme::new(Depth::None, Letters::Ascii);
         let heights: String =
             [0, 1, 2, 3, 4, 255, u64::MAX].iter().map(|&count| theme.height(count)).collect();
         assert_eq!(heights, ".122388");

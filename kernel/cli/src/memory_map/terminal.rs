@@ -5,6 +5,7 @@
 //!  0x000100000000 mmmm............................................................
 //! ```
 
+use super::palette::{Depth, Sequence};
 use super::{ABSENT, Counts, Ranges, Row, Rows, Scale, Screen};
 use carapace_schema::{KINDS, Kind, PAGE};
 use core::fmt::{self, Write};
@@ -13,49 +14,16 @@ use core::fmt::{self, Write};
 const CELLS: usize = 64;
 /// Rows aimed at, and the smallest cell: 1 MiB.
 const SCREEN: Screen = Screen { columns: CELLS as u64, rows: 24, cell_min: 256 };
-const PLAIN: &str = "\x1b[0m";
 
 /// The scale with which the ranges fit a terminal.
 pub fn scale(ranges: Ranges<'_>) -> Scale {
     Scale::fit(SCREEN, ranges)
 }
 
-/// The colour of cells of mostly `kind`.
-const fn ansi(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Free => "\x1b[42;30m",
-        Kind::Used => "\x1b[43;30m",
-        Kind::Boot => "\x1b[45;97m",
-        Kind::Memmap => "\x1b[44;97m",
-        Kind::Offline => "\x1b[41;97m",
-        Kind::Unplugged => "\x1b[100;97m",
-    }
-}
-
-/// Whether a picture has colours beside its letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
-    /// It has.
-    Shown,
-    /// Letters alone.
-    None,
-}
-
-impl Colours {
-    /// The colour sequence before cells of mostly `kind`; `None`: absent memory.
-    const fn of(self, kind: Option<Kind>) -> &'static str {
-        match (self, kind) {
-            (Colours::None, _) => "",
-            (Colours::Shown, Some(kind)) => ansi(kind),
-            (Colours::Shown, None) => PLAIN,
-        }
-    }
-}
-
 /// Writes the legend of letters and colours.
-pub fn legend(out: &mut dyn Write, colours: Colours) -> fmt::Result {
+pub fn legend(out: &mut dyn Write, depth: Depth) -> fmt::Result {
     for kind in KINDS {
-        let (colour, plain) = (colours.of(Some(kind)), colours.of(None));
+        let (colour, plain) = (Sequence(depth, Some(kind)), Sequence(depth, None));
         write!(out, "{colour} {} {plain} {}  ", kind.letter(), kind.name())?;
     }
     writeln!(out, " {ABSENT}  absent")
@@ -64,7 +32,7 @@ pub fn legend(out: &mut dyn Write, colours: Colours) -> fmt::Result {
 /// A picture that is being drawn.
 pub struct Picture<'a> {
     out: &'a mut dyn Write,
-    colours: Colours,
+    depth: Depth,
     rows: Rows<[Counts; CELLS]>,
     result: fmt::Result,
 }
@@ -77,41 +45,41 @@ impl fmt::Debug for Picture<'_> {
 
 impl<'a> Picture<'a> {
     /// An empty picture, in a scale of [`scale`].
-    pub fn new(out: &'a mut dyn Write, scale: Scale, colours: Colours) -> Picture<'a> {
+    pub fn new(out: &'a mut dyn Write, scale: Scale, depth: Depth) -> Picture<'a> {
         let rows = Rows::new(scale, [Counts::default(); CELLS]);
-        Picture { out, colours, rows, result: Ok(()) }
+        Picture { out, depth, rows, result: Ok(()) }
     }
 
     /// Draws `pages` frames of one kind from `start_pfn` on; extents come in ascending order.
     pub fn extent(&mut self, start_pfn: u64, pages: u64, kind: Kind) {
-        let Picture { out, colours, rows, result } = self;
+        let Picture { out, depth, rows, result } = self;
         rows.extent(start_pfn, pages, kind, &mut |row| {
-            *result = result.and_then(|()| paint(*out, *colours, row));
+            *result = result.and_then(|()| paint(*out, *depth, row));
         });
     }
 
     /// Draws the last row.
     pub fn finish(self) -> fmt::Result {
-        let Picture { out, colours, mut rows, mut result } = self;
-        rows.finish(&mut |row| result = result.and_then(|()| paint(out, colours, row)));
+        let Picture { out, depth, mut rows, mut result } = self;
+        rows.finish(&mut |row| result = result.and_then(|()| paint(out, depth, row)));
         result
     }
 }
 
-fn paint(out: &mut dyn Write, colours: Colours, row: Row<'_>) -> fmt::Result {
+fn paint(out: &mut dyn Write, depth: Depth, row: Row<'_>) -> fmt::Result {
     write!(out, "{:#014x} ", row.start_pfn.saturating_mul(PAGE))?;
     let mut colour = None;
     let width = row.cells().enumerate().filter(|(_, cell)| cell.is_some()).map(|(at, _)| at + 1).last();
     for cell in row.cells().take(width.unwrap_or(0)) {
         let wanted = cell.map(|cell| cell.most);
         if wanted != colour {
-            out.write_str(colours.of(wanted))?;
+            write!(out, "{}", Sequence(depth, wanted))?;
             colour = wanted;
         }
         out.write_char(cell.map_or(ABSENT, |cell| cell.rarest.letter()))?;
     }
     if colour.is_some() {
-        out.write_str(colours.of(None))?;
+        write!(out, "{}", Sequence(depth, None))?;
     }
     out.write_char('\n')
 }
@@ -128,8 +96,8 @@ mod tests {
         let scale = scale(&mut |tell| ranges.iter().for_each(|&(start, pages)| tell(start, pages)));
         let mut terminal = Terminal::default();
         let mut text = String::new();
-        legend(&mut text, Colours::Shown).unwrap();
-        let mut picture = Picture::new(&mut text, scale, Colours::Shown);
+        legend(&mut text, Depth::Sixteen).unwrap();
+        let mut picture = Picture::new(&mut text, scale, Depth::Sixteen);
         extents.iter().for_each(|&(start, pages, kind)| picture.extent(start, pages, kind));
         picture.finish().unwrap();
         terminal.write_str(&text.replace('\n', "\r\n")).unwrap();
@@ -140,17 +108,17 @@ mod tests {
     #[test]
     fn letters_alone() {
         let scale = scale(&mut |tell| tell(0, 4096));
-        let drawn = |colours| {
+        let drawn = |depth| {
             let mut text = String::new();
-            legend(&mut text, colours).unwrap();
-            let mut picture = Picture::new(&mut text, scale, colours);
+            legend(&mut text, depth).unwrap();
+            let mut picture = Picture::new(&mut text, scale, depth);
             picture.extent(0, 1024, Kind::Memmap);
             picture.extent(2048, 2048, Kind::Free);
             picture.finish().unwrap();
             text
         };
-        let (coloured, plain) = (drawn(Colours::Shown), drawn(Colours::None));
-        assert!(coloured.contains("\x1b[44;97m") && !plain.contains('\x1b'), "{plain}");
+        let (coloured, plain) = (drawn(Depth::Sixteen), drawn(Depth::None));
+        assert!(coloured.contains("\x1b[0;44;97m") && !plain.contains('\x1b'), "{plain}");
         let mut terminal = Terminal::default();
         terminal.write_str(&coloured.replace('\n', "\r\n")).unwrap();
         let rows = terminal.rows();
@@ -190,7 +158,7 @@ mod tests {
     fn hole() {
         let (_, terminal) = draw(&[(0, 1024)], &[(0, 256, Kind::Free), (768, 256, Kind::Offline)]);
         assert_eq!(terminal.rows()[1], "0x000000000000 .--o");
-        assert!(terminal.bytes.contains(".\x1b[0m--\x1b[41;97mo\x1b[0m"));
+        assert!(terminal.bytes.contains(".\x1b[0m--\x1b[0;41;97mo\x1b[0m"));
     }
 
     proptest! {
