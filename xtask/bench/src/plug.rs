@@ -52,13 +52,15 @@ struct Plugged {
 /// Measures, prints, keeps; `figures` gets each guest's.
 pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     let largest = cli.sizes.iter().max().context("no sizes (--sizes)")?;
+    let memory = memory(cli);
     let shape = Shape {
         machine: cli.machine.clone(),
         cpu: cli.cpu.clone(),
         cpus: 1,
-        memory: memory(cli),
+        memory,
         slots: cli.slots,
-        max_memory: ByteSize::new(largest.bytes() + (1 << 30)),
+        // QEMU begins the window for DIMMs at a multiple of 1 GiB.
+        max_memory: ByteSize::new(largest.bytes() + memory.bytes() + (1 << 30)),
         qemu: Vec::new(),
     };
     let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
