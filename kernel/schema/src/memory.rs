@@ -116,6 +116,7 @@ pub struct Section {
     /// The section's frames, present or not.
     pub pages: u64,
     /// The first frame of the resource's part.
+    #[serde(default)]
     pub first_pfn: u64,
     /// The resource's part of them.
     pub present_pages: u64,
