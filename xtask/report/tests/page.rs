@@ -1,7 +1,7 @@
 //! The page, from canned data: a scenario that was played once (`cargo xtask report` keeps its data beside the page).
 
 use report::data::{Data, Event};
-use report::{figures, page};
+use report::{bench_page, figures, page};
 use roxmltree::{Document, Node, ParsingOptions};
 use std::collections::BTreeSet;
 
@@ -13,6 +13,11 @@ fn canned() -> Data {
 
 fn rendered(data: &Data) -> String {
     page::render(data, &figures::kept().expect("kept figures"), None)
+}
+
+/// The report, and the page of `bench --all`.
+fn pages() -> [String; 2] {
+    [rendered(&canned()), bench_page::render(&figures::kept().expect("kept figures"))]
 }
 
 fn parsed(page: &str) -> Document<'_> {
@@ -28,12 +33,14 @@ fn text(node: Node<'_, '_>) -> String {
     node.descendants().filter_map(|node| node.text().filter(|_| node.is_text())).collect()
 }
 
-/// Proves that the page is well-formed, and that nothing in it is fetched from anywhere or runs: no script, no link out
+/// Proves that the pages are well-formed, and that nothing in them is fetched from anywhere or runs: no script, no link out
 /// of the page, no attribute or style that loads something.
 #[test]
 fn well_formed_and_self_contained() {
-    let page = rendered(&canned());
-    let document = parsed(&page);
+    pages().iter().for_each(|page| is_self_contained(&parsed(page)));
+}
+
+fn is_self_contained(document: &Document<'_>) {
     let ids: Vec<_> = document.descendants().filter_map(|node| node.attribute("id")).collect();
     let known: BTreeSet<_> = ids.iter().collect();
     assert_eq!(ids.len(), known.len(), "an id stands for one element");
@@ -50,17 +57,21 @@ fn well_formed_and_self_contained() {
             }
         }
     }
-    for style in elements(&document, "style") {
+    for style in elements(document, "style") {
         assert!(!text(style).contains("url(") && !text(style).contains("@import"));
     }
 }
 
-/// Proves that the page suits a screen reader: it has a language, one first heading, no skipped level, pictures with
+/// Proves that the pages suit a screen reader: each has a language, one first heading, no skipped level, pictures with
 /// title and description, tables with a caption and headers with a scope.
 #[test]
 fn accessible() {
+    pages().iter().for_each(|page| is_accessible(&parsed(page)));
     let page = rendered(&canned());
-    let document = parsed(&page);
+    assert!(elements(&parsed(&page), "svg").count() > 2 * canned().steps.len());
+}
+
+fn is_accessible(document: &Document<'_>) {
     assert!(document.root_element().has_attribute("lang"));
     let levels: Vec<u32> = document
         .descendants()
@@ -68,16 +79,14 @@ fn accessible() {
         .collect();
     assert_eq!(levels.iter().filter(|&&level| level == 1).count(), 1);
     assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
-    let pictures: Vec<_> = elements(&document, "svg").collect();
-    assert!(pictures.len() > 2 * canned().steps.len());
-    for picture in pictures {
+    for picture in elements(document, "svg") {
         assert_eq!(picture.attribute("role"), Some("img"));
         for name in ["title", "desc"] {
             let found = picture.children().find(|node| node.tag_name().name() == name);
             assert!(found.is_some_and(|node| text(node).len() > 10), "a picture without {name}");
         }
     }
-    for table in elements(&document, "table") {
+    for table in elements(document, "table") {
         assert!(table.children().any(|node| node.tag_name().name() == "caption"));
         let heads: Vec<_> = table.descendants().filter(|node| node.tag_name().name() == "th").collect();
         assert!(heads.iter().all(|head| head.has_attribute("scope")) && heads.len() > 3);
