@@ -15,9 +15,12 @@ const PARTS: [Part; 5] = [
     (
         "Start, and a DIMM is added",
         "Each DIMM in a fresh guest. From device_add to _OST, the kernel's answer, by the clock and in time that QEMU's threads \
-         computed; then the bytes of the DIMM's backing that the host has given a page for.",
+         computed; then the memory that it took: pages of the DIMM that it touched, and free memory of the guest.",
         figure_tables::add,
-        &[(What::Add, "device_add to _OST"), (What::Backing, "host memory that a DIMM takes")],
+        &[
+            (What::Add, "device_add to _OST"),
+            (What::AddUsed, "memory that it took, in the DIMM and elsewhere"),
+        ],
     ),
     (
         "It is removed",
@@ -91,7 +94,12 @@ pub fn render(figures: &Figures) -> String {
 
 fn pictures(figures: &Figures, number: usize, drawn: &[(What, &str)]) -> Markup {
     let pictures = drawn.iter().enumerate().filter_map(|(index, (what, title))| {
-        Some((title, curves::draw(figures, *what, &format!("curve-{number}-{index}"), title)?))
+        let id = format!("curve-{number}-{index}");
+        let drawn = match what {
+            What::AddUsed => curves::draw_taken(figures, &id, title),
+            what => curves::draw(figures, *what, &id, title),
+        };
+        Some((title, drawn?))
     });
     html! {
         div.pair {

@@ -1,6 +1,5 @@
 //! Curves over the size of a DIMM, both axes logarithmic: one line for each kernel, its name at its end.
 
-use guest::size::ByteSize;
 use maud::{Markup, html};
 
 use crate::figure_tables;
@@ -23,22 +22,24 @@ struct Curve {
     points: Vec<(u64, f64)>,
 }
 
-/// The axes' ends: powers of two along the sizes, of ten along the values.
+/// The axes' ends: powers of two along the sizes, of the unit's step along the values.
 struct Axes {
+    step: f64,
     sizes: (f64, f64),
     values: (f64, f64),
 }
 
 impl Axes {
-    fn of(curves: &[Curve]) -> Option<Axes> {
+    fn of(curves: &[Curve], unit: Unit) -> Option<Axes> {
+        let step = unit.step();
         let points = || curves.iter().flat_map(|curve| &curve.points);
         let sizes = || points().map(|point| (point.0 as f64).log2());
-        let values = || points().map(|point| point.1.max(1e-3).log10());
+        let values = || points().map(|point| point.1.log(step));
         let most = |values: f64, low: f64| values.ceil().max(low + 1.0);
         let low = values().reduce(f64::min)?.floor();
         let high = most(values().reduce(f64::max)?, low);
         let (least, largest) = (sizes().reduce(f64::min)?, sizes().reduce(f64::max)?);
-        Some(Axes { sizes: (least, largest.max(least + 1.0)), values: (low, high) })
+        Some(Axes { step, sizes: (least, largest.max(least + 1.0)), values: (low, high) })
     }
 
     fn x(&self, size: u64) -> f64 {
@@ -48,39 +49,54 @@ impl Axes {
 
     fn y(&self, value: f64) -> f64 {
         let (low, high) = self.values;
-        TOP + (high - value.max(1e-3).log10()) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        TOP + (high - value.log(self.step)) / (high - low) * (HEIGHT - TOP - BOTTOM)
     }
 }
 
-/// The curves of `what`, where it was measured at several sizes. `id` tells the picture from the page's others.
+/// The curves of what was measured at several sizes. `id` tells the picture from the page's others.
 pub fn draw(figures: &Figures, what: What, id: &str, title: &str) -> Option<Markup> {
+    let median = |guest: &str, size| figures.median(what, guest, Some(size));
+    draw_values(&figures.sizes(what), &median, what.unit(), id, title)
+}
+
+/// The curves of the bytes that an add took in all.
+pub fn draw_taken(figures: &Figures, id: &str, title: &str) -> Option<Markup> {
+    draw_values(&figures.sizes(What::Add), &|guest, size| figures.taken(guest, size), Unit::Bytes, id, title)
+}
+
+fn draw_values(
+    sizes: &[u64],
+    value: &dyn Fn(&str, u64) -> Option<f64>,
+    unit: Unit,
+    id: &str,
+    title: &str,
+) -> Option<Markup> {
     let of = |name: &'static str, class| Curve {
         name,
         class,
-        points: figures
-            .sizes(what)
-            .into_iter()
-            .filter_map(|size| Some((size, figures.median(what, name, Some(size))?)))
+        // A logarithmic axis has no zero.
+        points: sizes
+            .iter()
+            .filter_map(|&size| Some((size, value(name, size).filter(|value| *value > 0.0)?)))
             .collect(),
     };
     let mut curves = vec![of(OURS, "ours"), of(LINUX, "linux")];
     curves.retain(|curve| !curve.points.is_empty());
-    let axes = Axes::of(&curves)?;
-    if figures.sizes(what).len() < 2 {
+    let axes = Axes::of(&curves, unit)?;
+    if sizes.len() < 2 {
         return None;
     }
-    let unit = what.unit();
     let decades = axes.values.0 as i32..=axes.values.1 as i32;
     Some(html! {
         svg.curves viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-labelledby=(format!("{id}-t {id}-d")) xmlns="http://www.w3.org/2000/svg" {
             title id=(format!("{id}-t")) { (title) }
             desc id=(format!("{id}-d")) { (described(&curves, unit)) }
             @for decade in decades {
-                @let value = 10f64.powi(decade);
+                @let value = unit.step().powi(decade);
                 line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(short(axes.y(value))) y2=(short(axes.y(value))) {}
                 text.address x=(LEFT - 5.0) y=(short(axes.y(value) + 3.0)) { (power(unit, value)) }
             }
-            @for size in labelled(&axes, &figures.sizes(what)) {
+            @for size in labelled(&axes, sizes) {
                 line.grid x1=(short(axes.x(size))) x2=(short(axes.x(size))) y1=(TOP) y2=(HEIGHT - BOTTOM) {}
                 text.size x=(short(axes.x(size))) y=(HEIGHT - 8.0) { (figure_tables::size(size)) }
             }
@@ -116,11 +132,10 @@ fn labelled(axes: &Axes, sizes: &[u64]) -> Vec<u64> {
     chosen
 }
 
-/// The label of a power of ten.
+/// The label of a line.
 fn power(unit: Unit, value: f64) -> String {
     match unit {
-        Unit::Bytes if value >= 1024.0 => ByteSize::new((value as u64).next_power_of_two()).to_string(),
-        Unit::Bytes => format!("{value} B"),
+        Unit::Bytes => figure_tables::size(value as u64),
         Unit::Milliseconds if value >= 1000.0 => format!("{} s", value / 1000.0),
         Unit::Milliseconds if value >= 1.0 => format!("{value} ms"),
         Unit::Milliseconds => format!("{} µs", value * 1000.0),
@@ -146,6 +161,7 @@ fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use guest::size::ByteSize;
 
     /// Proves that equal factors are equal distances along both axes, and that a flat line is drawn flat. Fails when an axis is
     /// linear.

@@ -84,14 +84,18 @@ pub fn add(figures: &Figures) -> Table {
     let mut lines = vec![("start to prompt".to_owned(), What::Start, None)];
     lines.extend(by_size(figures, What::Add, "`device_add` to `_OST`"));
     lines.extend(by_size(figures, What::AddCpu, "the same in CPU time"));
-    for (what, name) in [
-        (What::AddUsed, "other memory of the guest that it used"),
-        (What::Backing, "host memory that the DIMM then has"),
-    ] {
-        let line = |bytes| (format!("{name}, {}", size(bytes)), what, Some(bytes));
-        lines.extend(figures.largest_of_both(what).map(line));
+    let used = |bytes| (format!("other memory that it used, {}", size(bytes)), What::AddUsed, Some(bytes));
+    lines.extend(figures.largest_of_both(What::AddUsed).map(used));
+    let mut table = beside_linux(figures, &lines);
+    if let Some(bytes) = figures.largest_of_both(What::Backing) {
+        let [ours, linux] = [OURS, LINUX].map(|guest| figures.taken(guest, bytes));
+        if ours.is_some() || linux.is_some() {
+            let [first, second] = [ours, linux].map(|value| shown(Unit::Bytes, value));
+            let name = format!("the same and the pages of the DIMM that it touched, {}", size(bytes));
+            table.rows.push(vec![name, first, second, times(ours, linux)]);
+        }
     }
-    beside_linux(figures, &lines)
+    table
 }
 
 /// Removal, unused and in use.

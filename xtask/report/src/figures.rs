@@ -14,6 +14,8 @@ use anyhow::{Context, Result};
 use guest::size::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::format;
+
 /// The names of the kernels in the rows.
 pub const OURS: &str = "Carapace";
 /// The other one.
@@ -129,16 +131,25 @@ pub enum Unit {
 impl Unit {
     /// A value with its unit, in three digits or four.
     pub fn show(self, value: f64) -> String {
-        let (value, units): (f64, &[(f64, &str)]) = match self {
-            Unit::Milliseconds => (value * 1e6, &[(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")]),
-            Unit::Nanoseconds => (value, &[(1e9, "s"), (1e6, "ms"), (1e4, "µs"), (1.0, "ns")]),
-            Unit::Bytes => return ByteSize::new(value as u64 / 1024 * 1024).to_string(),
+        let nanoseconds = match self {
+            Unit::Milliseconds => value * 1e6,
+            Unit::Nanoseconds => value,
+            Unit::Bytes => return format::size(value as u64),
         };
-        let unit = units.iter().find(|(size, _)| value >= *size).or(units.last());
-        let (size, name) = unit.copied().unwrap_or((1.0, ""));
-        let scaled = value / size;
-        let digits = if scaled < 9.95 { 2 } else { usize::from(scaled < 99.5) };
+        let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")];
+        let unit = units.into_iter().find(|(size, _)| nanoseconds >= *size);
+        let (size, name) = unit.unwrap_or((1.0, "ns"));
+        let scaled = nanoseconds / size;
+        let digits = if scaled < 9.995 { 2 } else { usize::from(scaled < 99.95) };
         format!("{scaled:.digits$} {name}")
+    }
+
+    /// The factor between two lines of a logarithmic axis.
+    pub const fn step(self) -> f64 {
+        match self {
+            Unit::Milliseconds | Unit::Nanoseconds => 10.0,
+            Unit::Bytes => 32.0,
+        }
     }
 }
 
@@ -187,6 +198,12 @@ impl Figures {
     /// The median of one thing; `None` where nobody measured it.
     pub fn median(&self, what: What, guest: &str, size: Option<u64>) -> Option<f64> {
         self.of(what, guest).find(|row| row.size == size && row.detail.is_none())?.median()
+    }
+
+    /// Bytes that an add took in all: of the DIMM, as the host sees it, and of other memory.
+    pub fn taken(&self, guest: &str, size: u64) -> Option<f64> {
+        let of = |what| self.median(what, guest, Some(size));
+        Some(of(What::Backing)? + of(What::AddUsed)?)
     }
 
     /// The rows of one thing and one kernel.
@@ -311,7 +328,11 @@ mod tests {
         );
         let ms = |value| Unit::Milliseconds.show(value);
         assert_eq!([ms(7.44), ms(58.31), ms(219_382.0), ms(0.25)], ["7.44 ms", "58.3 ms", "219 s", "250 µs"]);
-        assert_eq!([Unit::Nanoseconds.show(4.6), Unit::Nanoseconds.show(2693.4)], ["4.60 ns", "2693 ns"]);
-        assert_eq!([Unit::Bytes.show(8192.0), Unit::Bytes.show(0.0)], ["8K", "0B"]);
+        let ns = |value| Unit::Nanoseconds.show(value);
+        assert_eq!(
+            [ns(4.6), ns(269.4), ns(2693.4), ns(21_787.0)],
+            ["4.60 ns", "269 ns", "2.69 µs", "21.8 µs"]
+        );
+        assert_eq!([Unit::Bytes.show(8192.0), Unit::Bytes.show(0.0)], ["8 KiB", "0 B"]);
     }
 }
