@@ -15,10 +15,12 @@ use ::report::figures::{self, Figures};
 use ::report::{bench_page, documents};
 
 use crate::linux::Linux;
-use crate::{alloc, host, migrate, plug, remove, virtio_mem};
+use crate::{alloc, host, migrate, plug, remove, scale, virtio_mem};
 
 /// The distances between the DIMMs of a migration: adjacent ones, and one at which the emulator's caches collide.
 const GAPS: [ByteSize; 2] = [ByteSize::new(0), ByteSize::new(6 << 20)];
+/// The DIMMs whose instructions are counted.
+const COUNTED: [ByteSize; 3] = [ByteSize::new(256 << 20), ByteSize::new(1 << 40), ByteSize::new(4 << 40)];
 /// A part may measure Linux so often, where one run takes it minutes.
 const SLOW: usize = 1;
 
@@ -32,11 +34,15 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
         linux_runs: cli.linux_runs.min(SLOW),
         smp_cpus: vec![1],
         gaps: GAPS.to_vec(),
+        threads: vec![1, 2],
+        scale_sizes: COUNTED.to_vec(),
         ..cli.clone()
     };
     let few = if cli.quick { quick(few) } else { few };
     let add = if cli.quick { few.clone() } else { cli.clone() };
     part("start and add", plug::bench(&add, &mut figures), &mut figures.failed);
+    let ours = BenchArgs { linux: None, ..few.clone() };
+    part("counted", scale::bench(&ours, &mut figures), &mut figures.failed);
     part("remove", remove::bench(&few, &mut figures), &mut figures.failed);
     part("migrate", migrate::bench(&few, &mut figures), &mut figures.failed);
     part("virtio-mem", virtio_mem::bench(&few, &mut figures), &mut figures.failed);

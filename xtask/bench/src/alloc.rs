@@ -68,7 +68,7 @@ struct Data {
     rows: Vec<Measured>,
 }
 
-/// Measures, prints, keeps; the medians of one thread go into `figures`.
+/// Measures, prints, keeps; the medians of one thread and of two go into `figures`.
 pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     let host = host::describe();
     host::print(&host);
@@ -85,9 +85,7 @@ pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     report::keep(&cli.out(guest::task::root()), "alloc.json", &data)?;
     for &threads in &cli.threads {
         let table = Table::of(&data.rows, threads);
-        if threads == 1 {
-            table.collect(figures);
-        }
+        table.collect(figures);
         table.print();
         table.draw(&cli.out(guest::task::root()))?;
     }
@@ -132,11 +130,16 @@ impl<'a> Table<'a> {
     }
 
     fn collect(&self, figures: &mut Figures) {
+        let what = match self.threads {
+            1 => What::Allocator,
+            2 => What::AllocatorTwoThreads,
+            _ => return,
+        };
         for row in &self.rows {
             let columns = self.columns.iter().map(|column| (column.as_str(), self.median(row, column)));
             for (column, median) in columns.chain([("LLFree, scaled", self.llfree(row))]) {
                 if let Some(median) = median {
-                    figures.push(What::Allocator, column, None, Some(row), median);
+                    figures.push(what, column, None, Some(row), median);
                 }
             }
         }

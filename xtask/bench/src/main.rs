@@ -78,5 +78,5 @@ fn measure(cli: &BenchArgs) -> Result<()> {
     if cli.migrate {
         return migrate::bench(cli, &mut figures);
     }
-    if cli.scale { scale::bench(cli) } else { plug::bench(cli, &mut figures) }
+    if cli.scale { scale::bench(cli, &mut figures) } else { plug::bench(cli, &mut figures) }
 }

@@ -21,7 +21,7 @@ use crate::linux::Linux;
 use crate::measured::{Measured, Shape};
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report;
-use ::report::figures::Host;
+use ::report::figures::{Figures, Host, OURS, What};
 use guest::size::ByteSize;
 use options::BenchArgs;
 
@@ -86,13 +86,31 @@ impl Row {
         answer_ns.saturating_sub(aml_ns + check_ns + map_ns + online_ns)
     }
 
+    fn collect(&self, figures: &mut Figures) {
+        let add = &self.add;
+        let parts = [
+            ("instructions, interrupt to `_OST`", add.answer_ns),
+            ("AML", add.aml_ns),
+            ("checks", add.check_ns),
+            ("mapping", add.map_ns),
+            ("region", add.online_ns),
+            ("entries", add.entries_written),
+            ("frames written", add.frames_written),
+            ("of 2 MiB", add.large_frames_written),
+        ];
+        for (part, count) in parts {
+            let detail = format!("{}, {}: {part}", self.cpu.trim_end_matches(" pages"), self.slots);
+            figures.push(What::Counted, OURS, Some(self.size), Some(&detail), count as f64);
+        }
+    }
+
     fn line(&self) -> String {
         format!("{}, {} slots", self.cpu, self.slots)
     }
 }
 
-/// Measures, prints, keeps.
-pub fn bench(cli: &BenchArgs) -> Result<()> {
+/// Measures, prints, keeps; `figures` gets what is counted.
+pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     let host = host::describe();
     host::print(&host);
     let largest = cli.scale_sizes.iter().max().context("no sizes (--scale-sizes)")?;
@@ -123,6 +141,7 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
         report::progress();
     }
     report::keep(&cli.out(guest::task::root()), "scale.json", &data)?;
+    data.rows.iter().for_each(|row| row.collect(figures));
     print(&data);
     draw(&data, &cli.out(guest::task::root()))
 }

@@ -11,7 +11,7 @@ use crate::{curves, documents};
 /// A part: its heading, what was done, its table, its curves.
 type Part = (&'static str, &'static str, fn(&Figures) -> Table, &'static [(What, &'static str)]);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 7] = [
     (
         "Start, and a DIMM is added",
         "Each DIMM in a fresh guest. From device_add to _OST, the kernel's answer, by the clock and in time that QEMU's threads \
@@ -21,6 +21,12 @@ const PARTS: [Part; 5] = [
             (What::Add, "device_add to _OST"),
             (What::AddUsed, "memory that it took, in the DIMM and elsewhere"),
         ],
+    ),
+    (
+        "What an add counts",
+        "Under QEMU's -icount shift=0, where a nanosecond of the guest's clock is an instruction: the same on a busy machine.",
+        figure_tables::counted,
+        &[],
     ),
     (
         "It is removed",
@@ -44,9 +50,15 @@ const PARTS: [Part; 5] = [
     ),
     (
         "Frame allocators on the host",
-        "Operations of one thread. Linux's cannot run there: LLFree, measured elsewhere and scaled by the list's row in both runs, \
+        "Nanoseconds for an operation of one thread. Linux's cannot run there: LLFree, measured elsewhere and scaled by the list's row in both runs, \
          stands for the state of the art.",
         figure_tables::allocator,
+        &[],
+    ),
+    (
+        "Frame allocators with two threads at once",
+        "The time of an operation on one of the two.",
+        figure_tables::allocator_two_threads,
         &[],
     ),
 ];

@@ -140,6 +140,7 @@ fn power(unit: Unit, value: f64) -> String {
         Unit::Milliseconds if value >= 1.0 => format!("{value} ms"),
         Unit::Milliseconds => format!("{} µs", value * 1000.0),
         Unit::Nanoseconds => format!("{value} ns"),
+        Unit::Count => format!("{value}"),
     }
 }
 

@@ -76,6 +76,8 @@ fn block(name: &str, figures: &Figures) -> Option<String> {
         "migrate" => markdown(&figure_tables::migrate(figures)),
         "virtio-mem" => markdown(&figure_tables::virtio_mem(figures)),
         "allocator" => markdown(&figure_tables::allocator(figures)),
+        "allocator-two-threads" => markdown(&figure_tables::allocator_two_threads(figures)),
+        "counted" => markdown(&figure_tables::counted(figures)),
         "growth" => wrapped(&growth(figures)),
         _ => return None,
     })

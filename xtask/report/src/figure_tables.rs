@@ -1,6 +1,6 @@
 //! Tables of figures: heads and rows of text, which `documents` writes as Markdown and the pages as HTML.
 
-use crate::figures::{Figures, LINUX, OURS, Unit, What};
+use crate::figures::{Figures, LINUX, OURS, Row, Unit, What};
 use guest::size::ByteSize;
 
 /// A table. The first column names the row; numbers stand in the others.
@@ -121,7 +121,7 @@ pub fn migrate(figures: &Figures) -> Table {
     for row in figures.of(What::Migrate, OURS) {
         let copy =
             figures.of(What::Copy, OURS).find(|copy| copy.size == row.size && copy.detail == row.detail);
-        let copy = copy.and_then(crate::figures::Row::median);
+        let copy = copy.and_then(Row::median);
         let name = format!("{}, {}", size(row.size.unwrap_or(0)), row.detail.clone().unwrap_or_default());
         let [copied, migrated] = [copy, row.median()].map(|value| shown(Unit::Nanoseconds, value));
         table.rows.push(vec![name, copied, migrated, times(copy, row.median())]);
@@ -129,28 +129,85 @@ pub fn migrate(figures: &Figures) -> Table {
     table
 }
 
-/// The frame allocators, a column each.
+/// The frame allocators with one thread, a column each.
 pub fn allocator(figures: &Figures) -> Table {
-    let mine = || figures.rows.iter().filter(|row| row.what == What::Allocator);
-    let (mut names, mut details): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
-    for row in mine() {
-        let detail = row.detail.as_deref().unwrap_or_default();
-        if !names.contains(&row.guest.as_str()) {
-            names.push(&row.guest);
-        }
-        if !details.contains(&detail) {
-            details.push(detail);
+    allocators(figures, What::Allocator)
+}
+
+/// The same with two threads.
+pub fn allocator_two_threads(figures: &Figures) -> Table {
+    allocators(figures, What::AllocatorTwoThreads)
+}
+
+fn allocators(figures: &Figures, what: What) -> Table {
+    pivot(figures, what, "row", |row| {
+        let name = row.detail.clone().unwrap_or_default();
+        (name, row.guest.clone(), row.median().map_or_else(|| "–".to_owned(), |ns| format!("{ns:.1}")))
+    })
+}
+
+/// What an add counts, by the CPU's leaves, slots, size: a column for each part.
+pub fn counted(figures: &Figures) -> Table {
+    pivot(figures, What::Counted, "CPU's leaves, slots, DIMM", |row| {
+        let detail = row.detail.clone().unwrap_or_default();
+        let (shape, part) = detail.split_once(": ").unwrap_or((&detail, "count"));
+        let name = format!("{shape}, {}", size(row.size.unwrap_or(0)));
+        (name, part.to_owned(), shown(Unit::Count, row.median()))
+    })
+}
+
+/// A table of rows that say their line, their column and their cell; both in the order in which they come.
+fn pivot(
+    figures: &Figures,
+    what: What,
+    head: &str,
+    place: impl Fn(&Row) -> (String, String, String),
+) -> Table {
+    let cells: Vec<_> = figures.rows.iter().filter(|row| row.what == what).map(place).collect();
+    let (mut names, mut columns): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    for (name, column, _) in &cells {
+        for (list, word) in [(&mut names, name), (&mut columns, column)] {
+            if !list.contains(&word.as_str()) {
+                list.push(word);
+            }
         }
     }
-    let heads: Vec<&str> = ["ns an operation"].into_iter().chain(names.iter().copied()).collect();
+    let heads: Vec<&str> = [head].into_iter().chain(columns.iter().copied()).collect();
     let mut table = Table::new(&heads);
-    for detail in details {
-        let cell = |name: &&str| {
-            let row = mine().find(|row| row.guest == *name && row.detail.as_deref() == Some(detail));
-            row.and_then(crate::figures::Row::median)
-                .map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
+    for name in names {
+        let cell = |column: &&str| {
+            let found = cells.iter().find(|(line, of, _)| line == name && of == column);
+            found.map_or_else(|| "–".to_owned(), |(_, _, text)| text.clone())
         };
-        table.rows.push([detail.to_owned()].into_iter().chain(names.iter().map(cell)).collect());
+        table.rows.push([name.to_owned()].into_iter().chain(columns.iter().map(cell)).collect());
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that a row of figures stands in its line and its column, whatever their order, and that a missing one is a dash.
+    /// Fails when lines or columns are mixed.
+    #[test]
+    fn pivots() {
+        let mut figures = Figures::default();
+        let rows = [("256M", "a", 1.0), ("1T", "a", 2_500.0), ("1T", "b", 3.0)];
+        for (bytes, part, value) in rows {
+            let bytes: ByteSize = bytes.parse().unwrap();
+            figures.push(What::Counted, OURS, Some(bytes), Some(&format!("1 GiB, 32: {part}")), value);
+        }
+        let table = counted(&figures);
+        assert_eq!(table.heads[1..], ["a", "b"]);
+        assert_eq!(table.rows, [["1 GiB, 32, 256M", "1", "–"], ["1 GiB, 32, 1T", "2,500", "3"]]);
+    }
+
+    /// Proves how many times as much is said. Fails when the two are exchanged.
+    #[test]
+    fn factors() {
+        let of = |ours, linux| times(Some(ours), Some(linux));
+        assert_eq!([of(2.0, 5.0), of(2.0, 50.0), of(0.0, 1.0)], ["2.5x", "25x", "–"]);
+        assert_eq!(times(None, Some(1.0)), "–");
+    }
 }

@@ -98,6 +98,10 @@ pub enum What {
     Shrink,
     /// An operation of a frame allocator on the host.
     Allocator,
+    /// The same on one of two threads that run at once.
+    AllocatorTwoThreads,
+    /// Instructions, entries and frames of an add; `detail` says for which CPU and slots, and which part.
+    Counted,
 }
 
 impl What {
@@ -105,7 +109,10 @@ impl What {
     pub const fn unit(self) -> Unit {
         match self {
             What::Backing | What::AddUsed | What::GrowUsed => Unit::Bytes,
-            What::Move | What::Copy | What::Migrate | What::Allocator => Unit::Nanoseconds,
+            What::Move | What::Copy | What::Migrate | What::Allocator | What::AllocatorTwoThreads => {
+                Unit::Nanoseconds
+            }
+            What::Counted => Unit::Count,
             What::Start
             | What::Add
             | What::AddCpu
@@ -126,6 +133,8 @@ pub enum Unit {
     Nanoseconds,
     /// Bytes.
     Bytes,
+    /// Things.
+    Count,
 }
 
 impl Unit {
@@ -135,6 +144,7 @@ impl Unit {
             Unit::Milliseconds => value * 1e6,
             Unit::Nanoseconds => value,
             Unit::Bytes => return format::size(value as u64),
+            Unit::Count => return format::number(value as u64),
         };
         let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")];
         let unit = units.into_iter().find(|(size, _)| nanoseconds >= *size);
@@ -147,7 +157,7 @@ impl Unit {
     /// The factor between two lines of a logarithmic axis.
     pub const fn step(self) -> f64 {
         match self {
-            Unit::Milliseconds | Unit::Nanoseconds => 10.0,
+            Unit::Milliseconds | Unit::Nanoseconds | Unit::Count => 10.0,
             Unit::Bytes => 32.0,
         }
     }
