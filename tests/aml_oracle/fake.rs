@@ -33,6 +33,8 @@ pub struct FakeHost {
     pub debug: Vec<String>,
     /// Accesses to ports, memory and configuration space.
     pub accesses: usize,
+    /// Milliseconds slept.
+    pub slept: u64,
     /// AML's `\_ERR` may let the execution go on after an error.
     pub goes_on: bool,
     selected: usize,
@@ -146,6 +148,7 @@ impl Host for FakeHost {
     }
 
     fn sleep(&mut self, milliseconds: u32) {
+        self.slept += u64::from(milliseconds);
         self.clock += u64::from(milliseconds) * 10_000;
     }
 

@@ -51,7 +51,7 @@ fn run(tables: &[Vec<u8>], random: &mut fastrand::Rng) -> (usize, usize, Duratio
     // As the kernel bounds them, and tighter, so that the bound is met.
     let each = [12, 3, 2][random.usize(..3)];
     let bytes = tables.iter().map(Vec::len).sum::<usize>() * each + (64 << 10);
-    let mut aml = Aml::new(Limits { steps: STEPS, depth: 64, bytes, sleep_ms: 2_000 });
+    let mut aml = Aml::new(Limits { steps: STEPS, depth: 64, bytes, sleep_ms: 10_000 });
     let mut host = FakeHost::default();
     let mut most = 0;
     for table in tables {
