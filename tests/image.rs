@@ -4,7 +4,9 @@
 //! Whatever the loader hands over differs from the PVH shim's in: the memory map (UEFI's, with the loader's own pieces
 //! in it), the RSDP (revision 2 and an XSDT by UEFI), and a direct map that covers more than memory.
 
+use tests::eject::Ended;
 use tests::guest::Dimm;
+use tests::qmp::Ost;
 use tests::{Machine, Plan};
 
 /// Boots, plugs, uses, unplugs; every invariant holds at each stop.
@@ -46,4 +48,20 @@ fn uefi() {
 #[ignore = "cargo xtask test --tier image"]
 fn bios() {
     hotplug_works(Machine::Pc, "bios");
+}
+
+/// Proves by both firmwares that the image starts on a machine without serial port, legacy timer and HPET, and that a DIMM
+/// comes and goes there. Fails when loader, kernel or interrupts need one of them.
+#[test]
+#[ignore = "cargo xtask test --tier image"]
+fn without_serial_port_and_legacy_timers() {
+    for (machine, firmware) in [(Machine::Q35, "uefi"), (Machine::Pc, "bios")] {
+        let plan = Plan::new(machine).option("--image", firmware).qemu(&["-machine", "pit=off,hpet=off"]);
+        let mut guest = plan.start_without_first_port();
+        assert_eq!(
+            guest.plug(Dimm { number: 0, size: "256M", node: 1 }),
+            Ost { device: "dimm0".into(), source: 1, status: 0 }
+        );
+        assert_eq!(guest.unplug(0), Ended::Deleted, "{firmware}");
+    }
 }

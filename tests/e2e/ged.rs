@@ -33,8 +33,9 @@ fn a_power_button_powers_off() {
     assert_eq!(guest.wait_exit(), 0);
 }
 
-/// Proves that a DIMM comes and goes with no event but a generic event device's. Fails when its interrupt does not reach
-/// `_EVT`, or `_EVT` is not asked for memory.
+/// Proves that a DIMM comes and goes with no event but generic event devices': one has a method of its own for the
+/// interrupt, another shares it and has `_EVT`, a third is absent; and that an interrupt of the kernel's own cannot be
+/// claimed. Fails when the interrupt does not reach the methods, or they are not asked for memory.
 fn memory_by_a_generic_event(machine: Machine, disable: u8, enable_register: &str) {
     let directory = TempDir::new().expect("a temporary directory");
     let table = asl::compile("ged", directory.path());
@@ -54,6 +55,7 @@ fn memory_by_a_generic_event(machine: Machine, disable: u8, enable_register: &st
         }
     };
 
+    assert!(guest.log().contains("interrupt 4 is used by another device"), "{}", guest.log());
     let enabled = |guest: &mut tests::Guest| guest.human(&format!("i /b {enable_register}"));
     assert!(!enabled(&mut guest).contains("= 0x00"), "general-purpose events are on");
     send(disable);

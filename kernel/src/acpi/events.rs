@@ -97,12 +97,14 @@ pub(super) fn listen(acpi: &Acpi) -> Result<(), ListenError> {
     }
     // Route the SCI before enabling events: a masked, edge-triggered IO APIC pin loses a level that rises (QEMU's
     // does). No status is cleared, so events raised since the scan are served.
-    acpi.generic.route();
     if acpi.fadt.hardware == Hardware::Reduced {
+        acpi.generic.route();
         info!("ACPI events on, hardware-reduced: generic event devices only");
         return Ok(());
     }
     sci::route(acpi.fadt.sci).map_err(ListenError::Sci)?;
+    // After the SCI: what firmware claims for an event device cannot take that one away.
+    acpi.generic.route();
     acpi.gpes.enable()?;
     info!("ACPI events on, SCI {}", acpi.fadt.sci);
     Ok(())

@@ -1,13 +1,16 @@
-//! Generic event devices (ACPI0013, ACPI 6.5 section 5.6.9): interrupts that the firmware's `_EVT` serves.
+//! Generic event devices (ACPI0013, ACPI 6.5 section 5.6.9): interrupts that the firmware's methods serve.
 //!
 //! ```text
-//!  _CRS: Interrupt --> pin --> handler: note it, mask a level --> task: _EVT(GSI), its notifications --> unmask
+//!  _CRS: Interrupt --> pin --> handler: note it, mask a level --> task: the method, its notifications --> unmask
 //! ```
 //!
-//! Routed are the interrupts of devices whose `_EVT` can notify a memory device or a power button in the call graph, and
-//! those for which that is undecidable, as for general-purpose events. Invariant: a level stays masked until `_EVT` has
-//! run. Neighbours: `events` is the task, `gpe` has the events of fixed hardware.
+//! The method of an interrupt below 256 is the device's `_Exx` (edge) or `_Lxx` (level) where it has that, of any other its
+//! `_EVT`, which is called with the interrupt's number. Routed are the interrupts whose method can notify a memory device
+//! or a power button in the call graph, and those for which that is undecidable, as for general-purpose events. A device
+//! that is absent at the start is left out. Devices that share an interrupt are all served by it. Invariant: a level stays
+//! masked until the methods have run. Neighbours: `events` is the task, `gpe` has the events of fixed hardware.
 
+use super::memory_device::{self, Presence};
 use super::namespace::Namespace;
 use crate::arch::io_apic::{self, Gsi, Mask};
 use crate::arch::vectors::{self, Handler};
@@ -56,8 +59,17 @@ pub fn any() -> bool {
 #[derive(Clone, Debug)]
 pub struct Event {
     wiring: Wiring,
-    method: Handle,
+    methods: Vec<Method>,
     reach: Reach,
+}
+
+/// What serves an interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    /// `_Exx` or `_Lxx`, without an argument.
+    Own(Handle),
+    /// `_EVT`, which is called with the number.
+    Any(Handle),
 }
 
 /// All interrupts of generic event devices that are listened to, at most [`MAX_EVENTS`].
@@ -83,14 +95,7 @@ impl Events {
     }
 
     fn add(&mut self, namespace: &mut Namespace, device: Handle) {
-        let Some(method) = namespace.child(device, EVT) else {
-            warn!("{}: an event device without _EVT", namespace.name(device));
-            return;
-        };
-        let inbox = &namespace.inbox;
-        let is_target = |device| inbox.concerns_memory(device) || inbox.buttons.contains(&device);
-        let reach = namespace.reaches_notify(method, &is_target);
-        if reach == Reach::No {
+        if matches!(memory_device::evaluate_sta(namespace, device), Ok(Presence::Absent)) {
             return;
         }
         let crs = namespace.evaluate_child(device, CRS);
@@ -98,6 +103,7 @@ impl Events {
             warn!("{}: no interrupts in _CRS", namespace.name(device));
             return;
         };
+        let mut without_method = None;
         for resource in decode(&crs).map_while(Result::ok) {
             let Resource::Interrupts(interrupts) = resource else { continue };
             let signal = Signal {
@@ -111,14 +117,38 @@ impl Events {
                 },
             };
             for gsi in interrupts.numbers(&crs) {
+                let wiring = Wiring { gsi, signal };
+                let Some(method) = method_of(namespace, device, wiring) else {
+                    without_method.get_or_insert(gsi);
+                    continue;
+                };
+                let inbox = &namespace.inbox;
+                let is_target = |device| inbox.concerns_memory(device) || inbox.buttons.contains(&device);
+                let (Method::Own(handle) | Method::Any(handle)) = method;
+                let reach = namespace.reaches_notify(handle, &is_target);
+                if reach == Reach::No {
+                    continue;
+                }
+                info!(
+                    "{}: interrupt {gsi}, {:?}, notifies: {reach:?}",
+                    namespace.name(device),
+                    signal.trigger
+                );
+                if let Some(known) = self.0.iter_mut().find(|event| event.wiring.gsi == gsi) {
+                    if !known.methods.contains(&method) {
+                        known.methods.push(method);
+                    }
+                    continue;
+                }
                 if self.0.len() == MAX_EVENTS {
                     warn!("{}: more than {MAX_EVENTS} interrupts; {gsi} is left out", namespace.name(device));
                     return;
                 }
-                let what = namespace.name(device);
-                info!("{what}: interrupt {gsi}, {:?}, notifies: {reach:?}", signal.trigger);
-                self.0.push(Event { wiring: Wiring { gsi, signal }, method, reach });
+                self.0.push(Event { wiring, methods: alloc::vec![method], reach });
             }
+        }
+        if let Some(gsi) = without_method {
+            warn!("{}: an event device without a method for interrupt {gsi}", namespace.name(device));
         }
     }
 
@@ -139,14 +169,24 @@ impl Events {
         }
     }
 
-    /// Runs the event's method once.
+    /// Runs the event's methods once each.
     ///
     /// # Errors
     ///
-    /// The method's.
+    /// That of the last one that failed.
     pub fn run(&self, number: usize, namespace: &mut Namespace) -> Result<(), carapace_aml::Error> {
         let Some(event) = self.0.get(number) else { return Ok(()) };
-        namespace.evaluate(event.method, &[Value::Integer(event.wiring.gsi.into())]).map(|_| ())
+        let mut result = Ok(());
+        for method in &event.methods {
+            let value = match *method {
+                Method::Own(handle) => namespace.evaluate(handle, &[]),
+                Method::Any(handle) => namespace.evaluate(handle, &[Value::Integer(event.wiring.gsi.into())]),
+            };
+            if let Err(error) = value {
+                result = Err(error);
+            }
+        }
+        result
     }
 
     /// Lets a level come again.
@@ -156,4 +196,18 @@ impl Events {
             io_apic::set_mask(Gsi(event.wiring.gsi), Mask::Open);
         }
     }
+}
+
+/// The method that serves the interrupt.
+fn method_of(namespace: &Namespace, device: Handle, wiring: Wiring) -> Option<Method> {
+    let kind = match wiring.signal.trigger {
+        Trigger::Edge => b'E',
+        Trigger::Level => b'L',
+    };
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'A' + value - 10 };
+    let own = u8::try_from(wiring.gsi).ok().and_then(|gsi| {
+        let name = NameSeg::literal([b'_', kind, digit(gsi >> 4), digit(gsi & 0xf)]);
+        namespace.child(device, name)
+    });
+    own.map(Method::Own).or_else(|| namespace.child(device, EVT).map(Method::Any))
 }

@@ -28,6 +28,8 @@ pub struct Gsi(pub u32);
 pub enum RouteError {
     /// No IO APIC has a pin for this interrupt.
     NoPin(Gsi),
+    /// The kernel uses the interrupt already.
+    Taken(Gsi),
     /// The interrupt is used before [`init`].
     TooEarly,
 }
@@ -36,6 +38,7 @@ impl fmt::Display for RouteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RouteError::NoPin(gsi) => write!(f, "no IO APIC has a pin for interrupt {}", gsi.0),
+            RouteError::Taken(gsi) => write!(f, "interrupt {} is used by another device", gsi.0),
             RouteError::TooEarly => f.write_str("interrupt controllers are not set up yet"),
         }
     }
@@ -52,6 +55,8 @@ impl IoApic {
     const WINDOW: u64 = 0x10;
     const VERSION: u32 = 1;
     const MASKED: u32 = 1 << 16;
+    /// The vector's bits of a redirection entry; 0 until it is routed.
+    const VECTOR: u32 = 0xff;
 
     fn select(&mut self, register: u32) {
         // SAFETY: `init` had the registers mapped for good. This one selects the register in the window; no other code
@@ -115,12 +120,18 @@ impl Controllers {
             Trigger::Edge => 0,
             Trigger::Level => 1 << 15,
         };
+        let mut is_taken = false;
         self.change(Gsi(to.gsi), |io, entry| {
+            is_taken = io.read(entry) & IoApic::VECTOR != 0;
+            if is_taken {
+                return;
+            }
             // Masked while the two words do not belong together.
             io.write(entry, IoApic::MASKED);
             io.write(entry + 1, destination);
             io.write(entry, u32::from(vector.0) | polarity | trigger);
-        })
+        })?;
+        if is_taken { Err(RouteError::Taken(Gsi(to.gsi))) } else { Ok(()) }
     }
 }
 
@@ -160,7 +171,7 @@ pub fn wiring(irq: u16, signal: Signal) -> Wiring {
 ///
 /// # Errors
 ///
-/// When no IO APIC has the pin.
+/// When no IO APIC has the pin, or the kernel uses it already.
 pub fn route(wiring: Wiring, vector: Vector, handler: Handler) -> Result<(), RouteError> {
     vectors::set_handler(vector, handler);
     CONTROLLERS.lock().route(wiring, vector)
