@@ -33,7 +33,10 @@ const PARTS: [Part; 7] = [
         "From device_del to DEVICE_DELETED, unused and with four fifths of its memory in use (Linux: a file in memory bound to the \
          node). A page's migration is what the second takes longer, for each of its pages.",
         figure_tables::remove,
-        &[(What::RemoveIdle, "unused"), (What::RemoveFull, "four fifths in use")],
+        &[
+            (What::RemoveIdle, "a DIMM that nothing uses"),
+            (What::RemoveFull, "a DIMM with four fifths in use"),
+        ],
     ),
     (
         "Migration beside plain copying",
@@ -46,7 +49,7 @@ const PARTS: [Part; 7] = [
         "A device without content, from nothing to its size and back, until QEMU's last answer to a request; and how much of the \
          memory that was there growing used.",
         figure_tables::virtio_mem,
-        &[(What::Grow, "growing"), (What::Shrink, "shrinking")],
+        &[(What::Grow, "growing from nothing"), (What::Shrink, "shrinking to nothing")],
     ),
     (
         "Frame allocators on the host",

@@ -88,9 +88,10 @@ pub fn source(figures: &Figures) -> String {
     let host = &figures.host;
     let qemu = host.qemu.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     let linux = figures.linux.as_deref().map_or_else(String::new, |package| format!("; {package}"));
+    let note = figures.note.as_deref().map_or_else(String::new, |note| format!(" {note}"));
     format!(
         "Measured on {} by `{}`, all kernels in turns in the same machine: {}, {} cores, load {} at the start; QEMU {} (TCG); \
-         Carapace {}{linux}. Medians; of an even number of runs the lesser in the middle.",
+         Carapace {}{linux}. Medians; of an even number of runs the lesser in the middle.{note}",
         host.day(),
         host.command(),
         host.cpu,

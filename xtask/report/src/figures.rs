@@ -197,6 +197,9 @@ pub struct Figures {
     /// The package that Linux is from.
     #[serde(default)]
     pub linux: Option<String>,
+    /// What else a reader should know of these figures.
+    #[serde(default)]
+    pub note: Option<String>,
     /// Guests that did not do what was measured, and why.
     #[serde(default)]
     pub failed: Vec<String>,
@@ -268,9 +271,10 @@ impl Figures {
     pub fn to_text(&self) -> Result<String> {
         let rows: Result<Vec<String>, _> = self.rows.iter().map(serde_json::to_string).collect();
         Ok(format!(
-            "{{\n\"host\": {},\n\"linux\": {},\n\"failed\": {},\n\"rows\": [\n{}\n]\n}}\n",
+            "{{\n\"host\": {},\n\"linux\": {},\n\"note\": {},\n\"failed\": {},\n\"rows\": [\n{}\n]\n}}\n",
             serde_json::to_string(&self.host)?,
             serde_json::to_string(&self.linux)?,
+            serde_json::to_string(&self.note)?,
             serde_json::to_string(&self.failed)?,
             rows?.join(",\n")
         ))
