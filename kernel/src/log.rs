@@ -17,11 +17,13 @@ use crate::arch::{percpu, time};
 use crate::drivers::serial;
 use crate::executor;
 use crate::sync::{IrqMutex, Rank};
+use carapace_cli::output::wrap;
 use carapace_irq::log_ring::{Line, LogRing};
 use carapace_mm::machine::CpuNr;
+use carapace_schema::Text;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
-use log::{LevelFilter, Metadata, Record};
+use log::{Level, LevelFilter, Metadata, Record};
 
 pub use carapace_irq::log_ring::Cursor;
 
@@ -75,6 +77,18 @@ impl log::Log for KernelLog {
 
     fn flush(&self) {
         flush();
+    }
+}
+
+/// Columns behind time and level on a terminal of 80.
+const COLUMNS: usize = 59;
+
+/// Logs a text that may be long, in lines of at most 80 columns; all but the first begin with two blanks.
+pub fn in_lines(level: Level, text: fmt::Arguments<'_>) {
+    let whole = Text::<384>::of(&text);
+    for (number, line) in wrap(&whole, COLUMNS, COLUMNS - 2).enumerate() {
+        let indent = if number == 0 { "" } else { "  " };
+        log::log!(level, "{indent}{line}");
     }
 }
 

@@ -23,7 +23,7 @@ mod terminal;
 mod uevents;
 mod virtio;
 
-use ::log::{error, info, warn};
+use ::log::{Level, error, info, warn};
 use acpi::namespace;
 use acpi::register::Access;
 use acpi::tables::StaticTables;
@@ -81,7 +81,13 @@ fn main(info: &'static mut BootInfo) -> ! {
     info!("clock: {} kHz by {}", calibration.tsc_hz / 1000, calibration.reference);
     let features = arch::cpu::features();
     let gib_leaves = if features.gib_leaves == Support::Yes { "1 GiB leaves" } else { "no 1 GiB leaves" };
-    info!("protections: {protections}; {gib_leaves}, {} physical address bits", features.phys_bits);
+    log::in_lines(
+        Level::Info,
+        format_args!(
+            "protections: {protections}; {gib_leaves}, {} physical address bits",
+            features.phys_bits
+        ),
+    );
     match memory_and_tables(info) {
         Ok((tables, trampoline)) => devices(tables, trampoline),
         Err(error @ StartError::OutOfMemory(_)) => {

@@ -5,7 +5,7 @@ use tests::session::Session;
 use tests::{Machine, Plan};
 
 /// Proves that the guest's shell plugs a DIMM by the host that runs it, that `dimms` has QEMU's name beside slot, device
-/// and resource, that refusals of QEMU and of the kernel are errors with their reason, and that `unplug` takes a DIMM out;
+/// and resource, that refusals of QEMU and of the kernel are errors with their reason (what the host cannot fill is refused too), and that `unplug` takes a DIMM out;
 /// also by `cargo xtask sh`, while that program is connected. Fails when a request is not taken, or its answer is lost.
 #[test]
 fn plugged_from_the_guest() {
@@ -28,6 +28,13 @@ fn plugged_from_the_guest() {
     ask("free all -J");
     assert_eq!(ask("unplug d0 -J"), json!({"id": "d0"}));
     assert!(error(ask("unplug d0 -J")).contains("there is no DIMM d0"));
+
+    // No host has as much memory; it is said before the guest takes it.
+    ask("plug 4T -J");
+    assert!(error(ask("alloc 3T -J")).contains("try --no-fill"));
+    assert!(ask("alloc 3T --no-fill -J")["pages"].is_u64());
+    ask("free all -J");
+    ask("unplug d0 -J");
 
     let output = session.task(&["sh", "plug", "128M"]).output().expect("cargo can be started");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "d0: 128M online on node 0\n");

@@ -126,7 +126,8 @@ fn gdb_advice(kernel: &Path, port: u16) -> Result<String> {
 /// Says how to plug. The last node is the one to plug into: node 0 has memory already.
 fn explain(args: &RunArgs) {
     eprintln!(
-        "\nThe shell comes up on this terminal; `help` lists its commands, `poweroff` leaves, Ctrl-a x ends QEMU."
+        "\nThe shell comes up on this terminal; `help` lists its commands, `poweroff` leaves,\n\
+         Ctrl-a x ends QEMU."
     );
     if args.slots == 0 || args.machine == Machine::Microvm {
         eprintln!("There are no DIMM slots (--slots). Ctrl-a c leads to QEMU's monitor and back.\n");
@@ -139,7 +140,8 @@ fn explain(args: &RunArgs) {
          object_add memory-backend-ram,id=ram0,size=256M\n    \
          device_add pc-dimm,id=dimm0,memdev=ram0,node={node}\n    \
          device_del dimm0, and when it is gone object_del ram0\n\n\
-         From another terminal: `cargo xtask watch`, `cargo xtask sh COMMAND`, `cargo xtask dimm --help`.\n",
+         From another terminal: `cargo xtask watch`, `cargo xtask sh COMMAND`,\n\
+         `cargo xtask dimm --help`.\n",
     );
 }
 

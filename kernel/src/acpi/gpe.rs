@@ -93,7 +93,7 @@ impl Gpes {
             });
             let handler = Handler { gpe, method, trigger, reach, runs: 0, handle, status };
             if handler.is_enabled() {
-                info!("{handler}: enabled, notifies memory devices: {reach:?}");
+                info!("{handler}: on, notifies memory devices: {reach:?}");
             }
             gpes.handlers.push(handler);
         }

@@ -39,7 +39,7 @@ use carapace_aml::Value;
 use core::fmt;
 use events::ListenError;
 use gpe::Gpes;
-use log::{error, info, warn};
+use log::{Level, error, info, warn};
 use namespace::Namespace;
 use tables::{StaticTables, TableError};
 
@@ -96,7 +96,7 @@ impl fmt::Display for StartError {
 ///
 /// Why there is no ACPI; the kernel works without.
 pub fn start(tables: StaticTables) -> Result<(), StartError> {
-    info!("ACPI: {tables}");
+    crate::log::in_lines(Level::Info, format_args!("ACPI: {tables}"));
     let fadt = tables.fadt().map_err(StartError::Table)?;
     let mut namespace = Namespace::load(&tables).unwrap_or_else(|error| {
         error!("no memory hotplug: AML: {error}; the static tables are used without it");

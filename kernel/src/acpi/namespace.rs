@@ -131,7 +131,7 @@ impl Namespace {
             warn!("{error}");
         }
         info!(
-            "AML: {} bytes loaded, {held} with their objects, DSDT revision {}",
+            "AML: {} bytes, {held} with their objects, DSDT revision {}",
             tables.aml_bytes(),
             dsdt.revision
         );

@@ -93,7 +93,7 @@ fn check_host(pages: u64) -> Outcome {
         return Ok(());
     }
     Err(Failure::of(format_args!(
-        "the host had {} free when this guest started, too little for {} that are filled; --no-fill leaves memory untouched",
+        "the host had {} free, too little to fill {}; try --no-fill",
         Size(host.free_bytes),
         Size(all)
     )))

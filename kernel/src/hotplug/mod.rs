@@ -27,13 +27,11 @@ use carapace_acpi::ranges::Range;
 use carapace_acpi::ratelimit::{RateLimit, Verdict};
 use carapace_aml::Handle;
 use carapace_cli::format_size::{Elapsed, Size};
-use carapace_cli::output::wrap;
 use carapace_mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange};
 use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
-use carapace_schema::Text;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
-use log::{Level, log};
+use log::Level;
 
 pub use carapace_acpi::device_state::EjectRequest;
 
@@ -288,16 +286,9 @@ impl MemoryDevice {
     }
 }
 
-/// Columns behind time and level on a terminal of 80.
-const LOG_COLUMNS: usize = 59;
-
-/// Logs about a device, in lines of at most 80 columns; all but the first begin with two blanks.
+/// Logs about a device, in lines that fit a terminal.
 pub fn log_device(level: Level, path: &str, text: fmt::Arguments<'_>) {
-    let whole = Text::<384>::of(&format_args!("{}: {text}", short(path)));
-    for (number, line) in wrap(&whole, LOG_COLUMNS, LOG_COLUMNS - 2).enumerate() {
-        let indent = if number == 0 { "" } else { "  " };
-        log!(level, "{indent}{line}");
-    }
+    crate::log::in_lines(level, format_args!("{}: {text}", short(path)));
 }
 
 /// A device's path without what all of them have in common on QEMU: `MP00` for `\_SB.MHPC.MP00`.

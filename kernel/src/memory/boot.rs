@@ -123,7 +123,7 @@ pub fn finish(
     let mut hotplug: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES> = ArrayVec::new();
     for range in srat.into_iter().flat_map(Srat::hot_pluggable) {
         match hotplug.try_push(range) {
-            Ok(()) => info!("SRAT: memory may be plugged at frames {range}"),
+            Ok(()) => info!("SRAT: memory may be plugged at {range}"),
             Err(_) => warn!("SRAT has more than {MAX_HOTPLUG_RANGES} hot-pluggable ranges: {range} left out"),
         }
     }
@@ -134,8 +134,7 @@ pub fn finish(
         occupied: early.map.occupied(),
         hotplug: &hotplug,
     };
-    let mut left_out =
-        |range: PfnRange| info!("frames {range} left out: too few ({}) for their own memmap", range.pages());
+    let mut left_out = |range: PfnRange| info!("frames {range} left out: too few for their own memmap");
     // SAFETY: the tables are those of `take_over`. The firmware and the loader describe the ranges and what is occupied,
     // and `early` has recorded every frame allocated since. Memory that is added later is named by a device or SRAT, and
     // no device register is mapped there (`hotplug`, `devices::mapped_in`).

@@ -156,6 +156,23 @@ mod tests {
         assert_eq!(super::lines(&[]), [""]);
     }
 
+    /// Proves that a request that the kernel sends again, since the first one was lost before we had connected, is answered
+    /// once, and that another one is refused meanwhile. Fails when a slow answer makes `plug` fail.
+    #[test]
+    fn asked_again() {
+        let desk = Desk::new(PathBuf::from("/nowhere"), PathBuf::from("/nowhere"));
+        *desk.busy() = Some(7);
+        let (sender, answers) = std::sync::mpsc::channel();
+        let ask = |request: u32| {
+            let sender = sender.clone();
+            let event = json!({"event": "dimms", "request": request});
+            assert!(desk.take(&event, move |line| drop(sender.send(line.to_owned()))));
+            answers.try_recv().ok()
+        };
+        assert_eq!(ask(7), None);
+        assert!(ask(8).is_some_and(|line| line.starts_with("host 8 refused ")));
+    }
+
     /// Proves which events are requests, and that a reason of several lines becomes one.
     #[test]
     fn requests() {

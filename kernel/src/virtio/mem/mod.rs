@@ -34,7 +34,7 @@ use carapace_mm::info::DeviceId;
 use carapace_virtio::machine::{Action, Counts, Evacuated, Machine, Trouble};
 use carapace_virtio::mem::{ACPI_PXM, CONFIG_BYTES, Config, Request, Response, UNPLUGGED_INACCESSIBLE};
 use carapace_virtio::queue::{self, Queue};
-use log::{info, warn};
+use log::{Level, info, warn};
 use memory::{CoreError, CoreMemory};
 
 /// The most devices.
@@ -87,13 +87,16 @@ pub fn start(bus: pci::Bus, at: pci::Function) {
     match Device::start(name, bus, at) {
         Ok(device) => {
             let Config { base, region, block, .. } = device.config;
-            info!(
-                "{name}: virtio-mem, {} at {base:#x} on node {}, blocks of {}; {}, interrupts: {}",
-                Size(region),
-                device.chunks.node,
-                Size(block),
-                if bus.is_mapped() { "ECAM" } else { "configuration by ports" },
-                device.transport.signalling(),
+            crate::log::in_lines(
+                Level::Info,
+                format_args!(
+                    "{name}: virtio-mem, {} at {base:#x} on node {}, blocks of {}; {}, interrupts: {}",
+                    Size(region),
+                    device.chunks.node,
+                    Size(block),
+                    if bus.is_mapped() { "ECAM" } else { "configuration by ports" },
+                    device.transport.signalling(),
+                ),
             );
             let _ = DEVICES.lock().try_push(device);
         }
