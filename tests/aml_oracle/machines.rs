@@ -323,7 +323,11 @@ const NAMED: &[(&str, &str)] = &[
     (".SBRG.MI0._STA", KEPT),
     (".SBRG.MI1._STA", KEPT),
     (".SBRG.RMSC._CRS", KEPT),
+    (".GFX0.DD02._DCS", EVERYWHERE),
+    (".I2C0.TPPL", EVERYWHERE),
 ];
+const EVERYWHERE: &str =
+    "set by a _REG that is called here for each address space, by acpiexec only where a region of it is";
 const CONTROLLER: &str =
     "set by a _REG that reads the embedded controller: it ends there, acpiexec plays the controller";
 const KEPT: &str = "kept from _OSI at acpiexec's start, while \"Windows 2006\" was off its list";

@@ -188,7 +188,8 @@ impl Fadt {
             pm1_event: [event("PM1a_EVT_BLK", 56, 148)?, event("PM1b_EVT_BLK", 60, 160)?],
             pm1_control: [block("PM1a_CNT_BLK", 64, 172)?, block("PM1b_CNT_BLK", 68, 184)?],
             pm_timer: match fields.byte(91) {
-                PM_TIMER_BYTES => block("PM_TMR_BLK", 76, 208)?,
+                // Nothing depends on it.
+                PM_TIMER_BYTES => block("PM_TMR_BLK", 76, 208).ok().flatten(),
                 _ => None,
             },
             gpe: [
@@ -227,16 +228,16 @@ impl<'a> Fields<'a> {
         self.byte(8) >= LONG_REVISION
     }
 
-    /// The address of a block: the 64-bit one, else the 32-bit one; `None` if both are zero.
+    /// The address of a block: the 64-bit one, else, or where that is impossible, the 32-bit one; `None` if both are zero.
     fn block(self, name: &'static str, short: usize, long: usize) -> Result<Option<Register>, FadtError> {
-        if self.is_long()
-            && let Some(address) = self.generic(name, long)?
-        {
-            return Ok(Some(address));
-        }
-        match self.dword(short) {
-            0 => Ok(None),
-            port => Ok(Some(Register::Io(u16::try_from(port).map_err(|_| FadtError::BadRegister(name))?))),
+        let long = if self.is_long() { self.generic(name, long) } else { Ok(None) };
+        match (long, self.dword(short)) {
+            (Ok(Some(address)), _) => Ok(Some(address)),
+            (long, 0) => long,
+            (_, port) => {
+                let port = u16::try_from(port).map_err(|_| FadtError::BadRegister(name))?;
+                Ok(Some(Register::Io(port)))
+            }
         }
     }
 
@@ -377,16 +378,25 @@ mod tests {
         assert_eq!(Fadt::read(&q35()).unwrap().hardware, Hardware::Fixed);
     }
 
-    /// Proves that registers in other address spaces, or beyond the last port, are refused by name, except the reset
-    /// register. Fails when an impossible address is accepted.
+    /// Proves that registers in other address spaces, or beyond the last port, are refused by name, but for those that
+    /// nothing depends on, and that a block's old address stands in for an impossible new one. Fails when an impossible
+    /// address is accepted, or one register keeps the rest of the table away.
     #[test]
     fn impossible_registers_are_refused() {
+        let old = Fadt::read(&q35()).unwrap();
         let mut config_space = q35();
         config_space[220] = 2;
+        assert_eq!(Fadt::read(&config_space).unwrap().gpe, old.gpe);
+        config_space[80..84].fill(0);
         assert_eq!(Fadt::read(&config_space), Err(FadtError::BadRegister("GPE0_BLK")));
         let mut high = q35();
         high[148 + 6] = 1;
+        assert_eq!(Fadt::read(&high).unwrap().pm1_event, old.pm1_event);
+        high[56 + 2] = 1;
         assert_eq!(Fadt::read(&high), Err(FadtError::BadRegister("PM1a_EVT_BLK")));
+        let mut timer = q35();
+        (timer[208], timer[76 + 2]) = (0x7f, 1);
+        assert_eq!(Fadt::read(&timer).unwrap(), Fadt { pm_timer: None, ..old });
         let mut memory = q35();
         memory[208] = 0;
         assert_eq!(Fadt::read(&memory).unwrap().pm_timer, Some(Register::Memory(PhysAddr(0x608))));
