@@ -6,8 +6,8 @@
 //! ```
 //!
 //! All memory is read through [`Physical`], which may refuse any address, and every length is checked before it is used.
-//! Invariants: a [`Table`] in the list was readable to its end, and its bytes summed up to zero. A broken table is left
-//! out and reported.
+//! Invariants: a [`Table`] in the list was readable to its end, its bytes summed up to zero, and it is listed once. A broken
+//! table is left out and reported; for a broken XSDT the RSDT is followed. However many tables there are, the DSDT is listed.
 //!
 //! Crate `acpi` reads these tables, too. Its releases from 6.1 on need an unstable compiler, and 5.2 casts mapped bytes
 //! to structs by `unsafe`; here a table stays a slice of bytes, so the code is safe and can be fuzzed.
@@ -213,11 +213,8 @@ impl Chain {
         left_out: &mut dyn FnMut(LeftOut<P::Refusal>),
     ) -> Result<Chain, TableError<P::Refusal>> {
         let at = pointer.ok_or(TableError::NoRsdp)?;
-        let Root { revision, at: root, kind, pointer_bytes } = root(physical, at)?;
-        let (root, root_bytes) = Table::read(physical, root)?;
-        if root.signature != kind {
-            return Err(TableError::NotARoot(root.at, root.signature));
-        }
+        let Root { revision, kind, table: root, bytes: root_bytes } = root(physical, at, left_out)?;
+        let pointer_bytes = if kind == Signature::XSDT { 8 } else { 4 };
         let mut chain = Chain { rsdp: at, revision, list: ArrayVec::new() };
         chain.keep(root, left_out);
         let pointers = root_bytes.get(HEADER_BYTES as usize..).unwrap_or_default();
@@ -238,15 +235,20 @@ impl Chain {
             }
         }
         match fadt.map(|fadt| dsdt(physical, fadt)) {
-            Some(Ok(dsdt)) => chain.keep(dsdt, left_out),
+            // `keep` has left a place.
+            Some(Ok(dsdt)) => drop(chain.list.try_push(dsdt)),
             Some(Err(error)) => left_out(LeftOut::Broken(error)),
             None => {}
         }
         Ok(chain)
     }
 
+    /// Lists a table, once, and leaves a place for the DSDT.
     fn keep<R>(&mut self, table: Table, left_out: &mut dyn FnMut(LeftOut<R>)) {
-        if self.list.try_push(table).is_err() {
+        if self.list.iter().any(|known| known.at == table.at) {
+            return;
+        }
+        if self.list.remaining_capacity() <= 1 || self.list.try_push(table).is_err() {
             left_out(LeftOut::TooMany(table.signature, table.at));
         }
     }
@@ -275,25 +277,38 @@ fn dsdt<'m, P: Physical<'m>>(physical: &P, fadt: &[u8]) -> Result<Table, TableEr
 }
 
 /// The root table, from the RSDP.
-struct Root {
+struct Root<'m> {
+    /// The RSDP's revision.
     revision: u8,
-    at: PhysAddr,
     kind: Signature,
-    /// Bytes of each pointer in the root table.
-    pointer_bytes: usize,
+    table: Table,
+    bytes: &'m [u8],
 }
 
-/// The root table of the RSDP at `at`: the XSDT, else the RSDT.
-fn root<'m, P: Physical<'m>>(physical: &P, at: PhysAddr) -> Result<Root, TableError<P::Refusal>> {
+/// The root table of the RSDP at `at`: the XSDT; without one, or with a broken one, the RSDT.
+fn root<'m, P: Physical<'m>>(
+    physical: &P,
+    at: PhysAddr,
+    left_out: &mut dyn FnMut(LeftOut<P::Refusal>),
+) -> Result<Root<'m>, TableError<P::Refusal>> {
     let read = |length| physical.bytes(at, length).map_err(|refusal| TableError::Map(at, refusal));
     // An old RSDP may lie at the end of its page: read no more bytes than its revision has.
     let short = rsdp::short(read(rsdp::SHORT_BYTES)?).ok_or(TableError::BadRsdp(at))?;
+    let revision = short.revision;
+    let table = |at, kind| {
+        let (table, bytes) = Table::read(physical, at)?;
+        let root = Root { revision, kind, table, bytes };
+        if table.signature == kind { Ok(root) } else { Err(TableError::NotARoot(at, table.signature)) }
+    };
     if short.is_long()
         && let Some(at) = rsdp::xsdt(read(rsdp::LONG_BYTES)?).ok_or(TableError::BadRsdp(at))?
     {
-        return Ok(Root { revision: short.revision, at, kind: Signature::XSDT, pointer_bytes: 8 });
+        match table(at, Signature::XSDT) {
+            Err(error) if short.rsdt.0 != 0 => left_out(LeftOut::Broken(error)),
+            root => return root,
+        }
     }
-    Ok(Root { revision: short.revision, at: short.rsdt, kind: Signature::RSDT, pointer_bytes: 4 })
+    table(short.rsdt, Signature::RSDT)
 }
 
 #[cfg(test)]
@@ -366,7 +381,7 @@ mod tests {
     }
 
     /// Proves that an RSDP of ACPI 2.0 leads to the XSDT, whose pointers have eight bytes, and that the RSDT is used only
-    /// without an XSDT. Fails when the wrong root is followed.
+    /// without a valid XSDT. Fails when the wrong root is followed.
     #[test]
     fn the_xsdt_comes_first() {
         let mut image = Image::good();
@@ -383,6 +398,11 @@ mod tests {
         let (chain, left_out) = image.read();
         assert_eq!(chain.unwrap().to_string(), "RSDP at 0x0, revision 2; tables XSDT SRAT FACP DSDT");
         assert_eq!(left_out, []);
+        image.0[0x600 + 12] ^= 1;
+        let (chain, left_out) = image.read();
+        assert_eq!(chain.unwrap().to_string(), "RSDP at 0x0, revision 2; tables RSDT FACP SRAT DSDT");
+        let broken = TableError::BadChecksum(Signature::XSDT, PhysAddr(0x600));
+        assert_eq!(left_out, [LeftOut::Broken(broken)]);
         rsdp[24..32].fill(0);
         seal(&mut rsdp);
         image.put(0, &rsdp);
@@ -425,15 +445,41 @@ mod tests {
         assert_eq!(Chain::read(&&Image(vec![]), None, &mut |_| {}).unwrap_err(), TableError::NoRsdp);
     }
 
-    /// Proves that reading ends for a root table that points to itself, or to the same table many times.
+    /// Proves that reading ends for a root table that points to itself many times, and that a table is listed once. Fails
+    /// when AML would be loaded twice.
     #[test]
     fn loops_end() {
         let mut image = Image::good();
-        let pointers: Vec<u8> = (0..200).flat_map(|_| 64u32.to_le_bytes()).collect();
+        let pointers: Vec<u8> = (0..200).flat_map(|n| [64u32, 1024][n % 2].to_le_bytes()).collect();
         image.0.resize(4096, 0);
+        image.0.copy_within(1024..1072, 2048);
+        let pointers: Vec<u8> = pointers.iter().map(|&byte| if byte == 4 { 8 } else { byte }).collect();
         image.table(64, b"RSDT", &pointers);
         let (chain, left_out) = image.read();
-        assert_eq!(chain.unwrap().all().len(), MAX_TABLES);
-        assert_eq!(left_out.len(), 1 + MAX_POINTERS + 1 - MAX_TABLES);
+        assert_eq!(chain.unwrap().to_string(), "RSDP at 0x0, revision 0; tables RSDT SRAT");
+        assert_eq!(left_out, [LeftOut::Pointers(Signature::RSDT, PhysAddr(64))]);
+    }
+
+    /// Proves that of too many tables the last ones are left out, but not the DSDT. Fails when a machine with many SSDTs
+    /// loses its namespace.
+    #[test]
+    fn of_too_many_tables_the_dsdt_is_kept() {
+        let mut image = Image::good();
+        image.0.resize(1 << 14, 0);
+        let ssdts = (0..100u32).map(|n| 0x1000 + n * 64);
+        ssdts.clone().for_each(|at| image.table(at as usize, b"SSDT", &[]));
+        let mut fadt = [0; 80];
+        fadt[4..8].copy_from_slice(&512u32.to_le_bytes());
+        image.table(0x3000, b"FACP", &fadt);
+        let pointers: Vec<u8> = [0x3000].into_iter().chain(ssdts).flat_map(u32::to_le_bytes).collect();
+        image.table(0x800, b"RSDT", &pointers);
+        let mut rsdp = *b"RSD PTR \0MAKER \0\0\x08\0\0";
+        rsdp[8] = 0u8.wrapping_sub(bytes::sum(&rsdp));
+        image.put(0, &rsdp);
+        let (chain, left_out) = image.read();
+        let chain = chain.unwrap();
+        assert_eq!(chain.all().len(), MAX_TABLES);
+        assert_eq!(chain.all().last().map(|table| table.signature), Some(Signature::DSDT));
+        assert_eq!(left_out.len(), 103 - MAX_TABLES);
     }
 }
