@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     /// Proves that LLFree's figure is that of as many threads and grows with the list's, and that there is none where
-    /// the list has no row, or for more threads than were measured. Fails when the columns of two tables mix.
+    /// the list has no row, or for more threads than were measured; and that the file of figures gets both. Fails when the columns of two tables mix.
     #[test]
     fn scaled_by_the_list() {
         let line = |allocator: &str, threads: u8, row: &str, median: f64| {
@@ -224,6 +224,15 @@ mod tests {
         assert_eq!(two.columns, ["list, 1 thread", "Carapace, 1 region"]);
         assert_eq!(one.median("free in order", "Carapace, 1 region"), Some(50.0));
         assert_eq!(two.median("free in order", "Carapace, 1 region"), Some(60.0));
+        let mut figures = Figures::default();
+        [&one, &two, &three].iter().for_each(|table| table.collect(&mut figures));
+        let of = |what, guest: &str| {
+            let mut rows = figures.of(what, guest);
+            rows.find(|row| row.detail.as_deref() == Some("free in order")).and_then(|row| row.median())
+        };
+        let both = [What::Allocator, What::AllocatorTwoThreads];
+        assert_eq!(both.map(|what| of(what, "Carapace, 1 region")), [Some(50.0), Some(60.0)]);
+        assert_eq!(both.map(|what| of(what, "LLFree, scaled")), [Some(80.0), Some(88.0)]);
         assert!(parse("").is_err() && parse("warning").is_err());
     }
 }

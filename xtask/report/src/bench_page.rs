@@ -134,7 +134,7 @@ pub fn html_table(table: &Table, caption: &str) -> Markup {
         div.wide role="region" tabindex="0" aria-label=(caption) {
             table {
                 caption { (caption) }
-                thead { tr { @for (column, head) in table.heads.iter().enumerate() { th.n[column > 0] scope="col" { (head) } } } }
+                thead { tr { @for (column, head) in table.heads.iter().enumerate() { th.n[column > 0] scope="col" { (text(head)) } } } }
                 tbody { @for row in &table.rows { tr {
                     @for (column, cell) in row.iter().enumerate() {
                         @if column == 0 { th scope="row" { (text(cell)) } } @else { td.n { (text(cell)) } }
