@@ -224,19 +224,18 @@ impl<M: Machine> Memory<M> {
     /// Frees a block past the stacks of the CPU's cache: into its set of the block's region, or under the region's lock.
     #[inline(never)]
     fn free_past_cache(&self, cache: Entered<'_>, head: Pfn) -> Result<Order, FreeError> {
-        for foreign in cache.all_foreign() {
-            if foreign.mark(&self.machine, head) {
-                if foreign.is_full() {
-                    self.flush_full(foreign);
-                }
-                self.poison.freed(&self.machine, PfnRange::of(head, 1));
-                foreign.push(head);
-                cache.count_free();
-                return Ok(Order(0));
-            }
+        let likely = cache.likely_foreign(head);
+        if self.push_foreign(&cache, likely, head) {
+            return Ok(Order(0));
         }
         let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
         let foreign = cache.foreign(entry.slot);
+        if !core::ptr::eq(foreign, likely) {
+            cache.remember(head, entry.slot);
+            if self.push_foreign(&cache, foreign, head) {
+                return Ok(Order(0));
+            }
+        }
         let attach = !cache.serves(entry.slot) && foreign.changes_to(entry.slot);
         if attach {
             self.flush_foreign(foreign);
@@ -254,6 +253,21 @@ impl<M: Machine> Memory<M> {
         }
         drop(cache);
         freed.unwrap_or(Err(PageState::Absent)).map_err(|state| self.refusal(head, state))
+    }
+
+    /// Frees a frame into a set of frames of another region; `false` when the set does not take it ([`Foreign::mark`]).
+    #[inline]
+    fn push_foreign(&self, cache: &Entered<'_>, foreign: &Foreign, head: Pfn) -> bool {
+        if !foreign.mark(&self.machine, head) {
+            return false;
+        }
+        if foreign.is_full() {
+            self.flush_full(foreign);
+        }
+        self.poison.freed(&self.machine, PfnRange::of(head, 1));
+        foreign.push(head);
+        cache.count_free();
+        true
     }
 
     /// Makes space in a set of frames of another region, which keeps it.

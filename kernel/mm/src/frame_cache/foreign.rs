@@ -1,7 +1,8 @@
 //! Single frames of one region that this CPU has freed and does not allocate from: they go back with one lock for many.
 //!
-//! Invariants: those of the stacks in `frame_cache`. A set takes another region only while it is empty, or after several
-//! frees of other regions' frames in a row that it could not take. Neighbours: `allocate` fills it, `drain` empties it.
+//! Invariants: those of the stacks in `frame_cache`. A set takes another region only after several frees of other regions'
+//! frames in a row that it could not take: with many regions, each free would give it another one. Neighbours: `allocate`
+//! fills it, `drain` empties it.
 
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -16,7 +17,7 @@ use crate::machine::Machine;
 
 /// Frames that wait for one lock.
 const FRAMES: usize = 16;
-/// Frees of other regions' frames until a set that is not empty is given to another region.
+/// Frees of other regions' frames until a set is given to another region.
 const MAX_MISSES: u8 = 8;
 
 /// Frames of one region. See the module's head.
@@ -80,7 +81,7 @@ impl Foreign {
         }
         let missed = self.missed.load(Relaxed).saturating_add(1);
         self.missed.store(missed, Relaxed);
-        self.frames.len() == 0 || missed >= MAX_MISSES
+        self.region().is_none() || missed >= MAX_MISSES
     }
 
     /// Takes the region `id`. The set is empty, and no part of the region is isolated.

@@ -26,7 +26,7 @@ mod owner;
 mod per_cpu;
 mod stack;
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use crate::addr::{Order, Pfn, PfnRange};
 use crate::buddy::{Buddy, Group, claim, level_of, mark_used_uncounted};
@@ -75,6 +75,9 @@ const SINGLES: usize = 256;
 const LARGE: usize = 16;
 /// Sets of frames of other regions; a region uses the one that its slot's number selects.
 const FOREIGN: usize = 16;
+/// Hints at the set of a frame, and the frames that share one: 2^13 are 32 MiB, less than a DIMM.
+const HINTS: usize = 256;
+const HINT_SHIFT: u32 = 13;
 /// No group.
 const NO_GROUP: u64 = u64::MAX;
 
@@ -97,6 +100,8 @@ pub(crate) struct Cached {
     singles: Stack<SINGLES>,
     large: Stack<LARGE>,
     foreign: [Foreign; FOREIGN],
+    /// The number of the set that took a frame of these last. A wrong one costs a lookup, since a set checks its frames.
+    hints: [AtomicU8; HINTS],
     /// Blocks that this CPU has allocated and freed since boot.
     allocations: AtomicU64,
     frees: AtomicU64,
@@ -124,6 +129,7 @@ impl FrameCache {
                 singles: Stack::new(),
                 large: Stack::new(),
                 foreign: [const { Foreign::new() }; FOREIGN],
+                hints: [const { AtomicU8::new(0) }; HINTS],
                 allocations: AtomicU64::new(0),
                 frees: AtomicU64::new(0),
             },
@@ -203,6 +209,21 @@ impl Cached {
     #[inline]
     pub(crate) fn foreign(&self, slot: SlotNr) -> &Foreign {
         &self.foreign[slot.0 as usize % FOREIGN]
+    }
+
+    /// The set that is likely to be that of the region of `head`: found without a lookup of the region.
+    #[inline]
+    pub(crate) fn likely_foreign(&self, head: Pfn) -> &Foreign {
+        &self.foreign[self.hint(head).load(Relaxed) as usize % FOREIGN]
+    }
+
+    /// Remembers that `head` belongs to the region in `slot`.
+    pub(crate) fn remember(&self, head: Pfn, slot: SlotNr) {
+        self.hint(head).store((slot.0 as usize % FOREIGN) as u8, Relaxed);
+    }
+
+    fn hint(&self, head: Pfn) -> &AtomicU8 {
+        &self.hints[(head.0 >> HINT_SHIFT) as usize % HINTS]
     }
 
     /// All frames of other regions.
