@@ -4,8 +4,10 @@
 //!  measured  a guest with one of the kernels (package guest starts it), and its memory as the host sees it
 //!  linux   the other kernel, made from Debian's packages
 //!  plug    start to prompt, `device_add` to `_OST`, the size of the DIMM's backing
+//!  start   start to prompt beside an image that prints one byte
 //!  scale   the same under -icount: instructions by size and slots, split into their parts
 //!  alloc   the frame allocator on the host
+//!  aml     the AML interpreter on the host, beside acpiexec
 //!  smp     several CPUs: operations, plugging under load, requests to other CPUs
 //!  migrate a migration beside plain copying
 //!  virtio_mem   growing and shrinking by virtio-mem, requests, existing memory used
@@ -19,6 +21,7 @@
 
 mod all;
 mod alloc;
+mod aml;
 mod host;
 mod linux;
 mod measured;
@@ -29,6 +32,7 @@ mod remove;
 mod report;
 mod scale;
 mod smp;
+mod start;
 mod virtio_mem;
 
 use std::process::ExitCode;
@@ -68,6 +72,12 @@ fn measure(cli: &BenchArgs) -> Result<()> {
     }
     if cli.alloc {
         return alloc::bench(cli, &mut figures);
+    }
+    if cli.start {
+        return start::bench(cli);
+    }
+    if cli.aml {
+        return aml::bench(cli);
     }
     if cli.virtio_mem {
         return virtio_mem::bench(cli, &mut figures);

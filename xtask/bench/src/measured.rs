@@ -75,6 +75,24 @@ impl Measured {
         Measured::start(linux::PROMPT, plan(shape).start_changed(|line| linux.boot_instead(line))?)
     }
 
+    /// Boots an image that prints `mark` and nothing else; `change` puts it into the command of our own guest.
+    pub fn image(
+        shape: &Shape,
+        change: impl FnOnce(&mut Vec<String>) -> Result<()>,
+        mark: u8,
+    ) -> Result<Measured> {
+        let mut guest = plan(shape).start_changed(change)?;
+        let found = guest.serial().wait(0, BOOT, |text| text.contains(char::from(mark)).then_some(()));
+        let boot = guest.started().elapsed();
+        found.context("waiting for the image's output")?;
+        Ok(Measured { guest, prompt: "", boot })
+    }
+
+    /// What QEMU has computed since its start.
+    pub fn cpu(&self) -> Result<Duration> {
+        cpu_time(self.guest.process())
+    }
+
     fn start(prompt: &'static str, mut guest: Guest) -> Result<Measured> {
         let found = guest.serial().wait(0, BOOT, |text| after_prompt(text, prompt));
         let boot = guest.started().elapsed();

@@ -89,6 +89,15 @@ pub struct BenchArgs {
     /// The DIMMs of --remove and --all.
     #[arg(long, value_delimiter = ',', default_value = "256M,1G,4G")]
     pub remove_sizes: Vec<ByteSize>,
+    /// Measure start to prompt beside the least that is possible: an image that prints one byte.
+    #[arg(long, conflicts_with_all = ["scale", "alloc", "smp", "migrate", "virtio_mem", "remove", "aml"])]
+    pub start: bool,
+    /// Measure the AML interpreter on the host beside ACPICA's (acpiexec): loops, fields, calls, buffers, strings.
+    #[arg(long, conflicts_with_all = ["scale", "alloc", "smp", "migrate", "virtio_mem", "remove"])]
+    pub aml: bool,
+    /// How often each loop of --aml runs.
+    #[arg(long, default_value_t = 50_000, requires = "aml")]
+    pub aml_count: u32,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35")]
     pub machine: String,
