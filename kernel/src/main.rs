@@ -171,7 +171,10 @@ fn memory_and_tables(info: &BootInfo) -> Result<(Tables, Option<Trampoline>), St
 /// Starts interrupts, then ACPI: the namespace, the memory devices, and their events; then the other CPUs. A failure is
 /// logged and the part left out. The shell starts in any case and polls for input if it must.
 fn devices(tables: Tables, trampoline: Option<Trampoline>) {
-    let Some((tables, mut madt)) = tables else { return };
+    let Some((tables, mut madt)) = tables else {
+        time::calibrate_by_pit();
+        return;
+    };
     if let Some(Err(error)) = madt.as_ref().map(interrupt_controllers) {
         error!("interrupt controllers: {error}");
         madt = None; // without them no CPU can be started
@@ -188,12 +191,14 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
         }
     }
     let timer = tables.fadt().ok().and_then(|fadt| fadt.pm_timer).and_then(|timer| timer.ports(4));
-    let timer = timer.and_then(time::calibrate_by_pm_timer);
-    if let Some(calibration) = timer {
-        info!("clock: {} kHz by {}", calibration.tsc_hz / 1000, calibration.reference);
-    }
+    // Ends when the AML is loaded, so that nothing waits for it, but before other CPUs read the clock.
+    let timer = timer.map(time::PmTimer::begin);
     if let Err(error) = acpi::start(tables) {
         error!("no memory hotplug: {error}");
+    }
+    let calibration = timer.and_then(time::PmTimer::end).or_else(time::calibrate_by_pit);
+    if let Some(calibration) = calibration {
+        info!("clock: {} kHz by {}", calibration.tsc_hz / 1000, calibration.reference);
     }
     interrupts::enable();
     if let Some(madt) = &madt {

@@ -6,7 +6,9 @@
 //!                                                    taken ->
 //! ```
 //!
-//! Frames come from the largest hole, bottom up. [`BootAllocator::taken`] lists every allocated frame as a few ranges
+//! Frames come from the largest hole, bottom up; what the alignment of a run leaves free in front of it is used first, since
+//! it lies beside frames in use: a host that backs memory with pages of 2 MiB zeroes one for the first byte written in
+//! it. [`BootAllocator::taken`] lists every allocated frame as a few ranges
 //! with an owner, which `boot` carves out of its regions as pinned. Invariants: holes, taken ranges and the loader's
 //! ranges never overlap, and no frame is allocated twice.
 //!
@@ -83,6 +85,8 @@ pub struct Occupied {
 pub struct BootAllocator {
     holes: ArrayVec<PfnRange, RANGES>,
     taken: ArrayVec<Occupied, RANGES>,
+    /// The end of the hole that an aligned run left in front of it.
+    gap_end: Option<Pfn>,
 }
 
 impl BootAllocator {
@@ -116,8 +120,9 @@ impl BootAllocator {
         self.holes.iter().map(|hole| hole.pages()).sum()
     }
 
-    /// Allocates `pages` contiguous frames aligned to `align` frames, at the lowest fitting address of the largest hole
-    /// that fits them. `None` when no hole fits, or when the list of taken ranges is full.
+    /// Allocates `pages` contiguous frames aligned to `align` frames, at the lowest fitting address of the hole that an
+    /// earlier alignment left, or else of the largest one that fits them. `None` when no hole fits, or when the list of
+    /// taken ranges is full.
     pub fn alloc_run(&mut self, pages: u64, align: u64, owner: Owner) -> Option<PfnRange> {
         let run_in = |hole: &PfnRange| {
             let start = Pfn(hole.start.0.checked_next_multiple_of(align.max(1))?);
@@ -125,9 +130,14 @@ impl BootAllocator {
             (pages > 0 && hole.contains_range(run)).then_some(run)
         };
         let fitting = self.holes.iter().enumerate().filter_map(|(index, hole)| Some((index, run_in(hole)?)));
-        let (index, run) = fitting.max_by_key(|(index, _)| self.holes[*index].pages())?;
+        let is_gap = |hole: &PfnRange| self.gap_end == Some(hole.end);
+        let preferred = |index: usize| (is_gap(&self.holes[index]), self.holes[index].pages());
+        let (index, run) = fitting.max_by_key(|(index, _)| preferred(*index))?;
         if !self.can_record(run, owner) {
             return None;
+        }
+        if self.holes[index].start < run.start && !self.holes.iter().any(is_gap) {
+            self.gap_end = Some(run.start);
         }
         self.cut(index, run);
         self.record(run, owner);
@@ -261,8 +271,9 @@ mod tests {
         ranges.into_iter().flat_map(|range| range.start.0..range.end.0).collect()
     }
 
-    /// Proves that frames come from the largest hole bottom up, that runs are aligned, and that adjacent frames of one
-    /// owner are recorded as one range. Fails when another hole is chosen or ranges are not joined.
+    /// Proves that frames come from the largest hole bottom up, that runs are aligned, that what alignment leaves is used
+    /// first, and that adjacent frames of one owner are recorded as one range. Fails when another hole is chosen or ranges
+    /// are not joined.
     #[test]
     fn frames_come_from_the_largest_hole() {
         let occupied = [
@@ -283,6 +294,10 @@ mod tests {
         boot.free_frame(Pfn(120));
         let expected = [expected[1], Occupied { range: range(121, 122), owner: Owner::PageTables }];
         assert_eq!(boot.taken().collect::<Vec<_>>(), expected);
+        // 768..1000 is larger than 122..256.
+        assert_eq!(boot.alloc_frame(), Some(Pfn(122)));
+        assert_eq!(boot.alloc_run(200, 1, Owner::Memmap), Some(range(768, 968)));
+        assert_eq!(boot.alloc_frame(), Some(Pfn(123)));
     }
 
     /// Proves that low frames lie below their limit, are not occupied, and never are frame 0, and that `None` is the

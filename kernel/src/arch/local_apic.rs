@@ -239,7 +239,8 @@ pub(super) fn end_of_interrupt() {
 }
 
 fn calibrate_timer() {
-    const MEASURED: Duration = Duration::from_millis(2);
+    /// Long against the reading of a register, and waited for at each start.
+    const MEASURED: Duration = Duration::from_micros(500);
     write(TIMER_DIVIDE, DIVIDE_BY_16);
     write(TIMER_INITIAL, u32::MAX);
     let start = time::uptime();

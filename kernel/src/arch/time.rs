@@ -5,9 +5,10 @@
 //! ```
 //!
 //! The first calibration uses channel 2 of the legacy timer (PIT), so that the log has times from its
-//! first line on; when ACPI names the power-management timer, [`calibrate_by_pm_timer`] does it again
-//! and moves the anchor, so that the time goes on where it was. Invariants: [`uptime`] never goes back;
-//! it takes no lock, so every context may ask.
+//! first line on. It is short, since the start waits for it. When ACPI names the power-management timer,
+//! [`PmTimer`] does it again while the kernel starts, without a wait, and moves the anchor, so that the
+//! time goes on where it was; without that timer, [`calibrate_by_pit`] does it with the PIT. Invariants:
+//! [`uptime`] never goes back; it takes no lock, so every context may ask.
 
 use super::interrupts;
 use super::port::{PortNumber, Ports, Width};
@@ -20,9 +21,13 @@ use core::time::Duration;
 const PIT_HZ: u64 = 1_193_182;
 /// Ticks a second of the ACPI power-management timer (ACPI 6.5, section 4.8.2.1).
 const PM_TIMER_HZ: u64 = 3_579_545;
-/// How long a calibration lasts, in milliseconds: long against the reading of a port, short against
+/// How long a calibration lasts at least, in milliseconds: long against the reading of a port, short against
 /// the 55 ms after which the PIT starts over.
 const CALIBRATION_MS: u64 = 10;
+/// How long the first one lasts: its times are right to some tenths of a percent.
+const FIRST_CALIBRATION_MS: u64 = 2;
+/// A calibration that began longer ago is begun again: a timer of 24 bits starts over after 4.7 s.
+const LONGEST_CALIBRATION: Duration = Duration::from_secs(2);
 /// Assumed when the PIT does not count: times are then wrong by a factor, but go on.
 const GUESS_HZ: u64 = 2_000_000_000;
 /// Reads of a timer without a change after which it counts as stopped.
@@ -101,7 +106,7 @@ pub fn stall(duration: Duration) {
 /// Starts the clock at 0, calibrated against the PIT.
 pub fn init() -> Calibration {
     ANCHOR_TSC.store(tsc(), Ordering::Relaxed);
-    let calibration = match interrupts::without(tsc_hz_by_pit) {
+    let calibration = match interrupts::without(|| tsc_hz_by_pit(FIRST_CALIBRATION_MS)) {
         Some(tsc_hz) => Calibration { reference: Reference::Pit, tsc_hz },
         None => Calibration { reference: Reference::Guess, tsc_hz: GUESS_HZ },
     };
@@ -109,23 +114,67 @@ pub fn init() -> Calibration {
     calibration
 }
 
-/// Calibrates again, against the power-management timer at `ports` (FADT, PM_TMR_BLK). `None`, and the
-/// clock as before, when it stands still.
-pub fn calibrate_by_pm_timer(ports: Ports) -> Option<Calibration> {
-    let tsc_hz = interrupts::without(|| tsc_hz_by_pm_timer(ports))?;
-    // From the present time on: the clock must not jump.
+/// Calibrates again against the PIT, longer than [`init`]. `None`, and the clock as before, when it stands still.
+pub fn calibrate_by_pit() -> Option<Calibration> {
+    if NS_PER_TICK.load(Ordering::Relaxed) == ns_per_tick(GUESS_HZ) {
+        return None; // as `init` has found
+    }
+    let tsc_hz = interrupts::without(|| tsc_hz_by_pit(CALIBRATION_MS))?;
+    set_rate_from_now_on(tsc_hz);
+    Some(Calibration { reference: Reference::Pit, tsc_hz })
+}
+
+/// A calibration against ACPI's power-management timer that has begun.
+#[derive(Debug)]
+pub struct PmTimer {
+    ports: Ports,
+    began: Duration,
+    start: Moment,
+}
+
+impl PmTimer {
+    /// Begins to calibrate against the timer at `ports` (FADT, PM_TMR_BLK).
+    pub fn begin(ports: Ports) -> PmTimer {
+        let start = interrupts::without(|| pm_timer(ports).moment());
+        PmTimer { ports, began: uptime(), start }
+    }
+
+    /// Ends the calibration, waiting only if it has just begun. `None`, and the clock as before, when the timer stands
+    /// still.
+    pub fn end(mut self) -> Option<Calibration> {
+        if uptime().saturating_sub(self.began) > LONGEST_CALIBRATION {
+            self = PmTimer::begin(self.ports);
+        }
+        let tsc_hz = interrupts::without(|| pm_timer(self.ports).tsc_hz_since(self.start, CALIBRATION_MS))?;
+        set_rate_from_now_on(tsc_hz);
+        Some(Calibration { reference: Reference::PmTimer, tsc_hz })
+    }
+}
+
+/// The present time is the same by the old rate and by this one: the clock must not jump.
+fn set_rate_from_now_on(tsc_hz: u64) {
     interrupts::without(|| {
         let now = uptime();
         ANCHOR_TSC.store(tsc(), Ordering::Relaxed);
         ANCHOR_NS.store(now.as_nanos() as u64, Ordering::Relaxed);
         set_rate(tsc_hz);
     });
-    Some(Calibration { reference: Reference::PmTimer, tsc_hz })
+}
+
+/// The value of [`NS_PER_TICK`] at this rate.
+fn ns_per_tick(tsc_hz: u64) -> u64 {
+    ((1_000_000_000_u128 << 32) / u128::from(tsc_hz.max(1))) as u64
 }
 
 fn set_rate(tsc_hz: u64) {
-    let rate = (1_000_000_000_u128 << 32) / u128::from(tsc_hz.max(1));
-    NS_PER_TICK.store(rate as u64, Ordering::Relaxed);
+    NS_PER_TICK.store(ns_per_tick(tsc_hz), Ordering::Relaxed);
+}
+
+/// One moment by the time stamp counter and by a timer.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    tsc: u64,
+    timer: u32,
 }
 
 /// A timer that counts at a known rate, however it is read.
@@ -140,7 +189,7 @@ struct KnownTimer<R: FnMut() -> u32> {
 impl<R: FnMut() -> u32> KnownTimer<R> {
     /// One moment by both counters: the reading with the least time around it of a few, so that a
     /// hypervisor that takes the CPU away in between does not spoil it.
-    fn moment(&mut self) -> (u64, u32) {
+    fn moment(&mut self) -> Moment {
         let mut best = (u64::MAX, 0, 0);
         for _ in 0..8 {
             let before = tsc();
@@ -150,29 +199,28 @@ impl<R: FnMut() -> u32> KnownTimer<R> {
                 best = (width, before.wrapping_add(width / 2), timer);
             }
         }
-        (best.1, best.2)
+        Moment { tsc: best.1, timer: best.2 }
     }
 
-    /// TSC ticks a second; `None` when the timer does not count.
-    fn tsc_hz(&mut self) -> Option<u64> {
-        let span = (self.hz * CALIBRATION_MS / 1000) as u32;
-        let (start_tsc, start) = self.moment();
+    /// TSC ticks a second, by a span of at least `milliseconds` from `start`; `None` when the timer does not count.
+    fn tsc_hz_since(&mut self, start: Moment, milliseconds: u64) -> Option<u64> {
+        let span = (self.hz * milliseconds / 1000) as u32;
         let mut reads = 0;
-        while (self.read)().wrapping_sub(start) & self.mask < span {
+        while (self.read)().wrapping_sub(start.timer) & self.mask < span {
             reads += 1;
             if reads == MAX_READS {
                 return None;
             }
         }
-        let (end_tsc, end) = self.moment();
-        let ticks = u64::from(end.wrapping_sub(start) & self.mask);
-        let hz = u128::from(end_tsc.wrapping_sub(start_tsc)) * u128::from(self.hz) / u128::from(ticks.max(1));
+        let end = self.moment();
+        let ticks = u64::from(end.timer.wrapping_sub(start.timer) & self.mask);
+        let hz = u128::from(end.tsc.wrapping_sub(start.tsc)) * u128::from(self.hz) / u128::from(ticks.max(1));
         u64::try_from(hz).ok().filter(|&hz| hz > 0)
     }
 }
 
 /// By the PIT's channel 2, counting down from 0xffff and on (mode 0), read through its latch.
-fn tsc_hz_by_pit() -> Option<u64> {
+fn tsc_hz_by_pit(milliseconds: u64) -> Option<u64> {
     const LATCH: u8 = 0b1000_0000;
     /// Low byte then high byte, mode 0, binary.
     const COUNT_DOWN: u8 = 0b1011_0000;
@@ -187,12 +235,14 @@ fn tsc_hz_by_pit() -> Option<u64> {
         let low = PIT.read8(PIT_CHANNEL_2);
         !u32::from(u16::from_le_bytes([low, PIT.read8(PIT_CHANNEL_2)]))
     };
-    let result = KnownTimer { read, mask: 0xffff, hz: PIT_HZ }.tsc_hz();
+    let mut timer = KnownTimer { read, mask: 0xffff, hz: PIT_HZ };
+    let start = timer.moment();
+    let result = timer.tsc_hz_since(start, milliseconds);
     GATE.write8(0, gate);
     result
 }
 
-fn tsc_hz_by_pm_timer(ports: Ports) -> Option<u64> {
+fn pm_timer(ports: Ports) -> KnownTimer<impl FnMut() -> u32> {
     // The timer may be 24 bits wide.
-    KnownTimer { read: || ports.read(0, Width::DWord), mask: 0x00ff_ffff, hz: PM_TIMER_HZ }.tsc_hz()
+    KnownTimer { read: move || ports.read(0, Width::DWord), mask: 0x00ff_ffff, hz: PM_TIMER_HZ }
 }

@@ -100,7 +100,7 @@ pub fn general() -> Option<Range<u64>> {
     PARTS.get().map(|parts| parts.general.0.0..parts.general.0.0 + parts.general.1)
 }
 
-/// Gives the heap its memory.
+/// Gives the heap its memory. The reserve is first written to when it is first needed, hardly ever.
 ///
 /// # Safety
 ///
@@ -109,10 +109,19 @@ pub unsafe fn init(parts: Parts) {
     let (start, bytes) = parts.general;
     // SAFETY: the caller promises that the general part is mapped, writable and unused, and that this runs once.
     unsafe { HEAP.general.lock().init(start.0 as *mut u8, bytes as usize) };
-    let (start, bytes) = parts.reserve;
-    // SAFETY: the caller promises that the reserve is mapped, writable and unused, and that this runs once.
-    unsafe { HEAP.reserve.lock().init(start.0 as *mut u8, bytes as usize) };
     PARTS.call_once(|| parts);
+}
+
+/// Allocates from the reserve.
+fn allocate_from_reserve(layout: Layout) -> Result<NonNull<u8>, ()> {
+    let mut reserve = HEAP.reserve.lock();
+    if reserve.size() == 0 {
+        let (start, bytes) = PARTS.get().ok_or(())?.reserve;
+        // SAFETY: `init` has set `PARTS`, and its caller promised that the reserve is mapped, writable and unused; the heap
+        // has no memory yet, so this runs once.
+        unsafe { reserve.init(start.0 as *mut u8, bytes as usize) };
+    }
+    reserve.allocate_first_fit(layout)
 }
 
 /// The heap's sizes.
@@ -147,10 +156,12 @@ pub fn while_locked(work: impl FnOnce()) {
 }
 
 fn of((general, general_used): (usize, usize), (reserve, reserve_used): (usize, usize)) -> HeapStats {
+    // Before its first use the reserve is no heap yet.
+    let reserve = PARTS.get().map_or(reserve as u64, |parts| parts.reserve.1);
     HeapStats {
-        bytes: (general + reserve) as u64,
+        bytes: general as u64 + reserve,
         used: (general_used + reserve_used) as u64,
-        reserve_bytes: reserve as u64,
+        reserve_bytes: reserve,
         left: (general - general_used) as u64,
     }
 }
@@ -177,7 +188,7 @@ unsafe impl GlobalAlloc for KernelHeap {
         let block = self.general.lock().allocate_first_fit(layout);
         let block = match block {
             Err(()) if percpu::this().reserve_open.load(Ordering::Relaxed) > 0 => {
-                self.reserve.lock().allocate_first_fit(layout)
+                allocate_from_reserve(layout)
             }
             block => block,
         };
