@@ -60,6 +60,10 @@ fn run(tables: &[Vec<u8>], random: &mut fastrand::Rng) -> (usize, usize, Duratio
         most = most.max(aml.bytes_held());
     }
     let _first_error = aml.initialize(&mut host);
+    let devices = aml.devices();
+    for _ in 0..devices.len().min(8) {
+        let _first_error = aml.initialize_below(&mut host, devices[random.usize(..devices.len())]);
+    }
     let (_, paths) = machines::names(&aml);
     for _ in 0..EVALUATED.min(paths.len()) {
         let path = &paths[random.usize(..paths.len())];
