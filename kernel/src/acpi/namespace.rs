@@ -130,11 +130,7 @@ impl Namespace {
         {
             warn!("{error}");
         }
-        info!(
-            "AML: {} bytes, {held} with their objects, DSDT revision {}",
-            tables.aml_bytes(),
-            dsdt.revision
-        );
+        info!("AML: {} bytes, {held} with objects, DSDT revision {}", tables.aml_bytes(), dsdt.revision);
         Ok(namespace)
     }
 

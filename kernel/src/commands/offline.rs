@@ -41,10 +41,13 @@ pub fn target(invocation: &Invocation<'_>) -> Result<Target, Failure> {
     let text = invocation.operand(0).unwrap_or_default();
     Ok(match parse::id_or_range(text).map_err(Failure::of)? {
         IdOrRange::Id(number) => {
-            let id = u32::try_from(number).map(ResourceId);
-            let unknown =
-                |_| Failure::of(format_args!("there is no resource {number} (resources lists them)"));
-            Target::Resource(id.map_err(unknown)?)
+            let id = u32::try_from(number).ok().map(ResourceId);
+            let known = id.filter(|&id| core().resource(id).is_some());
+            Target::Resource(known.ok_or_else(|| {
+                Failure::of(format_args!(
+                    "there is no resource {number} (resources lists them); section {number} is {number}-{number}"
+                ))
+            })?)
         }
         IdOrRange::Sections { from, to } => Target::Frames(sections_from_to(from, to)?),
     })

@@ -123,7 +123,7 @@ pub fn finish(
     let mut hotplug: ArrayVec<PfnRange, MAX_HOTPLUG_RANGES> = ArrayVec::new();
     for range in srat.into_iter().flat_map(Srat::hot_pluggable) {
         match hotplug.try_push(range) {
-            Ok(()) => info!("SRAT: memory may be plugged at {range}"),
+            Ok(()) => info!("SRAT: pluggable frames {range}"),
             Err(_) => warn!("SRAT has more than {MAX_HOTPLUG_RANGES} hot-pluggable ranges: {range} left out"),
         }
     }

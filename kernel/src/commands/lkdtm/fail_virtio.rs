@@ -13,7 +13,7 @@ use carapace_schema::{Fail, Text, Word};
 /// `fail-virtio`.
 pub static COMMAND: Command = Command {
     name: "fail-virtio",
-    summary: "makes the answer to the N-th next request of a virtio device wrong",
+    summary: "makes the answer to the N-th next virtio request wrong",
     operands: Operands { usage: "[ANSWER [N]]", least: 0, most: 2 },
     operand_help: &[
         (
