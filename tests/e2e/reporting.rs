@@ -1,7 +1,6 @@
 //! Free page reporting in the guest: QEMU gives freed memory back to the host, and a device that does not answer loses
 //! nothing.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,14 +15,6 @@ fn plan(machine: Machine) -> Plan {
     Plan::new(machine)
         .option("--memory", "2G")
         .qemu(&["-device", "virtio-balloon-pci,free-page-reporting=on"])
-}
-
-/// Bytes of QEMU's memory that the host has given pages for.
-fn resident(guest: &Guest) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", guest.process())).expect("QEMU runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its size");
-    let kilobytes = line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok());
-    kilobytes.expect("a number") << 10
 }
 
 fn reporting(guest: &mut Guest) -> Reporting {
@@ -52,16 +43,16 @@ fn freed_memory_is_the_hosts(machine: Machine) {
     let mut guest = plan(machine).boot();
     // Boot memory: other kernels may have used it before.
     let before = wait_reported(&mut guest, 1500 * MIB, LIMIT);
-    let (size, free) = (resident(&guest), guest.meminfo().free_pages);
+    let (size, free) = (guest.resident(), guest.meminfo().free_pages);
     for round in 1..=2 {
         guest.alloc("1G");
-        let full = resident(&guest);
+        let full = guest.resident();
         assert!(full >= size + 1000 * MIB, "round {round}: {size} {full}");
         assert!(guest.verify().ok);
         guest.sh("free all");
         let start = Instant::now();
-        while resident(&guest) > size + 32 * MIB {
-            assert!(start.elapsed() < LIMIT, "round {round}: {size} {}", resident(&guest));
+        while guest.resident() > size + 32 * MIB {
+            assert!(start.elapsed() < LIMIT, "round {round}: {size} {}", guest.resident());
             thread::sleep(Duration::from_millis(50));
         }
         // A group of 64 MiB that was used in part is reported as a whole.

@@ -1,8 +1,6 @@
 //! virtio-mem over time, in the guest: what is offline stays so, programs hear of a piece when the device has answered, and
 //! growing and shrinking again and again leaves nothing behind.
 
-use std::fs;
-
 use tests::schema::SECTION_PAGES;
 use tests::{Guest, Machine, Plan};
 
@@ -80,13 +78,6 @@ fn events_follow_the_answer() {
     assert_eq!(guest.power_off(), 0);
 }
 
-/// Bytes of QEMU's memory that the host has given pages for.
-fn resident(guest: &Guest) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", guest.process())).expect("QEMU runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its size");
-    line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).expect("a number") << 10
-}
-
 /// Proves that a hundred times 64 MiB to 64 GiB and back, content written each tenth time, cost no frame and no heap byte,
 /// and less of the host's memory than one page a time. Fails when an add or a removal leaves something behind.
 #[test]
@@ -104,13 +95,13 @@ fn a_hundred_times_leave_nothing() {
         let now = (guest.meminfo().free_pages, guest.meminfo().heap_used);
         // The first rounds warm QEMU up: its translations, and its own heap.
         match first {
-            None if round == 20 => first = Some((now, resident(&guest))),
+            None if round == 20 => first = Some((now, guest.resident())),
             Some((before, _)) => assert_eq!(now, before, "round {round}"),
             None => {}
         }
     }
     let (_, before) = first.expect("more than 20 rounds");
-    let after = resident(&guest);
+    let after = guest.resident();
     assert!(after < before + 16 * MIB, "{before} {after}");
     guest.assert_sound();
     assert_eq!(guest.power_off(), 0);

@@ -9,6 +9,7 @@ pub use guest::boot::{Dimm, LIMIT};
 use guest::qmp::{Monitor, Ost};
 use guest::serial::{Reading, Serial, Silence};
 use serde::de::DeserializeOwned;
+use std::fs;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::thread;
@@ -107,6 +108,15 @@ impl Guest {
     /// QEMU's process.
     pub fn process(&self) -> u32 {
         self.0.process()
+    }
+
+    /// Bytes of QEMU's memory that the host has given pages for.
+    #[track_caller]
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process())).expect("QEMU runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its size");
+        let kilobytes = line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok());
+        kilobytes.expect("a number") << 10
     }
 
     /// QEMU's monitor.

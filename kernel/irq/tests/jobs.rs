@@ -2,44 +2,16 @@
 //! loom. A lost wake-up leaves the caller asleep forever: loom reports a deadlock. A closure that is used after its job
 //! is an access to a cell that the caller has taken back: loom reports it.
 
+mod watched;
+
 use carapace_irq::Cpu;
 use carapace_irq::jobs::{Entered, Job, Left};
-use carapace_irq::word::Word;
 use core::sync::atomic::Ordering;
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicU64, fence};
+use loom::sync::atomic::AtomicU64;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
-
-/// A word that loom watches.
-#[derive(Debug)]
-struct Watched(AtomicU64);
-
-impl Word for Watched {
-    fn new(value: u64) -> Watched {
-        Watched(AtomicU64::new(value))
-    }
-
-    fn load(&self, order: Ordering) -> u64 {
-        self.0.load(order)
-    }
-
-    fn store(&self, value: u64, order: Ordering) {
-        self.0.store(value, order);
-    }
-
-    fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
-        self.0.fetch_and(value, order)
-    }
-
-    fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
-        self.0.fetch_add(value, order)
-    }
-
-    fn fence() {
-        fence(Ordering::SeqCst);
-    }
-}
+use watched::Watched;
 
 #[derive(Default)]
 struct Line {
@@ -81,7 +53,7 @@ impl Cpu for Caller {
 /// The closure on the caller's stack: a cell that other CPUs read in their pieces and the caller writes afterwards; and
 /// how often each piece was done, without an order of its own.
 struct World {
-    job: Job<Watched>,
+    job: Job<Watched<Caller>>,
     closure: UnsafeCell<u64>,
     done: [AtomicU64; 2],
 }

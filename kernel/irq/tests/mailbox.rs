@@ -8,51 +8,18 @@
 //!
 //! A lost wake-up leaves a CPU asleep forever: loom reports a deadlock.
 
+mod watched;
+
 use carapace_irq::Cpu;
 use carapace_irq::mailbox::{BATCH, CpuSet, Mailbox, Request, Served};
-use carapace_irq::word::Word;
 use core::sync::atomic::Ordering;
-use loom::sync::atomic::{AtomicU64, fence};
+use loom::sync::atomic::AtomicU64;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
+use watched::Watched;
 
 /// The most CPUs of a model.
 const CPUS: usize = 3;
-
-/// A word that loom watches.
-#[derive(Debug)]
-struct Watched(AtomicU64);
-
-impl Word for Watched {
-    fn new(value: u64) -> Watched {
-        Watched(AtomicU64::new(value))
-    }
-
-    fn load(&self, order: Ordering) -> u64 {
-        let value = self.0.load(order);
-        // Wherever interrupts are on, a handler may run.
-        if Simulated::are_on() {
-            Simulated::on();
-        }
-        value
-    }
-
-    fn store(&self, value: u64, order: Ordering) {
-        self.0.store(value, order);
-    }
-
-    fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
-        self.0.fetch_and(value, order)
-    }
-
-    fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
-        self.0.fetch_add(value, order)
-    }
-
-    fn fence() {
-        fence(Ordering::SeqCst);
-    }
-}
 
 /// The interrupt controller's side of a CPU.
 #[derive(Default)]
@@ -65,7 +32,7 @@ struct Lines {
 #[derive(Default)]
 struct Machine {
     lines: [Lines; CPUS],
-    mailboxes: [Mailbox<Watched>; CPUS],
+    mailboxes: [Mailbox<Watched<Simulated>>; CPUS],
     entry: AtomicU64,
     translations: [AtomicU64; CPUS],
     wakes: AtomicU64,

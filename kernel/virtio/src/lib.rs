@@ -18,7 +18,7 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)
 )]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 extern crate std;
 
 pub mod machine;
@@ -26,3 +26,5 @@ pub mod mem;
 pub mod pci;
 pub mod queue;
 pub mod reporting;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;

@@ -7,17 +7,15 @@
 //! ```
 #![no_main]
 
-use arrayvec::ArrayVec;
-use carapace_virtio::machine::{Action, Evacuated, MAX_RUNS, Machine, Memory};
+use carapace_virtio::machine::{Action, Evacuated, Machine, Memory};
 use carapace_virtio::mem::{Config, REQUEST_BYTES, Response, Run};
 use carapace_virtio::queue::{AVAILABLE, Page, Queue, USED};
 use carapace_virtio::reporting::{self, ReportQueue};
+use carapace_virtio::sim::{BASE, BLOCK, Core, blocks};
 use carapace_virtio::{mem, pci};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeSet;
 
-const BLOCK: u64 = 2 << 20;
-const BASE: u64 = 4 << 30;
 const BLOCKS: u64 = 128;
 /// Where in the page the request and the response lie.
 const REQUEST: u16 = 1024;
@@ -38,58 +36,6 @@ impl Page for Bytes {
     }
     fn write_u16(&mut self, at: u16, value: u16) {
         self.0[usize::from(at)..][..2].copy_from_slice(&value.to_le_bytes());
-    }
-}
-
-/// The memory core: blocks in use by it, and those with content.
-#[derive(Default)]
-struct Core {
-    plugged: BTreeSet<u64>,
-    used: BTreeSet<u64>,
-    refuses: bool,
-    version: u64,
-}
-
-fn blocks(run: Run) -> impl Iterator<Item = u64> {
-    run.base / BLOCK..(run.base + run.bytes) / BLOCK
-}
-
-impl Memory for Core {
-    type Error = &'static str;
-
-    fn plugged(&self) -> u64 {
-        self.plugged.len() as u64 * BLOCK
-    }
-
-    fn next_to_plug(&mut self, want: u64, limit: u64) -> Option<Run> {
-        let end = limit.min(BASE + BLOCKS * BLOCK) / BLOCK;
-        let first = (BASE / BLOCK..end).find(|block| !self.plugged.contains(block))?;
-        let count = (first..end).take_while(|block| !self.plugged.contains(block)).count() as u64;
-        let count = count.min(want / BLOCK).min(32);
-        (count > 0).then_some(Run { base: first * BLOCK, bytes: count * BLOCK })
-    }
-
-    fn plug(&mut self, run: Run) -> Result<(), (Self::Error, Run)> {
-        if self.refuses {
-            return Err(("refused", run));
-        }
-        blocks(run).for_each(|block| assert!(self.plugged.insert(block), "plugged twice"));
-        Ok(())
-    }
-
-    fn unplug_unused(&mut self, want: u64) -> ArrayVec<Run, MAX_RUNS> {
-        let unused = self.plugged.iter().rev().filter(|block| !self.used.contains(block)).copied();
-        let taken: Vec<u64> = unused.take(((want / BLOCK) as usize).min(MAX_RUNS)).collect();
-        taken.iter().for_each(|block| assert!(self.plugged.remove(block)));
-        taken.iter().rev().map(|block| Run { base: block * BLOCK, bytes: BLOCK }).collect()
-    }
-
-    fn unplugged(&mut self, run: Run) {
-        assert!(blocks(run).all(|block| !self.plugged.contains(&block)));
-    }
-
-    fn version(&self) -> u64 {
-        self.version
     }
 }
 
@@ -220,7 +166,7 @@ impl World {
                 self.core.used.clear();
                 self.core.version += 1;
             }
-            (12, _) => self.core.refuses = argument % 2 == 1,
+            (12, _) => self.core.refuse = argument % 2 == 1,
             _ => self.now += 1 << (20 + argument),
         }
         self.turn();
@@ -259,7 +205,7 @@ fuzz_target!(|input: &[u8]| {
     let mut world = World { machine, queue, page, core: Core::default(), device, now: 0 };
     input.iter().for_each(|&byte| world.step(byte));
     // From now on the device behaves, and the host asks once more.
-    world.core.refuses = false;
+    world.core.refuse = false;
     for requested in [40, 41] {
         world.device.requested = requested * BLOCK;
         world.core.used.clear();

@@ -1,72 +1,12 @@
 //! The machine against a device that follows the standard, and against one that lies.
 
 use super::*;
+use crate::sim::{BASE, BLOCK, Core, blocks, run};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::vec::Vec;
 
-const BLOCK: u64 = 2 << 20;
-const BASE: u64 = 4 << 30;
 const BLOCKS: u64 = 256;
-
-/// Memory that is used block by block.
-#[derive(Default)]
-struct Core {
-    plugged: BTreeSet<u64>,
-    used: BTreeSet<u64>,
-    refuse: bool,
-    version: u64,
-}
-
-fn blocks(run: Run) -> impl Iterator<Item = u64> {
-    run.base / BLOCK..(run.base + run.bytes) / BLOCK
-}
-
-fn run(blocks: &[u64]) -> Run {
-    Run { base: blocks[0] * BLOCK, bytes: blocks.len() as u64 * BLOCK }
-}
-
-impl Memory for Core {
-    type Error = &'static str;
-
-    fn plugged(&self) -> u64 {
-        self.plugged.len() as u64 * BLOCK
-    }
-
-    fn next_to_plug(&mut self, want: u64, limit: u64) -> Option<Run> {
-        let free: Vec<u64> =
-            (BASE / BLOCK..limit / BLOCK).filter(|block| !self.plugged.contains(block)).collect();
-        let first = *free.first()?;
-        let adjacent = free.iter().zip(first..).take_while(|(block, next)| *block == next).count();
-        let count = adjacent.min((want / BLOCK) as usize).min(64);
-        (count > 0).then(|| run(&free[..count]))
-    }
-
-    fn plug(&mut self, run: Run) -> Result<(), (Self::Error, Run)> {
-        if self.refuse {
-            return Err(("refused", run));
-        }
-        for block in blocks(run) {
-            assert!(self.plugged.insert(block), "block {block} is plugged twice");
-        }
-        Ok(())
-    }
-
-    fn unplug_unused(&mut self, want: u64) -> ArrayVec<Run, MAX_RUNS> {
-        let unused = self.plugged.iter().rev().filter(|block| !self.used.contains(block));
-        let taken: Vec<u64> = unused.copied().take(((want / BLOCK) as usize).min(MAX_RUNS)).collect();
-        taken.iter().for_each(|block| assert!(self.plugged.remove(block)));
-        taken.iter().rev().map(|&block| run(&[block])).collect()
-    }
-
-    fn unplugged(&mut self, run: Run) {
-        assert!(blocks(run).all(|block| !self.plugged.contains(&block)), "out of use since the request");
-    }
-
-    fn version(&self) -> u64 {
-        self.version
-    }
-}
 
 /// A device of the standard, which can be made to refuse.
 #[derive(Default)]
