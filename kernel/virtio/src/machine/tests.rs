@@ -1,10 +1,9 @@
 //! The machine against a device that follows the standard, and against one that lies.
 
 use super::*;
-use crate::sim::{BASE, BLOCK, Core, blocks, run};
+use crate::sim::{BASE, BLOCK, Core, blocks};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::vec::Vec;
 
 const BLOCKS: u64 = 256;
 
