@@ -144,18 +144,7 @@ impl Guest {
 
     /// Everything the guest has said. Log lines that go on in the next one are joined.
     pub fn log(&self) -> String {
-        let mut joined = String::new();
-        for line in self.0.log().split_inclusive('\n') {
-            match continuation(line) {
-                Some(rest) if !joined.is_empty() => {
-                    joined.truncate(joined.trim_end().len());
-                    joined += " ";
-                    joined += rest;
-                }
-                _ => joined += line,
-            }
-        }
-        joined
+        joined(&self.0.log())
     }
 
     /// Waits for a prompt that has not been seen yet.
@@ -312,7 +301,22 @@ impl Guest {
     }
 }
 
-#[track_caller]
+/// Joins log lines that go on in the next one.
+pub fn joined(text: &str) -> String {
+    let mut joined = String::new();
+    for line in text.split_inclusive('\n') {
+        match continuation(line) {
+            Some(rest) if !joined.is_empty() => {
+                joined.truncate(joined.trim_end().len());
+                joined += " ";
+                joined += rest;
+            }
+            _ => joined += line,
+        }
+    }
+    joined
+}
+
 /// The text of a log line that continues the one before. A prompt may stand there that it has erased.
 fn continuation(line: &str) -> Option<&str> {
     let (_, text) = line.rsplit("\x1b[K").next()?.strip_prefix('[')?.split_once("] ")?;

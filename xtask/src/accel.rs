@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use guest::Machine;
 use guest::qemu::{Accelerator, Setup, Shape, Start};
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,9 @@ pub fn choose(
         let reason = format!("/dev/kvm cannot be used: {why}");
         return Ok(Verdict { key: String::new(), accelerator: Accelerator::Tcg, reason });
     }
+    // microvm has no PCI, by which the shim finds QEMU: it could not end it. The accelerator is the same.
+    let machine = if shape.machine == Machine::Microvm { Machine::Q35 } else { shape.machine };
+    let shape = &Shape { machine, ..shape.clone() };
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cpu = shape.cpu_model().unwrap_or_default();
     let key = format!("{} {version}; {}; {}; {cpu}", qemu.display(), kernel.trim(), shape.machine.name());

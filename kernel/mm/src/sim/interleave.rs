@@ -1,7 +1,7 @@
 //! A second CPU between any two steps of the first: a program that runs before each word that the core stores, each page
 //! that it copies, and each flush.
 //!
-//! Everything runs in one thread, so that each run is the same. Neighbours: `SimMachine` calls [`step`] before it acts.
+//! Everything runs in one thread, so that each run is the same. Neighbours: `SimMachine` calls `step` before it acts.
 //! Other ways to have several CPUs are host threads ([`super::run_as`]), and a scheduler
 //! ([`carapace_lock::schedule`]), to which a step is a point where another CPU may run.
 
