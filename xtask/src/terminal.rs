@@ -78,7 +78,7 @@ pub fn colours() -> Depth {
     Depth::of_environment(refused, value("TERM").as_deref(), value("COLORTERM").as_deref())
 }
 
-/// What the kernel is told of this computer and of the reader of its serial port.
+/// This computer and the reader of the serial port, as the kernel learns them.
 pub fn host(output: Output) -> Option<Host> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     Some(Host { free: available(&text)?, output })

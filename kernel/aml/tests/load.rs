@@ -231,7 +231,7 @@ fn a_device_that_comes_late_is_initialised() {
     aml.initialize(&mut host).expect("initializes");
     assert_eq!(integer(&mut aml, "\\_SB.LOG"), Some(3));
     let [outer, inner] = ["\\_SB.OUTE", "\\_SB.OUTE.INNE"].map(|path| aml.find(path).expect("a device"));
-    // What is told of, the outer device's status by then, and all digits so far.
+    // What the event names, the outer device's status at that time, and all digits so far.
     let steps = [
         (inner, 0x0, 0x3),
         (inner, 0xf, 0x312),

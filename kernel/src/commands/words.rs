@@ -53,7 +53,7 @@ pub fn allocations(_: Place, word: Words<'_>) {
     }
 }
 
-/// QEMU's names of the DIMMs, as far as the host has told them.
+/// QEMU's names of the DIMMs that the host has sent.
 pub fn dimms(_: Place, word: Words<'_>) {
     for slot in 0..hotplug::count() {
         if let Some(name) = host::name(slot) {

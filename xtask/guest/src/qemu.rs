@@ -36,7 +36,7 @@ pub enum SerialPort {
     Unix(PathBuf),
 }
 
-/// What the kernel is told of the program that starts the guest.
+/// The program that starts the guest, as the kernel learns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
     /// The memory that this computer has to give.

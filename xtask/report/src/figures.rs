@@ -5,7 +5,7 @@
 //!                                                                               └──> curves and tables of the pages
 //! ```
 //!
-//! Invariants: a row has every measured value, not only the median; whoever shows a figure computes it from the rows.
+//! Invariants: a row has every measured value, not only the median; each figure is computed from the rows.
 //! Neighbours: `documents` makes Markdown of the rows, `curves` pictures, `bench_page` and `page` show both.
 
 use std::path::Path;
@@ -208,7 +208,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The median of one thing; `None` where nobody measured it.
+    /// The median of one thing; `None` if it was not measured.
     pub fn median(&self, what: What, guest: &str, size: Option<u64>) -> Option<f64> {
         self.of(what, guest).find(|row| row.size == size && row.detail.is_none())?.median()
     }
