@@ -10,6 +10,7 @@ use guest::schema::{Meminfo, PAGE};
 use guest::serial::{PROMPT, Silence};
 use guest::size::ByteSize;
 use guest::{Guest, Plan};
+use options::BenchArgs;
 use serde::de::DeserializeOwned;
 
 use crate::linux::{self, Linux};
@@ -40,6 +41,28 @@ pub struct Shape {
     pub max_memory: ByteSize,
     /// More arguments of QEMU.
     pub qemu: Vec<String>,
+}
+
+impl Shape {
+    /// The machine of the options: one CPU, [`MEMORY`] at boot, which with all DIMMs becomes `max_memory`.
+    pub fn of(cli: &BenchArgs, max_memory: ByteSize) -> Shape {
+        let (machine, cpu) = (cli.machine.clone(), cli.cpu.clone());
+        Shape { machine, cpu, cpus: 1, memory: MEMORY, slots: cli.slots, max_memory, qemu: Vec::new() }
+    }
+
+    /// The same, with a clock that counts instructions: one of them is a nanosecond.
+    pub fn counting(&self) -> Shape {
+        Shape { qemu: ["-icount", "shift=0"].map(str::to_owned).to_vec(), ..self.clone() }
+    }
+}
+
+/// Starts guests whose memory the host may back with huge pages: QEMU asks for them (`MADV_HUGEPAGE`), and the other
+/// measurements forbid it, to count pages of 4 KiB.
+pub fn with_huge_pages<T>(measure: impl FnOnce() -> Result<T>) -> Result<T> {
+    rustix::thread::disable_transparent_huge_pages(false)?;
+    let measured = measure();
+    rustix::thread::disable_transparent_huge_pages(true)?;
+    measured
 }
 
 /// A running guest.

@@ -47,15 +47,7 @@ pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
         for (&cpus, &size) in
             cli.smp_cpus.iter().flat_map(|cpus| cli.migrate_sizes.iter().map(move |size| (cpus, size)))
         {
-            let shape = Shape {
-                machine: cli.machine.clone(),
-                cpu: cli.cpu.clone(),
-                cpus,
-                slots: cli.slots,
-                memory: crate::measured::MEMORY,
-                max_memory: ByteSize::new(3 * size.bytes() + (4 << 30)),
-                qemu: Vec::new(),
-            };
+            let shape = Shape { cpus, ..Shape::of(cli, ByteSize::new(3 * size.bytes() + (4 << 30))) };
             for (kind, &gap) in KINDS.iter().flat_map(|kind| cli.gaps.iter().map(move |gap| (kind, gap))) {
                 let run = measure(&shape, size, *kind, gap);
                 data.runs.push(run.with_context(|| format!("{size} of {} over a gap of {gap}", kind.0))?);

@@ -53,16 +53,9 @@ struct Plugged {
 pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     let largest = cli.sizes.iter().max().context("no sizes (--sizes)")?;
     let memory = memory(cli);
-    let shape = Shape {
-        machine: cli.machine.clone(),
-        cpu: cli.cpu.clone(),
-        cpus: 1,
-        memory,
-        slots: cli.slots,
-        // QEMU begins the window for DIMMs at a multiple of 1 GiB.
-        max_memory: ByteSize::new(largest.bytes() + memory.bytes() + (1 << 30)),
-        qemu: Vec::new(),
-    };
+    // QEMU begins the window for DIMMs at a multiple of 1 GiB.
+    let max_memory = ByteSize::new(largest.bytes() + memory.bytes() + (1 << 30));
+    let shape = Shape { memory, ..Shape::of(cli, max_memory) };
     let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
     let mut data = Data::new(linux.as_ref());
     for round in 0..cli.runs {

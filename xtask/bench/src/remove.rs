@@ -47,13 +47,8 @@ pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     for round in 0..cli.runs {
         for &size in &cli.remove_sizes {
             let shape = Shape {
-                machine: cli.machine.clone(),
-                cpu: cli.cpu.clone(),
-                cpus: 1,
                 memory: ByteSize::new(size.bytes() + (1 << 30)),
-                slots: cli.slots,
-                max_memory: ByteSize::new(3 * size.bytes() + (4 << 30)),
-                qemu: Vec::new(),
+                ..Shape::of(cli, ByteSize::new(3 * size.bytes() + (4 << 30)))
             };
             data.runs.push(Run::of(OURS, size, |run| run.carapace(&shape)));
             report::progress();

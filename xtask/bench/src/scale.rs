@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::host;
 use crate::linux::Linux;
-use crate::measured::{Measured, Shape};
+use crate::measured::{Measured, Shape, with_huge_pages};
 use crate::plot::{self, Axis, Chart, Series};
 use crate::report;
 use ::report::figures::{Figures, Host, OURS, What};
@@ -118,13 +118,9 @@ pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     let package = linux.as_ref().map(|linux| linux.package.clone());
     let mut data = Data { host, rows: Vec::new(), linux: package, linux_rows: Vec::new() };
     let shape = |model: &str, slots| Shape {
-        machine: cli.machine.clone(),
         cpu: model.to_owned(),
-        cpus: 1,
-        memory: crate::measured::MEMORY,
         slots,
-        max_memory: ByteSize::new(largest.bytes() + (1 << 30)),
-        qemu: Vec::new(),
+        ..Shape::of(cli, ByteSize::new(largest.bytes() + (1 << 30)))
     };
     for (name, model) in MODELS {
         for slots in SLOTS {
@@ -147,8 +143,7 @@ pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
 }
 
 fn measure(cpu: &'static str, shape: &Shape, size: ByteSize) -> Result<Row> {
-    let counting = Shape { qemu: ["-icount", "shift=0"].map(str::to_owned).to_vec(), ..shape.clone() };
-    let mut guest = Measured::carapace(&counting)?;
+    let mut guest = Measured::carapace(&shape.counting())?;
     let plugged = guest.plug(0, size, LIMIT)?;
     ensure!(plugged.status == 0, "refused: _OST status {}", plugged.status);
     let resources: Vec<Resource> = guest.json("resources -J")?;
@@ -161,15 +156,6 @@ fn measure(cpu: &'static str, shape: &Shape, size: ByteSize) -> Result<Row> {
     let (wall_huge_ms, resident_huge) = (huge.took.as_secs_f64() * 1e3, huge.resident);
     let resident = plugged.resident;
     Ok(Row { cpu, slots: shape.slots, size, add, resident, wall_ms, wall_huge_ms, resident_huge })
-}
-
-/// Starts guests whose memory the host may back with huge pages: QEMU asks for them (`MADV_HUGEPAGE`), and the other
-/// measurements forbid it, to count pages of 4 KiB.
-fn with_huge_pages<T>(measure: impl FnOnce() -> Result<T>) -> Result<T> {
-    rustix::thread::disable_transparent_huge_pages(false)?;
-    let measured = measure();
-    rustix::thread::disable_transparent_huge_pages(true)?;
-    measured
 }
 
 /// Linux's `_OST` says success whatever happened, so that what counts is whether the memory is there.

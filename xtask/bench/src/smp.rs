@@ -80,15 +80,7 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
     let mut data = Data::new(linux.as_ref());
     for round in 0..cli.runs {
         for &cpus in &cli.smp_cpus {
-            let shape = Shape {
-                machine: cli.machine.clone(),
-                cpu: cli.cpu.clone(),
-                cpus,
-                memory: crate::measured::MEMORY,
-                slots: cli.slots,
-                max_memory: ByteSize::new(4 << 30),
-                qemu: Vec::new(),
-            };
+            let shape = Shape { cpus, ..Shape::of(cli, ByteSize::new(4 << 30)) };
             data.runs.push(carapace(&shape).with_context(|| format!("Carapace, {cpus} CPUs"))?);
             report::progress();
             if let Some(linux) = linux.as_ref().filter(|_| round < cli.linux_runs) {
@@ -158,8 +150,7 @@ fn carapace(shape: &Shape) -> Result<Run> {
 
 /// Instructions from the interrupt to `_OST` when a second DIMM is plugged. All CPUs' count; those that are idle are halted.
 fn instructions(shape: &Shape) -> Result<u64> {
-    let counting = Shape { qemu: ["-icount", "shift=0"].map(str::to_owned).to_vec(), ..shape.clone() };
-    let mut guest = Measured::carapace(&counting)?;
+    let mut guest = Measured::carapace(&shape.counting())?;
     plug(&mut guest, 0)?;
     plug(&mut guest, 1)?;
     let resources: Vec<Resource> = guest.json("resources -J")?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::measured::{MEMORY, Measured, Shape};
+use crate::measured::{Measured, Shape, with_huge_pages};
 use crate::report::{self, Data, Spread};
 use guest::size::ByteSize;
 use options::BenchArgs;
@@ -43,23 +43,16 @@ const OURS: &str = "Carapace";
 
 /// Measures, prints, keeps.
 pub fn bench(cli: &BenchArgs) -> Result<()> {
-    rustix::thread::disable_transparent_huge_pages(false)?;
-    let shape = Shape {
-        machine: cli.machine.clone(),
-        cpu: cli.cpu.clone(),
-        cpus: 1,
-        memory: MEMORY,
-        slots: cli.slots,
-        max_memory: ByteSize::new(64 << 30),
-        qemu: Vec::new(),
-    };
+    let shape = Shape::of(cli, ByteSize::new(64 << 30));
     let out = cli.out(guest::task::root());
     let file = out.join("floor.elf");
     std::fs::write(&file, image()).with_context(|| file.display().to_string())?;
     let mut data = Data::new(None);
     for _ in 0..cli.runs {
-        data.runs.push(Run::of(FLOOR, &Measured::image(&shape, |line| boot_instead(line, &file), MARK)?)?);
-        data.runs.push(Run::of(OURS, &Measured::carapace(&shape)?)?);
+        let floor = with_huge_pages(|| Measured::image(&shape, |line| boot_instead(line, &file), MARK))?;
+        data.runs.push(Run::of(FLOOR, &floor)?);
+        drop(floor);
+        data.runs.push(Run::of(OURS, &with_huge_pages(|| Measured::carapace(&shape))?)?);
         report::progress();
     }
     report::keep(&out, "start.json", &data)?;

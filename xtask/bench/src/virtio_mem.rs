@@ -133,15 +133,8 @@ impl Run {
             "-D".to_owned(),
             trace.0.to_str().context("a path in UTF-8")?.to_owned(),
         ];
-        let shape = Shape {
-            machine: cli.machine.clone(),
-            cpu: cli.cpu.clone(),
-            cpus: 1,
-            memory: MEMORY,
-            slots: cli.slots,
-            max_memory: ByteSize::new(size.bytes() + (16 << 30)),
-            qemu: words.to_vec(),
-        };
+        let max_memory = ByteSize::new(size.bytes() + (16 << 30));
+        let shape = Shape { memory: MEMORY, qemu: words.to_vec(), ..Shape::of(cli, max_memory) };
         let mut guest = boot(&shape)?;
         let before = guest.free_of_node(0)?;
         self.grown = Some(trace.change(&mut guest, size.bytes())?);

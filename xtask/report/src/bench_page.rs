@@ -2,10 +2,11 @@
 //!
 //! Invariants: as for the report's page: it fetches nothing, has no script, and each picture is there in words.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use crate::figure_tables::{self, Table};
 use crate::figures::{Figures, What};
+use crate::html::{document, html_table};
 use crate::{curves, documents};
 
 /// A part: its heading, what was done, its table, its curves.
@@ -68,43 +69,33 @@ const PARTS: [Part; 7] = [
 
 /// The page, whole.
 pub fn render(figures: &Figures) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                (PreEscaped(r#"<meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>"#))
-                title { "Carapace beside Linux" }
-                style { (PreEscaped(include_str!("style.css"))) }
-            }
-            body {
-                header {
-                    h1 { "Carapace beside Linux" }
-                    p.lead { (documents::source(figures).replace('`', "")) }
-                    p.soft { "Guests are emulated: compare ratios of one run, not times of two machines. figures.json beside this page has every value." }
+    let body = html! {
+        header {
+            h1 { "Carapace beside Linux" }
+            p.lead { (documents::source(figures).replace('`', "")) }
+            p.soft { "Guests are emulated: compare ratios of one run, not times of two machines. figures.json beside this page has every value." }
+        }
+        main {
+            @for (number, (heading, text, of, drawn)) in PARTS.iter().enumerate() {
+                @let table = of(figures);
+                @if !table.rows.is_empty() {
+                    section aria-labelledby=(format!("part-{number}")) {
+                        h2 id=(format!("part-{number}")) { (heading) }
+                        p { (text) }
+                        (pictures(figures, number, drawn))
+                        (html_table(&table, heading))
+                    }
                 }
-                main {
-                    @for (number, (heading, text, of, drawn)) in PARTS.iter().enumerate() {
-                        @let table = of(figures);
-                        @if !table.rows.is_empty() {
-                            section aria-labelledby=(format!("part-{number}")) {
-                                h2 id=(format!("part-{number}")) { (heading) }
-                                p { (text) }
-                                (pictures(figures, number, drawn))
-                                (html_table(&table, heading))
-                            }
-                        }
-                    }
-                    @if !figures.failed.is_empty() {
-                        section aria-labelledby="failed" {
-                            h2 id="failed" { "Not measured" }
-                            ul { @for failed in &figures.failed { li { (failed) } } }
-                        }
-                    }
+            }
+            @if !figures.failed.is_empty() {
+                section aria-labelledby="failed" {
+                    h2 id="failed" { "Not measured" }
+                    ul { @for failed in &figures.failed { li { (failed) } } }
                 }
             }
         }
     };
-    page.into_string()
+    document("Carapace beside Linux", &body)
 }
 
 fn pictures(figures: &Figures, number: usize, drawn: &[(What, &str)]) -> Markup {
@@ -119,28 +110,6 @@ fn pictures(figures: &Figures, number: usize, drawn: &[(What, &str)]) -> Markup 
     html! {
         div.pair {
             @for (title, picture) in pictures { figure { figcaption { (title) ", by size, both axes logarithmic" } (picture) } }
-        }
-    }
-}
-
-/// A table of figures; code is marked by backquotes.
-pub fn html_table(table: &Table, caption: &str) -> Markup {
-    let text = |cell: &str| {
-        html! {
-            @for (index, part) in cell.split('`').enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } }
-        }
-    };
-    html! {
-        div.wide role="region" tabindex="0" aria-label=(caption) {
-            table {
-                caption { (caption) }
-                thead { tr { @for (column, head) in table.heads.iter().enumerate() { th.n[column > 0] scope="col" { (text(head)) } } } }
-                tbody { @for row in &table.rows { tr {
-                    @for (column, cell) in row.iter().enumerate() {
-                        @if column == 0 { th scope="row" { (text(cell)) } } @else { td.n { (text(cell)) } }
-                    }
-                } } }
-            }
         }
     }
 }

@@ -8,63 +8,53 @@ mod costs;
 mod tables;
 
 use guest::schema::{Buddyinfo, KINDS};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use crate::buddy_chart::{self, Scale};
 use crate::data::{Data, Event, Snapshot, Step};
 use crate::figures::Figures;
+use crate::html::document;
 use crate::{format, locations, map};
 
 /// The page, whole.
 pub fn render(data: &Data, kept: &Figures, own: Option<&Figures>) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                // Closed as XML has it, which HTML allows.
-                (PreEscaped(r#"<meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>"#))
-                title { "Carapace: a DIMM comes, is used, and goes" }
-                style { (PreEscaped(include_str!("style.css"))) }
+    let body = html! {
+        header {
+            h1 { "A DIMM comes, is used, and goes" }
+            p.lead {
+                "Carapace is a kernel whose one subject is memory hotplug. All that it keeps about a DIMM lies in the "
+                "DIMM itself, so that plugging takes nothing from the memory that was there. This page shows that, "
+                "step by step, as it happened in QEMU."
             }
-            body {
-                header {
-                    h1 { "A DIMM comes, is used, and goes" }
-                    p.lead {
-                        "Carapace is a kernel whose one subject is memory hotplug. All that it keeps about a DIMM lies in the "
-                        "DIMM itself, so that plugging takes nothing from the memory that was there. This page shows that, "
-                        "step by step, as it happened in QEMU."
+            (tiles(data))
+            nav aria-label="Contents" {
+                ol {
+                    li { a href="#locations" { "Where the memmap lies" } }
+                    @for (index, step) in data.steps.iter().enumerate() {
+                        li { a href=(format!("#step-{}", index + 1)) { (heading(step)) } }
                     }
-                    (tiles(data))
-                    nav aria-label="Contents" {
-                        ol {
-                            li { a href="#locations" { "Where the memmap lies" } }
-                            @for (index, step) in data.steps.iter().enumerate() {
-                                li { a href=(format!("#step-{}", index + 1)) { (heading(step)) } }
-                            }
-                            li { a href="#beside-linux" { "Beside Linux" } }
-                            li { a href="#how" { "How this page was made" } }
-                        }
-                    }
-                }
-                main {
-                    section aria-labelledby="reading" {
-                        h2 id="reading" { "Reading the pictures" }
-                        (legend())
-                        p {
-                            "A frame is 4 KiB of memory; a descriptor, the 64 bytes the kernel keeps for a frame; the memmap, all "
-                            "descriptors; a section, 128 MiB; a resource, one range of memory that came and goes as a whole; a "
-                            "block of order n, 2ⁿ frames that are free together."
-                        }
-                    }
-                    (locations::section())
-                    @for (index, step) in data.steps.iter().enumerate() { (one(index + 1, step, data)) }
-                    (costs::beside_linux(kept, own))
-                    (how(data))
+                    li { a href="#beside-linux" { "Beside Linux" } }
+                    li { a href="#how" { "How this page was made" } }
                 }
             }
         }
+        main {
+            section aria-labelledby="reading" {
+                h2 id="reading" { "Reading the pictures" }
+                (legend())
+                p {
+                    "A frame is 4 KiB of memory; a descriptor, the 64 bytes the kernel keeps for a frame; the memmap, all "
+                    "descriptors; a section, 128 MiB; a resource, one range of memory that came and goes as a whole; a "
+                    "block of order n, 2ⁿ frames that are free together."
+                }
+            }
+            (locations::section())
+            @for (index, step) in data.steps.iter().enumerate() { (one(index + 1, step, data)) }
+            (costs::beside_linux(kept, own))
+            (how(data))
+        }
     };
-    page.into_string()
+    document("Carapace: a DIMM comes, is used, and goes", &body)
 }
 
 /// The figures that matter, in front of everything.

@@ -3,9 +3,9 @@
 use guest::schema::Add;
 use maud::{Markup, html};
 
-use crate::bench_page::html_table;
 use crate::data::{Event, Step};
 use crate::figures::{Figures, What};
+use crate::html::html_table;
 use crate::{curves, documents, figure_tables, format};
 
 /// What a step cost, as a table.
