@@ -47,6 +47,7 @@ mod initial_blocks;
 mod isolate;
 mod lists;
 mod runs;
+mod singles;
 mod summary;
 mod touched;
 
@@ -304,7 +305,7 @@ impl<M: Machine> Buddy<'_, M> {
         if !self.usable.contains(pfn) {
             return None;
         }
-        let level = level_of_block(|level| self.metadata.level(level), self.machine, self.top(), pfn);
+        let level = self.level_at(pfn);
         let group = Group::of(pfn, level);
         let (index, children) = (group.index_of(pfn), self.children(group));
         if let Some((first, sub)) = bits::around(children.free(), index) {

@@ -7,6 +7,8 @@
 //!
 //! Neighbour: `machine` copies for migrations.
 
+use core::mem::MaybeUninit;
+
 /// The words of a piece. They divide a page.
 const PIECE: usize = 64;
 /// The bytes of a page.
@@ -21,15 +23,16 @@ const TRANSLATIONS: usize = 64;
 ///
 /// `from` may be read and `to` written for as many pages. They do not overlap.
 pub unsafe fn pages(from: *const u64, to: *mut u64, pages: u64) {
-    let mut buffer = [0u64; PIECE];
     let conflict = (from.addr() / PAGE).abs_diff(to.addr() / PAGE).is_multiple_of(TRANSLATIONS);
     for at in (0..pages as usize * PAGE / 8).step_by(PIECE) {
         let (from, to) = (from.wrapping_add(at), to.wrapping_add(at));
         if conflict {
+            let mut buffer = MaybeUninit::<[u64; PIECE]>::uninit();
+            let buffer = buffer.as_mut_ptr().cast::<u64>();
             // SAFETY: the caller promises that this piece may be read. `buffer` is a piece of this function's own.
-            unsafe { piece(from, buffer.as_mut_ptr()) };
-            // SAFETY: the caller promises that this piece may be written.
-            unsafe { piece(buffer.as_ptr(), to) };
+            unsafe { piece(from, buffer) };
+            // SAFETY: the caller promises that this piece may be written. The line above has written all of `buffer`.
+            unsafe { piece(buffer, to) };
         } else {
             // SAFETY: the caller promises that this piece of `from` may be read and that of `to` written.
             unsafe { piece(from, to) };

@@ -8,6 +8,7 @@ mod claim;
 mod every;
 pub(crate) mod model;
 pub(crate) mod random;
+mod singles;
 mod stress;
 
 use std::cell::Cell;

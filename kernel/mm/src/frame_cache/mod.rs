@@ -243,6 +243,13 @@ impl Cached {
         self.frees.store(self.frees.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
+    /// Counts allocations and frees of this CPU.
+    pub(crate) fn count_more(&self, allocations: usize, frees: usize) {
+        for (counter, more) in [(&self.allocations, allocations), (&self.frees, frees)] {
+            counter.store(counter.load(Relaxed).wrapping_add(more as u64), Relaxed);
+        }
+    }
+
     /// Takes a block of a size class out of the cache and marks it as allocated. `None` when the cache has none.
     #[inline(always)]
     pub(crate) fn pop<M: Machine>(&self, machine: &M, class: SizeClass) -> Option<PfnRange> {

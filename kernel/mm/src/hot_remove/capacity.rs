@@ -57,6 +57,46 @@ impl<M: Machine> Memory<M> {
         }
     }
 
+    /// Allocates up to `wanted` single movable frames of one region, on `node` if possible. Gives each to `owner`, which
+    /// returns the address at which it will be mapped. Returns how many.
+    pub(crate) fn allocate_singles(
+        &self,
+        wanted: usize,
+        node: Option<NodeId>,
+        mut owner: impl FnMut(Pfn) -> VirtAddr,
+    ) -> usize {
+        let mut on = |node| {
+            let constraints = self.constraints(node, None, Mobility::Movable, Amount::Order(Order(0)));
+            self.choose(&constraints, |slot| {
+                self.locked_in_use(slot, |_, buddy| {
+                    let count = buddy.alloc_singles(wanted, |head| {
+                        self.poison.taken(&self.machine, PfnRange::of(head, 1));
+                        RmapEntry::Mapping(owner(head)).encode()
+                    });
+                    (count > 0).then_some(count)
+                })
+            })
+        };
+        let count = if wanted > 0 { on(node).or_else(|| on(None)).unwrap_or(0) } else { 0 };
+        // `choose` has counted one.
+        self.own_cache().count_more(count.saturating_sub(1), 0);
+        count
+    }
+
+    /// Frees single movable frames: those at the start of `heads` that lie in one region. Returns how many.
+    pub(crate) fn free_singles(&self, heads: impl Iterator<Item = Pfn> + Clone) -> usize {
+        let Some(entry) = heads.clone().next().and_then(|head| self.entry_of(head)) else { return 0 };
+        let inside = heads.clone().take_while(|&head| entry.range.contains(head)).count();
+        let freed = self.with_region(entry, |_, buddy| {
+            let freed = buddy.free_singles(heads.clone().take(inside));
+            heads.take(freed).for_each(|head| self.poison.freed(&self.machine, PfnRange::of(head, 1)));
+            freed
+        });
+        let freed = freed.unwrap_or(0);
+        self.own_cache().count_more(0, freed);
+        freed
+    }
+
     /// Allocates a run as long as `old`: preferably on the same node and congruent to the address `at` modulo 2 MiB, so
     /// that large leaves stay whole.
     pub(crate) fn allocate_run_like(&self, old: PfnRange, at: VirtAddr) -> Option<PfnRange> {

@@ -32,7 +32,7 @@ use crate::memory::Memory;
 use crate::page_table::LeafSize;
 use crate::region::IndexEntry;
 use crate::rmap::RmapEntry;
-use crate::vmalloc::{Batch, MappedBy, Planned, Progress, Sizes, VmallocArena};
+use crate::vmalloc::{Batch, MappedBy, Planned, Progress, SINGLES, Single, Singles, Sizes, VmallocArena};
 
 /// The most blocks that a step visits.
 const BLOCKS: u64 = 4096;
@@ -172,7 +172,9 @@ impl<M: Machine> Memory<M> {
     fn survey(&self, arena: &VmallocArena, evacuation: &mut Evacuation) -> Result<Progress, RemoveError> {
         evacuation.waiting = None;
         let mut budget = BLOCKS;
-        while let Some(used) = self.next_used(&mut evacuation.at, &mut budget) {
+        loop {
+            self.survey_singles(arena, evacuation, &mut budget);
+            let Some(used) = self.next_used(&mut evacuation.at, &mut budget) else { break };
             evacuation.left += 1;
             let (pages, tally) = (used.found.tag.order.pages(), &mut evacuation.tally);
             match (used.found.tag.state, used.rmap) {
@@ -221,6 +223,23 @@ impl<M: Machine> Memory<M> {
         self.check_capacity(arena, &evacuation.tally)?;
         evacuation.begin(Phase::MigrateRuns);
         Ok(Progress::More)
+    }
+
+    /// Surveys the next blocks as long as they are single frames of scattered allocations.
+    fn survey_singles(&self, arena: &VmallocArena, evacuation: &mut Evacuation, budget: &mut u64) {
+        loop {
+            let singles = self.next_singles(&mut evacuation.at, budget, SINGLES);
+            let scattered = arena.count_scattered(self, &singles);
+            evacuation.left += scattered as u64;
+            evacuation.tally.movable += scattered as u64;
+            if let Some(next) = singles.get(scattered) {
+                evacuation.at = next.head;
+                return;
+            }
+            if singles.is_empty() {
+                return;
+            }
+        }
     }
 
     /// Allocates the runs for contiguous allocations and checks that everything else fits.
@@ -293,6 +312,16 @@ impl<M: Machine> Memory<M> {
         budget: &mut u64,
     ) -> Result<Walk, RemoveError> {
         while batch.pages() < pages && !batch.is_full() {
+            if sizes == Sizes::Any {
+                let most = batch.space().min(pages - batch.pages());
+                let singles = self.next_singles(&mut evacuation.at, budget, most as usize);
+                let added = batch.add_singles(&singles);
+                if let Some(next) = singles.get(added) {
+                    evacuation.at = next.head;
+                } else if added > 0 {
+                    continue;
+                }
+            }
             let Some(used) = self.next_used(&mut evacuation.at, budget) else { return Ok(Walk::Stop) };
             match (used.found.tag.state, used.rmap) {
                 (BlockState::Movable, RmapEntry::Mapping(at)) => {
@@ -369,6 +398,29 @@ impl<M: Machine> Memory<M> {
             }
         }
         next
+    }
+
+    /// Returns the next blocks in use at or after `at` in isolated memory, if they are single frames with an owner, at most
+    /// `most`. Advances `at` to their end, and further if no other block in use follows. Uses `budget` up like
+    /// [`Memory::next_used`].
+    fn next_singles(&self, at: &mut Pfn, budget: &mut u64, most: usize) -> Singles {
+        let mut singles = Singles::new();
+        let most = most.min(singles.capacity());
+        if let Some(entry) = self.isolated_from(*at).filter(|_| most > 0 && *budget > 0) {
+            self.with_region(entry, |region, buddy| {
+                let part = PfnRange::new(region.isolated.start.max(*at), region.isolated.end);
+                let mut other = None;
+                let end = buddy.walk_singles(part, budget, |head| {
+                    match RmapEntry::of(buddy.page(head).rmap()) {
+                        RmapEntry::Mapping(at) => singles.push(Single { head, at }),
+                        _ => other = Some(head),
+                    }
+                    if other.is_some() || singles.len() == most { Walk::Stop } else { Walk::Continue }
+                });
+                *at = other.unwrap_or(end);
+            });
+        }
+        singles
     }
 
     /// Returns the first region with isolated frames at or after `at`.

@@ -139,6 +139,16 @@ impl Entry {
         Entry(self.0 & !MIGRATING | PRESENT)
     }
 
+    /// Makes the leaf of `size` that maps `phys` as this leaf or migration entry does.
+    pub(super) fn moved_to(self, phys: PhysAddr, size: LeafSize) -> Entry {
+        Entry::leaf(phys, size, self.rights().unwrap_or(Rights::Data), self.caching())
+    }
+
+    /// Returns whether this entry of a page table maps `frame`.
+    pub(super) fn maps_single(self, frame: Pfn) -> bool {
+        self.is_present() && self.leaf_phys(LeafSize::K4) == frame.start()
+    }
+
     /// Returns whether the entry is a leaf or a link.
     pub(super) const fn is_present(self) -> bool {
         self.0 & PRESENT != 0

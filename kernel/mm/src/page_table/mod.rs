@@ -54,7 +54,7 @@ pub use entry::Level;
 pub(crate) use estimate::TableNeed;
 pub(crate) use flush::FlushBatch;
 pub use replace::ReplaceError;
-pub(crate) use replace::{NewTables, PageMove};
+pub(crate) use replace::{LastTable, NewTables, PageMove};
 pub use unmap::{UnmapError, UnmapStats};
 pub use walk::{EntryTarget, Leaf, PathStep, Translation};
 

@@ -61,6 +61,24 @@ impl PageMove {
     }
 }
 
+/// The page table that the last look at a page found, which the next page in the same 2 MiB of addresses has too. Valid
+/// while the tables' lock is held and no table changes.
+#[derive(Debug, Default)]
+pub(crate) struct LastTable(Option<(VirtAddr, Pfn)>);
+
+impl LastTable {
+    /// Returns the address of the entry of the 4 KiB page at `at`; `None` when a larger leaf maps it, or none.
+    fn entry_of<M: Machine>(&mut self, tables: &PageTables, machine: &M, at: VirtAddr) -> Option<VirtAddr> {
+        let start = VirtAddr(at.0 & !(LeafSize::M2.bytes() - 1));
+        let table = match self.0 {
+            Some((last, table)) if last == start => table,
+            _ => tables.linked_table(machine, at, Level::Pt)?,
+        };
+        self.0 = Some((start, table));
+        Some(entry_addr(table, Level::Pt, at))
+    }
+}
+
 /// What splitting a leaf needs and tells.
 pub(crate) struct NewTables<'a> {
     /// Frames for the tables.
@@ -95,8 +113,17 @@ impl PageTables {
         &mut self,
         machine: &M,
         pages: &PageMove,
+        last: &mut LastTable,
         flush: &mut FlushBatch,
     ) -> Result<(), ReplaceError> {
+        if let Some((at, leaf)) = self.single_entry(machine, pages, last) {
+            if !leaf.maps_single(pages.old) {
+                return Err(ReplaceError::NotMapped { at: pages.at });
+            }
+            flush.page(pages.at);
+            machine.store(at, leaf.made_migrating().0);
+            return Ok(());
+        }
         check_fits(machine, self.root, Level::Pml4, pages.range(), pages)?;
         change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |part, _, leaf| {
             flush.page(part.virt);
@@ -106,10 +133,39 @@ impl PageTables {
     }
 
     /// Makes the migration entries of `pages` leaves of the new frames, of the same sizes and with the same rights.
-    pub(crate) fn end_migration<M: Machine>(&mut self, machine: &M, pages: &PageMove) {
+    pub(crate) fn end_migration<M: Machine>(&mut self, machine: &M, pages: &PageMove, last: &mut LastTable) {
+        if let Some((at, leaf)) = self.single_entry(machine, pages, last) {
+            if leaf.is_used() {
+                machine.store(at, leaf.moved_to(pages.new.start(), LeafSize::K4).0);
+            }
+            return;
+        }
         change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |part, size, leaf| {
-            Entry::leaf(part.phys, size, leaf.rights().unwrap_or(Rights::Data), leaf.caching())
+            leaf.moved_to(part.phys, size)
         });
+    }
+
+    /// Returns whether a leaf of 4 KiB maps the page at `at` to `frame`.
+    pub(crate) fn maps_single<M: Machine>(
+        &self,
+        machine: &M,
+        at: VirtAddr,
+        frame: Pfn,
+        last: &mut LastTable,
+    ) -> bool {
+        let entry = last.entry_of(self, machine, at);
+        entry.is_some_and(|entry| Entry(machine.load(entry)).maps_single(frame))
+    }
+
+    /// Returns address and value of the entry of a move of one page, if it is in a page table.
+    fn single_entry<M: Machine>(
+        &self,
+        machine: &M,
+        pages: &PageMove,
+        last: &mut LastTable,
+    ) -> Option<(VirtAddr, Entry)> {
+        let at = if pages.pages == 1 { last.entry_of(self, machine, pages.at)? } else { return None };
+        Some((at, Entry(machine.load(at))))
     }
 
     /// Makes the migration entries of `pages` the leaves that they were, and leaves present ones alone.

@@ -36,7 +36,7 @@ use crate::address_space::direct;
 use crate::fault_injection::Step;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::{FlushBatch, Level, PageMove};
+use crate::page_table::{FlushBatch, LastTable, Level, PageMove};
 use crate::parallel::STRIPE;
 use crate::vmalloc::migrate_error::MigrateError;
 use crate::vmalloc::{AreaTree, FrameProvider, VmallocArena};
@@ -107,6 +107,11 @@ impl<M: Machine> Batch<'_, M> {
         self.pages >= FULL
     }
 
+    /// Returns the number of frames until the batch is full.
+    pub(crate) const fn space(&self) -> u64 {
+        FULL.saturating_sub(self.pages)
+    }
+
     /// Adds a part of an allocation, whose target is allocated.
     pub(super) fn push(&mut self, areas: &mut AreaTree, pages: PageMove, part: Part) {
         areas.put_in_batch(pages.at);
@@ -141,9 +146,10 @@ impl<M: Machine> Batch<'_, M> {
         let begun = begin(memory, moves, flush);
         let copied = begun.and_then(|()| copy(memory, moves));
         memory.with_tables(|tables, machine| {
+            let mut last = LastTable::default();
             for one in moves.iter().filter(|one| one.has_pages()) {
                 match copied {
-                    Ok(()) => tables.end_migration(machine, &one.pages),
+                    Ok(()) => tables.end_migration(machine, &one.pages, &mut last),
                     Err(_) => tables.undo_migration(machine, &one.pages),
                 }
             }
@@ -156,12 +162,19 @@ impl<M: Machine> Batch<'_, M> {
 
     /// Empties the batch: frees the old frames of what migrated, and the targets of the rest.
     fn free(&mut self, pages_migrated: bool, tables_migrated: bool) {
-        for &Move { pages, part, .. } in &*self.moves {
+        let left = |pages: &PageMove| if pages_migrated { pages.old } else { pages.new };
+        let mut rest = self.moves.as_slice();
+        while let Some((&Move { pages, part, .. }, behind)) = rest.split_first() {
+            rest = behind;
             match part {
-                Part::Block => {
-                    let block = if pages_migrated { pages.old } else { pages.new };
-                    self.memory.free_owned(PfnRange::of(block, pages.pages));
+                Part::Block if pages.pages == 1 => {
+                    let others = behind.iter().take_while(|one| one.is_single()).count();
+                    let singles = [pages].into_iter().chain(behind.iter().take(others).map(|one| one.pages));
+                    let freed = self.memory.free_singles(singles.map(|pages| left(&pages)));
+                    debug_assert!(freed > 0, "{pages:?} has frames that the batch owns");
+                    rest = behind.get(freed.saturating_sub(1)..).unwrap_or_default();
                 }
+                Part::Block => self.memory.free_owned(PfnRange::of(left(&pages), pages.pages)),
                 Part::Table(_) => self.memory.free_table(if tables_migrated { pages.old } else { pages.new }),
                 Part::Freed => self.memory.free_table(pages.new),
                 Part::Piece => self.end_piece(&pages, pages_migrated),
@@ -185,6 +198,11 @@ impl Move {
     /// Whether it is pages, and not a table.
     fn has_pages(&self) -> bool {
         matches!(self.part, Part::Block | Part::Piece)
+    }
+
+    /// Whether it is a block of a single frame.
+    fn is_single(&self) -> bool {
+        self.part == Part::Block && self.pages.pages == 1
     }
 
     /// The number of pages to copy.
@@ -217,10 +235,11 @@ fn begin<M: Machine>(
     flush: &mut FlushBatch,
 ) -> Result<(), MigrateError> {
     let begun = memory.with_tables(|tables, machine| {
+        let mut last = LastTable::default();
         let mut leaves = || {
             let mut pages = moves.iter().filter(|one| one.has_pages()).map(|one| one.pages);
             pages.try_for_each(|pages| {
-                let begun = tables.begin_migration(machine, &pages, flush);
+                let begun = tables.begin_migration(machine, &pages, &mut last, flush);
                 begun.map_err(|_| MigrateError::Corrupt { at: pages.at })
             })
         };

@@ -18,17 +18,34 @@
 //! Neighbours: `hot_remove` finds the blocks and decides the order, `migrate_contiguous` migrates contiguous
 //! allocations.
 
-use crate::addr::{Block, Order, PAGE_SIZE, Pfn, VirtAddr};
+use arrayvec::ArrayVec;
+
+use crate::addr::{Block, Order, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::descriptor::Mobility;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::{FlushBatch, FrameSource, LeafSize, Level, NewTables, PageMove, ReplaceError};
+use crate::page_table::{
+    FlushBatch, FrameSource, LastTable, LeafSize, Level, NewTables, PageMove, ReplaceError,
+};
 use crate::vmalloc::batch::{Batch, Part};
 use crate::vmalloc::migrate_error::MigrateError;
-use crate::vmalloc::{AllocationId, AllocationState, Area, FrameProvider, Shape, VmallocArena};
+use crate::vmalloc::{AllocationId, AllocationState, Area, AreaTree, FrameProvider, Shape, VmallocArena};
 
 /// The order of a block mapped by one 2 MiB leaf.
 const LARGE: Order = Order(9);
+
+/// The most single frames that are surveyed, or added to a batch, together: each lock is taken once for all of them.
+pub(crate) const SINGLES: usize = 64;
+
+/// A single frame in use, and the address at which its descriptor says that it is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Single {
+    pub(crate) head: Pfn,
+    pub(crate) at: VirtAddr,
+}
+
+/// Single frames that are looked at together.
+pub(crate) type Singles = ArrayVec<Single, SINGLES>;
 
 /// The user of a movable block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +105,11 @@ impl VmallocArena {
         }
     }
 
+    /// Returns how many of `singles`, from the first, scattered allocations map by leaves of 4 KiB.
+    pub(crate) fn count_scattered<M: Machine>(&self, memory: &Memory<M>, singles: &[Single]) -> usize {
+        count_scattered(memory, &mut self.areas.lock(), singles)
+    }
+
     /// Returns the growing allocation that holds `frame` in its table reserve.
     pub(crate) fn reserved_by(&self, frame: Pfn) -> Option<AllocationId> {
         let areas = self.areas.lock();
@@ -132,6 +154,37 @@ impl<M: Machine> Batch<'_, M> {
         Ok(Planned::Pages(pages.pages))
     }
 
+    /// Adds single frames, and returns how many of them, from the first: those that [`VmallocArena::count_scattered`]
+    /// counts and that get a target. [`Batch::add_block`] tells about the next one.
+    pub(crate) fn add_singles(&mut self, singles: &[Single]) -> usize {
+        let memory = self.memory;
+        let mut areas = self.arena.areas.lock();
+        let wanted = count_scattered(memory, &mut areas, singles);
+        let Some((first, singles)) = singles.first().zip(singles.get(..wanted)) else { return 0 };
+        let mut moves = ArrayVec::<PageMove, SINGLES>::new();
+        let mut crosswise = false;
+        let added = memory.allocate_singles(wanted, memory.node_of(first.head), |new| {
+            let number = moves.len();
+            crosswise |= number == 0 && same_translation(first.head, new);
+            let to = number ^ usize::from(crosswise);
+            let Single { head, at } = *singles.get(to).or(singles.get(number)).unwrap_or(first);
+            moves.push(PageMove { at, old: head, new, pages: 1 });
+            at
+        });
+        // When there were fewer targets, the last one may have got the owner of the frame behind.
+        let own = added.checked_sub(1).and_then(|number| singles.get(number));
+        if let (Some(last), Some(own), Some(behind)) = (moves.last_mut(), own, singles.get(added))
+            && last.at == behind.at
+        {
+            (last.at, last.old) = (own.at, own.head);
+            memory.set_owner(PfnRange::of(last.new, 1), last.at);
+        }
+        for pages in moves {
+            self.push(&mut areas, pages, Part::Block);
+        }
+        added
+    }
+
     /// Adds the page table in `frame`, the table of `level` for `at`. Returns whether it is that table.
     ///
     /// # Errors
@@ -170,6 +223,38 @@ fn mapping_of<M: Machine>(memory: &Memory<M>, area: &Area, block: Block, at: Vir
     match found {
         Some(found) if found.phys == block.head.start() => MappedBy::Scattered(found.size),
         _ => MappedBy::Unknown,
+    }
+}
+
+/// Returns whether an emulator may keep the translations of two frames of the direct map in one entry of its table: then
+/// it is slower to copy one to the other. A processor's caches have several ways.
+const fn same_translation(one: Pfn, other: Pfn) -> bool {
+    one.0.abs_diff(other.0).is_multiple_of(64)
+}
+
+/// See [`VmallocArena::count_scattered`].
+fn count_scattered<M: Machine>(memory: &Memory<M>, areas: &mut AreaTree, singles: &[Single]) -> usize {
+    let mut mapped = VirtAddr(0)..VirtAddr(0);
+    let mut last = LastTable::default();
+    let counted = memory.with_tables(|tables, machine| {
+        let is_scattered = |single: &&Single| {
+            if !mapped.contains(&single.at) {
+                let Some(area) = areas.holding(single.at).filter(|area| area.is_scattered()) else {
+                    return false;
+                };
+                mapped = area.allocation.start..area.page(area.allocation.pages);
+            }
+            mapped.contains(&single.at) && tables.maps_single(machine, single.at, single.head, &mut last)
+        };
+        singles.iter().take_while(is_scattered).count()
+    });
+    counted.unwrap_or(0)
+}
+
+impl Area {
+    /// Whether its blocks may migrate one by one now.
+    fn is_scattered(&self) -> bool {
+        self.shape != Shape::Contiguous && self.allocation.state != AllocationState::Freeing
     }
 }
 

@@ -52,7 +52,7 @@ pub use alloc::AllocationBuilder;
 use alloc::Pending;
 pub(crate) use batch::Batch;
 use batch::Moves;
-pub(crate) use migrate::{MappedBy, Planned, Sizes};
+pub(crate) use migrate::{MappedBy, Planned, SINGLES, Single, Singles, Sizes};
 use migrate_contiguous::Migration;
 pub(crate) use migrate_error::MigrateError;
 pub use migrate_error::NoRun;

@@ -82,6 +82,49 @@ fn scattered_allocations_move() {
     }
 }
 
+/// Proves that single frames migrate out of a DIMM amid free frames, larger blocks and tables, also when the nearest memory has too few targets: an odd number of them, whose numbers agree with the
+/// sources' modulo 64. No byte is lost, each new frame has its owner, and both counters of the CPU go on. Fails when a
+/// target gets another frame's owner, or a frame behind one that must wait is added before it.
+#[test]
+fn single_frames_move_together() {
+    let other = PfnRange::of(Pfn(DIMM.start.0 + 128 * MIB), 16 * MIB);
+    for (step, spare) in [(640, 0), (97, 1), (300, 37), (600, 511), (u64::MAX, 3000)] {
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
+        insert(&memory, 2, other, 7);
+        let mut free = 0;
+        memory.resources(&mut |info| free = if info.range == other { info.free_pages } else { free });
+        let rest = memory.allocate_run(free - spare, Some(NodeId(7)), Mobility::Pinned).unwrap();
+        let pin = |_| memory.allocate_block(Order(0), Some(NodeId(7)), Mobility::Pinned).unwrap();
+        let targets: Vec<_> = (0..spare).map(pin).collect();
+        insert(&memory, 1, DIMM, 7);
+        let make =
+            |pages, shape| allocate(&memory, &arena, pages, Some(7), Mobility::Movable, shape).unwrap();
+        let all: Vec<_> = (0..8).map(|number| make(190 + 3 * number, Shape::Frames)).collect();
+        make(700, Shape::Scattered);
+        for one in all.iter().step_by(3) {
+            arena.free(&memory, one.id).unwrap();
+        }
+        make(1000, Shape::Frames);
+        for block in targets {
+            memory.free_block(block.head).unwrap();
+        }
+        let stats = memory.cpu_stats(CpuNr::FIRST);
+        let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+        while memory.remove_step(&arena, &mut removal, step, &|| 0).unwrap() == Progress::More {
+            assert_invariants(&memory);
+            assert_rmap(&memory, &|_| false);
+        }
+        let migrated = memory.finish_remove(&arena, removal, &|| 0).unwrap().stats.migrated_pages;
+        memory.machine().unplug(DIMM);
+        let now = memory.cpu_stats(CpuNr::FIRST);
+        let [made, freed] = [now.allocations - stats.allocations, now.frees - stats.frees];
+        assert!(made.min(freed) >= migrated - 700, "{made} allocated and {freed} freed for {migrated}");
+        assert_invariants(&memory);
+        assert_contents(&memory, &arena);
+        assert_rmap(&memory, &|block| rest.contains(block));
+    }
+}
+
 /// Proves that a contiguous allocation is one run of frames before and after a removal, with its large leaves, whatever
 /// the steps, also when the removal is aborted or the allocation is freed half way. Fails when a block of either run is
 /// lost or freed twice.
