@@ -1,4 +1,4 @@
-//! Everything beside Linux in one run: one page, one file of figures; and the documents that take theirs from it.
+//! Everything in one run, beside Linux where it can do the same: one page, one file of figures; and the documents that take theirs from it.
 //!
 //! ```text
 //!  parts in turns ──> figures.json, index.html                        in target/bench, or --out
@@ -6,6 +6,7 @@
 //! ```
 
 use std::fs;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use guest::size::ByteSize;
@@ -15,12 +16,14 @@ use ::report::figures::{self, Figures};
 use ::report::{bench_page, documents};
 
 use crate::linux::Linux;
-use crate::{alloc, host, migrate, plug, remove, scale, virtio_mem};
+use crate::{alloc, aml, host, migrate, plug, remove, scale, smp, start, virtio_mem};
 
 /// The distances between the DIMMs of a migration: adjacent ones, and one at which the emulator's caches collide.
 const GAPS: [ByteSize; 2] = [ByteSize::new(0), ByteSize::new(6 << 20)];
 /// The DIMMs whose instructions are counted.
 const COUNTED: [ByteSize; 3] = [ByteSize::new(256 << 20), ByteSize::new(1 << 40), ByteSize::new(4 << 40)];
+/// The numbers of CPUs of a quick run.
+const QUICK_CPUS: [u8; 2] = [1, 2];
 /// A part may measure Linux so often, where one run takes it minutes.
 const SLOW: usize = 1;
 
@@ -40,18 +43,23 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
     };
     let few = if cli.quick { quick(few) } else { few };
     let add = if cli.quick { few.clone() } else { cli.clone() };
-    part("start and add", plug::bench(&add, &mut figures), &mut figures.failed);
-    let ours = BenchArgs { linux: None, ..few.clone() };
-    part("counted", scale::bench(&ours, &mut figures), &mut figures.failed);
-    part("remove", remove::bench(&few, &mut figures), &mut figures.failed);
-    part("migrate", migrate::bench(&few, &mut figures), &mut figures.failed);
-    part("virtio-mem", virtio_mem::bench(&few, &mut figures), &mut figures.failed);
+    let several = BenchArgs { smp_cpus: cpus(cli), ..few.clone() };
+    let counted = BenchArgs { linux: None, ..few.clone() };
+    let figures = &mut figures;
+    part("start and add", figures, |figures| plug::bench(&add, figures));
+    part("start beside the floor", figures, |figures| start::bench(cli, figures));
+    part("AML", figures, |figures| aml::bench(&few, figures));
+    part("counted", figures, |figures| scale::bench(&counted, figures));
+    part("remove", figures, |figures| remove::bench(&few, figures));
+    part("migrate", figures, |figures| migrate::bench(&few, figures));
+    part("virtio-mem", figures, |figures| virtio_mem::bench(&few, figures));
+    part("several CPUs", figures, |figures| smp::bench(&several, figures));
     if !cli.quick {
-        part("allocator", alloc::bench(&few, &mut figures), &mut figures.failed);
+        part("allocator", figures, |figures| alloc::bench(&few, figures));
     }
     let out = cli.out(guest::task::root());
     let text = figures.to_text()?;
-    for (name, text) in [("figures.json", &text), ("index.html", &bench_page::render(&figures))] {
+    for (name, text) in [("figures.json", &text), ("index.html", &bench_page::render(figures))] {
         let file = out.join(name);
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         println!("{}", file.display());
@@ -80,9 +88,18 @@ fn quick(cli: BenchArgs) -> BenchArgs {
     }
 }
 
-fn part(name: &str, result: Result<()>, failed: &mut Vec<String>) {
-    eprintln!();
-    failed.extend(result.err().map(|error| format!("{name}: {error:#}")));
+/// The numbers of CPUs of the guests.
+fn cpus(cli: &BenchArgs) -> Vec<u8> {
+    if cli.quick { QUICK_CPUS.to_vec() } else { cli.smp_cpus.clone() }
+}
+
+/// Runs a part, and says how long that took.
+fn part(name: &str, figures: &mut Figures, run: impl FnOnce(&mut Figures) -> Result<()>) {
+    let start = Instant::now();
+    if let Err(error) = run(figures) {
+        figures.failed.push(format!("{name}: {error:#}"));
+    }
+    eprintln!("\n{name}: {:.0} s\n", start.elapsed().as_secs_f64());
 }
 
 /// Writes the figures' blocks of all documents anew, from docs/figures.json.

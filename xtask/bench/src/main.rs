@@ -74,16 +74,16 @@ fn measure(cli: &BenchArgs) -> Result<()> {
         return alloc::bench(cli, &mut figures);
     }
     if cli.start {
-        return start::bench(cli);
+        return start::bench(cli, &mut figures);
     }
     if cli.aml {
-        return aml::bench(cli);
+        return aml::bench(cli, &mut figures);
     }
     if cli.virtio_mem {
         return virtio_mem::bench(cli, &mut figures);
     }
     if cli.smp {
-        return smp::bench(cli);
+        return smp::bench(cli, &mut figures);
     }
     if cli.migrate {
         return migrate::bench(cli, &mut figures);

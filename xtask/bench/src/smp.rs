@@ -27,6 +27,8 @@ use crate::measured::{Measured, Shape};
 use crate::report::{self, Data, Spread};
 use options::BenchArgs;
 
+use ::report::figures::{Figures, LINUX, OURS, What};
+
 /// A DIMM may take this long.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How long `stress` runs for its figure.
@@ -74,24 +76,63 @@ struct Ours {
     add_instructions: u64,
 }
 
-/// Measures, prints, keeps.
-pub fn bench(cli: &BenchArgs) -> Result<()> {
+impl Ours {
+    /// Requests to other CPUs for each batch of migrated frames.
+    fn requests_per_batch(&self) -> f64 {
+        self.migration_requests as f64 * BATCH / self.migrated_pages.max(1) as f64
+    }
+}
+
+/// Measures, prints, keeps; `figures` gets each guest's. A guest that fails does not end the benchmark.
+pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     let linux = cli.linux.as_ref().map(|directory| Linux::find(directory, &cli.linux_append)).transpose()?;
     let mut data = Data::new(linux.as_ref());
     for round in 0..cli.runs {
         for &cpus in &cli.smp_cpus {
             let shape = Shape { cpus, ..Shape::of(cli, ByteSize::new(4 << 30)) };
-            data.runs.push(carapace(&shape).with_context(|| format!("Carapace, {cpus} CPUs"))?);
-            report::progress();
-            if let Some(linux) = linux.as_ref().filter(|_| round < cli.linux_runs) {
-                data.runs.push(of_linux(&shape, linux).with_context(|| format!("Linux, {cpus} CPUs"))?);
+            let mut measured = |guest: &str, run: Result<Run>| {
+                let why = |error| format!("several CPUs, {guest}, {cpus}: {error:#}");
+                match run {
+                    Ok(run) => data.runs.push(run),
+                    Err(error) => figures.failed.push(why(error)),
+                }
                 report::progress();
+            };
+            measured(OURS, carapace(&shape));
+            if let Some(linux) = linux.as_ref().filter(|_| round < cli.linux_runs) {
+                measured(LINUX, of_linux(&shape, linux));
             }
         }
     }
     report::keep(&cli.out(guest::task::root()), "smp.json", &data)?;
+    collect(&data.runs, figures);
     print(&data.runs);
+    figures.failed.iter().for_each(|failed| println!("not measured: {failed}"));
     Ok(())
+}
+
+/// A guest's figures, the kernels one after the other, each by CPUs.
+fn collect(runs: &[Run], figures: &mut Figures) {
+    let mut runs: Vec<&Run> = runs.iter().collect();
+    runs.sort_by_key(|run| (run.guest, run.cpus));
+    for run in runs {
+        let mut push = |what, part: &str, value: f64| {
+            figures.push(what, run.guest, None, Some(&format!("{}: {part}", run.cpus)), value);
+        };
+        if let Some(ours) = &run.ours {
+            let each_second = (ours.operations as f64 / STRESS.as_secs_f64()).round();
+            push(What::CpusCounted, "operations a second, all CPUs", each_second);
+        }
+        push(What::Cpus, "`device_add` to `_OST`, 256M, idle", run.idle_ms);
+        push(What::Cpus, "the same, busy", run.busy_ms);
+        let Some(ours) = &run.ours else { continue };
+        push(What::CpusCounted, "instructions, interrupt to `_OST`, idle", ours.add_instructions as f64);
+        push(What::CpusCounted, "requests to other CPUs: add", ours.add_requests as f64);
+        push(What::CpusCounted, "removal, unused", ours.remove_requests as f64);
+        push(What::CpusCounted, "512 frames that migrate", ours.requests_per_batch());
+        push(What::Cpus, "filling 1000 MiB", ours.fill_ms);
+        push(What::Cpus, "verifying them", ours.verify_ms);
+    }
 }
 
 fn carapace(shape: &Shape) -> Result<Run> {
@@ -145,7 +186,7 @@ fn carapace(shape: &Shape) -> Result<Run> {
         verify_ms,
         add_instructions: instructions(shape)?,
     };
-    Ok(Run { guest: "Carapace", cpus: shape.cpus, idle_ms, busy_ms, ours: Some(ours) })
+    Ok(Run { guest: OURS, cpus: shape.cpus, idle_ms, busy_ms, ours: Some(ours) })
 }
 
 /// Instructions from the interrupt to `_OST` when a second DIMM is plugged. All CPUs' count; those that are idle are halted.
@@ -171,7 +212,7 @@ fn of_linux(shape: &Shape, linux: &Linux) -> Result<Run> {
     }
     thread::sleep(UNDER_WAY);
     let busy_ms = plug(&mut guest, 2)?;
-    Ok(Run { guest: "Linux", cpus: shape.cpus, idle_ms, busy_ms, ours: None })
+    Ok(Run { guest: LINUX, cpus: shape.cpus, idle_ms, busy_ms, ours: None })
 }
 
 /// Plugs a DIMM; the milliseconds from `device_add` to `_OST`.
@@ -225,7 +266,7 @@ fn print(runs: &[Run]) {
             of(|run| run.busy_ms, 1),
             ours(|ours| ours.add_requests as f64, 0),
             ours(|ours| ours.remove_requests as f64, 0),
-            ours(|ours| ours.migration_requests as f64 * BATCH / ours.migrated_pages.max(1) as f64, 2),
+            ours(Ours::requests_per_batch, 2),
             ours(|ours| ours.fill_ms, 0),
             ours(|ours| ours.verify_ms, 0),
             ours(|ours| ours.add_instructions as f64, 0),

@@ -13,6 +13,8 @@ use crate::report::{self, Data, Spread};
 use guest::size::ByteSize;
 use options::BenchArgs;
 
+use ::report::figures::{Figures, ONE_BYTE, OURS, What};
+
 /// The image's code: `mov dx, 0x3f8; mov al, '!'; out dx, al; hlt; jmp` back to the `hlt`.
 const CODE: [u8; 10] = [0x66, 0xba, 0xf8, 0x03, 0xb0, MARK, 0xee, 0xf4, 0xeb, 0xfd];
 /// What it prints.
@@ -38,11 +40,8 @@ struct Run {
     cpu_ms: f64,
 }
 
-const FLOOR: &str = "one byte";
-const OURS: &str = "Carapace";
-
-/// Measures, prints, keeps.
-pub fn bench(cli: &BenchArgs) -> Result<()> {
+/// Measures, prints, keeps; `figures` gets both guests'.
+pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     let shape = Shape::of(cli, ByteSize::new(64 << 30));
     let out = cli.out(guest::task::root());
     let file = out.join("floor.elf");
@@ -50,17 +49,24 @@ pub fn bench(cli: &BenchArgs) -> Result<()> {
     let mut data = Data::new(None);
     for _ in 0..cli.runs {
         let floor = with_huge_pages(|| Measured::image(&shape, |line| boot_instead(line, &file), MARK))?;
-        data.runs.push(Run::of(FLOOR, &floor)?);
+        data.runs.push(Run::of(ONE_BYTE, &floor)?);
         drop(floor);
         data.runs.push(Run::of(OURS, &with_huge_pages(|| Measured::carapace(&shape))?)?);
         report::progress();
     }
     report::keep(&out, "start.json", &data)?;
+    data.runs.iter().for_each(|run| run.collect(figures));
     print(&data.runs);
     Ok(())
 }
 
 impl Run {
+    fn collect(&self, figures: &mut Figures) {
+        for (detail, ms) in [("by the clock", self.wall_ms), ("computed by QEMU", self.cpu_ms)] {
+            figures.push(What::Floor, self.guest, None, Some(detail), ms);
+        }
+    }
+
     fn of(guest: &'static str, measured: &Measured) -> Result<Run> {
         let cpu_ms = measured.cpu()?.as_secs_f64() * 1e3;
         Ok(Run { guest, wall_ms: measured.boot.as_secs_f64() * 1e3, cpu_ms })
@@ -107,11 +113,11 @@ fn print(runs: &[Run]) {
         Spread::of(runs.iter().filter(|run| run.guest == guest).map(pick))
     };
     let (wall, cpu) = (|run: &Run| run.wall_ms, |run: &Run| run.cpu_ms);
-    for guest in [FLOOR, OURS] {
+    for guest in [ONE_BYTE, OURS] {
         table.push(vec![guest.to_owned(), of(guest, &wall).show(0), of(guest, &cpu).show(0)]);
     }
     let ratio = |pick: &dyn Fn(&Run) -> f64| {
-        let (ours, floor) = (of(OURS, pick).median, of(FLOOR, pick).median);
+        let (ours, floor) = (of(OURS, pick).median, of(ONE_BYTE, pick).median);
         ours.zip(floor).map_or_else(|| "-".to_owned(), |(ours, floor)| format!("{:.2}", ours / floor))
     };
     table.push(vec!["ratio of the medians".to_owned(), ratio(&wall), ratio(&cpu)]);

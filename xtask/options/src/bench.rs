@@ -15,8 +15,8 @@ const LINUX_APPEND: &str = "memory_hotplug.memmap_on_memory=1 memhp_default_stat
 /// run, not milliseconds of two machines.
 #[derive(Clone, Debug, Parser)]
 pub struct BenchArgs {
-    /// Measure everything, beside Linux with --linux: start, add, removal, migration, virtio-mem, allocator. Writes one page with
-    /// tables and curves and one file of figures. Takes some 20 minutes with Linux.
+    /// Measure everything, beside Linux with --linux: start, add, AML, removal, migration, virtio-mem, several CPUs, allocator.
+    /// Writes one page with tables and curves and one file of figures. Takes some 20 minutes with Linux.
     #[arg(long)]
     pub all: bool,
     /// Each part of --all once, with small sizes and without the allocator.
@@ -64,7 +64,7 @@ pub struct BenchArgs {
     /// requests to other CPUs for an add, a removal and migrated frames.
     #[arg(long, conflicts_with_all = ["scale", "alloc"])]
     pub smp: bool,
-    /// The numbers of CPUs of --smp and --migrate.
+    /// The numbers of CPUs of --smp, --migrate and (several CPUs alone) --all.
     #[arg(long, value_delimiter = ',', default_value = "1,2,4", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub smp_cpus: Vec<u8>,
     /// Measure migrations beside plain copying of as many bytes, in guests with the CPUs of --smp-cpus.

@@ -12,7 +12,7 @@ use crate::{curves, documents};
 /// A part: its heading, what was done, its table, its curves.
 type Part = (&'static str, &'static str, fn(&Figures) -> Table, &'static [(What, &'static str)]);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 10] = [
     (
         "Start, and a DIMM is added",
         "Each DIMM in a fresh guest. From device_add to _OST, the kernel's answer, by the clock and in time that QEMU's threads \
@@ -22,6 +22,19 @@ const PARTS: [Part; 7] = [
             (What::Add, "device_add to _OST"),
             (What::AddUsed, "memory that it took, in the DIMM and elsewhere"),
         ],
+    ),
+    (
+        "The start beside the floor",
+        "An image that prints one byte, in the same machine: what QEMU and its firmware take before a kernel runs. Huge pages of the \
+         host are allowed, as for a guest that is not measured.",
+        figure_tables::floor,
+        &[],
+    ),
+    (
+        "The firmware's code",
+        "Fixed methods of AML on the host, each of which does one thing again and again: this interpreter and ACPICA's.",
+        figure_tables::aml,
+        &[],
     ),
     (
         "What an add counts",
@@ -51,6 +64,13 @@ const PARTS: [Part; 7] = [
          memory that was there growing used.",
         figure_tables::virtio_mem,
         &[(What::Grow, "growing from nothing"), (What::Shrink, "shrinking to nothing")],
+    ),
+    (
+        "Several CPUs",
+        "A CPU of the guest is a thread of QEMU: where the guest has more CPUs than the host has cores, they wait for each other. \
+         Busy: every CPU allocates, fills, verifies and frees meanwhile (Linux: writes a file in memory and removes it).",
+        figure_tables::cpus,
+        &[],
     ),
     (
         "Frame allocators on the host",

@@ -1,6 +1,6 @@
 //! Tables of figures: heads and rows of text, which `documents` writes as Markdown and the pages as HTML.
 
-use crate::figures::{Figures, LINUX, OURS, Row, Unit, What};
+use crate::figures::{ACPIEXEC, Figures, LINUX, ONE_BYTE, OURS, Row, Unit, What};
 use guest::size::ByteSize;
 
 /// A table. The first column names the row; numbers stand in the others.
@@ -98,6 +98,47 @@ pub fn add(figures: &Figures) -> Table {
     table
 }
 
+/// The start beside the least that is possible in the same machine.
+pub fn floor(figures: &Figures) -> Table {
+    let heads = ["from the start of QEMU", "to one byte", "to Carapace's prompt", "the prompt takes"];
+    beside(figures, What::Floor, &heads, [ONE_BYTE, OURS], "not measured")
+}
+
+/// The AML interpreter beside ACPICA's.
+pub fn aml(figures: &Figures) -> Table {
+    let heads = ["an iteration of", "Carapace", "acpiexec", "acpiexec takes"];
+    beside(figures, What::Aml, &heads, [OURS, ACPIEXEC], "no acpiexec")
+}
+
+/// A line for each detail that one of the two has, and how many times as much as the first's the second's is.
+fn beside(figures: &Figures, what: What, heads: &[&str], both: [&str; 2], absent: &str) -> Table {
+    let mut table = Table::new(heads);
+    let mut details: Vec<&Option<String>> = Vec::new();
+    for row in both.iter().flat_map(|guest| figures.of(what, guest)) {
+        if !details.contains(&&row.detail) {
+            details.push(&row.detail);
+        }
+    }
+    for detail in details {
+        let median = |guest| figures.of(what, guest).find(|row| row.detail == *detail)?.median();
+        let [first, second] = both.map(median);
+        let cell = |value: Option<f64>| value.map_or_else(|| absent.to_owned(), |ms| what.unit().show(ms));
+        let name = detail.clone().unwrap_or_default();
+        table.rows.push(vec![name, cell(first), cell(second), times(first, second)]);
+    }
+    table
+}
+
+/// Guests with several CPUs: a column for each kernel and number of CPUs.
+pub fn cpus(figures: &Figures) -> Table {
+    let whats = [What::Cpus, What::CpusCounted];
+    pivot(figures, &whats, "kernel, CPUs", |row| {
+        let detail = row.detail.clone().unwrap_or_default();
+        let (cpus, part) = detail.split_once(": ").unwrap_or(("1", &detail));
+        (part.to_owned(), format!("{}, {cpus}", row.guest), shown(row.what.unit(), row.median()))
+    })
+}
+
 /// Removal, unused and in use.
 pub fn remove(figures: &Figures) -> Table {
     let mut lines = by_size(figures, What::RemoveIdle, "unused");
@@ -140,7 +181,7 @@ pub fn allocator_two_threads(figures: &Figures) -> Table {
 }
 
 fn allocators(figures: &Figures, what: What) -> Table {
-    pivot(figures, what, "row", |row| {
+    pivot(figures, &[what], "row", |row| {
         let name = row.detail.clone().unwrap_or_default();
         (name, row.guest.clone(), row.median().map_or_else(|| "–".to_owned(), |ns| format!("{ns:.1}")))
     })
@@ -148,7 +189,7 @@ fn allocators(figures: &Figures, what: What) -> Table {
 
 /// What an add counts, by the CPU's leaves, slots, size: a column for each part.
 pub fn counted(figures: &Figures) -> Table {
-    pivot(figures, What::Counted, "CPU's leaves, slots, DIMM", |row| {
+    pivot(figures, &[What::Counted], "CPU's leaves, slots, DIMM", |row| {
         let detail = row.detail.clone().unwrap_or_default();
         let (shape, part) = detail.split_once(": ").unwrap_or((&detail, "count"));
         let name = format!("{shape}, {}", size(row.size.unwrap_or(0)));
@@ -159,11 +200,11 @@ pub fn counted(figures: &Figures) -> Table {
 /// A table of rows that say their line, their column and their cell; both in the order in which they come.
 fn pivot(
     figures: &Figures,
-    what: What,
+    whats: &[What],
     head: &str,
     place: impl Fn(&Row) -> (String, String, String),
 ) -> Table {
-    let cells: Vec<_> = figures.rows.iter().filter(|row| row.what == what).map(place).collect();
+    let cells: Vec<_> = figures.rows.iter().filter(|row| whats.contains(&row.what)).map(place).collect();
     let (mut names, mut columns): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for (name, column, _) in &cells {
         for (list, word) in [(&mut names, name), (&mut columns, column)] {
@@ -201,6 +242,38 @@ mod tests {
         let table = counted(&figures);
         assert_eq!(table.heads[1..], ["a", "b"]);
         assert_eq!(table.rows, [["1 GiB, 32, 256M", "1", "–"], ["1 GiB, 32, 1T", "2,500", "3"]]);
+    }
+
+    /// Proves that a method that acpiexec did not run has ours, and says why there is no other; and that the start is compared
+    /// with the floor, not the floor with the start. Fails when a missing figure is a number, or the columns are exchanged.
+    #[test]
+    fn beside_another() {
+        let mut figures = Figures::default();
+        let rows = [(OURS, "loop", 50.0), (OURS, "call", 200.0), (ACPIEXEC, "loop", 125.0)];
+        for (guest, detail, ns) in rows {
+            figures.push(What::Aml, guest, None, Some(detail), ns);
+        }
+        let absent = ["call", "200 ns", "no acpiexec", "–"];
+        assert_eq!(aml(&figures).rows, [["loop", "50.0 ns", "125 ns", "2.5x"], absent]);
+        for (guest, ms) in [(OURS, 150.0), (ONE_BYTE, 100.0)] {
+            figures.push(What::Floor, guest, None, Some("clock"), ms);
+        }
+        assert_eq!(floor(&figures).rows, [["clock", "100 ms", "150 ms", "1.5x"]]);
+    }
+
+    /// Proves that a figure of a guest with several CPUs stands in that guest's column, with its unit. Fails when numbers of CPUs or
+    /// kernels are mixed.
+    #[test]
+    fn several_cpus() {
+        let mut figures = Figures::default();
+        let mut push = |what, guest, detail, value| figures.push(what, guest, None, Some(detail), value);
+        push(What::CpusCounted, OURS, "2: requests", 1.01);
+        push(What::Cpus, OURS, "2: add", 2.5);
+        push(What::Cpus, OURS, "4: add", 8.5);
+        push(What::Cpus, LINUX, "4: add", 77.0);
+        let table = cpus(&figures);
+        assert_eq!(table.heads, ["kernel, CPUs", "Carapace, 2", "Carapace, 4", "Linux, 4"]);
+        assert_eq!(table.rows, [["requests", "1.01", "–", "–"], ["add", "2.50 ms", "8.50 ms", "77.0 ms"]]);
     }
 
     /// Proves how many times as much is said. Fails when the two are exchanged.

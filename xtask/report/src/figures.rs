@@ -20,6 +20,10 @@ use crate::format;
 pub const OURS: &str = "Carapace";
 /// The other one.
 pub const LINUX: &str = "Linux";
+/// An image that prints one byte, beside which the start is measured.
+pub const ONE_BYTE: &str = "one byte";
+/// ACPICA's interpreter of AML.
+pub const ACPIEXEC: &str = "acpiexec";
 
 /// A description of the machine and of the measured kernel.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -102,6 +106,14 @@ pub enum What {
     AllocatorTwoThreads,
     /// Instructions, entries and frames of an add; `detail` says for which CPU and slots, and which part.
     Counted,
+    /// From the start of QEMU to the prompt, or to the first byte of an image that does nothing else; `detail` says by which clock.
+    Floor,
+    /// An iteration of a method of AML on the host; `detail` is the method and what it does.
+    Aml,
+    /// Guests with several CPUs, what takes time; `detail` is their number and what they do.
+    Cpus,
+    /// The same, what is counted.
+    CpusCounted,
 }
 
 impl What {
@@ -109,11 +121,16 @@ impl What {
     pub const fn unit(self) -> Unit {
         match self {
             What::Backing | What::AddUsed | What::GrowUsed => Unit::Bytes,
-            What::Move | What::Copy | What::Migrate | What::Allocator | What::AllocatorTwoThreads => {
-                Unit::Nanoseconds
-            }
-            What::Counted => Unit::Count,
+            What::Move
+            | What::Copy
+            | What::Migrate
+            | What::Allocator
+            | What::AllocatorTwoThreads
+            | What::Aml => Unit::Nanoseconds,
+            What::Counted | What::CpusCounted => Unit::Count,
             What::Start
+            | What::Floor
+            | What::Cpus
             | What::Add
             | What::AddCpu
             | What::RemoveIdle
@@ -144,6 +161,8 @@ impl Unit {
             Unit::Milliseconds => value * 1e6,
             Unit::Nanoseconds => value,
             Unit::Bytes => return format::size(value as u64),
+            // A mean of few things has a part of one.
+            Unit::Count if value < 100.0 && value.fract() != 0.0 => return format!("{value:.2}"),
             Unit::Count => return format::number(value as u64),
         };
         let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")];
@@ -348,5 +367,7 @@ mod tests {
             ["4.60 ns", "269 ns", "2.69 µs", "21.8 µs"]
         );
         assert_eq!([Unit::Bytes.show(8192.0), Unit::Bytes.show(0.0)], ["8 KiB", "0 B"]);
+        let count = |value| Unit::Count.show(value);
+        assert_eq!([count(0.0), count(1.012), count(93_159.4)], ["0", "1.01", "93,159"]);
     }
 }
