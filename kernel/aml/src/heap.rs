@@ -27,6 +27,11 @@ const SLOT_BYTES: usize = size_of::<Slot>() + 16;
 /// The end of the list of empty slots.
 const NO_SLOT: u32 = u32::MAX;
 
+/// The bytes after which a collection is due, of all that may be allocated.
+const fn part(room: usize) -> usize {
+    room / 16
+}
+
 #[derive(Debug)]
 struct Slot {
     object: Option<Data>,
@@ -53,13 +58,34 @@ pub(crate) struct Heap {
     room: usize,
     /// At least 1, so that no frame is as old as the start.
     clock: u32,
-    /// Bytes allocated since the last collection.
+    /// Bytes that were allocated and that no collection has examined, for the frame that began first of those that run: what a
+    /// collection of a later frame spared may be garbage for an earlier one.
     fresh: usize,
+    /// A collection is due when `fresh` is more: for the running frame, [`Heap::room`]'s part above what it began with.
+    due: usize,
+}
+
+/// What a frame must restore when it ends, and what its collections leave to earlier frames.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before {
+    /// [`Heap::fresh`] when the frame began.
+    fresh: usize,
+    /// [`Heap::due`] of the frame that called.
+    due: usize,
 }
 
 impl Heap {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { slots: Arena::new(), free: NO_SLOT, bytes: 0, limit, room: limit, clock: 1, fresh: 0 }
+        Self {
+            slots: Arena::new(),
+            free: NO_SLOT,
+            bytes: 0,
+            limit,
+            room: limit,
+            clock: 1,
+            fresh: 0,
+            due: part(limit),
+        }
     }
 
     /// Charges bytes that are stored elsewhere (names, tables) against the limit.
@@ -89,6 +115,19 @@ impl Heap {
     pub(crate) fn limit_further(&mut self, bytes: usize) {
         self.limit = self.bytes.saturating_add(bytes);
         self.room = bytes;
+        self.due = part(bytes);
+    }
+
+    /// A frame begins: it is due for a collection after as many bytes as any other.
+    pub(crate) fn begin_frame(&mut self) -> Before {
+        let before = Before { fresh: self.fresh, due: self.due };
+        self.due = self.fresh.saturating_add(part(self.room));
+        before
+    }
+
+    /// The frame ends: all that it allocated counts for its caller.
+    pub(crate) fn end_frame(&mut self, before: Before) {
+        self.due = before.due;
     }
 
     pub(crate) fn clock(&self) -> u32 {
@@ -132,13 +171,14 @@ impl Heap {
         Ok(())
     }
 
-    /// Whether enough has been allocated since the last collection to make another one worthwhile.
+    /// Whether the running frame, or no frame, has allocated enough to make a collection worthwhile.
     pub(crate) fn wants_collection(&self) -> bool {
-        self.fresh > self.room / 16
+        self.fresh > self.due
     }
 
-    /// Frees all data younger than `since` that neither `roots` nor older data refer to.
-    pub(crate) fn collect(&mut self, since: u32, roots: impl Iterator<Item = Val>) {
+    /// Frees all data that neither `roots` nor, with a frame that runs, data older than it refer to.
+    pub(crate) fn collect(&mut self, frame: Option<(u32, Before)>, roots: impl Iterator<Item = Val>) {
+        let since = frame.map_or(0, |(since, _)| since);
         let mut pending: Vec<Val> = Vec::new();
         for slot in self.slots.iter_mut() {
             slot.mark = Mark::Clear;
@@ -154,6 +194,7 @@ impl Heap {
             pending.push(root);
             self.mark(&mut pending);
         }
+        let mut spared = 0usize;
         for (slot, index) in self.slots.iter_mut().zip(0u32..) {
             if slot.mark == Mark::Clear
                 && let Some(object) = slot.object.take()
@@ -161,15 +202,20 @@ impl Heap {
                 self.bytes = self.bytes.saturating_sub(object.bytes());
                 slot.born = self.free;
                 self.free = index;
-            } else if since == 0 && slot.object.is_some() {
-                // No frame runs: nothing compares ages until the next one does, so the clock need never overflow.
-                slot.born = 1;
+            } else if let Some(object) = &slot.object {
+                if frame.is_none() {
+                    // Nothing compares ages until the next frame does, so the clock need never overflow.
+                    slot.born = 1;
+                } else if slot.born > since {
+                    spared = spared.saturating_add(object.bytes());
+                }
             }
         }
-        if since == 0 {
+        if frame.is_none() {
             self.clock = 1;
         }
-        self.fresh = 0;
+        self.fresh = frame.map_or(0, |(_, before)| before.fresh.saturating_add(spared));
+        self.due = self.fresh.saturating_add(part(self.room));
     }
 
     fn mark(&mut self, pending: &mut Vec<Val>) {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::Limits;
 use crate::code::{CodePath, Cursor, Tables};
 use crate::error::{Error, ErrorKind};
-use crate::heap::Heap;
+use crate::heap::{Before, Heap};
 use crate::host::Host;
 use crate::model::{Data, Handle, Method, Object, ROOT, Serialized, Val, Waiting};
 use crate::namespace::{NODE_BYTES, Namespace};
@@ -107,6 +107,8 @@ pub(crate) struct Frame {
     pub(crate) id: u32,
     /// The heap's clock when the frame began.
     pub(crate) since: u32,
+    /// What the heap counted then.
+    before: Before,
 }
 
 impl Frame {
@@ -305,6 +307,7 @@ impl<'a> Run<'a> {
             created: Vec::new(),
             id: self.frame_ids,
             since: self.core.heap.clock(),
+            before: self.core.heap.begin_frame(),
         });
     }
 
@@ -353,6 +356,7 @@ impl<'a> Run<'a> {
     /// Ends a frame and deletes the names it created.
     pub(crate) fn pop_frame(&mut self) {
         let Some(frame) = self.frames.pop() else { return };
+        self.core.heap.end_frame(frame.before);
         for &name in frame.created.iter().rev() {
             let removed = self.core.names.remove(name);
             self.core.heap.refund(removed.saturating_mul(NODE_BYTES));
@@ -362,6 +366,7 @@ impl<'a> Run<'a> {
     /// Ends the frame of a table's term; the names it created become the table's.
     pub(crate) fn pop_frame_and_keep_names(&mut self) {
         let Some(frame) = self.frames.pop() else { return };
+        self.core.heap.end_frame(frame.before);
         if let Some(table) = self.frames.last_mut() {
             table.created.extend(frame.created);
         }
@@ -404,15 +409,17 @@ impl<'a> Run<'a> {
     }
 
     /// Between two statements of the running frame, data younger than the frame is reachable only through variables of
-    /// frames, names, and older data.
+    /// frames, names, and older data. What is older than the frame may be in an expression of its caller: that one collects it
+    /// at the end of its statement, for the heap goes on counting it.
     #[cold]
     fn collect(&mut self) -> Result<(), Error> {
-        let since = self.frame()?.since;
+        let frame = self.frame()?;
+        let frame = (frame.since, frame.before);
         // Marking and sweeping touch a part of the bytes only: what the slots and the packages are.
         self.step_bytes(self.core.heap.bytes() / 8)?;
         let vars = self.frames.iter().flat_map(|frame| frame.vars.iter().copied());
         let Core { heap, names, .. } = &mut *self.core;
-        heap.collect(since, names.values().chain(vars));
+        heap.collect(Some(frame), names.values().chain(vars));
         Ok(())
     }
 
@@ -480,7 +487,7 @@ impl Core {
     /// Frees unreachable data after an evaluation, if enough was allocated.
     pub(crate) fn collect(&mut self) {
         if self.heap.wants_collection() {
-            self.heap.collect(0, self.names.values());
+            self.heap.collect(None, self.names.values());
         }
     }
 

@@ -192,3 +192,24 @@ fn osi_affirms_a_list() {
         assert_eq!(osi(name), Ok(Value::Integer(0)), "{name}");
     }
 }
+
+/// Proves that garbage of a loop is collected although each collection falls due in the method that the loop calls: what that
+/// made and dropped, and what it returned and the loop dropped. Fails when a collection in a callee counts as one of its
+/// caller.
+#[test]
+fn garbage_of_a_loop_that_calls() {
+    // Method (MAKE, 1) { Store (Buffer (Arg0) {}, Local0) Return (Local0) }
+    let buffer = package(&[0x11], &[0x68]);
+    let make = |answer: &[u8]| [&b"MAKE\x01\x70"[..], &buffer, &[0x60, 0xa4], answer].concat();
+    // Method (METH, 1) { Store (0, Local1) While (LLess (Local1, Arg0)) { Store (MAKE (1000), Local0) Increment (Local1) }
+    // Return (Local1) }
+    let body = [&[0x95, 0x61, 0x68, 0x70], &b"MAKE\x0b\xe8\x03"[..], &[0x60, 0x75, 0x61]].concat();
+    let code = [&b"METH\x01\x70\x00\x61"[..], &package(&[0xa2], &body), &[0xa4, 0x61]].concat();
+    let looping = package(&[0x14], &code);
+    for answer in [&[0x60][..], &[0x00]] {
+        let (mut aml, mut host) = loaded(&[&package(&[0x14], &make(answer)), &looping]);
+        aml.limit_further(100_000);
+        let turns = aml.evaluate(&mut host, "\\METH", &[Value::Integer(5_000)]);
+        assert_eq!(turns, Ok(Value::Integer(5_000)), "{answer:x?}");
+    }
+}
