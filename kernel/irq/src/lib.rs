@@ -1,5 +1,5 @@
 //! Data that the kernel's main program shares with its interrupt handlers, and a CPU with other CPUs: a lock, a wake flag,
-//! a mailbox, a job in pieces, a byte ring, the log ring.
+//! a mailbox, a job in pieces, a byte ring, the log ring; and the commands by which a CPU starts and interrupts others.
 //!
 //! ```text
 //!  handler:  lock (interrupts are off already), record the event, wake
@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod jobs;
+pub mod local_apic;
 pub mod log_ring;
 pub mod mailbox;
 mod mutex;

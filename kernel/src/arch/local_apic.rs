@@ -3,18 +3,21 @@
 //!
 //! Invariants: each access is a single one of this CPU's own registers and needs no lock; a command for another CPU is
 //! two in xAPIC mode, with interrupts off in between. All CPUs are in the same mode, the one in which the firmware left
-//! the first. Neighbours: `io_apic` sends interrupts here, `trap` signals their end, `vectors` has the numbers, `cpus`
+//! the first. Neighbours: `carapace_irq::local_apic` has commands and modes, tested against a model; `io_apic` sends interrupts here, `trap` signals their end, `vectors` has the numbers, `cpus`
 //! starts and interrupts other CPUs.
 
-use super::vectors::{self, Oddity, Vector};
+use super::vectors::{self, Oddity};
 use super::{interrupts, time};
 use carapace_acpi::madt::ApicId;
+use carapace_irq::local_apic::{self, Destination, Mode, Registers};
 use carapace_mm::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use log::warn;
 use x86_64::registers::model_specific::Msr;
+
+pub use carapace_irq::local_apic::Message;
 
 /// The registers of an interrupt controller at this address could not be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +29,11 @@ impl fmt::Display for NotMapped {
     }
 }
 
-// Registers of the local APIC (Intel SDM vol. 3, table 10-1).
-const ID: u32 = 0x20;
+// Registers of the local APIC (Intel SDM vol. 3, table 10-1), beside those of `carapace_irq`.
 const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xb0;
 const SPURIOUS: u32 = 0xf0;
 const ERROR_STATUS: u32 = 0x280;
-const COMMAND_LOW: u32 = 0x300;
-const COMMAND_HIGH: u32 = 0x310;
 const LVT_TIMER: u32 = 0x320;
 const LVT_LINT0: u32 = 0x350;
 const LVT_LINT1: u32 = 0x360;
@@ -42,23 +42,12 @@ const TIMER_INITIAL: u32 = 0x380;
 const TIMER_CURRENT: u32 = 0x390;
 const TIMER_DIVIDE: u32 = 0x3e0;
 
-/// Delivery modes of a command, and its other bits (Intel SDM vol. 3, figure 11-12).
-const COMMAND_NMI: u32 = 4 << 8;
-const COMMAND_INIT: u32 = 5 << 8;
-const COMMAND_START: u32 = 6 << 8;
-const COMMAND_PENDING: u32 = 1 << 12;
-const COMMAND_ASSERT: u32 = 1 << 14;
-/// Looks at a command that is not delivered yet before it is given up.
-const COMMAND_PATIENCE: u32 = 100_000;
-
 const LVT_MASKED: u32 = 1 << 16;
 const LVT_NMI: u32 = 4 << 8;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 /// Divide the timer's clock by 16.
 const DIVIDE_BY_16: u32 = 0b0011;
 const APIC_BASE: u32 = 0x1b;
-const APIC_BASE_ENABLE: u64 = 1 << 11;
-const APIC_BASE_X2: u64 = 1 << 10;
 
 /// How the local APIC's registers are reached: [`OFF`], [`X2`], or their virtual address.
 static LOCAL: AtomicU64 = AtomicU64::new(OFF);
@@ -69,93 +58,102 @@ const X2: u64 = 1;
 /// Ticks of the local timer a second, divider included; 0 while unknown.
 static TIMER_HZ: AtomicU64 = AtomicU64::new(0);
 
-fn write(register: u32, value: u32) {
+/// The mode that all CPUs are in; nothing before [`init`].
+fn mode() -> Option<Mode> {
     match LOCAL.load(Ordering::Relaxed) {
-        OFF => {}
-        // SAFETY: the CPU is in x2APIC mode, where this is the register's number (SDM vol. 3, table
-        // 10-6); what is written only directs interrupts, for all of which there are gates.
-        X2 => unsafe { Msr::new(0x800 + (register >> 4)).write(u64::from(value)) },
-        // SAFETY: `init` had the registers' page mapped for good at this address, and `register` is an offset in it; what
-        // is written only directs interrupts, for all of which there are gates.
-        base => unsafe { ((base + u64::from(register)) as *mut u32).write_volatile(value) },
+        OFF => None,
+        X2 => Some(Mode::X2Apic),
+        _ => Some(Mode::XApic),
+    }
+}
+
+/// The registers of the CPU that asks.
+struct Own;
+
+impl Own {
+    /// Where a register of the page is; nothing but in xAPIC mode.
+    fn at(register: u32) -> Option<*mut u32> {
+        let base = LOCAL.load(Ordering::Relaxed);
+        (mode() == Some(Mode::XApic)).then(|| (base + u64::from(register)) as *mut u32)
+    }
+}
+
+impl Registers for Own {
+    fn base(&self) -> u64 {
+        // SAFETY: every CPU with a local APIC (all 64-bit ones) has this register.
+        unsafe { Msr::new(APIC_BASE).read() }
+    }
+
+    fn set_base(&mut self, value: u64) {
+        // SAFETY: every CPU with a local APIC has this register; `local_apic::enter` writes it with the page's address
+        // unchanged, and only makes the transitions that the CPU allows (a model checks that). Interrupts are off.
+        unsafe { Msr::new(APIC_BASE).write(value) }
+    }
+
+    fn load(&self, register: u32) -> u32 {
+        // SAFETY: `init` had the registers' page mapped for good at this address, and `register` is an offset in it; those
+        // used here have no effect when read.
+        Own::at(register).map_or(0, |at| unsafe { at.read_volatile() })
+    }
+
+    fn store(&mut self, register: u32, value: u32) {
+        if let Some(at) = Own::at(register) {
+            // SAFETY: `init` had the registers' page mapped for good at this address, and `register` is an offset in it;
+            // what is written only directs interrupts, for all of which there are gates, or starts a CPU at the page that
+            // the caller has prepared.
+            unsafe { at.write_volatile(value) }
+        }
+    }
+
+    fn read_msr(&self, number: u32) -> u64 {
+        // SAFETY: the CPU is in x2APIC mode, where this is the register's number; those used here have no effect when
+        // read.
+        unsafe { Msr::new(number).read() }
+    }
+
+    fn write_msr(&mut self, number: u32, value: u64) {
+        // SAFETY: the CPU is in x2APIC mode, where this is the register's number (SDM vol. 3, table 10-6); what is written
+        // only directs interrupts, for all of which there are gates, or starts a CPU at the page that the caller has
+        // prepared.
+        unsafe { Msr::new(number).write(value) }
+    }
+
+    fn fence(&mut self) {
+        // SAFETY: two fences, which change no state.
+        unsafe { core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags)) }
+    }
+}
+
+fn write(register: u32, value: u32) {
+    match mode() {
+        None => {}
+        Some(Mode::X2Apic) => Own.write_msr(local_apic::msr(register), u64::from(value)),
+        Some(Mode::XApic) => Own.store(register, value),
     }
 }
 
 fn read(register: u32) -> u32 {
-    match LOCAL.load(Ordering::Relaxed) {
-        OFF => 0,
-        // SAFETY: the CPU is in x2APIC mode, where this is the register's number; those used here have no effect when
-        // read.
-        X2 => unsafe { Msr::new(0x800 + (register >> 4)).read() as u32 },
-        // SAFETY: `init` had the registers' page mapped for good at this address, and `register` is an offset in it; those
-        // used here have no effect when read.
-        base => unsafe { ((base + u64::from(register)) as *const u32).read_volatile() },
+    match mode() {
+        None => 0,
+        Some(Mode::X2Apic) => Own.read_msr(local_apic::msr(register)) as u32,
+        Some(Mode::XApic) => Own.load(register),
     }
 }
 
 /// The identity of the CPU that asks.
 pub fn id() -> ApicId {
-    let id = read(ID);
-    ApicId(if LOCAL.load(Ordering::Relaxed) == X2 { id } else { id >> 24 })
+    ApicId(mode().map_or(0, |mode| local_apic::id(&Own, mode).0))
 }
 
 /// Whether interrupts reach the CPU `id` in the mode that all CPUs are in.
 pub fn reaches(id: ApicId) -> bool {
-    match LOCAL.load(Ordering::Relaxed) {
-        OFF => false,
-        X2 => true,
-        _ => !id.needs_x2apic(),
-    }
-}
-
-/// What one CPU sends another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// An interrupt of this vector.
-    Interrupt(Vector),
-    /// A non-maskable interrupt.
-    Nmi,
-    /// Reset, and wait for [`Message::Start`].
-    Init,
-    /// Start in real mode at the beginning of this page, one of the first 256.
-    Start {
-        /// The page's number.
-        page: u8,
-    },
+    mode().is_some_and(|mode| mode == Mode::X2Apic || !id.needs_x2apic())
 }
 
 /// Sends `message` to the CPU `to`. [`reaches`] says whether it can arrive.
 pub fn send(to: ApicId, message: Message) {
-    let low = COMMAND_ASSERT
-        | match message {
-            Message::Interrupt(vector) => u32::from(vector.0),
-            Message::Nmi => COMMAND_NMI,
-            Message::Init => COMMAND_INIT,
-            Message::Start { page } => COMMAND_START | u32::from(page),
-        };
-    match LOCAL.load(Ordering::Relaxed) {
-        OFF => {}
-        X2 => {
-            // The write is not ordered behind earlier ones to memory (SDM vol. 3, section 11.12.3), which the receiver
-            // is to see.
-            // SAFETY: two fences, which change no state.
-            unsafe { core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags)) };
-            let mut command = Msr::new(0x800 + (COMMAND_LOW >> 4));
-            // SAFETY: the CPU is in x2APIC mode, where this is the command register of 64 bits. What is sent interrupts
-            // a CPU, for which there are gates, or starts one at the page that the caller has prepared.
-            unsafe { command.write(u64::from(to.0) << 32 | u64::from(low)) };
-        }
-        // A handler on this CPU sends too: not between the two halves.
-        _ => interrupts::without(|| {
-            for _ in 0..COMMAND_PATIENCE {
-                if read(COMMAND_LOW) & COMMAND_PENDING == 0 {
-                    break;
-                }
-                core::hint::spin_loop();
-            }
-            write(COMMAND_HIGH, to.0 << 24);
-            write(COMMAND_LOW, low);
-        }),
+    if let Some(mode) = mode() {
+        interrupts::without(|| local_apic::send(&mut Own, mode, Destination(to.0), message));
     }
 }
 
@@ -169,13 +167,12 @@ pub fn init(
     registers: PhysAddr,
     map: &mut dyn FnMut(PhysAddr, u64) -> Option<VirtAddr>,
 ) -> Result<(), NotMapped> {
-    let mut base = Msr::new(APIC_BASE);
-    // SAFETY: every CPU with a local APIC (all 64-bit ones) has this register.
-    let state = unsafe { base.read() };
-    let access =
-        if state & APIC_BASE_X2 != 0 { X2 } else { map(registers, PAGE_SIZE).ok_or(NotMapped(registers))?.0 };
-    // SAFETY: only the enable bit is added; interrupts are off.
-    unsafe { base.write(state | APIC_BASE_ENABLE) };
+    let mode = local_apic::mode(&Own);
+    let access = match mode {
+        Mode::X2Apic => X2,
+        Mode::XApic => map(registers, PAGE_SIZE).ok_or(NotMapped(registers))?.0,
+    };
+    local_apic::enter(&mut Own, mode);
     LOCAL.store(access, Ordering::Relaxed);
     // LINT1 is NMI on every PC.
     set_up(LVT_NMI);
@@ -188,23 +185,8 @@ pub fn init(
 
 /// Starts the local APIC of a CPU other than the first, in the first one's mode. Interrupts are off and stay off.
 pub fn init_other() {
-    let x2 = LOCAL.load(Ordering::Relaxed) == X2;
-    let mut base = Msr::new(APIC_BASE);
-    // SAFETY: every CPU with a local APIC (all 64-bit ones) has this register.
-    let state = unsafe { base.read() };
-    if !x2 && state & APIC_BASE_X2 != 0 {
-        // From x2APIC mode the way back leads through "disabled" (SDM vol. 3, section 11.12.5).
-        // SAFETY: this CPU's local APIC goes off; interrupts are off.
-        unsafe { base.write(state & !(APIC_BASE_ENABLE | APIC_BASE_X2)) };
-    }
-    let enabled = state & !APIC_BASE_X2 | APIC_BASE_ENABLE;
-    if !x2 || state & APIC_BASE_X2 == 0 {
-        // SAFETY: only the enable bit is added; interrupts are off.
-        unsafe { base.write(enabled) };
-    }
-    if x2 {
-        // SAFETY: the first CPU is in x2APIC mode, so this one has it; it is enabled, from where this step is allowed.
-        unsafe { base.write(enabled | APIC_BASE_X2) };
+    if let Some(mode) = mode() {
+        local_apic::enter(&mut Own, mode);
     }
     // An NMI of the machine goes to the first CPU.
     set_up(LVT_MASKED);

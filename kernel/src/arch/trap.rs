@@ -109,7 +109,7 @@ fn is_tried_again(frame: &TrapFrame, hooks: &Hooks) -> bool {
 fn interrupt(vector: Vector, hooks: &Hooks) {
     let depth = &percpu::this().interrupt_depth;
     depth.fetch_add(1, Ordering::Relaxed);
-    if !vector.is_spurious() {
+    if !vectors::is_spurious(vector) {
         match vectors::handler(vector) {
             Some(handler) => handler(),
             None if vectors::oddity() == Oddity::Log => {

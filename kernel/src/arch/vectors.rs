@@ -7,9 +7,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::Once;
 
-/// An interrupt vector from 32 on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vector(pub u8);
+pub use carapace_irq::local_apic::Vector;
 
 /// Where the legacy interrupt controllers are moved to, 16 vectors; all masked, so only their spurious
 /// interrupts can come.
@@ -42,12 +40,10 @@ pub const APIC_ERROR: Vector = Vector(0xfe);
 /// The local APIC withdrew an interrupt; needs no end-of-interrupt. Bits 3:0 must be ones on old CPUs.
 pub const SPURIOUS: Vector = Vector(0xff);
 
-impl Vector {
-    /// Whether an interrupt of this vector may be spurious: the local APIC's or the legacy controllers'. It is not in
-    /// service then.
-    pub(super) fn is_spurious(self) -> bool {
-        self == SPURIOUS || (PIC.0..PIC.0 + 16).contains(&self.0)
-    }
+/// Whether an interrupt of this vector may be spurious: the local APIC's or the legacy controllers'. It is not in service
+/// then.
+pub(super) fn is_spurious(vector: Vector) -> bool {
+    vector == SPURIOUS || (PIC.0..PIC.0 + 16).contains(&vector.0)
 }
 
 /// Serves one interrupt, on the CPU where it came, with interrupts off.
