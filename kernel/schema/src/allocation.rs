@@ -37,6 +37,8 @@ pub struct Memspeed {
     pub fill_ns: u64,
     pub verify_ns: u64,
     pub copy_ns: u64,
+    /// The first copy into the target, just allocated: a host provides memory when it is first written.
+    pub first_copy_ns: u64,
 }
 
 /// The answer of `offline`.

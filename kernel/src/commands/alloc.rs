@@ -130,7 +130,7 @@ fn request(invocation: &Invocation<'_>) -> Result<Request, Failure> {
     Ok(Request { amount, node, mobility, shape })
 }
 
-fn node(text: &str) -> Result<NodeId, Failure> {
+pub(super) fn node(text: &str) -> Result<NodeId, Failure> {
     let number = parse::integer(text, "a node's number").map_err(Failure::of)?;
     let mut found = None;
     core().nodes(&mut |totals| {

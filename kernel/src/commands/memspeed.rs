@@ -1,21 +1,23 @@
 //! `memspeed`: the speed of filling, comparing and copying memory on this machine, beside which the speed of a migration
 //! says something.
 
-use super::alloc::{TOUCH_STEP, grow, release};
+use super::alloc::{self, TOUCH_STEP, grow, release};
 use super::console::Out;
-use super::{Failure, Outcome, input};
+use super::{Failure, Outcome, input, words};
 use crate::hotplug::nanoseconds;
 use crate::memory::{arena, core};
 use ::core::fmt::Write;
 use carapace_cli::args::Invocation;
-use carapace_cli::command::{Command, JSON, Operands};
+use carapace_cli::command::{Command, Flag, JSON, Operands};
 use carapace_cli::format_size::Size;
 use carapace_cli::output::{self, Format};
 use carapace_cli::parse;
 use carapace_mm::Mobility;
-use carapace_mm::addr::PAGE_SIZE;
+use carapace_mm::addr::{NodeId, PAGE_SIZE};
 use carapace_mm::vmalloc::{AllocError, AllocationId, Amount, Request, Shape};
 use carapace_schema::Memspeed;
+
+const NODE: Flag = Flag::new("--node", "memory of this node").value("N");
 
 /// `memspeed`.
 pub static COMMAND: Command = Command {
@@ -26,7 +28,8 @@ pub static COMMAND: Command = Command {
         "SIZE",
         "The bytes to fill, compare and copy, 16M by default. Twice as many must be free.",
     )],
-    flags: &[JSON],
+    words: |place, word| words::nodes(place, &NODE, word),
+    flags: &[NODE, JSON],
     example: "memspeed 4M",
     ..Command::NEW
 };
@@ -38,9 +41,10 @@ const DEFAULT_BYTES: u64 = 16 << 20;
 pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     let bytes = invocation.operand(0).map(parse::size).transpose().map_err(Failure::of)?;
     let pages = bytes.unwrap_or(DEFAULT_BYTES).div_ceil(PAGE_SIZE);
-    let source = allocate(pages).await?;
+    let node = invocation.value(&NODE).map(alloc::node).transpose()?;
+    let source = allocate(pages, node).await?;
     // A page more: see `measure`.
-    let row = match allocate(pages.saturating_add(1)).await {
+    let row = match allocate(pages.saturating_add(1), node).await {
         Ok(target) => {
             let row = measure(source, target, pages).await;
             release(target).await?;
@@ -53,30 +57,33 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     match invocation.format() {
         Format::Json => output::object(&mut Out, &row)?,
         Format::Table => {
-            let Memspeed { fill_ns, verify_ns, copy_ns, .. } = row;
+            let Memspeed { fill_ns, verify_ns, copy_ns, first_copy_ns, .. } = row;
             writeln!(Out, "{}, in nanoseconds for each page of 4 KiB:", Size(pages * PAGE_SIZE))?;
             let each = |ns: u64| ns / pages.max(1);
             writeln!(Out, "fill {}, compare {}, copy {}", each(fill_ns), each(verify_ns), each(copy_ns))?;
+            writeln!(Out, "copy into memory just allocated {}", each(first_copy_ns))?;
         }
     }
     Ok(())
 }
 
-async fn allocate(pages: u64) -> Result<AllocationId, Failure> {
+async fn allocate(pages: u64, node: Option<NodeId>) -> Result<AllocationId, Failure> {
     let amount = Amount::Pages(pages);
-    let request = Request { amount, node: None, mobility: Mobility::Movable, shape: Shape::Scattered };
+    let request = Request { amount, node, mobility: Mobility::Movable, shape: Shape::Scattered };
     Ok(grow(arena().begin(core(), &request)?).await?.id)
 }
 
 async fn measure(source: AllocationId, target: AllocationId, pages: u64) -> Result<Memspeed, Failure> {
-    // The target's pages are touched first: a host provides memory when it is first written.
+    // The source's pages are touched first, those of the target by the first copy and the fill behind it.
+    timed(pages, |from, step| arena().fill(core(), source, from, step)).await?;
+    // Page n to page n + 1: where the numbers agree modulo a power of two, an emulator is slower (`memory::copy`).
+    let copy = |from, step| arena().copy(core(), (source, from), (target, from + 1), step);
+    let first_copy_ns = timed(pages, copy).await?;
     timed(pages + 1, |from, step| arena().fill(core(), target, from, step)).await?;
     let fill_ns = timed(pages, |from, step| arena().fill(core(), source, from, step)).await?;
     let verify_ns = timed(pages, |from, step| arena().verify(core(), source, from, step).map(drop)).await?;
-    // Page n to page n + 1: where the numbers agree modulo a power of two, an emulator is slower (`memory::copy`).
-    let copy_ns =
-        timed(pages, |from, step| arena().copy(core(), (source, from), (target, from + 1), step)).await?;
-    Ok(Memspeed { pages, fill_ns, verify_ns, copy_ns })
+    let copy_ns = timed(pages, copy).await?;
+    Ok(Memspeed { pages, fill_ns, verify_ns, copy_ns, first_copy_ns })
 }
 
 /// Does `work` with first page and number of pages of each step. Returns the nanoseconds in it.

@@ -5,8 +5,12 @@
 //!  dimm0                  plugged, its memory allocated: blocks of 2 MiB, or single frames
 //!  memspeed               the time that copying as many bytes takes
 //!  dimm1 (gap)            between the two, taken offline
-//!  dimm2                  plugged; `offline dimm0` moves all of dimm0 there
+//!  dimm2                  plugged; `offline dimm0` moves all of dimm0 there, `offline dimm2` moves it back
+//!  dimm3                  plugged, the others offline: the time of the first copy into its memory, which nobody touched
 //! ```
+//!
+//! Into memory that nobody touched, most of the time is the host's: such a migration is compared with the first copy, and
+//! the way back with the second one.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +38,8 @@ struct Run {
     kind: &'static str,
     gap: ByteSize,
     pages: u64,
-    /// Nanoseconds a page: plain copying, the migration into untouched memory, and back again.
+    /// Nanoseconds a page: plain copying into untouched memory, and again; the migration into untouched memory, and back.
+    first_copy_ns: f64,
     copy_ns: f64,
     migrate_ns: f64,
     back_ns: f64,
@@ -47,7 +52,7 @@ pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
         for (&cpus, &size) in
             cli.smp_cpus.iter().flat_map(|cpus| cli.migrate_sizes.iter().map(move |size| (cpus, size)))
         {
-            let shape = Shape { cpus, ..Shape::of(cli, ByteSize::new(3 * size.bytes() + (4 << 30))) };
+            let shape = Shape { cpus, ..Shape::of(cli, ByteSize::new(4 * size.bytes() + (4 << 30))) };
             for (kind, &gap) in KINDS.iter().flat_map(|kind| cli.gaps.iter().map(move |gap| (kind, gap))) {
                 let run = measure(&shape, size, *kind, gap);
                 data.runs.push(run.with_context(|| format!("{size} of {} over a gap of {gap}", kind.0))?);
@@ -92,7 +97,13 @@ fn measure(shape: &Shape, size: ByteSize, (kind, flag): (&'static str, &str), ga
     ensure!(verified.ok, "{} pages are bad", verified.bad_pages);
     guest.run("free all")?;
     guest.run(&format!("online {target}"))?;
-    let speed: Memspeed = guest.json(&format!("memspeed {} -J", (size.bytes() / 4).min(1 << 29)))?;
+    let bytes = (size.bytes() / 4).min(1 << 29);
+    let speed: Memspeed = guest.json(&format!("memspeed {bytes} --node 1 -J"))?;
+    for id in [source, target] {
+        guest.run(&format!("offline {id}"))?;
+    }
+    plug(&mut guest, 3, size)?;
+    let first: Memspeed = guest.json(&format!("memspeed {bytes} --node 1 -J"))?;
     let each = |took: Duration, pages: u64| took.as_nanos() as f64 / pages.max(1) as f64;
     Ok(Run {
         cpus: shape.cpus,
@@ -100,6 +111,7 @@ fn measure(shape: &Shape, size: ByteSize, (kind, flag): (&'static str, &str), ga
         kind,
         gap,
         pages,
+        first_copy_ns: first.first_copy_ns as f64 / first.pages.max(1) as f64,
         copy_ns: speed.copy_ns as f64 / speed.pages.max(1) as f64,
         migrate_ns: each(migrate, pages),
         back_ns: each(back, back_pages),
@@ -133,7 +145,21 @@ fn offline(guest: &mut Measured, id: u32) -> Result<(u64, Duration)> {
 
 fn print(runs: &[Run]) {
     println!("\nnanoseconds for a page of 4 KiB: least / median / most");
-    let heads = ["CPUs", "DIMM", "allocated as", "gap", "copying", "migration", "times", "and back", "times"];
+    println!(
+        "first copy and migration: into memory that nobody touched; copying and back: into memory in use before"
+    );
+    let heads = [
+        "CPUs",
+        "DIMM",
+        "allocated as",
+        "gap",
+        "first copy",
+        "migration",
+        "times",
+        "copying",
+        "and back",
+        "times",
+    ];
     let mut table = vec![heads.map(str::to_owned).to_vec()];
     let key = |run: &Run| (run.cpus, run.size.bytes(), run.kind, run.gap.bytes());
     let mut keys: Vec<_> = runs.iter().map(key).collect();
@@ -151,9 +177,10 @@ fn print(runs: &[Run]) {
             ByteSize::new(size).to_string(),
             kind.to_owned(),
             ByteSize::new(gap).to_string(),
-            of(|run| run.copy_ns).show(0),
+            of(|run| run.first_copy_ns).show(0),
             of(|run| run.migrate_ns).show(0),
-            of(|run| run.migrate_ns / run.copy_ns).show(2),
+            of(|run| run.migrate_ns / run.first_copy_ns).show(2),
+            of(|run| run.copy_ns).show(0),
             of(|run| run.back_ns).show(0),
             of(|run| run.back_ns / run.copy_ns).show(2),
         ]);
