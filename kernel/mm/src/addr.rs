@@ -146,6 +146,11 @@ impl PfnRange {
         PfnRange::new(start, Pfn(start.0.saturating_add(pages)))
     }
 
+    /// The last frame of a range that is not empty.
+    pub const fn last(self) -> Pfn {
+        Pfn(self.end.0.saturating_sub(1))
+    }
+
     /// Number of frames.
     pub const fn pages(self) -> u64 {
         self.end.0.saturating_sub(self.start.0)

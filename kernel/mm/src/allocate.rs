@@ -204,7 +204,7 @@ impl<M: Machine> Memory<M> {
                 cache.detach();
             }
             self.locked(slot, |region, buddy| {
-                if !region.isolated.is_empty() {
+                if !region.isolated.is_empty() || !self.has_end(region, buddy) {
                     return Some(false);
                 }
                 cache.refill(region.id, buddy, class).then_some(true)

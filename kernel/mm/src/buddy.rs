@@ -68,7 +68,7 @@ pub(crate) use group::{LEVELS, claim, level_of, level_of_block, mark_used_uncoun
 pub(crate) use initial_blocks::initial_blocks;
 pub use initial_blocks::max_order;
 pub use isolate::Walk;
-pub use summary::Summary;
+pub use summary::{End, Summary};
 
 /// The number of header words before the lists: a counter of frames for each [`BlockState`]. Word 0 and the counter of free
 /// frames stay 0; the summary counts free frames.

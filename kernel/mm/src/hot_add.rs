@@ -21,10 +21,13 @@ use arrayvec::ArrayVec;
 
 use crate::addr::{MAX_NODES, MAX_PHYS_BITS, NodeId, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange};
 use crate::address_space::direct;
+use crate::buddy::End;
 use crate::descriptor::{BlockState, SlotNr};
 use crate::error::AddError;
 use crate::hotplug_state::Hotplug;
-use crate::info::{AddRequest, AddStats, Added, DeviceId, MAX_DEVICE_RANGES, Policy, ResourceId, Zone};
+use crate::info::{
+    AddRequest, AddStats, Added, DeviceId, MAX_DEVICE_RANGES, Policy, ProbeEnd, ResourceId, Zone,
+};
 use crate::layout::{LARGE_PAGES, Layout, Table};
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -82,7 +85,7 @@ impl FrameSource for TablePages<'_> {
 }
 
 impl<M: Machine> Memory<M> {
-    /// Adds all memory of a device, or nothing. `clock` returns nanoseconds.
+    /// Adds all memory of a device, or nothing, and probes the ends of its ranges at once. `clock` returns nanoseconds.
     ///
     /// # Errors
     /// See [`AddError`]; nothing has changed then.
@@ -92,11 +95,25 @@ impl<M: Machine> Memory<M> {
         requests: &[AddRequest],
         clock: &dyn Fn() -> u64,
     ) -> Result<Added, AddError> {
+        self.add_with(device, requests, ProbeEnd::AtOnce, clock)
+    }
+
+    /// [`Memory::add`], with a choice when the ends are probed.
+    ///
+    /// # Errors
+    /// See [`AddError`]; nothing has changed then.
+    pub fn add_with(
+        &self,
+        device: DeviceId,
+        requests: &[AddRequest],
+        end: ProbeEnd,
+        clock: &dyn Fn() -> u64,
+    ) -> Result<Added, AddError> {
         let mut hotplug = self.hotplug.lock();
         let hotplug = hotplug.as_mut().ok_or(AddError::NotStarted)?;
         let nodes_before = self.nodes.count();
         let mut plans = Plans::new();
-        let result = self.add_all(device, requests, clock, hotplug, &mut plans);
+        let result = self.add_all(device, requests, (end, clock), hotplug, &mut plans);
         if result.is_err() {
             self.undo(&plans);
             self.nodes.truncate(nodes_before);
@@ -108,7 +125,7 @@ impl<M: Machine> Memory<M> {
         &self,
         device: DeviceId,
         requests: &[AddRequest],
-        clock: &dyn Fn() -> u64,
+        (end, clock): (ProbeEnd, &dyn Fn() -> u64),
         hotplug: &mut Hotplug,
         plans: &mut Plans,
     ) -> Result<Added, AddError> {
@@ -117,7 +134,7 @@ impl<M: Machine> Memory<M> {
         let before = self.cpu_stats(self.machine.cpu()).allocations;
         // Read once, so that all ranges of the device get the same policy.
         let policy = self.policy();
-        self.check_requests(requests, hotplug, plans)?;
+        self.check_requests(requests, end, hotplug, plans)?;
         let checked = clock();
         for plan in plans.iter_mut() {
             self.map(plan)?;
@@ -128,7 +145,10 @@ impl<M: Machine> Memory<M> {
             let summary = &self.slots[plan.slot.0 as usize].summary;
             let buddy = region.buddy(&self.machine, plan.slot, summary);
             plan.stats.descriptors_written = buddy.init();
-            (plan.stats.frames_written, plan.stats.large_frames_written) = region.layout.count_written();
+            (plan.stats.frames_written, plan.stats.large_frames_written) = region.layout.count_written(end);
+            if end == ProbeEnd::AtFirstUse {
+                summary.set_end(End::Unknown);
+            }
             if policy == Policy::Offline {
                 let carved = buddy.alloc_range(region.layout.usable, BlockState::Offline, 0);
                 debug_assert!(carved.is_some(), "all of a fresh region is free");
@@ -175,6 +195,7 @@ impl<M: Machine> Memory<M> {
     fn check_requests(
         &self,
         requests: &[AddRequest],
+        end: ProbeEnd,
         hotplug: &Hotplug,
         plans: &mut Plans,
     ) -> Result<(), AddError> {
@@ -215,7 +236,7 @@ impl<M: Machine> Memory<M> {
                 return Err(AddError::TooManyRanges { ranges: requests.len() });
             }
         }
-        plans.iter().try_for_each(|plan| self.probe(&plan.layout))?;
+        plans.iter().try_for_each(|plan| self.probe(&plan.layout, end))?;
         self.check_injected(Step::Check)
     }
 

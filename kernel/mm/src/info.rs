@@ -389,6 +389,25 @@ pub struct AddRequest {
     pub node: NodeId,
 }
 
+/// When an add makes sure that a range is as long as the firmware says: it writes to the last frame and reads it back,
+/// which costs a host a page, of 2 MiB if it uses huge ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeEnd {
+    /// During the add, which is refused when no memory answers.
+    AtOnce,
+    /// Before the first allocation from the range. When no memory answers then, all of it goes offline, unused.
+    AtFirstUse,
+}
+
+/// A resource that went offline because its last frame does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingEnd {
+    /// The resource.
+    pub resource: ResourceId,
+    /// Its last frame.
+    pub pfn: Pfn,
+}
+
 /// The result of an add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Added {

@@ -14,8 +14,7 @@
 //!   never read as descriptors: the layout already says what those frames are. They hold page tables (in pages that
 //!   consist of own slots only), then the buddy's header and group words (about a third of the own slots).
 //! * An add writes the page tables, the header and the groups of the upper levels, which follow it. So these lie
-//!   in the first 2 MiB wherever they fit: a host that backs memory with huge pages provides one of them, and one for the
-//!   last frame, which is probed.
+//!   in the first 2 MiB wherever they fit: a host that backs memory with huge pages provides one of them.
 //! * Front frames shift the array by less than 2 MiB so that its virtual and physical addresses are congruent modulo
 //!   2 MiB. They exist only where the shift costs fewer frames than the page tables it saves. Extra frames exist only
 //!   where own slots are too few (small DIMMs). Both count as memmap and hold tables.
@@ -31,6 +30,7 @@
 use crate::addr::{Order, PAGE_SHIFT, PAGE_SIZE, Pfn, PfnRange, SECTION_PAGES, SectionNr, VirtAddr};
 use crate::address_space::{DESCRIPTOR_SIZE, VMEMMAP, descriptor, direct};
 use crate::buddy::{self, MetadataLayout};
+use crate::info::ProbeEnd;
 use crate::machine::{CpuFeatures, Support};
 use crate::page_table::{LeafSize, Level};
 use crate::section;
@@ -276,14 +276,13 @@ impl Layout {
         words.chain(tables).filter(move |&page| last.replace(page) != Some(page))
     }
 
-    /// How many frames an add writes, the first and the last one included, which are probed, and in how many aligned runs
-    /// of 2 MiB they lie.
-    pub fn count_written(&self) -> (u64, u64) {
+    /// How many frames an add writes, those included that it probes at once, and in how many aligned runs of 2 MiB they lie.
+    pub fn count_written(&self, end: ProbeEnd) -> (u64, u64) {
         let mut frames = self.tables_in_front().max(1);
         let mut large = frames.div_ceil(LARGE_PAGES);
         let mut last = self.range.start.offset(frames - 1);
-        let end = Pfn(self.range.end.0 - 1);
-        for page in self.written_from_header().filter(|&page| page != self.range.start).chain([end]) {
+        let end = (end == ProbeEnd::AtOnce).then(|| self.range.last());
+        for page in self.written_from_header().filter(|&page| page != self.range.start).chain(end) {
             frames += 1;
             large += u64::from(page.0 / LARGE_PAGES != last.0 / LARGE_PAGES);
             last = page;

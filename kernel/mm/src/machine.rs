@@ -114,6 +114,10 @@ pub unsafe trait Machine {
     /// Drops the translation of the page at `at` on this CPU only.
     fn flush_local(&self, at: VirtAddr);
 
+    /// Writes the cache line of the word at `at` back to memory and drops it, so that the next load comes from memory
+    /// (CLFLUSH, SDM vol. 2A). Only a probe needs it: without caches there is nothing to do.
+    fn write_back(&self, _at: VirtAddr) {}
+
     /// Waits until every running CPU has executed a full memory barrier. This is the expensive half of an asymmetric
     /// barrier; [`Machine::fence_light`] is the other. Linux: `membarrier`, `smp_call_function`.
     fn fence_all(&self);
@@ -201,6 +205,10 @@ unsafe impl<M: Machine + ?Sized> Machine for &M {
 
     fn flush_local(&self, at: VirtAddr) {
         (**self).flush_local(at);
+    }
+
+    fn write_back(&self, at: VirtAddr) {
+        (**self).write_back(at);
     }
 
     fn fence_all(&self) {

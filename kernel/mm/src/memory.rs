@@ -21,7 +21,7 @@ use crate::access::Accesses;
 use crate::addr::{NodeId, Pfn, PfnRange, VirtAddr};
 use crate::address_space::ALLOC;
 use crate::boot_alloc::Occupied;
-use crate::buddy::Buddy;
+use crate::buddy::{Buddy, End};
 use crate::descriptor::SlotNr;
 use crate::error::AddError;
 use crate::fault::{Fault, Migrating};
@@ -60,6 +60,8 @@ pub struct Memory<M> {
     pub(crate) poison: Poison,
     /// Frames of page tables outside of the resources' own metadata.
     pub(crate) page_tables: AtomicU64,
+    /// Above 0 while a region's missing end may be unreported: see `probe`.
+    pub(crate) missing_ends: AtomicU32,
     /// For each step: how many more times it fails.
     injections: [AtomicU32; Step::ALL.len()],
     /// The policy for memory that is added, as an index into `Policy::ALL`.
@@ -98,6 +100,7 @@ impl<M: Machine> Memory<M> {
             caches: FrameCaches::new(),
             poison: Poison::new(),
             page_tables: AtomicU64::new(0),
+            missing_ends: AtomicU32::new(0),
             injections: [const { AtomicU32::new(0) }; Step::ALL.len()],
             policy: AtomicU8::new(0),
         }
@@ -261,14 +264,22 @@ impl<M: Machine> Memory<M> {
     }
 
     /// [`Memory::locked`] to allocate: `None` also for a region that is isolated as a whole, which may have become so
-    /// since it was chosen.
+    /// since it was chosen, and for one whose last frame turns out not to answer.
     #[inline]
     pub(crate) fn locked_in_use<T>(
         &self,
         slot: SlotNr,
         work: impl FnOnce(&Region, &Buddy<'_, M>) -> Option<T>,
     ) -> Option<T> {
-        self.locked(slot, |region, buddy| (!region.is_fully_isolated()).then(|| work(region, buddy)))??
+        self.locked(slot, |region, buddy| {
+            (!region.is_fully_isolated() && self.has_end(region, buddy)).then(|| work(region, buddy))
+        })??
+    }
+
+    /// Whether memory answers at the region's last frame, which is probed before the first allocation.
+    #[inline(always)]
+    pub(crate) fn has_end(&self, region: &Region, buddy: &Buddy<'_, M>) -> bool {
+        buddy.summary.end() == End::Answers || self.probe_end(region, buddy)
     }
 }
 

@@ -27,7 +27,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use carapace_acpi::notify::OstStatus;
 use carapace_aml::{Handle, NameSeg, Value};
-use carapace_mm::info::DeviceId;
+use carapace_mm::info::{DeviceId, ProbeEnd};
 use log::Level;
 
 const CID: NameSeg = NameSeg::literal(*b"_CID");
@@ -191,7 +191,7 @@ fn finish(acpi: &mut Acpi, removed: Result<(), HotplugError>) {
             hotplug::log_device(Level::Warn, &path, format_args!("not ejected: {error}"));
             for &id in &devices {
                 // `check` records and logs a refusal.
-                let _ = memory_device::check(&mut acpi.namespace, id, acpi.srat);
+                let _ = memory_device::check(&mut acpi.namespace, id, acpi.srat, ProbeEnd::AtFirstUse);
             }
             hotplug::log_added();
             error.status()

@@ -23,7 +23,7 @@ use crate::memory::heap;
 use alloc::format;
 use carapace_acpi::notify::OstStatus;
 use carapace_aml::{Handle, NameSeg, Value};
-use carapace_mm::info::DeviceId;
+use carapace_mm::info::{DeviceId, ProbeEnd};
 use log::Level;
 
 /// The value of a Notify that requests ejection.
@@ -103,6 +103,6 @@ fn eject_device(acpi: &mut Acpi, id: DeviceId, device: Handle) -> Result<(), Hot
         }
     };
     // `check` records and logs a refusal.
-    let _ = memory_device::check(&mut acpi.namespace, id, acpi.srat);
+    let _ = memory_device::check(&mut acpi.namespace, id, acpi.srat, ProbeEnd::AtFirstUse);
     Err(error)
 }

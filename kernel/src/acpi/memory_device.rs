@@ -21,7 +21,7 @@ use carapace_acpi::ranges::{self, Range};
 use carapace_acpi::srat::Srat;
 use carapace_aml::{Handle, NameSeg, Value};
 use carapace_mm::addr::{NodeId, PAGE_SIZE, PfnRange};
-use carapace_mm::info::DeviceId;
+use carapace_mm::info::{DeviceId, ProbeEnd};
 use log::{info, warn};
 
 /// The hardware ID of a memory device, as text and as EISA ID.
@@ -228,12 +228,18 @@ pub enum Found {
     Empty,
 }
 
-/// Checks one device: adds it if it is present and not online, and drops its memory if it was removed.
+/// Checks one device: adds it if it is present and not online, and drops its memory if it was removed. `end`: when the ends of
+/// its ranges are probed.
 ///
 /// # Errors
 ///
 /// Why the device was refused, or what was lost; already recorded in the list and logged.
-pub fn check(namespace: &mut Namespace, id: DeviceId, srat: Option<Srat<'_>>) -> Result<Found, HotplugError> {
+pub fn check(
+    namespace: &mut Namespace,
+    id: DeviceId,
+    srat: Option<Srat<'_>>,
+    end: ProbeEnd,
+) -> Result<Found, HotplugError> {
     let Some(device) = hotplug::handle(id) else { return Ok(Found::Empty) };
     namespace.initialize(device);
     if hotplug::is_in_use(id) {
@@ -254,7 +260,7 @@ pub fn check(namespace: &mut Namespace, id: DeviceId, srat: Option<Srat<'_>>) ->
     };
     match described {
         // `add` records and logs a refusal.
-        Ok(description) => hotplug::add(id, &description).map(|_| Found::New),
+        Ok(description) => hotplug::add(id, &description, end).map(|_| Found::New),
         Err(error) => {
             hotplug::refuse(id, &error);
             Err(error)
@@ -263,11 +269,16 @@ pub fn check(namespace: &mut Namespace, id: DeviceId, srat: Option<Srat<'_>>) ->
 }
 
 /// Checks every device below `scope` (all devices for `None`) and returns how many were refused.
-pub fn scan(namespace: &mut Namespace, scope: Option<Handle>, srat: Option<Srat<'_>>) -> usize {
+pub fn scan(
+    namespace: &mut Namespace,
+    scope: Option<Handle>,
+    srat: Option<Srat<'_>>,
+    end: ProbeEnd,
+) -> usize {
     let mut refused = 0;
     for id in (0..hotplug::count()).map(DeviceId) {
         let is_meant = scope.is_none_or(|scope| is_below(namespace, id, scope));
-        if is_meant && check(namespace, id, srat).is_err() {
+        if is_meant && check(namespace, id, srat, end).is_err() {
             refused += 1;
         }
     }

@@ -36,6 +36,7 @@ use carapace_acpi::fadt::Fadt;
 use carapace_acpi::osc;
 use carapace_acpi::srat::Srat;
 use carapace_aml::Value;
+use carapace_mm::info::ProbeEnd;
 use core::fmt;
 use events::ListenError;
 use gpe::Gpes;
@@ -107,7 +108,7 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     let gpes = Gpes::discover(&namespace, &fadt);
     let generic = ged::Events::discover(&mut namespace);
     let srat = tables.srat();
-    let refused = memory_device::scan(&mut namespace, None, srat);
+    let refused = memory_device::scan(&mut namespace, None, srat, ProbeEnd::AtOnce);
     hotplug::log_added();
     memory_device::warm_up(&mut namespace, srat);
     if refused > 0 {

@@ -19,7 +19,7 @@ use crate::uevents;
 use alloc::format;
 use carapace_acpi::notify::{Notification, NotifyKind, NotifyTarget, OstStatus};
 use carapace_aml::Handle;
-use carapace_mm::info::DeviceId;
+use carapace_mm::info::{DeviceId, ProbeEnd};
 use log::Level;
 
 /// Handles `notification` and answers it.
@@ -52,7 +52,7 @@ fn on_bus(acpi: &mut Acpi, device: Handle, value: u64) -> Result<OstStatus, Hotp
         });
     }
     acpi.namespace.initialize(device);
-    match memory_device::scan(&mut acpi.namespace, Some(device), acpi.srat) {
+    match memory_device::scan(&mut acpi.namespace, Some(device), acpi.srat, ProbeEnd::AtFirstUse) {
         0 => Ok(OstStatus::Success),
         refused => Err(HotplugError::Below { refused }),
     }
@@ -66,7 +66,7 @@ fn on_device(acpi: &mut Acpi, id: DeviceId, device: Handle, value: u64) -> Resul
     };
     match NotifyKind::of(value) {
         NotifyKind::BusCheck | NotifyKind::DeviceCheck => {
-            match memory_device::check(&mut acpi.namespace, id, acpi.srat)? {
+            match memory_device::check(&mut acpi.namespace, id, acpi.srat, ProbeEnd::AtFirstUse)? {
                 Found::New | Found::Gone => Ok(OstStatus::Success),
                 Found::Online => {
                     hotplug::log_limited(id, Level::Info, format_args!("already online, no change"));

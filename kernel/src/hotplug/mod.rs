@@ -28,7 +28,7 @@ use carapace_acpi::ratelimit::{RateLimit, Verdict};
 use carapace_aml::Handle;
 use carapace_cli::format_size::{Elapsed, Size};
 use carapace_mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange};
-use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ResourceId};
+use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ProbeEnd, ResourceId};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use log::Level;
@@ -181,12 +181,13 @@ pub fn eject_failed(id: DeviceId, error: &HotplugError) {
     device.state.eject_failed(memory, error.clone());
 }
 
-/// Adds all memory of a device, or none. Logs a refusal; an addition is logged by [`log_added`].
+/// Adds all memory of a device, or none, and probes the ends of its ranges at once or later. Logs a refusal; an addition is
+/// logged by [`log_added`].
 ///
 /// # Errors
 ///
 /// Why the memory core refuses; nothing has changed then.
-pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugError> {
+pub fn add(id: DeviceId, description: &Description, end: ProbeEnd) -> Result<Added, HotplugError> {
     let requests: ArrayVec<AddRequest, MAX_DEVICE_RANGES> = description
         .ranges
         .iter()
@@ -195,7 +196,7 @@ pub fn add(id: DeviceId, description: &Description) -> Result<Added, HotplugErro
         .collect();
     let added = match requests.iter().find_map(used_otherwise) {
         Some(frames) => Err(HotplugError::InUse(frames)),
-        None => memory::core().add(id, &requests, &nanoseconds).map_err(HotplugError::Add),
+        None => memory::core().add_with(id, &requests, end, &nanoseconds).map_err(HotplugError::Add),
     };
     let mut devices = DEVICES.lock();
     let Some(device) = devices.get_mut(id.0 as usize) else { return added };

@@ -92,6 +92,10 @@ unsafe impl Machine for KernelMachine {
         cpu::flush(at);
     }
 
+    fn write_back(&self, at: VirtAddr) {
+        cpu::write_back(at);
+    }
+
     fn fence_all(&self) {
         fence(Ordering::SeqCst);
         cpus::ask(Request::Fence);

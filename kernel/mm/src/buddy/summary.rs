@@ -3,7 +3,7 @@
 //! Free frames and non-empty orders are recorded here and not in the header, so no copy can disagree.
 //! Neighbours: `buddy` writes it under the region's lock, `zonelist` reads it without.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::addr::Order;
 use crate::pieces::PieceMap;
@@ -17,8 +17,24 @@ pub struct Summary {
     orders: AtomicU64,
     /// Set when a free block of a level above 0 may have to be reported to the host: see `touched`.
     unreported: AtomicBool,
+    /// Whether the last frame is known to answer: an [`End`].
+    end: AtomicU8,
     /// The pieces of a chunk that are not plugged; empty for other regions.
     pub pieces: PieceMap,
+}
+
+/// Whether memory answers at a region's last frame: see `probe`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum End {
+    /// It does, or does not matter.
+    Answers,
+    /// Nobody has looked yet: nothing was allocated from the region.
+    Unknown,
+    /// It does not.
+    Missing,
+    /// It does not, and that was reported.
+    Reported,
 }
 
 impl Summary {
@@ -28,6 +44,7 @@ impl Summary {
             free: AtomicU64::new(0),
             orders: AtomicU64::new(0),
             unreported: AtomicBool::new(false),
+            end: AtomicU8::new(End::Answers as u8),
             pieces: PieceMap::new(),
         }
     }
@@ -80,9 +97,26 @@ impl Summary {
         }
     }
 
+    /// Whether memory answers at the last frame. Exact under the region's lock.
+    #[inline]
+    pub fn end(&self) -> End {
+        match self.end.load(Ordering::Relaxed) {
+            0 => End::Answers,
+            1 => End::Unknown,
+            2 => End::Missing,
+            _ => End::Reported,
+        }
+    }
+
+    /// Records whether memory answers at the last frame.
+    pub(crate) fn set_end(&self, end: End) {
+        self.end.store(end as u8, Ordering::Relaxed);
+    }
+
     /// Resets the summary of a removed or future region.
     pub fn clear(&self) {
         self.clear_free();
+        self.set_end(End::Answers);
         self.pieces.clear();
     }
 

@@ -7,6 +7,7 @@
 use core::fmt;
 
 use crate::addr::{Pfn, PfnRange, VirtAddr};
+use crate::error::AddError;
 use crate::fault_injection::Step;
 use crate::info::{DeviceId, Holder, ResourceId, Zone};
 use crate::vmalloc::{AllocationId, MigrateError, NoRun};
@@ -189,6 +190,11 @@ pub enum OnlineError {
         /// The resource's zone.
         zone: Zone,
     },
+    /// The last frame of a resource does not return what is written to it: see [`AddError::NoMemoryBehind`].
+    NoMemoryBehind {
+        /// The frame.
+        pfn: Pfn,
+    },
 }
 
 impl fmt::Display for OnlineError {
@@ -206,6 +212,7 @@ impl fmt::Display for OnlineError {
                     "resource {resource} is online in zone {zone}; take all of it offline to change the zone"
                 )
             }
+            OnlineError::NoMemoryBehind { pfn } => AddError::NoMemoryBehind { pfn }.fmt(f),
         }
     }
 }

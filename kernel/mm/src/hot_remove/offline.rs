@@ -168,6 +168,9 @@ impl<M: Machine> Memory<M> {
                 if zone.is_some_and(|zone| zone != region.zone) && excluded < usable {
                     refused = Some(OnlineError::OtherZone { resource: entry.id, zone: region.zone });
                 }
+                if !self.has_end(region, buddy) {
+                    refused = Some(OnlineError::NoMemoryBehind { pfn: region.layout.range.last() });
+                }
             });
         });
         if let Some(error) = refused {

@@ -18,6 +18,7 @@ mod lock_order;
 mod migrate;
 mod migrate_in_use;
 mod migrate_tables;
+mod missing_end;
 mod offline;
 mod parallel;
 mod poison;

@@ -48,6 +48,10 @@ impl Memory {
         self.holes.push(range);
     }
 
+    pub(super) fn fill_holes(&mut self) {
+        self.holes.clear();
+    }
+
     fn is_hole(&self, at: PhysAddr) -> bool {
         self.holes.iter().any(|range| range.contains(at.pfn()))
     }

@@ -161,6 +161,11 @@ impl SimMachine {
         self.state().memory.make_hole(range);
     }
 
+    /// Fills all holes with memory.
+    pub fn fill_holes(&self) {
+        self.state().memory.fill_holes();
+    }
+
     /// Lets so many further CPUs, with the highest numbers, help with parallel work: each is a thread for a job.
     pub fn set_helpers(&self, count: usize) {
         self.helpers.store(count, Ordering::Relaxed);

@@ -138,7 +138,7 @@ fn huge_dimms_cost_little() {
             assert_eq!(added.stats.existing_pages_used, 0);
             let touched = memory.machine().written().into_iter().filter(|pfn| range.contains(*pfn)).count();
             assert_eq!(touched as u64, added.stats.frames_written);
-            // The first and the last frame, which were probed, a memmap page for each initial group, the header, the pages reserved for
+            // The first and the last frame, which were probed (`add` probes at once), a memmap page for each initial group, the header, the pages reserved for
             // tables, and those of the touched bits: 72 bytes for each 8 GiB.
             let kept = Layout::plan(range, memory.machine().features()).unwrap().tables;
             let touched_bits = (range.pages() / (8 * GIB) * 72).div_ceil(4096);

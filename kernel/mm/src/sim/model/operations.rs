@@ -9,7 +9,7 @@ use crate::descriptor::Mobility;
 use crate::error::AddError;
 use crate::fault_injection::Step;
 use crate::hot_remove::{OnlineError, RemoveError, Target};
-use crate::info::{AddRequest, DeviceId};
+use crate::info::{AddRequest, DeviceId, ProbeEnd};
 use crate::vmalloc::{AllocError, AllocationBuilder, AllocationId, Progress};
 
 /// The number of pages of an allocation that are filled and verified. More would make the simulation slow.
@@ -173,7 +173,7 @@ impl Model {
         let size = range.pages() << 12;
         let request = AddRequest { base: range.start.start(), size, node: NODES[number % 2] };
         let before = self.memory.totals();
-        match self.memory.add(DeviceId(number as u32), &[request], &|| 0) {
+        match self.memory.add_with(DeviceId(number as u32), &[request], ProbeEnd::AtFirstUse, &|| 0) {
             Ok(added) => {
                 assert_eq!(added.stats.existing_pages_used, 0);
                 self.present[number] = true;
