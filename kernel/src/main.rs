@@ -117,6 +117,7 @@ fn main(info: &'static mut BootInfo) -> ! {
 /// (no usable IO APIC) must be polled.
 fn end_of_turn() -> Next {
     memory::log_findings();
+    hotplug::log_missing_ends();
     serial::pump();
     log::flush();
     let is_due = serial::input(Port::Console) == Input::Polled || virtio::is_due();

@@ -24,9 +24,13 @@ const USABLE: u64 = 32256;
 
 /// A guest with 128 MiB that can be torn out, and the file that is this memory.
 fn start(machine: Machine, cpus: &str, directory: &Path) -> (Guest, PathBuf) {
+    start_with(machine, cpus, directory, TORN_BYTES)
+}
+
+/// [`start`], where only so many bytes of TORN are there.
+fn start_with(machine: Machine, cpus: &str, directory: &Path, bytes: usize) -> (Guest, PathBuf) {
     let (table, memory) = (asl::compile("torn", directory), directory.join("memory"));
-    let backend =
-        format!("memory-backend-file,id=torn,size={TORN_BYTES},share=on,mem-path={}", memory.display());
+    let backend = format!("memory-backend-file,id=torn,size={bytes},share=on,mem-path={}", memory.display());
     let plan = Plan::new(machine)
         .option("--cpus", cpus)
         .second_port()
@@ -239,4 +243,34 @@ fn tear_out_and_back(guest: &mut Guest, memory: &Path, ejects: bool) {
         guest.wait_ost();
     }
     put_back(guest);
+}
+
+/// Proves that memory shorter than announced is refused at boot; that a device which comes later goes offline, with the
+/// reason in the log, when memory of it would be allocated for the first time; that it serves nothing then, cannot be
+/// brought online, and does not disturb the rest. Fails when the last frame is not probed, or what is behind the end is
+/// allocated.
+#[test]
+fn a_device_shorter_than_announced() {
+    const REASON: &str = "no memory answers at 0x247fff000";
+    let directory = TempDir::new().expect("a temporary directory");
+    let (mut guest, _) = start_with(Machine::Q35, "1", directory.path(), TORN_BYTES / 2);
+    assert!(guest.log().contains("TORN: not added: no memory answers at 0x247fff000"), "{}", guest.log());
+    tear_out(&mut guest);
+    put_back(&mut guest);
+    let torn = find(&mut guest, TORN).expect("it is there");
+    assert_eq!((torn.state.as_str(), torn.free_pages), ("online", USABLE as u64));
+    guest.plug_online(DIMM);
+    let got = guest.alloc("100M --node 1");
+    assert_eq!(guest.verify().pages, got.pages);
+    let torn = find(&mut guest, TORN).expect("it is there");
+    assert_eq!((torn.state.as_str(), torn.free_pages), ("offline", 0));
+    assert_eq!(guest.log().matches("went offline, unused: no memory answers").count(), 1);
+    let Refusal { error } = guest.json(&format!("online {} -J", torn.id));
+    assert!(error.contains(REASON), "{error}");
+    guest.assert_sound();
+    guest.sh("free all");
+    tear_out(&mut guest);
+    wait_torn(&mut guest, Option::is_none);
+    guest.assert_sound();
+    assert_eq!(guest.power_off(), 0);
 }

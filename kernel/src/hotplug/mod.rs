@@ -28,7 +28,8 @@ use carapace_acpi::ratelimit::{RateLimit, Verdict};
 use carapace_aml::Handle;
 use carapace_cli::format_size::{Elapsed, Size};
 use carapace_mm::addr::{NodeId, PAGE_SIZE, Pfn, PfnRange};
-use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, ProbeEnd, ResourceId};
+use carapace_mm::error::AddError;
+use carapace_mm::info::{AddRequest, Added, DeviceId, MAX_DEVICE_RANGES, MissingEnd, ProbeEnd, ResourceId};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use log::Level;
@@ -319,6 +320,17 @@ pub fn log_added() {
     for device in DEVICES.lock().iter_mut() {
         if let Some(added) = device.unlogged.take() {
             device.log_added(&added);
+        }
+    }
+}
+
+/// Logs resources that went offline because their last frame does not answer. The main loop calls it in each turn.
+pub fn log_missing_ends() {
+    while let Some(MissingEnd { resource, pfn }) = memory::core().next_missing_end() {
+        let reason = AddError::NoMemoryBehind { pfn };
+        if let Some(device) = DEVICES.lock().iter().find(|device| device.resources.contains(&resource)) {
+            let text = format_args!("resource {resource} went offline, unused: {reason}");
+            log_device(Level::Error, &device.path, text);
         }
     }
 }

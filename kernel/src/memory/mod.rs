@@ -18,9 +18,7 @@ mod machine;
 pub mod protection;
 
 use carapace_acpi::hmat::Hmat;
-use carapace_mm::error::AddError;
-use carapace_mm::info::MissingEnd;
-use log::{Level, info};
+use log::info;
 pub use machine::KernelMachine;
 
 /// The memory core.
@@ -49,13 +47,8 @@ pub fn rank_nodes(hmat: Hmat<'_>) {
     info!("HMAT: speeds of {} nodes for the CPUs of {}", targets.len(), initiators.len());
 }
 
-/// Logs writes to freed memory that page poisoning has found, and resources that went offline because their last frame does
-/// not answer. The main loop calls it in each turn.
+/// Logs writes to freed memory that page poisoning has found. The main loop calls it in each turn.
 pub fn log_findings() {
-    while let Some(MissingEnd { resource, pfn }) = core().next_missing_end() {
-        let reason = AddError::NoMemoryBehind { pfn };
-        crate::log::in_lines(Level::Error, format_args!("resource {resource} went offline unused: {reason}"));
-    }
     while let Some(finding) = core().next_finding() {
         log::error!("{finding}");
     }
