@@ -258,7 +258,7 @@ fn a_device_shorter_than_announced() {
     tear_out(&mut guest);
     put_back(&mut guest);
     let torn = find(&mut guest, TORN).expect("it is there");
-    assert_eq!((torn.state.as_str(), torn.free_pages), ("online", USABLE as u64));
+    assert_eq!((torn.state.as_str(), torn.free_pages), ("online", USABLE));
     guest.plug_online(DIMM);
     let got = guest.alloc("100M --node 1");
     assert_eq!(guest.verify().pages, got.pages);
