@@ -5,7 +5,7 @@ use super::console::Out;
 use crate::virtio::mem as virtio_mem;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON};
-use carapace_cli::format_size::Size;
+use carapace_cli::format_size::ShortSize;
 use carapace_cli::output::{self, Columns, Format, left, right};
 use carapace_schema::{Device, Text, Virtio, VirtioRequests};
 use core::fmt::Write;
@@ -24,16 +24,10 @@ static COLUMNS: Columns<Virtio> = Columns::new(&[
     left("DEVICE", |row, cell| cell(&row.device)),
     right("NODE", |row, cell| cell(&row.node)),
     right("BASE", |row, cell| cell(&format_args!("{:#x}", row.base))),
-    right("REGION", |row, cell| cell(&Size(row.region))),
-    right("USABLE", |row, cell| cell(&Size(row.usable))),
-    right("REQUESTED", |row, cell| cell(&Size(row.requested))),
-    right("PLUGGED", |row, cell| cell(&Size(row.plugged))),
-    right("BLOCK", |row, cell| cell(&Size(row.block))),
-    right("PLUGS", |row, cell| cell(&row.requests.plug)),
-    right("UNPLUGS", |row, cell| cell(&row.requests.unplug)),
-    right("REFUSED", |row, cell| {
-        cell(&row.requests.nack.saturating_add(row.requests.busy).saturating_add(row.requests.error))
-    }),
+    right("REGION", |row, cell| cell(&ShortSize(row.region))),
+    right("USABLE", |row, cell| cell(&ShortSize(row.usable))),
+    right("REQUESTED", |row, cell| cell(&ShortSize(row.requested))),
+    right("PLUGGED", |row, cell| cell(&ShortSize(row.plugged))),
 ]);
 
 fn rows(each: &mut dyn FnMut(&Virtio)) {
@@ -66,6 +60,16 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     if invocation.format() == Format::Table {
         let mut result = Ok(());
         rows(&mut |row| {
+            let VirtioRequests { plug, unplug, nack, busy, error } = row.requests;
+            let refused = nack.saturating_add(busy).saturating_add(error);
+            let block = ShortSize(row.block);
+            result = result.and_then(|()| {
+                let device = &row.device;
+                writeln!(
+                    Out,
+                    "{device}: blocks of {block}; requests: {plug} plug, {unplug} unplug, {refused} refused"
+                )
+            });
             if let Some(reason) = &row.held_by {
                 result = result.and_then(|()| writeln!(Out, "{}: {reason}", row.device));
             }
