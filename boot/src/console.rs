@@ -40,6 +40,7 @@ pub fn line(text: fmt::Arguments<'_>) {
     let _ = write!(Com1, "carapace-boot: {text}\r\n");
 }
 
+// SAFETY: the entry code defines the word, with this size and alignment.
 unsafe extern "C" {
     /// Not 0 on QEMU, as detected by the entry code (see [`crate::entry`]).
     static pvh_in_qemu: u32;

@@ -291,6 +291,8 @@ pvh_stack_top:
 /// # Safety
 /// `root` is a level-4 table that identity-maps this function and maps `stack` and the kernel at
 /// `entry`; `stack` is a multiple of 16.
+// SAFETY: the arguments are in the registers of the C convention, and nothing returns, so it needs no prologue. The section is
+// executable and has a page of its own, which link.ld keeps.
 #[unsafe(naked)]
 #[unsafe(link_section = ".trampoline.switch")]
 pub unsafe extern "C" fn switch(info: u64, root: u64, stack: u64, entry: u64) -> ! {

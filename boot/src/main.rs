@@ -52,6 +52,7 @@ use boot::range::PhysRange;
 use boot::start_info::{RawMapEntry, RawModule, RawStartInfo, StartInfoError};
 use load::Start;
 
+// SAFETY: link.ld defines the four symbols; only their addresses are taken, so their type does not matter.
 unsafe extern "C" {
     static __shim_start: u8;
     static __shim_end: u8;
@@ -60,6 +61,7 @@ unsafe extern "C" {
 }
 
 /// The shim's main function. The entry code passes the address that it got in ebx.
+// SAFETY: no other symbol has this name; the entry code calls it as it is declared.
 #[unsafe(no_mangle)]
 extern "C" fn pvh_main(start_info: u64) -> ! {
     match prepare(start_info) {

@@ -127,7 +127,7 @@ pub fn flush_all() {
     // SAFETY: PGE goes off and on again, which drops all translations, global ones and
     // paging-structure caches included (same section), and changes no mapping.
     unsafe { Cr4::write(flags - Cr4Flags::PAGE_GLOBAL) };
-    // SAFETY: restores the flags just read.
+    // SAFETY: restores the flags that were read above, in which the CPU ran until then; no mapping changes.
     unsafe { Cr4::write(flags) };
 }
 

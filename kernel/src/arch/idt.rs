@@ -23,6 +23,8 @@ use x86_64::structures::DescriptorTablePointer;
 const STUB_BYTES: u64 = 16;
 
 /// The stubs of all 256 vectors, [`STUB_BYTES`] apart. Never called: gates point into it.
+// SAFETY: nothing calls it, so no calling convention is broken: the CPU enters it by a gate, with the frame of an interrupt
+// on the stack, which each stub completes with an error code and its vector, as `common` expects them.
 #[unsafe(naked)]
 extern "C" fn stubs() {
     core::arch::naked_asm!(
@@ -42,6 +44,8 @@ extern "C" fn stubs() {
 }
 
 /// Saves all registers, calls [`dispatch`], restores them and returns from the interrupt.
+// SAFETY: only the stubs jump here, with error code and vector on the CPU's frame; it saves all registers before it calls, and
+// restores them before it returns by `iretq`.
 #[unsafe(naked)]
 extern "C" fn common() {
     core::arch::naked_asm!(

@@ -60,6 +60,7 @@ pub const FAULT_STACKS: [FaultStack; 3] =
 mod bounds {
     use super::FaultStack;
 
+    // SAFETY: link.ld defines the three symbols; only their addresses are taken, so their type does not matter.
     unsafe extern "C" {
         static __stack_df_top: u8;
         static __stack_nmi_top: u8;

@@ -127,6 +127,7 @@ trampoline_end:
 
 #[cfg(target_os = "none")]
 mod code {
+    // SAFETY: the assembly above defines the four symbols; only their addresses are taken.
     unsafe extern "C" {
         static trampoline_start: u8;
         static trampoline_32: u8;
@@ -154,6 +155,8 @@ mod code {
 }
 
 /// Where a CPU arrives from the trampoline, still on its page tables: goes to the kernel's, `root`, and to `main`.
+// SAFETY: the trampoline jumps here with the arguments in the registers of the C convention, and nothing returns: it needs no
+// prologue, and uses the stack only once `root` maps it.
 #[unsafe(naked)]
 extern "C" fn entry(number: u64, root: u64) -> ! {
     core::arch::naked_asm!(

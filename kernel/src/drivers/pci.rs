@@ -108,7 +108,7 @@ impl Bus {
     pub unsafe fn write(&self, at: Function, offset: u8, value: u32) {
         match &self.memory {
             Some(memory) => memory.write(Bus::place(at, offset), value),
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller promises what `write` asks for; the offset is that of a whole register.
             None => unsafe { write(at, offset & 0xfc, Width::DWord, value) },
         }
     }

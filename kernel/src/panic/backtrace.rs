@@ -112,9 +112,9 @@ fn read<T: Words>(at: u64) -> Option<T> {
 /// # Safety
 /// Any bytes are a value of the type, and it is aligned as a word is.
 unsafe trait Words: Copy {}
-// SAFETY: a word.
+// SAFETY: an integer of 64 bits, of which any bytes are a value.
 unsafe impl Words for u64 {}
-// SAFETY: two words.
+// SAFETY: two integers of 64 bits without padding (`repr(C)`), so any bytes are a value.
 unsafe impl Words for Frame {}
 // SAFETY: twenty-two words, as `trap` asserts.
 unsafe impl Words for TrapFrame {}
