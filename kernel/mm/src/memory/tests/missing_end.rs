@@ -24,7 +24,7 @@ fn plug_unprobed(memory: &Memory<SimMachine>) -> ResourceId {
 }
 
 /// The ways to allocate. Each returns whether it got memory of the DIMM.
-const WAYS: [fn(&Memory<SimMachine>) -> bool; 7] = [
+const WAYS: [fn(&Memory<SimMachine>) -> bool; 8] = [
     |memory| of_dimm(memory.allocate_block(Order(0), None, Mobility::Movable)),
     |memory| of_dimm(memory.allocate_block(Order(9), None, Mobility::Movable)),
     |memory| of_dimm(memory.allocate_block(Order(3), Some(NodeId(NODE)), Mobility::Movable)),
@@ -38,6 +38,14 @@ const WAYS: [fn(&Memory<SimMachine>) -> bool; 7] = [
     |memory| {
         let like = PfnRange::of(DIMM.start, 600);
         memory.allocate_run_like(like, VirtAddr(0)).is_some_and(|run| DIMM.contains_range(run))
+    },
+    |memory| {
+        let mut inside = 0;
+        memory.allocate_singles(5, Some(NodeId(NODE)), |head| {
+            inside += u32::from(DIMM.contains(head));
+            crate::address_space::ALLOC.start
+        });
+        inside > 0
     },
 ];
 
