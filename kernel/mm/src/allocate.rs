@@ -5,7 +5,7 @@
 
 use crate::addr::{Block, NodeId, Order, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::buddy::{Buddy, Walk, page_state};
-use crate::descriptor::{Mobility, SlotNr};
+use crate::descriptor::{Mobility, Page, SlotNr};
 use crate::error::FreeError;
 use crate::frame_cache::{Entered, Foreign, SizeClass};
 use crate::info::PageState;
@@ -228,6 +228,8 @@ impl<M: Machine> Memory<M> {
         if self.push_foreign(&cache, likely, head) {
             return Ok(Order(0));
         }
+        // The descriptor holds the state of a block of order 1 to 6.
+        Page::of(&self.machine, head).prefetch();
         let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
         let foreign = cache.foreign(entry.slot);
         if !core::ptr::eq(foreign, likely) {

@@ -187,6 +187,7 @@ impl<M: Machine> Buddy<'_, M> {
         let children = self.children(group);
         let (index, sub) = bits::smallest(children.free(), least)?;
         let head = group.child(index);
+        self.page(head).prefetch();
         self.split_off(group, children, head, order, group.order(sub));
         self.mark_allocated(head, order, state, rmap);
         Some(head)
@@ -361,18 +362,29 @@ impl<M: Machine> Buddy<'_, M> {
     fn insert_free(&self, head: Pfn, order: Order) {
         let (group, sub) = (Group::of(head, level_of(order)), sub_of(order));
         let index = group.index_of(head);
-        if sub < SHIFT - 1 {
-            // Fast path: unless this half of the group becomes completely free, its two words suffice.
-            let at = self.metadata.pair(group, index);
-            let block = bits::block(index % 64, sub) as u64;
-            let (first, second) = (self.machine.load(at), self.machine.load(at.offset(8)));
-            let free = (first | block) & !(second & !block);
-            if free != u64::MAX {
-                self.change_pair(group, at, block & !first, Some(second & !block));
-                return self.note_merged(group, bits::around_in_half(free, index % 64, sub), order);
-            }
+        match self.free_in_half(group, index, sub) {
+            Some(merged) => self.note_merged(group, merged, order),
+            None => self.insert_free_slow(group, index, sub, order),
         }
-        self.insert_free_slow(group, index, sub, order);
+    }
+
+    /// Frees a block of 2^`sub` children at `index`. Returns the `sub` of the free block that it is part of then. `None`, and
+    /// nothing changes, when its half of the group would be completely free: unless it is, the two words of the half suffice.
+    #[inline(always)]
+    fn free_in_half(&self, group: Group, index: u8, sub: u8) -> Option<u8> {
+        if sub >= SHIFT - 1 {
+            return None;
+        }
+        let at = self.metadata.pair(group, index);
+        let block = bits::block(index % 64, sub) as u64;
+        let (first, second) = (self.machine.load(at), self.machine.load(at.offset(8)));
+        let left = second & !block;
+        let free = (first | block) & !left;
+        if free == u64::MAX {
+            return None;
+        }
+        self.change_pair(group, at, block & !first, (left != second).then_some(left));
+        Some(bits::around_in_half(free, index % 64))
     }
 
     /// The slow path of [`Buddy::insert_free`], which may close groups.

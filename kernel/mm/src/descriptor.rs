@@ -167,6 +167,12 @@ impl<'m, M: Machine> Page<'m, M> {
         self.machine.store(self.at.offset(TAG), tag.to_word());
     }
 
+    /// Hints that the descriptor is written soon.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self) {
+        self.machine.prefetch(self.at);
+    }
+
     /// The rmap word; see the module's head.
     #[inline]
     pub fn rmap(&self) -> u64 {

@@ -103,6 +103,13 @@ pub unsafe trait Machine {
     /// Atomically clears all bits but `bits` in the word at `at`. Returns the old word.
     fn fetch_and(&self, at: VirtAddr, bits: u64) -> u64;
 
+    /// Hints that the word at `at` will be written soon: the CPU loads its cache line meanwhile. Changes nothing, and may be
+    /// called with any address, mapped or not.
+    #[inline(always)]
+    fn prefetch(&self, at: VirtAddr) {
+        let _ = at;
+    }
+
     /// Drops the translations of these pages on every CPU (INVLPG, SDM vol. 3 section 4.10.4), with at most one request
     /// to the other CPUs, and waits until each has done so.
     fn flush(&self, pages: &[VirtAddr]);
@@ -178,6 +185,11 @@ unsafe impl<M: Machine + ?Sized> Machine for &M {
     #[inline(always)]
     fn store(&self, at: VirtAddr, value: u64) {
         (**self).store(at, value);
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, at: VirtAddr) {
+        (**self).prefetch(at);
     }
 
     #[inline(always)]

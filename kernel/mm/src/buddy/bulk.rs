@@ -65,21 +65,59 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
-    /// Frees cached blocks of `order`: the longest prefix of `heads` that lies in one group. Returns how many. Does not
-    /// count frames.
-    pub(crate) fn free_bulk(&self, order: Order, mut heads: impl Iterator<Item = Pfn>) -> usize {
-        let Some(head) = heads.next() else { return 0 };
+    /// Frees cached blocks of `order`. Those of one group that follow each other are freed together. Does not count
+    /// frames.
+    #[inline(always)]
+    pub(crate) fn free_bulk(&self, order: Order, mut heads: impl Iterator<Item = Pfn>) {
+        let Some(head) = heads.next() else { return };
         let (level, sub) = (level_of(order), sub_of(order));
-        let group = Group::of(head, level);
-        let (mut back, mut count) = (bits::block(group.index_of(head), sub), 1);
-        for next in heads.take_while(|&next| Group::of(next, level) == group) {
-            back |= bits::block(group.index_of(next), sub);
+        let children = |group: Group, head| bits::block(group.index_of(head), sub);
+        let mut merges = Merges::NONE;
+        let mut group = Group::of(head, level);
+        let (mut back, mut count) = (children(group, head), 1);
+        for head in heads {
+            let next = Group::of(head, level);
+            if next != group {
+                self.free_part(group, sub, back, count, &mut merges);
+                (group, back, count) = (next, 0, 0);
+            }
+            back |= children(group, head);
             count += 1;
         }
-        if count <= FEW {
-            each_bit(bits::starts(back, sub), |index| self.insert_free(group.child(index), order));
-            return count;
+        self.free_part(group, sub, back, count, &mut merges);
+        self.count_merges(level, merges);
+    }
+
+    /// Frees `count` blocks of 2^`sub` children of `group`, all in `back`.
+    #[inline(always)]
+    fn free_part(&self, group: Group, sub: u8, back: u128, count: usize, merges: &mut Merges) {
+        if count > FEW {
+            return self.free_many(group, back);
         }
+        let mut left = bits::starts(back, sub);
+        while left != 0 {
+            self.free_few(group, left.trailing_zeros() as u8, sub, merges);
+            left &= left - 1;
+        }
+    }
+
+    /// Frees one of a few blocks of a group.
+    #[inline(always)]
+    fn free_few(&self, group: Group, index: u8, sub: u8, merges: &mut Merges) {
+        match self.free_in_half(group, index, sub) {
+            Some(merged) => {
+                if self.list_of(group) < Some(merged) {
+                    self.relist(group, Some(merged));
+                }
+                merges.add(sub, merged);
+            }
+            None => self.insert_free_slow(group, index, sub, group.order(sub)),
+        }
+    }
+
+    /// Frees the children `back` of a group together.
+    #[inline(never)]
+    fn free_many(&self, group: Group, back: u128) {
         let children = self.children(group);
         let (were, free) = (children.free(), children.free() | back);
         if free != u128::MAX {
@@ -96,7 +134,65 @@ impl<M: Machine> Buddy<'_, M> {
             self.recount(group, &bits::tally(were), &[0; 8]);
             self.insert_free(group.start(), group.order(SHIFT));
         }
-        count
+    }
+
+    /// Changes the numbers of free blocks in groups of `level` by those of `merges`.
+    fn count_merges(&self, level: u8, merges: Merges) {
+        if merges == Merges::NONE {
+            return;
+        }
+        merges.each(|sub, change| self.count_change(Order(level * SHIFT + sub), change));
+        if level > 0 {
+            self.summary.set_unreported(true);
+        }
+    }
+}
+
+/// The changes of the numbers of free blocks of 2^n children, summed up over many merges: 16 bits for each n, below which
+/// a negative number borrows from the next. A loop over the sizes of each merge costs more than the merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Merges(i128);
+
+/// The bits of a number.
+const LANE: u32 = 16;
+
+/// The changes by one block of 2^`sub` children, which was not free, that merges into one of 2^`merged`.
+const CHANGES: [[i128; SHIFT as usize]; SHIFT as usize] = {
+    let mut changes = [[0; SHIFT as usize]; SHIFT as usize];
+    let mut sub = 0;
+    while sub < SHIFT as usize {
+        let (mut merged, mut buddies) = (sub, 0);
+        while merged < SHIFT as usize {
+            let one = 1 << (LANE * merged as u32);
+            changes[sub][merged] = one - buddies;
+            buddies += one;
+            merged += 1;
+        }
+        sub += 1;
+    }
+    changes
+};
+
+impl Merges {
+    const NONE: Merges = Merges(0);
+
+    /// Adds one merge, for fewer than 2^15 in all.
+    #[inline(always)]
+    fn add(&mut self, sub: u8, merged: u8) {
+        let [sub, merged] = [sub, merged].map(|size| usize::from(size) % SHIFT as usize);
+        self.0 += CHANGES[sub][merged];
+    }
+
+    /// Calls `each` with each `sub` and the change of the number of its blocks.
+    fn each(self, mut each: impl FnMut(u8, i64)) {
+        let mut left = self.0;
+        for sub in 0..SHIFT {
+            let change = left as i16;
+            left = (left - i128::from(change)) >> LANE;
+            if change != 0 {
+                each(sub, i64::from(change));
+            }
+        }
     }
 }
 

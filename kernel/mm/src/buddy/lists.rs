@@ -128,6 +128,12 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
+    /// Changes the number of free blocks of `order`.
+    #[inline]
+    pub(super) fn count_change(&self, order: Order, change: i64) {
+        self.count_blocks(order, |blocks, _| blocks.wrapping_add_signed(change));
+    }
+
     #[inline]
     fn count_blocks(&self, order: Order, change: impl Fn(u64, u64) -> u64) {
         let blocks = self.list(order).offset(8);

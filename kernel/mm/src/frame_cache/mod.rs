@@ -383,12 +383,13 @@ fn flush<M: Machine, const N: usize>(
     if buddy.isolated.is_empty() {
         buddy.count(BlockState::Cached, 0, pages);
         buddy.count(BlockState::Free, pages, 0);
-        let mut back = 0;
-        while back < blocks {
-            back += buddy.free_bulk(order, stack.heads(back).take(blocks - back));
+        // Written out, so that order and level are compile-time constants.
+        match order {
+            Order(0) => buddy.free_bulk(Order(0), stack.oldest(blocks)),
+            _ => buddy.free_bulk(order, stack.oldest(blocks)),
         }
     } else {
-        stack.heads(0).take(blocks).for_each(|head| buddy.free_cached(head, order));
+        stack.oldest(blocks).for_each(|head| buddy.free_cached(head, order));
     }
     stack.drop_first(blocks);
     region.returned(pages);

@@ -40,9 +40,11 @@ impl<const N: usize> Stack<N> {
         Some(Pfn(self.heads.get(last)?.load(Relaxed)))
     }
 
-    /// The blocks from `from` on, oldest first.
-    pub(super) fn heads(&self, from: usize) -> impl Iterator<Item = Pfn> {
-        self.heads.iter().take(self.len()).skip(from).map(|head| Pfn(head.load(Relaxed)))
+    /// The `most` oldest blocks.
+    #[inline(always)]
+    pub(super) fn oldest(&self, most: usize) -> impl Iterator<Item = Pfn> {
+        let heads = self.heads.get(..most.min(self.len())).unwrap_or_default();
+        heads.iter().map(|head| Pfn(head.load(Relaxed)))
     }
 
     /// Removes the first `n` blocks.

@@ -10,6 +10,8 @@
 //!
 //! Neighbours: the benchmark of the allocator, and the tests with threads.
 
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -169,6 +171,15 @@ unsafe impl<P: Pace> Machine for FlatMachine<P> {
         match self.descriptor_word(at) {
             Some(word) => word.fetch_and(bits, SeqCst),
             None => self.rest.fetch_and(at, bits),
+        }
+    }
+
+    #[inline]
+    fn prefetch(&self, at: VirtAddr) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(word) = self.descriptor_word(at) {
+            // SAFETY: a hint: it accesses no memory and faults on no address.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(core::ptr::from_ref(word).cast()) }
         }
     }
 
