@@ -228,8 +228,10 @@ impl<M: Machine> Memory<M> {
         if self.push_foreign(&cache, likely, head) {
             return Ok(Order(0));
         }
-        // The descriptor holds the state of a block of order 1 to 6.
-        Page::of(&self.machine, head).prefetch();
+        if cache.serves_frame(head) {
+            // No single frame, which the stacks take. The descriptor holds the state of a block of order 1 to 6.
+            Page::of(&self.machine, head).prefetch();
+        }
         let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
         let foreign = cache.foreign(entry.slot);
         if !core::ptr::eq(foreign, likely) {

@@ -200,6 +200,12 @@ impl Cached {
         self.region.is(slot)
     }
 
+    /// Whether that region has the frame `head`.
+    #[inline]
+    pub(crate) fn serves_frame(&self, head: Pfn) -> bool {
+        self.region.has(head)
+    }
+
     /// The region that the blocks to allocate belong to.
     pub(crate) fn region(&self) -> Option<(SlotNr, ResourceId)> {
         self.region.region()
