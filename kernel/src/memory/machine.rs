@@ -6,7 +6,6 @@
 //! (`carapace_mm::address_space`): page tables and headers in the direct map, descriptors in the vmemmap, allocations in
 //! the vmalloc region, the fixmap. No Rust reference points there, so no write invalidates a borrow.
 
-use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use carapace_irq::mailbox::{BATCH, Request};
@@ -65,7 +64,9 @@ unsafe impl Machine for KernelMachine {
     #[inline(always)]
     fn prefetch(&self, at: VirtAddr) {
         // SAFETY: a prefetch is a hint: it accesses no memory and faults on no address (SDM vol. 2, PREFETCHh).
-        unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.0 as *const i8) }
+        unsafe {
+            core::arch::asm!("prefetcht0 byte ptr [{}]", in(reg) at.0, options(nomem, nostack, preserves_flags));
+        }
     }
 
     fn fill_page(&self, at: VirtAddr, word: u64) {
