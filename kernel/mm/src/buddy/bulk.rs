@@ -80,6 +80,9 @@ impl<M: Machine> Buddy<'_, M> {
             if next != group {
                 self.free_part(group, sub, back, count, &mut merges);
                 (group, back, count) = (next, 0, 0);
+                if merges.is_full() {
+                    self.count_merges(level, core::mem::replace(&mut merges, Merges::NONE));
+                }
             }
             back |= children(group, head);
             count += 1;
@@ -151,10 +154,15 @@ impl<M: Machine> Buddy<'_, M> {
 /// The changes of the numbers of free blocks of 2^n children, summed up over many merges: 16 bits for each n, below which
 /// a negative number borrows from the next. A loop over the sizes of each merge costs more than the merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Merges(i128);
+struct Merges {
+    changes: i128,
+    count: u16,
+}
 
 /// The bits of a number.
 const LANE: u32 = 16;
+/// Merges that are summed up; each changes a number by at most 1.
+const MOST: u16 = 1 << 14;
 
 /// The changes by one block of 2^`sub` children, which was not free, that merges into one of 2^`merged`.
 const CHANGES: [[i128; SHIFT as usize]; SHIFT as usize] = {
@@ -174,18 +182,25 @@ const CHANGES: [[i128; SHIFT as usize]; SHIFT as usize] = {
 };
 
 impl Merges {
-    const NONE: Merges = Merges(0);
+    const NONE: Merges = Merges { changes: 0, count: 0 };
 
-    /// Adds one merge, for fewer than 2^15 in all.
+    /// Whether a number might overflow soon.
+    #[inline(always)]
+    fn is_full(self) -> bool {
+        self.count >= MOST
+    }
+
+    /// Adds one merge; a few more than [`MOST`] in all are allowed.
     #[inline(always)]
     fn add(&mut self, sub: u8, merged: u8) {
         let [sub, merged] = [sub, merged].map(|size| usize::from(size) % SHIFT as usize);
-        self.0 += CHANGES[sub][merged];
+        self.changes += CHANGES[sub][merged];
+        self.count += 1;
     }
 
     /// Calls `each` with each `sub` and the change of the number of its blocks.
     fn each(self, mut each: impl FnMut(u8, i64)) {
-        let mut left = self.0;
+        let mut left = self.changes;
         for sub in 0..SHIFT {
             let change = left as i16;
             left = (left - i128::from(change)) >> LANE;

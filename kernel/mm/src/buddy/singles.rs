@@ -87,10 +87,7 @@ impl<M: Machine> Buddy<'_, M> {
         self.count(BlockState::Movable, 0, pages);
         if self.isolated.is_empty() {
             self.count(BlockState::Free, pages, 0);
-            let mut back = 0;
-            while back < count {
-                back += self.free_bulk(SINGLE, heads.clone().skip(back).take(count - back));
-            }
+            self.free_bulk(SINGLE, heads.take(count));
         } else {
             self.count(BlockState::Cached, pages, 0);
             heads.take(count).for_each(|head| self.free_cached(head, SINGLE));
