@@ -62,9 +62,12 @@ pub fn bench(cli: &BenchArgs, figures: &mut Figures) -> Result<()> {
     }
     report::keep(&cli.out(guest::task::root()), "migrate.json", &data)?;
     for run in data.runs.iter().filter(|run| run.cpus == 1) {
-        let what = format!("{}, gap of {}", run.kind, run.gap);
-        for (kind, ns) in [(What::Copy, run.copy_ns), (What::Migrate, run.migrate_ns)] {
-            figures.push(kind, OURS, Some(run.size), Some(&what), ns);
+        let compared =
+            [("untouched", run.first_copy_ns, run.migrate_ns), ("touched", run.copy_ns, run.back_ns)];
+        for (memory, copy, migrate) in compared {
+            let what = format!("{}, gap of {}, into {memory} memory", run.kind, run.gap);
+            figures.push(What::Copy, OURS, Some(run.size), Some(&what), copy);
+            figures.push(What::Migrate, OURS, Some(run.size), Some(&what), migrate);
         }
     }
     print(&data.runs);
