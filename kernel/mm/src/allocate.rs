@@ -224,39 +224,49 @@ impl<M: Machine> Memory<M> {
     /// Frees a block past the stacks of the CPU's cache: into its set of the block's region, or under the region's lock.
     #[inline(never)]
     fn free_past_cache(&self, cache: Entered<'_>, head: Pfn) -> Result<Order, FreeError> {
-        let likely = cache.likely_foreign(head);
-        if self.push_foreign(&cache, likely, head) {
+        if let Some(slot) = cache.likely_slot(head) {
+            if self.push_foreign(&cache, cache.foreign(slot), head) {
+                return Ok(Order(0));
+            }
+            if let Some(freed) = self.free_locked(&cache, slot, head) {
+                drop(cache);
+                return freed.map_err(|state| self.refusal(head, state));
+            }
+        }
+        let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
+        cache.remember(head, entry.slot);
+        if self.push_foreign(&cache, cache.foreign(entry.slot), head) {
             return Ok(Order(0));
         }
+        let freed = self.free_locked(&cache, entry.slot, head);
+        drop(cache);
+        freed.unwrap_or(Err(PageState::Absent)).map_err(|state| self.refusal(head, state))
+    }
+
+    /// Frees a block under the lock of the region in `slot`. `None` when that region has no frame `head`.
+    #[inline]
+    fn free_locked(&self, cache: &Entered<'_>, slot: SlotNr, head: Pfn) -> Option<Result<Order, PageState>> {
         if cache.serves_frame(head) {
             // No single frame, which the stacks take. The descriptor holds the state of a block of order 1 to 6.
             Page::of(&self.machine, head).prefetch();
         }
-        let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
-        let foreign = cache.foreign(entry.slot);
-        if !core::ptr::eq(foreign, likely) {
-            cache.remember(head, entry.slot);
-            if self.push_foreign(&cache, foreign, head) {
-                return Ok(Order(0));
-            }
-        }
-        let attach = !cache.serves(entry.slot) && foreign.changes_to(entry.slot);
+        let foreign = cache.foreign(slot);
+        let attach = !cache.serves(slot) && foreign.changes_to(slot);
         if attach {
             self.flush_foreign(foreign);
         }
-        let freed = self.with_region(entry, |region, buddy| {
-            let order = buddy.free(head)?;
-            self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
-            if attach && region.isolated.is_empty() {
-                foreign.attach(region.id, buddy);
+        self.locked(slot, |region, buddy| {
+            if !region.layout.range.contains(head) {
+                return None;
             }
-            Ok(order)
-        });
-        if matches!(freed, Some(Ok(_))) {
-            cache.count_free();
-        }
-        drop(cache);
-        freed.unwrap_or(Err(PageState::Absent)).map_err(|state| self.refusal(head, state))
+            Some(buddy.free(head).inspect(|order| {
+                self.poison.freed(&self.machine, PfnRange::of(head, order.pages()));
+                if attach && region.isolated.is_empty() {
+                    foreign.attach(region.id, buddy);
+                }
+                cache.count_free();
+            }))
+        })?
     }
 
     /// Frees a frame into a set of frames of another region; `false` when the set does not take it ([`Foreign::mark`]).

@@ -18,7 +18,7 @@ use crate::machine::Machine;
 /// Frames that wait for one lock.
 const FRAMES: usize = 16;
 /// Frees of other regions' frames until a set is given to another region.
-const MAX_MISSES: u8 = 8;
+const MAX_MISSES: u8 = 64;
 
 /// Frames of one region. See the module's head.
 #[derive(Debug)]

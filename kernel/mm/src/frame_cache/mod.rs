@@ -26,13 +26,14 @@ mod owner;
 mod per_cpu;
 mod stack;
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use crate::addr::{Order, Pfn, PfnRange};
 use crate::buddy::{Buddy, Group, claim, level_of, mark_used_uncounted};
 use crate::descriptor::{BlockState, Page, SlotNr, Tag};
 use crate::info::ResourceId;
 use crate::machine::Machine;
+use crate::region::MAX_REGIONS;
 pub(crate) use foreign::Foreign;
 use known::Known;
 pub(crate) use owner::Entered;
@@ -75,9 +76,12 @@ const SINGLES: usize = 256;
 const LARGE: usize = 16;
 /// Sets of frames of other regions; a region uses the one that its slot's number selects.
 const FOREIGN: usize = 16;
-/// Hints at the set of a frame, and the frames that share one: 2^13 are 32 MiB, less than a DIMM.
+/// Hints at the region of a frame, and the frames of a run that has one: 2^13 are 32 MiB, less than a DIMM.
 const HINTS: usize = 256;
 const HINT_SHIFT: u32 = 13;
+/// The bits of a hint that hold a slot's number.
+const SLOT_BITS: u32 = 9;
+const _: () = assert!(MAX_REGIONS <= 1 << SLOT_BITS);
 /// No group.
 const NO_GROUP: u64 = u64::MAX;
 
@@ -100,8 +104,9 @@ pub(crate) struct Cached {
     singles: Stack<SINGLES>,
     large: Stack<LARGE>,
     foreign: [Foreign; FOREIGN],
-    /// The number of the set that took a frame of these last. A wrong one costs a lookup, since a set checks its frames.
-    hints: [AtomicU8; HINTS],
+    /// For runs of frames: the slot of their region, and above it a tag that tells the run from most others that share the
+    /// hint. A wrong one costs a lookup.
+    hints: [AtomicU16; HINTS],
     /// Blocks that this CPU has allocated and freed since boot.
     allocations: AtomicU64,
     frees: AtomicU64,
@@ -129,7 +134,7 @@ impl FrameCache {
                 singles: Stack::new(),
                 large: Stack::new(),
                 foreign: [const { Foreign::new() }; FOREIGN],
-                hints: [const { AtomicU8::new(0) }; HINTS],
+                hints: [const { AtomicU16::new(0) }; HINTS],
                 allocations: AtomicU64::new(0),
                 frees: AtomicU64::new(0),
             },
@@ -217,18 +222,20 @@ impl Cached {
         &self.foreign[slot.0 as usize % FOREIGN]
     }
 
-    /// The set that is likely to be that of the region of `head`: found without a lookup of the region.
+    /// The slot that is likely to be that of the region of `head`: found without a lookup of the region. The caller checks
+    /// that the region there has the frame.
     #[inline]
-    pub(crate) fn likely_foreign(&self, head: Pfn) -> &Foreign {
-        &self.foreign[self.hint(head).load(Relaxed) as usize % FOREIGN]
+    pub(crate) fn likely_slot(&self, head: Pfn) -> Option<SlotNr> {
+        let hint = self.hint(head).load(Relaxed);
+        (hint >> SLOT_BITS == hint_tag(head)).then_some(SlotNr(hint % (1 << SLOT_BITS)))
     }
 
     /// Remembers that `head` belongs to the region in `slot`.
     pub(crate) fn remember(&self, head: Pfn, slot: SlotNr) {
-        self.hint(head).store((slot.0 as usize % FOREIGN) as u8, Relaxed);
+        self.hint(head).store(hint_tag(head) << SLOT_BITS | slot.0, Relaxed);
     }
 
-    fn hint(&self, head: Pfn) -> &AtomicU8 {
+    fn hint(&self, head: Pfn) -> &AtomicU16 {
         &self.hints[(head.0 >> HINT_SHIFT) as usize % HINTS]
     }
 
@@ -366,6 +373,13 @@ impl Cached {
         self.singles.clear();
         self.large.clear();
     }
+}
+
+/// The tag of the run of frames that `head` is in; never 0, which an unused hint has.
+#[inline]
+const fn hint_tag(head: Pfn) -> u16 {
+    const TAGS: u64 = (1 << (16 - SLOT_BITS)) - 1;
+    ((head.0 >> HINT_SHIFT) / HINTS as u64 % TAGS) as u16 + 1
 }
 
 /// Fills an empty stack with half as many blocks as it holds at most. Returns how many there are.
