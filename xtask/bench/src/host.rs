@@ -14,7 +14,8 @@ pub fn describe() -> Host {
     let loads = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let mut command: Vec<String> = ["cargo", "xtask", "bench"].map(str::to_owned).to_vec();
-    command.extend(std::env::args().skip(1));
+    let word = |word: String| if word.contains('/') { "DIR".to_owned() } else { word };
+    command.extend(std::env::args().skip(1).map(word));
     Host {
         cpu: after(&cpuinfo, "model name").unwrap_or_else(|| "unknown".into()),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
@@ -32,7 +33,7 @@ pub fn describe() -> Host {
 pub fn print(host: &Host) {
     println!("{}, {} cores, load {}; Linux {}", host.cpu, host.cores, host.load, host.kernel);
     println!("{}; Carapace {}", host.qemu, host.commit);
-    println!("{}", host.command.join(" "));
+    println!("{}", host.command());
 }
 
 /// What follows `key` and a colon in a file of such lines.

@@ -44,7 +44,7 @@ pub struct Host {
     pub started: u64,
     /// How many processes were waiting for a processor at the start (a minute's mean).
     pub load: f64,
-    /// The command.
+    /// The command, with `DIR` for each path.
     pub command: Vec<String>,
 }
 
@@ -63,10 +63,9 @@ impl Host {
         format!("{year}-{month:02}-{day:02}")
     }
 
-    /// The command, with `DIR` for each path.
+    /// The command as a line.
     pub fn command(&self) -> String {
-        let word = |word: &String| if word.contains('/') { "DIR".to_owned() } else { word.clone() };
-        self.command.iter().map(word).collect::<Vec<_>>().join(" ")
+        self.command.join(" ")
     }
 }
 
