@@ -150,7 +150,7 @@ fn commands_of_x2apic() {
 }
 
 /// Proves that in xAPIC mode the destination is written first, and only once the earlier command is delivered. Fails when the
-/// halves are exchanged, or nobody waits.
+/// halves are exchanged, or the command is not waited for.
 #[test]
 fn commands_of_xapic() {
     for to in [0, 1, 254] {

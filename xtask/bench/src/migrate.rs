@@ -6,10 +6,10 @@
 //!  memspeed               the time that copying as many bytes takes
 //!  dimm1 (gap)            between the two, taken offline
 //!  dimm2                  plugged; `offline dimm0` moves all of dimm0 there, `offline dimm2` moves it back
-//!  dimm3                  plugged, the others offline: the time of the first copy into its memory, which nobody touched
+//!  dimm3                  plugged, the others offline: the time of the first copy into its untouched memory
 //! ```
 //!
-//! Into memory that nobody touched, most of the time is the host's: such a migration is compared with the first copy, and
+//! Into untouched memory, most of the time is the host's: such a migration is compared with the first copy, and
 //! the way back with the second one.
 
 use std::time::{Duration, Instant};
@@ -149,7 +149,7 @@ fn offline(guest: &mut Measured, id: u32) -> Result<(u64, Duration)> {
 fn print(runs: &[Run]) {
     println!("\nnanoseconds for a page of 4 KiB: least / median / most");
     println!(
-        "first copy and migration: into memory that nobody touched; copying and back: into memory in use before"
+        "first copy and migration: into untouched memory; copying and back: into memory in use before"
     );
     let heads = [
         "CPUs",

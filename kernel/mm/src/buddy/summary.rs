@@ -29,7 +29,7 @@ pub struct Summary {
 pub enum End {
     /// It does, or does not matter.
     Answers,
-    /// Nobody has looked yet: nothing was allocated from the region.
+    /// It was not probed yet: nothing was allocated from the region.
     Unknown,
     /// It does not.
     Missing,
