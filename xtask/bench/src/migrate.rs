@@ -148,9 +148,7 @@ fn offline(guest: &mut Measured, id: u32) -> Result<(u64, Duration)> {
 
 fn print(runs: &[Run]) {
     println!("\nnanoseconds for a page of 4 KiB: least / median / most");
-    println!(
-        "first copy and migration: into untouched memory; copying and back: into memory in use before"
-    );
+    println!("first copy and migration: into untouched memory; copying and back: into memory in use before");
     let heads = [
         "CPUs",
         "DIMM",
