@@ -63,6 +63,7 @@ bootloader_api::entry_point!(main, config = &CONFIG);
 
 fn main(info: &'static mut BootInfo) -> ! {
     sync::init();
+    let calibration = time::init();
     arch::init(Hooks {
         page_fault: |at| memory::core().fault(at),
         exception: panic::on_exception,
@@ -70,10 +71,10 @@ fn main(info: &'static mut BootInfo) -> ! {
     });
     qemu::init();
     panic::backtrace::init(info);
-    let calibration = time::init();
     log::init();
     let serial = serial::init(Port::Console);
     let protections = arch::cpu::protect();
+    let calibration = calibration.end();
     info!("carapace {} on {}", env!("CARGO_PKG_VERSION"), arch::cpu::Name);
     if let Err(error) = serial {
         warn!("serial line: {error}");

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The first calibration uses channel 2 of the legacy timer (PIT), so that the log has times from its
-//! first line on. It is short, since the start waits for it. When ACPI names the power-management timer,
+//! first line on. It is short, and [`init`] begins it before what needs no clock, so that the start waits for the
+//! rest of it only. When ACPI names the power-management timer,
 //! [`PmTimer`] does it again while the kernel starts, without a wait, and moves the anchor, so that the
 //! time goes on where it was; without that timer, [`calibrate_by_pit`] does it with the PIT. Invariants:
 //! [`uptime`] never goes back; it takes no lock, so every context may ask.
@@ -28,7 +29,8 @@ const CALIBRATION_MS: u64 = 10;
 const FIRST_CALIBRATION_MS: u64 = 2;
 /// A calibration that began longer ago is begun again: a timer of 24 bits starts over after 4.7 s.
 const LONGEST_CALIBRATION: Duration = Duration::from_secs(2);
-/// Assumed when the PIT does not count: times are then wrong by a factor, but go on.
+/// Assumed until the first calibration ends, and when the PIT does not count: times are then wrong by a factor, but go
+/// on.
 const GUESS_HZ: u64 = 2_000_000_000;
 /// Reads of a timer without a change after which it counts as stopped.
 const MAX_READS: u32 = 1_000_000;
@@ -87,6 +89,9 @@ fn tsc() -> u64 {
 }
 
 /// Time since [`init`]; zero before.
+///
+/// Not inlined: the start reads the clock in many places, and an emulator translates each copy.
+#[inline(never)]
 pub fn uptime() -> Duration {
     let ticks = tsc().wrapping_sub(ANCHOR_TSC.load(Ordering::Relaxed));
     let passed = (u128::from(ticks) * u128::from(NS_PER_TICK.load(Ordering::Relaxed))) >> 32;
@@ -103,15 +108,29 @@ pub fn stall(duration: Duration) {
     }
 }
 
-/// Starts the clock at 0, calibrated against the PIT.
-pub fn init() -> Calibration {
+/// Starts the clock at 0, at a guessed rate, and begins to calibrate it against the PIT. Interrupts are off until
+/// [`FirstCalibration::end`].
+pub fn init() -> FirstCalibration {
     ANCHOR_TSC.store(tsc(), Ordering::Relaxed);
-    let calibration = match interrupts::without(|| tsc_hz_by_pit(FIRST_CALIBRATION_MS)) {
-        Some(tsc_hz) => Calibration { reference: Reference::Pit, tsc_hz },
-        None => Calibration { reference: Reference::Guess, tsc_hz: GUESS_HZ },
-    };
-    set_rate(calibration.tsc_hz);
-    calibration
+    set_rate(GUESS_HZ);
+    FirstCalibration(PitSpan::begin())
+}
+
+/// The first calibration, which has begun.
+#[derive(Debug)]
+pub struct FirstCalibration(PitSpan);
+
+impl FirstCalibration {
+    /// Ends it, and waits only for the rest of its span.
+    pub fn end(self) -> Calibration {
+        match self.0.end(FIRST_CALIBRATION_MS) {
+            Some(tsc_hz) => {
+                set_rate_from_now_on(tsc_hz);
+                Calibration { reference: Reference::Pit, tsc_hz }
+            }
+            None => Calibration { reference: Reference::Guess, tsc_hz: GUESS_HZ },
+        }
+    }
 }
 
 /// Calibrates again against the PIT, longer than [`init`]. `None`, and the clock as before, when it stands still.
@@ -119,7 +138,7 @@ pub fn calibrate_by_pit() -> Option<Calibration> {
     if NS_PER_TICK.load(Ordering::Relaxed) == ns_per_tick(GUESS_HZ) {
         return None; // as `init` has found
     }
-    let tsc_hz = interrupts::without(|| tsc_hz_by_pit(CALIBRATION_MS))?;
+    let tsc_hz = interrupts::without(|| PitSpan::begin().end(CALIBRATION_MS))?;
     set_rate_from_now_on(tsc_hz);
     Some(Calibration { reference: Reference::Pit, tsc_hz })
 }
@@ -191,7 +210,8 @@ impl<R: FnMut() -> u32> KnownTimer<R> {
     /// hypervisor that takes the CPU away in between does not spoil it.
     fn moment(&mut self) -> Moment {
         let mut best = (u64::MAX, 0, 0);
-        for _ in 0..8 {
+        // Not unrolled: it runs once or twice, and an emulator translates each copy.
+        for _ in 0..core::hint::black_box(8) {
             let before = tsc();
             let timer = (self.read)();
             let width = tsc().wrapping_sub(before);
@@ -219,27 +239,51 @@ impl<R: FnMut() -> u32> KnownTimer<R> {
     }
 }
 
-/// By the PIT's channel 2, counting down from 0xffff and on (mode 0), read through its latch.
-fn tsc_hz_by_pit(milliseconds: u64) -> Option<u64> {
+/// A span by the PIT's channel 2, counting down from 0xffff (mode 0), read through its latch.
+#[derive(Debug)]
+struct PitSpan {
+    /// What port B was before.
+    gate: u8,
+    start: Moment,
+}
+
+impl PitSpan {
+    /// Starts the channel.
+    fn begin() -> PitSpan {
+        /// Low byte then high byte, mode 0, binary.
+        const COUNT_DOWN: u8 = 0b1011_0000;
+        let gate = GATE.read8(0);
+        // Gate on, speaker off.
+        GATE.write8(0, gate & !0b10 | 0b01);
+        PIT.write8(PIT_COMMAND, COUNT_DOWN);
+        PIT.write8(PIT_CHANNEL_2, 0xff);
+        PIT.write8(PIT_CHANNEL_2, 0xff);
+        PitSpan { gate, start: pit().moment() }
+    }
+
+    /// TSC ticks a second, by a span of at least `milliseconds`, and the channel as before; `None` when it does not count.
+    fn end(mut self, milliseconds: u64) -> Option<u64> {
+        /// The channel's output rises when the count passes 0, and stays up.
+        const OUTPUT: u8 = 1 << 5;
+        if GATE.read8(0) & OUTPUT != 0 {
+            // More than 55 ms have passed.
+            GATE.write8(0, self.gate);
+            self = PitSpan::begin();
+        }
+        let result = pit().tsc_hz_since(self.start, milliseconds);
+        GATE.write8(0, self.gate);
+        result
+    }
+}
+
+fn pit() -> KnownTimer<impl FnMut() -> u32> {
     const LATCH: u8 = 0b1000_0000;
-    /// Low byte then high byte, mode 0, binary.
-    const COUNT_DOWN: u8 = 0b1011_0000;
-    let gate = GATE.read8(0);
-    // Gate on, speaker off.
-    GATE.write8(0, gate & !0b10 | 0b01);
-    PIT.write8(PIT_COMMAND, COUNT_DOWN);
-    PIT.write8(PIT_CHANNEL_2, 0xff);
-    PIT.write8(PIT_CHANNEL_2, 0xff);
     let read = || {
         PIT.write8(PIT_COMMAND, LATCH);
         let low = PIT.read8(PIT_CHANNEL_2);
         !u32::from(u16::from_le_bytes([low, PIT.read8(PIT_CHANNEL_2)]))
     };
-    let mut timer = KnownTimer { read, mask: 0xffff, hz: PIT_HZ };
-    let start = timer.moment();
-    let result = timer.tsc_hz_since(start, milliseconds);
-    GATE.write8(0, gate);
-    result
+    KnownTimer { read, mask: 0xffff, hz: PIT_HZ }
 }
 
 fn pm_timer(ports: Ports) -> KnownTimer<impl FnMut() -> u32> {
