@@ -98,16 +98,18 @@ fn main(info: &'static mut BootInfo) -> ! {
         Err(error) => panic!("the kernel cannot start: {error}"),
     }
     restart_guard::up();
+    // The shell comes first, for the prompt to come at once; the rehearsal comes last.
     executor::run(
         &mut [
+            pin!(shell()),
+            pin!(shell::rpc::run()),
             pin!(acpi::events::events()),
             pin!(acpi::eject::ejections()),
             pin!(virtio::mem::run()),
             pin!(virtio::reporting::run()),
-            pin!(shell()),
-            pin!(shell::rpc::run()),
             pin!(stress::first_cpu()),
             pin!(machine_checks()),
+            pin!(acpi::rehearse()),
         ],
         end_of_turn,
     );

@@ -30,6 +30,7 @@ mod sci;
 pub mod sleep;
 pub mod tables;
 
+use crate::executor;
 use crate::hotplug;
 use crate::sync::{Mutex, Rank};
 use carapace_acpi::fadt::Fadt;
@@ -110,7 +111,6 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     let srat = tables.srat();
     let refused = memory_device::scan(&mut namespace, None, srat, ProbeEnd::AtOnce);
     hotplug::log_added();
-    memory_device::warm_up(&mut namespace, srat);
     if refused > 0 {
         info!("memory devices refused: {refused}");
     }
@@ -129,6 +129,14 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     };
     *ACPI.lock() = Some(acpi);
     Ok(())
+}
+
+/// Evaluates an empty slot's methods once, as a task: behind the prompt, and before the first DIMM.
+pub async fn rehearse() {
+    // The first turn of all other tasks, and its output.
+    executor::yield_now().await;
+    with(|acpi| memory_device::warm_up(&mut acpi.namespace, acpi.srat));
+    core::future::pending().await
 }
 
 /// Tells the firmware that hotplug events are answered by `_OST`, and logs what it thinks of it. Firmware without `_OSC`
