@@ -79,6 +79,7 @@ impl Namespace {
         }
     }
 
+    #[inline(never)] // a search up the tree is code enough for a call
     pub(crate) fn parent(&self, id: Handle) -> Option<Handle> {
         if id == ROOT { None } else { self.node(id).ok().map(|node| self.id(node.parent)) }
     }
@@ -150,6 +151,7 @@ impl Namespace {
     }
 
     /// The child; an alias is not followed.
+    #[inline(never)]
     pub(crate) fn child(&self, parent: Handle, segment: NameSeg) -> Option<Handle> {
         self.children.get(&(parent.index, segment.key())).map(|&index| self.id(index))
     }

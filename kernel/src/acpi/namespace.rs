@@ -233,9 +233,12 @@ impl Namespace {
 
     /// Appends the devices that the last loaded table has declared.
     fn append_devices(&mut self) {
+        let all = self.aml.devices();
+        if all == self.devices {
+            return; // the usual case: no device was declared after the DSDT's
+        }
         let known: BTreeSet<&Handle> = self.devices.iter().collect();
-        let new: Vec<Handle> =
-            self.aml.devices().into_iter().filter(|device| !known.contains(device)).collect();
+        let new: Vec<Handle> = all.into_iter().filter(|device| !known.contains(device)).collect();
         self.devices.extend(new);
     }
 

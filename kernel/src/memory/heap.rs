@@ -183,7 +183,9 @@ fn holds(heap: &Heap, block: *mut u8) -> bool {
 
 // SAFETY: `allocate_first_fit` returns blocks that satisfy the layout and overlap no other. `dealloc` returns a block to
 // the part that contains it, with the layout of its allocation.
+// Not inlined: the compiler would put a copy at each place that drops something, and an emulator translates each copy.
 unsafe impl GlobalAlloc for KernelHeap {
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let block = self.general.lock().allocate_first_fit(layout);
         let block = match block {
@@ -195,6 +197,7 @@ unsafe impl GlobalAlloc for KernelHeap {
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(pointer) = NonNull::new(block) else { return };
         let mut general = self.general.lock();
