@@ -8,7 +8,7 @@
 //! ffff_f000_0000_0000  heap         512 GiB   the kernel's heap, populated at boot
 //! ffff_f100_0000_0000  stacks       512 GiB   each with an unmapped guard page below
 //! ffff_f200_0000_0000  devices      512 GiB   device registers and firmware tables
-//! ffff_f300_0000_0000  fixmap       512 GiB   single pages: the first write into an unmapped frame
+//! ffff_f300_0000_0000  fixmap       512 GiB   frames that are not mapped yet; pages to copy (the copy window)
 //! ffff_f400_0000_0000  boot info      4 TiB   the loader's data, and other mappings the loader made
 //! ffff_ffff_8000_0000  kernel image   2 GiB
 //! ```
@@ -61,7 +61,7 @@ pub const STACKS: VaRegion =
 /// Device registers and firmware tables.
 pub const DEVICES: VaRegion =
     VaRegion { name: "devices", start: VirtAddr(0xffff_f200_0000_0000), size: 512 * GIB };
-/// Single pages, mapped for one access (see `page_table`).
+/// Pages mapped for one access or one copy (see `page_table`).
 pub const FIXMAP: VaRegion =
     VaRegion { name: "fixmap", start: VirtAddr(0xffff_f300_0000_0000), size: 512 * GIB };
 /// The loader's data. Crate `bootloader` may map more here (a frame buffer), each mapping below an entry of its own

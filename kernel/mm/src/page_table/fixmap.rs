@@ -6,6 +6,7 @@
 //!  FIXMAP + 4 KiB  a PT that is being built or freed
 //!  FIXMAP + 8 KiB  a PD
 //!  FIXMAP + 12 KiB a PDPT
+//!  FIXMAP + 2 MiB  the copy window (`copy_window`), which has tables and rules of its own
 //! ```
 //!
 //! One slot per level, because a table is filled while those below it are built. Invariant: between two

@@ -29,6 +29,7 @@
 //! lock.
 //! Corresponds to Linux `arch/x86/mm/init_64.c` (`kernel_physical_mapping_init`, `remove_pagetable`).
 
+mod copy_window;
 mod detach_unread;
 mod entry;
 #[cfg(test)]
@@ -294,12 +295,13 @@ pub struct PageTables {
     features: CpuFeatures,
     /// The PT of the fixmap; `None` before `prepare_hotplug`.
     fixmap: Option<Pfn>,
+    window: copy_window::CopyWindow,
 }
 
 impl PageTables {
     /// Wraps the tables that a loader left below `root`, the frame in CR3.
     pub const fn new(root: Pfn, features: CpuFeatures) -> PageTables {
-        PageTables { root, features, fixmap: None }
+        PageTables { root, features, fixmap: None, window: copy_window::CopyWindow::EMPTY }
     }
 
     /// Returns the frame of the PML4.

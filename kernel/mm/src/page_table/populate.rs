@@ -1,5 +1,5 @@
 //! Populating tables at boot, so that a hot add needs no frames of boot memory: the upper tables
-//! of the direct map and of the vmemmap for the range where memory may be added, and the fixmap.
+//! of the direct map and of the vmemmap for the range where memory may be added, the fixmap and the copy window.
 //!
 //! All tables linked at that time, the loader's included, become permanent: boot memory is never removed.
 //! Neighbours: `memory` calls it while `boot_alloc` provides frames.
@@ -7,13 +7,14 @@
 use crate::addr::{MAX_PFN, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::address_space::{ALLOC, DESCRIPTOR_SIZE, FIXMAP, descriptor, direct};
 use crate::machine::Machine;
+use crate::page_table::copy_window::WINDOW;
 use crate::page_table::entry::{ENTRIES, Entry, EntryKind, Level, VaRange};
 use crate::page_table::walk::{entry_addr, load_entry};
 use crate::page_table::{FrameSource, Lifetime, MapError, MapStats, PageTables};
 
 impl PageTables {
     /// Populates the tables for memory that may be added in `hotplug`: the PDPTs of the direct map, the
-    /// PDPTs and PDs of the vmemmap, the fixmap's tables and the first PDPT of the vmalloc region. May be
+    /// PDPTs and PDs of the vmemmap, the tables of fixmap and copy window and the first PDPT of the vmalloc region. May be
     /// called again with another range. `frames` must provide memory that the direct map covers.
     ///
     /// # Errors
@@ -30,6 +31,7 @@ impl PageTables {
                 mark_permanent(machine, direct(self.root.start()).offset(index * 8), Level::Pml4);
             }
             self.populate(machine, VaRange::of(FIXMAP.start, 1), Level::Pt, frames, &mut stats)?;
+            self.populate(machine, WINDOW, Level::Pt, frames, &mut stats)?;
             self.fixmap = self.linked_table(machine, FIXMAP.start, Level::Pt);
             self.populate(machine, VaRange::of(ALLOC.start, 1), Level::Pdpt, frames, &mut stats)?;
         }

@@ -68,7 +68,12 @@ pub(crate) struct LastTable(Option<(VirtAddr, Pfn)>);
 
 impl LastTable {
     /// Returns the address of the entry of the 4 KiB page at `at`; `None` when a larger leaf maps it, or none.
-    fn entry_of<M: Machine>(&mut self, tables: &PageTables, machine: &M, at: VirtAddr) -> Option<VirtAddr> {
+    pub(super) fn entry_of<M: Machine>(
+        &mut self,
+        tables: &PageTables,
+        machine: &M,
+        at: VirtAddr,
+    ) -> Option<VirtAddr> {
         let start = VirtAddr(at.0 & !(LeafSize::M2.bytes() - 1));
         let table = match self.0 {
             Some((last, table)) if last == start => table,

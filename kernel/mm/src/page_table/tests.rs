@@ -227,6 +227,43 @@ fn unmap_flushes() {
     }
 }
 
+/// Proves that frames whose direct-map addresses share a translation's place with their targets are copied from the
+/// window, where they do not, and read what the frames hold, also where another batch was before; that all others, and
+/// those that the window does not have pages for, are copied from the direct map. Fails when an entry maps another frame,
+/// stays after the copy, or is not flushed.
+#[test]
+fn the_copy_window_maps_what_shares_a_place() {
+    let (sim, mut tables) = machine(Support::No);
+    plug(&sim, &mut tables, PfnRange::of(DIMM, 16384));
+    let place = |at: VirtAddr| (at.0 >> 12) % 64;
+    let moves =
+        [(0, 1024, 512), (512, 2048 + 1, 3), (520, 2048 + 8, 1), (521, 2048 + 9, 1), (1024, 4096, 512)];
+    for round in [0, 3, 64] {
+        let (mut last, mut flush) = (LastTable::default(), FlushBatch::new());
+        let sources: Vec<_> = moves
+            .iter()
+            .map(|&(old, new, pages)| {
+                let old = PfnRange::of(DIMM.offset(round + old), pages);
+                tables.copy_source(&sim, old, DIMM.offset(round + new), &mut last, &mut flush)
+            })
+            .collect();
+        flush.run(&sim);
+        for (&(old, new, pages), source) in moves.iter().zip(&sources) {
+            let [old, new] = [old, new].map(|frame| direct(DIMM.offset(round + frame).start()));
+            for page in (0..pages).step_by(7) {
+                let (old, source) = (old.offset(page << 12), source.offset(page << 12));
+                sim.store(old, page + round + 1);
+                assert_eq!(sim.load(source), page + round + 1);
+                assert!(source == old || place(source) != place(new.offset(page << 12)));
+            }
+        }
+        let in_window: Vec<_> = sources.iter().map(|at| FIXMAP.contains(*at)).collect();
+        assert_eq!(in_window, [true, false, true, true, false], "the last one finds the window full");
+        tables.clear_window(&sim);
+        assert!(fixmap_is_empty(&sim));
+    }
+}
+
 /// Proves that a split is flushed with the batch that it belongs to, in one request for many leaves, and that every
 /// address reads as before. Fails when a CPU may go on for ever with a large leaf and its parts at a time.
 #[test]

@@ -5,6 +5,7 @@
 //!  add      a target block or table for each; split leaves          nothing is seen yet     dropped: targets are freed
 //!  run  1   publish the addresses (`fault`)
 //!       2   leaves become migration entries; tables are copied, and the copies linked       both under the tables' lock
+//!           old pages are mapped in the copy window, where that makes the copy faster
 //!       3   flush                                                    an access faults and is tried again
 //!       4   copy                                                     failed: the leaves are as they were
 //!       5   leaves map the new frames
@@ -64,6 +65,8 @@ pub(super) struct Move {
     part: Part,
     /// The pages to copy before it.
     behind: u64,
+    /// Where the copy reads the old pages.
+    source: VirtAddr,
 }
 
 /// What was migrated.
@@ -125,7 +128,7 @@ impl<M: Machine> Batch<'_, M> {
 
     fn push_move(&mut self, pages: PageMove, part: Part) {
         let behind = self.moves.last().map_or(0, |one| one.behind + one.copied());
-        let added = self.moves.try_push(Move { pages, part, behind });
+        let added = self.moves.try_push(Move { pages, part, behind, source: direct(pages.old.start()) });
         debug_assert!(added.is_ok(), "a full batch gets no more parts");
         self.pages += pages.pages;
     }
@@ -146,6 +149,7 @@ impl<M: Machine> Batch<'_, M> {
         let begun = begin(memory, moves, flush);
         let copied = begun.and_then(|()| copy(memory, moves));
         memory.with_tables(|tables, machine| {
+            tables.clear_window(machine);
             let mut last = LastTable::default();
             for one in moves.iter().filter(|one| one.has_pages()) {
                 match copied {
@@ -253,6 +257,11 @@ fn begin<M: Machine>(
                 }
             }
         }
+        let mut window = LastTable::default();
+        for one in moves.iter_mut().filter(|one| begun.is_ok() && one.has_pages()) {
+            let PageMove { old, new, pages, .. } = one.pages;
+            one.source = tables.copy_source(machine, PfnRange::of(old, pages), new, &mut window, flush);
+        }
         flush.run(machine);
         begun
     });
@@ -270,8 +279,8 @@ fn copy<M: Machine>(memory: &Memory<M>, moves: &Moves) -> Result<(), MigrateErro
         for one in moves.iter().skip(first).take_while(|one| one.behind < end) {
             let (from, to) = (start.max(one.behind), end.min(end_of(one)));
             let offset = from - one.behind;
-            let [old, new] = [one.pages.old, one.pages.new].map(|head| direct(head.offset(offset).start()));
-            machine.copy_pages(old, new, to - from);
+            let new = direct(one.pages.new.offset(offset).start());
+            machine.copy_pages(one.source.offset(offset * PAGE_SIZE), new, to - from);
         }
     });
     memory.should_fail(Step::Copy).map_err(|step| MigrateError::Injected { step })

@@ -20,7 +20,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::addr::{Block, Order, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
+use crate::addr::{Block, Order, PAGE_SIZE, Pfn, VirtAddr};
 use crate::descriptor::Mobility;
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -162,23 +162,11 @@ impl<M: Machine> Batch<'_, M> {
         let wanted = count_scattered(memory, &mut areas, singles);
         let Some((first, singles)) = singles.first().zip(singles.get(..wanted)) else { return 0 };
         let mut moves = ArrayVec::<PageMove, SINGLES>::new();
-        let mut crosswise = false;
         let added = memory.allocate_singles(wanted, memory.node_of(first.head), |new| {
-            let number = moves.len();
-            crosswise |= number == 0 && same_translation(first.head, new);
-            let to = number ^ usize::from(crosswise);
-            let Single { head, at } = *singles.get(to).or(singles.get(number)).unwrap_or(first);
+            let Single { head, at } = *singles.get(moves.len()).unwrap_or(first);
             moves.push(PageMove { at, old: head, new, pages: 1 });
             at
         });
-        // When there were fewer targets, the last one may have got the owner of the frame behind.
-        let own = added.checked_sub(1).and_then(|number| singles.get(number));
-        if let (Some(last), Some(own), Some(behind)) = (moves.last_mut(), own, singles.get(added))
-            && last.at == behind.at
-        {
-            (last.at, last.old) = (own.at, own.head);
-            memory.set_owner(PfnRange::of(last.new, 1), last.at);
-        }
         for pages in moves {
             self.push(&mut areas, pages, Part::Block);
         }
@@ -224,12 +212,6 @@ fn mapping_of<M: Machine>(memory: &Memory<M>, area: &Area, block: Block, at: Vir
         Some(found) if found.phys == block.head.start() => MappedBy::Scattered(found.size),
         _ => MappedBy::Unknown,
     }
-}
-
-/// Returns whether an emulator may keep the translations of two frames of the direct map in one entry of its table: then
-/// it is slower to copy one to the other. A processor's caches have several ways.
-const fn same_translation(one: Pfn, other: Pfn) -> bool {
-    one.0.abs_diff(other.0).is_multiple_of(64)
 }
 
 /// See [`VmallocArena::count_scattered`].

@@ -82,9 +82,10 @@ fn scattered_allocations_move() {
     }
 }
 
-/// Proves that single frames migrate out of a DIMM amid free frames, larger blocks and tables, also when the nearest memory has too few targets: an odd number of them, whose numbers agree with the
-/// sources' modulo 64. No byte is lost, each new frame has its owner, and both counters of the CPU go on. Fails when a
-/// target gets another frame's owner, or a frame behind one that must wait is added before it.
+/// Proves that single frames migrate out of a DIMM amid free frames, larger blocks and tables, also when the nearest
+/// memory has too few targets, and into frames whose numbers agree with the sources' modulo 64. No byte is lost, each new
+/// frame has its owner, and both counters of the CPU go on. Fails when a target gets another frame's owner, or a frame
+/// behind one that must wait is added before it.
 #[test]
 fn single_frames_move_together() {
     let other = PfnRange::of(Pfn(DIMM.start.0 + 128 * MIB), 16 * MIB);

@@ -1,0 +1,91 @@
+//! The copy window: a second mapping, at other addresses, of pages that are about to be copied.
+//!
+//! ```text
+//!  direct map   old frame, page number n      new frame, page number n + 64 k      they share a translation's place
+//!  window       old frame, page number n + 1, read only                            they do not
+//! ```
+//!
+//! A table of translations has places that the page number, modulo a power of two, chooses: QEMU's TCG has one entry in
+//! each, a processor some. A copy between pages that share a place translates each word twice on an emulator. Blocks of
+//! 2 MiB always share it, so their old frames are copied from the window.
+//!
+//! Invariants: an entry is written before the flush that lies between it and the copy, so no CPU uses what was mapped
+//! there before. After the copy all entries are cleared. A CPU may keep translations until the next flush of everything; no
+//! code uses them, and memory that is removed ends with such a flush ([`PageTables::unlink_range`]).
+//!
+//! Neighbours: `vmalloc::batch` copies; `populate` makes the tables. Linux has no counterpart: `vmap` with its lazily
+//! flushed addresses is the nearest.
+
+use crate::addr::{PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
+use crate::address_space::{FIXMAP, direct};
+use crate::machine::Machine;
+use crate::page_table::entry::{ENTRIES, Entry, VaRange};
+use crate::page_table::{Caching, FlushBatch, LastTable, LeafSize, PageTables, Rights};
+
+/// The pages of the window: those of a batch, which has fewer than two times 512.
+const PAGES: u64 = 2 * ENTRIES;
+/// The places of the smallest table of translations (QEMU's `CPU_TLB_DYN_MIN_BITS`): pages whose numbers differ modulo
+/// this never share one.
+const PLACES: u64 = 64;
+
+/// The addresses of the window: the fixmap's slots have a table before it.
+pub(super) const WINDOW: VaRange = VaRange::of(FIXMAP.start.offset(LeafSize::M2.bytes()), PAGES);
+
+/// The state of the window.
+#[derive(Debug)]
+pub(super) struct CopyWindow {
+    /// Entries from this one on are absent.
+    used: u64,
+}
+
+impl CopyWindow {
+    /// A window that maps nothing.
+    pub(super) const EMPTY: CopyWindow = CopyWindow { used: 0 };
+}
+
+/// Returns whether the pages at `one` and `other` share the place of their translations.
+const fn share_place(one: VirtAddr, other: VirtAddr) -> bool {
+    (one.0 >> PAGE_SHIFT).abs_diff(other.0 >> PAGE_SHIFT).is_multiple_of(PLACES)
+}
+
+impl PageTables {
+    /// Returns an address from which `old` can be copied to the frames at `new`, until [`PageTables::clear_window`]: in
+    /// the direct map if that is as fast, or if the window is full. `flush` must run before the copy.
+    pub(crate) fn copy_source<M: Machine>(
+        &mut self,
+        machine: &M,
+        old: PfnRange,
+        new: Pfn,
+        last: &mut LastTable,
+        flush: &mut FlushBatch,
+    ) -> VirtAddr {
+        let [source, target] = [old.start, new].map(|pfn| direct(pfn.start()));
+        if !share_place(source, target) {
+            return source;
+        }
+        let slot = |number| WINDOW.virt.offset(number << PAGE_SHIFT);
+        let first = self.window.used + u64::from(share_place(slot(self.window.used), target));
+        if first + old.pages() > PAGES {
+            return source;
+        }
+        for (number, frame) in (first..).zip(old.each()) {
+            let Some(entry) = last.entry_of(self, machine, slot(number)) else { return source };
+            let leaf = Entry::leaf(frame.start(), LeafSize::K4, Rights::ReadOnly, Caching::Memory);
+            machine.store(entry, leaf.0);
+        }
+        self.window.used = first + old.pages();
+        flush.everything();
+        slot(first)
+    }
+
+    /// Clears the window after the copy.
+    pub(crate) fn clear_window<M: Machine>(&mut self, machine: &M) {
+        let used = core::mem::take(&mut self.window.used);
+        let mut last = LastTable::default();
+        for number in 0..used {
+            if let Some(entry) = last.entry_of(self, machine, WINDOW.virt.offset(number << PAGE_SHIFT)) {
+                machine.store(entry, Entry::ABSENT.0);
+            }
+        }
+    }
+}
