@@ -4,10 +4,12 @@ use std::vec::Vec;
 
 use super::hot_remove::{insert, remove};
 use super::*;
+use crate::address_space::FIXMAP;
 use crate::fault_injection::Step;
 use crate::hot_remove::{Pinned, RemoveError};
 use crate::info::{BlockInfo, DeviceId, Holder, PageState, ResourceId};
 use crate::page_table::LeafSize;
+use crate::sim::SimLeaf;
 use crate::vmalloc::{
     AllocError, Allocation, AllocationId, Amount, NoRun, Progress, Request, Shape, Verified, VmallocArena,
 };
@@ -46,8 +48,8 @@ pub(super) fn leaves_of(memory: &Memory<SimMachine>, one: &Allocation, size: Lea
 }
 
 /// Proves that scattered allocations of all sizes migrate out of a DIMM being removed: no byte is lost, no access goes
-/// to the DIMM (it would panic), leaves of 2 MiB stay whole, the allocations can be freed, and then free frames and page
-/// tables are as at the start. Fails when a leaf, an rmap entry or a flush is missing.
+/// to the DIMM (it would panic), leaves of 2 MiB stay whole, the copy window is empty again, the allocations can be
+/// freed, and then free frames and page tables are as at the start. Fails when a leaf, an rmap entry or a flush is missing.
 #[test]
 fn scattered_allocations_move() {
     for step in [100, 600, u64::MAX] {
@@ -76,6 +78,8 @@ fn scattered_allocations_move() {
         assert_rmap(&memory, &|_| false);
         let after: Vec<_> = all.iter().map(|one| leaves_of(&memory, one, LeafSize::M2)).collect();
         assert_eq!(after, large, "leaves of 2 MiB stay whole");
+        let window = |leaf: &SimLeaf| FIXMAP.contains(leaf.virt);
+        assert!(!memory.machine().leaves().iter().any(window), "the copy window is empty behind a batch");
         all.iter().for_each(|one| arena.free(&memory, one.id).unwrap());
         assert_eq!(memory.totals(), before);
         assert_invariants(&memory);

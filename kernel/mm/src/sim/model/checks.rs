@@ -6,7 +6,6 @@ use super::super::SimMachine;
 use super::Model;
 use crate::Memory;
 use crate::addr::Pfn;
-use crate::address_space::FIXMAP;
 use crate::descriptor::Mobility;
 use crate::hot_remove::RemoveError;
 use crate::info::{Holder, PageState};
@@ -104,11 +103,6 @@ pub fn assert_invariants(memory: &Memory<SimMachine>) {
     let checked = memory.check(&mut |error| errors.push(error));
     assert!(errors.is_empty(), "{errors:?}");
     assert!(checked > 0);
-    let leaves = memory.machine().leaves();
-    assert!(
-        !leaves.iter().any(|leaf| FIXMAP.contains(leaf.virt)),
-        "the fixmap and the copy window are empty"
-    );
 }
 
 /// Verifies the filled bytes of every allocation. A lost or unfinished one must refuse.
