@@ -4,8 +4,8 @@
 //! `frame_cache` serves movable blocks without a choice, `buddy` allocates in one region; `vmalloc` and the kernel call.
 
 use crate::addr::{Block, NodeId, Order, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
-use crate::buddy::{Buddy, Walk, page_state};
-use crate::descriptor::{Mobility, Page, SlotNr};
+use crate::buddy::{Buddy, Found, Walk, page_state};
+use crate::descriptor::{Mobility, SlotNr};
 use crate::error::FreeError;
 use crate::frame_cache::{Entered, Foreign, SizeClass};
 use crate::info::PageState;
@@ -110,7 +110,7 @@ impl<M: Machine> Memory<M> {
 
     /// The allocated block whose head is `head`.
     pub fn block_at(&self, head: Pfn) -> Option<Block> {
-        self.allocated(head, |_, block| block).ok()
+        self.allocated(head, |_, found| Block { head, order: found.tag.order }).ok()
     }
 
     /// Records where the allocated block at `head` is mapped (the reverse map).
@@ -127,7 +127,8 @@ impl<M: Machine> Memory<M> {
         self.allocated(run.start, |buddy, _| {
             buddy.walk(run, |found| {
                 let into = (found.head.0 - run.start.0) * PAGE_SIZE;
-                buddy.page(found.head).set_rmap(RmapEntry::Mapping(at.offset(into)).encode());
+                let rmap = RmapEntry::Mapping(at.offset(into)).encode();
+                buddy.set_rmap(found.head, found.tag.order, found.tag.state, rmap);
                 Walk::Continue
             });
         })
@@ -135,7 +136,9 @@ impl<M: Machine> Memory<M> {
 
     /// Writes the rmap of the allocated block at `head`, under its region's lock: an evacuation reads it there.
     pub(crate) fn set_rmap(&self, head: Pfn, rmap: RmapEntry) -> Result<(), FreeError> {
-        self.allocated(head, |buddy, _| buddy.page(head).set_rmap(rmap.encode()))
+        self.allocated(head, |buddy, found| {
+            buddy.set_rmap(head, found.tag.order, found.tag.state, rmap.encode());
+        })
     }
 
     /// Frees the allocated block at `head` and returns its order. `head` may be any frame number: the index finds its
@@ -246,10 +249,6 @@ impl<M: Machine> Memory<M> {
     /// Frees a block under the lock of the region in `slot`. `None` when that region has no frame `head`.
     #[inline]
     fn free_locked(&self, cache: &Entered<'_>, slot: SlotNr, head: Pfn) -> Option<Result<Order, PageState>> {
-        if cache.serves_frame(head) {
-            // No single frame, which the stacks take. The descriptor holds the state of a block of order 1 to 6.
-            Page::of(&self.machine, head).prefetch();
-        }
         let foreign = cache.foreign(slot);
         let attach = !cache.serves(slot) && foreign.changes_to(slot);
         if attach {
@@ -330,12 +329,10 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Runs `work` on the allocated block whose head is `head`, under its region's lock.
-    fn allocated<T>(&self, head: Pfn, work: impl FnOnce(&Buddy<'_, M>, Block) -> T) -> Result<T, FreeError> {
+    fn allocated<T>(&self, head: Pfn, work: impl FnOnce(&Buddy<'_, M>, &Found) -> T) -> Result<T, FreeError> {
         let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
         let found = self.with_region(entry, |_, buddy| match buddy.find(head) {
-            Some(found) if found.head == head && found.tag.state.is_allocated() => {
-                Ok(work(buddy, Block { head, order: found.tag.order }))
-            }
+            Some(found) if found.head == head && found.tag.state.is_allocated() => Ok(work(buddy, &found)),
             Some(found) if found.head != head => Err(FreeError::NoHead { pfn: head, head: found.head }),
             Some(found) => Err(FreeError::NotAllocated { pfn: head, state: page_state(found.tag.state) }),
             None => Err(FreeError::NotAllocated { pfn: head, state: PageState::Memmap }),

@@ -5,7 +5,7 @@
 //!  first blocks  greedy from the left: each as large as alignment and the run's end allow
 //!  groups        128 frames, 128 of those, ...: two bits per child encode which are free, where held blocks start,
 //!                and which are open groups (`group`). A completely free group is one bit further up.
-//!  descriptors   of the heads of held blocks: state, order, region, rmap
+//!  descriptors   of the heads of held blocks: state, order, region, rmap; not of all, see `owner`
 //! ```
 //!
 //! A block is *held* when it is not free: allocated, cached, isolated or offline. A split opens groups down to the
@@ -46,6 +46,7 @@ mod group;
 mod initial_blocks;
 mod isolate;
 mod lists;
+mod owner;
 mod runs;
 mod singles;
 mod summary;
@@ -68,6 +69,8 @@ pub(crate) use group::{LEVELS, claim, level_of, level_of_block, mark_used_uncoun
 pub(crate) use initial_blocks::initial_blocks;
 pub use initial_blocks::max_order;
 pub use isolate::Walk;
+pub(crate) use owner::forget_owner;
+use owner::is_lean;
 pub use summary::{End, Summary};
 
 /// The number of header words before the lists: a counter of frames for each [`BlockState`]. Word 0 and the counter of free
@@ -187,8 +190,10 @@ impl<M: Machine> Buddy<'_, M> {
         let children = self.children(group);
         let (index, sub) = bits::smallest(children.free(), least)?;
         let head = group.child(index);
-        self.page(head).prefetch();
-        self.split_off(group, children, head, order, group.order(sub));
+        if rmap != 0 || !is_lean(order, state) {
+            self.page(head).prefetch();
+        }
+        self.split_off(group, children, head, order, group.order(sub), state);
         self.mark_allocated(head, order, state, rmap);
         Some(head)
     }
@@ -212,8 +217,8 @@ impl<M: Machine> Buddy<'_, M> {
         if !state.is_allocated() || block.head() != head {
             return Err(page_state(state));
         }
-        let level = self.metadata.level(block.group.level);
-        if block.kind == BlockKind::Movable && !claim(self.machine, level, head, block.order()) {
+        // A block of order 1 to 6 is freed under the region's lock only: nobody else claims it.
+        if block.kind == BlockKind::Movable && !block.is_lean() && !self.claim_located(&block) {
             return Err(PageState::Free);
         }
         if self.isolated.is_empty() {
@@ -251,17 +256,22 @@ impl<M: Machine> Buddy<'_, M> {
     fn split_held(&self, block: &BlockRef, rmap_at: &impl Fn(u64, u64) -> u64) -> Option<()> {
         let (head, half) = (block.head(), Order(block.order().0.checked_sub(1)?));
         let state = self.state_of(block)?;
+        let tag = Tag { state, order: block.order(), slot: self.slot };
+        // The rmap of a cached block may never have been written; an unplugged one may have no descriptor.
+        let has_rmap = !matches!(state, BlockState::Cached | BlockState::Unplugged);
+        let rmap = has_rmap.then(|| self.rmap(&Found { head, tag }));
         if block.sub == 0 {
             // A block of one child: open the child as a group without free children.
             self.start_block(block.group, block.first, Start::Open);
             self.open(Group::of(head, block.group.level - 1), Children { first: 0, second: 0 });
         }
         let middle = head.offset(half.pages());
-        if state != BlockState::Unplugged {
-            self.page(middle).set_rmap(rmap_at(self.page(head).rmap(), half.pages()));
-        }
         self.mark_used(head, half, state);
         self.mark_used(middle, half, state);
+        if let Some(rmap) = rmap {
+            self.set_rmap(head, half, state, rmap);
+            self.set_rmap(middle, half, state, rmap_at(rmap, half.pages()));
+        }
         Some(())
     }
 
@@ -270,7 +280,7 @@ impl<M: Machine> Buddy<'_, M> {
     pub fn find(&self, pfn: Pfn) -> Option<Found> {
         let block = self.locate(pfn)?;
         let (head, order, slot) = (block.head(), block.order(), self.slot);
-        if block.kind != BlockKind::Free && !self.is_unplugged(head) {
+        if block.kind != BlockKind::Free && !block.is_lean() && !self.is_unplugged(head) {
             let tag = self.tag(head)?;
             if (tag.order, tag.slot) != (order, slot)
                 || block.kind == BlockKind::Movable && tag.state != BlockState::Movable
@@ -312,11 +322,12 @@ impl<M: Machine> Buddy<'_, M> {
         if let Some((first, sub)) = bits::around(children.free(), index) {
             return Some(BlockRef { group, first, sub, kind: BlockKind::Free });
         }
-        if level == 0 && children.is_single(index) {
+        if level == 0 && children.singles() >> index & 1 == 1 {
             return Some(BlockRef { group, first: index, sub: 0, kind: BlockKind::Movable });
         }
         let (first, sub) = children.held(level, index)?;
-        let movable = level > 0 && self.is_movable(group, first);
+        let movable =
+            if level > 0 { self.is_movable(group, first) } else { children.first >> first & 1 == 0 };
         Some(BlockRef { group, first, sub, kind: if movable { BlockKind::Movable } else { BlockKind::Held } })
     }
 
@@ -326,9 +337,17 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Splits the block of `order` at `head` off a free block of order `from` in `group`, whose bits are `children`. The
-    /// other halves stay free.
+    /// other halves stay free. The block will be in `state`.
     #[inline]
-    fn split_off(&self, group: Group, children: Children, head: Pfn, order: Order, from: Order) {
+    fn split_off(
+        &self,
+        group: Group,
+        children: Children,
+        head: Pfn,
+        order: Order,
+        from: Order,
+        state: BlockState,
+    ) {
         let level = level_of(order);
         // On the block's level, clear its children's free bits; above, mark the child that contains it as open.
         let without = |group: Group, children: Children| {
@@ -340,8 +359,9 @@ impl<M: Machine> Buddy<'_, M> {
             }
         };
         let left = without(group, children);
-        // On level 0 the head of a held block keeps the bit that it had when it was free.
-        let kept = if group.level == 0 { 1 << group.index_of(head) } else { 0 };
+        // On level 0 the head of a held block keeps the bit that it had when it was free, unless it becomes 01.
+        let keeps = group.level == 0 && state != BlockState::Movable;
+        let kept = if keeps { 1 << group.index_of(head) } else { 0 };
         self.set_children(group, children, Children { first: left.first | kept, ..left });
         // Only splitting a block of the group's largest size can change the largest size.
         if self.list_of(group) == Some(sub_of(from)) {
@@ -462,10 +482,10 @@ impl<M: Machine> Buddy<'_, M> {
     /// Marks a block that was split off as held in `state`, sets its rmap, and counts its frames.
     #[inline]
     fn mark_allocated(&self, head: Pfn, order: Order, state: BlockState, rmap: u64) {
-        if state != BlockState::Unplugged {
-            self.page(head).set_rmap(rmap);
-        }
         self.mark_used(head, order, state);
+        if state != BlockState::Unplugged {
+            self.set_rmap(head, order, state, rmap);
+        }
         self.count(BlockState::Free, 0, order.pages());
         self.count(state, order.pages(), 0);
     }
@@ -475,13 +495,12 @@ impl<M: Machine> Buddy<'_, M> {
     #[inline]
     fn mark_used(&self, head: Pfn, order: Order, state: BlockState) {
         let group = Group::of(head, level_of(order));
-        let start = match (state, order) {
-            (BlockState::Movable, Order(0)) => Start::Single,
-            (BlockState::Movable, _) => Start::Movable,
+        let start = match state {
+            BlockState::Movable => Start::Movable,
             _ => Start::Held,
         };
         // The descriptor before the bits that make it valid: an evacuation on another CPU reads them in reverse order.
-        if state != BlockState::Unplugged {
+        if state != BlockState::Unplugged && !is_lean(order, state) {
             self.set_tag(head, state, order);
         }
         self.start_block(group, group.index_of(head), start);

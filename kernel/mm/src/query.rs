@@ -343,7 +343,7 @@ fn section_row<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, section: Secti
 fn block_info<M: Machine>(region: &Region, buddy: &Buddy<'_, M>, pfn: Pfn) -> Option<BlockInfo> {
     let found: Found = buddy.find(pfn)?;
     let word = if found.tag.state.is_allocated() || found.tag.state == BlockState::Boot {
-        buddy.page(found.head).rmap()
+        buddy.rmap(&found)
     } else {
         0
     };

@@ -97,7 +97,7 @@ impl<M: Machine> Memory<M> {
                 }
                 buddy.walk(run, |found| {
                     let is_ours = found.tag.state == BlockState::Pinned
-                        && RmapEntry::of(buddy.page(found.head).rmap()) == RmapEntry::Reported;
+                        && RmapEntry::of(buddy.rmap(found)) == RmapEntry::Reported;
                     if is_ours {
                         let freed = buddy.free(found.head);
                         debug_assert!(freed.is_ok(), "it is allocated: {freed:?}");

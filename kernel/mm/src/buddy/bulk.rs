@@ -15,7 +15,8 @@ use crate::machine::Machine;
 const FEW: usize = 4;
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Allocates up to `wanted` blocks of `order` in the state cached and calls `each` with each head.
+    /// Allocates up to `wanted` blocks of `order` in the state cached and calls `each` with each head. The descriptors of single
+    /// frames are those of freed ones without an owner, so that the cache allocates them as they are.
     pub(crate) fn alloc_bulk(&self, order: Order, wanted: usize, mut each: impl FnMut(Pfn)) {
         let (mut wanted, sub) = (wanted as u32, sub_of(order));
         while wanted > 0 && order <= self.max {
@@ -25,6 +26,9 @@ impl<M: Machine> Buddy<'_, M> {
             if group.level > level_of(order) {
                 // This opens a group, from which the others are allocated.
                 let Some(head) = self.allocate(order, BlockState::Cached, 0) else { return };
+                if order == Order(0) {
+                    self.set_tag(head, BlockState::Movable, order);
+                }
                 each(head);
                 wanted -= 1;
                 continue;
@@ -44,7 +48,11 @@ impl<M: Machine> Buddy<'_, M> {
                 return;
             }
             if group.level == 0 {
-                each_bit(starts, |index| self.set_tag(group.child(index), BlockState::Cached, order));
+                each_bit(starts, |index| {
+                    let head = group.child(index);
+                    self.set_tag(head, BlockState::Movable, order);
+                    self.page(head).set_rmap(0);
+                });
             }
             let taken = children.free() & !free;
             let kept = if group.level == 0 { starts } else { 0 };
@@ -217,5 +225,35 @@ fn each_bit(mut bits: u128, mut each: impl FnMut(u8)) {
     while bits != 0 {
         each(bits.trailing_zeros() as u8);
         bits &= bits - 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that the summed numbers are those of the single merges, for every kind of merge, as often as may be summed up,
+    /// and a few more. Fails when a number overflows into the next one, because [`MOST`] is too large or [`LANE`] too small.
+    #[test]
+    fn summed_merges_are_the_sum() {
+        for (sub, merged) in (0..SHIFT).flat_map(|sub| (sub..SHIFT).map(move |merged| (sub, merged))) {
+            let (mut sum, mut count) = (Merges::NONE, 0);
+            while !sum.is_full() {
+                sum.add(sub, merged);
+                count += 1;
+            }
+            for _ in 0..FEW {
+                sum.add(sub, merged);
+                count += 1;
+            }
+            let mut changes = [0; SHIFT as usize];
+            sum.each(|sub, change| changes[usize::from(sub)] += change);
+            let expected = |size| match size {
+                _ if size == merged => count,
+                _ if size >= sub && size < merged => -count,
+                _ => 0,
+            };
+            assert_eq!(changes, core::array::from_fn(|size| expected(size as u8)), "{sub} into {merged}");
+        }
     }
 }

@@ -7,7 +7,8 @@
 //!
 //!  a child's two bits    10  free
 //!                        00  continuation of the block before
-//!                        01  a held block starts here;      on level 0: a single frame, held as movable
+//!                        01  a held block starts here;      on level 0: a movable one in use, without an rmap if it
+//!                                                           has several frames
 //!                        11  open: a group one level down;  on level 0: any other held block starts here
 //!                            (a child outside of the usable run is held)
 //!
@@ -28,8 +29,8 @@
 //! Several CPUs: all words are changed under the region's lock, and two kinds of bits also without it, by the frame
 //! caches: on level 0 the first bit of a single frame (01 in use, 11 cached), above it the movable bit of a held block.
 //! A CPU that frees a movable block claims it by that bit first, with the region's lock or without, so of several CPUs
-//! one succeeds. On level 0 a late claim finds 10 (free) or 11 (claimed): the bit is set already, and nothing changes.
-//! So the words with such bits (0 and 2 of level 0, 5 and 6 above) are changed by atomic read-modify-write only, and a
+//! one succeeds; blocks of order 1 to 6 are freed under the lock only. On level 0 a late claim finds 10 (free) or 11
+//! (claimed): the bit is set already, and nothing changes. So the words with such bits (0 and 2 of level 0, 5 and 6 above) are changed by atomic read-modify-write only, and a
 //! holder of the lock inverts the bits of its own children and no others. A descriptor is written before the bits that
 //! make it valid.
 //!
@@ -39,7 +40,7 @@ use core::ops::RangeInclusive;
 
 use crate::addr::{Order, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
 use crate::buddy::bits::{self, SHIFT};
-use crate::buddy::{Buddy, header_bytes, max_order};
+use crate::buddy::{BlockRef, Buddy, header_bytes, max_order};
 use crate::machine::Machine;
 
 /// The number of levels, for orders up to [`Order::MAX`].
@@ -49,6 +50,8 @@ const _: () = assert!(LEVELS == 5, "see MetadataLayout::level_of_block");
 /// The byte offsets of the link and of the movable bits in a group's words.
 const LINK: u64 = 32;
 const MOVABLE: u64 = 40;
+/// The children of odd numbers.
+const ODD: u128 = u128::MAX / 3 * 2;
 /// The byte offset of the touched bits, on the levels that have them.
 pub(super) const TOUCHED: u64 = MOVABLE + 16;
 
@@ -243,6 +246,12 @@ const fn words_of(base: VirtAddr, group: Group) -> VirtAddr {
     base.offset(group.nr * group_bytes(group.level))
 }
 
+/// Returns the address of a group's link, in a level at `base`.
+#[inline(always)]
+pub(super) const fn link_of(base: VirtAddr, group: Group) -> VirtAddr {
+    words_of(base, group).offset(LINK)
+}
+
 /// Returns the address of the first of the two words with a child's bits.
 #[inline(always)]
 const fn pair(base: VirtAddr, group: Group, index: u8) -> VirtAddr {
@@ -281,8 +290,10 @@ pub(crate) fn claim<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: O
     let (at, bit) = movable_bit(base, head, order);
     let group = Group::of(head, level_of(order));
     if group.level == 0 {
-        return machine.load(at.offset(8)) & bit != 0
-            && machine.load(at) & bit == 0
+        // While another CPU changes the next child, this may look like a block of several frames: then the caller takes the
+        // region's lock and looks again.
+        let (first, second) = (machine.load(at), machine.load(at.offset(8)));
+        return second & !first & ((first | second) >> 1 | ODD as u64) & bit != 0
             && machine.fetch_or(at, bit) & bit == 0;
     }
     // A frame inside of the block's first child is not a head.
@@ -327,10 +338,11 @@ impl Children {
         self.first & !self.second
     }
 
-    /// Returns whether the child `index`, on level 0, is a single frame held as movable.
+    /// Returns the bits of the children, on level 0, that are single movable frames in use. A child of an even number may
+    /// also start a block; the next one continues it then.
     #[inline]
-    pub(super) const fn is_single(self, index: u8) -> bool {
-        (self.second & !self.first) >> index & 1 == 1
+    pub(super) const fn singles(self) -> u128 {
+        self.second & !self.first & ((self.first | self.second) >> 1 | ODD)
     }
 
     /// Returns first index and `sub` of the held block of a group of `level` that contains the child `index`. `None` when
@@ -344,8 +356,6 @@ impl Children {
         let end = behind.trailing_zeros() as u8;
         let size = end - first;
         let right = size.is_power_of_two() && first.is_multiple_of(size);
-        // A single movable frame has no continuation.
-        let right = right && (level > 0 || size == 1 || self.first >> first & 1 == 1);
         (index < end && right).then_some((first, size.trailing_zeros() as u8))
     }
 }
@@ -426,7 +436,7 @@ impl<M: Machine> Buddy<'_, M> {
         let base = self.metadata.level(group.level);
         let (at, bit) = (pair(base, group, index), 1 << (index % 64));
         let set = match group.level {
-            0 => what != Start::Single,
+            0 => what != Start::Movable,
             _ => what == Start::Open,
         };
         let first = (self.machine.load(at) & bit != 0) != set;
@@ -446,10 +456,35 @@ impl<M: Machine> Buddy<'_, M> {
         self.machine.load(movable_at(self.metadata.level(group.level), group, index)) >> (index % 64) & 1 == 1
     }
 
+    /// [`claim`] of a block that was located as movable under the region's lock: only another claim may come first.
+    #[inline]
+    pub(super) fn claim_located(&self, block: &BlockRef) -> bool {
+        let base = self.metadata.level(block.group.level);
+        let (at, bit) = movable_bit(base, block.head(), block.order());
+        if block.group.level == 0 {
+            self.machine.fetch_or(at, bit) & bit == 0
+        } else {
+            self.machine.fetch_and(at, !bit) & bit != 0
+        }
+    }
+
+    /// Whether the first bit of a held block of level 0 is set.
+    #[inline]
+    pub(super) fn has_first_bit(&self, head: Pfn) -> bool {
+        let (at, bit) = movable_bit(self.metadata.level(0), head, Order(0));
+        self.machine.load(at) & bit != 0
+    }
+
+    /// Sets the first bit of a held block of level 0.
+    pub(super) fn set_first_bit(&self, head: Pfn) {
+        let (at, bit) = movable_bit(self.metadata.level(0), head, Order(0));
+        self.machine.fetch_or(at, bit);
+    }
+
     /// Returns the address of a group's link: see `lists`.
     #[inline]
     pub(super) fn link_at(&self, group: Group) -> VirtAddr {
-        self.metadata.group(group).offset(LINK)
+        link_of(self.metadata.level(group.level), group)
     }
 
     /// Opens a group: writes all its words and puts it into its list.
@@ -492,10 +527,8 @@ impl<M: Machine> Buddy<'_, M> {
 pub(super) enum Start {
     /// A held block whose descriptor holds the state.
     Held,
-    /// A block held as movable.
+    /// A block held as movable; on level 0 one without an rmap, or a single frame.
     Movable,
-    /// A single frame held as movable.
-    Single,
     /// An open group.
     Open,
 }

@@ -2,8 +2,8 @@
 //! order, and the number of free blocks. One word per group links it by group numbers:
 //!
 //! ```text
-//!  bits 0..28 next group of the list | 28..56 previous group | 56..64 the list: n, when the largest free block has
-//!  2^n children; NO_LIST when no child is free
+//!  bits 0..28 next group of the list | 28..56 previous group | 56..60 the list: n, when the largest free block has
+//!  2^n children; NO_LIST when no child is free | 60 a single frame of the group has had an rmap, see `owner`
 //! ```
 //!
 //! Invariants: a group with free blocks is in exactly one list, that of its largest free order; a group
@@ -23,7 +23,11 @@ const NO_GROUP: u64 = (1 << NR_BITS) - 1;
 /// The first bit of the list in a link.
 const LIST_SHIFT: u32 = 2 * NR_BITS;
 /// The list value of a group in no list.
-const NO_LIST: u64 = 0xff;
+const NO_LIST: u64 = 0xf;
+/// The mark of a group of which a single frame has had an rmap since the group was opened.
+pub(super) const OWNED: u64 = 1 << 60;
+/// The link of a group in no list.
+const UNLISTED: u64 = NO_LIST << LIST_SHIFT | NO_GROUP << NR_BITS | NO_GROUP;
 
 const _: () = assert!(MAX_PFN.0 >> SHIFT < NO_GROUP);
 
@@ -69,14 +73,23 @@ impl<M: Machine> Buddy<'_, M> {
     /// Returns the list that a group is in.
     #[inline]
     pub(super) fn list_of(&self, group: Group) -> Option<u8> {
-        let list = self.machine.load(self.link_at(group)) >> LIST_SHIFT;
+        let list = self.machine.load(self.link_at(group)) >> LIST_SHIFT & NO_LIST;
         (list != NO_LIST).then_some(list as u8)
     }
 
-    /// Writes the link of a group in no list, without reading the old link.
+    /// Writes the link of a group that opens, in no list and without a mark.
     #[inline]
     pub(super) fn clear_link(&self, group: Group) {
-        self.machine.store(self.link_at(group), NO_LIST << LIST_SHIFT | NO_GROUP << NR_BITS | NO_GROUP);
+        self.machine.store(self.link_at(group), UNLISTED);
+    }
+
+    /// Marks a group of which a single frame gets an rmap.
+    pub(super) fn mark_owned(&self, group: Group) {
+        let at = self.link_at(group);
+        let link = self.machine.load(at);
+        if link & OWNED == 0 {
+            self.machine.store(at, link | OWNED);
+        }
     }
 
     #[inline]
@@ -152,15 +165,22 @@ impl<M: Machine> Buddy<'_, M> {
         }
         match sub {
             Some(sub) => self.push(group, sub),
-            None => self.clear_link(group),
+            None => self.write_link(group, UNLISTED),
         }
+    }
+
+    /// Writes a link but for the group's mark.
+    #[inline]
+    fn write_link(&self, group: Group, link: u64) {
+        let at = self.link_at(group);
+        self.machine.store(at, link | self.machine.load(at) & OWNED);
     }
 
     fn push(&self, group: Group, sub: u8) {
         let order = group.order(sub);
         let old = self.first(order);
         let link = u64::from(sub) << LIST_SHIFT | NO_GROUP << NR_BITS | word(old);
-        self.machine.store(self.link_at(group), link);
+        self.write_link(group, link);
         match old {
             Some(old) => self.set_prev(old, Some(group)),
             None => self.summary.note(order, Listed::Some),

@@ -26,7 +26,7 @@ impl<M: Machine> Buddy<'_, M> {
             let free = self.free_block(at)?;
             // The largest block that starts here and lies in both the run and the free block.
             let order = first_order(at, run.end.min(free.end()));
-            self.split_off(free.group, self.children(free.group), at, order, free.order());
+            self.split_off(free.group, self.children(free.group), at, order, free.order(), state);
             self.mark_allocated(at, order, state, rmap);
             at = at.offset(order.pages());
         }

@@ -29,7 +29,7 @@ impl<M: Machine> Buddy<'_, M> {
             if self.level_at(at) == 0 {
                 let group = Group::of(at, 0);
                 let children = self.children(group);
-                let singles = (children.second & !children.first) >> group.index_of(at);
+                let singles = children.singles() >> group.index_of(at);
                 let end = at.offset(u64::from(singles.trailing_ones()).min(*budget)).min(part.end);
                 while at < end {
                     let single = at;
@@ -58,8 +58,7 @@ impl<M: Machine> Buddy<'_, M> {
         let mut count = 0;
         self.alloc_bulk(SINGLE, wanted, |head| {
             // The descriptor before the bit that makes it valid.
-            self.page(head).set_rmap(owner(head));
-            self.set_tag(head, BlockState::Movable, SINGLE);
+            self.set_rmap(head, SINGLE, BlockState::Movable, owner(head));
             mark_used_uncounted(self.machine, self.metadata.level(0), head, SINGLE);
             count += 1;
         });

@@ -7,6 +7,7 @@ mod cases;
 mod claim;
 mod every;
 pub(crate) mod model;
+mod owner;
 pub(crate) mod random;
 mod singles;
 mod stress;
@@ -33,6 +34,8 @@ struct Shadow {
     /// The number of words of header and groups.
     metadata: u64,
     words: Vec<Cell<u64>>,
+    /// The last address of [`Machine::prefetch`].
+    hint: Cell<Option<VirtAddr>>,
     written: Vec<Cell<bool>>,
 }
 
@@ -43,6 +46,7 @@ impl Shadow {
         Shadow {
             first: descriptor(usable.start),
             metadata,
+            hint: Cell::new(None),
             words: vec![Cell::new(0x6a6a_6a6a_6a6a_6a6a); words],
             written: vec![Cell::new(false); words],
         }
@@ -70,6 +74,10 @@ unsafe impl Machine for Shadow {
         let index = self.index_of(at);
         self.words[index].set(value);
         self.written[index].set(true);
+    }
+
+    fn prefetch(&self, at: VirtAddr) {
+        self.hint.set(Some(at));
     }
 
     fn fetch_or(&self, at: VirtAddr, bits: u64) -> u64 {
@@ -259,8 +267,9 @@ fn run(pair: &mut Pair, op: &Op) {
                 pair.model.split(pfn);
                 let found = pair.buddy().find(pfn).unwrap();
                 assert_eq!((found.head, found.tag.state), (pfn, before.tag.state));
-                let holder = |head| pair.buddy().page(head).rmap();
-                assert_eq!(holder(pfn) - holder(before.head), pfn.0 - before.head.0);
+                let first = pair.buddy().find(before.head).unwrap();
+                let holder = |found| pair.buddy().rmap(found);
+                assert_eq!(holder(&found) - holder(&first), pfn.0 - before.head.0);
             }
         }
         Op::Descend(index) => {

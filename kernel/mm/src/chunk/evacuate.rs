@@ -43,7 +43,7 @@ impl<M: Machine> Memory<M> {
         let is_better = |run: PfnRange| pieces.next_run(units(run), Plug::In).is_some();
         self.with_region(entry, |region, buddy| {
             buddy.walk(region.layout.usable, |found| {
-                let rmap = || RmapEntry::of(buddy.page(found.head).rmap());
+                let rmap = || RmapEntry::of(buddy.rmap(found));
                 let stays = found.tag.state == BlockState::Pinned
                     && !matches!(rmap(), RmapEntry::Table(..) | RmapEntry::Reserve);
                 if stays {

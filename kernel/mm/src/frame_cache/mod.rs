@@ -29,7 +29,7 @@ mod stack;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use crate::addr::{Order, Pfn, PfnRange};
-use crate::buddy::{Buddy, Group, claim, level_of, mark_used_uncounted};
+use crate::buddy::{Buddy, Group, claim, forget_owner, level_of, mark_used_uncounted};
 use crate::descriptor::{BlockState, Page, SlotNr, Tag};
 use crate::info::ResourceId;
 use crate::machine::Machine;
@@ -205,12 +205,6 @@ impl Cached {
         self.region.is(slot)
     }
 
-    /// Whether that region has the frame `head`.
-    #[inline]
-    pub(crate) fn serves_frame(&self, head: Pfn) -> bool {
-        self.region.has(head)
-    }
-
     /// The region that the blocks to allocate belong to.
     pub(crate) fn region(&self) -> Option<(SlotNr, ResourceId)> {
         self.region.region()
@@ -269,26 +263,29 @@ impl Cached {
         // Written out per class, so that order and level are compile-time constants.
         match class {
             SizeClass::Single => {
-                let head = self.pop_of(machine, &self.singles, Order(0))?;
+                let head = self.singles.pop()?;
+                // The descriptor is written: it says movable, of this region.
+                forget_owner(machine, self.region.level(0), head);
+                self.hand_out(machine, head, Order(0));
                 self.open.store(Group::of(head, 0).nr(), Relaxed);
                 Some(PfnRange::of(head, 1))
             }
             SizeClass::Large => {
-                let order = SizeClass::Large.order();
-                Some(PfnRange::of(self.pop_of(machine, &self.large, order)?, order.pages()))
+                let (head, order) = (self.large.pop()?, SizeClass::Large.order());
+                let page = Page::of(machine, head);
+                page.set_tag(Tag { state: BlockState::Movable, order, slot: self.region.slot() });
+                page.set_rmap(0);
+                self.hand_out(machine, head, order);
+                Some(PfnRange::of(head, order.pages()))
             }
         }
     }
 
+    /// Marks a block as allocated, once its descriptor says what it is.
     #[inline(always)]
-    fn pop_of<M: Machine, const N: usize>(&self, machine: &M, stack: &Stack<N>, order: Order) -> Option<Pfn> {
-        let head = stack.pop()?;
-        let page = Page::of(machine, head);
-        page.set_tag(Tag { state: BlockState::Movable, order, slot: self.region.slot() });
-        page.set_rmap(0);
+    fn hand_out<M: Machine>(&self, machine: &M, head: Pfn, order: Order) {
         mark_used_uncounted(machine, self.region.level(level_of(order)), head, order);
         self.count_allocation();
-        Some(head)
     }
 
     /// Marks an allocated block as cached; the caller pushes it then. `None` when the block belongs to another region or

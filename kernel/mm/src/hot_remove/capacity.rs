@@ -42,7 +42,7 @@ impl<M: Machine> Memory<M> {
                     return Walk::Continue;
                 }
                 let (head, tag) = (found.head, found.tag);
-                let rmap = RmapEntry::of(buddy.page(head).rmap());
+                let rmap = RmapEntry::of(buddy.rmap(found));
                 next = Some(UsedBlock { head, pages: tag.order.pages(), state: tag.state, rmap });
                 Walk::Stop
             });

@@ -386,7 +386,7 @@ impl<M: Machine> Memory<M> {
                     *budget -= 1;
                     if matches!(found.tag.state, BlockState::Movable | BlockState::Pinned | BlockState::Boot)
                     {
-                        let rmap = RmapEntry::of(buddy.page(found.head).rmap());
+                        let rmap = RmapEntry::of(buddy.rmap(found));
                         next = Some(Used { resource: entry.id, found: *found, rmap });
                     }
                     if next.is_some() || *budget == 0 { Walk::Stop } else { Walk::Continue }

@@ -268,7 +268,7 @@ impl<M: Machine> Memory<M> {
                 return None;
             }
             buddy.walk(region.layout.usable, |found| {
-                let rmap = || RmapEntry::of(buddy.page(found.head).rmap());
+                let rmap = || RmapEntry::of(buddy.rmap(found));
                 let is_pinned = match found.tag.state {
                     BlockState::Boot => true,
                     BlockState::Pinned => !matches!(rmap(), RmapEntry::Table(..) | RmapEntry::Reserve),

@@ -97,7 +97,7 @@ fn held_blocks_split() {
         for head in pair.model.heads() {
             let found = pair.buddy().find(head).unwrap();
             assert_eq!((found.head, found.tag.state), (head, BlockState::Movable));
-            assert_eq!(pair.buddy().page(head).rmap(), head.0);
+            assert_eq!(pair.buddy().rmap(&found), head.0);
         }
         // Free blocks are not split.
         pair.buddy().split_at(Pfn(0x17fff), |_, _| 0);

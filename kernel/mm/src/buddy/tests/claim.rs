@@ -256,8 +256,10 @@ fn a_frame_in_use_has_its_descriptor() {
     on_two_cpus(
         SMALL,
         |region| {
-            region.buddy().page(SMALL.start).set_rmap(0xdead_beef_f000);
             assert!(region.cache.refilled(ResourceId(1), &region.buddy(), SizeClass::Single));
+            // As if the frame had been used with an rmap and freed into the cache.
+            let buddy = region.buddy();
+            buddy.set_rmap(SMALL.start, Order(0), BlockState::Movable, 0xdead_beef_f000);
             SMALL.start
         },
         |region, frame| {

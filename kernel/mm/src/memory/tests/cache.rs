@@ -5,9 +5,10 @@ use std::vec::Vec;
 use super::hot_remove::insert;
 use super::*;
 use crate::addr::SECTION_PAGES;
+use crate::address_space::ALLOC;
 use crate::error::FreeError;
 use crate::hot_remove::Target;
-use crate::info::PageState;
+use crate::info::{Holder, PageState};
 use crate::vmalloc::VmallocArena;
 
 /// Proves that a freed single frame stays in the cache and is allocated next, while statistics, `page` and `check` count
@@ -174,5 +175,28 @@ fn large_blocks_are_cached_too() {
     let run = memory.allocate_run(GIB - GIB / 64, Some(NodeId(1)), Mobility::Pinned).unwrap();
     memory.free_run(run).unwrap();
     assert_eq!(memory.totals(), before);
+    assert_invariants(&memory);
+}
+
+/// Proves that a frame which was freed with an rmap into the cache has none when it is allocated again. Fails when the cache
+/// trusts the descriptor of a group that had owners.
+#[test]
+fn a_cached_frame_forgets_its_owner() {
+    let memory = booted(Support::Yes);
+    let singles = || -> Vec<Pfn> {
+        let single = || memory.allocate_block(Order(0), None, Mobility::Movable).unwrap().head;
+        (0..600).map(|_| single()).collect()
+    };
+    let holders = |frames: &[Pfn], holder| {
+        for &frame in frames {
+            assert_eq!((memory.page(frame).state, memory.page(frame).holder), (PageState::Movable, holder));
+        }
+    };
+    let frames = singles();
+    holders(&frames, Holder::None);
+    frames.iter().for_each(|&frame| memory.set_mapping(frame, ALLOC.start).unwrap());
+    holders(&frames, Holder::Mapping(ALLOC.start));
+    frames.iter().for_each(|&frame| assert_eq!(memory.free_block(frame), Ok(Order(0))));
+    holders(&singles(), Holder::None);
     assert_invariants(&memory);
 }

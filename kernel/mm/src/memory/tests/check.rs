@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::address_space::{descriptor, direct};
+use crate::address_space::{ALLOC, descriptor, direct};
 use crate::buddy::{Group, MetadataLayout};
 use crate::check::CheckError;
 use crate::page_table::{Mapping, NoFrames};
@@ -74,6 +74,8 @@ fn each_kind_of_damage_is_reported() {
         damaged(|m| {
             let block = m.allocate_block(Order(3), Some(NodeId(7)), Mobility::Movable).unwrap();
             assert_eq!(block.head, first);
+            // With an rmap it has a descriptor.
+            m.set_mapping(first, ALLOC.start).unwrap();
             damage(m);
         })
     };
