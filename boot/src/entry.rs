@@ -280,7 +280,11 @@ pvh_in_qemu: .skip 4
 pvh_pml4:  .skip 4096
 pvh_pdpt:  .skip 4096
 pvh_pd:    .skip 4 * 4096
-pvh_stack: .skip 512 * 1024
+
+    # Not cleared: behind .bss
+    .section .stack, "aw", @nobits
+    .balign 16
+    .skip 512 * 1024
 pvh_stack_top:
 "#,
     options(att_syntax)

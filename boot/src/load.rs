@@ -149,13 +149,22 @@ fn load_image(
     let (low, high) = kernel.span();
     let image = take(frames, "the kernel image", (high - low) / PAGE)?;
     let range = image.range();
-    let bytes = physical::fresh(image);
+    let bytes = physical::used(image);
+    let mut filled = 0;
     for segment in &kernel.segments {
         let at = (segment.start - low) as usize;
-        // `KernelFile` guarantees that data is not longer than its segment, nor a segment outside
-        if let Some(place) = bytes.get_mut(at..at + segment.data.len()) {
+        let end = at + segment.data.len();
+        // `KernelFile` guarantees that segments ascend, that data is not longer than its segment, and no segment outside
+        if let Some(gap) = bytes.get_mut(filled..at) {
+            gap.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(at..end) {
             place.copy_from_slice(segment.data);
         }
+        filled = end;
+    }
+    if let Some(rest) = bytes.get_mut(filled..) {
+        rest.fill(0);
     }
     if let Some((table, size)) = kernel.relocations {
         relocate(bytes, low, table, size, offset)?;

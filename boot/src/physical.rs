@@ -40,10 +40,15 @@ pub unsafe fn file(range: PhysRange) -> &'static [u8] {
 
 /// The bytes of allocated frames, zeroed.
 pub fn fresh(taken: Taken) -> &'static mut [u8] {
+    let bytes = used(taken);
+    bytes.fill(0);
+    bytes
+}
+
+/// The bytes of allocated frames, with what was there before.
+pub fn used(taken: Taken) -> &'static mut [u8] {
     let range = taken.range();
     // SAFETY: the frames are RAM below 4 GiB, which is identity-mapped. `Taken` proves exclusive ownership: only the one
     // `Frames` makes it and it is consumed here, so no other reference exists.
-    let bytes = unsafe { slice::from_raw_parts_mut(range.start as *mut u8, range.size() as usize) };
-    bytes.fill(0);
-    bytes
+    unsafe { slice::from_raw_parts_mut(range.start as *mut u8, range.size() as usize) }
 }
