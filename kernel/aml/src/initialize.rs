@@ -50,7 +50,7 @@ impl Aml {
     pub fn initialize_below(&mut self, host: &mut dyn Host, scope: Handle) -> Result<(), Error> {
         let mut devices: Vec<Handle> = self.ancestors(scope).collect();
         devices.reverse();
-        devices.extend(self.core.nodes_below(scope, Object::is_device_like));
+        devices.extend(self.core.nodes_below(scope, &Object::is_device_like));
         if !devices.iter().any(|&device| self.core.names.child(device, INI).is_some()) {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl Work<'_> {
             self.evaluate_child(system_bus, INI)?;
         }
         self.connect_regions()?;
-        self.devices(&self.run.core.nodes(Object::is_device_like))
+        self.devices(&self.run.core.nodes(&Object::is_device_like))
     }
 
     /// Runs `_INI` of the `devices`, parents first, that are present and whose `_INI` has not run since they came.
@@ -143,7 +143,7 @@ impl Work<'_> {
         let regions = self
             .run
             .core
-            .nodes(|object| matches!(object, Object::Region(region) if region.space == PCI_CONFIG));
+            .nodes(&|object| matches!(object, Object::Region(region) if region.space == PCI_CONFIG));
         let scopes: BTreeSet<Handle> =
             regions.into_iter().filter_map(|region| self.run.core.names.parent(region)).collect();
         for scope in scopes {

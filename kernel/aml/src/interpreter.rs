@@ -226,7 +226,7 @@ impl Aml {
     /// All processors that are declared as such (`Processor`, not as a device), parents first.
     #[must_use]
     pub fn processors(&self) -> Vec<Handle> {
-        self.core.nodes(|object| matches!(object, Object::Processor))
+        self.core.nodes(&|object| matches!(object, Object::Processor))
     }
 
     /// The `_HID` of a device as text: an EISA id is decoded ("PNP0C80"), a string is returned unchanged.
@@ -311,26 +311,28 @@ impl Core {
     }
 
     /// All nodes for which `wanted` returns true, parents first, siblings by name.
-    pub(crate) fn nodes(&self, wanted: impl Fn(&Object) -> bool) -> Vec<Handle> {
+    pub(crate) fn nodes(&self, wanted: &dyn Fn(&Object) -> bool) -> Vec<Handle> {
         self.nodes_below(ROOT, wanted)
     }
 
     /// The same, of `scope` and what is below it.
-    pub(crate) fn nodes_below(&self, scope: Handle, wanted: impl Fn(&Object) -> bool) -> Vec<Handle> {
+    pub(crate) fn nodes_below(&self, scope: Handle, wanted: &dyn Fn(&Object) -> bool) -> Vec<Handle> {
         let mut found = Vec::new();
         let mut pending = alloc::vec![scope];
         while let Some(node) = pending.pop() {
-            if self.names.object(node).is_ok_and(&wanted) {
+            if self.names.object(node).is_ok_and(wanted) {
                 found.push(node);
             }
-            pending.extend(self.names.children(node).rev().map(|(_, child)| child));
+            if self.names.is_parent(node) {
+                pending.extend(self.names.children(node).rev().map(|(_, child)| child));
+            }
         }
         found
     }
 
     /// All devices, without the predefined ones at the root (`\_SB`, `\_TZ`).
     fn device_nodes(&self) -> Vec<Handle> {
-        let mut devices = self.nodes(|object| matches!(object, Object::Device));
+        let mut devices = self.nodes(&|object| matches!(object, Object::Device));
         devices.retain(|&device| self.names.parent(device) != Some(ROOT));
         devices
     }

@@ -21,6 +21,8 @@ struct Node {
     generation: u32,
     /// Levels below the root; bounded, because a search walks up.
     level: u8,
+    /// Whether it has had a child since the slot was taken.
+    is_parent: bool,
     object: Option<Object>,
 }
 
@@ -50,6 +52,7 @@ impl Namespace {
             segment: NameSeg::literal(*b"____"),
             generation: 0,
             level: 0,
+            is_parent: false,
             object: Some(Object::Scope),
         };
         let mut nodes = Arena::new();
@@ -100,7 +103,8 @@ impl Namespace {
             return Err(ErrorKind::AlreadyExists(path).into());
         }
         self.cache.changed(segment, &object);
-        let mut node = Node { parent: parent.index, segment, generation: 0, level, object: Some(object) };
+        let object = Some(object);
+        let mut node = Node { parent: parent.index, segment, generation: 0, level, is_parent: false, object };
         let index = self.free;
         let id = match self.nodes.get_mut(index) {
             Some(place) => {
@@ -116,6 +120,9 @@ impl Namespace {
             }
         };
         self.children.insert(key, id.index);
+        if let Some(parent) = self.nodes.get_mut(parent.index) {
+            parent.is_parent = true;
+        }
         Ok(id)
     }
 
@@ -154,6 +161,11 @@ impl Namespace {
     #[inline(never)]
     pub(crate) fn child(&self, parent: Handle, segment: NameSeg) -> Option<Handle> {
         self.children.get(&(parent.index, segment.key())).map(|&index| self.id(index))
+    }
+
+    /// Whether it may have children. Most nodes have none, and the answer takes no search.
+    pub(crate) fn is_parent(&self, id: Handle) -> bool {
+        self.nodes.get(id.index).is_some_and(|node| node.is_parent)
     }
 
     /// The children sorted by name.
