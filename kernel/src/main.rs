@@ -28,7 +28,7 @@ use acpi::namespace;
 use acpi::register::Access;
 use acpi::tables::StaticTables;
 use arch::interrupts::park;
-use arch::local_apic::NotMapped;
+use arch::local_apic::{NotMapped, TimerCalibration};
 use arch::trap::Hooks;
 use arch::{interrupts, io_apic, local_apic, machine_check, time};
 use bootloader_api::config::Mapping;
@@ -146,11 +146,12 @@ async fn machine_checks() {
     }
 }
 
-/// Starts the interrupt controllers, all pins masked.
-fn interrupt_controllers(madt: &Madt) -> Result<(), NotMapped> {
+/// Starts the interrupt controllers, all pins masked, and begins to calibrate the local one's timer.
+fn interrupt_controllers(madt: &Madt) -> Result<TimerCalibration, NotMapped> {
     let mut map = |at, bytes| memory::devices::map(at, bytes, Caching::Device).ok();
-    local_apic::init(madt.local_apic, &mut map)?;
-    io_apic::init(madt, &mut map)
+    let timer = local_apic::init(madt.local_apic, &mut map)?;
+    io_apic::init(madt, &mut map)?;
+    Ok(timer)
 }
 
 /// The firmware's static tables, and its interrupt controllers and processors, each where it can be read.
@@ -179,10 +180,14 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
         time::calibrate_by_pit();
         return;
     };
-    if let Some(Err(error)) = madt.as_ref().map(interrupt_controllers) {
-        error!("interrupt controllers: {error}");
-        madt = None; // without them no CPU can be started
-    }
+    let apic_timer = match madt.as_ref().map(interrupt_controllers).transpose() {
+        Ok(timer) => timer,
+        Err(error) => {
+            error!("interrupt controllers: {error}");
+            madt = None; // without them no CPU can be started
+            None
+        }
+    };
     let (srat, mcfg, hmat) = (tables.srat(), tables.mcfg(), tables.hmat());
     if let Err(error) = serial::use_interrupts(Port::Console) {
         warn!("serial line: {error}; input is polled");
@@ -195,7 +200,7 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
         }
     }
     let timer = tables.fadt().ok().and_then(|fadt| fadt.pm_timer).and_then(|timer| timer.ports(4));
-    // Ends when the AML is loaded, so that nothing waits for it, but before other CPUs read the clock.
+    // Both calibrations end when the AML is loaded, so that nothing waits for them, but before other CPUs read the clock.
     let timer = timer.map(time::PmTimer::begin);
     if let Err(error) = acpi::start(tables) {
         error!("no memory hotplug: {error}");
@@ -203,6 +208,9 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
     let calibration = timer.and_then(time::PmTimer::end).or_else(time::calibrate_by_pit);
     if let Some(calibration) = calibration {
         info!("clock: {} kHz by {}", calibration.tsc_hz / 1000, calibration.reference);
+    }
+    if let Some(timer) = apic_timer {
+        timer.end();
     }
     interrupts::enable();
     if let Some(madt) = &madt {

@@ -157,8 +157,8 @@ pub fn send(to: ApicId, message: Message) {
     }
 }
 
-/// Starts the first CPU's local APIC, calibrates its timer and registers its handlers. `map` maps device registers for
-/// good. Interrupts are off and stay off.
+/// Starts the first CPU's local APIC, begins to calibrate its timer and registers its handlers. `map` maps device registers
+/// for good. Interrupts are off and stay off.
 ///
 /// # Errors
 ///
@@ -166,7 +166,7 @@ pub fn send(to: ApicId, message: Message) {
 pub fn init(
     registers: PhysAddr,
     map: &mut dyn FnMut(PhysAddr, u64) -> Option<VirtAddr>,
-) -> Result<(), NotMapped> {
+) -> Result<TimerCalibration, NotMapped> {
     let mode = local_apic::mode(&Own);
     let access = match mode {
         Mode::X2Apic => X2,
@@ -179,8 +179,7 @@ pub fn init(
     vectors::set_handler(vectors::APIC_ERROR, on_error);
     // Waking the executor is all that the timer is for.
     vectors::set_handler(vectors::TIMER, || {});
-    calibrate_timer();
-    Ok(())
+    Ok(TimerCalibration::begin())
 }
 
 /// Starts the local APIC of a CPU other than the first, in the first one's mode. Interrupts are off and stay off.
@@ -220,18 +219,30 @@ pub(super) fn end_of_interrupt() {
     write(END_OF_INTERRUPT, 0);
 }
 
-fn calibrate_timer() {
-    /// Long against the reading of a register, and waited for at each start.
-    const MEASURED: Duration = Duration::from_micros(500);
-    write(TIMER_DIVIDE, DIVIDE_BY_16);
-    write(TIMER_INITIAL, u32::MAX);
-    let start = time::uptime();
-    time::stall(MEASURED);
-    let ticks = u64::from(u32::MAX - read(TIMER_CURRENT));
-    let passed = (time::uptime() - start).as_nanos().max(1);
-    write(TIMER_INITIAL, 0);
-    write(LVT_TIMER, u32::from(vectors::TIMER.0)); // one-shot
-    TIMER_HZ.store((u128::from(ticks) * 1_000_000_000 / passed) as u64, Ordering::Relaxed);
+/// The calibration of the first CPU's timer, which has begun; there is no timer until it ends.
+#[derive(Debug)]
+pub struct TimerCalibration {
+    start: Duration,
+}
+
+impl TimerCalibration {
+    fn begin() -> TimerCalibration {
+        write(TIMER_DIVIDE, DIVIDE_BY_16);
+        write(TIMER_INITIAL, u32::MAX);
+        TimerCalibration { start: time::uptime() }
+    }
+
+    /// Ends it on the same CPU, waiting only if it has just begun.
+    pub fn end(self) {
+        /// Long against the reading of a register.
+        const LEAST: Duration = Duration::from_micros(500);
+        time::stall(LEAST.saturating_sub(time::uptime().saturating_sub(self.start)));
+        let ticks = u64::from(u32::MAX - read(TIMER_CURRENT));
+        let passed = time::uptime().saturating_sub(self.start).as_nanos().max(1);
+        write(TIMER_INITIAL, 0);
+        write(LVT_TIMER, u32::from(vectors::TIMER.0)); // one-shot
+        TIMER_HZ.store((u128::from(ticks) * 1_000_000_000 / passed) as u64, Ordering::Relaxed);
+    }
 }
 
 /// Raises an interrupt at `deadline` of [`time::uptime`]: at once when it is over, late by no more than the timer's

@@ -25,8 +25,8 @@ const PM_TIMER_HZ: u64 = 3_579_545;
 /// How long a calibration lasts at least, in milliseconds: long against the reading of a port, short against
 /// the 55 ms after which the PIT starts over.
 const CALIBRATION_MS: u64 = 10;
-/// How long the first one lasts: its times are right to some tenths of a percent.
-const FIRST_CALIBRATION_MS: u64 = 2;
+/// How long the first one lasts: its times are right to half a percent.
+const FIRST_CALIBRATION_MS: u64 = 1;
 /// A calibration that began longer ago is begun again: a timer of 24 bits starts over after 4.7 s.
 const LONGEST_CALIBRATION: Duration = Duration::from_secs(2);
 /// Assumed until the first calibration ends, and when the PIT does not count: times are then wrong by a factor, but go
