@@ -126,10 +126,11 @@ fn draw_map(frame: &mut Frame<'_>, area: Rect, app: &App) {
     }
 }
 
-/// The cells of a row: a power of two, or three quarters of the next one, so that DIMMs begin at a third of a row.
+/// The cells of a row: a power of two. A row's address is a multiple of its length, so that a DIMM's base, a multiple of
+/// its section size, begins a row of at most that length. With 96 cells it would begin within one, and the table's BASE
+/// would be none of the map's addresses.
 fn columns(most: u64) -> u64 {
-    let power = 1 << most.max(1).ilog2();
-    if most >= power / 2 * 3 { power / 2 * 3 } else { power }
+    1 << most.max(1).ilog2()
 }
 
 /// The lines of the map: for each node a title and rows of cells, all nodes with as many rows as there is room.

@@ -112,6 +112,18 @@ fn every_size() {
     }
 }
 
+/// Proves that a DIMM's base is the address of a row at every width, and its first frames are that row's first cells. Fails
+/// when a row's length is not a power of two.
+#[test]
+fn dimm_begins_a_row() {
+    let app = app(PLAIN);
+    for width in 60..=255 {
+        let (lines, _) = screen(&app, width, 40);
+        let title = lines.iter().position(|line| line.starts_with("node 1:")).expect("node 1's title");
+        assert!(lines[title + 1].starts_with("0x000100000000 m"), "{width} columns: {}", lines[title + 1]);
+    }
+}
+
 /// More nodes, resources and orders than there is room for: the map and the table can be scrolled to their ends, and
 /// the bars are summed up by zone.
 #[test]
