@@ -17,6 +17,7 @@ use crate::arch::{percpu, time};
 use crate::drivers::serial;
 use crate::executor;
 use crate::sync::{IrqMutex, Rank};
+use carapace_cli::TERMINAL_COLUMNS;
 use carapace_cli::output::wrap;
 use carapace_irq::log_ring::{Line, LogRing};
 use carapace_mm::machine::CpuNr;
@@ -80,8 +81,8 @@ impl log::Log for KernelLog {
     }
 }
 
-/// Columns behind time and level on a terminal of 80.
-const COLUMNS: usize = 59;
+/// Columns behind time and level on the terminal.
+const COLUMNS: usize = TERMINAL_COLUMNS - 21;
 
 /// Logs a text that may be long, in lines of at most 80 columns; all but the first begin with two blanks.
 pub fn in_lines(level: Level, text: fmt::Arguments<'_>) {

@@ -43,6 +43,23 @@ fn habits() {
     guest.assert_sound();
 }
 
+/// Proves that a long error breaks between words where a person reads it, and is one line of JSON all the same. Fails when
+/// the terminal has to break it within a word.
+#[test]
+fn errors_at_a_terminal() {
+    let host = ["-fw_cfg", "name=opt/carapace/host,string=1073741824 terminal"];
+    let mut guest = Plan::new(Machine::Q35).qemu(&host).boot();
+    let answer = guest.sh("lsmem | head");
+    assert!(answer.len() > 1 && answer[0].starts_with("error: "), "{answer:?}");
+    assert!(answer.iter().all(|line| line.len() <= 80), "{answer:?}");
+    let error: Value = guest.json("lsmem -J | head");
+    let words = |text: &str| text.split_ascii_whitespace().map(String::from).collect::<Vec<_>>();
+    assert_eq!(
+        words(&answer.join(" ")),
+        words(&format!("error: {}", error["error"].as_str().expect("a text")))
+    );
+}
+
 /// Proves that Ctrl-C stops a command that takes long, and that its memory is free again. Fails by taking all of a
 /// minute, or when pages are lost.
 #[test]

@@ -17,6 +17,7 @@
 
 mod search;
 
+use crate::TERMINAL_COLUMNS;
 use crate::complete::Candidates;
 use crate::history::{History, Which, recall};
 use crate::keys::{Key, Keys, Refused};
@@ -29,7 +30,7 @@ pub const PROMPT: &str = "carapace> ";
 /// The most bytes of a line; a longer one gives an error after its end.
 pub const LINE_MAX: usize = 1024;
 /// Columns for the line's text after the prompt: three stay free, for the cursor and `^C`.
-const COLUMNS: usize = 80 - PROMPT.len() - 3;
+const COLUMNS: usize = TERMINAL_COLUMNS - PROMPT.len() - 3;
 /// Columns in front of the cursor that stay in sight where text is hidden there.
 const MARGIN: usize = 8;
 
@@ -431,7 +432,7 @@ impl Editor {
 fn list(candidates: &Candidates<'_>, out: &mut dyn Write) {
     let mut column = 0;
     for candidate in candidates.iter() {
-        if column + candidate.len() + 2 >= 80 {
+        if column + candidate.len() + 2 >= TERMINAL_COLUMNS {
             put(out, "\r\n");
             column = 0;
         }

@@ -33,3 +33,6 @@ pub mod suggest;
 
 #[cfg(test)]
 mod test_terminal;
+
+/// Columns of the terminal that text is written for.
+pub const TERMINAL_COLUMNS: usize = 80;

@@ -3,6 +3,7 @@
 //!
 //! JSON is made by `serde-json-core` into a buffer on the stack, a value at a time.
 
+use crate::TERMINAL_COLUMNS;
 use carapace_schema::{Refusal, Text};
 use core::fmt::{self, Display, Write};
 use serde::Serialize;
@@ -177,6 +178,21 @@ pub fn error(out: &mut dyn Write, format: Format, reason: &dyn Display) -> fmt::
     }
 }
 
+/// Writes an error for a person at a terminal: as [`error`] writes it for programs, but in lines of at most
+/// [`TERMINAL_COLUMNS`], of which all but the first begin with two blanks.
+///
+/// # Errors
+/// Those of `out`.
+pub fn wrapped_error(out: &mut dyn Write, reason: &dyn Display) -> fmt::Result {
+    const HEAD: &str = "error: ";
+    let text = Text::<320>::of(reason);
+    let mut lead = HEAD;
+    wrap(&text, TERMINAL_COLUMNS - HEAD.len(), TERMINAL_COLUMNS - 2).try_for_each(|line| {
+        let lead = core::mem::replace(&mut lead, "  ");
+        writeln!(out, "{lead}{line}")
+    })
+}
+
 /// Divides a text at blanks into lines: of at most `first` columns, and of `rest` from the second one on. A word that is
 /// longer is cut.
 pub fn wrap(text: &str, first: usize, rest: usize) -> impl Iterator<Item = &str> {
@@ -309,6 +325,28 @@ mod tests {
             listing.end(&mut out).unwrap();
             assert_eq!(out, whole);
         }
+    }
+
+    /// Proves that a person's error has no line over 80 columns and no word cut or lost, and that a short one is the
+    /// program's. Fails when the terminal has to break a line within a word.
+    #[test]
+    fn errors_for_persons() {
+        let mut out = String::new();
+        wrapped_error(&mut out, &"no such thing").unwrap();
+        assert_eq!(out, "error: no such thing\n");
+        let words = "frames of the DIMM at 0x100000000 ".repeat(8);
+        let (mut wrapped, mut whole) = (String::new(), String::new());
+        wrapped_error(&mut wrapped, &words.trim_end()).unwrap();
+        error(&mut whole, Format::Table, &words.trim_end()).unwrap();
+        assert!(
+            wrapped.lines().count() > 3 && wrapped.lines().skip(1).all(|line| line.starts_with("  ")),
+            "{wrapped}"
+        );
+        assert!(
+            wrapped.lines().all(|line| line.len() <= TERMINAL_COLUMNS && !line.ends_with(' ')),
+            "{wrapped}"
+        );
+        assert!(wrapped.split_ascii_whitespace().eq(whole.split_ascii_whitespace()), "{wrapped}");
     }
 
     // An error is one line in either form, however long and whatever is in it.

@@ -99,7 +99,7 @@ pub(super) fn listen(acpi: &Acpi) -> Result<(), ListenError> {
     // does). No status is cleared, so events raised since the scan are served.
     if acpi.fadt.hardware == Hardware::Reduced {
         acpi.generic.route();
-        info!("ACPI events on, hardware-reduced: generic event devices only");
+        info!("ACPI events on, hardware-reduced: event devices only");
         return Ok(());
     }
     sci::route(acpi.fadt.sci).map_err(ListenError::Sci)?;

@@ -141,14 +141,14 @@ impl Events {
                     continue;
                 }
                 if self.0.len() == MAX_EVENTS {
-                    warn!("{}: more than {MAX_EVENTS} interrupts; {gsi} is left out", namespace.name(device));
+                    warn!("{}: over {MAX_EVENTS} interrupts; {gsi} is left out", namespace.name(device));
                     return;
                 }
                 self.0.push(Event { wiring, methods: alloc::vec![method], reach });
             }
         }
         if let Some(gsi) = without_method {
-            warn!("{}: an event device without a method for interrupt {gsi}", namespace.name(device));
+            warn!("{}: no method for interrupt {gsi}", namespace.name(device));
         }
     }
 

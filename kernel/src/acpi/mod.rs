@@ -41,7 +41,7 @@ use carapace_mm::info::ProbeEnd;
 use core::fmt;
 use events::ListenError;
 use gpe::Gpes;
-use log::{Level, error, info, warn};
+use log::{Level, info, warn};
 use namespace::Namespace;
 use tables::{StaticTables, TableError};
 
@@ -101,7 +101,7 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     crate::log::in_lines(Level::Info, format_args!("ACPI: {tables}"));
     let fadt = tables.fadt().map_err(StartError::Table)?;
     let mut namespace = Namespace::load(&tables).unwrap_or_else(|error| {
-        error!("no memory hotplug: AML: {error}; the static tables are used without it");
+        crate::log::in_lines(Level::Error, format_args!("no memory hotplug: AML: {error}"));
         Namespace::without_tables()
     });
     introduce(&mut namespace);

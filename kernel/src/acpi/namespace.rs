@@ -112,10 +112,7 @@ impl Namespace {
             warn!("a declaration is left out: {error}");
         }
         if unresolved.len() > MAX_LOGGED {
-            warn!(
-                "{} more declarations refer to objects that no table declares",
-                unresolved.len() - MAX_LOGGED
-            );
+            warn!("{} more declarations are left out", unresolved.len() - MAX_LOGGED);
         }
         if let Err(error) = namespace.with(|aml, host| aml.initialize(host)) {
             warn!("_INI: {error}");

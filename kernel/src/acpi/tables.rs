@@ -117,7 +117,7 @@ impl StaticTables {
         let table = self.find(Signature::MADT)?;
         let madt = Madt::read(table.bytes()).map_err(TableError::BadMadt)?;
         if madt.left_out > 0 {
-            warn!("MADT: {} IO APICs or source overrides beyond the supported number", madt.left_out);
+            warn!("MADT: {} IO APICs or source overrides too many, left out", madt.left_out);
         }
         Ok(madt)
     }

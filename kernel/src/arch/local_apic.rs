@@ -210,7 +210,7 @@ fn on_error() {
     write(ERROR_STATUS, 0);
     let errors = read(ERROR_STATUS);
     if vectors::oddity() == Oddity::Log {
-        warn!("the local APIC reports error bits {errors:#x} (Intel SDM vol. 3, section 10.5.3)");
+        warn!("local APIC: error bits {errors:#x} (Intel SDM 3, 10.5.3)");
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Outcome, words};
 use crate::memory::core;
 use ::core::fmt::{self, Write};
 use arrayvec::ArrayVec;
+use carapace_cli::TERMINAL_COLUMNS;
 use carapace_cli::args::Invocation;
 use carapace_cli::command::{Command, Effect, JSON, Operands};
 use carapace_cli::output::{self, Format};
@@ -52,8 +53,7 @@ pub async fn run(invocation: &Invocation<'_>) -> Outcome {
     }
 }
 
-/// Columns of a terminal, and of `Node 0, zone   kernel ` on it.
-const WIDTH: usize = 80;
+/// Columns of `Node 0, zone   kernel `.
 const HEAD: usize = 23;
 
 /// The free blocks of a zone: the sums over its resources.
@@ -73,7 +73,7 @@ fn by_zone(rows: output::Rows<'_, Buddyinfo>) -> Outcome {
     })?;
     // Linux has 4 columns for a number here, and more where one needs more.
     let digits = (most.max(1).ilog10() as usize + 1).max(4);
-    let in_line = ((WIDTH - HEAD) / (digits + 1)).max(1);
+    let in_line = ((TERMINAL_COLUMNS - HEAD) / (digits + 1)).max(1);
     for first in (0..orders).step_by(in_line) {
         let end = orders.min(first + in_line);
         write!(Out, "{:<22} ", "blocks of order")?;

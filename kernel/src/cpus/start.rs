@@ -58,7 +58,7 @@ pub fn start(madt: &Madt, srat: Option<&Srat<'_>>, trampoline: Option<Trampoline
         return;
     }
     let Some(trampoline) = trampoline else {
-        return warn!("the other processors stay parked: no memory below 640 KiB for their first steps");
+        return warn!("the other CPUs stay parked: no free page below 640 KiB");
     };
     let with_stack = stacks::cpus().count();
     let (mut failed, mut parked) = (0, 0);
@@ -66,7 +66,7 @@ pub fn start(madt: &Madt, srat: Option<&Srat<'_>>, trampoline: Option<Trampoline
         let id = id_of(cpu);
         let reached = local_apic::reaches(id);
         if !reached {
-            warn!("processor {id} stays parked: its number is for x2APIC mode, and the firmware chose xAPIC");
+            warn!("processor {id} stays parked: not addressable in xAPIC mode");
         }
         let startable = reached && cpu.index() < with_stack;
         parked += u32::from(!startable);
@@ -85,7 +85,7 @@ pub fn start(madt: &Madt, srat: Option<&Srat<'_>>, trampoline: Option<Trampoline
         if start_one(&trampoline, cpu, patience) == Came::No {
             failed += 1;
             record(cpu).set_state(State::Failed);
-            warn!("processor {} (CPU {}) does not come; the others do without", id_of(cpu), cpu.index());
+            warn!("processor {} (CPU {}) does not come", id_of(cpu), cpu.index());
         }
     }
     let count = running().len();

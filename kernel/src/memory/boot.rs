@@ -85,10 +85,7 @@ pub fn take_over(boot: &BootInfo) -> Result<EarlyMemory, StartError> {
     }
     let map = FirmwareMap::new(boot.memory_regions.iter().map(entry)).map_err(StartError::Map)?;
     if map.left_out() > 0 {
-        warn!(
-            "memory map: more than {MAX_ENTRIES} ranges; the smallest are left out, {} frames",
-            map.left_out()
-        );
+        warn!("memory map: over {MAX_ENTRIES} ranges, {} frames left out", map.left_out());
     }
     let mut frames = BootAllocator::new(map.ranges(), map.occupied());
     // SAFETY: `cpu::root` reads CR3 and `cpu::features` reads CPUID. The loader, which built the tables, has ended, and
@@ -124,7 +121,7 @@ pub fn finish(
     for range in srat.into_iter().flat_map(Srat::hot_pluggable) {
         match hotplug.try_push(range) {
             Ok(()) => info!("SRAT: pluggable frames {range}"),
-            Err(_) => warn!("SRAT has more than {MAX_HOTPLUG_RANGES} hot-pluggable ranges: {range} left out"),
+            Err(_) => warn!("SRAT: over {MAX_HOTPLUG_RANGES} ranges, {range} left out"),
         }
     }
     let memory = BootMemory {
@@ -134,7 +131,7 @@ pub fn finish(
         occupied: early.map.occupied(),
         hotplug: &hotplug,
     };
-    let mut left_out = |range: PfnRange| info!("frames {range} left out: too few for their own memmap");
+    let mut left_out = |range: PfnRange| info!("frames {range} left out: too few for a memmap");
     // SAFETY: the tables are those of `take_over`. The firmware and the loader describe the ranges and what is occupied,
     // and `early` has recorded every frame allocated since. Memory that is added later is named by a device or SRAT, and
     // no device register is mapped there (`hotplug`, `devices::mapped_in`).
@@ -202,7 +199,7 @@ fn by_node(map: &FirmwareMap, srat: Option<&Srat<'_>>) -> ArrayVec<BootRange, MA
         }
     }
     if left_out > 0 {
-        warn!("memory map: more than {MAX_ENTRIES} ranges with their nodes; {left_out} frames are left out");
+        warn!("memory map: over {MAX_ENTRIES} ranges with nodes, {left_out} frames left out");
     }
     ranges
 }

@@ -14,7 +14,7 @@ pub mod rpc;
 
 use crate::commands::{COMMANDS, execute};
 use crate::terminal::console::{self, Errors};
-use crate::terminal::input;
+use crate::terminal::{host, input};
 use arrayvec::ArrayString;
 use carapace_cli::args::format_of;
 use carapace_cli::complete::Candidates;
@@ -87,7 +87,10 @@ async fn run_line(text: &str) {
 
 fn fail(format: Format, reason: &dyn Display) {
     // A longer error text is truncated.
-    let _ = output::error(&mut Errors, format, reason);
+    let _ = match format {
+        Format::Table if host::is_terminal() => output::wrapped_error(&mut Errors, reason),
+        _ => output::error(&mut Errors, format, reason),
+    };
 }
 
 /// Prints an error about the editor's line, in the line's output format.

@@ -304,7 +304,7 @@ impl Part {
             return;
         }
         if self.bad_pages.load(Ordering::Relaxed) < LINES {
-            error!("stress: {bad} pages of {what} have not the contents that were written");
+            error!("stress: {bad} pages of {what} do not match their pattern");
         }
         self.count(&self.bad_pages, bad);
     }

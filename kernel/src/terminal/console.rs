@@ -190,7 +190,7 @@ pub fn prompt() {
 
 /// A command begins whose progress is shown, where a person reads the line.
 pub fn begin_command(command: &'static str) {
-    if host::announced().is_some_and(|host| host.is_terminal)
+    if host::is_terminal()
         && let Some(console) = CONSOLE.lock().as_mut()
     {
         console.progress = Some(Progress { command, since: time::uptime(), shown: None, amount: None });

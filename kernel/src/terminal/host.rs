@@ -63,6 +63,11 @@ pub fn announced() -> Option<Announced> {
     })
 }
 
+/// Whether the host announced that a person reads the first serial line.
+pub fn is_terminal() -> bool {
+    announced().is_some_and(|host| host.is_terminal)
+}
+
 static DESK: Mutex<Desk> = Mutex::new(
     Rank::Host,
     Desk { number: 0, stage: Stage::Free, names: [const { ArrayString::new_const() }; SLOTS] },

@@ -27,7 +27,7 @@ use carapace_mm::addr::{PAGE_SHIFT, Pfn, PfnRange};
 use carapace_mm::reporting::{Answer, MAX_RUNS};
 use carapace_virtio::mem::Run;
 use carapace_virtio::reporting::{self, ReportQueue, Used, queue_of};
-use log::{info, warn};
+use log::{Level, info};
 
 /// From the first block that is due until it is reported: more may be freed meanwhile.
 const GATHER: Duration = Duration::from_millis(500);
@@ -87,9 +87,11 @@ pub fn start(bus: pci::Bus, at: pci::Function) {
             *DEVICE.lock() = Some(device);
         }
         Err(StartError::Features(_)) => {
-            info!("{name}: a balloon that wants no reports of free pages is not used")
+            info!("{name}: balloon without free page reporting, unused")
         }
-        Err(error) => warn!("{name}: a balloon that is not used: {error}"),
+        Err(error) => {
+            crate::log::in_lines(Level::Warn, format_args!("{name}: balloon, unused: {error}"));
+        }
     }
 }
 
@@ -203,7 +205,11 @@ async fn report(runs: &[PfnRange]) -> Answer {
             let reset = device.running.as_ref().is_none_or(|(transport, _)| transport.reset());
             if !said {
                 let ends = if reset { "it is reset" } else { "its reset does not end" };
-                warn!("{}: the balloon {what}; {ends}, {} in flight", device.name, Size(bytes));
+                let (name, bytes) = (&device.name, Size(bytes));
+                crate::log::in_lines(
+                    Level::Warn,
+                    format_args!("{name}: the balloon {what}; {ends}, {bytes} in flight"),
+                );
             }
             if reset {
                 device.running = None;

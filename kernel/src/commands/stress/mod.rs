@@ -152,7 +152,7 @@ fn show(format: Format, done: &Done) -> Outcome {
         }
     }
     if row.bad_pages > 0 && format == Format::Table {
-        return Err(Failure::of("memory had not the contents that were written"));
+        return Err(Failure::of("memory did not match the patterns written to it"));
     }
     Ok(())
 }

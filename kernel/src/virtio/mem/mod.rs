@@ -100,7 +100,9 @@ pub fn start(bus: pci::Bus, at: pci::Function) {
             );
             let _ = DEVICES.lock().try_push(device);
         }
-        Err(error) => warn!("{name}: a virtio-mem device that is not used: {error}"),
+        Err(error) => {
+            crate::log::in_lines(Level::Warn, format_args!("{name}: virtio-mem, unused: {error}"));
+        }
     }
 }
 
@@ -213,10 +215,7 @@ impl Device {
             Some(_) => {
                 if !::core::mem::replace(&mut self.warned, true) {
                     let seconds = PATIENCE.as_secs();
-                    warn!(
-                        "{}: the device has not answered for {seconds} s; everything else goes on",
-                        self.name
-                    );
+                    warn!("{}: the device has not answered for {seconds} s", self.name);
                     uevents::held(&self.name, &"the device does not answer");
                 }
                 Action::Wait
@@ -248,10 +247,13 @@ impl Device {
         match self.held_by() {
             None => {
                 let took = Elapsed(nanoseconds().saturating_sub(self.asked));
-                info!("{name}: {plugged} plugged, as requested, after {took}");
+                info!("{name}: {plugged} plugged, as requested, in {took}");
             }
             Some(reason) => {
-                warn!("{name}: {plugged} plugged, {} requested: {reason}", Size(now.1));
+                crate::log::in_lines(
+                    Level::Warn,
+                    format_args!("{name}: {plugged} plugged, {} requested: {reason}", Size(now.1)),
+                );
                 uevents::held(&name, &reason);
             }
         }
