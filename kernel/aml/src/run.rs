@@ -1,19 +1,26 @@
-//! The execution state: frames of running methods, blocks of statements, and the budget.
+//! The execution state: what outlives an evaluation ([`Core`]) and one evaluation ([`Run`]), which calls methods and
+//! executes their statements.
 //!
 //! Statements do not recurse: If, Else, While and Scope are blocks on the frame's own stack. Native recursion happens
 //! only where an expression contains an expression or a method call. Invariant: each level goes through
 //! [`Run::deeper`], so [`Limits::depth`](crate::Limits::depth) bounds the native stack. Neighbours: `statement`,
 //! `declare` and `expression` execute the terms.
+mod budget;
+mod frame;
+
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::Limits;
 use crate::code::{CodePath, Cursor, Tables};
 use crate::error::{Error, ErrorKind};
-use crate::heap::{Before, Heap};
+use crate::heap::Heap;
 use crate::host::Host;
 use crate::model::{Data, Handle, Method, Object, ROOT, Serialized, Val, Waiting};
-use crate::namespace::{NODE_BYTES, Namespace};
+use crate::namespace::Namespace;
+
+pub(crate) use budget::BudgetShare;
+pub(crate) use frame::{Block, BlockKind, Flow, Frame, MAX_ARGS, MAX_LOCALS, Resume};
 
 /// The state that outlives an evaluation.
 #[derive(Debug)]
@@ -29,33 +36,6 @@ pub(crate) struct Core {
     pub(crate) waiting: Vec<Waiting>,
     /// The devices that are present and whose `_INI` has run.
     pub(crate) initialized: BTreeSet<Handle>,
-}
-
-/// The part of steps and sleep that an evaluation gets, in 256ths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BudgetShare(u16);
-
-impl BudgetShare {
-    const WHOLE: u16 = 256;
-    const LEAST: u16 = 16;
-
-    pub(crate) const fn new() -> Self {
-        Self(Self::WHOLE)
-    }
-
-    /// This part of `whole`.
-    fn of(self, whole: u32) -> u32 {
-        let part = u64::from(whole).saturating_mul(self.0.into()).checked_div(Self::WHOLE.into());
-        part.and_then(|part| u32::try_from(part).ok()).unwrap_or(whole)
-    }
-
-    /// Adjusts the part after an evaluation: halves it if the budget was exhausted, else restores a little.
-    pub(crate) fn update(&mut self, result: Result<(), &ErrorKind>) {
-        self.0 = match result {
-            Err(ErrorKind::TooManySteps | ErrorKind::TooMuchSleep) => (self.0 / 2).max(Self::LEAST),
-            _ => self.0.saturating_add(1).min(Self::WHOLE),
-        };
-    }
 }
 
 /// The width of integers: 32 bits if the DSDT's revision is below 2 (19.6.28).
@@ -86,75 +66,6 @@ impl IntegerWidth {
             Self::Bits64 => 64,
         }
     }
-}
-
-/// Arguments of a method.
-pub(crate) const MAX_ARGS: usize = 7;
-/// Locals of a method; in a frame's variables the arguments follow them.
-pub(crate) const MAX_LOCALS: usize = 8;
-
-/// A running method, or a table being loaded.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    /// The method, or the root for a table.
-    pub(crate) node: Handle,
-    pub(crate) scope: Handle,
-    pub(crate) cursor: Cursor,
-    pub(crate) blocks: Vec<Block>,
-    pub(crate) vars: [Val; MAX_LOCALS + MAX_ARGS],
-    /// Names created by this frame; a method's are deleted when it ends.
-    pub(crate) created: Vec<Handle>,
-    pub(crate) id: u32,
-    /// The heap's clock when the frame began.
-    pub(crate) since: u32,
-    /// What the heap counted then.
-    before: Before,
-}
-
-impl Frame {
-    /// Leaves all blocks but the outermost `kept`; the cursor moves behind the last one left.
-    pub(crate) fn leave_blocks(&mut self, kept: usize) {
-        while self.blocks.len() > kept
-            && let Some(block) = self.blocks.pop()
-        {
-            self.cursor.at = self.cursor.end;
-            self.cursor.end = block.outer_end;
-            if let BlockKind::Scope(scope) = block.kind {
-                self.scope = scope;
-            }
-        }
-    }
-}
-
-/// An open block: the end of the enclosing one, and what happens at this block's end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Block {
-    pub(crate) outer_end: u32,
-    pub(crate) kind: BlockKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BlockKind {
-    /// An Else that follows is skipped.
-    If,
-    Else,
-    /// Jumps back to its opcode at this offset.
-    While(u32),
-    /// Restores this scope.
-    Scope(Handle),
-}
-
-/// Where a statement of the running frame began.
-pub(crate) struct Resume {
-    pub(crate) cursor: Cursor,
-    pub(crate) scope: Handle,
-    pub(crate) blocks: usize,
-}
-
-/// How a statement ends.
-pub(crate) enum Flow {
-    Next,
-    Return(Val),
 }
 
 /// One load or evaluation.
@@ -189,67 +100,6 @@ impl<'a> Run<'a> {
             sleep_ms,
             frame_ids: 0,
         }
-    }
-
-    /// Takes `count` steps from the budget.
-    pub(crate) fn step(&mut self, count: usize) -> Result<(), Error> {
-        let left = u32::try_from(count).ok().and_then(|count| self.steps.checked_sub(count));
-        self.steps = left.ok_or_else(|| Error::from(ErrorKind::TooManySteps))?;
-        Ok(())
-    }
-
-    /// Takes the step of a term that contains no other; false if the budget or the depth does not allow one.
-    #[inline]
-    pub(crate) fn leaf(&mut self) -> bool {
-        match self.steps.checked_sub(1) {
-            Some(left) if self.depth > 0 => {
-                self.steps = left;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Adds steps to the budget.
-    pub(crate) fn add_steps(&mut self, count: usize) {
-        self.steps = self.steps.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-
-    /// Reserves half of the budget.
-    pub(crate) fn reserve_steps(&mut self) {
-        self.reserve = self.steps / 2;
-        self.steps = self.steps.saturating_sub(self.reserve);
-    }
-
-    /// Makes half of the reserve the budget.
-    ///
-    /// # Errors
-    /// That is too little to continue with.
-    pub(crate) fn release_reserve(&mut self) -> Result<(), Error> {
-        self.steps = self.reserve / 2;
-        self.reserve = self.reserve.saturating_sub(self.steps);
-        if self.steps < MIN_STEPS { Err(ErrorKind::TooManySteps.into()) } else { Ok(()) }
-    }
-
-    /// Takes the steps for an operation on `bytes` bytes.
-    pub(crate) fn step_bytes(&mut self, bytes: usize) -> Result<(), Error> {
-        self.step((bytes / 16).saturating_add(1))
-    }
-
-    pub(crate) fn spend_sleep(&mut self, milliseconds: u32) -> Result<(), Error> {
-        self.sleep_ms = self.sleep_ms.checked_sub(milliseconds).ok_or(ErrorKind::TooMuchSleep)?;
-        Ok(())
-    }
-
-    /// Runs `inner` one level deeper.
-    pub(crate) fn deeper<T>(
-        &mut self,
-        inner: impl FnOnce(&mut Self) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.depth = self.depth.checked_sub(1).ok_or_else(|| Error::from(ErrorKind::TooDeep))?;
-        let result = inner(self);
-        self.depth = self.depth.saturating_add(1);
-        result
     }
 
     /// The running frame. There is one whenever byte code is read; without one, the code counts as truncated.
@@ -296,21 +146,6 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub(crate) fn push_frame(&mut self, node: Handle, body: Cursor, vars: [Val; MAX_LOCALS + MAX_ARGS]) {
-        self.frame_ids = self.frame_ids.saturating_add(1);
-        self.frames.push(Frame {
-            node,
-            scope: node,
-            cursor: body,
-            blocks: Vec::new(),
-            vars,
-            created: Vec::new(),
-            id: self.frame_ids,
-            since: self.core.heap.clock(),
-            before: self.core.heap.begin_frame(),
-        });
-    }
-
     /// Replaces names in a package by the values of what they name, if a running method made that: the method returns
     /// the package, and its names end with it. Other names stay names.
     pub(crate) fn with_own_names(&mut self, value: Val) -> Result<(), Error> {
@@ -351,25 +186,6 @@ impl<'a> Run<'a> {
             Object::Value(_) | Object::Field(_) | Object::BufferField(_)
         );
         Ok(is_data && self.frames.iter().any(|frame| is_method(frame) && frame.created.contains(&node)))
-    }
-
-    /// Ends a frame and deletes the names it created.
-    pub(crate) fn pop_frame(&mut self) {
-        let Some(frame) = self.frames.pop() else { return };
-        self.core.heap.end_frame(frame.before);
-        for &name in frame.created.iter().rev() {
-            let removed = self.core.names.remove(name);
-            self.core.heap.refund(removed.saturating_mul(NODE_BYTES));
-        }
-    }
-
-    /// Ends the frame of a table's term; the names it created become the table's.
-    pub(crate) fn pop_frame_and_keep_names(&mut self) {
-        let Some(frame) = self.frames.pop() else { return };
-        self.core.heap.end_frame(frame.before);
-        if let Some(table) = self.frames.last_mut() {
-            table.created.extend(frame.created);
-        }
     }
 
     /// Adds the running frame's location to an error that has none.
@@ -423,42 +239,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Opens a block over `inside`; the cursor is behind it when this is called.
-    pub(crate) fn enter_block(&mut self, inside: Cursor, kind: BlockKind) -> Result<(), Error> {
-        let frame = self.frame()?;
-        let outer_end = frame.cursor.end;
-        frame.cursor = inside;
-        frame.blocks.push(Block { outer_end, kind });
-        // Not counted in `Limits::bytes`, so bounded here.
-        if frame.blocks.len() > MAX_BLOCKS {
-            return Err(ErrorKind::TooDeep.into());
-        }
-        Ok(())
-    }
-
-    /// Leaves the innermost block; the cursor moves to its end, or to the start of a While.
-    pub(crate) fn leave_block(&mut self) -> Result<Option<BlockKind>, Error> {
-        self.step(1)?;
-        let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
-        let Some(block) = frame.blocks.pop() else { return Ok(None) };
-        let cursor = &mut frame.cursor;
-        cursor.at = cursor.end;
-        cursor.end = block.outer_end;
-        match block.kind {
-            BlockKind::If => {
-                let code = self.core.tables.code(cursor.table);
-                if !cursor.is_at_end() && cursor.peek(code)? == ELSE {
-                    cursor.byte(code)?;
-                    cursor.package(code)?;
-                }
-            }
-            BlockKind::Else => {}
-            BlockKind::While(start) => cursor.at = start,
-            BlockKind::Scope(scope) => frame.scope = scope,
-        }
-        Ok(Some(block.kind))
-    }
-
     /// Ends an evaluation, successful or not: drops all frames and releases all mutexes.
     pub(crate) fn finish(&mut self) {
         while !self.frames.is_empty() {
@@ -496,9 +276,3 @@ impl Core {
         self.names.object(node).map(Object::is_device_like)
     }
 }
-
-const ELSE: u8 = 0xa1;
-/// The smallest budget to continue with.
-const MIN_STEPS: u32 = 256;
-/// Open blocks of one frame: an ElseIf opens two, so this is a chain of 256 cases; 8 KiB.
-const MAX_BLOCKS: usize = 512;
