@@ -16,6 +16,7 @@ mod hot_remove;
 mod interleavings;
 mod lock_order;
 mod migrate;
+mod migrate_checks;
 mod migrate_in_use;
 mod migrate_tables;
 mod missing_end;

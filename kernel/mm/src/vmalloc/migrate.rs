@@ -216,17 +216,18 @@ fn mapping_of<M: Machine>(memory: &Memory<M>, area: &Area, block: Block, at: Vir
 
 /// See [`VmallocArena::count_scattered`].
 fn count_scattered<M: Machine>(memory: &Memory<M>, areas: &mut AreaTree, singles: &[Single]) -> usize {
-    let mut mapped = VirtAddr(0)..VirtAddr(0);
+    let mut addresses = VirtAddr(0)..VirtAddr(0);
     let mut last = LastTable::default();
     let counted = memory.with_tables(|tables, machine| {
         let is_scattered = |single: &&Single| {
-            if !mapped.contains(&single.at) {
+            if !addresses.contains(&single.at) {
                 let Some(area) = areas.holding(single.at).filter(|area| area.is_scattered()) else {
                     return false;
                 };
-                mapped = area.allocation.start..area.page(area.allocation.pages);
+                addresses = area.allocation.start..area.page(area.reserved);
             }
-            mapped.contains(&single.at) && tables.maps_single(machine, single.at, single.head, &mut last)
+            // A page that is not mapped yet, or no longer, has no leaf: both change under the areas' lock.
+            tables.maps_single(machine, single.at, single.head, &mut last)
         };
         singles.iter().take_while(is_scattered).count()
     });
