@@ -19,7 +19,8 @@
 use crate::addr::{PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
 use crate::address_space::{FIXMAP, direct};
 use crate::machine::Machine;
-use crate::page_table::entry::{ENTRIES, Entry, VaRange};
+use crate::page_table::entry::{ENTRIES, Entry, Level, VaRange};
+use crate::page_table::walk::entry_addr;
 use crate::page_table::{Caching, FlushBatch, LastTable, LeafSize, PageTables, Rights};
 
 /// The pages of the window: those of a batch, which has fewer than two times 512.
@@ -43,6 +44,11 @@ impl CopyWindow {
     pub(super) const EMPTY: CopyWindow = CopyWindow { used: 0 };
 }
 
+/// Returns the address of a page of the window.
+const fn slot(number: u64) -> VirtAddr {
+    WINDOW.virt.offset(number << PAGE_SHIFT)
+}
+
 /// Returns whether the pages at `one` and `other` share the place of their translations.
 const fn share_place(one: VirtAddr, other: VirtAddr) -> bool {
     (one.0 >> PAGE_SHIFT).abs_diff(other.0 >> PAGE_SHIFT).is_multiple_of(PLACES)
@@ -63,7 +69,6 @@ impl PageTables {
         if !share_place(source, target) {
             return source;
         }
-        let slot = |number| WINDOW.virt.offset(number << PAGE_SHIFT);
         let first = self.window.used + u64::from(share_place(slot(self.window.used), target));
         if first + old.pages() > PAGES {
             return source;
@@ -81,11 +86,15 @@ impl PageTables {
     /// Clears the window after the copy.
     pub(crate) fn clear_window<M: Machine>(&mut self, machine: &M) {
         let used = core::mem::take(&mut self.window.used);
-        let mut last = LastTable::default();
-        for number in 0..used {
-            if let Some(entry) = last.entry_of(self, machine, WINDOW.virt.offset(number << PAGE_SHIFT)) {
-                machine.store(entry, Entry::ABSENT.0);
+        let mut number = 0;
+        while number < used {
+            let end = used.min((number / ENTRIES + 1) * ENTRIES);
+            if let Some(table) = self.linked_table(machine, slot(number), Level::Pt) {
+                (number..end).for_each(|number| {
+                    machine.store(entry_addr(table, Level::Pt, slot(number)), Entry::ABSENT.0)
+                });
             }
+            number = end;
         }
     }
 }

@@ -29,6 +29,8 @@
 //!
 //! Neighbours: `migrate` adds blocks and tables, `migrate_contiguous` pieces; `page_table` changes the leaves.
 
+use core::ops::Range;
+
 use arrayvec::ArrayVec;
 use carapace_lock::MutexGuard;
 
@@ -90,12 +92,24 @@ pub(crate) struct Batch<'a, M: Machine> {
     /// Leaves that were split.
     pub(super) flush: FlushBatch,
     pages: u64,
+    /// The addresses of the pages, tables not counted: their entries stay present.
+    addresses: Range<VirtAddr>,
 }
+
+/// No addresses.
+const NOWHERE: Range<VirtAddr> = VirtAddr(u64::MAX)..VirtAddr(0);
 
 impl VmallocArena {
     /// Begins a batch.
     pub(crate) fn batch<'a, M: Machine>(&'a self, memory: &'a Memory<M>) -> Batch<'a, M> {
-        Batch { memory, arena: self, moves: self.moves.lock(), flush: FlushBatch::new(), pages: 0 }
+        Batch {
+            memory,
+            arena: self,
+            moves: self.moves.lock(),
+            flush: FlushBatch::new(),
+            pages: 0,
+            addresses: NOWHERE,
+        }
     }
 }
 
@@ -118,6 +132,8 @@ impl<M: Machine> Batch<'_, M> {
     /// Adds a part of an allocation, whose target is allocated.
     pub(super) fn push(&mut self, areas: &mut AreaTree, pages: PageMove, part: Part) {
         areas.put_in_batch(pages.at);
+        let (start, end) = (pages.at, pages.at.offset(pages.pages * PAGE_SIZE));
+        self.addresses = self.addresses.start.min(start)..self.addresses.end.max(end);
         self.push_move(pages, part);
     }
 
@@ -139,13 +155,12 @@ impl<M: Machine> Batch<'_, M> {
     /// [`MigrateError::Corrupt`] when a page does not map its block, [`MigrateError::Injected`]. Every page maps its old
     /// frame then, and the targets are free.
     pub(crate) fn run(&mut self) -> Result<Moved, MigrateError> {
-        let Batch { memory, moves, flush, .. } = self;
+        let Batch { memory, moves, flush, addresses, .. } = self;
         let machine = &memory.machine;
         if moves.is_empty() {
             return Ok(Moved::default());
         }
-        let (start, end) = bounds(moves);
-        memory.migrating.begin(machine.cpu(), start, end);
+        memory.migrating.begin(machine.cpu(), addresses.start, addresses.end);
         let begun = begin(memory, moves, flush);
         let copied = begun.and_then(|()| copy(memory, moves));
         memory.with_tables(|tables, machine| {
@@ -185,7 +200,7 @@ impl<M: Machine> Batch<'_, M> {
             }
         }
         self.moves.clear();
-        self.pages = 0;
+        (self.pages, self.addresses) = (0, NOWHERE);
         self.arena.areas.lock().end_batch();
     }
 }
@@ -217,18 +232,12 @@ impl Move {
 
 /// Counts what migrates. A freed table does not.
 fn moved(moves: &Moves) -> Moved {
-    let migrating = || moves.iter().filter(|one| one.part != Part::Freed);
-    let tables = migrating().filter(|one| !one.has_pages()).count() as u64;
-    Moved { pages: migrating().map(|one| one.pages.pages).sum(), tables }
-}
-
-/// Returns the lowest address of the pages that migrate and the one behind the highest. Tables do not count, since their
-/// entries stay present.
-fn bounds(moves: &Moves) -> (VirtAddr, VirtAddr) {
-    let pages = || moves.iter().filter(|one| one.has_pages()).map(|one| one.pages);
-    let start = pages().map(|pages| pages.at).min();
-    let end = pages().map(|pages| pages.at.offset(pages.pages * PAGE_SIZE)).max();
-    start.zip(end).unwrap_or((VirtAddr(0), VirtAddr(0)))
+    let mut moved = Moved::default();
+    for one in moves.iter().filter(|one| one.part != Part::Freed) {
+        moved.pages += one.pages.pages;
+        moved.tables += u64::from(!one.has_pages());
+    }
+    moved
 }
 
 /// Makes the leaves migration entries, then hands over the tables that are still there, and flushes. After an error no
