@@ -7,7 +7,7 @@ use super::*;
 use crate::addr::PAGE_SIZE;
 use crate::hot_remove::RemoveError;
 use crate::info::DeviceId;
-use crate::vmalloc::{AllocationState, FrameProvider, Progress, Shape, VmallocArena};
+use crate::vmalloc::{AllocationState, Amount, FrameProvider, Progress, Request, Shape, VmallocArena};
 
 /// Proves that a block in use whose rmap entry names an address that maps another frame stays, and is named before anything
 /// migrates: a single frame amid others, and a larger block. Fails when the entry is believed: then the frames of the page
@@ -30,6 +30,61 @@ fn a_wrong_owner_is_not_believed() {
         memory.free_block(block.head).unwrap();
         remove(&memory, &arena, 1).unwrap();
         memory.machine().unplug(DIMM);
+        assert_contents(&memory, &arena);
+    }
+}
+
+/// Proves that a block that a growing allocation has and does not map yet is waited for, by the allocation's name, and that
+/// its mapped blocks do not hold the removal up. Fails when the block counts as one that no allocation has.
+#[test]
+fn a_block_about_to_be_mapped_is_waited_for() {
+    for order in [Order(0), Order(3)] {
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
+        insert(&memory, 1, DIMM, 7);
+        let (node, mobility) = (Some(NodeId(7)), Mobility::Movable);
+        let request = Request { amount: Amount::Pages(3000), node, mobility, shape: Shape::Scattered };
+        let mut growing = arena.begin(&memory, &request).unwrap();
+        assert_eq!(arena.grow(&memory, &mut growing, 600), Ok(Progress::More));
+        let block = memory.allocate_block(order, node, mobility).unwrap();
+        let start = arena.get(growing.id()).unwrap().start;
+        memory.set_owner(block.range(), start.offset(2900 * PAGE_SIZE));
+        let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+        for _ in 0..3 {
+            assert_eq!(memory.remove_step(&arena, &mut removal, 600, &|| 0), Ok(Progress::More));
+            assert_eq!(removal.waiting(), Some(RemoveError::Busy { id: growing.id() }));
+        }
+        memory.free_block(block.head).unwrap();
+        while memory.remove_step(&arena, &mut removal, 600, &|| 0).unwrap() == Progress::More {}
+        memory.finish_remove(&arena, removal, &|| 0).unwrap();
+        memory.machine().unplug(DIMM);
+        arena.cancel(&memory, growing).unwrap();
+        assert_invariants(&memory);
+    }
+}
+
+/// Proves that a contiguous allocation that is mapped and not finished is waited for, also one of a single frame. Fails when
+/// its blocks migrate one by one: then it is no run when it is finished.
+#[test]
+fn a_run_about_to_be_finished_is_waited_for() {
+    for pages in [1, 600] {
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
+        insert(&memory, 1, DIMM, 7);
+        let (node, mobility) = (Some(NodeId(7)), Mobility::Movable);
+        let request = Request { amount: Amount::Pages(pages), node, mobility, shape: Shape::Contiguous };
+        let mut growing = arena.begin(&memory, &request).unwrap();
+        while arena.grow(&memory, &mut growing, pages).unwrap() == Progress::More {}
+        let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+        for _ in 0..3 {
+            assert_eq!(memory.remove_step(&arena, &mut removal, 600, &|| 0), Ok(Progress::More));
+            assert_eq!(removal.waiting(), Some(RemoveError::Busy { id: growing.id() }));
+        }
+        let one = arena.finish(&memory, growing).unwrap();
+        arena.fill(&memory, one.id, 0, pages).unwrap();
+        while memory.remove_step(&arena, &mut removal, 600, &|| 0).unwrap() == Progress::More {}
+        memory.finish_remove(&arena, removal, &|| 0).unwrap();
+        memory.machine().unplug(DIMM);
+        let frames = frames(&memory, &one);
+        assert!(frames.windows(2).all(|two| two[0].0.offset(two[0].1.pages()) == two[1].0), "{frames:?}");
         assert_contents(&memory, &arena);
     }
 }
