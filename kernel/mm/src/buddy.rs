@@ -40,6 +40,7 @@
 //! outside, for reads without the lock. Everything else runs under the region's lock. Neighbours: `region` owns the
 //! lock, `layout` places the header.
 
+mod apart;
 mod bits;
 mod bulk;
 mod group;
@@ -181,6 +182,19 @@ impl<M: Machine> Buddy<'_, M> {
         if order > self.max {
             return None;
         }
+        let (group, children, index, sub) = self.smallest(order)?;
+        let head = group.child(index);
+        if rmap != 0 || !is_lean(order, state) {
+            self.page(head).prefetch();
+        }
+        self.split_off(group, children, head, order, group.order(sub), state);
+        self.mark_allocated(head, order, state, rmap);
+        Some(head)
+    }
+
+    /// The smallest free block of at least `order`: its group, that one's bits, its first child there, and its size.
+    #[inline]
+    fn smallest(&self, order: Order) -> Option<(Group, Children, u8, u8)> {
         let fitting = self.summary.orders() & (!0 << order.0);
         if fitting == 0 {
             return None;
@@ -189,13 +203,7 @@ impl<M: Machine> Buddy<'_, M> {
         let least = if group.level == level_of(order) { sub_of(order) } else { 0 };
         let children = self.children(group);
         let (index, sub) = bits::smallest(children.free(), least)?;
-        let head = group.child(index);
-        if rmap != 0 || !is_lean(order, state) {
-            self.page(head).prefetch();
-        }
-        self.split_off(group, children, head, order, group.order(sub), state);
-        self.mark_allocated(head, order, state, rmap);
-        Some(head)
+        Some((group, children, index, sub))
     }
 
     /// Allocates the largest free block, but of at most order `most`.

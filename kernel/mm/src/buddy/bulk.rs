@@ -17,18 +17,29 @@ const FEW: usize = 4;
 impl<M: Machine> Buddy<'_, M> {
     /// Allocates up to `wanted` blocks of `order` in the state cached and calls `each` with each head. The descriptors of single
     /// frames are those of freed ones without an owner, so that the cache allocates them as they are.
-    pub(crate) fn alloc_bulk(&self, order: Order, wanted: usize, mut each: impl FnMut(Pfn)) {
+    /// Frames of a group that is opened lie behind those that the caller got before, of the group `before`, rather than beside
+    /// another CPU's ([`Buddy::open_apart`]). Returns the group that was opened last, if one was.
+    pub(crate) fn alloc_bulk(
+        &self,
+        order: Order,
+        wanted: usize,
+        before: Option<Group>,
+        mut each: impl FnMut(Pfn),
+    ) -> Option<Group> {
         let (mut wanted, sub) = (wanted as u32, sub_of(order));
+        let mut opened = None;
         while wanted > 0 && order <= self.max {
             let fitting = self.summary.orders() & (!0 << order.0);
             let smallest = Order(fitting.trailing_zeros() as u8);
-            let Some(group) = (fitting != 0).then(|| self.first(smallest)).flatten() else { return };
+            let Some(group) = (fitting != 0).then(|| self.first(smallest)).flatten() else { break };
             if group.level > level_of(order) {
                 // This opens a group, from which the others are allocated.
-                let Some(head) = self.allocate(order, BlockState::Cached, 0) else { return };
-                if order == Order(0) {
-                    self.set_tag(head, BlockState::Movable, order);
-                }
+                let head = match order {
+                    Order(0) => self.open_apart(opened.or(before)),
+                    _ => self.allocate(order, BlockState::Cached, 0),
+                };
+                let Some(head) = head else { break };
+                opened = Some(Group::of(head, 0));
                 each(head);
                 wanted -= 1;
                 continue;
@@ -45,7 +56,7 @@ impl<M: Machine> Buddy<'_, M> {
                 self.count_part(group, larger, count << sub);
             }
             if starts == 0 {
-                return;
+                break;
             }
             if group.level == 0 {
                 each_bit(starts, |index| {
@@ -71,6 +82,7 @@ impl<M: Machine> Buddy<'_, M> {
                 each(group.child(index));
             });
         }
+        opened
     }
 
     /// Frees cached blocks of `order`. Those of one group that follow each other are freed together. Does not count

@@ -56,7 +56,7 @@ impl<M: Machine> Buddy<'_, M> {
     /// Allocates up to `wanted` single movable frames. Gives each to `owner`, which returns its rmap word. Returns how many.
     pub(crate) fn alloc_singles(&self, wanted: usize, mut owner: impl FnMut(Pfn) -> u64) -> usize {
         let mut count = 0;
-        self.alloc_bulk(SINGLE, wanted, |head| {
+        self.alloc_bulk(SINGLE, wanted, None, |head| {
             // The descriptor before the bit that makes it valid.
             self.set_rmap(head, SINGLE, BlockState::Movable, owner(head));
             mark_used_uncounted(self.machine, self.metadata.level(0), head, SINGLE);

@@ -19,6 +19,8 @@ pub struct Summary {
     unreported: AtomicBool,
     /// Whether the last frame is known to answer: an [`End`].
     end: AtomicU8,
+    /// The cluster of groups in which a group was opened last, and the CPU that did, in the low 8 bits: see `apart`.
+    opened: AtomicU64,
     /// The pieces of a chunk that are not plugged; empty for other regions.
     pub pieces: PieceMap,
 }
@@ -45,6 +47,7 @@ impl Summary {
             orders: AtomicU64::new(0),
             unreported: AtomicBool::new(false),
             end: AtomicU8::new(End::Answers as u8),
+            opened: AtomicU64::new(0),
             pieces: PieceMap::new(),
         }
     }
@@ -95,6 +98,17 @@ impl Summary {
         if self.has_unreported() != unreported {
             self.unreported.store(unreported, Ordering::Relaxed);
         }
+    }
+
+    /// The cluster and the CPU of [`Summary::set_opened`].
+    pub(super) fn opened(&self) -> (u64, u8) {
+        let opened = self.opened.load(Ordering::Relaxed);
+        (opened >> 8, opened as u8)
+    }
+
+    /// Records in which cluster a group is opened, and by which CPU.
+    pub(super) fn set_opened(&self, cluster: u64, cpu: u8) {
+        self.opened.store(cluster << 8 | u64::from(cpu), Ordering::Relaxed);
     }
 
     /// Whether memory answers at the last frame. Exact under the region's lock.

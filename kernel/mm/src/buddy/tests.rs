@@ -3,6 +3,7 @@
 //! All tests run on [`Shadow`], which panics with the address on every read of an unwritten word:
 //! stricter than memory full of junk.
 
+mod apart;
 mod cases;
 mod claim;
 mod every;
@@ -36,6 +37,10 @@ struct Shadow {
     words: Vec<Cell<u64>>,
     /// The last address of [`Machine::prefetch`].
     hint: Cell<Option<VirtAddr>>,
+    /// The CPU that runs.
+    cpu: Cell<CpuNr>,
+    /// For each cache line, the CPU that wrote to it last, and how often another one accessed it then.
+    lines: Vec<Cell<(CpuNr, usize)>>,
     written: Vec<Cell<bool>>,
 }
 
@@ -47,9 +52,17 @@ impl Shadow {
             first: descriptor(usable.start),
             metadata,
             hint: Cell::new(None),
+            cpu: Cell::new(CpuNr::FIRST),
+            lines: vec![Cell::new((CpuNr::FIRST, 0)); words / 8 + 1],
             words: vec![Cell::new(0x6a6a_6a6a_6a6a_6a6a); words],
             written: vec![Cell::new(false); words],
         }
+    }
+
+    fn access_line(&self, word: usize, writes: bool) {
+        let (line, cpu) = (&self.lines[word / 8], self.cpu.get());
+        let (writer, transfers) = line.get();
+        line.set((if writes { cpu } else { writer }, transfers + usize::from(writer != cpu)));
     }
 
     /// Returns the index of a word: header and groups first, then the descriptors of the run.
@@ -67,11 +80,13 @@ unsafe impl Machine for Shadow {
     fn load(&self, at: VirtAddr) -> u64 {
         let index = self.index_of(at);
         assert!(self.written[index].get(), "read of the unwritten word at {at}");
+        self.access_line(index, false);
         self.words[index].get()
     }
 
     fn store(&self, at: VirtAddr, value: u64) {
         let index = self.index_of(at);
+        self.access_line(index, true);
         self.words[index].set(value);
         self.written[index].set(true);
     }
@@ -109,7 +124,7 @@ unsafe impl Machine for Shadow {
     fn fence_light(&self) {}
 
     fn cpu(&self) -> CpuNr {
-        CpuNr::FIRST
+        self.cpu.get()
     }
 }
 

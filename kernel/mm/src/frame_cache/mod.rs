@@ -101,6 +101,8 @@ pub(crate) struct Cached {
     /// Number of a level-0 group that is known to be open: one of its frames passed through the cache since the last
     /// blocks went back to the buddy, so one of its frames is held.
     open: AtomicU64,
+    /// The first frame of the level-0 group that the buddy opened for this cache last.
+    opened: AtomicU64,
     singles: Stack<SINGLES>,
     large: Stack<LARGE>,
     foreign: [Foreign; FOREIGN],
@@ -131,6 +133,7 @@ impl FrameCache {
             cached: Cached {
                 region: Known::new(),
                 open: AtomicU64::new(NO_GROUP),
+                opened: AtomicU64::new(NO_GROUP),
                 singles: Stack::new(),
                 large: Stack::new(),
                 foreign: [const { Foreign::new() }; FOREIGN],
@@ -335,8 +338,16 @@ impl Cached {
     /// `false` when the region has no such block.
     pub(crate) fn refill<M: Machine>(&self, id: ResourceId, buddy: &Buddy<'_, M>, class: SizeClass) -> bool {
         let blocks = match class {
-            SizeClass::Single => fill(&self.singles, buddy, class),
-            SizeClass::Large => fill(&self.large, buddy, class),
+            SizeClass::Single => {
+                let before = Some(self.opened.load(Relaxed)).filter(|&pfn| pfn != NO_GROUP);
+                let before = before.map(|pfn| Group::of(Pfn(pfn), 0));
+                let (blocks, opened) = fill(&self.singles, buddy, class, before);
+                if let Some(group) = opened {
+                    self.opened.store(group.start().0, Relaxed);
+                }
+                blocks
+            }
+            SizeClass::Large => fill(&self.large, buddy, class, None).0,
         };
         if blocks == 0 {
             return false;
@@ -379,12 +390,18 @@ const fn hint_tag(head: Pfn) -> u16 {
     ((head.0 >> HINT_SHIFT) / HINTS as u64 % TAGS) as u16 + 1
 }
 
-/// Fills an empty stack with half as many blocks as it holds at most. Returns how many there are.
-fn fill<M: Machine, const N: usize>(stack: &Stack<N>, buddy: &Buddy<'_, M>, class: SizeClass) -> usize {
-    buddy.alloc_bulk(class.order(), N / 2, |head| stack.push(head));
+/// Fills an empty stack with half as many blocks as it holds at most. Returns how many there are, and what
+/// [`Buddy::alloc_bulk`] returns.
+fn fill<M: Machine, const N: usize>(
+    stack: &Stack<N>,
+    buddy: &Buddy<'_, M>,
+    class: SizeClass,
+    before: Option<Group>,
+) -> (usize, Option<Group>) {
+    let opened = buddy.alloc_bulk(class.order(), N / 2, before, |head| stack.push(head));
     // Reversed, so that the first block from the buddy is allocated first.
     stack.reverse();
-    stack.len()
+    (stack.len(), opened)
 }
 
 /// Returns up to `most` of the oldest blocks of a stack to their region.
