@@ -25,6 +25,8 @@
 //! Neighbours: `provider` connects to the buddy allocators, `page_table` maps.
 
 mod alloc;
+mod alloc_error;
+mod area;
 mod batch;
 mod free;
 mod migrate;
@@ -39,21 +41,20 @@ mod tests;
 
 use core::fmt;
 
-use arrayvec::ArrayVec;
 use carapace_lock::{Mutex, MutexGuard, Rank};
 
 use crate::addr::{NodeId, PAGE_SIZE, VirtAddr};
 use crate::address_space::ALLOC;
 use crate::descriptor::Mobility;
-use crate::page_table::MapError;
 use crate::sync::spin;
 
 pub use alloc::AllocationBuilder;
 use alloc::Pending;
+pub use alloc_error::AllocError;
+use area::{Area, AreaTree};
 pub(crate) use batch::Batch;
 use batch::Moves;
 pub(crate) use migrate::{MappedBy, Planned, SINGLES, Single, Singles, Sizes};
-use migrate_contiguous::Migration;
 pub(crate) use migrate_error::MigrateError;
 pub use migrate_error::NoRun;
 pub use pattern::{BadWord, Verified};
@@ -142,147 +143,6 @@ pub enum Progress {
     Done,
 }
 
-/// The reason why an allocation cannot be made, used or freed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AllocError {
-    /// The request is for zero pages, or for [`Amount::All`] with no frame free.
-    Empty,
-    /// The page tables are not set up yet.
-    NotStarted,
-    /// There are [`MAX_ALLOCATIONS`] allocations.
-    TooManyAllocations,
-    /// The vmalloc region has no free range of this size.
-    NoAddresses {
-        /// The requested size.
-        pages: u64,
-    },
-    /// The request exceeds the free frames.
-    NotEnough {
-        /// The requested size.
-        pages: u64,
-        /// The free frames that the request may use.
-        free: u64,
-    },
-    /// The frames ran out while the allocation grew; page tables need some as well.
-    RanOut {
-        /// The requested size.
-        pages: u64,
-        /// The pages that were mapped.
-        got: u64,
-    },
-    /// No free run of frames is long enough.
-    NoRun {
-        /// The requested size.
-        pages: u64,
-    },
-    /// No allocation has this id.
-    Unknown {
-        /// The id.
-        id: AllocationId,
-    },
-    /// The allocation is growing or being freed.
-    Busy {
-        /// The id.
-        id: AllocationId,
-    },
-    /// A surprise removal took memory of the allocation.
-    Lost {
-        /// The id.
-        id: AllocationId,
-    },
-    /// The page range reaches past the end of the allocation.
-    OutOfRange {
-        /// The id.
-        id: AllocationId,
-        /// The allocation's size in pages.
-        pages: u64,
-    },
-    /// Mapping failed.
-    Map(MapError),
-    /// The page tables contradict the area: memory is corrupted.
-    Corrupt {
-        /// The address.
-        at: VirtAddr,
-    },
-}
-
-impl fmt::Display for AllocError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AllocError::Empty => f.write_str("nothing to allocate"),
-            AllocError::NotStarted => f.write_str("the memory core is not set up yet"),
-            AllocError::TooManyAllocations => {
-                write!(f, "there are {MAX_ALLOCATIONS} allocations already; free one")
-            }
-            AllocError::NoAddresses { pages } => {
-                write!(f, "no {pages} pages of free addresses in the {}", ALLOC.name)
-            }
-            AllocError::NotEnough { pages, free } => {
-                let s = if *pages == 1 { "" } else { "s" };
-                write!(f, "{pages} page{s} requested, but only {free} suitable frames are free")
-            }
-            AllocError::RanOut { pages, got } => {
-                write!(f, "memory ran out at page {got} of {pages} (page tables need frames too)")
-            }
-            AllocError::NoRun { pages } => write!(f, "no run of {pages} free frames"),
-            AllocError::Unknown { id } => write!(f, "there is no allocation {id}"),
-            AllocError::Busy { id } => write!(f, "allocation {id} is being made or freed"),
-            AllocError::Lost { id } => {
-                write!(f, "allocation {id} is lost: its memory was surprise-removed; free it")
-            }
-            AllocError::OutOfRange { id, pages } => write!(f, "allocation {id} has {pages} pages"),
-            AllocError::Map(error) => error.fmt(f),
-            AllocError::Corrupt { at } => write!(f, "the page tables are corrupted at {at}"),
-        }
-    }
-}
-
-impl core::error::Error for AllocError {}
-
-impl From<MapError> for AllocError {
-    fn from(error: MapError) -> AllocError {
-        AllocError::Map(error)
-    }
-}
-
-/// An allocation and its reserved address range. Corresponds to Linux `struct vmap_area`.
-#[derive(Clone, Debug)]
-struct Area {
-    /// The allocation; `pages` counts the pages mapped so far.
-    allocation: Allocation,
-    /// Pages of address space reserved from the start.
-    reserved: u64,
-    /// Pages from the start that are unmapped and freed.
-    freed: u64,
-    /// The physical layout.
-    shape: Shape,
-    /// The migration under way; contiguous allocations only.
-    migration: Option<Migration>,
-    /// Frames that are allocated but not mapped yet; while it grows.
-    pending: Pending,
-    /// A part of it is in the batch that is in the making or migrates.
-    in_batch: bool,
-}
-
-impl Area {
-    fn end(&self) -> u64 {
-        self.allocation.start.0 + self.reserved * PAGE_SIZE
-    }
-
-    fn page(&self, index: u64) -> VirtAddr {
-        self.allocation.start.offset(index * PAGE_SIZE)
-    }
-}
-
-/// The areas, sorted by address.
-#[derive(Debug)]
-struct AreaTree {
-    next: u64,
-    list: ArrayVec<Area, MAX_ALLOCATIONS>,
-    /// The number of areas that are in a batch.
-    in_batch: usize,
-}
-
 /// The vmalloc region's areas and their lock. See the module's documentation.
 #[derive(Debug)]
 pub struct VmallocArena {
@@ -302,7 +162,7 @@ impl VmallocArena {
     pub const fn new() -> VmallocArena {
         VmallocArena {
             moves: Mutex::new(Rank::Migration, Moves::new_const()),
-            areas: Mutex::new(Rank::Vmalloc, AreaTree { next: 1, list: ArrayVec::new_const(), in_batch: 0 }),
+            areas: Mutex::new(Rank::Vmalloc, AreaTree::new()),
         }
     }
 
@@ -356,96 +216,6 @@ impl VmallocArena {
         let areas = self.areas.lock();
         let holds = |one: &Allocation| at >= one.start && at.0 - one.start.0 < one.pages * PAGE_SIZE;
         areas.list.iter().map(|area| area.allocation).find(holds)
-    }
-}
-
-impl AreaTree {
-    /// Reserves `pages` pages of address space, first fit; the start lies `offset` pages above a multiple of
-    /// `align` pages.
-    fn reserve(
-        &mut self,
-        pages: u64,
-        align: u64,
-        offset: u64,
-        shape: Shape,
-    ) -> Result<AllocationId, AllocError> {
-        if self.list.is_full() {
-            return Err(AllocError::TooManyAllocations);
-        }
-        let align = align * PAGE_SIZE;
-        let offset = offset * PAGE_SIZE % align;
-        let bytes = pages.checked_mul(PAGE_SIZE).filter(|bytes| *bytes <= ALLOC.size);
-        let bytes = bytes.ok_or(AllocError::NoAddresses { pages })?;
-        let mut start = ALLOC.start.0 + offset;
-        let mut index = 0;
-        for area in &self.list {
-            if start + bytes <= area.allocation.start.0 {
-                break;
-            }
-            // The window's start is a multiple of every alignment, so only the remainder of `end` matters.
-            let end = area.end();
-            start = end + (offset + align - end % align) % align;
-            index += 1;
-        }
-        if start - ALLOC.start.0 > ALLOC.size - bytes {
-            return Err(AllocError::NoAddresses { pages });
-        }
-        let id = AllocationId(self.next);
-        self.next += 1;
-        let state = AllocationState::Allocating;
-        let allocation = Allocation { id, start: VirtAddr(start), pages: 0, filled: 0, state };
-        let pending = Pending::new();
-        self.list.insert(
-            index,
-            Area { allocation, reserved: pages, freed: 0, shape, migration: None, pending, in_batch: false },
-        );
-        Ok(id)
-    }
-
-    /// Returns whether allocation `id` is in a batch.
-    fn is_in_batch(&self, id: AllocationId) -> bool {
-        self.in_batch > 0 && self.list.iter().any(|area| area.allocation.id == id && area.in_batch)
-    }
-
-    /// Marks the area that contains the address `at` as being in a batch.
-    fn put_in_batch(&mut self, at: VirtAddr) {
-        if let Some(area) = self.holding(at).filter(|area| !area.in_batch) {
-            area.in_batch = true;
-            self.in_batch += 1;
-        }
-    }
-
-    /// Ends the batch: no area is in it any more.
-    fn end_batch(&mut self) {
-        if self.in_batch > 0 {
-            self.list.iter_mut().for_each(|area| area.in_batch = false);
-            self.in_batch = 0;
-        }
-    }
-
-    /// Returns the area that contains the address `at`.
-    fn holding(&mut self, at: VirtAddr) -> Option<&mut Area> {
-        let behind = self.list.partition_point(|area| area.allocation.start <= at);
-        self.list.get_mut(behind.checked_sub(1)?).filter(|area| at.0 < area.end())
-    }
-
-    fn index(&self, id: AllocationId) -> Result<usize, AllocError> {
-        let found = self.list.iter().position(|area| area.allocation.id == id);
-        found.ok_or(AllocError::Unknown { id })
-    }
-
-    fn area(&mut self, id: AllocationId) -> Result<&mut Area, AllocError> {
-        let index = self.index(id)?;
-        self.list.get_mut(index).ok_or(AllocError::Unknown { id })
-    }
-
-    fn ready(&mut self, id: AllocationId) -> Result<&mut Area, AllocError> {
-        let area = self.area(id)?;
-        match area.allocation.state {
-            AllocationState::Ready => Ok(area),
-            AllocationState::Allocating | AllocationState::Freeing => Err(AllocError::Busy { id }),
-            AllocationState::Lost => Err(AllocError::Lost { id }),
-        }
     }
 }
 

@@ -346,7 +346,7 @@ fn growing_can_be_cancelled_at_any_step() {
 /// and that a full list is an error. Fails when `reserve` misplaces an area or reuses an id.
 #[test]
 fn addresses_are_first_fit() {
-    let mut areas = AreaTree { next: 1, list: ArrayVec::new(), in_batch: 0 };
+    let mut areas = AreaTree::new();
     let start = |areas: &mut AreaTree, id| areas.area(id).unwrap().allocation.start.0 - ALLOC.start.0;
     let one = areas.reserve(3, 1, 0, Shape::Scattered).unwrap();
     let two = areas.reserve(512, 512, 5, Shape::Scattered).unwrap();
