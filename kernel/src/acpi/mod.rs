@@ -135,7 +135,11 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
 pub async fn rehearse() {
     // The first turn of all other tasks, and its output.
     executor::yield_now().await;
-    with(|acpi| memory_device::warm_up(&mut acpi.namespace, acpi.srat));
+    with(|acpi| {
+        memory_device::warm_up(&mut acpi.namespace, acpi.srat);
+        // Or its unreachable objects would count as in use until the first event.
+        acpi.namespace.tidy();
+    });
     core::future::pending().await
 }
 
