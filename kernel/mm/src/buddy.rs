@@ -43,13 +43,17 @@
 mod apart;
 mod bits;
 mod bulk;
+mod claim;
+mod find;
 mod group;
 mod initial_blocks;
 mod isolate;
 mod lists;
+mod metadata;
 mod owner;
 mod runs;
 mod singles;
+mod split;
 mod summary;
 mod touched;
 
@@ -61,15 +65,16 @@ use crate::descriptor::{BlockState, Page, SlotNr, Tag};
 use crate::info::PageState;
 use crate::machine::Machine;
 
-use bits::SHIFT;
-pub(crate) use group::Group;
-pub use group::MetadataLayout;
-use group::{Children, Start, first_groups, sub_of};
-pub(crate) use group::{LEVELS, claim, level_of, level_of_block, mark_used_uncounted};
+pub(crate) use claim::{claim, mark_used_uncounted};
+use group::{Children, Start, sub_of};
+pub(crate) use group::{Group, LEVELS, level_of};
 #[cfg(test)]
 pub(crate) use initial_blocks::initial_blocks;
 pub use initial_blocks::max_order;
 pub use isolate::Walk;
+pub use metadata::MetadataLayout;
+use metadata::first_groups;
+pub(crate) use metadata::level_of_block;
 pub(crate) use owner::forget_owner;
 use owner::is_lean;
 pub use summary::{End, Summary};
@@ -281,180 +286,6 @@ impl<M: Machine> Buddy<'_, M> {
             self.set_rmap(middle, half, state, rmap_at(rmap, half.pages()));
         }
         Some(())
-    }
-
-    /// Finds the block that contains `pfn`, from the topmost group down. `None` for a frame outside the usable
-    /// run, or when the bits or the descriptor are corrupted (`check` reports that).
-    pub fn find(&self, pfn: Pfn) -> Option<Found> {
-        let block = self.locate(pfn)?;
-        let (head, order, slot) = (block.head(), block.order(), self.slot);
-        if block.kind != BlockKind::Free && !block.is_lean() && !self.is_unplugged(head) {
-            let tag = self.tag(head)?;
-            if (tag.order, tag.slot) != (order, slot)
-                || block.kind == BlockKind::Movable && tag.state != BlockState::Movable
-            {
-                return None;
-            }
-        }
-        Some(Found { head, tag: Tag { state: self.state_of(&block)?, order, slot } })
-    }
-
-    /// Returns a block's state; `None` when its descriptor contradicts the bits.
-    #[inline]
-    fn state_of(&self, block: &BlockRef) -> Option<BlockState> {
-        match block.kind {
-            BlockKind::Free => Some(BlockState::Free),
-            BlockKind::Movable => Some(BlockState::Movable),
-            BlockKind::Held if self.is_unplugged(block.head()) => Some(BlockState::Unplugged),
-            BlockKind::Held => match self.tag(block.head())?.state {
-                BlockState::Free => None,
-                // The frame cache holds it: freeing into the cache does not write the descriptor.
-                BlockState::Movable if block.order() == Order(0) || block.group.level > 0 => {
-                    Some(BlockState::Cached)
-                }
-                state => Some(state),
-            },
-        }
-    }
-
-    /// Finds the block that contains `pfn` without reading its descriptor. `None` for a frame outside the usable run,
-    /// or when the bits are corrupted.
-    #[inline]
-    fn locate(&self, pfn: Pfn) -> Option<BlockRef> {
-        if !self.usable.contains(pfn) {
-            return None;
-        }
-        let level = self.level_at(pfn);
-        let group = Group::of(pfn, level);
-        let (index, children) = (group.index_of(pfn), self.children(group));
-        if let Some((first, sub)) = bits::around(children.free(), index) {
-            return Some(BlockRef { group, first, sub, kind: BlockKind::Free });
-        }
-        if level == 0 && children.singles() >> index & 1 == 1 {
-            return Some(BlockRef { group, first: index, sub: 0, kind: BlockKind::Movable });
-        }
-        let (first, sub) = children.held(level, index)?;
-        let movable =
-            if level > 0 { self.is_movable(group, first) } else { children.first >> first & 1 == 0 };
-        Some(BlockRef { group, first, sub, kind: if movable { BlockKind::Movable } else { BlockKind::Held } })
-    }
-
-    /// Finds the free block that contains `pfn`; `None` when `pfn` is not free.
-    fn free_block(&self, pfn: Pfn) -> Option<BlockRef> {
-        self.locate(pfn).filter(|block| block.kind == BlockKind::Free)
-    }
-
-    /// Splits the block of `order` at `head` off a free block of order `from` in `group`, whose bits are `children`. The
-    /// other halves stay free. The block will be in `state`.
-    #[inline]
-    fn split_off(
-        &self,
-        group: Group,
-        children: Children,
-        head: Pfn,
-        order: Order,
-        from: Order,
-        state: BlockState,
-    ) {
-        let level = level_of(order);
-        // On the block's level, clear its children's free bits; above, mark the child that contains it as open.
-        let without = |group: Group, children: Children| {
-            let index = group.index_of(head);
-            if group.level == level {
-                Children { first: children.first & !bits::block(index, sub_of(order)), ..children }
-            } else {
-                Children { second: children.second | 1 << index, ..children }
-            }
-        };
-        let left = without(group, children);
-        // On level 0 the head of a held block keeps the bit that it had when it was free, unless it becomes 01.
-        let keeps = group.level == 0 && state != BlockState::Movable;
-        let kept = if keeps { 1 << group.index_of(head) } else { 0 };
-        self.set_children(group, children, Children { first: left.first | kept, ..left });
-        // Only splitting a block of the group's largest size can change the largest size.
-        if self.list_of(group) == Some(sub_of(from)) {
-            self.relist(group, bits::largest(left.free()));
-        }
-        for level in (level..group.level).rev() {
-            let inner = Group::of(head, level);
-            self.open(inner, without(inner, Children { first: !0, second: 0 }));
-        }
-        self.count_split(from, order);
-        if group.level > 0 {
-            self.touch(head, order);
-        }
-    }
-
-    /// Marks a block as free and merges it with free buddies. Does not count frames.
-    #[inline]
-    fn insert_free(&self, head: Pfn, order: Order) {
-        let (group, sub) = (Group::of(head, level_of(order)), sub_of(order));
-        let index = group.index_of(head);
-        match self.free_in_half(group, index, sub) {
-            Some(merged) => self.note_merged(group, merged, order),
-            None => self.insert_free_slow(group, index, sub, order),
-        }
-    }
-
-    /// Frees a block of 2^`sub` children at `index`. Returns the `sub` of the free block that it is part of then. `None`, and
-    /// nothing changes, when its half of the group would be completely free: unless it is, the two words of the half suffice.
-    #[inline(always)]
-    fn free_in_half(&self, group: Group, index: u8, sub: u8) -> Option<u8> {
-        if sub >= SHIFT - 1 {
-            return None;
-        }
-        let at = self.metadata.pair(group, index);
-        let block = bits::block(index % 64, sub) as u64;
-        let (first, second) = (self.machine.load(at), self.machine.load(at.offset(8)));
-        let left = second & !block;
-        let free = (first | block) & !left;
-        if free == u64::MAX {
-            return None;
-        }
-        self.change_pair(group, at, block & !first, (left != second).then_some(left));
-        Some(bits::around_in_half(free, index % 64))
-    }
-
-    /// The slow path of [`Buddy::insert_free`], which may close groups.
-    #[inline(never)]
-    fn insert_free_slow(&self, mut group: Group, mut index: u8, mut sub: u8, order: Order) {
-        loop {
-            let (before, block) = (self.children(group), bits::block(index, sub));
-            let children = Children { first: before.first | block, second: before.second & !block };
-            let free = children.free();
-            if free != u128::MAX {
-                self.set_children(group, before, children);
-                let merged = bits::around(free, index).map_or(sub, |(_, merged)| merged);
-                return self.note_merged(group, merged, order);
-            }
-            // Completely free: close the group; it becomes a free child of the group above.
-            self.relist(group, None);
-            self.close_touched(group);
-            let above = Group::of(group.start(), group.level + 1);
-            (index, sub) = (above.index_of(group.start()), 0);
-            group = above;
-        }
-    }
-
-    /// Updates lists and counters after a block of `order` merged into a free block of 2^`merged` children of `group`.
-    #[inline]
-    fn note_merged(&self, group: Group, merged: u8, order: Order) {
-        if self.list_of(group) < Some(merged) {
-            self.relist(group, Some(merged));
-        }
-        self.count_merge(order, group.order(merged));
-        if group.level > 0 {
-            self.summary.set_unreported(true);
-        }
-    }
-
-    /// Frees a held block and counts its frames.
-    #[inline]
-    fn free_found(&self, block: &BlockRef, state: BlockState) {
-        let (head, order) = (block.head(), block.order());
-        self.count(state, 0, order.pages());
-        self.count(BlockState::Free, order.pages(), 0);
-        self.insert_free(head, order);
     }
 
     /// Returns the number of frames in `state`.

@@ -1,4 +1,4 @@
-//! Groups: the inner nodes of the buddy tree, with 128 children each, and the location of their words.
+//! Groups: the inner nodes of the buddy tree, with 128 children each, and the meaning of their words.
 //!
 //! ```text
 //!  level 2   | ... 128 children of 2^14 frames (64 MiB) ... |        orders 14 to 20
@@ -15,8 +15,6 @@
 //!  a group's words       0 first bits of children 0..64 | 1 their second bits | 2, 3 of children 64..128 | 4 link
 //!                        above level 0 also  5, 6 set for each held block that starts here and is movable
 //!                        on levels 1 and 2   7, 8 the touched bits, see `touched`
-//!
-//!  metadata              | counters, lists | groups of the top level | ... | groups of level 1 | groups of level 0 |
 //! ```
 //!
 //! A group has words while it is *open*: while it is neither completely free nor inside one held block. Its child bits
@@ -34,13 +32,13 @@
 //! holder of the lock inverts the bits of its own children and no others. A descriptor is written before the bits that
 //! make it valid.
 //!
-//! Neighbours: `bits` is the arithmetic of one group, `lists` links groups, `layout` reserves the memory.
+//! Neighbours: `bits` is the arithmetic of one group, `metadata` says where the words lie, `lists` links groups, `claim` changes
+//! the two kinds of bits.
 
-use core::ops::RangeInclusive;
-
-use crate::addr::{Order, PAGE_SIZE, Pfn, PfnRange, VirtAddr};
+use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
+use crate::buddy::Buddy;
 use crate::buddy::bits::{self, SHIFT};
-use crate::buddy::{BlockRef, Buddy, header_bytes, max_order};
+use crate::buddy::metadata::{link_of, movable_at, pair};
 use crate::machine::Machine;
 
 /// The number of levels, for orders up to [`Order::MAX`].
@@ -48,22 +46,12 @@ pub(crate) const LEVELS: usize = (Order::MAX.0 / SHIFT) as usize + 1;
 const _: () = assert!(LEVELS == 5, "see MetadataLayout::level_of_block");
 
 /// The byte offsets of the link and of the movable bits in a group's words.
-const LINK: u64 = 32;
-const MOVABLE: u64 = 40;
+pub(super) const LINK: u64 = 32;
+pub(super) const MOVABLE: u64 = 40;
 /// The children of odd numbers.
-const ODD: u128 = u128::MAX / 3 * 2;
+pub(super) const ODD: u128 = u128::MAX / 3 * 2;
 /// The byte offset of the touched bits, on the levels that have them.
 pub(super) const TOUCHED: u64 = MOVABLE + 16;
-
-/// Returns the size in bytes of a group's words.
-#[inline]
-const fn group_bytes(level: u8) -> u64 {
-    match level {
-        0 => MOVABLE,
-        1 | 2 => TOUCHED + 16,
-        _ => TOUCHED,
-    }
-}
 
 /// Returns the level of the groups whose children form blocks of `order`.
 #[inline]
@@ -129,195 +117,6 @@ impl Group {
     }
 }
 
-/// Returns the groups that are open in a new region: those partly outside of it, at most two per level.
-pub(super) fn first_groups(usable: PfnRange) -> impl Iterator<Item = Group> {
-    let top = level_of(max_order(usable));
-    (0..=top).rev().flat_map(move |level| {
-        let first = Group::of(usable.start, level);
-        let last = Group::of(Pfn(usable.end.0.saturating_sub(1)), level);
-        let partly = move |group: &Group| !usable.contains_range(group.frames());
-        let other = (last != first).then_some(last);
-        [Some(first), other].into_iter().flatten().filter(partly)
-    })
-}
-
-/// The addresses of a region's header and of the words of its groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MetadataLayout {
-    /// The header.
-    pub(super) header: VirtAddr,
-    /// For each level, the address that the words of group number 0 would have.
-    levels: [VirtAddr; LEVELS],
-}
-
-impl MetadataLayout {
-    /// Computes the layout for this usable run with the header at `header`.
-    pub fn of(usable: PfnRange, header: VirtAddr) -> MetadataLayout {
-        let mut levels = [header; LEVELS];
-        each_level(usable, |level, first, at| {
-            levels[level as usize] = header.offset(at.wrapping_sub(first * group_bytes(level)));
-        });
-        MetadataLayout { header, levels }
-    }
-
-    /// Returns the size in bytes of header and groups for this usable run.
-    pub fn bytes(usable: PfnRange) -> u64 {
-        each_level(usable, |_, _, _| {})
-    }
-
-    /// Returns bytes that [`Buddy::init`] writes, as ascending offsets from the header: one at least in each page.
-    pub fn first_written(usable: PfnRange) -> impl Iterator<Item = u64> {
-        let layout = MetadataLayout::of(usable, VirtAddr(0));
-        let bytes = [0, header_bytes(max_order(usable)) - 1];
-        let ends = move |levels: RangeInclusive<u8>| {
-            first_groups(usable).filter(move |group| levels.contains(&group.level)).flat_map(move |group| {
-                let at = layout.group(group).0;
-                [at, at + group_bytes(group.level) - 1]
-            })
-        };
-        // Level 2: the touched bits of all its groups, a few bytes each, so a byte of each page. They include pages of the
-        // open groups but for the beginning of the first one.
-        let last = Pfn(usable.end.0.saturating_sub(1));
-        let [first, end] = [usable.start, last].map(|pfn| layout.group(Group::of(pfn, 2)).0 + TOUCHED);
-        let touched = if level_of(max_order(usable)) >= 2 { first..end + 16 } else { 0..0 };
-        let begins = first_groups(usable).find(|&group| group == Group::of(usable.start, 2));
-        let pages = touched.clone().step_by(PAGE_SIZE as usize).chain(touched.end.checked_sub(1));
-        let level_2 = begins.map(|group| layout.group(group).0).into_iter().chain(pages);
-        bytes.into_iter().chain(ends(3..=u8::MAX)).chain(level_2).chain(ends(0..=1))
-    }
-
-    #[inline(always)]
-    pub(crate) const fn group(&self, group: Group) -> VirtAddr {
-        words_of(self.level(group.level), group)
-    }
-
-    /// Returns the address of the first of the two words with a child's bits.
-    #[inline(always)]
-    pub(super) const fn pair(&self, group: Group, index: u8) -> VirtAddr {
-        pair(self.level(group.level), group, index)
-    }
-
-    /// Returns the address that the words of the level's group number 0 would have.
-    #[inline(always)]
-    pub(super) const fn level(&self, level: u8) -> VirtAddr {
-        self.levels[level as usize]
-    }
-
-    /// Returns that address for each level.
-    pub(crate) const fn levels(&self) -> [VirtAddr; LEVELS] {
-        self.levels
-    }
-}
-
-/// Returns the level of the group whose children form the block of `pfn`: the lowest open group around it. `pfn` lies in
-/// a usable run whose topmost groups have level `top`; `base` returns the address of each level.
-#[inline(always)]
-pub(crate) fn level_of_block<M: Machine>(
-    base: impl Fn(u8) -> VirtAddr,
-    machine: &M,
-    top: u8,
-    pfn: Pfn,
-) -> u8 {
-    // Unrolled, so that each shift is a compile-time constant.
-    if top >= 4 && !is_open::<4, M>(&base, machine, pfn) {
-        return 4;
-    }
-    if top >= 3 && !is_open::<3, M>(&base, machine, pfn) {
-        return 3;
-    }
-    if top >= 2 && !is_open::<2, M>(&base, machine, pfn) {
-        return 2;
-    }
-    u8::from(top >= 1 && !is_open::<1, M>(&base, machine, pfn))
-}
-
-/// Returns whether, in the open group of `LEVEL`, the child that contains `pfn` is open.
-#[inline(always)]
-fn is_open<const LEVEL: u8, M: Machine>(base: &impl Fn(u8) -> VirtAddr, machine: &M, pfn: Pfn) -> bool {
-    let group = Group::of(pfn, LEVEL);
-    let index = group.index_of(pfn);
-    let at = pair(base(LEVEL), group, index);
-    (machine.load(at) & machine.load(at.offset(8))) >> (index % 64) & 1 == 1
-}
-
-/// Returns the address of a group's words, in a level at `base`.
-#[inline(always)]
-const fn words_of(base: VirtAddr, group: Group) -> VirtAddr {
-    base.offset(group.nr * group_bytes(group.level))
-}
-
-/// Returns the address of a group's link, in a level at `base`.
-#[inline(always)]
-pub(super) const fn link_of(base: VirtAddr, group: Group) -> VirtAddr {
-    words_of(base, group).offset(LINK)
-}
-
-/// Returns the address of the first of the two words with a child's bits.
-#[inline(always)]
-const fn pair(base: VirtAddr, group: Group, index: u8) -> VirtAddr {
-    words_of(base, group).offset(16 * (index as u64 / 64))
-}
-
-/// Returns the address of the word with a child's movable bit, in a group above level 0.
-#[inline(always)]
-const fn movable_at(base: VirtAddr, group: Group, index: u8) -> VirtAddr {
-    words_of(base, group).offset(MOVABLE + 8 * (index as u64 / 64))
-}
-
-/// Returns address and mask of the bit that tells a movable block in use from another held block: a single frame, or a
-/// block in a group above level 0. Its level lies at `base`.
-#[inline(always)]
-fn movable_bit(base: VirtAddr, head: Pfn, order: Order) -> (VirtAddr, u64) {
-    let group = Group::of(head, level_of(order));
-    let index = group.index_of(head);
-    let at = if group.level == 0 { pair(base, group, index) } else { movable_at(base, group, index) };
-    (at, 1 << (index % 64))
-}
-
-/// Turns a cached block into a movable block in use, without counting it. Its order is 0 or at least 7; its level lies
-/// at `base`. Its descriptor is written before: a CPU that sees the bit (an Acquire) sees the descriptor too.
-#[inline(always)]
-pub(crate) fn mark_used_uncounted<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) {
-    let (at, bit) = movable_bit(base, head, order);
-    machine.fetch_xor(at, bit);
-}
-
-/// Claims the movable block in use at `head` to free it: it is a cached block then. Returns false, and changes nothing,
-/// when `head` is not the head of such a block, or another CPU was first. The order is 0 or at least 7; the block's group
-/// is open and its level lies at `base`.
-#[inline(always)]
-pub(crate) fn claim<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) -> bool {
-    let (at, bit) = movable_bit(base, head, order);
-    let group = Group::of(head, level_of(order));
-    if group.level == 0 {
-        // While another CPU changes the next child, this may look like a block of several frames: then the caller takes the
-        // region's lock and looks again.
-        let (first, second) = (machine.load(at), machine.load(at.offset(8)));
-        return second & !first & ((first | second) >> 1 | ODD as u64) & bit != 0
-            && machine.fetch_or(at, bit) & bit == 0;
-    }
-    // A frame inside of the block's first child is not a head.
-    let whole = Some((group.index_of(head), sub_of(order)));
-    head.is_aligned(order)
-        && machine.load(at) & bit != 0
-        && Children::load(machine, words_of(base, group)).held(group.level, group.index_of(head)) == whole
-        && machine.fetch_and(at, !bit) & bit != 0
-}
-
-/// Calls `each` with level, first group number and that group's offset from the header in bytes, from the top level
-/// down. Returns the total size in bytes, header included.
-fn each_level(usable: PfnRange, mut each: impl FnMut(u8, u64, u64)) -> u64 {
-    let max = max_order(usable);
-    let mut at = header_bytes(max);
-    for level in (0..=level_of(max)).rev() {
-        let first = Group::of(usable.start, level).nr;
-        let last = Group::of(Pfn(usable.end.0.saturating_sub(1)), level).nr;
-        each(level, first, at);
-        at += (last + 1).saturating_sub(first) * group_bytes(level);
-    }
-    at
-}
-
 /// The bits of a group's children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Children {
@@ -327,7 +126,7 @@ pub(super) struct Children {
 
 impl Children {
     #[inline(always)]
-    fn load<M: Machine>(machine: &M, at: VirtAddr) -> Children {
+    pub(super) fn load<M: Machine>(machine: &M, at: VirtAddr) -> Children {
         let word = |n: u64| u128::from(machine.load(at.offset(8 * n)));
         Children { first: word(0) | word(2) << 64, second: word(1) | word(3) << 64 }
     }
@@ -454,31 +253,6 @@ impl<M: Machine> Buddy<'_, M> {
     #[inline]
     pub(super) fn is_movable(&self, group: Group, index: u8) -> bool {
         self.machine.load(movable_at(self.metadata.level(group.level), group, index)) >> (index % 64) & 1 == 1
-    }
-
-    /// [`claim`] of a block that was located as movable under the region's lock: only another claim may come first.
-    #[inline]
-    pub(super) fn claim_located(&self, block: &BlockRef) -> bool {
-        let base = self.metadata.level(block.group.level);
-        let (at, bit) = movable_bit(base, block.head(), block.order());
-        if block.group.level == 0 {
-            self.machine.fetch_or(at, bit) & bit == 0
-        } else {
-            self.machine.fetch_and(at, !bit) & bit != 0
-        }
-    }
-
-    /// Whether the first bit of a held block of level 0 is set.
-    #[inline]
-    pub(super) fn has_first_bit(&self, head: Pfn) -> bool {
-        let (at, bit) = movable_bit(self.metadata.level(0), head, Order(0));
-        self.machine.load(at) & bit != 0
-    }
-
-    /// Sets the first bit of a held block of level 0.
-    pub(super) fn set_first_bit(&self, head: Pfn) {
-        let (at, bit) = movable_bit(self.metadata.level(0), head, Order(0));
-        self.machine.fetch_or(at, bit);
     }
 
     /// Returns the address of a group's link: see `lists`.

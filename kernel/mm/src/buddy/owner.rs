@@ -17,8 +17,9 @@
 //! mark, `frame_cache` takes single frames.
 
 use crate::addr::{Order, Pfn, VirtAddr};
-use crate::buddy::group::{Group, level_of, link_of};
+use crate::buddy::group::{Group, level_of};
 use crate::buddy::lists::OWNED;
+use crate::buddy::metadata::link_of;
 use crate::buddy::{BlockKind, BlockRef, Buddy, Found};
 use crate::descriptor::{BlockState, Page};
 use crate::machine::Machine;

@@ -5,8 +5,8 @@
 //! the group without the region's lock. Neighbours: `hot_remove` finds frames, `capacity` allocates and frees them.
 
 use crate::addr::{Order, Pfn, PfnRange};
-use crate::buddy::group::{Group, claim, level_of_block, mark_used_uncounted};
-use crate::buddy::{Buddy, Walk};
+use crate::buddy::group::Group;
+use crate::buddy::{Buddy, Walk, claim, level_of_block, mark_used_uncounted};
 use crate::descriptor::BlockState;
 use crate::machine::Machine;
 
