@@ -200,7 +200,8 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
         }
     }
     let timer = tables.fadt().ok().and_then(|fadt| fadt.pm_timer).and_then(|timer| timer.ports(4));
-    // Both calibrations end when the AML is loaded, so that nothing waits for them, but before other CPUs read the clock.
+    // Both calibrations end when the AML is loaded, so that nothing waits for them, but before other CPUs read the
+    // clock.
     let timer = timer.map(time::PmTimer::begin);
     if let Err(error) = acpi::start(tables) {
         error!("no memory hotplug: {error}");

@@ -43,8 +43,8 @@ fn habits() {
     guest.assert_sound();
 }
 
-/// Proves that a long error breaks between words where a person reads it, and is one line of JSON all the same. Fails when
-/// the terminal has to break it within a word.
+/// Proves that a long error breaks between words where a person reads it, and is one line of JSON all the same. Fails
+/// when the terminal has to break it within a word.
 #[test]
 fn errors_at_a_terminal() {
     let host = ["-fw_cfg", "name=opt/carapace/host,string=1073741824 terminal"];

@@ -6,8 +6,9 @@
 //!  word 2.. unused: the size is that of Linux's `struct page`, so that the memmap is as large as Linux's
 //! ```
 //!
-//! A descriptor is written when a held block starts at the frame, or when the block gets an rmap (`buddy::owner`), and is
-//! valid only while the bits of the frame's group say so (`buddy::group`). The descriptor of a free frame is stale or uninitialised.
+//! A descriptor is written when a held block starts at the frame, or when the block gets an rmap (`buddy::owner`), and
+//! is valid only while the bits of the frame's group say so (`buddy::group`). The descriptor of a free frame is stale
+//! or uninitialised.
 //!
 //! A descriptor is a view: its words are read and written through the [`Machine`], so that the simulation sees each
 //! access. Neighbours: `buddy` and the frame cache write descriptors.

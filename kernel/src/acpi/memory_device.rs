@@ -285,8 +285,8 @@ pub fn scan(
     refused
 }
 
-/// Evaluates an empty slot's methods once and discards the result, to warm the caches and TCG's translation cache (saves
-/// 3 of the 10 ms that the first DIMM takes under TCG).
+/// Evaluates an empty slot's methods once and discards the result, to warm the caches and TCG's translation cache
+/// (saves 3 of the 10 ms that the first DIMM takes under TCG).
 pub fn warm_up(namespace: &mut Namespace, srat: Option<Srat<'_>>) {
     let empty = |id: &DeviceId| !hotplug::is_in_use(*id);
     let slot = (0..hotplug::count()).map(DeviceId).find(empty);

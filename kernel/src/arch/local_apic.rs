@@ -157,8 +157,8 @@ pub fn send(to: ApicId, message: Message) {
     }
 }
 
-/// Starts the first CPU's local APIC, begins to calibrate its timer and registers its handlers. `map` maps device registers
-/// for good. Interrupts are off and stay off.
+/// Starts the first CPU's local APIC, begins to calibrate its timer and registers its handlers. `map` maps device
+/// registers for good. Interrupts are off and stay off.
 ///
 /// # Errors
 ///

@@ -76,7 +76,8 @@ async fn allocate(pages: u64, node: Option<NodeId>) -> Result<AllocationId, Fail
 async fn measure(source: AllocationId, target: AllocationId, pages: u64) -> Result<Memspeed, Failure> {
     // The source's pages are touched first, those of the target by the first copy and the fill behind it.
     timed(pages, |from, step| arena().fill(core(), source, from, step)).await?;
-    // Page n to page n + 1: where the numbers agree modulo a power of two, an emulator is slower (`carapace_mm`'s copy window).
+    // Page n to page n + 1: where the numbers agree modulo a power of two, an emulator is slower (`carapace_mm`'s copy
+    // window).
     let copy = |from, step| arena().copy(core(), (source, from), (target, from + 1), step);
     let first_copy_ns = timed(pages, copy).await?;
     timed(pages + 1, |from, step| arena().fill(core(), target, from, step)).await?;

@@ -126,9 +126,9 @@ fn draw_map(frame: &mut Frame<'_>, area: Rect, app: &App) {
     }
 }
 
-/// The cells of a row: a power of two. A row's address is a multiple of its length, so that a DIMM's base, a multiple of
-/// its section size, begins a row of at most that length. With 96 cells it would begin within one, and the table's BASE
-/// would be none of the map's addresses.
+/// The cells of a row: a power of two. A row's address is a multiple of its length, so that a DIMM's base, a multiple
+/// of its section size, begins a row of at most that length. With 96 cells it would begin within one, and the table's
+/// BASE would be none of the map's addresses.
 fn columns(most: u64) -> u64 {
     1 << most.max(1).ilog2()
 }

@@ -112,8 +112,8 @@ fn every_size() {
     }
 }
 
-/// Proves that a DIMM's base is the address of a row at every width, and its first frames are that row's first cells. Fails
-/// when a row's length is not a power of two.
+/// Proves that a DIMM's base is the address of a row at every width, and its first frames are that row's first cells.
+/// Fails when a row's length is not a power of two.
 #[test]
 fn dimm_begins_a_row() {
     let app = app(PLAIN);

@@ -6,8 +6,9 @@
 //!                          depth -> each level of native recursion, given back
 //! ```
 //!
-//! Invariants: a term that needs more than is left takes nothing and ends with an error. After an exhausted budget the next
-//! evaluation gets half of it, so that a broken method cannot take all of the time. Neighbours: every file that executes terms.
+//! Invariants: a term that needs more than is left takes nothing and ends with an error. After an exhausted budget the
+//! next evaluation gets half of it, so that a broken method cannot take all of the time. Neighbours: every file that
+//! executes terms.
 
 use super::Run;
 use crate::error::{Error, ErrorKind};

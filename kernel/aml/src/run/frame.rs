@@ -5,9 +5,9 @@
 //!  Frame::blocks: [While] [If]                the cursor is in the innermost one
 //! ```
 //!
-//! Invariants: a block is inside its enclosing one, and leaving it moves the cursor to its end, or, for a While, to its opcode.
-//! The number of open blocks is bounded. Names that a method's frame created end with it. Neighbours: `statement` opens blocks, `exception` leaves
-//! them after an error, `load` keeps a table's names.
+//! Invariants: a block is inside its enclosing one, and leaving it moves the cursor to its end, or, for a While, to its
+//! opcode. The number of open blocks is bounded. Names that a method's frame created end with it. Neighbours:
+//! `statement` opens blocks, `exception` leaves them after an error, `load` keeps a table's names.
 
 use alloc::vec::Vec;
 

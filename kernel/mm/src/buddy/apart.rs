@@ -6,11 +6,11 @@
 //!  two in turns              A A A ...         B B B ...          B opens a cluster of its own, A goes on in its own
 //! ```
 //!
-//! The words of a group are 40 bytes, so neighbours share lines, and each allocation and free of a frame by the frame cache
-//! changes one of them. With neighbouring groups two CPUs wait for each other's line at almost each operation.
+//! The words of a group are 40 bytes, so neighbours share lines, and each allocation and free of a frame by the frame
+//! cache changes one of them. With neighbouring groups two CPUs wait for each other's line at almost each operation.
 //!
-//! Invariant: only the choice between free blocks differs, and only while several CPUs open groups of a region in turns.
-//! Neighbours: `bulk` opens groups for the frame cache, `summary` remembers who opened the last one.
+//! Invariant: only the choice between free blocks differs, and only while several CPUs open groups of a region in
+//! turns. Neighbours: `bulk` opens groups for the frame cache, `summary` remembers who opened the last one.
 
 use crate::addr::{Order, Pfn};
 use crate::buddy::Buddy;

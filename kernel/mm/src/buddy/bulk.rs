@@ -15,9 +15,9 @@ use crate::machine::Machine;
 const FEW: usize = 4;
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Allocates up to `wanted` blocks of `order` in the state cached and calls `each` with each head. The descriptors of single
-    /// frames are those of freed ones without an owner, so that the cache allocates them as they are.
-    /// Frames of a group that is opened lie behind those that the caller got before, of the group `before`, rather than beside
+    /// Allocates up to `wanted` blocks of `order` in the state cached and calls `each` with each head. The descriptors
+    /// of single frames are those of freed ones without an owner, so that the cache allocates them as they are. Frames
+    /// of a group that is opened lie behind those that the caller got before, of the group `before`, rather than beside
     /// another CPU's ([`Buddy::open_apart`]). Returns the group that was opened last, if one was.
     pub(crate) fn alloc_bulk(
         &self,
@@ -244,8 +244,9 @@ fn each_bit(mut bits: u128, mut each: impl FnMut(u8)) {
 mod tests {
     use super::*;
 
-    /// Proves that the summed numbers are those of the single merges, for every kind of merge, as often as may be summed up,
-    /// and a few more. Fails when a number overflows into the next one, because [`MOST`] is too large or [`LANE`] too small.
+    /// Proves that the summed numbers are those of the single merges, for every kind of merge, as often as may be
+    /// summed up, and a few more. Fails when a number overflows into the next one, because [`MOST`] is too large or
+    /// [`LANE`] too small.
     #[test]
     fn summed_merges_are_the_sum() {
         for (sub, merged) in (0..SHIFT).flat_map(|sub| (sub..SHIFT).map(move |merged| (sub, merged))) {

@@ -1,5 +1,5 @@
-//! Claiming a movable block to free it, and handing it out again: one atomic step on a bit of its group's words, with the
-//! region's lock or without. `group` says which bits, and why of several CPUs one succeeds.
+//! Claiming a movable block to free it, and handing it out again: one atomic step on a bit of its group's words, with
+//! the region's lock or without. `group` says which bits, and why of several CPUs one succeeds.
 //!
 //! Neighbours: the frame cache claims and hands out without the lock, `buddy` and `singles` with it.
 
@@ -28,15 +28,15 @@ pub(crate) fn mark_used_uncounted<M: Machine>(machine: &M, base: VirtAddr, head:
 }
 
 /// Claims the movable block in use at `head` to free it: it is a cached block then. Returns false, and changes nothing,
-/// when `head` is not the head of such a block, or another CPU was first. The order is 0 or at least 7; the block's group
-/// is open and its level lies at `base`.
+/// when `head` is not the head of such a block, or another CPU was first. The order is 0 or at least 7; the block's
+/// group is open and its level lies at `base`.
 #[inline(always)]
 pub(crate) fn claim<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: Order) -> bool {
     let (at, bit) = movable_bit(base, head, order);
     let group = Group::of(head, level_of(order));
     if group.level == 0 {
-        // While another CPU changes the next child, this may look like a block of several frames: then the caller takes the
-        // region's lock and looks again.
+        // While another CPU changes the next child, this may look like a block of several frames: then the caller takes
+        // the region's lock and looks again.
         let (first, second) = (machine.load(at), machine.load(at.offset(8)));
         return second & !first & ((first | second) >> 1 | ODD as u64) & bit != 0
             && machine.fetch_or(at, bit) & bit == 0;

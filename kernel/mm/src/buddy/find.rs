@@ -1,5 +1,5 @@
-//! Finding the block that contains a frame: a descent over the open groups, by their bits alone. The descriptor is read for
-//! the state of a held block that is not movable.
+//! Finding the block that contains a frame: a descent over the open groups, by their bits alone. The descriptor is read
+//! for the state of a held block that is not movable.
 //!
 //! Neighbours: `metadata` descends, `group` decodes the bits.
 

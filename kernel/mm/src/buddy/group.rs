@@ -28,12 +28,13 @@
 //! caches: on level 0 the first bit of a single frame (01 in use, 11 cached), above it the movable bit of a held block.
 //! A CPU that frees a movable block claims it by that bit first, with the region's lock or without, so of several CPUs
 //! one succeeds; blocks of order 1 to 6 are freed under the lock only. On level 0 a late claim finds 10 (free) or 11
-//! (claimed): the bit is set already, and nothing changes. So the words with such bits (0 and 2 of level 0, 5 and 6 above) are changed by atomic read-modify-write only, and a
-//! holder of the lock inverts the bits of its own children and no others. A descriptor is written before the bits that
-//! make it valid.
+//! (claimed): the bit is set already, and nothing changes. So the words with such bits (0 and 2 of level 0, 5 and 6
+//! above) are changed by atomic read-modify-write only, and a holder of the lock inverts the bits of its own children
+//! and no others. A claim tests the bits before its atomic step: a caller that frees a frame twice frees the next
+//! owner's block if the frame is allocated again in between. A descriptor is written before the bits that make it valid.
 //!
-//! Neighbours: `bits` is the arithmetic of one group, `metadata` says where the words lie, `lists` links groups, `claim` changes
-//! the two kinds of bits.
+//! Neighbours: `bits` is the arithmetic of one group, `metadata` says where the words lie, `lists` links groups,
+//! `claim` changes the two kinds of bits.
 
 use crate::addr::{Order, Pfn, PfnRange, VirtAddr};
 use crate::buddy::Buddy;
@@ -137,8 +138,8 @@ impl Children {
         self.first & !self.second
     }
 
-    /// Returns the bits of the children, on level 0, that are single movable frames in use. A child of an even number may
-    /// also start a block; the next one continues it then.
+    /// Returns the bits of the children, on level 0, that are single movable frames in use. A child of an even number
+    /// may also start a block; the next one continues it then.
     #[inline]
     pub(super) const fn singles(self) -> u128 {
         self.second & !self.first & ((self.first | self.second) >> 1 | ODD)

@@ -4,8 +4,9 @@
 //!  metadata              | counters, lists | groups of the top level | ... | groups of level 1 | groups of level 0 |
 //! ```
 //!
-//! The words of a level are contiguous. So a group's address is that which group number 0 of its level would have, plus its
-//! number times the bytes of a group: the frame cache keeps the first for each level, and needs nothing else of the region.
+//! The words of a level are contiguous. So a group's address is that which group number 0 of its level would have, plus
+//! its number times the bytes of a group: the frame cache keeps the first for each level, and needs nothing else of the
+//! region.
 //!
 //! Neighbours: `group` has the meaning of the words, `layout` reserves the memory, `frame_cache` keeps addresses.
 
@@ -72,8 +73,8 @@ impl MetadataLayout {
                 [at, at + group_bytes(group.level) - 1]
             })
         };
-        // Level 2: the touched bits of all its groups, a few bytes each, so a byte of each page. They include pages of the
-        // open groups but for the beginning of the first one.
+        // Level 2: the touched bits of all its groups, a few bytes each, so a byte of each page. They include pages of
+        // the open groups but for the beginning of the first one.
         let last = Pfn(usable.end.0.saturating_sub(1));
         let [first, end] = [usable.start, last].map(|pfn| layout.group(Group::of(pfn, 2)).0 + TOUCHED);
         let touched = if level_of(max_order(usable)) >= 2 { first..end + 16 } else { 0..0 };
@@ -106,8 +107,8 @@ impl MetadataLayout {
     }
 }
 
-/// Returns the level of the group whose children form the block of `pfn`: the lowest open group around it. `pfn` lies in
-/// a usable run whose topmost groups have level `top`; `base` returns the address of each level.
+/// Returns the level of the group whose children form the block of `pfn`: the lowest open group around it. `pfn` lies
+/// in a usable run whose topmost groups have level `top`; `base` returns the address of each level.
 #[inline(always)]
 pub(crate) fn level_of_block<M: Machine>(
     base: impl Fn(u8) -> VirtAddr,

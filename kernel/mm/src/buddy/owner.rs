@@ -6,15 +6,15 @@
 //!  a single frame              written; its rmap is other than 0 only where its group is marked (`lists`)
 //! ```
 //!
-//! A descriptor is a cache line of its own, one among millions: a miss where memory is used at random. A store that misses
-//! costs as much as a load, because the next atomic operation waits for it. Few blocks have an rmap, and the words of the
-//! group, which are accessed anyway, say whether one does. So the other blocks are allocated and freed without their
-//! descriptors. The frame cache gets its frames with descriptors that suit a movable frame without an rmap, many at once and
-//! mostly in order, which the CPU fetches in advance.
+//! A descriptor is a cache line of its own, one among millions: a miss where memory is used at random. A store that
+//! misses costs as much as a load, because the next atomic operation waits for it. Few blocks have an rmap, and the
+//! words of the group, which are accessed anyway, say whether one does. So the other blocks are allocated and freed
+//! without their descriptors. The frame cache gets its frames with descriptors that suit a movable frame without an
+//! rmap, many at once and mostly in order, which the CPU fetches in advance.
 //!
-//! Invariants: rmap words are written under the region's lock, or by the frame cache while the frame is cached. A group's
-//! mark stays until the group is closed; a cached frame keeps its group open. Neighbours: `group` has the bits, `lists` the
-//! mark, `frame_cache` takes single frames.
+//! Invariants: rmap words are written under the region's lock, or by the frame cache while the frame is cached. A
+//! group's mark stays until the group is closed; a cached frame keeps its group open. Neighbours: `group` has the bits,
+//! `lists` the mark, `frame_cache` takes single frames.
 
 use crate::addr::{Order, Pfn, VirtAddr};
 use crate::buddy::group::{Group, level_of};

@@ -1,7 +1,7 @@
 //! Splitting free blocks and merging freed ones, in the bits of the groups. A split opens groups, a merge closes them.
 //!
-//! Invariants: those of `buddy`; lists and numbers of free blocks follow each change. Neighbours: `buddy` allocates and frees
-//! with it, `bulk` frees several blocks of a group together, `lists` and `touched` are updated.
+//! Invariants: those of `buddy`; lists and numbers of free blocks follow each change. Neighbours: `buddy` allocates and
+//! frees with it, `bulk` frees several blocks of a group together, `lists` and `touched` are updated.
 
 use crate::addr::{Order, Pfn};
 use crate::buddy::bits::{self, SHIFT};
@@ -11,8 +11,8 @@ use crate::descriptor::BlockState;
 use crate::machine::Machine;
 
 impl<M: Machine> Buddy<'_, M> {
-    /// Splits the block of `order` at `head` off a free block of order `from` in `group`, whose bits are `children`. The
-    /// other halves stay free. The block will be in `state`.
+    /// Splits the block of `order` at `head` off a free block of order `from` in `group`, whose bits are `children`.
+    /// The other halves stay free. The block will be in `state`.
     #[inline]
     pub(super) fn split_off(
         &self,
@@ -63,8 +63,9 @@ impl<M: Machine> Buddy<'_, M> {
         }
     }
 
-    /// Frees a block of 2^`sub` children at `index`. Returns the `sub` of the free block that it is part of then. `None`, and
-    /// nothing changes, when its half of the group would be completely free: unless it is, the two words of the half suffice.
+    /// Frees a block of 2^`sub` children at `index`. Returns the `sub` of the free block that it is part of then.
+    /// `None`, and nothing changes, when its half of the group would be completely free: unless it is, the two words of
+    /// the half suffice.
     #[inline(always)]
     pub(super) fn free_in_half(&self, group: Group, index: u8, sub: u8) -> Option<u8> {
         if sub >= SHIFT - 1 {

@@ -10,8 +10,8 @@
 //! 2 MiB always share it, so their old frames are copied from the window.
 //!
 //! Invariants: an entry is written before the flush that lies between it and the copy, so no CPU uses what was mapped
-//! there before. After the copy all entries are cleared. A CPU may keep translations until the next flush of everything; no
-//! code uses them, and memory that is removed ends with such a flush ([`PageTables::unlink_range`]).
+//! there before. After the copy all entries are cleared. A CPU may keep translations until the next flush of
+//! everything; no code uses them, and memory that is removed ends with such a flush ([`PageTables::unlink_range`]).
 //!
 //! Neighbours: `vmalloc::batch` copies; `populate` makes the tables. Linux has no counterpart: `vmap` with its lazily
 //! flushed addresses is the nearest.

@@ -13,9 +13,9 @@ use crate::page_table::walk::{entry_addr, load_entry};
 use crate::page_table::{FrameSource, Lifetime, MapError, MapStats, PageTables};
 
 impl PageTables {
-    /// Populates the tables for memory that may be added in `hotplug`: the PDPTs of the direct map, the
-    /// PDPTs and PDs of the vmemmap, the tables of fixmap and copy window and the first PDPT of the vmalloc region. May be
-    /// called again with another range. `frames` must provide memory that the direct map covers.
+    /// Populates the tables for memory that may be added in `hotplug`: the PDPTs of the direct map, the PDPTs and PDs
+    /// of the vmemmap, the tables of fixmap and copy window and the first PDPT of the vmalloc region. May be called
+    /// again with another range. `frames` must provide memory that the direct map covers.
     ///
     /// # Errors
     /// [`MapError::OutOfFrames`]; the tables made before stay and are used by the next call.

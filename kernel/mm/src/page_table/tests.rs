@@ -229,8 +229,8 @@ fn unmap_flushes() {
 
 /// Proves that frames whose direct-map addresses share a translation's place with their targets are copied from the
 /// window, where they do not, and read what the frames hold, also where another batch was before; that all others, and
-/// those that the window does not have pages for, are copied from the direct map. Fails when an entry maps another frame,
-/// stays after the copy, or is not flushed.
+/// those that the window does not have pages for, are copied from the direct map. Fails when an entry maps another
+/// frame, stays after the copy, or is not flushed.
 #[test]
 fn the_copy_window_maps_what_shares_a_place() {
     let (sim, mut tables) = machine(Support::No);

@@ -6,8 +6,8 @@
 //!  flush, fence_all ----------------> the caches of all CPUs
 //! ```
 //!
-//! Invariants: an access holds the machine's lock from its translation to its end, so that it is one step for all CPUs. Each
-//! one is a point where the tests' schedule may switch to another CPU (`interleave`, `carapace_lock::schedule`).
+//! Invariants: an access holds the machine's lock from its translation to its end, so that it is one step for all CPUs.
+//! Each one is a point where the tests' schedule may switch to another CPU (`interleave`, `carapace_lock::schedule`).
 //! Neighbours: `tlb` translates, `memory` holds the words.
 
 use core::sync::atomic::{AtomicU64, Ordering, fence};

@@ -1,5 +1,5 @@
-//! The loader of a simulated machine: a direct map of its memory, built without `page_table`, so that an error there does
-//! not hide itself.
+//! The loader of a simulated machine: a direct map of its memory, built without `page_table`, so that an error there
+//! does not hide itself.
 //!
 //! Neighbours: [`SimMachine::boot`](super::SimMachine::boot) calls it; `tlb` has the format of entries.
 

@@ -15,8 +15,9 @@
 //!   a leaf in absent memory, a reserved bit.
 //! - It sets accessed and dirty bits in the entries, as hardware does.
 //!
-//! Here are the machine, its plugs and its counts; `loader` builds the first tables, `access` has loads, stores and flushes,
-//! `inspect` compares states. Neighbours: the tests of every module of this crate; `model` is a machine under load.
+//! Here are the machine, its plugs and its counts; `loader` builds the first tables, `access` has loads, stores and
+//! flushes, `inspect` compares states. Neighbours: the tests of every module of this crate; `model` is a machine under
+//! load.
 
 mod access;
 pub mod flat;

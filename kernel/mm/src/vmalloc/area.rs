@@ -1,7 +1,7 @@
 //! The areas of the vmalloc region: which addresses each allocation has, and its stage of life.
 //!
-//! Invariants: the list is sorted by address, areas do not overlap, and ids are never reused. The tree is used under the
-//! arena's lock. Neighbours: `alloc`, `free`, `migrate` and `surprise_removal` change areas step by step.
+//! Invariants: the list is sorted by address, areas do not overlap, and ids are never reused. The tree is used under
+//! the arena's lock. Neighbours: `alloc`, `free`, `migrate` and `surprise_removal` change areas step by step.
 
 use arrayvec::ArrayVec;
 

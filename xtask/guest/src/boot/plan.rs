@@ -1,7 +1,7 @@
 //! How a guest is to look, and its start.
 //!
-//! The QEMU command comes from `cargo xtask run --dry-run`: benchmarks and tests run the same guest as users. The kernel is
-//! therefore built with profile `release`. Neighbour: `boot` has the running guest.
+//! The QEMU command comes from `cargo xtask run --dry-run`: benchmarks and tests run the same guest as users. The
+//! kernel is therefore built with profile `release`. Neighbour: `boot` has the running guest.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -40,8 +40,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The guest that `cargo xtask run` starts by default, on this machine type, emulated, with one CPU: what a test or a
-    /// measurement finds does not depend on the host.
+    /// The guest that `cargo xtask run` starts by default, on this machine type, emulated, with one CPU: what a test or
+    /// a measurement finds does not depend on the host.
     pub fn new(machine: Machine) -> Plan {
         Plan::of_type(machine.name())
     }

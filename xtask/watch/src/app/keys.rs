@@ -1,6 +1,7 @@
 //! What keys do: open a dialog, change its selection, take or cancel it, scroll.
 //!
-//! Invariant: a key never waits; what takes time is an [`Action`] for the main program. Neighbour: `draw` shows the dialogs.
+//! Invariant: a key never waits; what takes time is an [`Action`] for the main program. Neighbour: `draw` shows the
+//! dialogs.
 
 use std::time::Instant;
 

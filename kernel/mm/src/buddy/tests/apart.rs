@@ -4,8 +4,8 @@ use super::*;
 use crate::frame_cache::{FrameCache, SizeClass};
 use crate::info::ResourceId;
 
-/// Allocates `count` frames by each of two CPUs, one frame at a time in turns. Returns the frames of each, and how often one
-/// accessed a line of level 0 that the other one had written to last.
+/// Allocates `count` frames by each of two CPUs, one frame at a time in turns. Returns the frames of each, and how
+/// often one accessed a line of level 0 that the other one had written to last.
 fn in_turns(pair: &Pair, count: usize) -> ([Vec<Pfn>; 2], usize) {
     let caches = [const { FrameCache::new() }; 2];
     let mut frames = [const { Vec::new() }; 2];
@@ -22,9 +22,9 @@ fn in_turns(pair: &Pair, count: usize) -> ([Vec<Pfn>; 2], usize) {
     (frames, lines.iter().map(|line| line.get().1).sum())
 }
 
-/// Proves that two CPUs which allocate frames in turns seldom access the same lines of the groups' words: each goes on in
-/// a cluster of its own, while there are clusters. Fails when one of them opens the group beside the other's, as the smallest
-/// free block is.
+/// Proves that two CPUs which allocate frames in turns seldom access the same lines of the groups' words: each goes on
+/// in a cluster of its own, while there are clusters. Fails when one of them opens the group beside the other's, as the
+/// smallest free block is.
 #[test]
 fn two_cpus_open_groups_apart() {
     let pair = Pair::new(PfnRange::new(Pfn(1 << 14), Pfn(1 << 16)));
@@ -38,8 +38,8 @@ fn two_cpus_open_groups_apart() {
     assert!(one.len() + other.len() <= 2 * count / 1024 + 4, "clusters are used up");
 }
 
-/// Proves that all frames are found when whole clusters have run out, and that one CPU alone uses the smallest free blocks, as
-/// without clusters. Fails when a CPU insists on a cluster.
+/// Proves that all frames are found when whole clusters have run out, and that one CPU alone uses the smallest free
+/// blocks, as without clusters. Fails when a CPU insists on a cluster.
 #[test]
 fn opening_apart_wastes_nothing() {
     let usable = PfnRange::of(Pfn((1 << 14) + 5), 22 * 128);

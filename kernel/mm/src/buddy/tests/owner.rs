@@ -20,8 +20,8 @@ impl Pair {
     }
 }
 
-/// Proves that a movable block of order 1 to 6 without an rmap is allocated, found, split, isolated and freed without its
-/// descriptor, which is neither read nor written. Fails when one of them accesses it.
+/// Proves that a movable block of order 1 to 6 without an rmap is allocated, found, split, isolated and freed without
+/// its descriptor, which is neither read nor written. Fails when one of them accesses it.
 #[test]
 fn a_block_without_an_owner_needs_no_descriptor() {
     for order in LEAN.map(Order) {
@@ -46,8 +46,8 @@ fn a_block_without_an_owner_needs_no_descriptor() {
     }
 }
 
-/// Proves that such a block keeps an rmap that it is given, also when it is split, that it can lose it, and that the next
-/// block there has none. Fails when the descriptor is not written with the rmap, or its bit outlives the block.
+/// Proves that such a block keeps an rmap that it is given, also when it is split, that it can lose it, and that the
+/// next block there has none. Fails when the descriptor is not written with the rmap, or its bit outlives the block.
 #[test]
 fn a_block_with_an_owner_has_a_descriptor() {
     for order in LEAN.map(Order) {
@@ -70,8 +70,8 @@ fn a_block_with_an_owner_has_a_descriptor() {
     }
 }
 
-/// Proves that an allocation hints at the descriptor that it writes, and at none when it writes none. Fails when the hint is
-/// left out, names another frame, or loads a descriptor that nobody needs.
+/// Proves that an allocation hints at the descriptor that it writes, and at none when it writes none. Fails when the
+/// hint is left out, names another frame, or loads a descriptor that nobody needs.
 #[test]
 fn an_allocation_hints_at_the_descriptor_that_it_writes() {
     let pair = pair();

@@ -178,8 +178,8 @@ fn large_blocks_are_cached_too() {
     assert_invariants(&memory);
 }
 
-/// Proves that a frame which was freed with an rmap into the cache has none when it is allocated again. Fails when the cache
-/// trusts the descriptor of a group that had owners.
+/// Proves that a frame which was freed with an rmap into the cache has none when it is allocated again. Fails when the
+/// cache trusts the descriptor of a group that had owners.
 #[test]
 fn a_cached_frame_forgets_its_owner() {
     let memory = booted(Support::Yes);

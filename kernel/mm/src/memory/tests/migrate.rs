@@ -49,7 +49,8 @@ pub(super) fn leaves_of(memory: &Memory<SimMachine>, one: &Allocation, size: Lea
 
 /// Proves that scattered allocations of all sizes migrate out of a DIMM being removed: no byte is lost, no access goes
 /// to the DIMM (it would panic), leaves of 2 MiB stay whole, the copy window is empty again, the allocations can be
-/// freed, and then free frames and page tables are as at the start. Fails when a leaf, an rmap entry or a flush is missing.
+/// freed, and then free frames and page tables are as at the start. Fails when a leaf, an rmap entry or a flush is
+/// missing.
 #[test]
 fn scattered_allocations_move() {
     for step in [100, 600, u64::MAX] {
@@ -87,9 +88,9 @@ fn scattered_allocations_move() {
 }
 
 /// Proves that single frames migrate out of a DIMM amid free frames, larger blocks and tables, also when the nearest
-/// memory has too few targets, and into frames whose numbers agree with the sources' modulo 64. No byte is lost, each new
-/// frame has its owner, and both counters of the CPU go on. Fails when a target gets another frame's owner, or a frame
-/// behind one that must wait is added before it.
+/// memory has too few targets, and into frames whose numbers agree with the sources' modulo 64. No byte is lost, each
+/// new frame has its owner, and both counters of the CPU go on. Fails when a target gets another frame's owner, or a
+/// frame behind one that must wait is added before it.
 #[test]
 fn single_frames_move_together() {
     let other = PfnRange::of(Pfn(DIMM.start.0 + 128 * MIB), 16 * MIB);

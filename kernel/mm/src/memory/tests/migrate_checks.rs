@@ -1,5 +1,5 @@
-//! Tests of the checks at the start of a migration: which single frames in use migrate one by one, and which block's rmap
-//! entry is believed.
+//! Tests of the checks at the start of a migration: which single frames in use migrate one by one, and which block's
+//! rmap entry is believed.
 
 use super::hot_remove::{insert, remove};
 use super::migrate::{DIMM, allocate, frames};
@@ -9,9 +9,9 @@ use crate::hot_remove::RemoveError;
 use crate::info::DeviceId;
 use crate::vmalloc::{AllocationState, Amount, FrameProvider, Progress, Request, Shape, VmallocArena};
 
-/// Proves that a block in use whose rmap entry names an address that maps another frame stays, and is named before anything
-/// migrates: a single frame amid others, and a larger block. Fails when the entry is believed: then the frames of the page
-/// at this address and of the block change places.
+/// Proves that a block in use whose rmap entry names an address that maps another frame stays, and is named before
+/// anything migrates: a single frame amid others, and a larger block. Fails when the entry is believed: then the frames
+/// of the page at this address and of the block change places.
 #[test]
 fn a_wrong_owner_is_not_believed() {
     for order in [Order(0), Order(3)] {
@@ -34,8 +34,8 @@ fn a_wrong_owner_is_not_believed() {
     }
 }
 
-/// Proves that a block that a growing allocation has and does not map yet is waited for, by the allocation's name, and that
-/// its mapped blocks do not hold the removal up. Fails when the block counts as one that no allocation has.
+/// Proves that a block that a growing allocation has and does not map yet is waited for, by the allocation's name, and
+/// that its mapped blocks do not hold the removal up. Fails when the block counts as one that no allocation has.
 #[test]
 fn a_block_about_to_be_mapped_is_waited_for() {
     for order in [Order(0), Order(3)] {
@@ -62,8 +62,8 @@ fn a_block_about_to_be_mapped_is_waited_for() {
     }
 }
 
-/// Proves that a contiguous allocation that is mapped and not finished is waited for, also one of a single frame. Fails when
-/// its blocks migrate one by one: then it is no run when it is finished.
+/// Proves that a contiguous allocation that is mapped and not finished is waited for, also one of a single frame. Fails
+/// when its blocks migrate one by one: then it is no run when it is finished.
 #[test]
 fn a_run_about_to_be_finished_is_waited_for() {
     for pages in [1, 600] {
@@ -89,8 +89,9 @@ fn a_run_about_to_be_finished_is_waited_for() {
     }
 }
 
-/// Proves that a removal waits for single frames of an allocation that is being freed, and copies none of them, whether it
-/// is freed before the survey or behind it; other frames migrate. Fails when frames are copied that are about to be free.
+/// Proves that a removal waits for single frames of an allocation that is being freed, and copies none of them, whether
+/// it is freed before the survey or behind it; other frames migrate. Fails when frames are copied that are about to be
+/// free.
 #[test]
 fn frames_being_freed_are_waited_for() {
     for surveyed in [false, true] {
