@@ -261,16 +261,19 @@ impl PitSpan {
         PitSpan { gate, start: pit().moment() }
     }
 
-    /// TSC ticks a second, by a span of at least `milliseconds`, and the channel as before; `None` when it does not count.
+    /// TSC ticks a second, by a span of at least `milliseconds`, and the channel as before; `None` when it does not
+    /// count.
     fn end(mut self, milliseconds: u64) -> Option<u64> {
         /// The channel's output rises when the count passes 0, and stays up.
         const OUTPUT: u8 = 1 << 5;
-        if GATE.read8(0) & OUTPUT != 0 {
-            // More than 55 ms have passed.
+        let mut result = pit().tsc_hz_since(self.start, milliseconds);
+        // Read last, because the count may also pass 0 while it is read.
+        if result.is_some() && GATE.read8(0) & OUTPUT != 0 {
+            // More than 55 ms have passed, and the count has started over.
             GATE.write8(0, self.gate);
             self = PitSpan::begin();
+            result = pit().tsc_hz_since(self.start, milliseconds);
         }
-        let result = pit().tsc_hz_since(self.start, milliseconds);
         GATE.write8(0, self.gate);
         result
     }
