@@ -10,6 +10,7 @@ pub struct NameSeg(u32);
 
 impl NameSeg {
     /// Takes the four bytes of a name in a table.
+    #[inline(never)] // a name is read in many places, and an emulator translates each copy
     pub(crate) fn new(bytes: [u8; 4]) -> Result<Self, Error> {
         let [first, rest @ ..] = bytes;
         if is_lead(first) && rest.iter().all(|&byte| is_lead(byte) || byte.is_ascii_digit()) {

@@ -61,11 +61,13 @@ impl Namespace {
         Self { nodes, free: NO_SLOT, children: BTreeMap::new(), cache: NameCache::new() }
     }
 
+    #[inline(never)] // nodes are looked at in many places, and an emulator translates each copy
+    fn live(&self, id: Handle) -> Option<&Node> {
+        self.nodes.get(id.index).filter(|node| node.generation == id.generation && node.object.is_some())
+    }
+
     fn node(&self, id: Handle) -> Result<&Node, Error> {
-        match self.nodes.get(id.index) {
-            Some(node) if node.generation == id.generation && node.object.is_some() => Ok(node),
-            _ => Err(ErrorKind::Dangling.into()),
-        }
+        self.live(id).ok_or_else(|| ErrorKind::Dangling.into())
     }
 
     /// The object of a node; never an alias if `id` is the result of a lookup.

@@ -121,6 +121,7 @@ const fn at_once(width: Width) -> Option<port::Width> {
 }
 
 /// The `count` ports from `first` on, unless firmware may not use them.
+#[inline(never)] // an emulator translates each copy
 fn ports(first: PortNumber, count: u16) -> Result<Ports, RegisterError> {
     if serial::owns(first, count.into()) {
         return Err(RegisterError::SerialLine(first));
