@@ -47,10 +47,11 @@ impl BlockRef {
 }
 
 impl<M: Machine> Buddy<'_, M> {
-    /// The rmap word of a block in use.
+    /// The rmap word of a block in use; 0 for any other, whose word may never have been written.
     pub(crate) fn rmap(&self, found: &Found) -> u64 {
         let Found { head, tag } = *found;
-        if is_lean(tag.order, tag.state) && !self.has_first_bit(head) {
+        let in_use = tag.state.is_allocated() || tag.state == BlockState::Boot;
+        if !in_use || is_lean(tag.order, tag.state) && !self.has_first_bit(head) {
             return 0;
         }
         self.page(head).rmap()

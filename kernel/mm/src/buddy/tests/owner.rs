@@ -43,6 +43,11 @@ fn a_block_without_an_owner_needs_no_descriptor() {
         assert_eq!(buddy.free(head), Ok(order));
         let states = [head, middle].map(|at| buddy.find(at).unwrap().tag.state);
         assert_eq!(states, [BlockState::Free, BlockState::Isolated], "{order:?}");
+        // The isolated half has a tag, and no rmap word, from which nobody may read an owner; nor may a split.
+        assert_eq!(buddy.rmap(&buddy.find(middle).unwrap()), 0, "{order:?}");
+        buddy.split_to(middle, Order(0), |rmap, _| rmap);
+        assert_eq!(buddy.find(middle).map(|found| found.tag.state), Some(BlockState::Isolated));
+        assert_eq!(buddy.rmap(&buddy.find(middle).unwrap()), 0, "{order:?}");
     }
 }
 
