@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::buddy::tests::random::setting;
 use crate::sim::model::{DIMMS, HandleUse, Model, NODES, Op, request};
-use crate::vmalloc::{Request, Shape};
+use crate::vmalloc::{Amount, Request, Shape};
 
 fn any_request() -> impl Strategy<Value = Request> {
     let mobility = prop_oneof![9 => Just(Mobility::Movable), 1 => Just(Mobility::Pinned)];
@@ -78,4 +78,31 @@ proptest! {
         ops.iter().for_each(|op| model.run(op));
         model.finish();
     }
+}
+
+/// Proves that a block which had no descriptor, freed into memory that goes offline, has none that is read when other memory
+/// is torn out. Fails when its tag counts as a whole descriptor: its rmap word was never written.
+#[test]
+fn a_block_freed_while_isolated_has_no_owner() {
+    let request = Request {
+        amount: Amount::Pages(7927),
+        node: Some(NodeId(7)),
+        mobility: Mobility::Movable,
+        shape: Shape::Scattered,
+    };
+    let ops = [
+        Op::Plug(6),
+        Op::Plug(0),
+        Op::Plug(2),
+        Op::Allocate(request),
+        Op::Steps(1, 64),
+        Op::PlugPieces(54784),
+        Op::AllocateBlock(Order(4), Mobility::Movable, None),
+        Op::Offline(3, 0),
+        Op::FreeBlock(0),
+        Op::SurpriseRemove(6),
+    ];
+    let mut model = Model::new(booted(Support::No));
+    ops.iter().for_each(|op| model.run(op));
+    model.finish();
 }
