@@ -39,6 +39,7 @@ use carapace_acpi::srat::Srat;
 use carapace_aml::Value;
 use carapace_mm::info::ProbeEnd;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 use events::ListenError;
 use gpe::Gpes;
 use log::{Level, info, warn};
@@ -131,7 +132,10 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Evaluates an empty slot's methods once, as a task: behind the prompt, and before the first DIMM.
+/// Whether [`rehearse`] has ended.
+static REHEARSED: AtomicBool = AtomicBool::new(false);
+
+/// Evaluates an empty slot's methods once, as a task: behind the prompt, and before the first DIMM and the first command.
 pub async fn rehearse() {
     // The first turn of all other tasks, and its output.
     executor::yield_now().await;
@@ -140,7 +144,17 @@ pub async fn rehearse() {
         // Or its unreachable objects would count as in use until the first event.
         acpi.namespace.tidy();
     });
+    // Relaxed: the tasks of the executor share one CPU.
+    REHEARSED.store(true, Ordering::Relaxed);
     core::future::pending().await
+}
+
+/// Waits until the rehearsal has ended: some milliseconds behind the prompt. From then on only what happens to the machine
+/// changes the kernel's heap.
+pub async fn rehearsed() {
+    while !REHEARSED.load(Ordering::Relaxed) {
+        executor::yield_now().await;
+    }
 }
 
 /// Tells the firmware that hotplug events are answered by `_OST`, and logs what it thinks of it. Firmware without `_OSC`

@@ -12,6 +12,7 @@
 
 pub mod rpc;
 
+use crate::acpi;
 use crate::commands::{COMMANDS, execute};
 use crate::terminal::console::{self, Errors};
 use crate::terminal::{host, input};
@@ -25,6 +26,7 @@ use core::fmt::{Display, Write};
 /// The shell: shows the prompt and runs lines, forever.
 pub async fn run() -> ! {
     console::start();
+    acpi::rehearsed().await;
     loop {
         let byte = input::byte().await;
         let Some(event) = console::feed(byte) else { continue };

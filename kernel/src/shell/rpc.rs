@@ -11,6 +11,7 @@
 //! Invariants: only this task waits for the reader of the line. A command starts when half of the transmit queue is free,
 //! and fails when the reader accepts nothing for [`TIMEOUT`]. Without a second line the task sleeps forever.
 
+use crate::acpi;
 use crate::arch::time;
 use crate::commands::{COMMANDS, execute};
 use crate::drivers::serial::{self, Port};
@@ -33,6 +34,7 @@ pub async fn run() {
     if !serial::is_up(Port::Remote) {
         core::future::pending::<()>().await;
     }
+    acpi::rehearsed().await;
     session::on(Port::Remote, serve()).await;
 }
 
