@@ -230,7 +230,7 @@ impl<M: Machine> Buddy<'_, M> {
         if !state.is_allocated() || block.head() != head {
             return Err(page_state(state));
         }
-        // A block of order 1 to 6 is freed under the region's lock only: nobody else claims it.
+        // A block of order 1 to 6 is freed under the region's lock only: no other CPU claims it.
         if block.kind == BlockKind::Movable && !block.is_lean() && !self.claim_located(&block) {
             return Err(PageState::Free);
         }

@@ -43,7 +43,7 @@ fn a_block_without_an_owner_needs_no_descriptor() {
         assert_eq!(buddy.free(head), Ok(order));
         let states = [head, middle].map(|at| buddy.find(at).unwrap().tag.state);
         assert_eq!(states, [BlockState::Free, BlockState::Isolated], "{order:?}");
-        // The isolated half has a tag, and no rmap word, from which nobody may read an owner; nor may a split.
+        // The isolated half has a tag and no rmap word: neither a look-up nor a split may read an owner there.
         assert_eq!(buddy.rmap(&buddy.find(middle).unwrap()), 0, "{order:?}");
         buddy.split_to(middle, Order(0), |rmap, _| rmap);
         assert_eq!(buddy.find(middle).map(|found| found.tag.state), Some(BlockState::Isolated));
@@ -76,7 +76,7 @@ fn a_block_with_an_owner_has_a_descriptor() {
 }
 
 /// Proves that an allocation hints at the descriptor that it writes, and at none when it writes none. Fails when the
-/// hint is left out, names another frame, or loads a descriptor that nobody needs.
+/// hint is left out, names another frame, or loads a descriptor that the allocation does not write.
 #[test]
 fn an_allocation_hints_at_the_descriptor_that_it_writes() {
     let pair = pair();
