@@ -200,15 +200,21 @@ impl<M: Machine> Buddy<'_, M> {
     /// The smallest free block of at least `order`: its group, that one's bits, its first child there, and its size.
     #[inline]
     fn smallest(&self, order: Order) -> Option<(Group, Children, u8, u8)> {
-        let fitting = self.summary.orders() & (!0 << order.0);
-        if fitting == 0 {
-            return None;
-        }
-        let group = self.first(Order(fitting.trailing_zeros() as u8))?;
+        let group = self.listed(order)?;
         let least = if group.level == level_of(order) { sub_of(order) } else { 0 };
         let children = self.children(group);
         let (index, sub) = bits::smallest(children.free(), least)?;
         Some((group, children, index, sub))
+    }
+
+    /// A group with the smallest free block of at least `order`.
+    #[inline(always)]
+    fn listed(&self, order: Order) -> Option<Group> {
+        let fitting = self.summary.orders() & (!0 << order.0);
+        if fitting == 0 {
+            return None;
+        }
+        self.first(Order(fitting.trailing_zeros() as u8))
     }
 
     /// Allocates the largest free block, but of at most order `most`.

@@ -29,9 +29,7 @@ impl<M: Machine> Buddy<'_, M> {
         let (mut wanted, sub) = (wanted as u32, sub_of(order));
         let mut opened = None;
         while wanted > 0 && order <= self.max {
-            let fitting = self.summary.orders() & (!0 << order.0);
-            let smallest = Order(fitting.trailing_zeros() as u8);
-            let Some(group) = (fitting != 0).then(|| self.first(smallest)).flatten() else { break };
+            let Some(group) = self.listed(order) else { break };
             if group.level > level_of(order) {
                 // This opens a group, from which the others are allocated.
                 let head = match order {
@@ -45,16 +43,7 @@ impl<M: Machine> Buddy<'_, M> {
                 continue;
             }
             let children = self.children(group);
-            let (mut free, mut starts) = (children.free(), 0);
-            while wanted > 0
-                && let Some((index, larger)) = bits::smallest(free, sub)
-            {
-                let count = wanted.min(1 << (larger - sub));
-                let some = bits::first_of(index, sub, count);
-                (free, starts) = (free & !some, starts | bits::starts(some, sub));
-                wanted -= count;
-                self.count_part(group, larger, count << sub);
-            }
+            let (starts, free) = self.pick(group, children.free(), sub, &mut wanted);
             if starts == 0 {
                 break;
             }
@@ -85,6 +74,23 @@ impl<M: Machine> Buddy<'_, M> {
         opened
     }
 
+    /// Picks up to `wanted` blocks of 2^`sub` children among the `free` ones of a group, the smallest free blocks first, and
+    /// counts down. Returns the first child of each, and the children that stay free. Changes no bit.
+    #[inline]
+    pub(super) fn pick(&self, group: Group, mut free: u128, sub: u8, wanted: &mut u32) -> (u128, u128) {
+        let mut starts = 0;
+        while *wanted > 0
+            && let Some((index, larger)) = bits::smallest(free, sub)
+        {
+            let count = (*wanted).min(1 << (larger - sub));
+            let some = bits::first_of(index, sub, count);
+            (free, starts) = (free & !some, starts | bits::starts(some, sub));
+            *wanted -= count;
+            self.count_part(group, larger, count << sub);
+        }
+        (starts, free)
+    }
+
     /// Frees cached blocks of `order`. Those of one group that follow each other are freed together. Does not count
     /// frames.
     #[inline(always)]
@@ -113,7 +119,7 @@ impl<M: Machine> Buddy<'_, M> {
 
     /// Frees `count` blocks of 2^`sub` children of `group`, all in `back`.
     #[inline(always)]
-    fn free_part(&self, group: Group, sub: u8, back: u128, count: usize, merges: &mut Merges) {
+    pub(super) fn free_part(&self, group: Group, sub: u8, back: u128, count: usize, merges: &mut Merges) {
         if count > FEW {
             return self.free_many(group, back);
         }
@@ -160,7 +166,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Changes the numbers of free blocks in groups of `level` by those of `merges`.
-    fn count_merges(&self, level: u8, merges: Merges) {
+    pub(super) fn count_merges(&self, level: u8, merges: Merges) {
         if merges == Merges::NONE {
             return;
         }
@@ -174,7 +180,7 @@ impl<M: Machine> Buddy<'_, M> {
 /// The changes of the numbers of free blocks of 2^n children, summed up over many merges: 16 bits for each n, below which
 /// a negative number borrows from the next. A loop over the sizes of each merge costs more than the merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Merges {
+pub(super) struct Merges {
     changes: i128,
     count: u16,
 }
@@ -202,11 +208,11 @@ const CHANGES: [[i128; SHIFT as usize]; SHIFT as usize] = {
 };
 
 impl Merges {
-    const NONE: Merges = Merges { changes: 0, count: 0 };
+    pub(super) const NONE: Merges = Merges { changes: 0, count: 0 };
 
     /// Whether a number might overflow soon.
     #[inline(always)]
-    fn is_full(self) -> bool {
+    pub(super) fn is_full(self) -> bool {
         self.count >= MOST
     }
 
@@ -233,7 +239,7 @@ impl Merges {
 
 /// Calls `each` with the number of each bit that is set, ascending.
 #[inline(always)]
-fn each_bit(mut bits: u128, mut each: impl FnMut(u8)) {
+pub(super) fn each_bit(mut bits: u128, mut each: impl FnMut(u8)) {
     while bits != 0 {
         each(bits.trailing_zeros() as u8);
         bits &= bits - 1;

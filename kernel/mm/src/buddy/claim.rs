@@ -37,9 +37,7 @@ pub(crate) fn claim<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: O
     if group.level == 0 {
         // While another CPU changes the next child, this may look like a block of several frames: then the caller takes
         // the region's lock and looks again.
-        let (first, second) = (machine.load(at), machine.load(at.offset(8)));
-        return second & !first & ((first | second) >> 1 | ODD as u64) & bit != 0
-            && machine.fetch_or(at, bit) & bit == 0;
+        return singles_at(machine, at) & bit != 0 && machine.fetch_or(at, bit) & bit == 0;
     }
     // A frame inside of the block's first child is not a head.
     let whole = Some((group.index_of(head), sub_of(order)));
@@ -47,6 +45,19 @@ pub(crate) fn claim<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: O
         && machine.load(at) & bit != 0
         && Children::load(machine, words_of(base, group)).held(group.level, group.index_of(head)) == whole
         && machine.fetch_and(at, !bit) & bit != 0
+}
+
+/// [`claim`] of several single frames, whose bits are in the two words at `at`. Returns those that are claimed.
+pub(super) fn claim_singles<M: Machine>(machine: &M, at: VirtAddr, bits: u64) -> u64 {
+    let singles = singles_at(machine, at) & bits;
+    if singles == 0 { 0 } else { singles & !machine.fetch_or(at, singles) }
+}
+
+/// The single movable frames in use in the two words at `at`: see [`Children::singles`].
+#[inline(always)]
+fn singles_at<M: Machine>(machine: &M, at: VirtAddr) -> u64 {
+    let (first, second) = (machine.load(at), machine.load(at.offset(8)));
+    second & !first & ((first | second) >> 1 | ODD as u64)
 }
 
 impl<M: Machine> Buddy<'_, M> {

@@ -83,18 +83,21 @@ impl<M: Machine> Memory<M> {
         count
     }
 
-    /// Frees single movable frames: those at the start of `heads` that lie in one region. Returns how many.
-    pub(crate) fn free_singles(&self, heads: impl Iterator<Item = Pfn> + Clone) -> usize {
+    /// Frees single movable frames, which the caller owns: those at the start of `heads` that lie in one region. Returns
+    /// how many.
+    pub(crate) fn free_singles(&self, mut heads: impl Iterator<Item = Pfn> + Clone) -> usize {
         let Some(entry) = heads.clone().next().and_then(|head| self.entry_of(head)) else { return 0 };
-        let inside = heads.clone().take_while(|&head| entry.range.contains(head)).count();
-        let freed = self.with_region(entry, |_, buddy| {
-            let freed = buddy.free_singles(heads.clone().take(inside));
-            heads.take(freed).for_each(|head| self.poison.freed(&self.machine, PfnRange::of(head, 1)));
-            freed
+        let mut freed = 0;
+        let seen = self.with_region(entry, |_, buddy| {
+            buddy.free_singles(&mut heads, |run| {
+                self.poison.freed(&self.machine, run);
+                freed += run.pages() as usize;
+            })
         });
-        let freed = freed.unwrap_or(0);
+        let seen = seen.unwrap_or(0);
+        debug_assert_eq!(freed, seen, "only its owner frees a frame");
         self.own_cache().count_more(0, freed);
-        freed
+        seen
     }
 
     /// Allocates a run as long as `old`: preferably on the same node and congruent to the address `at` modulo 2 MiB, so
