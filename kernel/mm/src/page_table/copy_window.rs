@@ -51,7 +51,7 @@ const fn slot(number: u64) -> VirtAddr {
 
 /// Returns whether the pages at `one` and `other` share the place of their translations.
 const fn share_place(one: VirtAddr, other: VirtAddr) -> bool {
-    (one.0 >> PAGE_SHIFT).abs_diff(other.0 >> PAGE_SHIFT).is_multiple_of(PLACES)
+    ((one.0 ^ other.0) >> PAGE_SHIFT).is_multiple_of(PLACES)
 }
 
 impl PageTables {

@@ -139,9 +139,9 @@ impl Entry {
         Entry(self.0 & !MIGRATING | PRESENT)
     }
 
-    /// Makes the leaf of `size` that maps `phys` as this leaf or migration entry does.
-    pub(super) fn moved_to(self, phys: PhysAddr, size: LeafSize) -> Entry {
-        Entry::leaf(phys, size, self.rights().unwrap_or(Rights::Data), self.caching())
+    /// Makes the leaf that maps `phys` as this leaf or migration entry does, and is of the same size.
+    pub(super) const fn moved_to(self, phys: PhysAddr) -> Entry {
+        Entry(self.0 & !ADDRESS | phys.0 & ADDRESS).made_present()
     }
 
     /// Returns whether this entry of a page table maps `frame`.

@@ -40,6 +40,7 @@ mod handover;
 mod map;
 mod populate;
 mod replace;
+mod replace_singles;
 mod sanitize;
 mod unmap;
 mod walk;
@@ -55,7 +56,8 @@ pub use entry::Level;
 pub(crate) use estimate::TableNeed;
 pub(crate) use flush::FlushBatch;
 pub use replace::ReplaceError;
-pub(crate) use replace::{LastTable, NewTables, PageMove};
+pub(crate) use replace::{NewTables, PageMove};
+pub(crate) use replace_singles::{LastTable, SingleMove};
 pub use unmap::{UnmapError, UnmapStats};
 pub use walk::{EntryTarget, Leaf, PathStep, Translation};
 

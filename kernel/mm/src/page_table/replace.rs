@@ -17,13 +17,13 @@
 //! differ (SDM vol. 3 section 4.10.2.3). The caller provides the tables for splits; when they run out, leaves that are
 //! split stay split, and no page maps a new frame yet.
 //!
-//! Neighbours: `vmalloc::batch` uses it; `handover` moves tables.
+//! Neighbours: `vmalloc::batch` uses it; `replace_singles` does the same for pages of 4 KiB; `handover` moves tables.
 
 use crate::addr::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::machine::Machine;
 use crate::page_table::entry::{Entry, EntryKind, Level, VaRange};
 use crate::page_table::walk::{entry_addr, load_entry};
-use crate::page_table::{FlushBatch, FrameSource, LeafSize, Lifetime, PageTables, Rights};
+use crate::page_table::{FlushBatch, FrameSource, Lifetime, PageTables, Rights};
 
 /// The reason why no leaf was changed. Every address still maps its old frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,29 +61,6 @@ impl PageMove {
     }
 }
 
-/// The page table that the last look at a page found, which the next page in the same 2 MiB of addresses has too. Valid
-/// while the tables' lock is held and no table changes.
-#[derive(Debug, Default)]
-pub(crate) struct LastTable(Option<(VirtAddr, Pfn)>);
-
-impl LastTable {
-    /// Returns the address of the entry of the 4 KiB page at `at`; `None` when a larger leaf maps it, or none.
-    pub(super) fn entry_of<M: Machine>(
-        &mut self,
-        tables: &PageTables,
-        machine: &M,
-        at: VirtAddr,
-    ) -> Option<VirtAddr> {
-        let start = VirtAddr(at.0 & !(LeafSize::M2.bytes() - 1));
-        let table = match self.0 {
-            Some((last, table)) if last == start => table,
-            _ => tables.linked_table(machine, at, Level::Pt)?,
-        };
-        self.0 = Some((start, table));
-        Some(entry_addr(table, Level::Pt, at))
-    }
-}
-
 /// What splitting a leaf needs and tells.
 pub(crate) struct NewTables<'a> {
     /// Frames for the tables.
@@ -118,19 +95,10 @@ impl PageTables {
         &mut self,
         machine: &M,
         pages: &PageMove,
-        last: &mut LastTable,
         flush: &mut FlushBatch,
     ) -> Result<(), ReplaceError> {
-        if let Some((at, leaf)) = self.single_entry(machine, pages, last) {
-            if !leaf.maps_single(pages.old) {
-                return Err(ReplaceError::NotMapped { at: pages.at });
-            }
-            flush.page(pages.at);
-            machine.store(at, leaf.made_migrating().0);
-            return Ok(());
-        }
         check_fits(machine, self.root, Level::Pml4, pages.range(), pages)?;
-        change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |part, _, leaf| {
+        change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |part, leaf| {
             flush.page(part.virt);
             leaf.made_migrating()
         });
@@ -138,44 +106,15 @@ impl PageTables {
     }
 
     /// Makes the migration entries of `pages` leaves of the new frames, of the same sizes and with the same rights.
-    pub(crate) fn end_migration<M: Machine>(&mut self, machine: &M, pages: &PageMove, last: &mut LastTable) {
-        if let Some((at, leaf)) = self.single_entry(machine, pages, last) {
-            if leaf.is_used() {
-                machine.store(at, leaf.moved_to(pages.new.start(), LeafSize::K4).0);
-            }
-            return;
-        }
-        change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |part, size, leaf| {
-            leaf.moved_to(part.phys, size)
+    pub(crate) fn end_migration<M: Machine>(&mut self, machine: &M, pages: &PageMove) {
+        change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |part, leaf| {
+            leaf.moved_to(part.phys)
         });
-    }
-
-    /// Returns whether a leaf of 4 KiB maps the page at `at` to `frame`.
-    pub(crate) fn maps_single<M: Machine>(
-        &self,
-        machine: &M,
-        at: VirtAddr,
-        frame: Pfn,
-        last: &mut LastTable,
-    ) -> bool {
-        let entry = last.entry_of(self, machine, at);
-        entry.is_some_and(|entry| Entry(machine.load(entry)).maps_single(frame))
-    }
-
-    /// Returns address and value of the entry of a move of one page, if it is in a page table.
-    fn single_entry<M: Machine>(
-        &self,
-        machine: &M,
-        pages: &PageMove,
-        last: &mut LastTable,
-    ) -> Option<(VirtAddr, Entry)> {
-        let at = if pages.pages == 1 { last.entry_of(self, machine, pages.at)? } else { return None };
-        Some((at, Entry(machine.load(at))))
     }
 
     /// Makes the migration entries of `pages` the leaves that they were, and leaves present ones alone.
     pub(crate) fn undo_migration<M: Machine>(&mut self, machine: &M, pages: &PageMove) {
-        change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |_, _, leaf| leaf.made_present());
+        change_leaves(machine, self.root, Level::Pml4, pages.range(), &mut |_, leaf| leaf.made_present());
     }
 
     fn split_below<M: Machine>(
@@ -264,13 +203,13 @@ fn change_leaves<M: Machine>(
     table: Pfn,
     level: Level,
     range: VaRange,
-    change: &mut dyn FnMut(VaRange, LeafSize, Entry) -> Entry,
+    change: &mut dyn FnMut(VaRange, Entry) -> Entry,
 ) {
     for part in range.entries(level) {
         let entry = load_entry(machine, table, level, part.virt);
         match (entry.kind(level), level.below()) {
-            (EntryKind::Leaf(size) | EntryKind::Migrating(size), _) => {
-                machine.store(entry_addr(table, level, part.virt), change(part, size, entry).0);
+            (EntryKind::Leaf(_) | EntryKind::Migrating(_), _) => {
+                machine.store(entry_addr(table, level, part.virt), change(part, entry).0);
             }
             (EntryKind::Table(next), Some(below)) => change_leaves(machine, next, below, part, change),
             (EntryKind::Absent, _) | (_, None) => {}

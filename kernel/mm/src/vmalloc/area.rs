@@ -3,6 +3,8 @@
 //! Invariants: the list is sorted by address, areas do not overlap, and ids are never reused. The tree is used under
 //! the arena's lock. Neighbours: `alloc`, `free`, `migrate` and `surprise_removal` change areas step by step.
 
+use core::ops::Range;
+
 use arrayvec::ArrayVec;
 
 use crate::addr::{PAGE_SIZE, VirtAddr};
@@ -105,12 +107,13 @@ impl AreaTree {
         self.in_batch > 0 && self.list.iter().any(|area| area.allocation.id == id && area.in_batch)
     }
 
-    /// Marks the area that contains the address `at` as being in a batch.
-    pub(super) fn put_in_batch(&mut self, at: VirtAddr) {
-        if let Some(area) = self.holding(at).filter(|area| !area.in_batch) {
-            area.in_batch = true;
-            self.in_batch += 1;
-        }
+    /// Marks the area that contains the address `at` as being in a batch. Returns its addresses.
+    pub(super) fn put_in_batch(&mut self, at: VirtAddr) -> Range<VirtAddr> {
+        let Some(area) = self.holding(at) else { return at..at };
+        let (is_new, addresses) = (!area.in_batch, area.page(0)..area.page(area.reserved));
+        area.in_batch = true;
+        self.in_batch += usize::from(is_new);
+        addresses
     }
 
     /// Ends the batch: no area is in it any more.

@@ -27,7 +27,7 @@
 //! * A batch is full at [`FULL`] frames; the last one added may exceed it. So other CPUs wait for the copy of fewer than
 //!   two times [`FULL`] frames, and [`FULL`] frames cost at most one request.
 //!
-//! Neighbours: `migrate` adds blocks and tables, `migrate_contiguous` pieces; `page_table` changes the leaves.
+//! Neighbours: `migrate` adds single frames, blocks and tables, `migrate_contiguous` pieces; `page_table` changes the leaves.
 
 use core::ops::Range;
 
@@ -39,7 +39,7 @@ use crate::address_space::direct;
 use crate::fault_injection::Step;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::{FlushBatch, LastTable, Level, PageMove};
+use crate::page_table::{FlushBatch, LastTable, Level, PageMove, ReplaceError, SingleMove};
 use crate::parallel::STRIPE;
 use crate::vmalloc::migrate_error::MigrateError;
 use crate::vmalloc::{AreaTree, FrameProvider, VmallocArena};
@@ -60,12 +60,12 @@ pub(super) enum Part {
     Freed,
 }
 
-/// A part of a batch. For a table, `pages` is its frame, and an address that it maps.
+/// A part of a batch other than a single frame. For a table, `pages` is its frame, and an address that it maps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
     pages: PageMove,
     part: Part,
-    /// The pages to copy before it.
+    /// The pages of other parts to copy before it.
     behind: u64,
     /// Where the copy reads the old pages.
     source: VirtAddr,
@@ -81,14 +81,34 @@ pub(crate) struct Moved {
 }
 
 /// The parts of a batch, each of at least one frame. They are kept in the arena, because a stack is too small.
-pub(super) type Moves = ArrayVec<Move, { FULL as usize }>;
+#[derive(Debug)]
+pub(super) struct Moves {
+    /// Single frames of scattered allocations: most parts where memory is fragmented.
+    pub(super) singles: ArrayVec<SingleMove, { FULL as usize }>,
+    /// All others.
+    others: ArrayVec<Move, { FULL as usize }>,
+}
+
+impl Moves {
+    /// No parts.
+    pub(super) const EMPTY: Moves = Moves { singles: ArrayVec::new_const(), others: ArrayVec::new_const() };
+
+    fn is_empty(&self) -> bool {
+        self.singles.is_empty() && self.others.is_empty()
+    }
+
+    /// The parts that are several pages, and not a table.
+    fn pages(&self) -> impl Iterator<Item = &PageMove> {
+        self.others.iter().filter(|one| one.has_pages()).map(|one| &one.pages)
+    }
+}
 
 /// A batch in the making. It holds the lock of the moves.
 #[must_use = "what was added migrates when it is run"]
 pub(crate) struct Batch<'a, M: Machine> {
     pub(super) memory: &'a Memory<M>,
     pub(super) arena: &'a VmallocArena,
-    moves: MutexGuard<'a, Moves>,
+    pub(super) moves: MutexGuard<'a, Moves>,
     /// Leaves that were split.
     pub(super) flush: FlushBatch,
     pages: u64,
@@ -137,14 +157,29 @@ impl<M: Machine> Batch<'_, M> {
         self.push_move(pages, part);
     }
 
+    /// Counts the single frames from the one numbered `from` on, which were added and whose targets are allocated.
+    pub(super) fn count_singles(&mut self, areas: &mut AreaTree, from: usize) {
+        let added = self.moves.singles.get(from..).unwrap_or_default();
+        let (mut area, Range { mut start, mut end }) = (NOWHERE, self.addresses.clone());
+        for &SingleMove { at, .. } in added {
+            if !area.contains(&at) {
+                area = areas.put_in_batch(at);
+            }
+            (start, end) = (start.min(at), end.max(at.offset(PAGE_SIZE)));
+        }
+        self.addresses = start..end;
+        self.pages += added.len() as u64;
+    }
+
     /// Adds a table, whose target is allocated.
     pub(super) fn push_table(&mut self, pages: PageMove, level: Level) {
         self.push_move(pages, Part::Table(level));
     }
 
     fn push_move(&mut self, pages: PageMove, part: Part) {
-        let behind = self.moves.last().map_or(0, |one| one.behind + one.copied());
-        let added = self.moves.try_push(Move { pages, part, behind, source: direct(pages.old.start()) });
+        let behind = self.moves.others.last().map_or(0, Move::end);
+        let added =
+            self.moves.others.try_push(Move { pages, part, behind, source: direct(pages.old.start()) });
         debug_assert!(added.is_ok(), "a full batch gets no more parts");
         self.pages += pages.pages;
     }
@@ -165,11 +200,15 @@ impl<M: Machine> Batch<'_, M> {
         let copied = begun.and_then(|()| copy(memory, moves));
         memory.with_tables(|tables, machine| {
             tables.clear_window(machine);
-            let mut last = LastTable::default();
-            for one in moves.iter().filter(|one| one.has_pages()) {
-                match copied {
-                    Ok(()) => tables.end_migration(machine, &one.pages, &mut last),
-                    Err(_) => tables.undo_migration(machine, &one.pages),
+            match copied {
+                Ok(()) => {
+                    tables.end_singles(machine, &moves.singles);
+                    moves.pages().for_each(|pages| tables.end_migration(machine, pages));
+                }
+                Err(_) => {
+                    let singles = moves.singles.iter().map(SingleMove::pages);
+                    singles.for_each(|pages| tables.undo_migration(machine, &pages));
+                    moves.pages().for_each(|pages| tables.undo_migration(machine, pages));
                 }
             }
         });
@@ -181,25 +220,24 @@ impl<M: Machine> Batch<'_, M> {
 
     /// Empties the batch: frees the old frames of what migrated, and the targets of the rest.
     fn free(&mut self, pages_migrated: bool, tables_migrated: bool) {
-        let left = |pages: &PageMove| if pages_migrated { pages.old } else { pages.new };
-        let mut rest = self.moves.as_slice();
-        while let Some((&Move { pages, part, .. }, behind)) = rest.split_first() {
-            rest = behind;
+        let mut rest = self.moves.singles.as_slice();
+        while !rest.is_empty() {
+            let left = |single: &SingleMove| if pages_migrated { single.old } else { single.new };
+            let freed = self.memory.free_singles(rest.iter().map(left));
+            debug_assert!(freed > 0, "{:?} has frames that the batch owns", rest.first());
+            rest = rest.get(freed.max(1)..).unwrap_or_default();
+        }
+        for &Move { pages, part, .. } in &self.moves.others {
+            let left = if pages_migrated { pages.old } else { pages.new };
             match part {
-                Part::Block if pages.pages == 1 => {
-                    let others = behind.iter().take_while(|one| one.is_single()).count();
-                    let singles = [pages].into_iter().chain(behind.iter().take(others).map(|one| one.pages));
-                    let freed = self.memory.free_singles(singles.map(|pages| left(&pages)));
-                    debug_assert!(freed > 0, "{pages:?} has frames that the batch owns");
-                    rest = behind.get(freed.saturating_sub(1)..).unwrap_or_default();
-                }
-                Part::Block => self.memory.free_owned(PfnRange::of(left(&pages), pages.pages)),
+                Part::Block => self.memory.free_owned(PfnRange::of(left, pages.pages)),
                 Part::Table(_) => self.memory.free_table(if tables_migrated { pages.old } else { pages.new }),
                 Part::Freed => self.memory.free_table(pages.new),
                 Part::Piece => self.end_piece(&pages, pages_migrated),
             }
         }
-        self.moves.clear();
+        self.moves.singles.clear();
+        self.moves.others.clear();
         (self.pages, self.addresses) = (0, NOWHERE);
         self.arena.areas.lock().end_batch();
     }
@@ -219,21 +257,21 @@ impl Move {
         matches!(self.part, Part::Block | Part::Piece)
     }
 
-    /// Whether it is a block of a single frame.
-    fn is_single(&self) -> bool {
-        self.part == Part::Block && self.pages.pages == 1
-    }
-
     /// The number of pages to copy.
     fn copied(&self) -> u64 {
         if self.has_pages() { self.pages.pages } else { 0 }
+    }
+
+    /// The pages of other parts to copy up to its end.
+    fn end(&self) -> u64 {
+        self.behind + self.copied()
     }
 }
 
 /// Counts what migrates. A freed table does not.
 fn moved(moves: &Moves) -> Moved {
-    let mut moved = Moved::default();
-    for one in moves.iter().filter(|one| one.part != Part::Freed) {
+    let mut moved = Moved { pages: moves.singles.len() as u64, tables: 0 };
+    for one in moves.others.iter().filter(|one| one.part != Part::Freed) {
         moved.pages += one.pages.pages;
         moved.tables += u64::from(!one.has_pages());
     }
@@ -248,16 +286,13 @@ fn begin<M: Machine>(
     flush: &mut FlushBatch,
 ) -> Result<(), MigrateError> {
     let begun = memory.with_tables(|tables, machine| {
-        let mut last = LastTable::default();
-        let mut leaves = || {
-            let mut pages = moves.iter().filter(|one| one.has_pages()).map(|one| one.pages);
-            pages.try_for_each(|pages| {
-                let begun = tables.begin_migration(machine, &pages, &mut last, flush);
-                begun.map_err(|_| MigrateError::Corrupt { at: pages.at })
-            })
-        };
-        let begun = leaves();
-        for Move { pages, part, .. } in moves.iter_mut() {
+        let begun = tables.begin_singles(machine, &mut moves.singles, flush);
+        let begun = begun
+            .and_then(|()| moves.pages().try_for_each(|pages| tables.begin_migration(machine, pages, flush)));
+        let begun = begun.map_err(|(ReplaceError::NotMapped { at } | ReplaceError::OutOfFrames { at })| {
+            MigrateError::Corrupt { at }
+        });
+        for Move { pages, part, .. } in &mut moves.others {
             if let (Ok(()), Part::Table(level)) = (begun, *part) {
                 if tables.removable_table(machine, pages.at, level) == Some(pages.old) {
                     tables.hand_over(machine, pages.at, level, pages.new, flush);
@@ -267,7 +302,7 @@ fn begin<M: Machine>(
             }
         }
         let mut window = LastTable::default();
-        for one in moves.iter_mut().filter(|one| begun.is_ok() && one.has_pages()) {
+        for one in moves.others.iter_mut().filter(|one| begun.is_ok() && one.has_pages()) {
             let PageMove { old, new, pages, .. } = one.pages;
             one.source = tables.copy_source(machine, PfnRange::of(old, pages), new, &mut window, flush);
         }
@@ -277,16 +312,22 @@ fn begin<M: Machine>(
     begun.unwrap_or(Err(MigrateError::NotStarted))
 }
 
-/// Copies the pages, on several CPUs.
+/// Copies the pages, on several CPUs: the single ones, then the others.
 fn copy<M: Machine>(memory: &Memory<M>, moves: &Moves) -> Result<(), MigrateError> {
-    let end_of = |one: &Move| one.behind + one.copied();
-    let all = moves.last().map_or(0, end_of);
-    memory.machine.run_parallel(all.div_ceil(STRIPE), &|machine, stripe| {
+    let Moves { singles, others } = moves;
+    memory.machine.run_parallel((singles.len() as u64).div_ceil(STRIPE), &|machine, stripe| {
+        let from = (stripe * STRIPE) as usize;
+        for single in singles.iter().skip(from).take(STRIPE as usize) {
+            machine.copy_pages(single.source, direct(single.new.start()), 1);
+        }
+    });
+    let pages = others.last().map_or(0, Move::end);
+    memory.machine.run_parallel(pages.div_ceil(STRIPE), &|machine, stripe| {
         // The part of each move that lies in this stripe of all pages.
         let (start, end) = (stripe * STRIPE, (stripe + 1) * STRIPE);
-        let first = moves.partition_point(|one| end_of(one) <= start);
-        for one in moves.iter().skip(first).take_while(|one| one.behind < end) {
-            let (from, to) = (start.max(one.behind), end.min(end_of(one)));
+        let first = others.partition_point(|one| one.end() <= start);
+        for one in others.iter().skip(first).take_while(|one| one.behind < end) {
+            let (from, to) = (start.max(one.behind), end.min(one.end()));
             let offset = from - one.behind;
             let new = direct(one.pages.new.offset(offset).start());
             machine.copy_pages(one.source.offset(offset * PAGE_SIZE), new, to - from);

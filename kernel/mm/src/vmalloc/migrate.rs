@@ -25,7 +25,7 @@ use crate::descriptor::Mobility;
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::page_table::{
-    FlushBatch, FrameSource, LastTable, LeafSize, Level, NewTables, PageMove, ReplaceError,
+    FlushBatch, FrameSource, LastTable, LeafSize, Level, NewTables, PageMove, ReplaceError, SingleMove,
 };
 use crate::vmalloc::batch::{Batch, Part};
 use crate::vmalloc::migrate_error::MigrateError;
@@ -159,17 +159,15 @@ impl<M: Machine> Batch<'_, M> {
     pub(crate) fn add_singles(&mut self, singles: &[Single]) -> usize {
         let memory = self.memory;
         let mut areas = self.arena.areas.lock();
-        let wanted = count_scattered(memory, &mut areas, singles);
-        let Some((first, singles)) = singles.first().zip(singles.get(..wanted)) else { return 0 };
-        let mut moves = ArrayVec::<PageMove, SINGLES>::new();
+        let wanted = count_scattered(memory, &mut areas, singles).min(self.space() as usize);
+        let Some(first) = singles.first().filter(|_| wanted > 0) else { return 0 };
+        let (old_count, mut left) = (self.moves.singles.len(), singles.iter());
         let added = memory.allocate_singles(wanted, memory.node_of(first.head), |new| {
-            let Single { head, at } = *singles.get(moves.len()).unwrap_or(first);
-            moves.push(PageMove { at, old: head, new, pages: 1 });
+            let Single { head, at } = *left.next().unwrap_or(first);
+            self.moves.singles.push(SingleMove::new(at, head, new));
             at
         });
-        for pages in moves {
-            self.push(&mut areas, pages, Part::Block);
-        }
+        self.count_singles(&mut areas, old_count);
         added
     }
 

@@ -161,7 +161,7 @@ impl VmallocArena {
     /// Creates an arena without allocations.
     pub const fn new() -> VmallocArena {
         VmallocArena {
-            moves: Mutex::new(Rank::Migration, Moves::new_const()),
+            moves: Mutex::new(Rank::Migration, Moves::EMPTY),
             areas: Mutex::new(Rank::Vmalloc, AreaTree::new()),
         }
     }
