@@ -239,10 +239,13 @@ impl Merges {
 
 /// Calls `each` with the number of each bit that is set, ascending.
 #[inline(always)]
-pub(super) fn each_bit(mut bits: u128, mut each: impl FnMut(u8)) {
-    while bits != 0 {
-        each(bits.trailing_zeros() as u8);
-        bits &= bits - 1;
+pub(super) fn each_bit(bits: u128, mut each: impl FnMut(u8)) {
+    // Word by word: a step in two words at once takes twice as many instructions.
+    for (base, mut word) in [(0, bits as u64), (64, (bits >> 64) as u64)] {
+        while word != 0 {
+            each(base + word.trailing_zeros() as u8);
+            word &= word - 1;
+        }
     }
 }
 

@@ -16,7 +16,7 @@
 //! Neighbours: `vmalloc::batch` copies; `populate` makes the tables. Linux has no counterpart: `vmap` with its lazily
 //! flushed addresses is the nearest.
 
-use crate::addr::{PAGE_SHIFT, Pfn, PfnRange, VirtAddr};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::address_space::{FIXMAP, direct};
 use crate::machine::Machine;
 use crate::page_table::entry::{ENTRIES, Entry, Level, VaRange};
@@ -55,30 +55,33 @@ const fn share_place(one: VirtAddr, other: VirtAddr) -> bool {
 }
 
 impl PageTables {
-    /// Returns an address from which `old` can be copied to the frames at `new`, until [`PageTables::clear_window`]: in
-    /// the direct map if that is as fast, or if the window is full. `flush` must run before the copy.
+    /// Returns an address from which the `pages` frames at `old` can be copied to those at `new`, until
+    /// [`PageTables::clear_window`]: in the direct map if that is as fast, or if the window is full. `flush` must run before
+    /// the copy.
+    #[inline(always)] // a constant number of pages for single frames
     pub(crate) fn copy_source<M: Machine>(
         &mut self,
         machine: &M,
-        old: PfnRange,
+        old: Pfn,
         new: Pfn,
+        pages: u64,
         last: &mut LastTable,
         flush: &mut FlushBatch,
     ) -> VirtAddr {
-        let [source, target] = [old.start, new].map(|pfn| direct(pfn.start()));
+        let [source, target] = [old, new].map(|pfn| direct(pfn.start()));
         if !share_place(source, target) {
             return source;
         }
         let first = self.window.used + u64::from(share_place(slot(self.window.used), target));
-        if first + old.pages() > PAGES {
+        if first + pages > PAGES {
             return source;
         }
-        for (number, frame) in (first..).zip(old.each()) {
-            let Some(entry) = last.entry_of(self, machine, slot(number)) else { return source };
-            let leaf = Entry::leaf(frame.start(), LeafSize::K4, Rights::ReadOnly, Caching::Memory);
+        for page in 0..pages {
+            let Some(entry) = last.entry_of(self, machine, slot(first + page)) else { return source };
+            let leaf = Entry::leaf(old.offset(page).start(), LeafSize::K4, Rights::ReadOnly, Caching::Memory);
             machine.store(entry, leaf.0);
         }
-        self.window.used = first + old.pages();
+        self.window.used = first + pages;
         flush.everything();
         slot(first)
     }

@@ -3,7 +3,7 @@
 //!
 //! Invariants: those of `replace`. Neighbours: `vmalloc::migrate` checks pages, `vmalloc::batch` migrates them.
 
-use crate::addr::{Pfn, PfnRange, VirtAddr};
+use crate::addr::{Pfn, VirtAddr};
 use crate::address_space::direct;
 use crate::machine::Machine;
 use crate::page_table::entry::{Entry, Level};
@@ -101,7 +101,7 @@ impl PageTables {
             };
             flush.page(at);
             machine.store(entry, leaf.made_migrating().0);
-            single.source = self.copy_source(machine, PfnRange::of(old, 1), new, &mut window, flush);
+            single.source = self.copy_source(machine, old, new, 1, &mut window, flush);
         }
         Ok(())
     }

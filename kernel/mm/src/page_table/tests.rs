@@ -243,8 +243,8 @@ fn the_copy_window_maps_what_shares_a_place() {
         let sources: Vec<_> = moves
             .iter()
             .map(|&(old, new, pages)| {
-                let old = PfnRange::of(DIMM.offset(round + old), pages);
-                tables.copy_source(&sim, old, DIMM.offset(round + new), &mut last, &mut flush)
+                let [old, new] = [old, new].map(|frame| DIMM.offset(round + frame));
+                tables.copy_source(&sim, old, new, pages, &mut last, &mut flush)
             })
             .collect();
         flush.run(&sim);

@@ -304,7 +304,7 @@ fn begin<M: Machine>(
         let mut window = LastTable::default();
         for one in moves.others.iter_mut().filter(|one| begun.is_ok() && one.has_pages()) {
             let PageMove { old, new, pages, .. } = one.pages;
-            one.source = tables.copy_source(machine, PfnRange::of(old, pages), new, &mut window, flush);
+            one.source = tables.copy_source(machine, old, new, pages, &mut window, flush);
         }
         flush.run(machine);
         begun
