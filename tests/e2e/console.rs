@@ -1,7 +1,8 @@
 //! The shell's manners on a serial line that programs read.
 
-use tests::schema::{Refusal, Uptime};
-use tests::{Machine, Plan};
+use tempfile::TempDir;
+use tests::schema::{Meminfo, Refusal, Uptime};
+use tests::{Machine, Plan, asl};
 
 /// Proves that an empty line, an unknown command, a wrong argument and a flag given twice are
 /// answered with one error line each, with `-J` in one object, and that the shell goes on.
@@ -93,5 +94,32 @@ fn typed_before_the_prompt() {
     guest.send(b"uptime -J\n");
     let uptime: Uptime = guest.finish("uptime -J");
     assert!(uptime.uptime_us > 0);
+    guest.assert_sound();
+}
+
+/// Proves that the first command, sent while the kernel starts, finds the heap as it stays, on either serial line: what the
+/// start leaves for later is done by then, here the rehearsal with a device whose methods keep an object. Fails when a
+/// command runs earlier: who compares two answers sees a machine that uses up heap by itself.
+#[test]
+fn the_first_command_finds_the_heap_as_it_stays() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let table = asl::compile("keeps", directory.path());
+    // The device is the only one: the rehearsal takes the first that is absent.
+    let plan = Plan::new(Machine::Q35).option("--slots", "0");
+    let plan = plan.qemu(&["-acpitable", &format!("file={}", table.display())]).second_port();
+    let heap = |meminfo: Meminfo| (meminfo.heap_bytes, meminfo.heap_used);
+    let mut guest = plan.start();
+    guest.wait_text("INFO  clock");
+    guest.send(b"meminfo -J\n");
+    let first = heap(guest.finish("meminfo -J"));
+    assert_eq!(first, heap(guest.meminfo()));
+    guest.assert_sound();
+
+    let mut guest = plan.start();
+    // The second line refuses what came before this.
+    guest.wait_text("a second serial line, for programs");
+    let first: Meminfo = serde_json::from_value(guest.second_line().ask("meminfo")).expect("its schema");
+    guest.wait_prompt();
+    assert_eq!(heap(first), heap(guest.meminfo()));
     guest.assert_sound();
 }
