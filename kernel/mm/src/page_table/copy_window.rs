@@ -76,12 +76,13 @@ impl PageTables {
         if first + pages > PAGES {
             return source;
         }
+        // Before the entries: they are cleared even if a table is missing behind them.
+        self.window.used = first + pages;
         for page in 0..pages {
             let Some(entry) = last.entry_of(self, machine, slot(first + page)) else { return source };
             let leaf = Entry::leaf(old.offset(page).start(), LeafSize::K4, Rights::ReadOnly, Caching::Memory);
             machine.store(entry, leaf.0);
         }
-        self.window.used = first + pages;
         flush.everything();
         slot(first)
     }

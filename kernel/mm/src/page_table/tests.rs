@@ -264,6 +264,23 @@ fn the_copy_window_maps_what_shares_a_place() {
     }
 }
 
+/// Proves that a move is copied from the direct map when a table of the window is missing in its middle, and that the
+/// entries written before are cleared. Fails when they stay, and read what the frames hold later.
+#[test]
+fn a_missing_table_leaves_no_entry_in_the_copy_window() {
+    let (sim, mut tables) = machine(Support::No);
+    plug(&sim, &mut tables, PfnRange::of(DIMM, 4096));
+    let second = FIXMAP.start.offset(2 * LeafSize::M2.bytes());
+    let directory = tables.linked_table(&sim, second, Level::Pd).unwrap();
+    sim.store(walk::entry_addr(directory, Level::Pd, second), entry::Entry::ABSENT.0);
+    let (mut last, mut flush) = (LastTable::default(), FlushBatch::new());
+    // 520 pages cross the border of the window's tables.
+    let source = tables.copy_source(&sim, DIMM, DIMM.offset(1024), 520, &mut last, &mut flush);
+    assert_eq!(source, direct(DIMM.start()));
+    tables.clear_window(&sim);
+    assert!(fixmap_is_empty(&sim));
+}
+
 /// Proves that a split is flushed with the batch that it belongs to, in one request for many leaves, and that every
 /// address reads as before. Fails when a CPU may go on for ever with a large leaf and its parts at a time.
 #[test]
