@@ -146,12 +146,14 @@ async fn machine_checks() {
     }
 }
 
-/// Starts the interrupt controllers, all pins masked, and begins to calibrate the local one's timer.
-fn interrupt_controllers(madt: &Madt) -> Result<TimerCalibration, NotMapped> {
+/// Starts the interrupt controllers, all pins masked, and begins to calibrate the local one's timer, which works without
+/// an IO APIC as well.
+fn interrupt_controllers(madt: &Madt) -> (Option<TimerCalibration>, Result<(), NotMapped>) {
     let mut map = |at, bytes| memory::devices::map(at, bytes, Caching::Device).ok();
-    let timer = local_apic::init(madt.local_apic, &mut map)?;
-    io_apic::init(madt, &mut map)?;
-    Ok(timer)
+    match local_apic::init(madt.local_apic, &mut map) {
+        Ok(timer) => (Some(timer), io_apic::init(madt, &mut map)),
+        Err(error) => (None, Err(error)),
+    }
 }
 
 /// The firmware's static tables, and its interrupt controllers and processors, each where it can be read.
@@ -180,14 +182,11 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
         time::calibrate_by_pit();
         return;
     };
-    let apic_timer = match madt.as_ref().map(interrupt_controllers).transpose() {
-        Ok(timer) => timer,
-        Err(error) => {
-            error!("interrupt controllers: {error}");
-            madt = None; // without them no CPU can be started
-            None
-        }
-    };
+    let (apic_timer, controllers) = madt.as_ref().map_or((None, Ok(())), interrupt_controllers);
+    if let Err(error) = controllers {
+        error!("interrupt controllers: {error}");
+        madt = None; // without them no CPU can be started
+    }
     let (srat, mcfg, hmat) = (tables.srat(), tables.mcfg(), tables.hmat());
     if let Err(error) = serial::use_interrupts(Port::Console) {
         warn!("serial line: {error}; input is polled");
