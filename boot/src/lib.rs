@@ -1,6 +1,6 @@
 //! The shim's arithmetic and checks: the firmware's memory map ([`memory_map`]), the frame
-//! allocator ([`frames`]), the kernel's file ([`kernel_file`], [`relocate`]), and the choice of
-//! virtual addresses ([`placement`]).
+//! allocator ([`frames`]), the kernel's file ([`kernel_file`], [`relocate`]), the choice of
+//! virtual addresses ([`placement`]), and copying ([`bulk`]).
 //!
 //! It accesses no hardware and is tested on the host. The executable (`main.rs`) reads physical
 //! memory, writes page tables and jumps.
@@ -10,6 +10,7 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod bulk;
 pub mod command_line;
 pub mod error;
 pub mod frames;

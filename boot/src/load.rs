@@ -2,6 +2,7 @@
 
 use crate::physical;
 use crate::space::{Lifetime, Space, take};
+use boot::bulk;
 use boot::error::BootError;
 use boot::frames::{Frames, MAX_REGIONS, Taken};
 use boot::kernel_file::{KernelFile, Linkage, Rights};
@@ -156,15 +157,15 @@ fn load_image(
         let end = at + segment.data.len();
         // `KernelFile` guarantees that segments ascend, that data is not longer than its segment, and no segment outside
         if let Some(gap) = bytes.get_mut(filled..at) {
-            gap.fill(0);
+            bulk::zero(gap);
         }
         if let Some(place) = bytes.get_mut(at..end) {
-            place.copy_from_slice(segment.data);
+            bulk::copy(place, segment.data);
         }
         filled = end;
     }
     if let Some(rest) = bytes.get_mut(filled..) {
-        rest.fill(0);
+        bulk::zero(rest);
     }
     if let Some((table, size)) = kernel.relocations {
         relocate(bytes, low, table, size, offset)?;

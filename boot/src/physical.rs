@@ -2,6 +2,7 @@
 //! of the shim that makes references from addresses.
 
 use arrayvec::ArrayVec;
+use boot::bulk;
 use boot::frames::Taken;
 use boot::range::PhysRange;
 use boot::start_info::{List, READABLE};
@@ -41,7 +42,7 @@ pub unsafe fn file(range: PhysRange) -> &'static [u8] {
 /// The bytes of allocated frames, zeroed.
 pub fn fresh(taken: Taken) -> &'static mut [u8] {
     let bytes = used(taken);
-    bytes.fill(0);
+    bulk::zero(bytes);
     bytes
 }
 
