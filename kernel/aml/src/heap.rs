@@ -177,7 +177,9 @@ impl Heap {
     }
 
     /// Frees all data that neither `roots` nor, with a frame that runs, data older than it refer to.
-    pub(crate) fn collect(&mut self, frame: Option<(u32, Before)>, roots: impl Iterator<Item = Val>) {
+    // One function for all kinds of roots: an emulator translates each copy.
+    #[inline(never)]
+    pub(crate) fn collect(&mut self, frame: Option<(u32, Before)>, roots: &mut dyn Iterator<Item = Val>) {
         let since = frame.map_or(0, |(since, _)| since);
         let mut pending: Vec<Val> = Vec::new();
         for slot in self.slots.iter_mut() {

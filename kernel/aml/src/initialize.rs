@@ -95,6 +95,9 @@ impl Work<'_> {
     fn devices(&mut self, devices: &[Handle]) -> Result<(), Spent> {
         let system_bus = self.run.core.names.child(ROOT, SB);
         let with_ini = self.with_ini(devices);
+        if with_ini.is_empty() {
+            return Ok(());
+        }
         let mut absent = BTreeSet::new();
         for &device in devices {
             let parent = self.run.core.names.parent(device);
@@ -144,10 +147,13 @@ impl Work<'_> {
             .run
             .core
             .nodes(&|object| matches!(object, Object::Region(region) if region.space == PCI_CONFIG));
-        let scopes: BTreeSet<Handle> =
-            regions.into_iter().filter_map(|region| self.run.core.names.parent(region)).collect();
-        for scope in scopes {
+        let mut scopes = BTreeSet::new();
+        for region in regions {
+            let Some(scope) = self.run.core.names.parent(region) else { continue };
             let Some(node) = self.run.core.names.child(scope, REG) else { continue };
+            if !scopes.insert(scope) {
+                continue;
+            }
             let mut args = [Val::Uninit; MAX_ARGS];
             for (to, from) in args.iter_mut().zip([u64::from(PCI_CONFIG), CONNECTED]) {
                 *to = Val::Int(from);

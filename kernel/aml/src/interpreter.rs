@@ -102,7 +102,7 @@ impl Aml {
         let mut run = Run::new(&mut self.core, host);
         run.add_steps(table.len().saturating_mul(STEPS_PER_BYTE));
         let mut loaded = run.table(body);
-        run.core.heap.collect(None, run.core.names.values());
+        run.core.heap.collect(None, &mut run.core.names.values());
         let enough = run.core.heap.check(run.core.limits.bytes / MEMORY_LEFT);
         if enough.is_ok() {
             run.try_waiting(&mut loaded);
@@ -115,7 +115,7 @@ impl Aml {
             self.core.waiting.retain(|waiting| waiting.term.table != index);
             self.core.tables.clear(index);
             self.core.heap.refund(table.len());
-            self.core.heap.collect(None, self.core.names.values());
+            self.core.heap.collect(None, &mut self.core.names.values());
         }
         self.core.collect();
         enough.map(|()| loaded)
@@ -135,7 +135,7 @@ impl Aml {
     /// Frees the data that no name reaches any more. An evaluation does that only once a lot has been allocated; call
     /// this when there is time.
     pub fn tidy(&mut self) {
-        self.core.heap.collect(None, self.core.names.values());
+        self.core.heap.collect(None, &mut self.core.names.values());
     }
 
     /// Evaluates an object: calls a method, reads a field, or takes a name's value. The result is a copy.

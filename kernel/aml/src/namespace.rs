@@ -4,6 +4,7 @@
 //! search, and the children of a node one range. Invariant: a reused slot has a new generation, so a handle of a deleted
 //! name is detected ([`ErrorKind::Dangling`]). Neighbours: `model` has the types, `declare` adds names.
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -96,14 +97,14 @@ impl Namespace {
     pub(crate) fn add(&mut self, parent: Handle, segment: NameSeg, object: Object) -> Result<Handle, Error> {
         let level = self.node(parent)?.level.checked_add(1).ok_or(ErrorKind::TooDeep)?;
         let key = (parent.index, segment.key());
-        if self.children.contains_key(&key) {
+        let Entry::Vacant(entry) = self.children.entry(key) else {
             let mut path = self.path(parent);
             if parent != ROOT {
                 path.push('.');
             }
             segment.push_to(&mut path);
             return Err(ErrorKind::AlreadyExists(path).into());
-        }
+        };
         self.cache.changed(segment, &object);
         let object = Some(object);
         let mut node = Node { parent: parent.index, segment, generation: 0, level, is_parent: false, object };
@@ -121,7 +122,7 @@ impl Namespace {
                 Handle { index: index.ok_or(ErrorKind::TooManyBytes)?, generation: 0 }
             }
         };
-        self.children.insert(key, id.index);
+        entry.insert(id.index);
         if let Some(parent) = self.nodes.get_mut(parent.index) {
             parent.is_parent = true;
         }

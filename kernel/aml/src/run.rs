@@ -235,7 +235,7 @@ impl<'a> Run<'a> {
         self.step_bytes(self.core.heap.bytes() / 8)?;
         let vars = self.frames.iter().flat_map(|frame| frame.vars.iter().copied());
         let Core { heap, names, .. } = &mut *self.core;
-        heap.collect(Some(frame), names.values().chain(vars));
+        heap.collect(Some(frame), &mut names.values().chain(vars));
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl Core {
     /// Frees unreachable data after an evaluation, if enough was allocated.
     pub(crate) fn collect(&mut self) {
         if self.heap.wants_collection() {
-            self.heap.collect(None, self.names.values());
+            self.heap.collect(None, &mut self.names.values());
         }
     }
 

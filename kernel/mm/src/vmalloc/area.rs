@@ -47,8 +47,8 @@ impl Area {
 /// The areas, sorted by address.
 #[derive(Debug)]
 pub(super) struct AreaTree {
-    /// The next allocation's id.
-    next: u64,
+    /// The last allocation's id. From 0, so that the initial state is all zeros and lies in `.bss`.
+    last: u64,
     pub(super) list: ArrayVec<Area, MAX_ALLOCATIONS>,
     /// The number of areas that are in a batch.
     pub(super) in_batch: usize,
@@ -57,7 +57,7 @@ pub(super) struct AreaTree {
 impl AreaTree {
     /// A tree without areas.
     pub(super) const fn new() -> AreaTree {
-        AreaTree { next: 1, list: ArrayVec::new_const(), in_batch: 0 }
+        AreaTree { last: 0, list: ArrayVec::new_const(), in_batch: 0 }
     }
 
     /// Reserves `pages` pages of address space, first fit; the start lies `offset` pages above a multiple of
@@ -90,8 +90,8 @@ impl AreaTree {
         if start - ALLOC.start.0 > ALLOC.size - bytes {
             return Err(AllocError::NoAddresses { pages });
         }
-        let id = AllocationId(self.next);
-        self.next += 1;
+        self.last += 1;
+        let id = AllocationId(self.last);
         let state = AllocationState::Allocating;
         let allocation = Allocation { id, start: VirtAddr(start), pages: 0, filled: 0, state };
         let pending = Pending::new();
