@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod acpi;
 mod arch;
+mod bring_up;
 mod commands;
 mod cpus;
 mod drivers;
@@ -24,6 +25,7 @@ mod uevents;
 mod virtio;
 
 use ::log::{Level, error, info, warn};
+use acpi::events::Listening;
 use acpi::namespace;
 use acpi::register::Access;
 use acpi::tables::StaticTables;
@@ -89,19 +91,20 @@ fn main(info: &'static mut BootInfo) -> ! {
             features.phys_bits
         ),
     );
-    match memory_and_tables(info) {
+    let listening = match memory_and_tables(info) {
         Ok((tables, trampoline)) => devices(tables, trampoline),
         Err(error @ StartError::OutOfMemory(_)) => {
             error!("{error}; add memory to the machine");
             debug_exit::not_enough_memory()
         }
         Err(error) => panic!("the kernel cannot start: {error}"),
-    }
+    };
     restart_guard::up();
-    // The shell comes first, for the prompt to come at once; the rehearsal comes last.
+    // The shell comes first, for the prompt to come at once; then what the other tasks serve.
     executor::run(
         &mut [
             pin!(shell()),
+            pin!(bring_up::finish(listening)),
             pin!(shell::rpc::run()),
             pin!(acpi::events::events()),
             pin!(acpi::eject::ejections()),
@@ -109,7 +112,6 @@ fn main(info: &'static mut BootInfo) -> ! {
             pin!(virtio::reporting::run()),
             pin!(stress::first_cpu()),
             pin!(machine_checks()),
-            pin!(acpi::rehearse()),
         ],
         end_of_turn,
     );
@@ -175,12 +177,12 @@ fn memory_and_tables(info: &BootInfo) -> Result<(Tables, Option<Trampoline>), St
     Ok((tables.map(|tables| (tables, madt)), trampoline))
 }
 
-/// Starts interrupts, then ACPI: the namespace, the memory devices, and their events; then the other CPUs. A failure is
+/// Starts interrupts, then ACPI: the namespace, the memory devices, and the SCI; then the other CPUs. A failure is
 /// logged and the part left out. The shell starts in any case and polls for input if it must.
-fn devices(tables: Tables, trampoline: Option<Trampoline>) {
+fn devices(tables: Tables, trampoline: Option<Trampoline>) -> Option<Listening> {
     let Some((tables, mut madt)) = tables else {
         time::calibrate_by_pit();
-        return;
+        return None;
     };
     let (apic_timer, controllers) = madt.as_ref().map_or((None, Ok(())), interrupt_controllers);
     if let Err(error) = controllers {
@@ -221,12 +223,11 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) {
             hmat.into_iter().for_each(memory::rank_nodes);
         }
     }
-    if let Err(error) = acpi::listen() {
-        error!("no events from ACPI: {error}");
-    }
+    let listening = acpi::listen().map_err(|error| error!("no events from ACPI: {error}"));
     if madt.is_some() {
         virtio::start(mcfg);
     }
+    listening.ok().flatten()
 }
 
 #[cfg_attr(target_os = "none", panic_handler)]

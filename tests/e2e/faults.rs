@@ -36,7 +36,7 @@ fn faults_are_named() {
             "carapace::commands::lkdtm::cpu_faults::",
             "cr3 0",
             "locks held: none",
-            "ACPI events on, SCI 9",
+            "ACPI events come by SCI 9",
             "MiB free; resources: 1; heap: ",
         ];
         for word in words.iter().chain(&always) {

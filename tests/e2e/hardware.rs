@@ -59,6 +59,7 @@ fn no_legacy_timers() {
     for machine in [Machine::Q35, Machine::Pc] {
         for off in ["pit=off,hpet=off", "pic=off,i8042=off"] {
             let mut guest = Plan::new(machine).qemu(&["-machine", off]).boot();
+            guest.assert_sound();
             let log = guest.log();
             assert!(log.contains(" kHz by ACPI's power-management timer"), "{log}");
             assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");

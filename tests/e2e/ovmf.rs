@@ -15,6 +15,7 @@ fn dimm_comes_and_goes(machine: Machine) {
         return;
     };
     let mut guest = tables.plan(Plan::new(machine)).boot();
+    guest.assert_sound();
     let log = guest.log();
     assert!(log.contains("RSDP at 0x3000000") && !log.contains("WARN"), "{log}");
     assert_eq!(guest.plug_online(Dimm { number: 0, size: "256M", node: 1 }).free_pages, 64512);

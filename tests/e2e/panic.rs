@@ -43,7 +43,7 @@ fn panic_ends_with_33() {
 /// `?` for the data behind the held lock only; and that QEMU ends. Fails if a report waits for a lock or lacks a part.
 #[test]
 fn panics_under_locks() {
-    let last_line = "ACPI events on, SCI 9";
+    let last_line = "ACPI events come by SCI 9";
     let (memory, usable_unknown) = ("MiB free; resources: 1; heap: ", "MiB present, ? usable, ");
     for (lock, reason, held, log, memory) in [
         ("page-tables", "with a lock held", "page tables", last_line, memory),

@@ -87,26 +87,35 @@ pub(super) struct SciStart {
     heap_bytes: Option<u64>,
 }
 
-/// Switches to ACPI mode if necessary, enables the events that notify memory devices, and routes the SCI.
-pub(super) fn listen(acpi: &Acpi) -> Result<(), ListenError> {
-    enable_acpi_mode(&acpi.fadt)?;
+/// Proof that [`listen`] has succeeded: only then may events be enabled.
+#[derive(Debug)]
+pub struct Listening(());
+
+/// Switches to ACPI mode if necessary, and routes the SCI.
+pub(super) fn listen(fadt: &Fadt) -> Result<Listening, ListenError> {
+    enable_acpi_mode(fadt)?;
     // Buttons and timers have no driver here: they must not raise the SCI.
-    for event in acpi.fadt.pm1_event.iter().flatten() {
+    for event in fadt.pm1_event.iter().flatten() {
         event.enable().write(Width::Bits16, 0)?;
         event.status.write(Width::Bits16, PM1_STATUS_BITS)?;
     }
-    // Route the SCI before enabling events: a masked, edge-triggered IO APIC pin loses a level that rises (QEMU's
-    // does). No status is cleared, so events raised since the scan are served.
-    if acpi.fadt.hardware == Hardware::Reduced {
-        acpi.generic.route();
-        info!("ACPI events on, hardware-reduced: event devices only");
-        return Ok(());
+    if fadt.hardware == Hardware::Reduced {
+        info!("ACPI events come hardware-reduced: event devices only");
+        return Ok(Listening(()));
     }
-    sci::route(acpi.fadt.sci).map_err(ListenError::Sci)?;
+    // Before events are enabled: a masked, edge-triggered IO APIC pin loses a level that rises (QEMU's does).
+    sci::route(fadt.sci).map_err(ListenError::Sci)?;
+    info!("ACPI events come by SCI {}", fadt.sci);
+    Ok(Listening(()))
+}
+
+/// Enables the events that notify memory devices. No status is cleared, so events raised since the scan are served.
+pub(super) fn enable(acpi: &Acpi) -> Result<(), ListenError> {
     // After the SCI: what firmware claims for an event device cannot take that one away.
     acpi.generic.route();
-    acpi.gpes.enable()?;
-    info!("ACPI events on, SCI {}", acpi.fadt.sci);
+    if acpi.fadt.hardware == Hardware::Fixed {
+        acpi.gpes.enable()?;
+    }
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use carapace_acpi::madt::{Polarity, Signal, Trigger, Wiring};
 use carapace_aml::resources::{self, Resource, decode};
 use carapace_aml::{Handle, NameSeg, Reach, Value};
 use core::sync::atomic::{AtomicU32, Ordering};
-use log::{info, warn};
+use log::{debug, warn};
 
 const EVENT_DEVICE: &str = "ACPI0013";
 const POWER_BUTTON: &str = "PNP0C0C";
@@ -129,7 +129,7 @@ impl Events {
                 if reach == Reach::No {
                     continue;
                 }
-                info!(
+                debug!(
                     "{}: interrupt {gsi}, {:?}, notifies: {reach:?}",
                     namespace.name(device),
                     signal.trigger

@@ -18,7 +18,7 @@ use carapace_acpi::fadt::{Fadt, GpeRegisters};
 use carapace_acpi::gpe::Gpe;
 use carapace_aml::{Handle, Reach};
 use core::fmt;
-use log::{info, warn};
+use log::{debug, warn};
 
 /// When the status of an event is cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Gpes {
             });
             let handler = Handler { gpe, method, trigger, reach, runs: 0, handle, status };
             if handler.is_enabled() {
-                info!("{handler}: on, notifies memory devices: {reach:?}");
+                debug!("{handler}: on, notifies memory devices: {reach:?}");
             }
             gpes.handlers.push(handler);
         }

@@ -30,7 +30,6 @@ mod sci;
 pub mod sleep;
 pub mod tables;
 
-use crate::executor;
 use crate::hotplug;
 use crate::sync::{Mutex, Rank};
 use carapace_acpi::fadt::Fadt;
@@ -38,9 +37,7 @@ use carapace_acpi::osc;
 use carapace_acpi::srat::Srat;
 use carapace_aml::Value;
 use carapace_mm::info::ProbeEnd;
-use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
-use events::ListenError;
+use events::{ListenError, Listening};
 use gpe::Gpes;
 use log::{Level, info, warn};
 use namespace::Namespace;
@@ -74,41 +71,21 @@ pub struct Acpi {
 
 static ACPI: Mutex<Option<Acpi>> = Mutex::new(Rank::Acpi, None);
 
-/// Why there is no memory hotplug.
-#[derive(Clone, Debug)]
-pub enum StartError {
-    /// A required table is missing or broken.
-    Table(TableError),
-    /// Events cannot be received.
-    Listen(ListenError),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Table(error) => error.fmt(f),
-            StartError::Listen(error) => error.fmt(f),
-        }
-    }
-}
-
 /// Loads the namespace, registers the memory devices, and adds the DIMMs present at boot. Heap, memory core and clock
 /// must be up.
 ///
 /// # Errors
 ///
-/// Why there is no ACPI; the kernel works without.
-pub fn start(tables: StaticTables) -> Result<(), StartError> {
+/// A required table is missing or broken; the kernel works without ACPI.
+pub fn start(tables: StaticTables) -> Result<(), TableError> {
     crate::log::in_lines(Level::Info, format_args!("ACPI: {tables}"));
-    let fadt = tables.fadt().map_err(StartError::Table)?;
+    let fadt = tables.fadt()?;
     let mut namespace = Namespace::load(&tables).unwrap_or_else(|error| {
         crate::log::in_lines(Level::Error, format_args!("no memory hotplug: AML: {error}"));
         Namespace::without_tables()
     });
     introduce(&mut namespace);
     memory_device::enumerate(&mut namespace);
-    let gpes = Gpes::discover(&namespace, &fadt);
-    let generic = ged::Events::discover(&mut namespace);
     let srat = tables.srat();
     let refused = memory_device::scan(&mut namespace, None, srat, ProbeEnd::AtOnce);
     hotplug::log_added();
@@ -119,8 +96,8 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
         tables,
         fadt,
         namespace,
-        gpes,
-        generic,
+        gpes: Gpes::default(),
+        generic: ged::Events::default(),
         power_button: false,
         interrupts: 0,
         notifications: 0,
@@ -132,29 +109,13 @@ pub fn start(tables: StaticTables) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Whether [`rehearse`] has ended.
-static REHEARSED: AtomicBool = AtomicBool::new(false);
-
-/// Evaluates an empty slot's methods once, as a task: behind the prompt, and before the first DIMM and the first command.
-pub async fn rehearse() {
-    // The first turn of all other tasks, and its output.
-    executor::yield_now().await;
+/// Evaluates an empty slot's methods once, behind the prompt, and before the first DIMM and the first command.
+pub fn rehearse() {
     with(|acpi| {
         memory_device::warm_up(&mut acpi.namespace, acpi.srat);
         // Or its unreachable objects would count as in use until the first event.
         acpi.namespace.tidy();
     });
-    // Relaxed: the tasks of the executor share one CPU.
-    REHEARSED.store(true, Ordering::Relaxed);
-    core::future::pending().await
-}
-
-/// Waits until the rehearsal has ended: some milliseconds behind the prompt. From then on only what happens to the machine
-/// changes the kernel's heap.
-pub async fn rehearsed() {
-    while !REHEARSED.load(Ordering::Relaxed) {
-        executor::yield_now().await;
-    }
 }
 
 /// Tells the firmware that hotplug events are answered by `_OST`, and logs what it thinks of it. Firmware without `_OSC`
@@ -176,13 +137,29 @@ fn introduce(namespace: &mut Namespace) {
     }
 }
 
-/// Enables events, which the task [`events::events`] serves. The APICs must be up.
+/// Takes the registers of events over from the firmware and routes the SCI; all events are off. The APICs must be up. `None`
+/// without ACPI.
 ///
 /// # Errors
 ///
 /// Why events cannot be received; DIMMs are then found at a rescan only.
-pub fn listen() -> Result<(), StartError> {
-    with(|acpi| events::listen(acpi)).unwrap_or(Ok(())).map_err(StartError::Listen)
+pub fn listen() -> Result<Option<Listening>, ListenError> {
+    with(|acpi| events::listen(&acpi.fadt)).transpose()
+}
+
+/// Decides which events to serve, and enables them; the task [`events::events`] serves them, and in its first round those
+/// raised before.
+///
+/// # Errors
+///
+/// As for [`listen`].
+pub fn enable_events(_: Listening) -> Result<(), ListenError> {
+    with(|acpi| {
+        acpi.gpes = Gpes::discover(&acpi.namespace, &acpi.fadt);
+        acpi.generic = ged::Events::discover(&mut acpi.namespace);
+        events::enable(acpi)
+    })
+    .unwrap_or(Ok(()))
 }
 
 /// Runs `work` on the ACPI state; `None` before [`start`]. `work` must neither wait nor call this function.

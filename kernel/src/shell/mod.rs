@@ -12,7 +12,7 @@
 
 pub mod rpc;
 
-use crate::acpi;
+use crate::bring_up;
 use crate::commands::{COMMANDS, execute};
 use crate::terminal::console::{self, Errors};
 use crate::terminal::{host, input};
@@ -26,7 +26,7 @@ use core::fmt::{Display, Write};
 /// The shell: shows the prompt and runs lines, forever.
 pub async fn run() -> ! {
     console::start();
-    acpi::rehearsed().await;
+    bring_up::finished().await;
     loop {
         let byte = input::byte().await;
         let Some(event) = console::feed(byte) else { continue };

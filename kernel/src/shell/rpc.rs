@@ -11,8 +11,8 @@
 //! Invariants: only this task waits for the reader of the line. A command starts when half of the transmit queue is free,
 //! and fails when the reader accepts nothing for [`TIMEOUT`]. Without a second line the task sleeps forever.
 
-use crate::acpi;
 use crate::arch::time;
+use crate::bring_up;
 use crate::commands::{COMMANDS, execute};
 use crate::drivers::serial::{self, Port};
 use crate::executor;
@@ -34,7 +34,7 @@ pub async fn run() {
     if !serial::is_up(Port::Remote) {
         core::future::pending::<()>().await;
     }
-    acpi::rehearsed().await;
+    bring_up::finished().await;
     session::on(Port::Remote, serve()).await;
 }
 
