@@ -25,7 +25,6 @@ mod uevents;
 mod virtio;
 
 use ::log::{Level, error, info, warn};
-use acpi::events::Listening;
 use acpi::namespace;
 use acpi::register::Access;
 use acpi::tables::StaticTables;
@@ -35,6 +34,7 @@ use arch::trap::Hooks;
 use arch::{interrupts, io_apic, local_apic, machine_check, time};
 use bootloader_api::config::Mapping;
 use bootloader_api::{BootInfo, BootloaderConfig};
+use bring_up::{Rest, Search};
 use carapace_acpi::madt::Madt;
 use carapace_mm::addr::PhysAddr;
 use carapace_mm::address_space::{BOOT_INFO, DIRECT_MAP, STACKS};
@@ -91,7 +91,7 @@ fn main(info: &'static mut BootInfo) -> ! {
             features.phys_bits
         ),
     );
-    let listening = match memory_and_tables(info) {
+    let rest = match memory_and_tables(info) {
         Ok((tables, trampoline)) => devices(tables, trampoline),
         Err(error @ StartError::OutOfMemory(_)) => {
             error!("{error}; add memory to the machine");
@@ -104,7 +104,7 @@ fn main(info: &'static mut BootInfo) -> ! {
     executor::run(
         &mut [
             pin!(shell()),
-            pin!(bring_up::finish(listening)),
+            pin!(bring_up::finish(rest)),
             pin!(shell::rpc::run()),
             pin!(acpi::events::events()),
             pin!(acpi::eject::ejections()),
@@ -177,12 +177,12 @@ fn memory_and_tables(info: &BootInfo) -> Result<(Tables, Option<Trampoline>), St
     Ok((tables.map(|tables| (tables, madt)), trampoline))
 }
 
-/// Starts interrupts, then ACPI: the namespace, the memory devices, and the SCI; then the other CPUs. A failure is
-/// logged and the part left out. The shell starts in any case and polls for input if it must.
-fn devices(tables: Tables, trampoline: Option<Trampoline>) -> Option<Listening> {
+/// Starts interrupts, then ACPI: the namespace, the memory devices, and the SCI; then the other CPUs. Returns what is left
+/// for `bring_up`. A failure is logged and the part left out. The shell starts in any case and polls for input if it must.
+fn devices(tables: Tables, trampoline: Option<Trampoline>) -> Rest {
     let Some((tables, mut madt)) = tables else {
         time::calibrate_by_pit();
-        return None;
+        return Rest::default();
     };
     let (apic_timer, controllers) = madt.as_ref().map_or((None, Ok(())), interrupt_controllers);
     if let Err(error) = controllers {
@@ -224,10 +224,8 @@ fn devices(tables: Tables, trampoline: Option<Trampoline>) -> Option<Listening> 
         }
     }
     let listening = acpi::listen().map_err(|error| error!("no events from ACPI: {error}"));
-    if madt.is_some() {
-        virtio::start(mcfg);
-    }
-    listening.ok().flatten()
+    let virtio = if madt.is_some() { Search::Pci(mcfg) } else { Search::LeaveOut };
+    Rest { listening: listening.ok().flatten(), virtio }
 }
 
 #[cfg_attr(target_os = "none", panic_handler)]

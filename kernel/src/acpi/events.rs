@@ -110,7 +110,7 @@ pub(super) fn listen(fadt: &Fadt) -> Result<Listening, ListenError> {
 }
 
 /// Enables the events that notify memory devices. No status is cleared, so events raised since the scan are served.
-pub(super) fn enable(acpi: &Acpi) -> Result<(), ListenError> {
+pub(super) fn enable(acpi: &Acpi, _: Listening) -> Result<(), ListenError> {
     // After the SCI: what firmware claims for an event device cannot take that one away.
     acpi.generic.route();
     if acpi.fadt.hardware == Hardware::Fixed {

@@ -147,17 +147,17 @@ pub fn listen() -> Result<Option<Listening>, ListenError> {
     with(|acpi| events::listen(&acpi.fadt)).transpose()
 }
 
-/// Decides which events to serve, and enables them; the task [`events::events`] serves them, and in its first round those
-/// raised before.
+/// Decides which events to serve, and enables them where they can be received; the task [`events::events`] serves them, and
+/// in its first round those raised before.
 ///
 /// # Errors
 ///
 /// As for [`listen`].
-pub fn enable_events(_: Listening) -> Result<(), ListenError> {
+pub fn enable_events(listening: Option<Listening>) -> Result<(), ListenError> {
     with(|acpi| {
         acpi.gpes = Gpes::discover(&acpi.namespace, &acpi.fadt);
         acpi.generic = ged::Events::discover(&mut acpi.namespace);
-        events::enable(acpi)
+        listening.map_or(Ok(()), |listening| events::enable(acpi, listening))
     })
     .unwrap_or(Ok(()))
 }
