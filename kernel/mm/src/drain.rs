@@ -95,7 +95,11 @@ impl<M: Machine> Memory<M> {
             self.locked_as(slot, id, |_, buddy| cache.flush_all(buddy));
             cache.detach();
         }
-        for foreign in cache.all_foreign() {
+        let foreign = match drained {
+            Drained::Region(slot) => core::slice::from_ref(cache.foreign(slot)),
+            Drained::All => cache.all_foreign(),
+        };
+        for foreign in foreign {
             if foreign.region().is_some_and(|(slot, _)| drained.has(slot)) {
                 self.flush_foreign(foreign);
             }

@@ -4,34 +4,42 @@
 //! frames in a row that it could not take: with many regions, each free would give it another one. Neighbours: `allocate`
 //! fills it, `drain` empties it.
 
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use crate::addr::{Order, Pfn};
 use crate::buddy::{Buddy, claim};
-use crate::descriptor::SlotNr;
-use crate::frame_cache::flush;
+use crate::descriptor::{BlockState, SlotNr};
 use crate::frame_cache::known::Known;
-use crate::frame_cache::stack::Stack;
 use crate::info::ResourceId;
 use crate::machine::Machine;
 
 /// Frames that wait for one lock.
-const FRAMES: usize = 16;
+const FRAMES: usize = 15;
 /// Frees of other regions' frames until a set is given to another region.
 const MAX_MISSES: u8 = 64;
 
-/// Frames of one region. See the module's head.
+/// Frames of one region. See the module's head. Two cache lines, of which many sets fit into a CPU's first cache.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Foreign {
     region: Known,
-    frames: Stack<FRAMES>,
+    /// The frames, counted from the usable run's first.
+    frames: [AtomicU32; FRAMES],
+    len: AtomicU8,
     /// Frees of other regions' frames that this set could not take, since the last one that it took.
     missed: AtomicU8,
 }
 
+const _: () = assert!(size_of::<Foreign>() == 128);
+
 impl Foreign {
     pub(super) const fn new() -> Self {
-        Foreign { region: Known::new(), frames: Stack::new(), missed: AtomicU8::new(0) }
+        Foreign {
+            region: Known::new(),
+            frames: [const { AtomicU32::new(0) }; FRAMES],
+            len: AtomicU8::new(0),
+            missed: AtomicU8::new(0),
+        }
     }
 
     /// Whether the frames belong to the region in `slot`.
@@ -41,7 +49,7 @@ impl Foreign {
     }
 
     pub(super) fn pages(&self) -> u64 {
-        self.frames.len() as u64
+        u64::from(self.len.load(Relaxed))
     }
 
     pub(super) fn pages_of(&self, slot: SlotNr) -> u64 {
@@ -64,13 +72,18 @@ impl Foreign {
     /// Whether the set must be flushed before the next push.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.frames.len() >= FRAMES
+        usize::from(self.len.load(Relaxed)) >= FRAMES
     }
 
     /// Adds a frame that [`Foreign::mark`] marked.
     #[inline]
     pub(crate) fn push(&self, head: Pfn) {
-        self.frames.push(head);
+        let len = self.len.load(Relaxed);
+        if let Some(place) = self.frames.get(usize::from(len)) {
+            // The set takes no region with larger numbers.
+            place.store((head.0 - self.region.start().0) as u32, Relaxed);
+            self.len.store(len + 1, Relaxed);
+        }
         self.missed.store(0, Relaxed);
     }
 
@@ -86,19 +99,31 @@ impl Foreign {
 
     /// Takes the region `id`. The set is empty, and no part of the region is isolated.
     pub(crate) fn attach<M: Machine>(&self, id: ResourceId, buddy: &Buddy<'_, M>) {
-        self.region.learn(id, buddy);
+        if buddy.usable.pages() <= 1 << 32 {
+            self.region.learn(id, buddy);
+        }
         self.missed.store(0, Relaxed);
     }
 
     /// Returns all frames to the buddy of their region.
     pub(crate) fn flush<M: Machine>(&self, buddy: &Buddy<'_, M>) {
-        self.region.update_counters(buddy, self.pages());
-        flush(buddy, &self.region, &self.frames, Order(0), FRAMES);
+        let pages = self.pages();
+        let frames = self.frames.get(..pages as usize).unwrap_or_default().iter();
+        let heads = frames.map(|frame| self.region.start().offset(frame.load(Relaxed).into()));
+        buddy.count(BlockState::Movable, 0, pages);
+        if buddy.isolated.is_empty() {
+            buddy.count(BlockState::Free, pages, 0);
+            buddy.free_bulk(Order(0), heads);
+        } else {
+            buddy.count(BlockState::Cached, pages, 0);
+            heads.for_each(|head| buddy.free_cached(head, Order(0)));
+        }
+        self.len.store(0, Relaxed);
     }
 
     /// Detaches the set from its region, once its frames went back or were lost with it.
     pub(crate) fn detach(&self) {
         self.region.clear();
-        self.frames.clear();
+        self.len.store(0, Relaxed);
     }
 }

@@ -17,7 +17,7 @@ use crate::machine::Machine;
 /// No slot.
 const NO_SLOT: u16 = u16::MAX;
 
-/// The copy, and the share of the region's counter of cached frames that this cache accounts for.
+/// The copy, no larger than a cache line.
 #[derive(Debug)]
 pub(super) struct Known {
     slot: AtomicU16,
@@ -27,10 +27,9 @@ pub(super) struct Known {
     /// Addresses of the group words by level, and the top level.
     levels: [AtomicU64; LEVELS],
     top: AtomicU8,
-    /// Frames that the region's counter has as cached because of this cache. It differs from the frames that are cached
-    /// now by those that were allocated and freed since, and may be negative: it wraps.
-    counted: AtomicU64,
 }
+
+const _: () = assert!(size_of::<Known>() <= 64);
 
 impl Known {
     pub(super) const fn new() -> Self {
@@ -40,7 +39,6 @@ impl Known {
             usable: [const { AtomicU64::new(0) }; 2],
             levels: [const { AtomicU64::new(0) }; LEVELS],
             top: AtomicU8::new(0),
-            counted: AtomicU64::new(0),
         }
     }
 
@@ -59,7 +57,6 @@ impl Known {
     pub(super) fn clear(&self) {
         self.slot.store(NO_SLOT, Relaxed);
         self.usable.iter().for_each(|border| border.store(0, Relaxed));
-        self.counted.store(0, Relaxed);
     }
 
     /// Whether this is the region in `slot`. Asked by other CPUs too.
@@ -86,6 +83,12 @@ impl Known {
         PfnRange { start: Pfn(start.load(Relaxed)), end: Pfn(end.load(Relaxed)) }.contains(pfn)
     }
 
+    /// The first frame of the usable run.
+    #[inline(always)]
+    pub(super) fn start(&self) -> Pfn {
+        Pfn(self.usable[0].load(Relaxed))
+    }
+
     #[inline(always)]
     pub(super) fn level(&self, level: u8) -> VirtAddr {
         VirtAddr(self.levels[level as usize].load(Relaxed))
@@ -96,24 +99,40 @@ impl Known {
     pub(super) fn level_of_block<M: Machine>(&self, machine: &M, pfn: Pfn) -> u8 {
         level_of_block(|level| self.level(level), machine, self.top.load(Relaxed), pfn)
     }
+}
+
+/// The share of the region's counter of cached frames that a cache accounts for. It differs from the frames that are
+/// cached now by those that were allocated and freed since, and may be negative: it wraps.
+#[derive(Debug)]
+pub(super) struct Counted(AtomicU64);
+
+impl Counted {
+    pub(super) const fn new() -> Self {
+        Counted(AtomicU64::new(0))
+    }
+
+    /// Forgets the share, with the region.
+    pub(super) fn clear(&self) {
+        self.0.store(0, Relaxed);
+    }
 
     /// Counts `pages` frames that the buddy gave as cached.
     pub(super) fn drew(&self, pages: u64) {
-        self.counted.store(self.counted.load(Relaxed).wrapping_add(pages), Relaxed);
+        self.0.store(self.0.load(Relaxed).wrapping_add(pages), Relaxed);
     }
 
     /// Brings the region's counters up to date: frames that were cached and are not now became movable, or the reverse.
     /// `cached` frames are cached now.
     pub(super) fn update_counters<M: Machine>(&self, buddy: &Buddy<'_, M>, cached: u64) {
         // More frames may have been freed than allocated: the difference wraps, and the counters wrap with it.
-        let out = self.counted.load(Relaxed).wrapping_sub(cached);
+        let out = self.0.load(Relaxed).wrapping_sub(cached);
         buddy.count(BlockState::Movable, out, 0);
         buddy.count(BlockState::Cached, 0, out);
-        self.counted.store(cached, Relaxed);
+        self.0.store(cached, Relaxed);
     }
 
     /// Counts `pages` frames that went back to the buddy.
     pub(super) fn returned(&self, pages: u64) {
-        self.counted.store(self.counted.load(Relaxed).wrapping_sub(pages), Relaxed);
+        self.0.store(self.0.load(Relaxed).wrapping_sub(pages), Relaxed);
     }
 }

@@ -5,7 +5,7 @@
 //! ```text
 //!  allocate --> at most 256 single frames -128 at once--> buddy     free: the same way back
 //!               at most 16 blocks of 2 MiB -8 at once---> of one region
-//!  free ------> 16 x 16 single frames of other regions -16 at once-> their buddies
+//!  free -----> 128 x 15 single frames of other regions -15 at once-> their buddies
 //! ```
 //!
 //! Allocating or freeing a block is a push or a pop plus one bit of its group's words ([`claim`], one atomic step):
@@ -35,7 +35,7 @@ use crate::info::ResourceId;
 use crate::machine::Machine;
 use crate::region::MAX_REGIONS;
 pub(crate) use foreign::Foreign;
-use known::Known;
+use known::{Counted, Known};
 pub(crate) use owner::Entered;
 use owner::Ownership;
 pub(crate) use per_cpu::FrameCaches;
@@ -75,7 +75,7 @@ impl SizeClass {
 const SINGLES: usize = 256;
 const LARGE: usize = 16;
 /// Sets of frames of other regions; a region uses the one that its slot's number selects.
-const FOREIGN: usize = 16;
+const FOREIGN: usize = 128;
 /// Hints at the region of a frame, and the frames of a run that has one: 2^13 are 32 MiB, less than a DIMM.
 const HINTS: usize = 256;
 const HINT_SHIFT: u32 = 13;
@@ -98,6 +98,7 @@ pub(crate) struct FrameCache {
 pub(crate) struct Cached {
     /// The region that the frames of both stacks belong to.
     region: Known,
+    counted: Counted,
     /// Number of a level-0 group that is known to be open: one of its frames passed through the cache since the last
     /// blocks went back to the buddy, so one of its frames is held.
     open: AtomicU64,
@@ -132,6 +133,7 @@ impl FrameCache {
             ownership: Ownership::new(),
             cached: Cached {
                 region: Known::new(),
+                counted: Counted::new(),
                 open: AtomicU64::new(NO_GROUP),
                 opened: AtomicU64::new(NO_GROUP),
                 singles: Stack::new(),
@@ -353,30 +355,31 @@ impl Cached {
             return false;
         }
         self.region.learn(id, buddy);
-        self.region.drew((blocks as u64) << class.order().0);
+        self.counted.drew((blocks as u64) << class.order().0);
         true
     }
 
     /// Returns the older half of a size class to the buddy of its region.
     pub(crate) fn flush_half<M: Machine>(&self, buddy: &Buddy<'_, M>, class: SizeClass) {
         self.open.store(NO_GROUP, Relaxed);
-        self.region.update_counters(buddy, self.pages());
+        self.counted.update_counters(buddy, self.pages());
         match class {
-            SizeClass::Single => flush(buddy, &self.region, &self.singles, class.order(), SINGLES / 2),
-            SizeClass::Large => flush(buddy, &self.region, &self.large, class.order(), LARGE / 2),
+            SizeClass::Single => flush(buddy, &self.counted, &self.singles, class.order(), SINGLES / 2),
+            SizeClass::Large => flush(buddy, &self.counted, &self.large, class.order(), LARGE / 2),
         }
     }
 
     /// Returns all blocks on the stacks to the buddy of their region; [`Cached::detach`] follows.
     pub(crate) fn flush_all<M: Machine>(&self, buddy: &Buddy<'_, M>) {
-        self.region.update_counters(buddy, self.pages());
-        flush(buddy, &self.region, &self.singles, SizeClass::Single.order(), SINGLES);
-        flush(buddy, &self.region, &self.large, SizeClass::Large.order(), LARGE);
+        self.counted.update_counters(buddy, self.pages());
+        flush(buddy, &self.counted, &self.singles, SizeClass::Single.order(), SINGLES);
+        flush(buddy, &self.counted, &self.large, SizeClass::Large.order(), LARGE);
     }
 
     /// Detaches the stacks from their region, once their blocks went back or were lost with it.
     pub(crate) fn detach(&self) {
         self.region.clear();
+        self.counted.clear();
         self.open.store(NO_GROUP, Relaxed);
         self.singles.clear();
         self.large.clear();
@@ -407,7 +410,7 @@ fn fill<M: Machine, const N: usize>(
 /// Returns up to `most` of the oldest blocks of a stack to their region.
 fn flush<M: Machine, const N: usize>(
     buddy: &Buddy<'_, M>,
-    region: &Known,
+    counted: &Counted,
     stack: &Stack<N>,
     order: Order,
     most: usize,
@@ -426,7 +429,7 @@ fn flush<M: Machine, const N: usize>(
         stack.oldest(blocks).for_each(|head| buddy.free_cached(head, order));
     }
     stack.drop_first(blocks);
-    region.returned(pages);
+    counted.returned(pages);
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ struct Region {
     usable: PfnRange,
     words: Words,
     summary: Summary,
-    cache: FrameCache,
+    cache: Box<FrameCache>,
 }
 
 impl Region {
@@ -113,7 +113,9 @@ impl Region {
         let watched = [pair, pair.offset(8), page, page.offset(8), metadata.group(group).offset(40)];
         let watched = watched.map(|at| (at, Watched::new(0)));
         let words = Words { watched: Box::new(watched), rest: HostMutex::default() };
-        let region = Region { usable, words, summary: Summary::new(), cache: FrameCache::new() };
+        // Built on a larger stack than those of loom's threads.
+        let cache = std::thread::spawn(|| Box::new(FrameCache::new())).join().expect("it only builds");
+        let region = Region { usable, words, summary: Summary::new(), cache };
         region.buddy().init();
         region
     }
