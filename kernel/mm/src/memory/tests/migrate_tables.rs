@@ -14,7 +14,7 @@ use crate::info::{DeviceId, Holder, Policy};
 use crate::machine::CpuNr;
 use crate::page_table::Level;
 use crate::sim::{interleave, run_as};
-use crate::vmalloc::{Progress, Shape, VmallocArena};
+use crate::vmalloc::{FrameProvider, Planned, Progress, Shape, Sizes, VmallocArena};
 
 /// Proves that after a page table migrated no CPU uses the old one, even when no block migrates: the old frame may hold
 /// anything. Fails when a cached entry or a link still refers to it.
@@ -118,6 +118,27 @@ fn a_table_that_is_freed_meanwhile_is_left_alone() {
     assert_contents(&memory, &arena);
     [keeps, fills].iter().for_each(|one| arena.free(&memory, one.id).unwrap());
     assert_eq!(memory.totals(), before);
+    assert_invariants(&memory);
+}
+
+/// Proves what a batch does not take when the choice was made from what is no longer true, as it is made without the
+/// arena's lock: a table's frame where another table is linked by now, and a block of an allocation that is contiguous.
+/// Fails when any table at the address passes for the chosen one, or when such a block migrates alone.
+#[test]
+fn a_batch_takes_what_it_finds_only() {
+    let (memory, arena) = (booted(Support::No), VmallocArena::new());
+    let one = allocate(&memory, &arena, 3, None, Mobility::Movable, Shape::Scattered).unwrap();
+    let run = allocate(&memory, &arena, 8, None, Mobility::Movable, Shape::Contiguous).unwrap();
+    let head = memory.with_tables(|tables, machine| tables.translate(machine, run.start)).flatten().unwrap();
+    let block = memory.block_at(head.phys.pfn()).unwrap();
+    let other = memory.alloc_table().unwrap();
+    let mut batch = arena.batch(&memory);
+    assert_eq!(batch.add_table(other, one.start, Level::Pt), Ok(false));
+    assert_eq!(batch.add_block(block, run.start, Sizes::Any), Ok(Planned::Busy(run.id)));
+    assert_eq!(batch.pages(), 0);
+    drop(batch);
+    memory.free_table(other);
+    assert_contents(&memory, &arena);
     assert_invariants(&memory);
 }
 
