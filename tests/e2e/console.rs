@@ -97,9 +97,9 @@ fn typed_before_the_prompt() {
     guest.assert_sound();
 }
 
-/// Proves that the first command, sent while the kernel starts, finds the heap as it stays, on either serial line: what the
-/// start leaves for later is done by then, here the rehearsal with a device whose methods keep an object. Fails when a
-/// command runs earlier: who compares two answers sees a machine that uses up heap by itself.
+/// Proves that the first command, sent while the kernel starts, finds the heap as it stays, on either serial line: the part
+/// of bring-up behind the prompt is done by then, here the rehearsal with a device whose methods keep an object. Fails
+/// when a command runs earlier: then the heap of an idle machine grows between two commands.
 #[test]
 fn the_first_command_finds_the_heap_as_it_stays() {
     let directory = TempDir::new().expect("a temporary directory");

@@ -137,8 +137,8 @@ fn introduce(namespace: &mut Namespace) {
     }
 }
 
-/// Takes the registers of events over from the firmware and routes the SCI; all events are off. The APICs must be up. `None`
-/// without ACPI.
+/// Takes the registers of events over from the firmware, turns the fixed events off and routes the SCI. The APICs must be
+/// up. `None` without ACPI.
 ///
 /// # Errors
 ///

@@ -45,8 +45,8 @@ fn free_together(buddy: &Buddy<'_, Shadow>, heads: &[Pfn]) -> usize {
 
 proptest! {
     /// Proves that the single movable frames allocated, found and freed together are those that the model says, with their
-    /// rmap words, wherever the region's borders and other blocks lie; that a frame is freed once; and that
-    /// what is not in use, or behind the region, is left alone. Fails when a frame is skipped, counted twice, or freed without being claimed.
+    /// rmap words, wherever the region's borders and other blocks lie; that a frame is freed once; and that what is not in
+    /// use, or behind the region, is left alone. Fails when a frame is skipped, counted twice, or freed unclaimed.
     #[test]
     fn singles_match_the_model(
         usable in usable(),
