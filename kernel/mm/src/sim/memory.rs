@@ -4,8 +4,9 @@
 //! no code can rely on zeroes. Neighbours: `tlb` walks the page tables in it.
 
 use std::boxed::Box;
-use std::collections::HashMap;
 use std::vec::Vec;
+
+use rustc_hash::FxHashMap;
 
 use crate::addr::{PAGE_SHIFT, Pfn, PfnRange, PhysAddr};
 
@@ -23,7 +24,7 @@ pub(super) struct Memory {
     /// Holes in present memory: writes are dropped. Even frames read as all ones, as on an empty bus; odd ones as zeroes, as
     /// in QEMU.
     holes: Vec<PfnRange>,
-    frames: HashMap<Pfn, Box<Frame>>,
+    frames: FxHashMap<Pfn, Box<Frame>>,
     /// The range of the last access.
     recent: PfnRange,
 }
@@ -34,7 +35,7 @@ impl Memory {
             seed,
             present: Vec::new(),
             holes: Vec::new(),
-            frames: HashMap::new(),
+            frames: FxHashMap::default(),
             recent: PfnRange::default(),
         }
     }

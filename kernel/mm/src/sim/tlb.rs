@@ -5,7 +5,8 @@
 //! 4.10.4.1). Non-present entries are never cached.
 
 use core::fmt;
-use std::collections::HashMap;
+
+use rustc_hash::FxHashMap;
 
 use crate::addr::{PAGE_SHIFT, Pfn, PfnRange, PhysAddr, VirtAddr};
 use crate::sim::memory::Memory;
@@ -73,9 +74,9 @@ const FAST: usize = 256;
 
 pub(super) struct Tlb {
     /// Leaves by level (1 to 3) and virtual address in units of the leaf's size.
-    leaves: [HashMap<u64, Cached>; 3],
+    leaves: [FxHashMap<u64, Cached>; 3],
     /// Tables by level (1 to 3) and virtual address in units of the range that the table maps.
-    tables: [HashMap<u64, Pfn>; 3],
+    tables: [FxHashMap<u64, Pfn>; 3],
     fast: [Fast; FAST],
 }
 
@@ -160,7 +161,7 @@ impl Tlb {
         for level in 1..=3 {
             self.leaves[level as usize - 1].remove(&(at.0 >> shift(level)));
         }
-        self.tables.iter_mut().for_each(HashMap::clear);
+        self.tables.iter_mut().for_each(FxHashMap::clear);
         // An entry may be any page of a large leaf.
         self.fast = [Fast::default(); FAST];
     }
