@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::build;
 use crate::setup::{self, Installing, Need};
-use crate::workspace::Workspace;
+use crate::workspace::{HOST_MEMBERS, Workspace};
 
 /// A program: its package, which is also the task's name.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ impl Program {
     /// Compiles it.
     pub fn build(&self, workspace: &Workspace) -> Result<()> {
         let mut command = Command::new("cargo");
-        command.args(["build", "--profile", self.profile, "--package", self.name, "--manifest-path"]);
+        command.args(["build", "--profile", self.profile]).args(HOST_MEMBERS).args(["--bin", self.name]);
+        command.arg("--manifest-path");
         command.arg(workspace.root.join("Cargo.toml")).arg("--target-dir").arg(&workspace.target);
         build::watched(&mut command, self.title)
             .with_context(|| format!("package {} cannot be built", self.name))

@@ -5,6 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+/// All members but those for bare metal, as cargo's arguments. Every build for this host that is not urgent chooses them
+/// all, also where it makes one program: the features of dependencies are those of all chosen members together, so with
+/// one choice each dependency is compiled once.
+pub const HOST_MEMBERS: &[&str] = &["--workspace", "--exclude=boot", "--exclude=kernel"];
+
 /// The paths of one checkout, all absolute.
 #[derive(Clone, Debug)]
 pub struct Workspace {
