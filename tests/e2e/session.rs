@@ -39,7 +39,7 @@ fn session(output: &str) -> String {
     for line in text.lines() {
         // More than one, where two lines came one after the other.
         let rest = line.trim_start_matches(PROMPT);
-        let overtaken = Some(rest).filter(|rest| *rest != line && (rest.starts_with('[') || rest.is_empty()));
+        let overtaken = (rest != line && (rest.starts_with('[') || rest.is_empty())).then_some(rest);
         let line = overtaken.unwrap_or(line).trim_end();
         if line.starts_with(PROMPT) {
             maps += usize::from(line.ends_with(" map"));
@@ -118,8 +118,8 @@ fn shapes_of_lines() {
     assert_eq!(shape("ID  BASE 0x100000, 511.8 MiB"), "ID BASE # # MiB");
     assert_eq!(shape("0x000100000000 mmmm...."), "#");
     assert_ne!(shape("memmap 1 page"), shape("memmap 1 pages"));
-    let output = "carapace> \n(qemu) x\ncarapace> \r\u{1b}[Kcarapace> \r\u{1b}[K[ 1.0] INFO y\r\ncarapace> map\r\n\u{1b}[42m.\u{1b}[0m\n\
-                  carapace> map\n..\ncarapace> poweroff\nlast words\n";
+    let output = "carapace> \n(qemu) x\ncarapace> \r\u{1b}[Kcarapace> \r\u{1b}[K[ 1.0] INFO y\r\n\
+                  carapace> map\r\n\u{1b}[42m.\u{1b}[0m\ncarapace> map\n..\ncarapace> poweroff\nlast words\n";
     let kept = "(qemu) x\n[ 1.0] INFO y\ncarapace> map\n..\ncarapace> poweroff\n";
     assert_eq!(session(output), kept);
 }

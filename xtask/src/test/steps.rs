@@ -1,4 +1,4 @@
-//! The cargo commands of the tiers. Neighbour: `check` runs them.
+//! The cargo commands of the tiers. Neighbour: `test` runs them.
 //!
 //! All tests are compiled with the same choice of members, so that cargo compiles each dependency once: with another
 //! choice it would enable other features. What a step runs of them is chosen by target.
@@ -8,12 +8,13 @@ use crate::workspace::HOST_MEMBERS;
 /// Guests at a time: each one keeps a processor busy.
 const GUESTS: &str = "--test-threads=2";
 
-/// The test programs of package `tests` that run without being asked for.
+/// The test programs of package `tests`, which cargo runs only if they are named. `image` has ignored tests alone.
 const QEMU_TESTS: [&str; 5] = ["aml_oracle", "cloud_hypervisor", "e2e", "image", "static_tables"];
 
 /// The members for bare metal. Clippy checks them separately: a build together with the others enables features of their
 /// dependencies that they do not use.
 const BARE_METAL: &[&str] = &["--package=boot", "--package=kernel"];
+
 /// One cargo command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Step {
