@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 /// Rows and columns at the beginning.
@@ -19,6 +19,8 @@ pub struct Terminal {
     child: Child,
     pty: Arc<Pty>,
     shown: Arc<Shown>,
+    /// Brings what the program writes to the screen; ends with the last program on the terminal.
+    reader: JoinHandle<()>,
 }
 
 struct Shown {
@@ -48,7 +50,7 @@ impl Terminal {
         let child = command.envs(environment.iter().copied()).spawn(other_end).expect("cargo can be started");
         let parser = Mutex::new(vt100::Parser::new(size(SIZE.0), size(SIZE.1), 0));
         let (pty, shown) = (Arc::new(pty), Arc::new(Shown { parser, more: Condvar::new() }));
-        thread::spawn({
+        let reader = thread::spawn({
             let (pty, shown) = (Arc::clone(&pty), Arc::clone(&shown));
             move || {
                 let mut bytes = [0; 4096];
@@ -59,7 +61,7 @@ impl Terminal {
                 }
             }
         });
-        Terminal { child, pty, shown }
+        Terminal { child, pty, shown, reader }
     }
 
     /// Presses keys, as the bytes that a terminal sends for them.
@@ -112,15 +114,16 @@ impl Terminal {
         rows.into_iter().find(|row| row.contains(text)).unwrap_or_default()
     }
 
-    /// Waits for the program's end; its exit status.
+    /// Waits until the program has ended and the screen shows all that it wrote; its exit status.
     #[track_caller]
     pub fn wait_exit(&mut self) -> Option<i32> {
         let end = Instant::now() + LIMIT;
         loop {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+            let status = self.child.try_wait().expect("it can be waited for");
+            if let Some(status) = status.filter(|_| self.reader.is_finished()) {
                 return status.code();
             }
-            assert!(Instant::now() < end, "the program does not end:\n{}", self.rows().join("\n"));
+            assert!(Instant::now() < end, "the program or its terminal does not end:\n{}", self.rows().join("\n"));
             thread::sleep(std::time::Duration::from_millis(20));
         }
     }
