@@ -123,7 +123,11 @@ impl Terminal {
             if let Some(status) = status.filter(|_| self.reader.is_finished()) {
                 return status.code();
             }
-            assert!(Instant::now() < end, "the program or its terminal does not end:\n{}", self.rows().join("\n"));
+            assert!(
+                Instant::now() < end,
+                "the program or its terminal does not end:\n{}",
+                self.rows().join("\n")
+            );
             thread::sleep(std::time::Duration::from_millis(20));
         }
     }

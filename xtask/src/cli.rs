@@ -193,6 +193,9 @@ pub struct RunArgs {
     /// tests and measurements, the profile is `release`.
     #[arg(long, conflicts_with = "gdb")]
     pub fast: bool,
+    /// Boot what the last build made, whatever was changed since; without this everything is built first.
+    #[arg(long, conflicts_with_all = ["gdb", "image"])]
+    pub no_build: bool,
     /// Build everything, then print the QEMU command as a JSON array instead of running it.
     #[arg(long)]
     pub dry_run: bool,
@@ -433,6 +436,15 @@ mod tests {
         assert_eq!(run_args(&["--gdb", "--memory", "1G"]).gdb, Some(1234));
         assert_eq!(run_args(&["--gdb", "4321", "--", "-S"]).gdb, Some(4321));
         assert!(Cli::try_parse_from(["cargo xtask", "run", "--gdb", "0"]).is_err());
+    }
+
+    /// What needs a build of its own cannot do without one.
+    #[test]
+    fn no_build() {
+        assert!(run_args(&["--no-build", "--fast"]).no_build && !run_args(&[]).no_build);
+        for other in ["--gdb", "--image=uefi"] {
+            assert!(Cli::try_parse_from(["cargo xtask", "run", "--no-build", other]).is_err(), "{other}");
+        }
     }
 
     /// A serial port is one of the two kinds; other words are refused.

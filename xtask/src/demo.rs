@@ -53,6 +53,7 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs, installing: Installing) -> R
         image: None,
         gdb: None,
         fast: false,
+        no_build: false,
         dry_run: false,
         qemu_args: Vec::new(),
     };

@@ -1,13 +1,13 @@
 //! `cargo xtask run`: everything that is needed is there and built, then QEMU has the terminal.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use guest::discovery::Listening;
 use guest::launch::{self, Qemu, exit_code};
 use guest::qemu::{Accelerator, LOCALHOST, Machine, Output, SerialPort, Setup, Shape, Start, utf8};
@@ -78,17 +78,14 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
     };
     let qmp = args.qmp.as_ref().map(absolute).transpose()?;
 
-    setup::ensure(workspace, &[Need::Qemu, Need::BareMetal], installing)?;
-    let toolchain = setup::bare_metal_toolchain(workspace)?;
-    let profile = if args.fast { Profile::Fast } else { Profile::Release };
-    let mut kernel = profile.binary(workspace, KERNEL);
-    if let Some(port) = args.gdb {
-        kernel = build::with_debug_information(workspace, &toolchain)?;
-        eprintln!("{}", gdb_advice(&kernel, port)?);
-    }
-    build::bare_metal(workspace, &toolchain, profile)?;
+    let Built { boot, kernel } = if args.no_build {
+        setup::ensure(workspace, &[Need::Qemu], installing)?;
+        last_build(workspace, args)?
+    } else {
+        setup::ensure(workspace, &[Need::Qemu, Need::BareMetal], installing)?;
+        build(workspace, args)?
+    };
     let qemu = setup::qemu()?;
-    let boot = profile.binary(workspace, BOOT);
     let accelerator = match args.accel {
         AccelChoice::Tcg => Accelerator::Tcg,
         // Breakpoints then need no memory that is mapped, so that they can be set before there is any.
@@ -111,6 +108,38 @@ pub fn prepare(workspace: &Workspace, args: &RunArgs, installing: Installing) ->
         more: args.qemu_args.clone(),
         ..Setup::new(qemu.path, shape, accelerator, start)
     })
+}
+
+/// The files that a guest boots.
+struct Built {
+    boot: PathBuf,
+    kernel: PathBuf,
+}
+
+fn profile(args: &RunArgs) -> Profile {
+    if args.fast { Profile::Fast } else { Profile::Release }
+}
+
+/// Builds what has changed.
+fn build(workspace: &Workspace, args: &RunArgs) -> Result<Built> {
+    let toolchain = setup::bare_metal_toolchain(workspace)?;
+    let profile = profile(args);
+    let mut kernel = profile.binary(workspace, KERNEL);
+    if let Some(port) = args.gdb {
+        kernel = build::with_debug_information(workspace, &toolchain)?;
+        eprintln!("{}", gdb_advice(&kernel, port)?);
+    }
+    build::bare_metal(workspace, &toolchain, profile)?;
+    Ok(Built { boot: profile.binary(workspace, BOOT), kernel })
+}
+
+/// What an earlier build has made.
+fn last_build(workspace: &Workspace, args: &RunArgs) -> Result<Built> {
+    let [boot, kernel] = [BOOT, KERNEL].map(|name| profile(args).binary(workspace, name));
+    for file in [&boot, &kernel] {
+        ensure!(file.exists(), "{} was never built; run without --no-build", file.display());
+    }
+    Ok(Built { boot, kernel })
 }
 
 /// What to type for gdb. The path is quoted for a shell.
