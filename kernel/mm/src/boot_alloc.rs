@@ -6,11 +6,10 @@
 //!                                                    taken ->
 //! ```
 //!
-//! Frames come from the largest hole, bottom up; what the alignment of a run leaves free in front of it is used first, since
-//! it lies beside frames in use: a host that backs memory with pages of 2 MiB zeroes one for the first byte written in
-//! it. [`BootAllocator::taken`] lists every allocated frame as a few ranges
-//! with an owner, which `boot` carves out of its regions as pinned. Invariants: holes, taken ranges and the loader's
-//! ranges never overlap, and no frame is allocated twice.
+//! Frames come from the largest hole, bottom up and without gaps, so that they share pages of 2 MiB: a host that backs
+//! memory with those zeroes one for the first byte written in it. [`BootAllocator::taken`] lists every allocated frame as
+//! a few ranges with an owner, which `boot` carves out of its regions as pinned. Invariants: holes, taken ranges and the
+//! loader's ranges never overlap, and no frame is allocated twice.
 //!
 //! Neighbours: `page_table` allocates through [`FrameSource`]; `boot` takes over and ends its use.
 
@@ -85,8 +84,6 @@ pub struct Occupied {
 pub struct BootAllocator {
     holes: ArrayVec<PfnRange, RANGES>,
     taken: ArrayVec<Occupied, RANGES>,
-    /// The end of the hole that an aligned run left in front of it.
-    gap_end: Option<Pfn>,
 }
 
 impl BootAllocator {
@@ -120,24 +117,13 @@ impl BootAllocator {
         self.holes.iter().map(|hole| hole.pages()).sum()
     }
 
-    /// Allocates `pages` contiguous frames aligned to `align` frames, at the lowest fitting address of the hole that an
-    /// earlier alignment left, or else of the largest one that fits them. `None` when no hole fits, or when the list of
-    /// taken ranges is full.
-    pub fn alloc_run(&mut self, pages: u64, align: u64, owner: Owner) -> Option<PfnRange> {
-        let run_in = |hole: &PfnRange| {
-            let start = Pfn(hole.start.0.checked_next_multiple_of(align.max(1))?);
-            let run = PfnRange::of(start, pages);
-            (pages > 0 && hole.contains_range(run)).then_some(run)
-        };
-        let fitting = self.holes.iter().enumerate().filter_map(|(index, hole)| Some((index, run_in(hole)?)));
-        let is_gap = |hole: &PfnRange| self.gap_end == Some(hole.end);
-        let preferred = |index: usize| (is_gap(&self.holes[index]), self.holes[index].pages());
-        let (index, run) = fitting.max_by_key(|(index, _)| preferred(*index))?;
-        if !self.can_record(run, owner) {
+    /// Allocates `pages` contiguous frames: the first ones of the largest hole. `None` when it is smaller, or when the list
+    /// of taken ranges is full.
+    pub fn alloc_run(&mut self, pages: u64, owner: Owner) -> Option<PfnRange> {
+        let (index, hole) = self.holes.iter().enumerate().max_by_key(|(_, hole)| hole.pages())?;
+        let run = PfnRange::of(hole.start, pages);
+        if pages == 0 || !hole.contains_range(run) || !self.can_record(run, owner) {
             return None;
-        }
-        if self.holes[index].start < run.start && !self.holes.iter().any(is_gap) {
-            self.gap_end = Some(run.start);
         }
         self.cut(index, run);
         self.record(run, owner);
@@ -246,7 +232,7 @@ pub struct BootSource<'a> {
 
 impl FrameSource for BootSource<'_> {
     fn alloc_frame(&mut self) -> Option<Pfn> {
-        Some(self.frames.alloc_run(1, 1, self.owner)?.start)
+        Some(self.frames.alloc_run(1, self.owner)?.start)
     }
 
     fn free_frame(&mut self, frame: Pfn) {
@@ -271,9 +257,8 @@ mod tests {
         ranges.into_iter().flat_map(|range| range.start.0..range.end.0).collect()
     }
 
-    /// Proves that frames come from the largest hole bottom up, that runs are aligned, that what alignment leaves is used
-    /// first, and that adjacent frames of one owner are recorded as one range. Fails when another hole is chosen or ranges
-    /// are not joined.
+    /// Proves that frames come from the largest hole bottom up, and that adjacent frames of one owner are recorded as one
+    /// range. Fails when another hole is chosen, a gap is left, or ranges are not joined.
     #[test]
     fn frames_come_from_the_largest_hole() {
         let occupied = [
@@ -283,21 +268,21 @@ mod tests {
         let mut boot = BootAllocator::new(&[range(1, 50), range(64, 1000)], &occupied);
         assert_eq!(boot.free_pages(), 47 + 36 + 880);
         assert_eq!((boot.alloc_frame(), boot.alloc_frame()), (Some(Pfn(120)), Some(Pfn(121))));
-        assert_eq!(boot.alloc_run(512, 256, Owner::Heap), Some(range(256, 768)));
-        assert_eq!(boot.alloc_run(500, 1, Owner::Heap), None);
+        assert_eq!(boot.alloc_run(840, Owner::Heap), Some(range(122, 962)));
+        assert_eq!((boot.alloc_run(48, Owner::Heap), boot.alloc_run(0, Owner::Heap)), (None, None));
         let taken: Vec<_> = boot.taken().collect();
         let expected = [
             Occupied { range: range(120, 122), owner: Owner::PageTables },
-            Occupied { range: range(256, 768), owner: Owner::Heap },
+            Occupied { range: range(122, 962), owner: Owner::Heap },
         ];
         assert_eq!(taken, expected);
         boot.free_frame(Pfn(120));
         let expected = [expected[1], Occupied { range: range(121, 122), owner: Owner::PageTables }];
         assert_eq!(boot.taken().collect::<Vec<_>>(), expected);
-        // 768..1000 is larger than 122..256.
-        assert_eq!(boot.alloc_frame(), Some(Pfn(122)));
-        assert_eq!(boot.alloc_run(200, 1, Owner::Memmap), Some(range(768, 968)));
-        assert_eq!(boot.alloc_frame(), Some(Pfn(123)));
+        // 3..50 is larger than 962..1000.
+        assert_eq!(boot.alloc_frame(), Some(Pfn(3)));
+        assert_eq!(boot.alloc_run(46, Owner::Memmap), Some(range(4, 50)));
+        assert_eq!(boot.alloc_frame(), Some(Pfn(962)));
     }
 
     /// Proves that low frames lie below their limit, are not occupied, and never are frame 0, and that `None` is the
@@ -321,11 +306,11 @@ mod tests {
 
         /// Proves that no frame is allocated twice, that the loader's frames and frames outside RAM are never
         /// allocated, and that taken ranges plus holes are always exactly the initial free memory. Fails when an
-        /// allocation, an aligned run or a free loses or duplicates a frame.
+        /// allocation, a run or a free loses or duplicates a frame.
         #[test]
         fn every_frame_is_in_one_place(
             occupied in prop::collection::vec((0u64..600, 0u64..40), 0..12),
-            steps in prop::collection::vec((0usize..3, 1u64..20, 0u32..5, any::<prop::sample::Index>()), 1..80),
+            steps in prop::collection::vec((0usize..3, 1u64..20, any::<prop::sample::Index>()), 1..80),
         ) {
             let ranges = [range(5, 200), range(210, 640)];
             let pieces = occupied.iter().map(|(start, pages)| range(*start, start + pages));
@@ -335,12 +320,12 @@ mod tests {
             let all: BTreeSet<u64> = &frames_of(ranges) - &occupied;
             let mut tables: Vec<Pfn> = Vec::new();
             let mut runs = BTreeSet::new();
-            for (action, pages, align, pick) in steps {
+            for (action, pages, pick) in steps {
                 match action {
                     0 => tables.extend(boot.alloc_frame()),
                     1 => {
-                        if let Some(run) = boot.alloc_run(pages, 1 << align, Owner::Heap) {
-                            prop_assert_eq!((run.pages(), run.start.0 % (1 << align)), (pages, 0));
+                        if let Some(run) = boot.alloc_run(pages, Owner::Heap) {
+                            prop_assert_eq!(run.pages(), pages);
                             runs.extend(frames_of([run]));
                         }
                     }

@@ -26,7 +26,7 @@ use carapace_mm::firmware_map::{EntryKind, FirmwareMap, MAX_ENTRIES, MapEntry};
 use carapace_mm::info::BootRange;
 use carapace_mm::machine::{CpuNr, Machine};
 use carapace_mm::memory::{BootMemory, MAX_HOTPLUG_RANGES};
-use carapace_mm::page_table::{LeafSize, MapError, Mapping};
+use carapace_mm::page_table::{MapError, Mapping};
 use log::{info, warn};
 
 /// The size of the heap's general part in bytes: a 64th of memory, within these bounds, and what the AML takes.
@@ -158,7 +158,7 @@ fn prepare_cpus(early: &mut EarlyMemory, cpus: usize) -> Option<Trampoline> {
 fn map_stacks(early: &mut EarlyMemory, cpu: CpuNr) -> Result<(), StartError> {
     let stacks = stacks::of_other(cpu);
     let pages = |stack: &Range<u64>| (stack.end - stack.start) / PAGE_SIZE;
-    let frames = early.frames.alloc_run(stacks.iter().map(pages).sum(), 1, Owner::Stack);
+    let frames = early.frames.alloc_run(stacks.iter().map(pages).sum(), Owner::Stack);
     let mut phys = frames.ok_or(StartError::OutOfMemory(Owner::Stack))?.start.start();
     for stack in stacks {
         let mapping = Mapping::data(VirtAddr(stack.start), phys, pages(&stack)).permanent();
@@ -211,7 +211,7 @@ fn start_heap(early: &mut EarlyMemory, aml: usize) -> Result<(), StartError> {
     let aml = (aml as u64).min(memory / AML_PART);
     let general = (share + aml).next_multiple_of(PAGE_SIZE);
     let pages = (general + heap::RESERVE_BYTES) / PAGE_SIZE;
-    let frames = early.frames.alloc_run(pages, LeafSize::M2.pages(), Owner::Heap);
+    let frames = early.frames.alloc_run(pages, Owner::Heap);
     let frames = frames.ok_or(StartError::OutOfMemory(Owner::Heap))?;
     let parts = heap::Parts::with(general);
     let mut phys = frames.start.start();

@@ -76,7 +76,7 @@ fn booted(gib_leaves: Support) -> Memory<SimMachine> {
         Occupied { range: range(0x400, 0x7a3), owner: Owner::Boot },
     ];
     let mut early = BootAllocator::new(&[low, high], &occupied);
-    early.alloc_run(1000, 1, Owner::Heap).unwrap();
+    early.alloc_run(1000, Owner::Heap).unwrap();
     let boot = BootMemory {
         root,
         features,

@@ -253,7 +253,7 @@ fn maps_and_tables() {
         if let Ok(map) = FirmwareMap::new(entries.iter().copied()) {
             let mut early = BootAllocator::new(map.ranges(), map.occupied());
             for n in numbers() {
-                let _ = (early.alloc_run(n, n, Owner::Heap), early.alloc_run(1, n, Owner::Heap));
+                let _ = (early.alloc_run(n, Owner::Heap), early.alloc_run(1, Owner::Heap));
             }
             let _ = (early.free_pages(), early.taken().count(), map.pages());
         }
