@@ -227,21 +227,27 @@ impl<M: Machine> Memory<M> {
     /// Frees a block past the stacks of the CPU's cache: into its set of the block's region, or under the region's lock.
     #[inline(never)]
     fn free_past_cache(&self, cache: Entered<'_>, head: Pfn) -> Result<Order, FreeError> {
-        if let Some(slot) = cache.likely_slot(head) {
-            if self.push_foreign(&cache, cache.foreign(slot), head) {
-                return Ok(Order(0));
-            }
-            if let Some(freed) = self.free_locked(&cache, slot, head) {
-                drop(cache);
-                return freed.map_err(|state| self.refusal(head, state));
-            }
-        }
-        let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
-        cache.remember(head, entry.slot);
-        if self.push_foreign(&cache, cache.foreign(entry.slot), head) {
+        let slot = cache.likely_slot(head);
+        if let Some(slot) = slot
+            && self.push_foreign(&cache, cache.foreign(slot), head)
+        {
             return Ok(Order(0));
         }
-        let freed = self.free_locked(&cache, entry.slot, head);
+        self.free_past_set(cache, slot, head)
+    }
+
+    /// Frees a block that is no frame of the CPU's set of the region in `slot`, its likely one.
+    #[inline(never)]
+    fn free_past_set(&self, cache: Entered<'_>, slot: Option<SlotNr>, head: Pfn) -> Result<Order, FreeError> {
+        let mut freed = slot.and_then(|slot| self.free_locked(&cache, slot, head));
+        if freed.is_none() {
+            let entry = self.entry_of(head).ok_or(FreeError::Absent { pfn: head })?;
+            cache.remember(head, entry.slot);
+            if self.push_foreign(&cache, cache.foreign(entry.slot), head) {
+                return Ok(Order(0));
+            }
+            freed = self.free_locked(&cache, entry.slot, head);
+        }
         drop(cache);
         freed.unwrap_or(Err(PageState::Absent)).map_err(|state| self.refusal(head, state))
     }
@@ -269,7 +275,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Frees a frame into a set of frames of another region; `false` when the set does not take it ([`Foreign::mark`]).
-    #[inline]
+    #[inline(always)]
     fn push_foreign(&self, cache: &Entered<'_>, foreign: &Foreign, head: Pfn) -> bool {
         if !foreign.mark(&self.machine, head) {
             return false;

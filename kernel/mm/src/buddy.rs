@@ -231,7 +231,21 @@ impl<M: Machine> Buddy<'_, M> {
     /// The frame's state when it is not the head of an allocated block; nothing changes then.
     #[inline]
     pub fn free(&self, head: Pfn) -> Result<Order, PageState> {
-        let block = self.locate(head).ok_or(PageState::Memmap)?;
+        if !self.usable.contains(head) {
+            return Err(PageState::Memmap);
+        }
+        // Written out, so that the level is a compile-time constant where most blocks are.
+        match self.level_at(head) {
+            0 => self.free_in(0, head),
+            1 => self.free_in(1, head),
+            level => self.free_in(level, head),
+        }
+    }
+
+    /// [`Buddy::free`] of a usable frame, around which the groups of `level` are the lowest open ones.
+    #[inline(always)]
+    fn free_in(&self, level: u8, head: Pfn) -> Result<Order, PageState> {
+        let block = self.locate_head(Group::of(head, level), head).ok_or(PageState::Memmap)?;
         let state = self.state_of(&block).ok_or(PageState::Absent)?;
         if !state.is_allocated() || block.head() != head {
             return Err(page_state(state));

@@ -177,7 +177,16 @@ impl Poison {
     /// Poisons freed frames. Call it before they can be allocated again.
     #[inline]
     pub(crate) fn freed<M: Machine>(&self, machine: &M, frames: PfnRange) {
-        if self.mode() == Mode::On && frames.pages() <= MAX_POISONED_PAGES {
+        if self.mode() == Mode::On {
+            self.fill_freed(machine, frames);
+        }
+    }
+
+    /// Apart, so that a free with poisoning off computes no range.
+    #[cold]
+    #[inline(never)]
+    fn fill_freed<M: Machine>(&self, machine: &M, frames: PfnRange) {
+        if frames.pages() <= MAX_POISONED_PAGES {
             self.fill(machine, frames);
         }
     }

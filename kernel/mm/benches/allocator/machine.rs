@@ -11,14 +11,11 @@ pub const PAGES: u64 = (8 << 30) >> PAGE_SHIFT;
 
 /// The allocator, as a CPU uses it.
 #[derive(Clone, Copy)]
-pub struct Carapace<'a>(&'a Memory<FlatMachine>);
+pub struct Carapace<'a>(pub &'a Memory<FlatMachine>);
 
-impl Carapace<'_> {
-    /// Runs `work` on `regions` DIMMs of the same size.
-    pub fn with<T>(regions: usize, work: impl FnOnce(Carapace<'_>) -> T) -> T {
-        let memory = Box::new(FlatMachine::booted(PAGES, regions as u64));
-        work(Carapace(&memory))
-    }
+/// The allocator's memory: `regions` DIMMs of the same size.
+pub fn booted(regions: usize) -> Box<Memory<FlatMachine>> {
+    Box::new(FlatMachine::booted(PAGES, regions as u64))
 }
 
 impl Frames for Carapace<'_> {

@@ -1,7 +1,7 @@
 //! Benchmark of the frame allocator on the host, compared with `buddy_system_allocator` and a free list.
 //!
 //! ```text
-//!  cargo bench -p carapace-mm --bench allocator [-- [--threads=N,...] [ALLOCATOR [ROW [REGIONS]]]]
+//!  cargo bench -p carapace-mm --bench allocator [-- [--threads=N,...] [--rounds=N] [ALLOCATOR [ROW [REGIONS]]]]
 //! ```
 //!
 //! prints one JSON object per line.
@@ -9,7 +9,11 @@
 //! All allocators serve the same 8 GiB of simulated frames. Ours runs all of [`carapace_mm::Memory`] (choice of a region,
 //! locks, counters), with 1, 16 and 256 regions, and with several threads in one region and in as many as threads. Each
 //! figure is the time of a round divided by its operations; with several threads, by those of one thread. A pair is an
-//! allocation and a free. The list neither splits nor merges: it is the lower bound.
+//! allocation and a free. The list neither splits nor merges: it is the lower bound, with one thread in every table.
+//!
+//! The allocators of a row are measured in turns, a round of each and so on: a host whose speed drifts is slow for all of
+//! them. `--rounds=N` takes other than 9 rounds. `valgrind --tool=callgrind --toggle-collect='*measured*'` counts the
+//! measured loops alone.
 //!
 //! Neighbours: `machine` is the simulated memory, `others` the other allocators, `rounds` the measured loops.
 
@@ -19,9 +23,9 @@ mod rounds;
 
 use std::env;
 
-use machine::Carapace;
+use machine::{Carapace, booted};
 use others::{List, Locked, SystemBuddy};
-use rounds::{ROWS, Row, measure};
+use rounds::{ROWS, Row, round};
 
 /// A frame allocator.
 pub trait Frames {
@@ -44,30 +48,94 @@ impl<F: Frames> Frames for &mut F {
     }
 }
 
-/// Measures the rows that `allocator` serves and prints a line for each. Each of `handles` is used by a thread.
-fn print<F: Frames + Send>(allocator: &str, regions: usize, rows: &[&Row], handles: impl Fn() -> Vec<F>) {
-    for row in rows {
-        print_row(allocator, regions, row, handles());
+/// One round of a row, in nanoseconds per operation. `None` when the allocator cannot do the row.
+type Round<'a> = dyn FnMut(&Row, usize) -> Option<f64> + 'a;
+
+/// An allocator with so many regions: a column of the table.
+struct Column<'a> {
+    allocator: &'static str,
+    regions: usize,
+    round: Box<Round<'a>>,
+}
+
+impl<'a> Column<'a> {
+    fn new(
+        allocator: &'static str,
+        regions: usize,
+        round: impl FnMut(&Row, usize) -> Option<f64> + 'a,
+    ) -> Column<'a> {
+        Column { allocator, regions, round: Box::new(round) }
+    }
+
+    fn list() -> Column<'a> {
+        let mut lists = [0, 9].map(|order| (order, List::new(order)));
+        Column::new("list", 1, move |row, nr| {
+            let (_, list) = lists.iter_mut().find(|(order, _)| row.order == Some(*order))?;
+            Some(round(row, vec![list], nr))
+        })
+    }
+
+    fn carapace(threads: usize, regions: usize) -> Column<'a> {
+        let memory = booted(regions);
+        Column::new("carapace", regions, move |row, nr| {
+            Some(round(row, vec![Carapace(&memory); threads], nr))
+        })
+    }
+
+    fn system_buddy(threads: usize) -> Column<'a> {
+        let mut buddy = SystemBuddy::new();
+        if threads == 1 {
+            return Column::new("buddy_system_allocator", 1, move |row, nr| {
+                Some(round(row, vec![&mut buddy], nr))
+            });
+        }
+        let buddy = Locked::new(buddy);
+        Column::new("buddy_system_allocator, locked", 1, move |row, nr| {
+            Some(round(row, vec![&buddy; threads], nr))
+        })
+    }
+
+    /// The columns of the table for `threads` threads.
+    fn all(threads: usize, is_wanted: impl Fn(&str, usize) -> bool) -> Vec<Column<'a>> {
+        let regions = if threads == 1 { vec![1, 16, 256] } else { vec![1, threads] };
+        let mut columns = Vec::new();
+        if is_wanted("list", 1) {
+            columns.push(Column::list());
+        }
+        let regions = regions.into_iter().filter(|&regions| is_wanted("carapace", regions));
+        columns.extend(regions.map(|regions| Column::carapace(threads, regions)));
+        if is_wanted("buddy_system_allocator", 1) {
+            columns.push(Column::system_buddy(threads));
+        }
+        columns
     }
 }
 
-fn print_row<F: Frames + Send>(allocator: &str, regions: usize, row: &Row, handles: Vec<F>) {
-    let threads = handles.len();
-    let mut rounds = measure(row, handles);
-    rounds.sort_by(f64::total_cmp);
-    let (min, median, max) = (rounds[0], rounds[rounds.len() / 2], rounds[rounds.len() - 1]);
-    println!(
-        "{{\"allocator\":\"{allocator}\",\"regions\":{regions},\"threads\":{threads},\"row\":\"{}\",\
-         \"unit\":\"ns\",\"min\":{min:.2},\"median\":{median:.2},\"max\":{max:.2}}}",
-        row.name
-    );
+/// Measures a row in `rounds` rounds, in which the columns take turns, after one to warm up. Prints a line for each.
+fn print_row(row: &Row, threads: usize, columns: &mut [Column<'_>], rounds: usize) {
+    let mut times = vec![Vec::new(); columns.len()];
+    for nr in 0..=rounds {
+        for (column, times) in columns.iter_mut().zip(&mut times) {
+            let time = (column.round)(row, nr);
+            times.extend(time.filter(|_| nr > 0));
+        }
+    }
+    for (Column { allocator, regions, .. }, mut times) in columns.iter().zip(times) {
+        times.sort_by(f64::total_cmp);
+        let [Some(min), Some(max)] = [times.first(), times.last()] else { continue };
+        let median = times[times.len() / 2];
+        println!(
+            "{{\"allocator\":\"{allocator}\",\"regions\":{regions},\"threads\":{threads},\"row\":\"{}\",\
+             \"unit\":\"ns\",\"min\":{min:.2},\"median\":{median:.2},\"max\":{max:.2}}}",
+            row.name
+        );
+    }
 }
 
-/// The threads of `--threads=1,2`; one without it.
-fn threads() -> Vec<usize> {
-    let given = env::args().find_map(|word| word.strip_prefix("--threads=").map(str::to_owned));
-    let given = given.unwrap_or_else(|| "1".to_owned());
-    given.split(',').map(|number| number.parse().expect("--threads takes numbers")).collect()
+/// The numbers of `--NAME=1,2`.
+fn numbers(name: &str) -> Option<Vec<usize>> {
+    let given = env::args().find_map(|word| word.strip_prefix(&format!("--{name}=")).map(str::to_owned))?;
+    Some(given.split(',').map(|number| number.parse().expect("a number")).collect())
 }
 
 fn main() {
@@ -75,33 +143,13 @@ fn main() {
     let mut words = env::args().skip(1).filter(|word| !word.starts_with("--"));
     let (allocator, row) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let only: Option<usize> = words.next().and_then(|word| word.parse().ok());
-    let is_selected = |name: &str| name.starts_with(&allocator);
-    let all: Vec<&Row> = ROWS.iter().filter(|other| other.name.contains(&row)).collect();
-    if is_selected("list") {
-        // The list has blocks of one order. It has no lock: other figures are scaled by it.
-        for order in [0, 9] {
-            let mut list = List::new(order);
-            for row in all.iter().filter(|row| row.order == Some(order)) {
-                print_row("list", 1, row, vec![&mut list]);
-            }
-        }
-    }
-    for threads in threads() {
-        let mut choices = if threads == 1 { vec![1, 16, 256] } else { vec![1, threads] };
-        choices.retain(|&regions| only.is_none_or(|only| only == regions));
-        if is_selected("carapace") {
-            for regions in choices {
-                Carapace::with(regions, |frames| print("carapace", regions, &all, || vec![frames; threads]));
-            }
-        }
-        if is_selected("buddy_system_allocator") {
-            let mut buddy = SystemBuddy::new();
-            if threads == 1 {
-                all.iter().for_each(|row| print_row("buddy_system_allocator", 1, row, vec![&mut buddy]));
-            } else {
-                let buddy = Locked::new(buddy);
-                print("buddy_system_allocator, locked", 1, &all, || vec![&buddy; threads]);
-            }
+    let rounds = numbers("rounds").map_or(9, |rounds| rounds[0]);
+    for threads in numbers("threads").unwrap_or_else(|| vec![1]) {
+        let mut columns = Column::all(threads, |name, regions| {
+            name.starts_with(&allocator) && (name != "carapace" || only.is_none_or(|only| only == regions))
+        });
+        for row in ROWS.iter().filter(|other| other.name.contains(&row)) {
+            print_row(row, threads, &mut columns, rounds);
         }
     }
 }

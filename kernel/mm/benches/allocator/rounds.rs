@@ -10,8 +10,6 @@ use carapace_mm::sim::run_as;
 
 use crate::Frames;
 
-/// Measured rounds, after one to warm up.
-const ROUNDS: usize = 9;
 /// Single frames per round, of all threads together: half of all.
 const SINGLES: usize = 1 << 20;
 /// Blocks of order 9 per round, of all threads together: most of the 4096.
@@ -94,25 +92,24 @@ impl Random {
     }
 }
 
-/// Nanoseconds per operation, for each round. Each handle is used by a thread of its own, which is a CPU of its own to
-/// the allocator; all begin each measured loop together. The figure is the mean of the threads.
-pub fn measure<F: Frames + Send>(row: &Row, handles: Vec<F>) -> Vec<f64> {
+/// Nanoseconds per operation in round `nr`, whose random numbers are the same for every allocator. Each handle is used by a
+/// thread of its own, which is a CPU of its own to the allocator; all begin the measured loop together. The figure is the
+/// mean of the threads.
+pub fn round<F: Frames + Send>(row: &Row, handles: Vec<F>, nr: usize) -> f64 {
     let threads = handles.len();
     let start = Barrier::new(threads);
-    let by_thread: Vec<Vec<f64>> = thread::scope(|scope| {
+    let times: Vec<f64> = thread::scope(|scope| {
         let start = &start;
-        let run = |(nr, frames): (usize, F)| {
-            let random = Random(0x9e37_79b9_7f4a_7c15 ^ nr as u64);
+        let run = |(cpu, frames): (usize, F)| {
+            let random = Random(((nr * threads + cpu + 1) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let mut worker = Worker { frames, random, start, threads };
-            let cpu = CpuNr::new(nr).expect("not more threads than CPUs");
-            scope.spawn(move || run_as(cpu, || worker.rounds(row)))
+            let cpu = CpuNr::new(cpu).expect("not more threads than CPUs");
+            scope.spawn(move || run_as(cpu, || worker.round(row)))
         };
         let running: Vec<_> = handles.into_iter().enumerate().map(run).collect();
         running.into_iter().map(|thread| thread.join().expect("the row can be measured")).collect()
     });
-    (0..ROUNDS)
-        .map(|round| by_thread.iter().map(|times| times[round]).sum::<f64>() / threads as f64)
-        .collect()
+    times.iter().sum::<f64>() / threads as f64
 }
 
 /// One of the threads.
@@ -125,12 +122,7 @@ struct Worker<'a, F> {
 }
 
 impl<F: Frames> Worker<'_, F> {
-    /// Nanoseconds per operation of this thread, for each round.
-    fn rounds(&mut self, row: &Row) -> Vec<f64> {
-        self.round(row);
-        (0..ROUNDS).map(|_| self.round(row)).collect()
-    }
-
+    /// Nanoseconds per operation of this thread.
     fn round(&mut self, row: &Row) -> f64 {
         match (row.part, row.order) {
             (Part::Mix, _) | (_, None) => self.mix(),
@@ -150,23 +142,28 @@ impl<F: Frames> Worker<'_, F> {
             Part::PairHalfUsed => return self.half_used(order),
             _ => {}
         }
-        let mut held = Vec::with_capacity(blocks);
-        let allocated = self.timed(blocks, |frames| take(frames, order, blocks, &mut held));
+        // Written once: the first write to a page of the host costs more than many operations.
+        let mut held = vec![u64::MAX; blocks];
+        held.clear();
         if let Part::InARow = part {
+            let allocated = self.timed(blocks, |frames| take(frames, order, blocks, &mut held));
             self.free_all(order, &held);
             return allocated;
         }
+        self.start.wait();
+        take(&mut self.frames, order, blocks, &mut held);
         if let Part::FreeAtRandom | Part::AllocateAfterRandom = part {
             self.random.shuffle(&mut held);
         }
-        let freed = self.timed(blocks, |frames| held.iter().for_each(|&frame| frames.free(frame, order)));
         if let Part::AllocateAfterRandom = part {
+            self.start.wait();
+            self.free_all(order, &held);
             held.clear();
             let again = self.timed(blocks, |frames| take(frames, order, blocks, &mut held));
             self.free_all(order, &held);
             return again;
         }
-        freed
+        self.timed(blocks, |frames| held.iter().for_each(|&frame| frames.free(frame, order)))
     }
 
     fn free_all(&mut self, order: u8, held: &[u64]) {
@@ -224,9 +221,15 @@ impl<F: Frames> Worker<'_, F> {
     fn timed(&mut self, operations: usize, work: impl FnOnce(&mut F)) -> f64 {
         self.start.wait();
         let start = Instant::now();
-        work(&mut self.frames);
+        measured(&mut self.frames, work);
         start.elapsed().as_nanos() as f64 / operations as f64
     }
+}
+
+/// The measured operations and nothing else, in a function of its own: so a profiler can count them alone.
+#[inline(never)]
+fn measured<F>(frames: &mut F, work: impl FnOnce(&mut F)) {
+    work(frames);
 }
 
 fn take<F: Frames>(frames: &mut F, order: u8, blocks: usize, held: &mut Vec<u64>) {

@@ -13,6 +13,9 @@ use crate::machine::Machine;
 
 /// Up to this many blocks of a group are freed one by one; more are freed together, followed by a recount of the group.
 const FEW: usize = 4;
+/// So many blocks before one is freed, the words of its group are fetched: after frees at random they are in no first
+/// cache, and an atomic operation lets no later access begin before it ends.
+const AHEAD: usize = 4;
 
 impl<M: Machine> Buddy<'_, M> {
     /// Allocates up to `wanted` blocks of `order` in the state cached and calls `each` with each head. The descriptors
@@ -91,29 +94,33 @@ impl<M: Machine> Buddy<'_, M> {
         (starts, free)
     }
 
-    /// Frees cached blocks of `order`. Those of one group that follow each other are freed together. Does not count
-    /// frames.
+    /// Frees `blocks` cached blocks of `order`, at most [`MOST`]; `head` returns the head of each. Those of one group that
+    /// follow each other are freed together. Does not count frames.
     #[inline(always)]
-    pub(crate) fn free_bulk(&self, order: Order, mut heads: impl Iterator<Item = Pfn>) {
-        let Some(head) = heads.next() else { return };
+    pub(crate) fn free_bulk(&self, order: Order, blocks: usize, head: impl Fn(usize) -> Pfn) {
+        debug_assert!(blocks <= usize::from(MOST));
         let (level, sub) = (level_of(order), sub_of(order));
-        let children = |group: Group, head| bits::block(group.index_of(head), sub);
-        let mut merges = Merges::NONE;
-        let mut group = Group::of(head, level);
-        let (mut back, mut count) = (children(group, head), 1);
-        for head in heads {
-            let next = Group::of(head, level);
-            if next != group {
-                self.free_part(group, sub, back, count, &mut merges);
-                (group, back, count) = (next, 0, 0);
-                if merges.is_full() {
-                    self.count_merges(level, core::mem::replace(&mut merges, Merges::NONE));
-                }
+        let (mut merges, mut nr) = (Merges::NONE, 0);
+        while nr < blocks {
+            let first = head(nr);
+            let group = Group::of(first, level);
+            if nr + AHEAD < blocks {
+                let ahead = head(nr + AHEAD);
+                let group = Group::of(ahead, level);
+                self.machine.prefetch(self.metadata.pair(group, group.index_of(ahead)));
             }
-            back |= children(group, head);
-            count += 1;
+            nr += 1;
+            if nr == blocks || Group::of(head(nr), level) != group {
+                self.free_few(group, group.index_of(first), sub, &mut merges);
+                continue;
+            }
+            let (mut back, mut count) = (bits::block(group.index_of(first), sub), 1);
+            while nr < blocks && Group::of(head(nr), level) == group {
+                back |= bits::block(group.index_of(head(nr)), sub);
+                (nr, count) = (nr + 1, count + 1);
+            }
+            self.free_part(group, sub, back, count, &mut merges);
         }
-        self.free_part(group, sub, back, count, &mut merges);
         self.count_merges(level, merges);
     }
 

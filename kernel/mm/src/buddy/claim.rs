@@ -4,8 +4,8 @@
 //! Neighbours: the frame cache claims and hands out without the lock, `buddy` and `singles` with it.
 
 use crate::addr::{Order, Pfn, VirtAddr};
-use crate::buddy::group::{Children, Group, ODD, level_of, sub_of};
-use crate::buddy::metadata::{movable_at, pair, words_of};
+use crate::buddy::group::{Group, ODD, held_from, level_of, sub_of};
+use crate::buddy::metadata::{movable_at, pair};
 use crate::buddy::{BlockRef, Buddy};
 use crate::machine::Machine;
 
@@ -40,11 +40,18 @@ pub(crate) fn claim<M: Machine>(machine: &M, base: VirtAddr, head: Pfn, order: O
         return singles_at(machine, at) & bit != 0 && machine.fetch_or(at, bit) & bit == 0;
     }
     // A frame inside of the block's first child is not a head.
-    let whole = Some((group.index_of(head), sub_of(order)));
     head.is_aligned(order)
         && machine.load(at) & bit != 0
-        && Children::load(machine, words_of(base, group)).held(group.level, group.index_of(head)) == whole
+        && is_held(machine, base, group, head, order)
         && machine.fetch_and(at, !bit) & bit != 0
+}
+
+/// Whether a held block of `order` starts at `head`, a child of `group` in a level at `base`.
+#[inline(always)]
+fn is_held<M: Machine>(machine: &M, base: VirtAddr, group: Group, head: Pfn, order: Order) -> bool {
+    let index = group.index_of(head);
+    let half = pair(base, group, index);
+    held_from(group.level, machine.load(half), machine.load(half.offset(8)), index) == Some(sub_of(order))
 }
 
 /// [`claim`] of several single frames, whose bits are in the two words at `at`. Returns those that are claimed.
@@ -62,7 +69,7 @@ fn singles_at<M: Machine>(machine: &M, at: VirtAddr) -> u64 {
 
 impl<M: Machine> Buddy<'_, M> {
     /// [`claim`] of a block that was located as movable under the region's lock: only another claim may come first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim_located(&self, block: &BlockRef) -> bool {
         let base = self.metadata.level(block.group.level);
         let (at, bit) = movable_bit(base, block.head(), block.order());

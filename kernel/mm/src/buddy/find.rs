@@ -5,7 +5,7 @@
 
 use crate::addr::{Order, Pfn};
 use crate::buddy::bits;
-use crate::buddy::group::Group;
+use crate::buddy::group::{Group, held_from};
 use crate::buddy::{BlockKind, BlockRef, Buddy, Found};
 use crate::descriptor::{BlockState, Tag};
 use crate::machine::Machine;
@@ -53,8 +53,27 @@ impl<M: Machine> Buddy<'_, M> {
             return None;
         }
         let level = self.level_at(pfn);
-        let group = Group::of(pfn, level);
-        let (index, children) = (group.index_of(pfn), self.children(group));
+        self.locate_in(Group::of(pfn, level), pfn)
+    }
+
+    /// The block of `head`, a child of `group`: probably a held one that starts there, which two words tell.
+    #[inline(always)]
+    pub(super) fn locate_head(&self, group: Group, head: Pfn) -> Option<BlockRef> {
+        let (level, index) = (group.level, group.index_of(head));
+        let half = self.metadata.pair(group, index);
+        let (first, second) = (self.machine.load(half), self.machine.load(half.offset(8)));
+        let Some(sub) = held_from(level, first, second, index) else {
+            return self.locate_in(group, head);
+        };
+        let movable = if level > 0 { self.is_movable(group, index) } else { first >> (index % 64) & 1 == 0 };
+        let kind = if movable { BlockKind::Movable } else { BlockKind::Held };
+        Some(BlockRef { group, first: index, sub, kind })
+    }
+
+    /// Finds the block that contains `pfn`, a usable frame, among the children of `group`.
+    #[inline(never)]
+    fn locate_in(&self, group: Group, pfn: Pfn) -> Option<BlockRef> {
+        let (level, index, children) = (group.level, group.index_of(pfn), self.children(group));
         if let Some((first, sub)) = bits::around(children.free(), index) {
             return Some(BlockRef { group, first, sub, kind: BlockKind::Free });
         }

@@ -160,6 +160,25 @@ impl Children {
     }
 }
 
+/// Returns the `sub` of the held block that starts at child `index`, given the two words with the bits of its half of the
+/// group. `None` when none starts there, or when only the other half tells how large it is. On level 0 the block of one
+/// child at an `index` may be a single frame.
+#[inline(always)]
+pub(super) const fn held_from(level: u8, first: u64, second: u64, index: u8) -> Option<u8> {
+    let at = index as u32 % 64;
+    let open = if level > 0 { first } else { 0 };
+    if (second & !open) >> at & 1 == 0 {
+        return None;
+    }
+    // The continuations behind the first child.
+    let behind = (first | second) >> at >> 1;
+    let size = if behind != 0 { behind.trailing_zeros() + 1 } else { 64 - at };
+    if at == 0 && behind == 0 || !size.is_power_of_two() || at & (size - 1) != 0 {
+        return None;
+    }
+    Some(size.trailing_zeros() as u8)
+}
+
 impl<M: Machine> Buddy<'_, M> {
     /// Returns the highest level of the region's groups. Its groups are never completely free: that would be a
     /// block above the region's highest order.
@@ -306,4 +325,52 @@ pub(super) enum Start {
     Movable,
     /// An open group.
     Open,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The bits of a group of `level` whose children are `blocks`, each of 2^`sub` children or as many as fit: free, held
+    /// as movable, or otherwise in use.
+    fn children(level: u8, blocks: &[(u8, u8)]) -> Children {
+        let (mut children, mut index) = (Children { first: 0, second: 0 }, 0u8);
+        for &(sub, kind) in blocks.iter().cycle() {
+            let fits = |sub: &u8| index.is_multiple_of(1 << sub) && index + (1 << sub) <= 128;
+            // An open group is one child.
+            let sub = if level > 0 && kind == 2 { 0 } else { (0..=sub).rev().find(fits).unwrap() };
+            match kind {
+                0 => children.first |= bits::block(index, sub),
+                1 => children.second |= 1 << index,
+                _ => {
+                    (children.first, children.second) =
+                        (children.first | 1 << index, children.second | 1 << index)
+                }
+            }
+            index += 1 << sub;
+            if index == 128 {
+                break;
+            }
+        }
+        children
+    }
+
+    proptest! {
+        /// Proves that half of a group's bits tell the held block that starts at a child as all of them do, unless it
+        /// fills that half. Fails when a continuation is missed, or an open group or a free child counts as held.
+        #[test]
+        fn half_of_the_bits_tell_a_head(
+            level in 0u8..2,
+            blocks in prop::collection::vec((0u8..6, 0u8..3), 1..128),
+        ) {
+            let children = children(level, &blocks);
+            for index in 0..128 {
+                let [first, second] = [children.first, children.second].map(|bits| (bits >> (index & 64)) as u64);
+                let whole = children.held(level, index).filter(|&(first, _)| first == index);
+                let found = held_from(level, first, second, index);
+                prop_assert_eq!(found, whole.map(|(_, sub)| sub), "{} of {:?}", index, children);
+            }
+        }
+    }
 }

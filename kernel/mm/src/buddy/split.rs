@@ -53,7 +53,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Marks a block as free and merges it with free buddies. Does not count frames.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert_free(&self, head: Pfn, order: Order) {
         let (group, sub) = (Group::of(head, level_of(order)), sub_of(order));
         let index = group.index_of(head);
@@ -79,7 +79,16 @@ impl<M: Machine> Buddy<'_, M> {
         if free == u64::MAX {
             return None;
         }
-        self.change_pair(group, at, block & !first, (left != second).then_some(left));
+        // As `change_pair` does, without a second load: the block loses its second bits first.
+        if left != second {
+            self.machine.store(at.offset(8), left);
+        }
+        let set = block & !first;
+        if set != 0 && group.level == 0 {
+            self.machine.fetch_xor(at, set);
+        } else if set != 0 {
+            self.machine.store(at, first | block);
+        }
         Some(bits::around_in_half(free, index % 64))
     }
 
@@ -117,7 +126,7 @@ impl<M: Machine> Buddy<'_, M> {
     }
 
     /// Frees a held block and counts its frames.
-    #[inline]
+    #[inline(always)]
     pub(super) fn free_found(&self, block: &BlockRef, state: BlockState) {
         let (head, order) = (block.head(), block.order());
         self.count(state, 0, order.pages());

@@ -62,7 +62,7 @@ impl Foreign {
     }
 
     /// Marks `head` as cached; the caller pushes it then. `false` when it is no single movable frame of this region.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn mark<M: Machine>(&self, machine: &M, head: Pfn) -> bool {
         self.region.has(head)
             && self.region.level_of_block(machine, head) == 0
@@ -108,15 +108,16 @@ impl Foreign {
     /// Returns all frames to the buddy of their region.
     pub(crate) fn flush<M: Machine>(&self, buddy: &Buddy<'_, M>) {
         let pages = self.pages();
-        let frames = self.frames.get(..pages as usize).unwrap_or_default().iter();
-        let heads = frames.map(|frame| self.region.start().offset(frame.load(Relaxed).into()));
+        let frames = self.frames.get(..pages as usize).unwrap_or_default();
+        let start = self.region.start();
+        let head = |nr: usize| start.offset(frames.get(nr).map_or(0, |frame| frame.load(Relaxed).into()));
         buddy.count(BlockState::Movable, 0, pages);
         if buddy.isolated.is_empty() {
             buddy.count(BlockState::Free, pages, 0);
-            buddy.free_bulk(Order(0), heads);
+            buddy.free_bulk(Order(0), frames.len(), head);
         } else {
             buddy.count(BlockState::Cached, pages, 0);
-            heads.for_each(|head| buddy.free_cached(head, Order(0)));
+            (0..frames.len()).for_each(|nr| buddy.free_cached(head(nr), Order(0)));
         }
         self.len.store(0, Relaxed);
     }

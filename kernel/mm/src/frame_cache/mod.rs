@@ -422,8 +422,8 @@ fn flush<M: Machine, const N: usize>(
         buddy.count(BlockState::Free, pages, 0);
         // Written out, so that order and level are compile-time constants.
         match order {
-            Order(0) => buddy.free_bulk(Order(0), stack.oldest(blocks)),
-            _ => buddy.free_bulk(order, stack.oldest(blocks)),
+            Order(0) => buddy.free_bulk(Order(0), blocks, |nr| stack.at(nr)),
+            _ => buddy.free_bulk(order, blocks, |nr| stack.at(nr)),
         }
     } else {
         stack.oldest(blocks).for_each(|head| buddy.free_cached(head, order));

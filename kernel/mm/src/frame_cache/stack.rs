@@ -47,6 +47,12 @@ impl<const N: usize> Stack<N> {
         heads.iter().map(|head| Pfn(head.load(Relaxed)))
     }
 
+    /// The block at `place`, counted from the oldest; below the length.
+    #[inline(always)]
+    pub(super) fn at(&self, place: usize) -> Pfn {
+        Pfn(self.heads.get(place).map_or(0, |head| head.load(Relaxed)))
+    }
+
     /// Removes the first `n` blocks.
     pub(super) fn drop_first(&self, n: usize) {
         let left = self.len().saturating_sub(n);
