@@ -270,7 +270,7 @@ impl Run<'_> {
         unit: FieldUnit,
         access: impl FnOnce(&mut Self) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        if unit.lock == Lock::No || self.held.iter().any(|&held| Some(held) == self.core.global_lock()) {
+        if unit.lock == Lock::No || self.held.iter().any(|&held| Some(held) == self.core.global_lock) {
             return access(self);
         }
         self.host.acquire_global_lock()?;

@@ -34,13 +34,19 @@ const _: () = assert!(size_of::<Node>() <= 56);
 /// The end of the list of empty slots.
 const NO_SLOT: u32 = u32::MAX;
 
+/// The children's order: parents by slot, names below one by segment. One number is compared in one step.
+fn key(parent: u32, segment: u32) -> u64 {
+    u64::from(parent) << 32 | u64::from(segment)
+}
+
 /// The tree of names.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     nodes: Arena<Node>,
     /// The first empty slot, or [`NO_SLOT`].
     free: u32,
-    children: BTreeMap<(u32, u32), u32>,
+    /// Slots by [`key`].
+    children: BTreeMap<u64, u32>,
     /// Names of running code that were looked up.
     pub(crate) cache: NameCache,
 }
@@ -96,8 +102,7 @@ impl Namespace {
     /// The name is taken (the error has its path), or the tree is too deep.
     pub(crate) fn add(&mut self, parent: Handle, segment: NameSeg, object: Object) -> Result<Handle, Error> {
         let level = self.node(parent)?.level.checked_add(1).ok_or(ErrorKind::TooDeep)?;
-        let key = (parent.index, segment.key());
-        let Entry::Vacant(entry) = self.children.entry(key) else {
+        let Entry::Vacant(entry) = self.children.entry(key(parent.index, segment.key())) else {
             let mut path = self.path(parent);
             if parent != ROOT {
                 path.push('.');
@@ -131,15 +136,19 @@ impl Namespace {
 
     /// Deletes a node and its descendants; returns the number of deleted nodes.
     pub(crate) fn remove(&mut self, id: Handle) -> usize {
-        let mut pending = alloc::vec![id];
+        let mut pending = Vec::new();
+        let mut next = Some(id);
         let mut removed = 0usize;
-        while let Some(id) = pending.pop() {
-            if self.node(id).is_err() || id == ROOT {
-                continue;
+        while let Some(id) = next {
+            if self.is_parent(id) && self.node(id).is_ok() {
+                pending.extend(self.children(id).map(|(_, child)| child));
             }
-            pending.extend(self.children(id).map(|(_, child)| child));
-            if let Some(node) = self.nodes.get_mut(id.index) {
-                self.children.remove(&(node.parent, node.segment.key()));
+            if id != ROOT
+                && let Some(node) = self.nodes.get_mut(id.index)
+                && node.generation == id.generation
+                && node.object.is_some()
+            {
+                self.children.remove(&key(node.parent, node.segment.key()));
                 if let Some(object) = node.object.take() {
                     self.cache.changed(node.segment, &object);
                 }
@@ -151,6 +160,7 @@ impl Namespace {
                 }
                 removed = removed.saturating_add(1);
             }
+            next = pending.pop();
         }
         removed
     }
@@ -163,7 +173,7 @@ impl Namespace {
     /// The child; an alias is not followed.
     #[inline(never)]
     pub(crate) fn child(&self, parent: Handle, segment: NameSeg) -> Option<Handle> {
-        self.children.get(&(parent.index, segment.key())).map(|&index| self.id(index))
+        self.children.get(&key(parent.index, segment.key())).map(|&index| self.id(index))
     }
 
     /// Whether it may have children. Most nodes have none, and the answer takes no search.
@@ -173,10 +183,11 @@ impl Namespace {
 
     /// The children sorted by name.
     pub(crate) fn children(&self, parent: Handle) -> impl DoubleEndedIterator<Item = (NameSeg, Handle)> + '_ {
-        let range = (parent.index, 0)..=(parent.index, u32::MAX);
-        self.children
-            .range(range)
-            .map(|((_, key), &index)| (NameSeg::literal(key.to_be_bytes()), self.id(index)))
+        let range = key(parent.index, 0)..=key(parent.index, u32::MAX);
+        self.children.range(range).map(|(key, &index)| {
+            let [_, _, _, _, segment @ ..] = key.to_be_bytes();
+            (NameSeg::literal(segment), self.id(index))
+        })
     }
 
     /// Follows an alias; one step suffices, because an alias is created for a followed node.
