@@ -8,9 +8,6 @@ use crate::run::{MAX_ARGS, Run};
 use crate::store_target::{Calls, StoreTarget, slot_of};
 use crate::value::Kind;
 
-/// AML's `True`: all bits of an integer set.
-const TRUE: u64 = u64::MAX;
-
 /// The value of `Revision`: in ACPICA its own version, here the ACPI revision.
 const REVISION: u64 = 0x0000_0006;
 
@@ -54,40 +51,54 @@ const INTERFACES: [&str; 26] = [
 impl Run<'_> {
     /// The value of the next term.
     pub(crate) fn term(&mut self) -> Result<Val, Error> {
-        match self.term_or_nothing()? {
-            Val::Uninit => Err(ErrorKind::Uninitialized.into()),
-            value => Ok(value),
+        match self.term_or_nothing() {
+            Ok(Val::Uninit) => Err(ErrorKind::Uninitialized.into()),
+            value => value,
         }
     }
 
     /// The value of the next term; [`Val::Uninit`] for a call of a method without a return value.
+    ///
+    /// Constants and variables are the most frequent terms and need nothing else, so that this has no stack frame.
     #[inline(never)]
     pub(crate) fn term_or_nothing(&mut self) -> Result<Val, Error> {
+        let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
+        let code = self.core.tables.code(frame.cursor.table);
+        let mut cursor = frame.cursor;
+        let first = cursor.byte(code)?;
+        let value = match u16::from(first) {
+            constant @ (op::ZERO | op::ONE) => Some(Val::Int(constant.into())),
+            variable @ op::LOCAL0..=op::ARG6 => frame.vars.get(usize::from(slot_of(variable))).copied(),
+            _ => None,
+        };
+        match value {
+            Some(value) if value != Val::Uninit && self.leaf() => {
+                self.frame()?.cursor = cursor;
+                Ok(value)
+            }
+            _ => self.compound_term(first),
+        }
+    }
+
+    /// The value of the next term, which starts with the byte `first`.
+    #[inline(never)]
+    fn compound_term(&mut self, first: u8) -> Result<Val, Error> {
         self.step(1)?;
         self.deeper(|run| {
-            let frame = run.frames.last_mut().ok_or_else(Error::truncated)?;
-            let code = run.core.tables.code(frame.cursor.table);
-            let cursor = &mut frame.cursor;
-            let opcode = match cursor.peek(code)? {
-                byte if is_name(byte) => return run.named_term(),
-                op::EXTENDED => cursor.opcode(code)?,
-                byte => {
-                    cursor.at = cursor.at.saturating_add(1);
-                    u16::from(byte)
-                }
-            };
-            // The most frequent terms need nothing else.
-            match opcode {
-                op::ZERO => Ok(Val::Int(0)),
-                op::ONE => Ok(Val::Int(1)),
-                op::BYTE => cursor.byte(code).map(|byte| Val::Int(byte.into())),
-                op::LOCAL0..=op::ARG6 => match frame.vars.get(usize::from(slot_of(opcode))) {
-                    Some(Val::Uninit) | None => Err(ErrorKind::Uninitialized.into()),
-                    Some(&value) => Ok(value),
-                },
-                _ => run.expression(opcode),
+            if is_name(first) {
+                return run.named_term();
             }
+            let (cursor, code) = run.cursor()?;
+            let opcode = cursor.opcode(code)?;
+            run.expression(opcode)
         })
+    }
+
+    /// The value of the term whose opcode has been read; it is none of those that start with a name.
+    #[inline]
+    pub(crate) fn operation(&mut self, opcode: u16) -> Result<Val, Error> {
+        self.step(1)?;
+        self.deeper(|run| run.expression(opcode))
     }
 
     /// The next term as an integer.
@@ -123,10 +134,6 @@ impl Run<'_> {
         Some(value)
     }
 
-    fn truth(value: bool) -> Val {
-        Val::Int(if value { TRUE } else { 0 })
-    }
-
     /// An integer of the tables' width.
     pub(crate) fn int(&self, value: u64) -> Val {
         Val::Int(value & self.core.width.mask())
@@ -136,6 +143,8 @@ impl Run<'_> {
     fn expression(&mut self, opcode: u16) -> Result<Val, Error> {
         match opcode {
             op::ONES => Ok(self.int(u64::MAX)),
+            op::ZERO | op::ONE => Ok(Val::Int(opcode.into())),
+            op::BYTE => self.constant(1),
             op::WORD => self.constant(2),
             op::DWORD => self.constant(4),
             op::QWORD => self.constant(8),
@@ -173,7 +182,8 @@ impl Run<'_> {
                 let value = self.integer()? == 0;
                 Ok(self.masked_truth(value))
             }
-            op::L_EQUAL | op::L_GREATER | op::L_LESS => self.comparison(opcode),
+            op::L_EQUAL..=op::L_LESS => self.comparison(opcode).map(Val::Int),
+            op::LOCAL0..=op::ARG6 => Err(ErrorKind::Uninitialized.into()),
             op::REF_OF | op::COND_REF_OF | op::DEREF_OF | op::INDEX | op::OBJECT_TYPE | op::SIZE_OF => {
                 self.reference_term(opcode)
             }
@@ -193,11 +203,9 @@ impl Run<'_> {
         }
     }
 
+    /// AML's `True` (all bits of an integer set) or `False`.
     pub(crate) fn masked_truth(&self, value: bool) -> Val {
-        match Self::truth(value) {
-            Val::Int(value) => self.int(value),
-            other => other,
-        }
+        Val::Int(if value { self.core.width.mask() } else { 0 })
     }
 
     fn constant(&mut self, bytes: u32) -> Result<Val, Error> {

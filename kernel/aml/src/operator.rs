@@ -80,21 +80,24 @@ impl Run<'_> {
         })
     }
 
-    /// LEqual, LGreater, LLess: the second operand is converted to the first one's type.
+    /// LEqual, LGreater, LLess: the second operand is converted to the first one's type. All bits for true, 0 for false.
     #[inline(never)]
-    pub(crate) fn comparison(&mut self, opcode: u16) -> Result<Val, Error> {
+    pub(crate) fn comparison(&mut self, opcode: u16) -> Result<u64, Error> {
         let left = self.term()?;
-        let right = match self.plain_integer() {
-            Some(right) => Val::Int(right),
-            None => self.term()?,
+        let order = match (left, self.plain_integer()) {
+            (Val::Int(left), Some(right)) => left.cmp(&right),
+            (left, Some(right)) => self.compared(left, Val::Int(right))?,
+            (left, None) => {
+                let right = self.term()?;
+                self.compared(left, right)?
+            }
         };
-        let order = self.compared(left, right)?;
         let value = match opcode {
             op::L_EQUAL => order == Ordering::Equal,
             op::L_GREATER => order == Ordering::Greater,
             _ => order == Ordering::Less,
         };
-        Ok(self.masked_truth(value))
+        Ok(if value { self.core.width.mask() } else { 0 })
     }
 
     fn compared(&mut self, left: Val, right: Val) -> Result<Ordering, Error> {

@@ -1,5 +1,4 @@
 //! Statements (20.2.5.3): control flow, Sleep and Stall, Notify, Fatal.
-use crate::code::is_name;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Object, Ref, Val};
 use crate::namespace::Notified;
@@ -19,10 +18,6 @@ impl Run<'_> {
         let start = cursor.at;
         let mut after = *cursor;
         let opcode = after.opcode(code)?;
-        if u8::try_from(opcode).is_ok_and(is_name) {
-            self.term_or_nothing()?;
-            return Ok(Flow::Next);
-        }
         match opcode {
             op::IF | op::WHILE | op::ELSE => {
                 *cursor = after;
@@ -30,7 +25,8 @@ impl Run<'_> {
             }
             // Expressions of one byte, the most frequent statements: all opcodes between these.
             op::STORE..=op::MOD => {
-                self.term_or_nothing()?;
+                *cursor = after;
+                self.operation(opcode)?;
             }
             op::BREAK | op::CONTINUE => self.leave_loop(opcode)?,
             op::RETURN => {
@@ -77,8 +73,15 @@ impl Run<'_> {
         }
         // The condition must lie within the block.
         *cursor = inside;
-        let condition = self.term()?;
-        let condition = self.to_integer(condition)?;
+        let condition = match u16::from(cursor.peek(code)?) {
+            // Most conditions are comparisons.
+            comparison @ op::L_EQUAL..=op::L_LESS => {
+                cursor.at = cursor.at.saturating_add(1);
+                self.step(1)?;
+                self.deeper(|run| run.comparison(comparison))?
+            }
+            _ => self.integer()?,
+        };
         let (cursor, code) = self.cursor()?;
         inside.at = cursor.at;
         *cursor = behind;
