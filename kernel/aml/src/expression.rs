@@ -227,7 +227,7 @@ impl Run<'_> {
                 self.osi(name)
             }
             Object::Value(value) if value != Val::Uninit => Ok(value),
-            Object::Field(unit) => self.read_unit(unit),
+            Object::Field(unit) => self.read_unit(&unit),
             _ => self.value_of(node),
         }
     }

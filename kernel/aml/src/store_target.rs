@@ -280,7 +280,7 @@ impl Run<'_> {
     fn store_named(&mut self, node: Handle, value: Val) -> Result<(), Error> {
         let old = match *self.core.names.object(node)? {
             Object::Value(old) => old,
-            Object::Field(_) => return self.write_field(node, value),
+            Object::Field(unit) => return self.write_unit(&unit, value),
             Object::BufferField(field) => return self.write_buffer_field(field, value),
             // As in ACPICA: unlike devices, regions and synchronisers, a method is replaced.
             Object::Method(_) => return self.replace(node, value),

@@ -47,7 +47,7 @@ impl Run<'_> {
     /// Takes `count` steps from the budget.
     pub(crate) fn step(&mut self, count: usize) -> Result<(), Error> {
         let left = u32::try_from(count).ok().and_then(|count| self.steps.checked_sub(count));
-        self.steps = left.ok_or_else(|| Error::from(ErrorKind::TooManySteps))?;
+        self.steps = left.ok_or_else(Error::too_many_steps)?;
         Ok(())
     }
 
