@@ -59,14 +59,11 @@ pub(crate) struct CodePath {
 }
 
 impl CodePath {
-    /// The segments, validated.
-    pub(crate) fn segments<'a>(
-        &self,
-        tables: &'a Tables,
-    ) -> impl Iterator<Item = Result<NameSeg, Error>> + use<'a> {
+    /// The segments, which were checked when the name string was read.
+    pub(crate) fn segments<'a>(&self, tables: &'a Tables) -> impl Iterator<Item = NameSeg> + use<'a> {
         let bytes = tables.code(self.table).get(to_usize(self.at)..).unwrap_or_default();
         let (segments, _) = bytes.as_chunks::<4>();
-        segments.iter().take(usize::from(self.count)).map(|&segment| NameSeg::new(segment))
+        segments.iter().take(usize::from(self.count)).map(|&segment| NameSeg::literal(segment))
     }
 
     /// The name string that starts at this position, which was read before.
@@ -74,7 +71,7 @@ impl CodePath {
         Cursor { table, at, end: u32::MAX }.name_string(tables.code(table))
     }
 
-    /// The single segment at this position.
+    /// The single segment at this position, which was checked.
     pub(crate) const fn single(table: u16, at: u32) -> Self {
         Self { start: Start::Up(0), table, at, count: 1 }
     }
@@ -90,7 +87,7 @@ impl CodePath {
             Start::Root => text.push('\\'),
             Start::Up(levels) => text.extend(core::iter::repeat_n('^', to_usize(levels.min(255)))),
         }
-        for (index, segment) in self.segments(tables).flatten().enumerate() {
+        for (index, segment) in self.segments(tables).enumerate() {
             if index > 0 {
                 text.push('.');
             }

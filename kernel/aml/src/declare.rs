@@ -56,10 +56,10 @@ impl Run<'_> {
     /// The object that a path in the running code names.
     pub(crate) fn find(&mut self, path: CodePath) -> Result<Option<Handle>, Error> {
         let scope = self.frame()?.scope;
-        self.find_from(scope, path)
+        Ok(self.find_from(scope, path))
     }
 
-    pub(crate) fn find_from(&self, scope: Handle, path: CodePath) -> Result<Option<Handle>, Error> {
+    pub(crate) fn find_from(&self, scope: Handle, path: CodePath) -> Option<Handle> {
         let segments = path.segments(&self.core.tables);
         self.core.names.find(scope, path.start, segments, usize::from(path.count()))
     }
@@ -78,10 +78,10 @@ impl Run<'_> {
     #[inline(never)]
     fn named_anew(&mut self, from: Cursor, scope: Handle) -> Result<Handle, Error> {
         let path = self.name_string()?;
-        let Some(found) = self.find_from(scope, path)? else { return Err(self.not_found(path)) };
+        let Some(found) = self.find_from(scope, path) else { return Err(self.not_found(path)) };
         let after = self.frame()?.cursor.at;
         if let Some(last) = path.segments(&self.core.tables).last() {
-            self.core.names.cache.put(from, after, last?, scope, found);
+            self.core.names.cache.put(from, after, last, scope, found);
         }
         Ok(found)
     }
@@ -98,7 +98,7 @@ impl Run<'_> {
         };
         let mut last = None;
         for segment in path.segments(&self.core.tables) {
-            if let Some(step) = last.replace(segment?) {
+            if let Some(step) = last.replace(segment) {
                 match self.core.names.child(parent, step) {
                     Some(child) => parent = self.core.names.followed(child),
                     None => return Err(self.not_found(path)),
@@ -246,7 +246,7 @@ pub(crate) struct AssumeData<'a> {
 impl Visitor for AssumeData<'_> {
     fn used(&mut self, path: CodePath) -> Result<u8, Error> {
         let segments = path.segments(&self.core.tables);
-        let node = self.core.names.find(self.scope, path.start, segments, usize::from(path.count()))?;
+        let node = self.core.names.find(self.scope, path.start, segments, usize::from(path.count()));
         Ok(match node.map(|node| self.core.names.object(node)).transpose()? {
             Some(Object::Method(method)) => method.arguments,
             Some(Object::Osi) => 1,

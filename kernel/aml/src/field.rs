@@ -187,8 +187,8 @@ impl Run<'_> {
             _ => {
                 let bytes = list.bytes(code, 4)?;
                 let segment: [u8; 4] = bytes.try_into().map_err(|_| ErrorKind::Truncated)?;
-                let path = crate::code::CodePath::single(list.table, list.at.saturating_sub(4));
                 crate::name::NameSeg::new(segment)?;
+                let path = crate::code::CodePath::single(list.table, list.at.saturating_sub(4));
                 unit.bits = list.package_number(code)?;
                 let next = unit.offset.checked_add(unit.bits).ok_or(too_long)?;
                 self.declare(path, Object::Field(*unit))?;

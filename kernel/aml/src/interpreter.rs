@@ -309,7 +309,7 @@ impl Core {
             return Err(ErrorKind::BadName.into());
         }
         let count = path.segments.len();
-        self.names.find(ROOT, Start::Root, path.segments.into_iter().map(Ok), count)
+        Ok(self.names.find(ROOT, Start::Root, path.segments.into_iter(), count))
     }
 
     /// All nodes for which `wanted` returns true, parents first, siblings by name.

@@ -173,6 +173,10 @@ impl Namespace {
     /// The child; an alias is not followed.
     #[inline(never)]
     pub(crate) fn child(&self, parent: Handle, segment: NameSeg) -> Option<Handle> {
+        // Methods, where most searches begin, rarely have any.
+        if !self.is_parent(parent) {
+            return None;
+        }
         self.children.get(&key(parent.index, segment.key())).map(|&index| self.id(index))
     }
 
@@ -217,35 +221,28 @@ impl Namespace {
         &self,
         scope: Handle,
         start: Start,
-        mut segments: impl Iterator<Item = Result<NameSeg, Error>>,
+        mut segments: impl Iterator<Item = NameSeg>,
         count: usize,
-    ) -> Result<Option<Handle>, Error> {
-        let Some(mut node) = self.start(scope, start) else { return Ok(None) };
+    ) -> Option<Handle> {
+        let mut node = self.start(scope, start)?;
         if start == Start::Up(0)
             && count == 1
             && let Some(segment) = segments.next()
         {
-            let segment = segment?;
             loop {
                 if let Some(found) = self.child(node, segment) {
-                    return Ok(Some(self.followed(found)));
+                    return Some(self.followed(found));
                 }
-                match self.parent(node) {
-                    Some(parent) => node = parent,
-                    None => return Ok(None),
-                }
+                node = self.parent(node)?;
             }
         }
         let mut found = 0;
         for segment in segments {
-            match self.child(node, segment?) {
-                Some(child) => node = self.followed(child),
-                None => return Ok(None),
-            }
+            node = self.followed(self.child(node, segment)?);
             found = usize::saturating_add(found, 1);
         }
         // Fewer segments than stated: the table has been dropped.
-        Ok(if found == count { Some(node) } else { None })
+        (found == count).then_some(node)
     }
 
     /// The absolute path.

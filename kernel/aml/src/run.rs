@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         let path = CodePath::read(&self.core.tables, table, at)?;
-        let Some(node) = self.find_from(scope, path)? else { return Ok(false) };
+        let Some(node) = self.find_from(scope, path) else { return Ok(false) };
         let is_data = matches!(
             self.core.names.object(node)?,
             Object::Value(_) | Object::Field(_) | Object::BufferField(_)
