@@ -68,7 +68,6 @@ impl Namespace {
         Self { nodes, free: NO_SLOT, children: BTreeMap::new(), cache: NameCache::new() }
     }
 
-    #[inline(never)] // nodes are looked at in many places, and an emulator translates each copy
     fn live(&self, id: Handle) -> Option<&Node> {
         self.nodes.get(id.index).filter(|node| node.generation == id.generation && node.object.is_some())
     }
