@@ -119,7 +119,7 @@ impl Cursor {
 
     /// The byte ahead, if the block has one.
     #[inline]
-    fn ahead(&self, code: &[u8]) -> Option<u8> {
+    pub(crate) fn ahead(&self, code: &[u8]) -> Option<u8> {
         if self.is_at_end() { None } else { code.get(to_usize(self.at)).copied() }
     }
 

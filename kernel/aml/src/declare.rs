@@ -65,18 +65,27 @@ impl Run<'_> {
     }
 
     /// The object that the name string ahead names; the cursor moves behind the string.
+    #[inline(never)]
     pub(crate) fn named(&mut self) -> Result<Handle, Error> {
-        let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
-        let (from, scope) = (frame.cursor, frame.scope);
-        if let Some((found, after)) = self.core.names.cache.get(from, scope) {
-            frame.cursor.at = after;
-            return Ok(found);
+        match self.named_before() {
+            Some(found) => Ok(found),
+            None => self.named_anew(),
         }
-        self.named_anew(from, scope)
+    }
+
+    /// The same, if the name was looked up before; else nothing happens.
+    #[inline(always)]
+    pub(crate) fn named_before(&mut self) -> Option<Handle> {
+        let frame = self.frames.last_mut()?;
+        let (found, after) = self.core.names.cache.get(frame.cursor, frame.scope)?;
+        frame.cursor.at = after;
+        Some(found)
     }
 
     #[inline(never)]
-    fn named_anew(&mut self, from: Cursor, scope: Handle) -> Result<Handle, Error> {
+    pub(crate) fn named_anew(&mut self) -> Result<Handle, Error> {
+        let frame = self.frame()?;
+        let (from, scope) = (frame.cursor, frame.scope);
         let path = self.name_string()?;
         let Some(found) = self.find_from(scope, path) else { return Err(self.not_found(path)) };
         let after = self.frame()?.cursor.at;

@@ -216,7 +216,10 @@ impl Run<'_> {
 
     /// A term that starts with a name: a call, or the named object's value.
     fn named_term(&mut self) -> Result<Val, Error> {
-        let node = self.named()?;
+        let node = match self.named_before() {
+            Some(node) => node,
+            None => self.named_anew()?,
+        };
         match *self.core.names.object(node)? {
             Object::Method(method) => {
                 let args = self.arguments(method.arguments)?;

@@ -11,7 +11,7 @@ use crate::access::{PciAddress, Width};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Deferred, FieldUnit, Handle, Home, Object, Region, Val};
 use crate::name::NameSeg;
-use crate::run::{MAX_ARGS, MAX_LOCALS, Run};
+use crate::run::{MAX_ARGS, Run};
 
 const SYSTEM_MEMORY: u8 = 0;
 const SYSTEM_IO: u8 = 1;
@@ -170,7 +170,7 @@ impl Run<'_> {
         region: Region,
         deferred: Deferred,
     ) -> Result<Region, Error> {
-        self.push_frame(node, deferred.terms, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
+        self.push_frame(node, deferred.terms, &[]);
         self.frame()?.scope = deferred.scope;
         let bounds = self.region_bounds();
         let bounds = self.with_location(bounds);

@@ -134,11 +134,7 @@ impl<'a> Run<'a> {
                 }
                 level_after = Some(core::mem::replace(&mut run.level, wanted));
             }
-            let mut vars = [Val::Uninit; MAX_LOCALS + MAX_ARGS];
-            for (to, from) in vars.iter_mut().skip(MAX_LOCALS).zip(args) {
-                *to = from;
-            }
-            run.push_frame(node, method.body, vars);
+            run.push_frame(node, method.body, &args);
             let result = run.body().and_then(|value| run.with_own_names(value).map(|()| value));
             let result = run.with_location(result);
             run.pop_frame();

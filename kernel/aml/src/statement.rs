@@ -82,29 +82,22 @@ impl Run<'_> {
             }
             _ => self.integer()?,
         };
-        let (cursor, code) = self.cursor()?;
-        inside.at = cursor.at;
-        *cursor = behind;
+        let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
+        inside.at = frame.cursor.at;
+        frame.cursor = behind;
         if condition != 0 {
             let kind = if opcode == op::IF { BlockKind::If } else { BlockKind::While(start) };
-            inside.end = inside.end.min(behind.at);
-            self.enter_block_at(inside, kind, behind.end)?;
-        } else if opcode == op::IF && !cursor.is_at_end() && cursor.peek_opcode(code) == Some(op::ELSE) {
-            cursor.opcode(code)?;
-            let inside = cursor.package(code)?;
-            self.enter_block(inside, BlockKind::Else)?;
+            return frame.enter(inside, kind, behind.end);
+        }
+        if opcode == op::IF {
+            let code = self.core.tables.code(behind.table);
+            if behind.ahead(code).map(u16::from) == Some(op::ELSE) {
+                frame.cursor.at = behind.at.saturating_add(1);
+                let inside = frame.cursor.package(code)?;
+                return frame.enter(inside, BlockKind::Else, behind.end);
+            }
         }
         Ok(())
-    }
-
-    fn enter_block_at(
-        &mut self,
-        inside: crate::code::Cursor,
-        kind: BlockKind,
-        outer_end: u32,
-    ) -> Result<(), Error> {
-        self.frame()?.cursor.end = outer_end;
-        self.enter_block(inside, kind)
     }
 
     /// Break and Continue: leaves the blocks up to the innermost While.
@@ -133,7 +126,7 @@ impl Run<'_> {
         {
             block.kind = BlockKind::Else;
         }
-        self.leave_block().map(drop)
+        self.leave_block()
     }
 
     fn notify(&mut self) -> Result<(), Error> {
