@@ -95,7 +95,7 @@ impl Run<'_> {
     }
 
     /// The value of the term whose opcode has been read; it is none of those that start with a name.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn operation(&mut self, opcode: u16) -> Result<Val, Error> {
         self.step(1)?;
         self.deeper(|run| run.expression(opcode))
@@ -106,8 +106,10 @@ impl Run<'_> {
         if let Some(value) = self.plain_integer() {
             return Ok(value);
         }
-        let value = self.term()?;
-        self.to_integer(value)
+        match self.term() {
+            Ok(Val::Int(value)) => Ok(value),
+            value => self.to_integer(value?),
+        }
     }
 
     /// The next term if it is a constant of up to 8 bits, or a variable that holds an integer: what most operands are.
@@ -139,6 +141,7 @@ impl Run<'_> {
         Val::Int(value & self.core.width.mask())
     }
 
+    /// Each expression has a function of its own, so that this has no stack frame.
     #[inline(never)]
     fn expression(&mut self, opcode: u16) -> Result<Val, Error> {
         match opcode {
@@ -148,15 +151,7 @@ impl Run<'_> {
             op::WORD => self.constant(2),
             op::DWORD => self.constant(4),
             op::QWORD => self.constant(8),
-            op::STRING => {
-                let (cursor, code) = self.cursor()?;
-                let start = *cursor;
-                let length = cursor.string(code)?.len();
-                self.core.heap.check(length)?;
-                self.step_bytes(length)?;
-                let text = { start }.string(self.core.tables.code(start.table))?.into();
-                self.core.heap.add(Data::String(text))
-            }
+            op::STRING => self.string(),
             op::BUFFER => self.buffer(),
             op::PACKAGE | op::VAR_PACKAGE => self.package(opcode),
             op::REVISION => Ok(self.int(REVISION)),
@@ -172,17 +167,7 @@ impl Run<'_> {
                 self.arithmetic(opcode)
             }
             op::INCREMENT | op::DECREMENT => self.count(opcode),
-            op::L_AND | op::L_OR => {
-                // Both operands are evaluated: AML has no short circuit.
-                let (left, right) = (self.integer()? != 0, self.integer()? != 0);
-                let value = if opcode == op::L_AND { left && right } else { left || right };
-                Ok(self.masked_truth(value))
-            }
-            op::L_NOT => {
-                let value = self.integer()? == 0;
-                Ok(self.masked_truth(value))
-            }
-            op::L_EQUAL..=op::L_LESS => self.comparison(opcode).map(Val::Int),
+            op::L_AND..=op::L_LESS => self.logic(opcode),
             op::LOCAL0..=op::ARG6 => Err(ErrorKind::Uninitialized.into()),
             op::REF_OF | op::COND_REF_OF | op::DEREF_OF | op::INDEX | op::OBJECT_TYPE | op::SIZE_OF => {
                 self.reference_term(opcode)
@@ -193,10 +178,7 @@ impl Run<'_> {
                 self.conversion(opcode)
             }
             op::ACQUIRE | op::WAIT => self.blocking(opcode),
-            op::TIMER => {
-                let now = self.host.timer();
-                Ok(self.int(now))
-            }
+            op::TIMER => self.timer(),
             op::LOAD => Err(ErrorKind::Unsupported("Load").into()),
             op::LOAD_TABLE => Err(ErrorKind::Unsupported("LoadTable").into()),
             _ => Err(ErrorKind::BadOpcode(opcode).into()),
@@ -208,6 +190,38 @@ impl Run<'_> {
         Val::Int(if value { self.core.width.mask() } else { 0 })
     }
 
+    #[inline(never)]
+    fn timer(&mut self) -> Result<Val, Error> {
+        let now = self.host.timer();
+        Ok(self.int(now))
+    }
+
+    #[inline(never)]
+    fn logic(&mut self, opcode: u16) -> Result<Val, Error> {
+        let value = match opcode {
+            op::L_AND | op::L_OR => {
+                // Both operands are evaluated: AML has no short circuit.
+                let (left, right) = (self.integer()? != 0, self.integer()? != 0);
+                if opcode == op::L_AND { left && right } else { left || right }
+            }
+            op::L_NOT => self.integer()? == 0,
+            _ => return self.comparison(opcode).map(Val::Int),
+        };
+        Ok(self.masked_truth(value))
+    }
+
+    #[inline(never)]
+    fn string(&mut self) -> Result<Val, Error> {
+        let (cursor, code) = self.cursor()?;
+        let start = *cursor;
+        let length = cursor.string(code)?.len();
+        self.core.heap.check(length)?;
+        self.step_bytes(length)?;
+        let text = { start }.string(self.core.tables.code(start.table))?.into();
+        self.core.heap.add(Data::String(text))
+    }
+
+    #[inline(never)]
     fn constant(&mut self, bytes: u32) -> Result<Val, Error> {
         let (cursor, code) = self.cursor()?;
         let value = cursor.number(code, bytes)?;
@@ -266,6 +280,7 @@ impl Run<'_> {
         Ok(self.masked_truth(known))
     }
 
+    #[inline(never)]
     fn buffer(&mut self) -> Result<Val, Error> {
         let (cursor, code) = self.cursor()?;
         let inside = cursor.package(code)?;
@@ -323,6 +338,7 @@ impl Run<'_> {
         self.core.heap.add(Data::Package(elements.into()))
     }
 
+    #[inline(never)]
     fn store_term(&mut self, opcode: u16) -> Result<Val, Error> {
         let value = self.term()?;
         if opcode == op::STORE {
@@ -335,6 +351,7 @@ impl Run<'_> {
         Ok(value)
     }
 
+    #[inline(never)]
     fn count(&mut self, opcode: u16) -> Result<Val, Error> {
         let place = self.super_name(Calls::Yes)?;
         let value = self.load(place)?;
@@ -343,6 +360,7 @@ impl Run<'_> {
         self.store_wide(place, value)
     }
 
+    #[inline(never)]
     fn conversion(&mut self, opcode: u16) -> Result<Val, Error> {
         let value = self.term()?;
         let value = match opcode {

@@ -83,12 +83,16 @@ impl Run<'_> {
     /// LEqual, LGreater, LLess: the second operand is converted to the first one's type. All bits for true, 0 for false.
     #[inline(never)]
     pub(crate) fn comparison(&mut self, opcode: u16) -> Result<u64, Error> {
-        let left = self.term()?;
-        let order = match (left, self.plain_integer()) {
-            (Val::Int(left), Some(right)) => left.cmp(&right),
-            (left, Some(right)) => self.compared(left, Val::Int(right))?,
-            (left, None) => {
-                let right = self.term()?;
+        let order = match self.term() {
+            Ok(Val::Int(left)) => match self.plain_integer() {
+                Some(right) => left.cmp(&right),
+                None => match self.term() {
+                    Ok(Val::Int(right)) => left.cmp(&right),
+                    right => self.compared(Val::Int(left), right?)?,
+                },
+            },
+            left => {
+                let (left, right) = (left?, self.term()?);
                 self.compared(left, right)?
             }
         };

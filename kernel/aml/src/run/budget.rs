@@ -101,7 +101,8 @@ impl Run<'_> {
     ) -> Result<T, Error> {
         self.depth = self.depth.checked_sub(1).ok_or_else(|| Error::from(ErrorKind::TooDeep))?;
         let result = inner(self);
-        self.depth = self.depth.saturating_add(1);
+        // It was just taken, and each level gives back its own.
+        self.depth = self.depth.wrapping_add(1);
         result
     }
 }
