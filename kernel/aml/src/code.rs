@@ -199,6 +199,18 @@ impl Cursor {
         Ok(inside)
     }
 
+    /// The same where the length has one byte, as that of most blocks, and is right; else nothing happens.
+    #[inline(always)]
+    pub(crate) fn short_package(&mut self, code: &[u8]) -> Option<Self> {
+        let lead = self.ahead(code).filter(|&lead| lead < 0x40)?;
+        let (at, end) = (self.at.saturating_add(1), self.at.saturating_add(lead.into()));
+        if end < at || end > self.end {
+            return None;
+        }
+        self.at = end;
+        Some(Self { table: self.table, at, end })
+    }
+
     /// A name string (20.2.2).
     pub(crate) fn name_string(&mut self, code: &[u8]) -> Result<CodePath, Error> {
         let mut start = Start::Up(0);

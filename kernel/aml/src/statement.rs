@@ -11,22 +11,48 @@ const MICROSECONDS_PER_MILLISECOND: u64 = 1000;
 
 impl Run<'_> {
     /// Executes one statement of the running frame.
+    ///
+    /// The most frequent ones have functions of their own, so that this has no stack frame.
     #[inline(never)]
     pub(crate) fn statement(&mut self) -> Result<Flow, Error> {
+        let Some(frame) = self.frames.last_mut() else { return self.other_statement() };
+        let start = frame.cursor.at;
+        let Some(first) = frame.cursor.ahead(self.core.tables.code(frame.cursor.table)) else {
+            return self.other_statement();
+        };
+        match u16::from(first) {
+            opcode @ (op::IF | op::WHILE) => {
+                frame.cursor.at = start.saturating_add(1);
+                self.branch(opcode, start)
+            }
+            // Expressions of one byte: all opcodes between these.
+            opcode @ op::STORE..=op::MOD => {
+                frame.cursor.at = start.saturating_add(1);
+                self.unused_expression(opcode)
+            }
+            _ => self.other_statement(),
+        }
+    }
+
+    /// An expression whose value is not used; its opcode has been read.
+    #[inline(never)]
+    fn unused_expression(&mut self, opcode: u16) -> Result<Flow, Error> {
+        self.step(1)?;
+        self.operation(opcode).map(|_| Flow::Next)
+    }
+
+    #[inline(never)]
+    fn other_statement(&mut self) -> Result<Flow, Error> {
         self.step(1)?;
         let (cursor, code) = self.cursor()?;
-        let start = cursor.at;
         let mut after = *cursor;
         let opcode = after.opcode(code)?;
         match opcode {
-            op::IF | op::WHILE | op::ELSE => {
+            op::ELSE => {
+                // An Else behind its If is consumed there.
+                after.package(code)?;
                 *cursor = after;
-                self.branch(opcode, start)?;
-            }
-            // Expressions of one byte, the most frequent statements: all opcodes between these.
-            op::STORE..=op::MOD => {
-                *cursor = after;
-                self.operation(opcode)?;
+                return Err(ErrorKind::Malformed("Else without If").into());
             }
             op::BREAK | op::CONTINUE => self.leave_loop(opcode)?,
             op::RETURN => {
@@ -63,14 +89,16 @@ impl Run<'_> {
         Ok(Flow::Next)
     }
 
-    fn branch(&mut self, opcode: u16, start: u32) -> Result<(), Error> {
+    /// If and While: `start` is where the opcode, which has been read, stands.
+    #[inline(never)]
+    fn branch(&mut self, opcode: u16, start: u32) -> Result<Flow, Error> {
+        self.step(1)?;
         let (cursor, code) = self.cursor()?;
-        let mut inside = cursor.package(code)?;
+        let mut inside = match cursor.short_package(code) {
+            Some(inside) => inside,
+            None => cursor.package(code)?,
+        };
         let behind = *cursor;
-        if opcode == op::ELSE {
-            // An Else behind its If is consumed there.
-            return Err(ErrorKind::Malformed("Else without If").into());
-        }
         // The condition must lie within the block.
         *cursor = inside;
         let condition = match u16::from(cursor.peek(code)?) {
@@ -87,17 +115,18 @@ impl Run<'_> {
         frame.cursor = behind;
         if condition != 0 {
             let kind = if opcode == op::IF { BlockKind::If } else { BlockKind::While(start) };
-            return frame.enter(inside, kind, behind.end);
+            frame.enter(inside, kind, behind.end)?;
+            return Ok(Flow::Next);
         }
         if opcode == op::IF {
             let code = self.core.tables.code(behind.table);
             if behind.ahead(code).map(u16::from) == Some(op::ELSE) {
                 frame.cursor.at = behind.at.saturating_add(1);
                 let inside = frame.cursor.package(code)?;
-                return frame.enter(inside, BlockKind::Else, behind.end);
+                frame.enter(inside, BlockKind::Else, behind.end)?;
             }
         }
-        Ok(())
+        Ok(Flow::Next)
     }
 
     /// Break and Continue: leaves the blocks up to the innermost While.
