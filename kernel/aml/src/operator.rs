@@ -80,7 +80,7 @@ impl Run<'_> {
         })
     }
 
-    /// LEqual, LGreater, LLess: the second operand is converted to the first one's type. All bits for true, 0 for false.
+    /// LEqual, LGreater, LLess: the second operand is converted to the first one's type. True is all bits.
     #[inline(never)]
     pub(crate) fn comparison(&mut self, opcode: u16) -> Result<u64, Error> {
         let order = match self.term() {
