@@ -259,3 +259,35 @@ impl Cursor {
         bytes.get(..length).ok_or_else(|| ErrorKind::Truncated.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that a package whose length has one byte is the same by either way, and that the short way changes nothing
+    /// where it does not apply. Fails when a length that is too small or reaches too far is taken.
+    #[test]
+    fn short_packages_are_packages() {
+        let mut taken = 0;
+        for lead in 0..=u8::MAX {
+            for end in 2..70 {
+                let code = [0, 0, lead, 0, 0, 0];
+                let cursor = Cursor { table: 3, at: 2, end };
+                let (mut short, mut long) = (cursor, cursor);
+                match short.short_package(&code) {
+                    Some(inside) => {
+                        assert_eq!(long.package(&code), Ok(inside));
+                        assert_eq!(short, long);
+                        taken += 1;
+                    }
+                    None => {
+                        assert_eq!(short, cursor);
+                        assert!(lead >= 0x40 || long.package(&code).is_err());
+                    }
+                }
+            }
+        }
+        // Lengths of 1 to 63 bytes, each in blocks of at least that many and at most 67.
+        assert_eq!(taken, (1..=63).map(|length| 68 - length).sum::<u32>());
+    }
+}
