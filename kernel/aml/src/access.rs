@@ -30,12 +30,7 @@ impl Width {
     /// The largest value of this width.
     #[must_use]
     pub const fn mask(self) -> u64 {
-        match self {
-            Self::Bits8 => 0xff,
-            Self::Bits16 => 0xffff,
-            Self::Bits32 => 0xffff_ffff,
-            Self::Bits64 => u64::MAX,
-        }
+        u64::MAX >> 64u32.wrapping_sub(self.bytes().wrapping_mul(8))
     }
 }
 

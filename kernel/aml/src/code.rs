@@ -59,14 +59,11 @@ pub(crate) struct CodePath {
 }
 
 impl CodePath {
-    /// The segments, validated.
-    pub(crate) fn segments<'a>(
-        &self,
-        tables: &'a Tables,
-    ) -> impl Iterator<Item = Result<NameSeg, Error>> + use<'a> {
+    /// The segments, which were checked when the name string was read.
+    pub(crate) fn segments<'a>(&self, tables: &'a Tables) -> impl Iterator<Item = NameSeg> + use<'a> {
         let bytes = tables.code(self.table).get(to_usize(self.at)..).unwrap_or_default();
         let (segments, _) = bytes.as_chunks::<4>();
-        segments.iter().take(usize::from(self.count)).map(|&segment| NameSeg::new(segment))
+        segments.iter().take(usize::from(self.count)).map(|&segment| NameSeg::literal(segment))
     }
 
     /// The name string that starts at this position, which was read before.
@@ -74,7 +71,7 @@ impl CodePath {
         Cursor { table, at, end: u32::MAX }.name_string(tables.code(table))
     }
 
-    /// The single segment at this position.
+    /// The single segment at this position, which was checked.
     pub(crate) const fn single(table: u16, at: u32) -> Self {
         Self { start: Start::Up(0), table, at, count: 1 }
     }
@@ -90,7 +87,7 @@ impl CodePath {
             Start::Root => text.push('\\'),
             Start::Up(levels) => text.extend(core::iter::repeat_n('^', to_usize(levels.min(255)))),
         }
-        for (index, segment) in self.segments(tables).flatten().enumerate() {
+        for (index, segment) in self.segments(tables).enumerate() {
             if index > 0 {
                 text.push('.');
             }
@@ -122,7 +119,7 @@ impl Cursor {
 
     /// The byte ahead, if the block has one.
     #[inline]
-    fn ahead(&self, code: &[u8]) -> Option<u8> {
+    pub(crate) fn ahead(&self, code: &[u8]) -> Option<u8> {
         if self.is_at_end() { None } else { code.get(to_usize(self.at)).copied() }
     }
 
@@ -202,6 +199,18 @@ impl Cursor {
         Ok(inside)
     }
 
+    /// The same where the length has one byte, as that of most blocks, and is right; else nothing happens.
+    #[inline(always)]
+    pub(crate) fn short_package(&mut self, code: &[u8]) -> Option<Self> {
+        let lead = self.ahead(code).filter(|&lead| lead < 0x40)?;
+        let (at, end) = (self.at.saturating_add(1), self.at.saturating_add(lead.into()));
+        if end < at || end > self.end {
+            return None;
+        }
+        self.at = end;
+        Some(Self { table: self.table, at, end })
+    }
+
     /// A name string (20.2.2).
     pub(crate) fn name_string(&mut self, code: &[u8]) -> Result<CodePath, Error> {
         let mut start = Start::Up(0);
@@ -248,5 +257,37 @@ impl Cursor {
         let length = bytes.iter().position(|&byte| byte == 0).ok_or(ErrorKind::Truncated)?;
         self.at = self.at.saturating_add(u32::try_from(length).unwrap_or(u32::MAX)).saturating_add(1);
         bytes.get(..length).ok_or_else(|| ErrorKind::Truncated.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Proves that a package whose length has one byte is the same by either way, and that the short way changes nothing
+    /// where it does not apply. Fails when a length that is too small or reaches too far is taken.
+    #[test]
+    fn short_packages_are_packages() {
+        let mut taken = 0;
+        for lead in 0..=u8::MAX {
+            for end in 2..70 {
+                let code = [0, 0, lead, 0, 0, 0];
+                let cursor = Cursor { table: 3, at: 2, end };
+                let (mut short, mut long) = (cursor, cursor);
+                match short.short_package(&code) {
+                    Some(inside) => {
+                        assert_eq!(long.package(&code), Ok(inside));
+                        assert_eq!(short, long);
+                        taken += 1;
+                    }
+                    None => {
+                        assert_eq!(short, cursor);
+                        assert!(lead >= 0x40 || long.package(&code).is_err());
+                    }
+                }
+            }
+        }
+        // Lengths of 1 to 63 bytes, each in blocks of at least that many and at most 67.
+        assert_eq!(taken, (1..=63).map(|length| 68 - length).sum::<u32>());
     }
 }

@@ -299,7 +299,7 @@ impl Run<'_> {
             }
             Val::Name { table, at, scope } => {
                 let path = CodePath::read(&self.core.tables, table, at)?;
-                match self.find_from(scope, path)? {
+                match self.find_from(scope, path) {
                     Some(node) => {
                         let value = self.value_of(node)?;
                         self.deeper(|run| run.export(value))

@@ -56,32 +56,41 @@ impl Run<'_> {
     /// The object that a path in the running code names.
     pub(crate) fn find(&mut self, path: CodePath) -> Result<Option<Handle>, Error> {
         let scope = self.frame()?.scope;
-        self.find_from(scope, path)
+        Ok(self.find_from(scope, path))
     }
 
-    pub(crate) fn find_from(&self, scope: Handle, path: CodePath) -> Result<Option<Handle>, Error> {
+    pub(crate) fn find_from(&self, scope: Handle, path: CodePath) -> Option<Handle> {
         let segments = path.segments(&self.core.tables);
         self.core.names.find(scope, path.start, segments, usize::from(path.count()))
     }
 
     /// The object that the name string ahead names; the cursor moves behind the string.
+    #[inline(never)]
     pub(crate) fn named(&mut self) -> Result<Handle, Error> {
-        let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
-        let (from, scope) = (frame.cursor, frame.scope);
-        if let Some((found, after)) = self.core.names.cache.get(from, scope) {
-            frame.cursor.at = after;
-            return Ok(found);
+        match self.named_before() {
+            Some(found) => Ok(found),
+            None => self.named_anew(),
         }
-        self.named_anew(from, scope)
+    }
+
+    /// The same, if the name was looked up before; else nothing happens.
+    #[inline(always)]
+    pub(crate) fn named_before(&mut self) -> Option<Handle> {
+        let frame = self.frames.last_mut()?;
+        let (found, after) = self.core.names.cache.get(frame.cursor, frame.scope)?;
+        frame.cursor.at = after;
+        Some(found)
     }
 
     #[inline(never)]
-    fn named_anew(&mut self, from: Cursor, scope: Handle) -> Result<Handle, Error> {
+    pub(crate) fn named_anew(&mut self) -> Result<Handle, Error> {
+        let frame = self.frame()?;
+        let (from, scope) = (frame.cursor, frame.scope);
         let path = self.name_string()?;
-        let Some(found) = self.find_from(scope, path)? else { return Err(self.not_found(path)) };
+        let Some(found) = self.find_from(scope, path) else { return Err(self.not_found(path)) };
         let after = self.frame()?.cursor.at;
         if let Some(last) = path.segments(&self.core.tables).last() {
-            self.core.names.cache.put(from, after, last?, scope, found);
+            self.core.names.cache.put(from, after, last, scope, found);
         }
         Ok(found)
     }
@@ -98,7 +107,7 @@ impl Run<'_> {
         };
         let mut last = None;
         for segment in path.segments(&self.core.tables) {
-            if let Some(step) = last.replace(segment?) {
+            if let Some(step) = last.replace(segment) {
                 match self.core.names.child(parent, step) {
                     Some(child) => parent = self.core.names.followed(child),
                     None => return Err(self.not_found(path)),
@@ -246,7 +255,7 @@ pub(crate) struct AssumeData<'a> {
 impl Visitor for AssumeData<'_> {
     fn used(&mut self, path: CodePath) -> Result<u8, Error> {
         let segments = path.segments(&self.core.tables);
-        let node = self.core.names.find(self.scope, path.start, segments, usize::from(path.count()))?;
+        let node = self.core.names.find(self.scope, path.start, segments, usize::from(path.count()));
         Ok(match node.map(|node| self.core.names.object(node)).transpose()? {
             Some(Object::Method(method)) => method.arguments,
             Some(Object::Osi) => 1,

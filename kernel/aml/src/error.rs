@@ -123,8 +123,16 @@ impl Error {
 
     /// The byte code ends in the middle of a term.
     #[cold]
+    #[inline(never)]
     pub(crate) fn truncated() -> Self {
         ErrorKind::Truncated.into()
+    }
+
+    /// The budget of steps is used up.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn too_many_steps() -> Self {
+        ErrorKind::TooManySteps.into()
     }
 
     /// The absolute path of the method or object being evaluated, where known.

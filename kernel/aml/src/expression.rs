@@ -1,5 +1,5 @@
 //! Expressions (20.2.5.4): terms with a value.
-use crate::code::{Cursor, is_name};
+use crate::code::is_name;
 use crate::convert::Style;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Handle, Object, Ref, Val};
@@ -7,9 +7,6 @@ use crate::opcode as op;
 use crate::run::{MAX_ARGS, Run};
 use crate::store_target::{Calls, StoreTarget, slot_of};
 use crate::value::Kind;
-
-/// AML's `True`: all bits of an integer set.
-const TRUE: u64 = u64::MAX;
 
 /// The value of `Revision`: in ACPICA its own version, here the ACPI revision.
 const REVISION: u64 = 0x0000_0006;
@@ -54,40 +51,54 @@ const INTERFACES: [&str; 26] = [
 impl Run<'_> {
     /// The value of the next term.
     pub(crate) fn term(&mut self) -> Result<Val, Error> {
-        match self.term_or_nothing()? {
-            Val::Uninit => Err(ErrorKind::Uninitialized.into()),
-            value => Ok(value),
+        match self.term_or_nothing() {
+            Ok(Val::Uninit) => Err(ErrorKind::Uninitialized.into()),
+            value => value,
         }
     }
 
     /// The value of the next term; [`Val::Uninit`] for a call of a method without a return value.
+    ///
+    /// Constants and variables are the most frequent terms and need nothing else, so that this has no stack frame.
     #[inline(never)]
     pub(crate) fn term_or_nothing(&mut self) -> Result<Val, Error> {
+        let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
+        let code = self.core.tables.code(frame.cursor.table);
+        let mut cursor = frame.cursor;
+        let first = cursor.byte(code)?;
+        let value = match u16::from(first) {
+            constant @ (op::ZERO | op::ONE) => Some(Val::Int(constant.into())),
+            variable @ op::LOCAL0..=op::ARG6 => frame.vars.get(usize::from(slot_of(variable))).copied(),
+            _ => None,
+        };
+        match value {
+            Some(value) if value != Val::Uninit && self.leaf() => {
+                self.frame()?.cursor = cursor;
+                Ok(value)
+            }
+            _ => self.compound_term(first),
+        }
+    }
+
+    /// The value of the next term, which starts with the byte `first`.
+    #[inline(never)]
+    fn compound_term(&mut self, first: u8) -> Result<Val, Error> {
         self.step(1)?;
         self.deeper(|run| {
-            let frame = run.frames.last_mut().ok_or_else(Error::truncated)?;
-            let code = run.core.tables.code(frame.cursor.table);
-            let cursor = &mut frame.cursor;
-            let opcode = match cursor.peek(code)? {
-                byte if is_name(byte) => return run.named_term(),
-                op::EXTENDED => cursor.opcode(code)?,
-                byte => {
-                    cursor.at = cursor.at.saturating_add(1);
-                    u16::from(byte)
-                }
-            };
-            // The most frequent terms need nothing else.
-            match opcode {
-                op::ZERO => Ok(Val::Int(0)),
-                op::ONE => Ok(Val::Int(1)),
-                op::BYTE => cursor.byte(code).map(|byte| Val::Int(byte.into())),
-                op::LOCAL0..=op::ARG6 => match frame.vars.get(usize::from(slot_of(opcode))) {
-                    Some(Val::Uninit) | None => Err(ErrorKind::Uninitialized.into()),
-                    Some(&value) => Ok(value),
-                },
-                _ => run.expression(opcode),
+            if is_name(first) {
+                return run.named_term();
             }
+            let (cursor, code) = run.cursor()?;
+            let opcode = cursor.opcode(code)?;
+            run.expression(opcode)
         })
+    }
+
+    /// The value of the term whose opcode has been read; it is none of those that start with a name.
+    #[inline(always)]
+    pub(crate) fn operation(&mut self, opcode: u16) -> Result<Val, Error> {
+        self.step(1)?;
+        self.deeper(|run| run.expression(opcode))
     }
 
     /// The next term as an integer.
@@ -95,8 +106,10 @@ impl Run<'_> {
         if let Some(value) = self.plain_integer() {
             return Ok(value);
         }
-        let value = self.term()?;
-        self.to_integer(value)
+        match self.term() {
+            Ok(Val::Int(value)) => Ok(value),
+            value => self.to_integer(value?),
+        }
     }
 
     /// The next term if it is a constant of up to 8 bits, or a variable that holds an integer: what most operands are.
@@ -123,31 +136,22 @@ impl Run<'_> {
         Some(value)
     }
 
-    fn truth(value: bool) -> Val {
-        Val::Int(if value { TRUE } else { 0 })
-    }
-
     /// An integer of the tables' width.
     pub(crate) fn int(&self, value: u64) -> Val {
         Val::Int(value & self.core.width.mask())
     }
 
+    /// Each expression has a function of its own, so that this has no stack frame.
     #[inline(never)]
     fn expression(&mut self, opcode: u16) -> Result<Val, Error> {
         match opcode {
             op::ONES => Ok(self.int(u64::MAX)),
+            op::ZERO | op::ONE => Ok(Val::Int(opcode.into())),
+            op::BYTE => self.constant(1),
             op::WORD => self.constant(2),
             op::DWORD => self.constant(4),
             op::QWORD => self.constant(8),
-            op::STRING => {
-                let (cursor, code) = self.cursor()?;
-                let start = *cursor;
-                let length = cursor.string(code)?.len();
-                self.core.heap.check(length)?;
-                self.step_bytes(length)?;
-                let text = { start }.string(self.core.tables.code(start.table))?.into();
-                self.core.heap.add(Data::String(text))
-            }
+            op::STRING => self.string(),
             op::BUFFER => self.buffer(),
             op::PACKAGE | op::VAR_PACKAGE => self.package(opcode),
             op::REVISION => Ok(self.int(REVISION)),
@@ -163,17 +167,8 @@ impl Run<'_> {
                 self.arithmetic(opcode)
             }
             op::INCREMENT | op::DECREMENT => self.count(opcode),
-            op::L_AND | op::L_OR => {
-                // Both operands are evaluated: AML has no short circuit.
-                let (left, right) = (self.integer()? != 0, self.integer()? != 0);
-                let value = if opcode == op::L_AND { left && right } else { left || right };
-                Ok(self.masked_truth(value))
-            }
-            op::L_NOT => {
-                let value = self.integer()? == 0;
-                Ok(self.masked_truth(value))
-            }
-            op::L_EQUAL | op::L_GREATER | op::L_LESS => self.comparison(opcode),
+            op::L_AND..=op::L_LESS => self.logic(opcode),
+            op::LOCAL0..=op::ARG6 => Err(ErrorKind::Uninitialized.into()),
             op::REF_OF | op::COND_REF_OF | op::DEREF_OF | op::INDEX | op::OBJECT_TYPE | op::SIZE_OF => {
                 self.reference_term(opcode)
             }
@@ -183,32 +178,44 @@ impl Run<'_> {
                 self.conversion(opcode)
             }
             op::ACQUIRE | op::WAIT => self.blocking(opcode),
-            op::TIMER => {
-                let now = self.host.timer();
-                Ok(self.int(now))
-            }
+            op::TIMER => self.timer(),
             op::LOAD => Err(ErrorKind::Unsupported("Load").into()),
             op::LOAD_TABLE => Err(ErrorKind::Unsupported("LoadTable").into()),
             _ => Err(ErrorKind::BadOpcode(opcode).into()),
         }
     }
 
+    /// AML's `True` (all bits of an integer set) or `False`.
     pub(crate) fn masked_truth(&self, value: bool) -> Val {
-        match Self::truth(value) {
-            Val::Int(value) => self.int(value),
-            other => other,
-        }
+        Val::Int(if value { self.core.width.mask() } else { 0 })
     }
 
-    fn constant(&mut self, bytes: u32) -> Result<Val, Error> {
-        let (cursor, code) = self.cursor()?;
-        let value = cursor.number(code, bytes)?;
-        Ok(self.int(value))
+    #[inline(never)]
+    fn timer(&mut self) -> Result<Val, Error> {
+        let now = self.host.timer();
+        Ok(self.int(now))
+    }
+
+    #[inline(never)]
+    fn logic(&mut self, opcode: u16) -> Result<Val, Error> {
+        let value = match opcode {
+            op::L_AND | op::L_OR => {
+                // Both operands are evaluated: AML has no short circuit.
+                let (left, right) = (self.integer()? != 0, self.integer()? != 0);
+                if opcode == op::L_AND { left && right } else { left || right }
+            }
+            op::L_NOT => self.integer()? == 0,
+            _ => return self.comparison(opcode).map(Val::Int),
+        };
+        Ok(self.masked_truth(value))
     }
 
     /// A term that starts with a name: a call, or the named object's value.
     fn named_term(&mut self) -> Result<Val, Error> {
-        let node = self.named()?;
+        let node = match self.named_before() {
+            Some(node) => node,
+            None => self.named_anew()?,
+        };
         match *self.core.names.object(node)? {
             Object::Method(method) => {
                 let args = self.arguments(method.arguments)?;
@@ -219,7 +226,7 @@ impl Run<'_> {
                 self.osi(name)
             }
             Object::Value(value) if value != Val::Uninit => Ok(value),
-            Object::Field(unit) => self.read_unit(unit),
+            Object::Field(unit) => self.read_unit(&unit),
             _ => self.value_of(node),
         }
     }
@@ -255,63 +262,7 @@ impl Run<'_> {
         Ok(self.masked_truth(known))
     }
 
-    fn buffer(&mut self) -> Result<Val, Error> {
-        let (cursor, code) = self.cursor()?;
-        let inside = cursor.package(code)?;
-        let behind = core::mem::replace(cursor, inside);
-        let size = self.integer()?;
-        let cursor = &mut self.frame()?.cursor;
-        let mut initial = core::mem::replace(cursor, behind);
-        let given = initial.left();
-        // As in ACPICA, the size is the larger of the stated size and the number of initial bytes.
-        let size = usize::try_from(size).unwrap_or(usize::MAX).max(crate::code::to_usize(given));
-        self.core.heap.check(size)?;
-        let mut buffer = alloc::vec::Vec::with_capacity(size);
-        buffer.extend_from_slice(initial.bytes(self.core.tables.code(initial.table), given)?);
-        buffer.resize(size, 0);
-        self.step_bytes(size)?;
-        self.core.heap.add(Data::Buffer(buffer.into()))
-    }
-
     #[inline(never)]
-    fn package(&mut self, opcode: u16) -> Result<Val, Error> {
-        let (cursor, code) = self.cursor()?;
-        let inside = cursor.package(code)?;
-        let behind = core::mem::replace(cursor, inside);
-        let count = if opcode == op::PACKAGE {
-            let (cursor, code) = self.cursor()?;
-            u64::from(cursor.byte(code)?)
-        } else {
-            self.integer()?
-        };
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        self.core.heap.check(count.saturating_mul(size_of::<Val>()))?;
-        self.step_bytes(count)?;
-        let mut elements = alloc::vec::Vec::new();
-        loop {
-            let (cursor, code) = self.cursor()?;
-            if cursor.is_at_end() {
-                break;
-            }
-            // More initial elements than stated are ignored, as in ACPICA.
-            if elements.len() >= count {
-                break;
-            }
-            let element = if cursor.is_at_name(code) {
-                let Cursor { table, at, .. } = *cursor;
-                cursor.name_string(code)?;
-                Val::Name { table, at, scope: self.frame()?.scope }
-            } else {
-                let value = self.term()?;
-                self.copied(value)?
-            };
-            elements.push(element);
-        }
-        elements.resize(count, Val::Uninit);
-        self.frame()?.cursor = behind;
-        self.core.heap.add(Data::Package(elements.into()))
-    }
-
     fn store_term(&mut self, opcode: u16) -> Result<Val, Error> {
         let value = self.term()?;
         if opcode == op::STORE {
@@ -324,6 +275,7 @@ impl Run<'_> {
         Ok(value)
     }
 
+    #[inline(never)]
     fn count(&mut self, opcode: u16) -> Result<Val, Error> {
         let place = self.super_name(Calls::Yes)?;
         let value = self.load(place)?;
@@ -332,6 +284,7 @@ impl Run<'_> {
         self.store_wide(place, value)
     }
 
+    #[inline(never)]
     fn conversion(&mut self, opcode: u16) -> Result<Val, Error> {
         let value = self.term()?;
         let value = match opcode {

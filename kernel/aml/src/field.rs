@@ -27,8 +27,20 @@ struct Piece {
 
 impl FieldUnit {
     /// Refuses an access to a field of length 0: tables have them, and name them nowhere.
-    fn has_bits(self) -> Result<(), Error> {
+    fn has_bits(&self) -> Result<(), Error> {
         if self.bits == 0 { Err(ErrorKind::Malformed("a field without bits").into()) } else { Ok(()) }
+    }
+
+    /// The only piece of a field that lies in one datum, as most do.
+    fn single(&self) -> Option<Piece> {
+        // Widths are powers of two.
+        let datum_bits = self.width.bytes().wrapping_mul(8);
+        let shift = self.offset & datum_bits.wrapping_sub(1);
+        if self.bits > datum_bits.wrapping_sub(shift) {
+            return None;
+        }
+        let byte = u64::from(self.offset.wrapping_sub(shift) / 8);
+        Some(Piece { byte, shift, bits: self.bits, position: 0 })
     }
 
     /// The pieces from the lowest bit on.
@@ -72,7 +84,7 @@ impl Source {
 
 /// A mask of the low `bits` bits.
 fn mask(bits: u32) -> u64 {
-    if bits >= u64::BITS { u64::MAX } else { (1u64 << bits).wrapping_sub(1) }
+    u64::MAX.checked_shr(u64::BITS.saturating_sub(bits)).unwrap_or(0)
 }
 
 /// The `bits` bits from `position` on, bits beyond the end being zero.
@@ -175,8 +187,8 @@ impl Run<'_> {
             _ => {
                 let bytes = list.bytes(code, 4)?;
                 let segment: [u8; 4] = bytes.try_into().map_err(|_| ErrorKind::Truncated)?;
-                let path = crate::code::CodePath::single(list.table, list.at.saturating_sub(4));
                 crate::name::NameSeg::new(segment)?;
+                let path = crate::code::CodePath::single(list.table, list.at.saturating_sub(4));
                 unit.bits = list.package_number(code)?;
                 let next = unit.offset.checked_add(unit.bits).ok_or(too_long)?;
                 self.declare(path, Object::Field(*unit))?;
@@ -205,13 +217,13 @@ impl Run<'_> {
     /// The value of a field: an integer if it fits one, else a buffer.
     pub(crate) fn read_field(&mut self, node: Handle) -> Result<Val, Error> {
         match *self.core.names.object(node)? {
-            Object::Field(unit) => self.read_unit(unit),
+            Object::Field(unit) => self.read_unit(&unit),
             _ => Err(ErrorKind::Dangling.into()),
         }
     }
 
     #[inline(never)]
-    pub(crate) fn read_unit(&mut self, unit: FieldUnit) -> Result<Val, Error> {
+    pub(crate) fn read_unit(&mut self, unit: &FieldUnit) -> Result<Val, Error> {
         unit.has_bits()?;
         if unit.bits <= self.core.width.bits() {
             return self.read_integer(unit).map(Val::Int);
@@ -228,54 +240,74 @@ impl Run<'_> {
     }
 
     /// The value of a field that fits an integer.
-    fn read_integer(&mut self, unit: FieldUnit) -> Result<u64, Error> {
-        self.step_bytes(crate::code::to_usize(unit.bits.div_ceil(8)))?;
-        let mut value = 0;
+    fn read_integer(&mut self, unit: &FieldUnit) -> Result<u64, Error> {
+        // Its bytes, at most eight.
+        self.step(1)?;
         self.locked(unit, |run| {
+            if let Some(piece) = unit.single() {
+                let datum = run.read_datum(unit, piece.byte)?;
+                return Ok(datum >> piece.shift & mask(piece.bits));
+            }
+            let mut value = 0;
             for piece in unit.pieces() {
                 let datum = run.read_datum(unit, piece.byte)?;
                 value |= (datum >> piece.shift & mask(piece.bits)) << piece.position;
             }
-            Ok(())
-        })?;
-        Ok(value)
+            Ok(value)
+        })
+    }
+
+    pub(crate) fn write_field(&mut self, node: Handle, value: Val) -> Result<(), Error> {
+        match *self.core.names.object(node)? {
+            Object::Field(unit) => self.write_unit(&unit, value),
+            _ => Err(ErrorKind::Dangling.into()),
+        }
     }
 
     #[inline(never)]
-    pub(crate) fn write_field(&mut self, node: Handle, value: Val) -> Result<(), Error> {
-        let Object::Field(unit) = *self.core.names.object(node)? else {
-            return Err(ErrorKind::Dangling.into());
-        };
+    pub(crate) fn write_unit(&mut self, unit: &FieldUnit, value: Val) -> Result<(), Error> {
         unit.has_bits()?;
+        if let (Val::Int(value), Some(piece)) = (value, unit.single()) {
+            return self.locked(unit, |run| run.write_piece(unit, &piece, value & mask(piece.bits)));
+        }
         let source = self.source(value)?;
         self.locked(unit, |run| {
             for piece in unit.pieces() {
-                let field = mask(piece.bits) << piece.shift;
-                let rest = unit.width.mask() & !field;
-                let around = match unit.update {
-                    _ if rest == 0 => 0,
-                    Update::Preserve => run.read_datum(unit, piece.byte)? & rest,
-                    Update::WriteAsOnes => rest,
-                    Update::WriteAsZeros => 0,
-                };
-                let datum = source.bits(piece.position, piece.bits) << piece.shift | around;
-                run.write_datum(unit, piece.byte, datum)?;
+                run.write_piece(unit, &piece, source.bits(piece.position, piece.bits))?;
             }
             Ok(())
         })
     }
 
-    fn locked(
+    /// Writes the piece's bits, and into the others of its datum what the field says.
+    #[inline(never)]
+    fn write_piece(&mut self, unit: &FieldUnit, piece: &Piece, bits: u64) -> Result<(), Error> {
+        let field = mask(piece.bits) << piece.shift;
+        let rest = unit.width.mask() & !field;
+        let around = match unit.update {
+            _ if rest == 0 => 0,
+            Update::Preserve => self.read_datum(unit, piece.byte)? & rest,
+            Update::WriteAsOnes => rest,
+            Update::WriteAsZeros => 0,
+        };
+        self.write_datum(unit, piece.byte, bits << piece.shift | around)
+    }
+
+    /// Accesses a field, with the global lock if the field says so and no method holds it.
+    fn locked<T>(
         &mut self,
-        unit: FieldUnit,
-        access: impl FnOnce(&mut Self) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        if unit.lock == Lock::No || self.held.iter().any(|&held| Some(held) == self.core.global_lock()) {
-            return access(self);
+        unit: &FieldUnit,
+        access: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let takes =
+            unit.lock == Lock::Global && !self.held.iter().any(|&held| Some(held) == self.core.global_lock);
+        if takes {
+            self.host.acquire_global_lock()?;
         }
-        self.host.acquire_global_lock()?;
         let result = access(self);
-        self.host.release_global_lock();
+        if takes {
+            self.host.release_global_lock();
+        }
         result
     }
 

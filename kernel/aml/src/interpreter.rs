@@ -58,12 +58,14 @@ impl Aml {
             // The namespace is empty: no name is taken.
             let _added = names.add(ROOT, NameSeg::literal(name), object);
         }
+        let global_lock = names.child(ROOT, NameSeg::literal(*b"_GL_"));
         let core = Core {
             tables: Tables::default(),
             names,
             heap,
             limits,
             width: IntegerWidth::Bits64,
+            global_lock,
             share: BudgetShare::new(),
             waiting: Vec::new(),
             initialized: BTreeSet::new(),
@@ -307,7 +309,7 @@ impl Core {
             return Err(ErrorKind::BadName.into());
         }
         let count = path.segments.len();
-        self.names.find(ROOT, Start::Root, path.segments.into_iter().map(Ok), count)
+        Ok(self.names.find(ROOT, Start::Root, path.segments.into_iter(), count))
     }
 
     /// All nodes for which `wanted` returns true, parents first, siblings by name.

@@ -59,7 +59,7 @@ impl Run<'_> {
             Val::Data(id) => Ok(self.core.heap.get(id)?.kind()),
             Val::Name { table, at, scope } => {
                 let path = CodePath::read(&self.core.tables, table, at)?;
-                match self.find_from(scope, path)? {
+                match self.find_from(scope, path) {
                     Some(node) => Ok(match self.kind_of_node(node)? {
                         // Such an element is the field's value.
                         Kind::FieldUnit | Kind::BufferField => self.kind_of_bits(node)?,

@@ -6,8 +6,8 @@
 //! ```text
 //!  Aml (interpreter, initialize, load) ── Run (run: frames, blocks, budget)
 //!                                         ├── statement, declare        terms without a value
-//!                                         ├── expression, operator,     terms with a value
-//!                                         │   convert, store_target, kind, sync
+//!                                         ├── expression, literal,      terms with a value
+//!                                         │   operator, convert, store_target, kind, sync
 //!                                         └── field, region ── Host     hardware access
 //!  Core: namespace (names; name_cache), heap (strings, buffers, packages), both in arenas, code (tables);   model: the types of all of them
 //!  walk, notify_reachability: byte code analysed without execution        resources: _CRS, independent
@@ -44,6 +44,7 @@ mod host;
 mod initialize;
 mod interpreter;
 mod kind;
+mod literal;
 mod load;
 mod model;
 mod name;

@@ -15,9 +15,9 @@ use core::fmt;
 use crate::code::Cursor;
 use crate::declare::AssumeData;
 use crate::error::{Error, ErrorKind};
-use crate::model::{Handle, ROOT, Val, Waiting};
+use crate::model::{Handle, ROOT, Waiting};
 use crate::opcode as op;
-use crate::run::{Block, BlockKind, Flow, MAX_ARGS, MAX_LOCALS, Run};
+use crate::run::{Block, BlockKind, Flow, Run};
 use crate::walk::skip_term;
 
 /// The most terms that wait for a retry; more are left out. A few dozen bytes each.
@@ -77,7 +77,7 @@ impl Run<'_> {
     pub(crate) fn table(&mut self, body: Cursor) -> Loaded {
         let mut loaded = Loaded::default();
         self.reserve_steps();
-        self.push_frame(ROOT, body, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
+        self.push_frame(ROOT, body, &[]);
         self.terms(&mut loaded);
         loaded
     }
@@ -88,7 +88,7 @@ impl Run<'_> {
             let waiting = core::mem::take(&mut self.core.waiting);
             let tried: Vec<Cursor> = waiting.iter().map(|waiting| waiting.term).collect();
             for Waiting { term, scope, .. } in waiting {
-                self.push_frame(ROOT, term, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
+                self.push_frame(ROOT, term, &[]);
                 if let Some(frame) = self.frames.last_mut() {
                     frame.scope = scope;
                 }

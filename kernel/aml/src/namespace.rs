@@ -34,13 +34,19 @@ const _: () = assert!(size_of::<Node>() <= 56);
 /// The end of the list of empty slots.
 const NO_SLOT: u32 = u32::MAX;
 
+/// The children's order: parents by slot, names below one by segment. One number is compared in one step.
+fn key(parent: u32, segment: u32) -> u64 {
+    u64::from(parent) << 32 | u64::from(segment)
+}
+
 /// The tree of names.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     nodes: Arena<Node>,
     /// The first empty slot, or [`NO_SLOT`].
     free: u32,
-    children: BTreeMap<(u32, u32), u32>,
+    /// Slots by [`key`].
+    children: BTreeMap<u64, u32>,
     /// Names of running code that were looked up.
     pub(crate) cache: NameCache,
 }
@@ -62,7 +68,6 @@ impl Namespace {
         Self { nodes, free: NO_SLOT, children: BTreeMap::new(), cache: NameCache::new() }
     }
 
-    #[inline(never)] // nodes are looked at in many places, and an emulator translates each copy
     fn live(&self, id: Handle) -> Option<&Node> {
         self.nodes.get(id.index).filter(|node| node.generation == id.generation && node.object.is_some())
     }
@@ -96,8 +101,7 @@ impl Namespace {
     /// The name is taken (the error has its path), or the tree is too deep.
     pub(crate) fn add(&mut self, parent: Handle, segment: NameSeg, object: Object) -> Result<Handle, Error> {
         let level = self.node(parent)?.level.checked_add(1).ok_or(ErrorKind::TooDeep)?;
-        let key = (parent.index, segment.key());
-        let Entry::Vacant(entry) = self.children.entry(key) else {
+        let Entry::Vacant(entry) = self.children.entry(key(parent.index, segment.key())) else {
             let mut path = self.path(parent);
             if parent != ROOT {
                 path.push('.');
@@ -131,15 +135,19 @@ impl Namespace {
 
     /// Deletes a node and its descendants; returns the number of deleted nodes.
     pub(crate) fn remove(&mut self, id: Handle) -> usize {
-        let mut pending = alloc::vec![id];
+        let mut pending = Vec::new();
+        let mut next = Some(id);
         let mut removed = 0usize;
-        while let Some(id) = pending.pop() {
-            if self.node(id).is_err() || id == ROOT {
-                continue;
+        while let Some(id) = next {
+            if self.is_parent(id) && self.node(id).is_ok() {
+                pending.extend(self.children(id).map(|(_, child)| child));
             }
-            pending.extend(self.children(id).map(|(_, child)| child));
-            if let Some(node) = self.nodes.get_mut(id.index) {
-                self.children.remove(&(node.parent, node.segment.key()));
+            if id != ROOT
+                && let Some(node) = self.nodes.get_mut(id.index)
+                && node.generation == id.generation
+                && node.object.is_some()
+            {
+                self.children.remove(&key(node.parent, node.segment.key()));
                 if let Some(object) = node.object.take() {
                     self.cache.changed(node.segment, &object);
                 }
@@ -151,6 +159,7 @@ impl Namespace {
                 }
                 removed = removed.saturating_add(1);
             }
+            next = pending.pop();
         }
         removed
     }
@@ -163,7 +172,11 @@ impl Namespace {
     /// The child; an alias is not followed.
     #[inline(never)]
     pub(crate) fn child(&self, parent: Handle, segment: NameSeg) -> Option<Handle> {
-        self.children.get(&(parent.index, segment.key())).map(|&index| self.id(index))
+        // Methods, where most searches begin, rarely have any.
+        if !self.is_parent(parent) {
+            return None;
+        }
+        self.children.get(&key(parent.index, segment.key())).map(|&index| self.id(index))
     }
 
     /// Whether it may have children. Most nodes have none, and the answer takes no search.
@@ -173,10 +186,11 @@ impl Namespace {
 
     /// The children sorted by name.
     pub(crate) fn children(&self, parent: Handle) -> impl DoubleEndedIterator<Item = (NameSeg, Handle)> + '_ {
-        let range = (parent.index, 0)..=(parent.index, u32::MAX);
-        self.children
-            .range(range)
-            .map(|((_, key), &index)| (NameSeg::literal(key.to_be_bytes()), self.id(index)))
+        let range = key(parent.index, 0)..=key(parent.index, u32::MAX);
+        self.children.range(range).map(|(key, &index)| {
+            let [_, _, _, _, segment @ ..] = key.to_be_bytes();
+            (NameSeg::literal(segment), self.id(index))
+        })
     }
 
     /// Follows an alias; one step suffices, because an alias is created for a followed node.
@@ -206,35 +220,28 @@ impl Namespace {
         &self,
         scope: Handle,
         start: Start,
-        mut segments: impl Iterator<Item = Result<NameSeg, Error>>,
+        mut segments: impl Iterator<Item = NameSeg>,
         count: usize,
-    ) -> Result<Option<Handle>, Error> {
-        let Some(mut node) = self.start(scope, start) else { return Ok(None) };
+    ) -> Option<Handle> {
+        let mut node = self.start(scope, start)?;
         if start == Start::Up(0)
             && count == 1
             && let Some(segment) = segments.next()
         {
-            let segment = segment?;
             loop {
                 if let Some(found) = self.child(node, segment) {
-                    return Ok(Some(self.followed(found)));
+                    return Some(self.followed(found));
                 }
-                match self.parent(node) {
-                    Some(parent) => node = parent,
-                    None => return Ok(None),
-                }
+                node = self.parent(node)?;
             }
         }
         let mut found = 0;
         for segment in segments {
-            match self.child(node, segment?) {
-                Some(child) => node = self.followed(child),
-                None => return Ok(None),
-            }
+            node = self.followed(self.child(node, segment)?);
             found = usize::saturating_add(found, 1);
         }
         // Fewer segments than stated: the table has been dropped.
-        Ok(if found == count { Some(node) } else { None })
+        (found == count).then_some(node)
     }
 
     /// The absolute path.

@@ -63,7 +63,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn find(&self, path: CodePath) -> Option<Handle> {
         let segments = path.segments(&self.core.tables);
-        self.core.names.find(self.scope, path.start, segments, usize::from(path.count())).ok().flatten()
+        self.core.names.find(self.scope, path.start, segments, usize::from(path.count()))
     }
 
     fn notify(&mut self, after: Cursor) {
@@ -83,7 +83,7 @@ impl Search<'_> {
 
 impl Visitor for Search<'_> {
     fn used(&mut self, path: CodePath) -> Result<u8, Error> {
-        let last = path.segments(&self.core.tables).last().and_then(Result::ok);
+        let last = path.segments(&self.core.tables).last();
         if path.count() == 1 && last.is_some_and(|last| self.made.contains(&last)) {
             return Ok(0);
         }
@@ -102,7 +102,7 @@ impl Visitor for Search<'_> {
     }
 
     fn made(&mut self, path: CodePath) {
-        self.made.extend(path.segments(&self.core.tables).last().and_then(Result::ok));
+        self.made.extend(path.segments(&self.core.tables).last());
     }
 
     fn term(&mut self, opcode: u16, after: Cursor) {

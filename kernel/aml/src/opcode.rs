@@ -1,8 +1,5 @@
 //! Opcodes (20.3). Extended opcodes are 0x5bXX.
 
-/// The first byte of an extended opcode.
-pub(crate) const EXTENDED: u8 = 0x5b;
-
 pub(crate) const ZERO: u16 = 0x00;
 pub(crate) const ONE: u16 = 0x01;
 pub(crate) const ALIAS: u16 = 0x06;

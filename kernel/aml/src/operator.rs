@@ -80,21 +80,28 @@ impl Run<'_> {
         })
     }
 
-    /// LEqual, LGreater, LLess: the second operand is converted to the first one's type.
+    /// LEqual, LGreater, LLess: the second operand is converted to the first one's type. True is all bits.
     #[inline(never)]
-    pub(crate) fn comparison(&mut self, opcode: u16) -> Result<Val, Error> {
-        let left = self.term()?;
-        let right = match self.plain_integer() {
-            Some(right) => Val::Int(right),
-            None => self.term()?,
+    pub(crate) fn comparison(&mut self, opcode: u16) -> Result<u64, Error> {
+        let order = match self.term() {
+            Ok(Val::Int(left)) => match self.plain_integer() {
+                Some(right) => left.cmp(&right),
+                None => match self.term() {
+                    Ok(Val::Int(right)) => left.cmp(&right),
+                    right => self.compared(Val::Int(left), right?)?,
+                },
+            },
+            left => {
+                let (left, right) = (left?, self.term()?);
+                self.compared(left, right)?
+            }
         };
-        let order = self.compared(left, right)?;
         let value = match opcode {
             op::L_EQUAL => order == Ordering::Equal,
             op::L_GREATER => order == Ordering::Greater,
             _ => order == Ordering::Less,
         };
-        Ok(self.masked_truth(value))
+        Ok(if value { self.core.width.mask() } else { 0 })
     }
 
     fn compared(&mut self, left: Val, right: Val) -> Result<Ordering, Error> {

@@ -11,7 +11,7 @@ use crate::access::{PciAddress, Width};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Deferred, FieldUnit, Handle, Home, Object, Region, Val};
 use crate::name::NameSeg;
-use crate::run::{MAX_ARGS, MAX_LOCALS, Run};
+use crate::run::{MAX_ARGS, Run};
 
 const SYSTEM_MEMORY: u8 = 0;
 const SYSTEM_IO: u8 = 1;
@@ -30,17 +30,26 @@ enum Direction {
 }
 
 impl Run<'_> {
-    pub(crate) fn read_datum(&mut self, unit: FieldUnit, byte: u64) -> Result<u64, Error> {
+    pub(crate) fn read_datum(&mut self, unit: &FieldUnit, byte: u64) -> Result<u64, Error> {
         self.access(unit, byte, &Direction::Read)
     }
 
-    pub(crate) fn write_datum(&mut self, unit: FieldUnit, byte: u64, datum: u64) -> Result<(), Error> {
+    pub(crate) fn write_datum(&mut self, unit: &FieldUnit, byte: u64, datum: u64) -> Result<(), Error> {
         self.access(unit, byte, &Direction::Write(datum)).map(drop)
     }
 
     #[inline(never)]
-    fn access(&mut self, unit: FieldUnit, byte: u64, direction: &Direction) -> Result<u64, Error> {
+    fn access(&mut self, unit: &FieldUnit, byte: u64, direction: &Direction) -> Result<u64, Error> {
         self.step(1)?;
+        match unit.home {
+            Home::Region(region) => self.access_region(region, byte, unit.width, direction),
+            _ => self.access_selected(unit, byte, direction),
+        }
+    }
+
+    /// An access that first writes a register.
+    #[inline(never)]
+    fn access_selected(&mut self, unit: &FieldUnit, byte: u64, direction: &Direction) -> Result<u64, Error> {
         match unit.home {
             Home::Region(region) => self.access_region(region, byte, unit.width, direction),
             Home::Bank { region, bank, value } => {
@@ -83,6 +92,7 @@ impl Run<'_> {
         }
     }
 
+    #[inline(never)]
     fn access_region(
         &mut self,
         node: Handle,
@@ -160,7 +170,7 @@ impl Run<'_> {
         region: Region,
         deferred: Deferred,
     ) -> Result<Region, Error> {
-        self.push_frame(node, deferred.terms, [Val::Uninit; MAX_LOCALS + MAX_ARGS]);
+        self.push_frame(node, deferred.terms, &[]);
         self.frame()?.scope = deferred.scope;
         let bounds = self.region_bounds();
         let bounds = self.with_location(bounds);
@@ -173,6 +183,7 @@ impl Run<'_> {
 
     /// The PCI function whose device encloses the region: `_ADR` of the devices from the host bridge
     /// down, and the secondary bus numbers of the bridges between.
+    #[inline(never)]
     fn pci_function(&mut self, node: Handle) -> Result<PciAddress, Error> {
         let Object::Region(region) = self.core.names.object(node)? else {
             return Err(ErrorKind::Dangling.into());

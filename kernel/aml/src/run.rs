@@ -30,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) heap: Heap,
     pub(crate) limits: Limits,
     pub(crate) width: IntegerWidth,
+    /// The mutex `\_GL`. No table can delete it.
+    pub(crate) global_lock: Option<Handle>,
     /// The part of the budget that the next evaluation gets.
     pub(crate) share: BudgetShare,
     /// Declarations that refer to a name which no table has declared yet.
@@ -132,11 +134,7 @@ impl<'a> Run<'a> {
                 }
                 level_after = Some(core::mem::replace(&mut run.level, wanted));
             }
-            let mut vars = [Val::Uninit; MAX_LOCALS + MAX_ARGS];
-            for (to, from) in vars.iter_mut().skip(MAX_LOCALS).zip(args) {
-                *to = from;
-            }
-            run.push_frame(node, method.body, vars);
+            run.push_frame(node, method.body, &args);
             let result = run.body().and_then(|value| run.with_own_names(value).map(|()| value));
             let result = run.with_location(result);
             run.pop_frame();
@@ -180,7 +178,7 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         let path = CodePath::read(&self.core.tables, table, at)?;
-        let Some(node) = self.find_from(scope, path)? else { return Ok(false) };
+        let Some(node) = self.find_from(scope, path) else { return Ok(false) };
         let is_data = matches!(
             self.core.names.object(node)?,
             Object::Value(_) | Object::Field(_) | Object::BufferField(_)
@@ -249,7 +247,7 @@ impl<'a> Run<'a> {
 
     /// Releases all mutexes, as at the end of a thread of execution.
     pub(crate) fn release_mutexes(&mut self) {
-        if self.held.iter().any(|&id| Some(id) == self.core.global_lock()) {
+        if self.held.iter().any(|&id| Some(id) == self.core.global_lock) {
             self.host.release_global_lock();
         }
         let held = core::mem::take(&mut self.held);
@@ -259,11 +257,6 @@ impl<'a> Run<'a> {
 }
 
 impl Core {
-    /// The mutex `\_GL`.
-    pub(crate) fn global_lock(&self) -> Option<Handle> {
-        self.names.child(ROOT, crate::name::NameSeg::literal(*b"_GL_"))
-    }
-
     /// Frees unreachable data after an evaluation, if enough was allocated.
     pub(crate) fn collect(&mut self) {
         if self.heap.wants_collection() {

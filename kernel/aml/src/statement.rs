@@ -1,5 +1,4 @@
 //! Statements (20.2.5.3): control flow, Sleep and Stall, Notify, Fatal.
-use crate::code::is_name;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Object, Ref, Val};
 use crate::namespace::Notified;
@@ -12,25 +11,48 @@ const MICROSECONDS_PER_MILLISECOND: u64 = 1000;
 
 impl Run<'_> {
     /// Executes one statement of the running frame.
+    ///
+    /// The most frequent ones have functions of their own, so that this has no stack frame.
     #[inline(never)]
     pub(crate) fn statement(&mut self) -> Result<Flow, Error> {
+        let Some(frame) = self.frames.last_mut() else { return self.other_statement() };
+        let start = frame.cursor.at;
+        let Some(first) = frame.cursor.ahead(self.core.tables.code(frame.cursor.table)) else {
+            return self.other_statement();
+        };
+        match u16::from(first) {
+            opcode @ (op::IF | op::WHILE) => {
+                frame.cursor.at = start.saturating_add(1);
+                self.branch(opcode, start)
+            }
+            // Expressions of one byte: all opcodes between these.
+            opcode @ op::STORE..=op::MOD => {
+                frame.cursor.at = start.saturating_add(1);
+                self.unused_expression(opcode)
+            }
+            _ => self.other_statement(),
+        }
+    }
+
+    /// An expression whose value is not used; its opcode has been read.
+    #[inline(never)]
+    fn unused_expression(&mut self, opcode: u16) -> Result<Flow, Error> {
+        self.step(1)?;
+        self.operation(opcode).map(|_| Flow::Next)
+    }
+
+    #[inline(never)]
+    fn other_statement(&mut self) -> Result<Flow, Error> {
         self.step(1)?;
         let (cursor, code) = self.cursor()?;
-        let start = cursor.at;
         let mut after = *cursor;
         let opcode = after.opcode(code)?;
-        if u8::try_from(opcode).is_ok_and(is_name) {
-            self.term_or_nothing()?;
-            return Ok(Flow::Next);
-        }
         match opcode {
-            op::IF | op::WHILE | op::ELSE => {
+            op::ELSE => {
+                // An Else behind its If is consumed there.
+                after.package(code)?;
                 *cursor = after;
-                self.branch(opcode, start)?;
-            }
-            // Expressions of one byte, the most frequent statements: all opcodes between these.
-            op::STORE..=op::MOD => {
-                self.term_or_nothing()?;
+                return Err(ErrorKind::Malformed("Else without If").into());
             }
             op::BREAK | op::CONTINUE => self.leave_loop(opcode)?,
             op::RETURN => {
@@ -67,41 +89,44 @@ impl Run<'_> {
         Ok(Flow::Next)
     }
 
-    fn branch(&mut self, opcode: u16, start: u32) -> Result<(), Error> {
+    /// If and While: `start` is where the opcode, which has been read, stands.
+    #[inline(never)]
+    fn branch(&mut self, opcode: u16, start: u32) -> Result<Flow, Error> {
+        self.step(1)?;
         let (cursor, code) = self.cursor()?;
-        let mut inside = cursor.package(code)?;
+        let mut inside = match cursor.short_package(code) {
+            Some(inside) => inside,
+            None => cursor.package(code)?,
+        };
         let behind = *cursor;
-        if opcode == op::ELSE {
-            // An Else behind its If is consumed there.
-            return Err(ErrorKind::Malformed("Else without If").into());
-        }
         // The condition must lie within the block.
         *cursor = inside;
-        let condition = self.term()?;
-        let condition = self.to_integer(condition)?;
-        let (cursor, code) = self.cursor()?;
-        inside.at = cursor.at;
-        *cursor = behind;
+        let condition = match u16::from(cursor.peek(code)?) {
+            // Most conditions are comparisons.
+            comparison @ op::L_EQUAL..=op::L_LESS => {
+                cursor.at = cursor.at.saturating_add(1);
+                self.step(1)?;
+                self.deeper(|run| run.comparison(comparison))?
+            }
+            _ => self.integer()?,
+        };
+        let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
+        inside.at = frame.cursor.at;
+        frame.cursor = behind;
         if condition != 0 {
             let kind = if opcode == op::IF { BlockKind::If } else { BlockKind::While(start) };
-            inside.end = inside.end.min(behind.at);
-            self.enter_block_at(inside, kind, behind.end)?;
-        } else if opcode == op::IF && !cursor.is_at_end() && cursor.peek_opcode(code) == Some(op::ELSE) {
-            cursor.opcode(code)?;
-            let inside = cursor.package(code)?;
-            self.enter_block(inside, BlockKind::Else)?;
+            frame.enter(inside, kind, behind.end)?;
+            return Ok(Flow::Next);
         }
-        Ok(())
-    }
-
-    fn enter_block_at(
-        &mut self,
-        inside: crate::code::Cursor,
-        kind: BlockKind,
-        outer_end: u32,
-    ) -> Result<(), Error> {
-        self.frame()?.cursor.end = outer_end;
-        self.enter_block(inside, kind)
+        if opcode == op::IF {
+            let code = self.core.tables.code(behind.table);
+            if behind.ahead(code).map(u16::from) == Some(op::ELSE) {
+                frame.cursor.at = behind.at.saturating_add(1);
+                let inside = frame.cursor.package(code)?;
+                frame.enter(inside, BlockKind::Else, behind.end)?;
+            }
+        }
+        Ok(Flow::Next)
     }
 
     /// Break and Continue: leaves the blocks up to the innermost While.
@@ -130,7 +155,7 @@ impl Run<'_> {
         {
             block.kind = BlockKind::Else;
         }
-        self.leave_block().map(drop)
+        self.leave_block()
     }
 
     fn notify(&mut self) -> Result<(), Error> {

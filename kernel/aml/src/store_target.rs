@@ -1,5 +1,5 @@
 //! Store targets and SuperNames: parsing them, loading from them, storing to them, references to elements.
-use crate::code::CodePath;
+use crate::code::{CodePath, is_name};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Data, Handle, Object, Ref, Region, Val};
 use crate::opcode as op;
@@ -41,7 +41,7 @@ impl Run<'_> {
     fn target_with(&mut self, calls: Calls) -> Result<StoreTarget, Error> {
         let (cursor, code) = self.cursor()?;
         if cursor.peek(code)? == 0 {
-            cursor.byte(code)?;
+            cursor.at = cursor.at.saturating_add(1);
             return Ok(StoreTarget::None);
         }
         self.super_name(calls)
@@ -49,30 +49,23 @@ impl Run<'_> {
 
     pub(crate) fn super_name(&mut self, calls: Calls) -> Result<StoreTarget, Error> {
         let (cursor, code) = self.cursor()?;
-        if cursor.is_at_name(code) {
-            let start = *cursor;
+        let start = *cursor;
+        let first = cursor.peek(code)?;
+        if is_name(first) {
             let node = self.named()?;
-            if calls == Calls::Yes && matches!(self.core.names.object(node)?, Object::Method(_)) {
-                self.frame()?.cursor = start;
-                let value = self.term()?;
-                return Ok(Self::target_of(value));
+            if calls == Calls::No || !matches!(self.core.names.object(node)?, Object::Method(_)) {
+                return Ok(StoreTarget::Node(node));
             }
-            return Ok(StoreTarget::Node(node));
+            self.frame()?.cursor = start;
+        } else if let variable @ op::LOCAL0..=op::ARG6 = u16::from(first) {
+            cursor.at = cursor.at.saturating_add(1);
+            return Ok(StoreTarget::Var(slot_of(variable)));
+        } else if cursor.peek_opcode(code) == Some(op::DEBUG) {
+            cursor.opcode(code)?;
+            return Ok(StoreTarget::Debug);
         }
-        match cursor.peek_opcode(code).ok_or(ErrorKind::Truncated)? {
-            opcode @ op::LOCAL0..=op::ARG6 => {
-                cursor.opcode(code)?;
-                Ok(StoreTarget::Var(slot_of(opcode)))
-            }
-            op::DEBUG => {
-                cursor.opcode(code)?;
-                Ok(StoreTarget::Debug)
-            }
-            _ => {
-                let value = self.term()?;
-                Ok(Self::target_of(value))
-            }
-        }
+        let value = self.term()?;
+        Ok(Self::target_of(value))
     }
 
     /// For CondRefOf: `None` if the name does not exist.
@@ -136,7 +129,7 @@ impl Run<'_> {
     pub(crate) fn resolved(&mut self, value: Val) -> Result<Val, Error> {
         let Val::Name { table, at, scope } = value else { return Ok(value) };
         let path = CodePath::read(&self.core.tables, table, at)?;
-        match self.find_from(scope, path)? {
+        match self.find_from(scope, path) {
             Some(node) => self.value_of(node),
             None => Err(self.not_found(path)),
         }
@@ -164,8 +157,8 @@ impl Run<'_> {
                 if text.is_empty() {
                     return Err(ErrorKind::NotFound(text).into());
                 }
-                let segments = path.segments.into_iter().map(Ok);
-                match self.core.names.find(scope, path.start, segments, count)? {
+                let segments = path.segments.into_iter();
+                match self.core.names.find(scope, path.start, segments, count) {
                     Some(node) => self.value_of(node),
                     None => Err(ErrorKind::NotFound(text).into()),
                 }
@@ -280,7 +273,7 @@ impl Run<'_> {
     fn store_named(&mut self, node: Handle, value: Val) -> Result<(), Error> {
         let old = match *self.core.names.object(node)? {
             Object::Value(old) => old,
-            Object::Field(_) => return self.write_field(node, value),
+            Object::Field(unit) => return self.write_unit(&unit, value),
             Object::BufferField(field) => return self.write_buffer_field(field, value),
             // As in ACPICA: unlike devices, regions and synchronisers, a method is replaced.
             Object::Method(_) => return self.replace(node, value),

@@ -68,7 +68,7 @@ impl Run<'_> {
 
     fn acquire(&mut self, node: Handle) -> Result<(), Error> {
         let level = self.level;
-        let is_global = self.core.global_lock() == Some(node);
+        let is_global = self.core.global_lock == Some(node);
         match self.core.names.object_mut(node)? {
             Object::Mutex(mutex) if mutex.held > 0 => mutex.held = mutex.held.saturating_add(1),
             Object::Mutex(mutex) if level > mutex.level => {
@@ -94,7 +94,7 @@ impl Run<'_> {
 
     fn release(&mut self, node: Handle) -> Result<(), Error> {
         let level = self.level;
-        let is_global = self.core.global_lock() == Some(node);
+        let is_global = self.core.global_lock == Some(node);
         match self.core.names.object_mut(node)? {
             Object::Mutex(mutex) if mutex.held == 0 => {
                 return Err(ErrorKind::MutexNotHeld(self.core.names.path(node)).into());

@@ -5,6 +5,7 @@
 //! queued; the main loop handles it after the evaluation.
 
 use super::register::{self, Access, Register, RegisterError};
+use crate::arch::port::PortNumber;
 use crate::arch::time;
 use crate::drivers::pci::Function;
 use crate::hotplug;
@@ -98,6 +99,7 @@ fn pci(address: PciAddress, offset: u16) -> Result<(Function, u8), HostError> {
     }
 }
 
+#[cold]
 fn refusal(error: RegisterError) -> HostError {
     HostError::new(format!("{error}"))
 }
@@ -112,11 +114,11 @@ fn write(register: Register, width: Width, value: u64) -> Result<(), HostError> 
 
 impl Host for KernelHost<'_> {
     fn io_read(&mut self, port: u16, width: Width) -> Result<u64, HostError> {
-        read(Register::Io(port), width)
+        register::read_port(PortNumber(port), width).map_err(refusal)
     }
 
     fn io_write(&mut self, port: u16, width: Width, value: u64) -> Result<(), HostError> {
-        write(Register::Io(port), width, value)
+        register::write_port(PortNumber(port), width, value).map_err(refusal)
     }
 
     fn mem_read(&mut self, phys: u64, width: Width) -> Result<u64, HostError> {

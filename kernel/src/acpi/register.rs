@@ -81,25 +81,19 @@ pub trait Access {
 impl Access for Register {
     fn read(self, width: Width) -> Result<u64, RegisterError> {
         match self {
-            Register::Io(port) => {
-                let port = PortNumber(port);
-                let width = at_once(width).ok_or(RegisterError::PortWidth(port))?;
-                Ok(ports(port, width.bytes())?.read(0, width).into())
-            }
+            Register::Io(port) => read_port(PortNumber(port), width),
             Register::Memory(at) => Ok(read_memory(mapped(at, width)?, width)),
         }
     }
 
     fn write(self, width: Width, value: u64) -> Result<(), RegisterError> {
         match self {
-            Register::Io(port) => {
-                let port = PortNumber(port);
-                let width = at_once(width).ok_or(RegisterError::PortWidth(port))?;
-                ports(port, width.bytes())?.write(0, width, value as u32);
+            Register::Io(port) => write_port(PortNumber(port), width, value),
+            Register::Memory(at) => {
+                write_memory(mapped(at, width)?, width, value);
+                Ok(())
             }
-            Register::Memory(at) => write_memory(mapped(at, width)?, width, value),
         }
-        Ok(())
     }
 
     fn ports(self, count: u16) -> Option<Ports> {
@@ -118,6 +112,25 @@ const fn at_once(width: Width) -> Option<port::Width> {
         Width::Bits32 => Some(port::Width::DWord),
         Width::Bits64 => None,
     }
+}
+
+/// Reads a port, as [`Access::read`] does; without a case for memory it is short, and AML's regions are ports mostly.
+///
+/// # Errors
+/// The port cannot be accessed at this width.
+pub fn read_port(port: PortNumber, width: Width) -> Result<u64, RegisterError> {
+    let width = at_once(width).ok_or(RegisterError::PortWidth(port))?;
+    Ok(ports(port, width.bytes())?.read(0, width).into())
+}
+
+/// The counterpart of [`read_port`].
+///
+/// # Errors
+/// The port cannot be accessed at this width.
+pub fn write_port(port: PortNumber, width: Width, value: u64) -> Result<(), RegisterError> {
+    let width = at_once(width).ok_or(RegisterError::PortWidth(port))?;
+    ports(port, width.bytes())?.write(0, width, value as u32);
+    Ok(())
 }
 
 /// The `count` ports from `first` on, unless firmware may not use them.

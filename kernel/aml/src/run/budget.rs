@@ -47,7 +47,7 @@ impl Run<'_> {
     /// Takes `count` steps from the budget.
     pub(crate) fn step(&mut self, count: usize) -> Result<(), Error> {
         let left = u32::try_from(count).ok().and_then(|count| self.steps.checked_sub(count));
-        self.steps = left.ok_or_else(|| Error::from(ErrorKind::TooManySteps))?;
+        self.steps = left.ok_or_else(Error::too_many_steps)?;
         Ok(())
     }
 
@@ -101,7 +101,8 @@ impl Run<'_> {
     ) -> Result<T, Error> {
         self.depth = self.depth.checked_sub(1).ok_or_else(|| Error::from(ErrorKind::TooDeep))?;
         let result = inner(self);
-        self.depth = self.depth.saturating_add(1);
+        // It was just taken, and each level gives back its own.
+        self.depth = self.depth.wrapping_add(1);
         result
     }
 }

@@ -46,6 +46,14 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// Opens a block over `inside`; the enclosing one ends at `outer_end`.
+    pub(crate) fn enter(&mut self, inside: Cursor, kind: BlockKind, outer_end: u32) -> Result<(), Error> {
+        self.cursor = inside;
+        self.blocks.push(Block { outer_end, kind });
+        // Not counted in `Limits::bytes`, so bounded here.
+        if self.blocks.len() > MAX_BLOCKS { Err(ErrorKind::TooDeep.into()) } else { Ok(()) }
+    }
+
     /// Leaves all blocks but the outermost `kept`; the cursor moves behind the last one left.
     pub(crate) fn leave_blocks(&mut self, kept: usize) {
         while self.blocks.len() > kept
@@ -92,7 +100,12 @@ pub(crate) enum Flow {
 }
 
 impl Run<'_> {
-    pub(crate) fn push_frame(&mut self, node: Handle, body: Cursor, vars: [Val; MAX_LOCALS + MAX_ARGS]) {
+    /// Begins a frame with these arguments; all other variables are [`Val::Uninit`].
+    pub(crate) fn push_frame(&mut self, node: Handle, body: Cursor, args: &[Val]) {
+        let mut vars = [Val::Uninit; MAX_LOCALS + MAX_ARGS];
+        for (to, &from) in vars.iter_mut().skip(MAX_LOCALS).zip(args) {
+            *to = from;
+        }
         self.frame_ids = self.frame_ids.saturating_add(1);
         self.frames.push(Frame {
             node,
@@ -130,20 +143,14 @@ impl Run<'_> {
     pub(crate) fn enter_block(&mut self, inside: Cursor, kind: BlockKind) -> Result<(), Error> {
         let frame = self.frame()?;
         let outer_end = frame.cursor.end;
-        frame.cursor = inside;
-        frame.blocks.push(Block { outer_end, kind });
-        // Not counted in `Limits::bytes`, so bounded here.
-        if frame.blocks.len() > MAX_BLOCKS {
-            return Err(ErrorKind::TooDeep.into());
-        }
-        Ok(())
+        frame.enter(inside, kind, outer_end)
     }
 
     /// Leaves the innermost block; the cursor moves to its end, or to the start of a While.
-    pub(crate) fn leave_block(&mut self) -> Result<Option<BlockKind>, Error> {
+    pub(crate) fn leave_block(&mut self) -> Result<(), Error> {
         self.step(1)?;
         let frame = self.frames.last_mut().ok_or_else(Error::truncated)?;
-        let Some(block) = frame.blocks.pop() else { return Ok(None) };
+        let Some(block) = frame.blocks.pop() else { return Ok(()) };
         let cursor = &mut frame.cursor;
         cursor.at = cursor.end;
         cursor.end = block.outer_end;
@@ -159,6 +166,6 @@ impl Run<'_> {
             BlockKind::While(start) => cursor.at = start,
             BlockKind::Scope(scope) => frame.scope = scope,
         }
-        Ok(Some(block.kind))
+        Ok(())
     }
 }
