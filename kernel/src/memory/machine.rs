@@ -125,6 +125,10 @@ unsafe impl Machine for KernelMachine {
         cpus::jobs::run(count, &|number| work(self, number));
     }
 
+    fn sharing(&self) -> u64 {
+        1 + cpus::jobs::helpers().len() as u64
+    }
+
     fn flush_all(&self) {
         // An emulator takes some ten microseconds for each CPU.
         cpus::ask_while(Request::FlushAll, cpu::flush_all);
