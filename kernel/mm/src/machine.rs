@@ -5,6 +5,7 @@
 //!  words          load, store, fetch_or, fetch_xor, fetch_and       pages   zero_page, fill_page, copy_pages
 //!  translations   flush, flush_all (every CPU)           flush_local (this CPU)
 //!  CPUs           cpu, run_parallel (work on several)      fence_all, fence_light (a barrier on every CPU)
+//!                 sharing (how many would work)
 //! ```
 //!
 //! All accesses use *virtual* addresses: the direct map for page tables and headers, the vmemmap for descriptors, the
@@ -140,6 +141,12 @@ pub unsafe trait Machine {
     /// hold locks of the core. Linux: `padata_do_multithreaded`.
     fn run_parallel(&self, count: u64, work: &(dyn Fn(&Self, u64) + Sync)) {
         (0..count).for_each(|number| work(self, number));
+    }
+
+    /// How many CPUs would share the work of [`Machine::run_parallel`] now, the current one included: at least 1. A hint:
+    /// the others may be busy by the time it begins.
+    fn sharing(&self) -> u64 {
+        1
     }
 
     /// The current CPU.

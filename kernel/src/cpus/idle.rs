@@ -33,10 +33,11 @@ struct OwnLines(WakeFlag);
 static AWAKE: [OwnLines; MAX_CPUS] = [const { OwnLines(WakeFlag::new()) }; MAX_CPUS];
 static BACKGROUND: Once<fn() -> Worked> = Once::new();
 
-/// The CPUs that sleep, as they last said: a hint.
+/// The CPUs that last found no background work: a hint. It stays while such a CPU answers a request or works on a job,
+/// or a job right behind a flush would find nobody.
 static IDLE: AtomicU64 = AtomicU64::new(0);
 
-/// The CPUs that have nothing to do, or had until just now.
+/// The CPUs that have nothing to do but jobs, or had until just now.
 pub(super) fn idle() -> CpuSet {
     CpuSet::from_bits(IDLE.load(Ordering::Relaxed))
 }
@@ -57,19 +58,25 @@ pub fn wake(cpu: CpuNr) {
 pub(super) fn run() -> ! {
     let number = percpu::number().index();
     let (OwnLines(awake), me) = (&AWAKE[number], CpuSet::of(number));
+    // What `IDLE` says of this CPU.
+    let mut busy = Worked::Yes;
     loop {
         while awake.take() {
             loop {
                 let job = jobs::help();
                 let background = BACKGROUND.get().map_or(Worked::No, |work| work());
+                if busy != background {
+                    busy = background;
+                    match busy {
+                        Worked::Yes => IDLE.fetch_and(!me.bits(), Ordering::Relaxed),
+                        Worked::No => IDLE.fetch_or(me.bits(), Ordering::Relaxed),
+                    };
+                }
                 if (job, background) == (Worked::No, Worked::No) {
                     break;
                 }
             }
         }
-        awake.sleep_unless_awake::<ThisCpu>(|| {
-            IDLE.fetch_or(me.bits(), Ordering::Relaxed);
-        });
-        IDLE.fetch_and(!me.bits(), Ordering::Relaxed);
+        awake.sleep_unless_awake::<ThisCpu>(|| {});
     }
 }

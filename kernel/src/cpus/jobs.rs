@@ -33,17 +33,21 @@ static WORK: AtomicPtr<Work<'static>> = AtomicPtr::new(null_mut());
 /// The CPU that waits for the job's end.
 static CALLER: AtomicUsize = AtomicUsize::new(0);
 
+/// The CPUs that would share a job which this CPU began now.
+pub fn helpers() -> CpuSet {
+    idle::idle().without(CpuSet::of(percpu::number().index()))
+}
+
 /// Calls `work` with each number below `pieces`, on this CPU and on idle ones, and returns when all calls have ended.
 pub fn run(pieces: u64, work: &(dyn Fn(u64) + Sync)) {
-    let me = percpu::number();
-    let helpers = idle::idle().without(CpuSet::of(me.index()));
+    let helpers = helpers();
     let alone = pieces < 2 || helpers.is_empty() || !interrupts::are_enabled();
     if alone || TAKEN.swap(true, Ordering::Acquire) {
         return (0..pieces).for_each(work);
     }
     debug_assert!(interrupts::context() == InterruptContext::Main, "a handler begins no job");
     let work = Work(work);
-    CALLER.store(me.index(), Ordering::Relaxed);
+    CALLER.store(percpu::number().index(), Ordering::Relaxed);
     WORK.store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
     JOB.begin(pieces);
     for cpu in helpers.iter().take(usize::try_from(pieces - 1).unwrap_or(usize::MAX)).filter_map(CpuNr::new) {

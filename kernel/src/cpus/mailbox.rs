@@ -28,14 +28,15 @@ pub(super) fn listen() {
     vectors::set_handler(vectors::MAILBOX, serve_all);
 }
 
-/// Asks all other CPUs that run, and waits until each has done it. What this CPU stored before is visible to them.
-pub fn ask(request: Request<'_>) {
+/// Asks all other CPUs that run, does `own` while they do it, and waits until each has done it. What this CPU stored before
+/// is visible to them.
+pub fn ask_while(request: Request<'_>, own: impl FnOnce()) {
     // A CPU that gets into `RUNNING` after this look drops its translations after that: it reads the new page tables.
     fence(Ordering::SeqCst);
     let me = percpu::number();
     let others = running().without(CpuSet::of(me.index()));
     if others.is_empty() {
-        return;
+        return own();
     }
     debug_assert!(interrupts::are_enabled(), "a CPU that waits for others serves them meanwhile");
     debug_assert!(interrupts::context() == InterruptContext::Main, "a handler waits for no other CPU");
@@ -43,7 +44,13 @@ pub fn ask(request: Request<'_>) {
     let OwnLines(mailbox) = &MAILBOXES[me.index()];
     mailbox.post(request, others);
     others.iter().for_each(ring);
+    own();
     mailbox.wait::<ThisCpu>(SPINS);
+}
+
+/// [`ask_while`] with nothing to do meanwhile.
+pub fn ask(request: Request<'_>) {
+    ask_while(request, || {});
 }
 
 /// Interrupts the first CPU, unless it runs this: what its executor waits for has come.

@@ -26,7 +26,7 @@ mod start;
 pub mod stop;
 pub mod trampoline;
 
-pub use mailbox::{ask, ring_first};
+pub use mailbox::{ask, ask_while, ring_first};
 pub use start::start;
 
 use crate::arch::cpu::SwitchedOff;

@@ -20,7 +20,7 @@ use carapace_mm::info::DeviceId;
 use carapace_mm::vmalloc::Progress;
 use log::Level;
 
-/// Frames copied in a step: a few milliseconds under emulation.
+/// Frames that each CPU which shares the copy copies in a step: a few milliseconds under emulation.
 pub const STEP: u64 = 512;
 /// How long a removal waits for an allocation that is being made or freed and makes no progress. Another CPU works on it and
 /// needs microseconds, but a host that is short of processors may let that CPU stand still for seconds. Linux waits without

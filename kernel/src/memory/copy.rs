@@ -8,7 +8,8 @@ const TURN: u64 = 8;
 /// The words of a page.
 const PAGE: u64 = 512;
 
-/// Copies `pages` pages, eight words at a time: a string instruction takes an emulator twice as long.
+/// Copies `pages` pages, eight words at a time: a string instruction takes an emulator twice as long. The loop is aligned so
+/// that it lies in one page of code: an emulator does not link blocks of code across pages, and looks each turn up.
 ///
 /// # Safety
 ///
@@ -20,6 +21,8 @@ pub unsafe fn pages(from: *const u64, to: *mut u64, pages: u64) {
     // SAFETY: the loop reads and writes `pages` pages, as the caller promises, and changes no other state.
     unsafe {
         core::arch::asm!(
+            "jmp 2f",
+            ".p2align 7",
             "2:",
             "mov r8, [{from}]",
             "mov r9, [{from} + 8]",

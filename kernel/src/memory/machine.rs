@@ -32,9 +32,9 @@ impl KernelMachine {
     }
 }
 
-// SAFETY: each function fulfils its contract with atomic or whole-page accesses. A flush or a fence runs on this CPU, then
-// on every other one that runs (`cpus::ask` waits for all); one that starts meanwhile drops all translations after it can
-// be asked. A CPU's number never changes. Only [`KernelMachine::new`], which is unsafe, makes a value.
+// SAFETY: each function fulfils its contract with atomic or whole-page accesses. A flush or a fence runs on this CPU and on
+// every other one that runs (`cpus::ask_while` waits for all); one that starts meanwhile drops all translations after it
+// can be asked. A CPU's number never changes. Only [`KernelMachine::new`], which is unsafe, makes a value.
 unsafe impl Machine for KernelMachine {
     #[inline(always)]
     fn load(&self, at: VirtAddr) -> u64 {
@@ -90,10 +90,11 @@ unsafe impl Machine for KernelMachine {
         if pages.len() > BATCH {
             return self.flush_all();
         }
-        pages.iter().for_each(|&at| self.flush_local(at));
         let mut words = [0; BATCH];
         words.iter_mut().zip(pages).for_each(|(word, at)| *word = at.0);
-        cpus::ask(Request::Flush(&words[..pages.len()]));
+        cpus::ask_while(Request::Flush(&words[..pages.len()]), || {
+            pages.iter().for_each(|&at| self.flush_local(at));
+        });
     }
 
     fn flush_local(&self, at: VirtAddr) {
@@ -124,9 +125,13 @@ unsafe impl Machine for KernelMachine {
         cpus::jobs::run(count, &|number| work(self, number));
     }
 
+    fn sharing(&self) -> u64 {
+        1 + cpus::jobs::helpers().len() as u64
+    }
+
     fn flush_all(&self) {
-        cpu::flush_all();
-        cpus::ask(Request::FlushAll);
+        // An emulator takes some ten microseconds for each CPU.
+        cpus::ask_while(Request::FlushAll, cpu::flush_all);
     }
 }
 

@@ -47,7 +47,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::region::{IndexEntry, Region};
 use crate::rmap::RmapEntry;
-use crate::vmalloc::{Progress, VmallocArena};
+use crate::vmalloc::{Progress, VmallocArena, shares};
 use crate::zonelist::ZonePreference;
 
 pub use error::{OnlineError, Pinned, RemoveError};
@@ -149,7 +149,7 @@ impl<M: Machine> Memory<M> {
         Ok(Removal { device, evacuation: Evacuation::new(id, stats) })
     }
 
-    /// Runs one step of a removal, which copies at most about `pages` frames.
+    /// Runs one step of a removal, which copies at most about `pages` frames for each CPU that shares the copy.
     ///
     /// # Errors
     /// See [`RemoveError`]; the removal has ended and the memory is in use again then.
@@ -175,7 +175,8 @@ impl<M: Machine> Memory<M> {
         let hotplug = hotplug.as_mut().ok_or(RemoveError::NotStarted)?;
         let underway = hotplug.evacuation(evacuation.id())?;
         evacuation.restart_if_stale(underway);
-        let result = self.evacuate(arena, evacuation, pages.max(1));
+        let pages = pages.max(1).saturating_mul(shares(&self.machine));
+        let result = self.evacuate(arena, evacuation, pages);
         if result.is_err() {
             arena.finish_migrations(self);
             self.rollback();

@@ -95,7 +95,7 @@ impl<M: Machine> Memory<M> {
         Ok(Offlining { evacuation: Evacuation::new(id, stats) })
     }
 
-    /// Runs one step of an offlining, which copies at most about `pages` frames.
+    /// Runs one step of an offlining, which copies at most about `pages` frames for each CPU that shares the copy.
     ///
     /// # Errors
     /// See [`RemoveError`]; the offlining has ended and the memory is in use again then.

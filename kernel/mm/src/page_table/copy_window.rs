@@ -22,9 +22,10 @@ use crate::machine::Machine;
 use crate::page_table::entry::{ENTRIES, Entry, Level, VaRange};
 use crate::page_table::walk::entry_addr;
 use crate::page_table::{Caching, FlushBatch, LastTable, LeafSize, PageTables, Rights};
+use crate::vmalloc::MOST;
 
-/// The pages of the window: those of a batch, which has fewer than two times 512.
-const PAGES: u64 = 2 * ENTRIES;
+/// The pages of the window: those of a batch, which has fewer than 512 more than [`MOST`].
+const PAGES: u64 = MOST + ENTRIES;
 /// The places of the smallest table of translations (QEMU's `CPU_TLB_DYN_MIN_BITS`): pages whose numbers differ modulo
 /// this never share one.
 const PLACES: u64 = 64;

@@ -152,6 +152,10 @@ unsafe impl Machine for SimMachine {
         });
     }
 
+    fn sharing(&self) -> u64 {
+        1 + self.helpers.load(Ordering::Relaxed) as u64
+    }
+
     fn cpu(&self) -> CpuNr {
         CPU.get()
     }

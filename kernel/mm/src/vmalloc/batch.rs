@@ -24,8 +24,9 @@
 //! * All allocations happen before step 1, so that a shortage changes nothing.
 //! * Nothing is freed before the flush: until then a CPU may write to an old block and walk an old table.
 //! * Nothing is copied before the flush, so that no byte is written to an old block after it is copied.
-//! * A batch is full at [`FULL`] frames; the last one added may exceed it. So other CPUs wait for the copy of fewer than
-//!   two times [`FULL`] frames, and [`FULL`] frames cost at most one request.
+//! * A batch is full at [`FULL`] frames for each CPU that would share the copy, [`MOST`] at most; the last part added may
+//!   exceed it. So other CPUs wait for fewer than two times [`FULL`] frames of each CPU that copies, and a full batch
+//!   costs one request. With several CPUs a request, and waking them for the copy, cost as much as hundreds of frames.
 //!
 //! Neighbours: `migrate` adds single frames, blocks and tables, `migrate_contiguous` pieces; `page_table` changes the leaves.
 
@@ -44,8 +45,14 @@ use crate::parallel::STRIPE;
 use crate::vmalloc::migrate_error::MigrateError;
 use crate::vmalloc::{AreaTree, FrameProvider, VmallocArena};
 
-/// The frames of a full batch.
+/// The frames of a full batch, for each CPU that shares its copy.
 pub(crate) const FULL: u64 = 512;
+/// The most CPUs that are counted for a batch: an array has a place for each single frame.
+const SHARES: u64 = 4;
+/// The frames of the largest full batch.
+pub(crate) const MOST: u64 = FULL * SHARES;
+/// The most parts other than single frames.
+const OTHERS: usize = FULL as usize;
 
 /// What migrates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +91,9 @@ pub(crate) struct Moved {
 #[derive(Debug)]
 pub(super) struct Moves {
     /// Single frames of scattered allocations: most parts where memory is fragmented.
-    pub(super) singles: ArrayVec<SingleMove, { FULL as usize }>,
+    pub(super) singles: ArrayVec<SingleMove, { MOST as usize }>,
     /// All others.
-    others: ArrayVec<Move, { FULL as usize }>,
+    others: ArrayVec<Move, OTHERS>,
 }
 
 impl Moves {
@@ -112,12 +119,19 @@ pub(crate) struct Batch<'a, M: Machine> {
     /// Leaves that were split.
     pub(super) flush: FlushBatch,
     pages: u64,
+    /// The number of frames at which it is full.
+    full: u64,
     /// The addresses of the pages, tables not counted: their entries stay present.
     addresses: Range<VirtAddr>,
 }
 
 /// No addresses.
 const NOWHERE: Range<VirtAddr> = VirtAddr(u64::MAX)..VirtAddr(0);
+
+/// Returns how many CPUs would share the copy of a batch now, at most [`SHARES`].
+pub(crate) fn shares<M: Machine>(machine: &M) -> u64 {
+    machine.sharing().clamp(1, SHARES)
+}
 
 impl VmallocArena {
     /// Begins a batch.
@@ -128,6 +142,7 @@ impl VmallocArena {
             moves: self.moves.lock(),
             flush: FlushBatch::new(),
             pages: 0,
+            full: FULL * shares(&memory.machine),
             addresses: NOWHERE,
         }
     }
@@ -140,13 +155,13 @@ impl<M: Machine> Batch<'_, M> {
     }
 
     /// Returns whether nothing more may be added.
-    pub(crate) const fn is_full(&self) -> bool {
-        self.pages >= FULL
+    pub(crate) fn is_full(&self) -> bool {
+        self.pages >= self.full || self.moves.others.is_full()
     }
 
     /// Returns the number of frames until the batch is full.
     pub(crate) const fn space(&self) -> u64 {
-        FULL.saturating_sub(self.pages)
+        self.full.saturating_sub(self.pages)
     }
 
     /// Adds a part of an allocation, whose target is allocated.

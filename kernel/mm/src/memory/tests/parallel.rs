@@ -3,10 +3,10 @@
 use super::hot_remove::{insert, remove};
 use super::migrate::allocate;
 use super::*;
-use crate::address_space::direct;
+use crate::address_space::{FIXMAP, direct};
 use crate::parallel::STRIPE;
 use crate::poison::Mode;
-use crate::vmalloc::{AllocError, Shape, VmallocArena};
+use crate::vmalloc::{AllocError, Progress, Shape, VmallocArena};
 
 /// Proves that with three helpers every page is filled and verified, the first of several wrong words is reported with its
 /// page, address and value, and that the copy of a migration is complete, whatever the sizes of its blocks; that no helper
@@ -78,6 +78,47 @@ fn helpers_copy_an_allocation() {
     let order =
         |page| memory.page(memory.translate(source.start.offset(page * 4096)).unwrap().phys.pfn()).order;
     assert!((0..pages).all(|page| order(page) == Some(Order(0))), "single frames");
+}
+
+/// Proves that a batch takes 512 frames for each CPU that shares its copy and 2048 at most, with one request to the other
+/// CPUs: single frames and leaves of 2 MiB, between DIMMs whose frames share a translation's place, so that all of them
+/// are copied from the window. That all are where they were, and the window is empty. Fails when a helper does not count
+/// or too many do, or when a batch is larger than the window.
+#[test]
+fn a_batch_has_frames_for_each_helper() {
+    for (shape, helpers) in
+        [Shape::Frames, Shape::Scattered].into_iter().flat_map(|shape| [0, 1, 3, 7].map(|n| (shape, n)))
+    {
+        let (memory, arena) = (booted(Support::No), VmallocArena::new());
+        let machine = memory.machine();
+        let dimms = [0x100000, 0x108000].map(|first| PfnRange::of(Pfn(first), 64 * MIB));
+        insert(&memory, 1, dimms[0], 7);
+        let pages = 12 * 512;
+        let made = allocate(&memory, &arena, pages, Some(7), Mobility::Movable, shape).unwrap();
+        arena.fill(&memory, made.id, 0, pages).unwrap();
+        insert(&memory, 2, dimms[1], 7);
+        machine.set_helpers(helpers);
+        let mut removal = memory.begin_remove(DeviceId(1), &|| 0).unwrap();
+        let (mut migrated, mut full) = (0, 0);
+        let most = 512 * (helpers as u64 + 1).min(4);
+        loop {
+            let before = machine.counts().requests;
+            let progress = memory.remove_step(&arena, &mut removal, 512, &|| 0).unwrap();
+            let moved = removal.stats().migrated_pages - migrated;
+            assert!(moved <= most, "{moved} frames in a step");
+            assert_eq!(machine.counts().requests - before, u64::from(moved > 0));
+            (migrated, full) = (migrated + moved, full + u64::from(moved == most));
+            if progress == Progress::Done {
+                break;
+            }
+        }
+        assert_eq!((migrated, full), (pages, pages / most));
+        memory.finish_remove(&arena, removal, &|| 0).unwrap();
+        machine.unplug(dimms[0]);
+        assert_eq!(arena.verify(&memory, made.id, 0, pages).unwrap().bad, None);
+        assert!(!machine.leaves().iter().any(|leaf| FIXMAP.contains(leaf.virt)));
+        assert_invariants(&memory);
+    }
 }
 
 /// Proves that helpers poison freed frames and find every frame that was written to, in order. Fails when a frame is not

@@ -12,7 +12,7 @@ fn the_copy_window_maps_what_shares_a_place() {
     plug(&sim, &mut tables, PfnRange::of(DIMM, 16384));
     let place = |at: VirtAddr| (at.0 >> 12) % 64;
     let moves =
-        [(0, 1024, 512), (512, 2048 + 1, 3), (520, 2048 + 8, 1), (521, 2048 + 9, 1), (1024, 4096, 512)];
+        [(0, 1024, 512), (512, 2048 + 1, 3), (520, 2048 + 8, 1), (521, 2048 + 9, 1), (1024, 4096, 2048)];
     for round in [0, 3, 64] {
         let (mut last, mut flush) = (LastTable::default(), FlushBatch::new());
         let sources: Vec<_> = moves
