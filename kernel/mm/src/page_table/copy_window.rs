@@ -22,10 +22,9 @@ use crate::machine::Machine;
 use crate::page_table::entry::{ENTRIES, Entry, Level, VaRange};
 use crate::page_table::walk::entry_addr;
 use crate::page_table::{Caching, FlushBatch, LastTable, LeafSize, PageTables, Rights};
-use crate::vmalloc::MOST;
 
-/// The pages of the window: those of a batch, which has fewer than 512 more than [`MOST`].
-const PAGES: u64 = MOST + ENTRIES;
+/// The pages of the window: at least those of a batch (`vmalloc::batch` checks that).
+pub(crate) const PAGES: u64 = 5 * ENTRIES;
 /// The places of the smallest table of translations (QEMU's `CPU_TLB_DYN_MIN_BITS`): pages whose numbers differ modulo
 /// this never share one.
 const PLACES: u64 = 64;

@@ -50,6 +50,7 @@ use core::fmt;
 use crate::addr::{MAX_PHYS_BITS, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::machine::{CpuFeatures, Support};
 
+pub(crate) use copy_window::PAGES as COPY_WINDOW_PAGES;
 pub use detach_unread::Hole;
 pub use entry::Level;
 #[cfg(test)]

@@ -40,7 +40,9 @@ use crate::address_space::direct;
 use crate::fault_injection::Step;
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::page_table::{FlushBatch, LastTable, Level, PageMove, ReplaceError, SingleMove};
+use crate::page_table::{
+    COPY_WINDOW_PAGES, FlushBatch, LastTable, LeafSize, Level, PageMove, ReplaceError, SingleMove,
+};
 use crate::parallel::STRIPE;
 use crate::vmalloc::migrate_error::MigrateError;
 use crate::vmalloc::{AreaTree, FrameProvider, VmallocArena};
@@ -50,7 +52,9 @@ pub(crate) const FULL: u64 = 512;
 /// The most CPUs that are counted for a batch: an array has a place for each single frame.
 const SHARES: u64 = 4;
 /// The frames of the largest full batch.
-pub(crate) const MOST: u64 = FULL * SHARES;
+const MOST: u64 = FULL * SHARES;
+// The last part of a batch has at most 512 frames, and the batch was not full before it.
+const _: () = assert!(MOST + LeafSize::M2.pages() <= COPY_WINDOW_PAGES);
 /// The most parts other than single frames.
 const OTHERS: usize = FULL as usize;
 

@@ -53,7 +53,7 @@ use alloc::Pending;
 pub use alloc_error::AllocError;
 use area::{Area, AreaTree};
 use batch::Moves;
-pub(crate) use batch::{Batch, MOST, shares};
+pub(crate) use batch::{Batch, shares};
 pub(crate) use migrate::{MappedBy, Planned, SINGLES, Single, Singles, Sizes};
 pub(crate) use migrate_error::MigrateError;
 pub use migrate_error::NoRun;
