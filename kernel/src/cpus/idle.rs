@@ -34,7 +34,7 @@ static AWAKE: [OwnLines; MAX_CPUS] = [const { OwnLines(WakeFlag::new()) }; MAX_C
 static BACKGROUND: Once<fn() -> Worked> = Once::new();
 
 /// The CPUs that last found no background work: a hint. It stays while such a CPU answers a request or works on a job,
-/// or a job right behind a flush would find nobody.
+/// otherwise a job right behind a flush would find no helper.
 static IDLE: AtomicU64 = AtomicU64::new(0);
 
 /// The CPUs that have nothing to do but jobs, or had until just now.
