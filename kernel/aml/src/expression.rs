@@ -186,8 +186,8 @@ impl Run<'_> {
     }
 
     /// AML's `True` (all bits of an integer set) or `False`.
-    pub(crate) fn masked_truth(&self, value: bool) -> Val {
-        Val::Int(if value { self.core.width.mask() } else { 0 })
+    pub(crate) fn truth(&self, value: bool) -> u64 {
+        if value { self.core.width.mask() } else { 0 }
     }
 
     #[inline(never)]
@@ -207,7 +207,7 @@ impl Run<'_> {
             op::L_NOT => self.integer()? == 0,
             _ => return self.comparison(opcode).map(Val::Int),
         };
-        Ok(self.masked_truth(value))
+        Ok(Val::Int(self.truth(value)))
     }
 
     /// A term that starts with a name: a call, or the named object's value.
@@ -259,7 +259,7 @@ impl Run<'_> {
             return Err(self.wrong_type("a string", name));
         };
         let known = INTERFACES.iter().any(|interface| interface.as_bytes() == &**text);
-        Ok(self.masked_truth(known))
+        Ok(Val::Int(self.truth(known)))
     }
 
     #[inline(never)]
@@ -367,7 +367,7 @@ impl Run<'_> {
                 let Some(place) = place else { return Ok(Val::Int(0)) };
                 let reference = self.reference_to(place)?;
                 self.store(target, reference)?;
-                Ok(self.masked_truth(true))
+                Ok(Val::Int(self.truth(true)))
             }
             op::DEREF_OF => {
                 let value = self.term()?;

@@ -80,7 +80,7 @@ impl Run<'_> {
         })
     }
 
-    /// LEqual, LGreater, LLess: the second operand is converted to the first one's type. True is all bits.
+    /// LEqual, LGreater, LLess: the second operand is converted to the first one's type.
     #[inline(never)]
     pub(crate) fn comparison(&mut self, opcode: u16) -> Result<u64, Error> {
         let order = match self.term() {
@@ -101,7 +101,7 @@ impl Run<'_> {
             op::L_GREATER => order == Ordering::Greater,
             _ => order == Ordering::Less,
         };
-        Ok(if value { self.core.width.mask() } else { 0 })
+        Ok(self.truth(value))
     }
 
     fn compared(&mut self, left: Val, right: Val) -> Result<Ordering, Error> {

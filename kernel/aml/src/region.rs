@@ -47,7 +47,7 @@ impl Run<'_> {
         }
     }
 
-    /// An access that first writes a register.
+    /// An access of any kind. Apart, so that the most frequent one, which writes no register first, has no stack frame.
     #[inline(never)]
     fn access_selected(&mut self, unit: &FieldUnit, byte: u64, direction: &Direction) -> Result<u64, Error> {
         match unit.home {
